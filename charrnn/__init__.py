@@ -21,6 +21,7 @@ from charrnn.system.spinning import prepare_threads
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from charrnn.analyses.matching import match_cells
     from charrnn.api import Model, load
     from charrnn.cells.findings import CellFindings
     from charrnn.cells.scores import find_cells
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated_text import GeneratedText, Prediction
-    from charrnn.plugins.analyses.matching import match_cells
-    from charrnn.plugins.reports.lines import losses_by_line
-    from charrnn.plugins.reports.mixing import Mixture, mix
-    from charrnn.plugins.reports.provenance import Provenance
+    from charrnn.reports.lines import losses_by_line
+    from charrnn.reports.mixing import Mixture, mix
+    from charrnn.reports.provenance import Provenance
     from charrnn.runs.learning_curves import LearningCurves, learning_curves
     from charrnn.runs.overview import RunSummary, run_summaries
     from charrnn.training.events import TrainEvent
@@ -73,7 +73,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "plugins.analyses.matching": "match_cells",
+    "analyses.matching": "match_cells",
     "api": "Model load",
     "cells.findings": "CellFindings",
     "cells.scores": "find_cells",
@@ -83,9 +83,9 @@ _NAMES = {
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",
     "generation.generated_text": "GeneratedText Prediction",
-    "plugins.reports.lines": "losses_by_line",
-    "plugins.reports.mixing": "Mixture mix",
-    "plugins.reports.provenance": "Provenance",
+    "reports.lines": "losses_by_line",
+    "reports.mixing": "Mixture mix",
+    "reports.provenance": "Provenance",
     "runs.learning_curves": "LearningCurves learning_curves",
     "runs.overview": "RunSummary run_summaries",
     "training.events": "TrainEvent",
@@ -101,7 +101,7 @@ _HOMES = {
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Return a public name. Raises MissingPluginError if its plugin was removed."""
+        """Return a public name."""
         if name not in _HOMES:
             raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
         prepare_threads()  # before NumPy and torch are imported, unless the program has done so

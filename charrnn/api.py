@@ -33,32 +33,32 @@ from charrnn.trained_model import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from charrnn.analyses import backpropagation, directions, gates, gradients, numbers
+    from charrnn.analyses.atlas import Atlas
+    from charrnn.analyses.backpropagation import Backpropagation
+    from charrnn.analyses.directions import Direction
+    from charrnn.analyses.gates import GateReport
+    from charrnn.analyses.numbers import NetworkNumbers
     from charrnn.detectors.detector import Detector
+    from charrnn.formats import export
     from charrnn.generation import continuations
     from charrnn.generation.continuations import Continuation
     from charrnn.model_study import ModelStudy
     from charrnn.ngrams import text_model
-    from charrnn.plugins.analyses import backpropagation, directions, gates, gradients, numbers
-    from charrnn.plugins.analyses.atlas import Atlas
-    from charrnn.plugins.analyses.backpropagation import Backpropagation
-    from charrnn.plugins.analyses.directions import Direction
-    from charrnn.plugins.analyses.gates import GateReport
-    from charrnn.plugins.analyses.numbers import NetworkNumbers
-    from charrnn.plugins.formats import export
-    from charrnn.plugins.reports import copies, dynamic, provenance
-    from charrnn.plugins.reports.provenance import Provenance, ReferenceText
+    from charrnn.reports import copies, dynamic, provenance
+    from charrnn.reports.provenance import Provenance, ReferenceText
 else:
-    backpropagation = LazyModule("charrnn.plugins.analyses.backpropagation")
-    directions = LazyModule("charrnn.plugins.analyses.directions")
-    gates = LazyModule("charrnn.plugins.analyses.gates")
-    gradients = LazyModule("charrnn.plugins.analyses.gradients")
-    numbers = LazyModule("charrnn.plugins.analyses.numbers")
+    backpropagation = LazyModule("charrnn.analyses.backpropagation")
+    directions = LazyModule("charrnn.analyses.directions")
+    gates = LazyModule("charrnn.analyses.gates")
+    gradients = LazyModule("charrnn.analyses.gradients")
+    numbers = LazyModule("charrnn.analyses.numbers")
     text_model = LazyModule("charrnn.ngrams.text_model")
     continuations = LazyModule("charrnn.generation.continuations")
-    export = LazyModule("charrnn.plugins.formats.export")
-    copies = LazyModule("charrnn.plugins.reports.copies")
-    dynamic = LazyModule("charrnn.plugins.reports.dynamic")
-    provenance = LazyModule("charrnn.plugins.reports.provenance")
+    export = LazyModule("charrnn.formats.export")
+    copies = LazyModule("charrnn.reports.copies")
+    dynamic = LazyModule("charrnn.reports.dynamic")
+    provenance = LazyModule("charrnn.reports.provenance")
 
 
 class Model(TrainedModel):

@@ -3,7 +3,6 @@
     CharRNNError              1  an operation failed: a file could not be written, …
     ├── UsageError            2  a parameter or a field of the configuration is out of range
     │   ├── UnknownFieldError 2  the configuration of this version has no such field
-    │   └── MissingPluginError  2  a package of charrnn that was removed would be needed
     ├── DataError             3  a text cannot be read, or not by this model
     │   ├── NotHereError      3  a corpus is not on this machine
     │   ├── TooLargeError     3  a text does not fit into this machine's memory
@@ -164,10 +163,6 @@ class UsageError(CharRNNError):
 
 class UnknownFieldError(UsageError):
     """A configuration field that this version does not have."""
-
-
-class MissingPluginError(UsageError, AttributeError):
-    """A method or a function needs a plugin of charrnn that was removed."""
 
 
 class DataError(CharRNNError):

@@ -12,9 +12,7 @@ from charrnn.model.clamping import NUM_CELLS
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from charrnn.cells import findings as records
-    from charrnn.detectors.detector import Detector
-    from charrnn.plugins.analyses import (
+    from charrnn.analyses import (
         atlas,
         descriptions,
         directions,
@@ -23,20 +21,22 @@ if TYPE_CHECKING:
         outputs,
         ranking,
     )
-    from charrnn.plugins.analyses.atlas import Atlas
-    from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
-    from charrnn.plugins.analyses.directions import Direction, DirectionContribution
-    from charrnn.plugins.analyses.evidence.results import EvidenceCard
-    from charrnn.plugins.analyses.inputs import CellInputs
-    from charrnn.plugins.analyses.outputs import CellOutputs
+    from charrnn.analyses.atlas import Atlas
+    from charrnn.analyses.descriptions.results import Description, DescriptionReport
+    from charrnn.analyses.directions import Direction, DirectionContribution
+    from charrnn.analyses.evidence.results import EvidenceCard
+    from charrnn.analyses.inputs import CellInputs
+    from charrnn.analyses.outputs import CellOutputs
+    from charrnn.cells import findings as records
+    from charrnn.detectors.detector import Detector
 else:
-    atlas = LazyModule("charrnn.plugins.analyses.atlas")
-    descriptions = LazyModule("charrnn.plugins.analyses.descriptions")
-    directions = LazyModule("charrnn.plugins.analyses.directions")
-    evidence = LazyModule("charrnn.plugins.analyses.evidence")
-    inputs = LazyModule("charrnn.plugins.analyses.inputs")
-    outputs = LazyModule("charrnn.plugins.analyses.outputs")
-    ranking = LazyModule("charrnn.plugins.analyses.ranking")
+    atlas = LazyModule("charrnn.analyses.atlas")
+    descriptions = LazyModule("charrnn.analyses.descriptions")
+    directions = LazyModule("charrnn.analyses.directions")
+    evidence = LazyModule("charrnn.analyses.evidence")
+    inputs = LazyModule("charrnn.analyses.inputs")
+    outputs = LazyModule("charrnn.analyses.outputs")
+    ranking = LazyModule("charrnn.analyses.ranking")
 
 
 class ModelStudy(Study):

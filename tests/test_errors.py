@@ -33,21 +33,21 @@ def test_on_the_command_line_a_parameter_is_its_option(text, command, shown):
 
 
 COMMANDS_OF_PLUGINS = (
-    "plugins/tui/explore/",
-    "plugins/formats/export.",
-    "plugins/tui/full_screen",
-    "plugins/formats/importing.",
-    "plugins/tui/terminal",
-    "plugins/analyses/directions.",
-    "plugins/reports/lines.",
-    "plugins/analyses/predict.",
-    "plugins/analyses/gradients.py",
+    "explore/",
+    "formats/export.",
+    "explore/full_screen",
+    "formats/importing.",
+    "explore/terminal",
+    "analyses/directions.",
+    "reports/lines.",
+    "analyses/predict.",
+    "analyses/gradients.py",
     "distributed/",
 )
 """Modules of plugins that belong to the command line: commands, values of options, and pictures that
 say how to train."""
 
-OTHER_PROGRAMS = ("text/file_kinds.py", "text/pandoc.py", "plugins/formats/model_card.py")
+OTHER_PROGRAMS = ("text/file_kinds.py", "text/pandoc.py", "formats/model_card.py")
 """Modules whose text shows what a shell is to run: another program, or charrnn on a card."""
 STYLE_SHEETS = ("views/theme.py",)
 """Modules that write CSS, whose variables begin with two hyphens."""
@@ -86,7 +86,7 @@ def test_no_text_below_the_command_line_names_an_option():
                 node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             )
             # An analysis says which of its options it parses.
-            is_argument = name.startswith("plugins/analyses/") and re.fullmatch(r"--[a-z]+", text)
+            is_argument = name.startswith("analyses/") and re.fullmatch(r"--[a-z]+", text)
             if (
                 re.search(r"(?<!\w)--[a-z]", text)
                 and not is_argument

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.analyses.descriptions.conditions import build_conditions
+from charrnn.analyses.descriptions.describing import Fitter
+from charrnn.analyses.descriptions.rules import group_counts
 from charrnn.api import Model
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
 from charrnn.model_study import ModelStudy
-from charrnn.plugins.analyses.descriptions.conditions import build_conditions
-from charrnn.plugins.analyses.descriptions.describing import Fitter
-from charrnn.plugins.analyses.descriptions.rules import group_counts
 from charrnn.statistics.intervals import interval_of, resample_sums
 from charrnn.views.theme import all_visible
 

@@ -40,8 +40,8 @@ from numpy.typing import NDArray
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellScore
+from charrnn.formats.model_folder import public_config, with_card
 from charrnn.model.portable_math import Matrix, from_rows
-from charrnn.plugins.formats.model_folder import public_config, with_card
 from charrnn.runs.checkpoint import MODEL, SCALE, digest_of, tensors_to_bytes
 from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
 from charrnn.runs.included import INCLUDED

@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
+from charrnn.analyses.evidence.card import Choosing, Scoring
 from charrnn.api import Model
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.registry import get_detectors
-from charrnn.plugins.analyses.evidence.card import Choosing, Scoring
 from charrnn.trained_model import load_steps
 
 PROPERTIES = {

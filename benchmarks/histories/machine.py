@@ -36,7 +36,7 @@ from charrnn.config.architectures import (
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import lock_folder
 
-completions = pytest.importorskip("charrnn.plugins.serving.completions")
+completions = pytest.importorskip("charrnn.serving.completions")
 
 TEXTS = {
     "prose.txt": ("", "--alphabet byte", "--alphabet exact", "--split 80/10/10"),

@@ -31,7 +31,7 @@ from world import (
     wrong_messages,
 )
 
-from charrnn.plugins.tui.full_screen import FullScreenApp
+from charrnn.explore.full_screen import FullScreenApp
 
 LONG = "train prose.txt --recipe small.yaml --cell gru --steps 300 --save-every 5"
 """A training that takes long enough to be killed."""

@@ -37,14 +37,14 @@ from numpy.typing import NDArray
 
 from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
-from charrnn.model.network import CharRNN
-from charrnn.plugins.languages.formal_languages import (
+from charrnn.languages.formal_languages import (
     END,
     FORMAL_LANGUAGES,
     FormalString,
     find_language,
     make_strings,
 )
+from charrnn.model.network import CharRNN
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import UNKNOWN, Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps

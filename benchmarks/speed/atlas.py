@@ -23,6 +23,7 @@ import numpy as np
 
 import charrnn
 from benchmarks.measuring import Report, make_parser
+from charrnn.analyses.atlas import page_of
 from charrnn.api import Model
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cli.analyses import NoOptions, Subject, VisualizeOptions
@@ -32,7 +33,6 @@ from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
 from charrnn.model.network import CharRNN
 from charrnn.model_study import ModelStudy
-from charrnn.plugins.analyses.atlas import page_of
 from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab
 from charrnn.views.delivery import FORMATS
 

@@ -13,7 +13,7 @@ needs Linux or macOS, and chromium or chrome for the page.
 
 The tests keep no seconds, which depend on the machine. They keep what decides them: `sample` and
 `predict` do not import torch (tests/commands/test_sample.py), and the interfaces open without it
-(tests/plugins/tui/test_explore.py).
+(tests/explore/test_explore.py).
 """
 
 import fcntl

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import Report, make_parser
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.plugins.reports.provenance import find_passages
+from charrnn.reports.provenance import find_passages
 
 REPEATS = 3
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"

@@ -32,10 +32,10 @@ None."""
 UNMEASURED = (
     "cli",
     "distributed",
-    "plugins/formats",
-    "plugins/reports",
-    "plugins/serving",
-    "plugins/tui",
+    "formats",
+    "reports",
+    "serving",
+    "explore",
     "views",
 )
 """Packages that no measurement of cells depends on: they show results, or do other work."""

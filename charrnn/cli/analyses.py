@@ -1,7 +1,7 @@
 """Define an analysis of `charrnn visualize`: its options, its measurement, and the picture that
 shows it.
 
-An analysis is one file of `charrnn.plugins.analyses`, which ends with
+An analysis is one file of `charrnn.analyses`, which ends with
 ANALYSES = (Analysis(...), ...).
 Other packages return their analyses from the hook `analyses` (`hooks.specifications`,
 docs/use/extending.md).

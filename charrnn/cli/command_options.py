@@ -25,7 +25,6 @@ from charrnn.config.options import (
 from charrnn.config.settings import whole_number
 from charrnn.errors import UsageError, written_whole, written_with_point
 from charrnn.generation.sample_options import SampleOptions, TextOptions
-from charrnn.hooks.manager import has_plugin
 from charrnn.system.files import with_home
 
 
@@ -172,7 +171,7 @@ _READ = re.compile("RUN|FILE")
 _PATH = re.compile("RUN|FILE|DIR|CORPUS|TARGET|FIELD=VALUE|NAME$")
 """Matches the placeholder of an option or an argument that may be a path."""
 Extra = TypeVar("Extra")
-"""The dataclass of options that a plugin or another package declares."""
+"""The dataclass of options that another module or package declares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,14 +213,14 @@ class ScreenOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtensibleOptions(ReplacingOptions):
-    """The options of a command to which plugins and other packages add options."""
+    """The options of a command to which other modules and packages add options."""
 
     extra: Mapping[str, object] = field(default_factory=dict)
     """The values of all options that were given, including the command's, by the names of their
     fields."""
 
     def of(self, owner: type[Extra]) -> Extra:
-        """Return the options of a class that a plugin or another package declares."""
+        """Return the options of a class that another module or package declares."""
         return make(owner, self.extra)
 
 
@@ -238,7 +237,6 @@ def mix_option() -> Any:
         help="Mix the predictions of another run in, or of the n-grams of the run's own text, with"
         " the weight W; the run has the rest. Without =W all weights are equal (repeatable).",
         panel=SEVERAL_RUNS,
-        needs="reports",
     )
 
 
@@ -248,8 +246,8 @@ def command_of(
     """Turn a function that takes a dataclass of options into a function for typer. The parameter of
     the dataclass is named `options`; a parameter `context` gets the context.
 
-    The new function checks the rules of the command `name`. `added` are options of plugins and
-    other packages for `ExtensibleOptions.extra`.
+    The new function checks the rules of the command `name`. `added` are options of other modules
+    and packages for `ExtensibleOptions.extra`.
     """
     # An option of a package never replaces an option of the command.
     hints = get_type_hints(function)
@@ -260,12 +258,7 @@ def command_of(
     owner = hints["options"]
     declared = list(parameters_of(owner))
     flags = {parameter.flag for parameter in declared}
-    new = [option for option in added if option.flag not in flags]
-    parameters = [
-        parameter
-        for parameter in (*declared, *new)
-        if not parameter.needs or has_plugin(parameter.needs)
-    ]
+    parameters = [*declared, *(option for option in added if option.flag not in flags)]
     by_name = {option.name: option for option in parameters if option.flag}
     placeholders = {parameter.name: parameter.metavar or "" for parameter in parameters}
 

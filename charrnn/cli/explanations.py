@@ -11,7 +11,7 @@ import typer
 from charrnn.cli.root import commands, owner_of
 from charrnn.cli.streams import describe_unexpected, with_flags
 from charrnn.errors import CharRNNError, NoRunError, NotHereError, did_you_mean
-from charrnn.hooks.manager import about_missing_plugins, extension_in, left_out, other_packages
+from charrnn.hooks.manager import extension_in, left_out, other_packages
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -84,7 +84,6 @@ def _refused_by_typer(error: typer.TyperException, arguments: Sequence[str]) -> 
     # The errors of options have fields; those of words have a message alone.
     if hasattr(error, "possibilities"):
         problem = _about_unknown_option(option, context, arguments=arguments)
-        problem += about_missing_plugins()
     elif option:
         known = other_words.flag_for(option, other_words.value_after(arguments, option))
         problem = f"{problem} {known}".rstrip()
@@ -92,7 +91,6 @@ def _refused_by_typer(error: typer.TyperException, arguments: Sequence[str]) -> 
         # What works, and not also a command that only looks alike.
         if known := other_words.command_for(command, unknown[1]):
             problem = f"{unknown[0]}. {known}"
-        problem += about_missing_plugins()
         # The reason belongs to the error: -q hides warnings, but not this one.
         for reason in left_out()[:1]:
             problem += f"\n{reason}"

@@ -1,4 +1,4 @@
-"""The group of all commands: of the core, of plugins and of other packages. Each is imported when
+"""The group of all commands: of charrnn and of other packages. Each is imported when
 it is used."""
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,6 @@ from charrnn.cli.command_classes import Command, Group
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import (
     Extension,
-    has_plugin,
     leave_out,
     load_place,
     offered,
@@ -37,9 +36,7 @@ def take_commands(entries: Sequence[CommandEntry]) -> None:
 @cache
 def own_commands() -> dict[str, CommandEntry]:
     """Return the commands of charrnn by name, without looking for other packages."""
-    return {
-        entry.name: entry for entry in _own_entries if not entry.needs or has_plugin(entry.needs)
-    }
+    return {entry.name: entry for entry in _own_entries}
 
 
 def commands() -> dict[str, CommandEntry]:

@@ -31,39 +31,33 @@ COMMANDS = (
     CommandEntry(
         name="demo",
         summary="Watch a model write, and one of its cells.",
-        place="charrnn.plugins.tui.demo:demo",
-        needs="tui",
+        place="charrnn.explore.demo:demo",
     ),
     CommandEntry(
         name="explore",
         summary="Browse the cells of a model over a text.",
-        place="charrnn.plugins.tui.terminal:explore",
-        needs="tui",
+        place="charrnn.explore.terminal:explore",
     ),
     CommandEntry(
         name="export",
         summary="Write a model to a folder, or to one file.",
-        place="charrnn.plugins.formats.export:export",
-        epilog="charrnn.plugins.formats.export:epilog",
-        needs="formats",
+        place="charrnn.formats.export:export",
+        epilog="charrnn.formats.export:epilog",
     ),
     CommandEntry(
         name="import",
         summary="Make a run of a model that another program trained.",
-        place="charrnn.plugins.formats.importing:import_model",
-        needs="formats",
+        place="charrnn.formats.importing:import_model",
     ),
     CommandEntry(
         name="serve",
         summary="Serve a model to a browser and to OpenAI's clients.",
-        place="charrnn.plugins.serving.serve:serve",
-        needs="serving",
+        place="charrnn.serving.serve:serve",
     ),
     CommandEntry(
         name="predict",
         summary="Print the most likely next characters.",
-        place="charrnn.plugins.analyses.predict:predict",
-        needs="analyses",
+        place="charrnn.analyses.predict:predict",
     ),
 )
 """All commands, in the order of the help."""

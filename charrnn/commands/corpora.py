@@ -9,7 +9,7 @@ from charrnn.cli.command_options import CommandOptions, command_of
 from charrnn.cli.streams import print_json, print_path, result_console, warn, with_flags
 from charrnn.config.options import argument, option
 from charrnn.errors import DataError, UsageError, did_you_mean, named
-from charrnn.hooks.manager import has_plugin, load_place
+from charrnn.hooks.manager import load_place
 from charrnn.text.sources import (
     CORPORA_VARIABLE,
     CatalogueEntry,
@@ -160,7 +160,4 @@ app.callback()(command_of(_default))
 app.command("list", cls=Command)(command_of(list_corpora))
 app.command("show", cls=Command)(command_of(show_corpus))
 app.command("fetch", cls=Command)(command_of(fetch_corpus))
-if has_plugin("languages"):
-    app.command("make", cls=Command)(
-        command_of(load_place("charrnn.plugins.languages.making:make_corpus"))
-    )
+app.command("make", cls=Command)(command_of(load_place("charrnn.languages.making:make_corpus")))

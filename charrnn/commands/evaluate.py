@@ -20,11 +20,11 @@ from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
 
 if TYPE_CHECKING:
-    from charrnn.plugins.reports import mix_arguments
+    from charrnn.reports import mix_arguments
     from charrnn.trained_model import TrainedModel
 else:
     # Its plugin may be missing.
-    mix_arguments = LazyModule("charrnn.plugins.reports.mix_arguments")
+    mix_arguments = LazyModule("charrnn.reports.mix_arguments")
 
 ROWS, REPORTS = "More rows", "In place of the loss"
 """Groups of options in the help."""
@@ -72,7 +72,6 @@ class EvaluateOptions(ExtensibleOptions):
         help="Break the loss down by position since the initial state or by class of character, or"
         " add rows by another protocol (repeatable).",
         panel=ROWS,
-        needs="reports",
     )
 
 

@@ -57,7 +57,6 @@ class RunsOptions(ReplacingOptions):
         flags="--to TARGET",
         help="Write the logs for other programs: tensorboard:DIR or csv:FILE. It may be"
         " repeated while a run is trained, csv with --force.",
-        needs="formats",
     )
 
 
@@ -80,7 +79,7 @@ def runs(options: RunsOptions) -> None:
     if options.runs[:1] == ["delete"] and not is_run("delete"):
         _delete(options)
     elif options.to is not None:
-        from charrnn.plugins.formats.trackers import export_logs
+        from charrnn.formats.trackers import export_logs
 
         print_path(export_logs(options.runs, options.to, force=options.force))
     elif options.plot:

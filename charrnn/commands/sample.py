@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.commands.sample_output import Output, Writing
     from charrnn.model.clamping import Clampable
-    from charrnn.plugins.reports import mix_arguments, provenance
+    from charrnn.reports import mix_arguments, provenance
     from charrnn.trained_model import TextModel
 else:
     # Its plugin may be missing.
-    mix_arguments = LazyModule("charrnn.plugins.reports.mix_arguments")
-    provenance = LazyModule("charrnn.plugins.reports.provenance")
+    mix_arguments = LazyModule("charrnn.reports.mix_arguments")
+    provenance = LazyModule("charrnn.reports.provenance")
 
 MAX_EXPORTED_CHARS = 20_000
 """Most characters of --export: the picture has a shape for each word."""
@@ -91,7 +91,6 @@ class SampleCommandOptions(ReplacingOptions):
         help="Learn from this text first (dynamic evaluation), and continue it unless there is a"
         " prime.",
         panel=TEXT,
-        needs="reports",
     )
     clamps: Sequence[str] = option(
         (),
@@ -135,7 +134,6 @@ class SampleCommandOptions(ReplacingOptions):
         flags="--new",
         help="Draw again what is a document of this run's text, or of a text learned before it.",
         panel=COPIES,
-        needs="reports",
     )
     ignore_case: bool = option(
         False,
@@ -149,7 +147,6 @@ class SampleCommandOptions(ReplacingOptions):
         help="With --new, draw again what is a document of this file, too (repeatable): a line, or"
         " what else the run reads as a document.",
         panel=COPIES,
-        needs="reports",
     )
     accept: str | None = option(
         None,
@@ -164,7 +161,6 @@ class SampleCommandOptions(ReplacingOptions):
         help="Never write more than N characters in a row that stand in the training text.",
         panel=COPIES,
         least=1,
-        needs="reports",
     )
     trace: bool = option(
         False,
@@ -172,7 +168,6 @@ class SampleCommandOptions(ReplacingOptions):
         help="Show which passages stand in the training text, and what its n-grams would have"
         " predicted; of several documents, print which stand in the run's text.",
         panel=COPIES,
-        needs="reports",
     )
 
 

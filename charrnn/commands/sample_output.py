@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
-    from charrnn.plugins.reports.provenance import ReferenceText
+    from charrnn.reports.provenance import ReferenceText
     from charrnn.trained_model import TextModel
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
-provenance = LazyModule("charrnn.plugins.reports.provenance")
-provenance_page = LazyModule("charrnn.plugins.reports.provenance_page")
+provenance = LazyModule("charrnn.reports.provenance")
+provenance_page = LazyModule("charrnn.reports.provenance_page")
 theme = LazyModule("charrnn.views.theme")
 records = LazyModule("charrnn.cells.findings")
 Options = TypeVar("Options", SampleOptions, SearchOptions)

@@ -16,7 +16,6 @@ from charrnn.cli.arguments import parse_cell, read_text_corpus
 from charrnn.cli.streams import warn, with_flags
 from charrnn.detectors.detector import Labels
 from charrnn.errors import DataError, UsageError
-from charrnn.hooks.manager import has_plugin
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.lazy import LazyModule
 from charrnn.text.corpus import Corpus
@@ -33,10 +32,10 @@ from charrnn.views.heatmap import (
 from charrnn.views.theme import Scale, all_visible
 
 if TYPE_CHECKING:
-    from charrnn.plugins.reports import lines
+    from charrnn.reports import lines
 else:
     # Its plugin may be missing.
-    lines = LazyModule("charrnn.plugins.reports.lines")
+    lines = LazyModule("charrnn.reports.lines")
 
 Guesses = list[list[tuple[str, float]]]
 """The most likely next characters after each character; empty if they are not shown."""
@@ -239,10 +238,7 @@ def measure_surprise(subject: Subject[NoOptions]) -> Surprise:
 
 
 def _lists_of_whole_text(subject: Subject[NoOptions]) -> "Sequence[lines.EndsOfList]":
-    """Return the least and the most likely sentences and words of the whole text; nothing without
-    the plugin that scores them."""
-    if not has_plugin("reports"):
-        return ()
+    """Return the least and the most likely sentences and words of the whole text."""
     model = subject.model
     quiet = subject.options.quiet
     # The same text as `read_passage` reads, whose notes are printed already.

@@ -9,7 +9,6 @@ from charrnn.cells.findings import CellFindings, Passage
 from charrnn.cells.study import NUM_PASSAGES
 from charrnn.cli.analyses import NoOptions, Own, Subject
 from charrnn.errors import DataError
-from charrnn.hooks.manager import has_plugin
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.lazy import LazyModule
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
@@ -17,12 +16,12 @@ from charrnn.views.findings_tables import findings_pictures, passage_pictures
 from charrnn.views.theme import all_visible
 
 if TYPE_CHECKING:
-    from charrnn.plugins.analyses import atlas as atlases
-    from charrnn.plugins.analyses.atlas import Atlas
-    from charrnn.plugins.analyses.atlas_page import HeatMapPage
+    from charrnn.analyses import atlas as atlases
+    from charrnn.analyses.atlas import Atlas
+    from charrnn.analyses.atlas_page import HeatMapPage
 else:
     # Its plugin may be missing.
-    atlases = LazyModule("charrnn.plugins.analyses.atlas")
+    atlases = LazyModule("charrnn.analyses.atlas")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def measure_findings(subject: Subject[NoOptions]) -> FoundCells:
         findings, study.passages(findings, detectors=subject.detectors, num_passages=num_passages)
     )
 
-    if options.find or not has_plugin("analyses"):
+    if options.find:
         return best_cells
     if options.suffix in (".html", ".json"):
         atlas = atlases.atlas(study, findings)

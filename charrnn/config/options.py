@@ -46,9 +46,6 @@ class Option:
     """Largest allowed value; None if the command line does not check it."""
     shown_default: str | None = None
     """The default as the help shows it; None if the help shows no default."""
-    needs: str = ""
-    """The plugin that the option needs, such as "reports" (`hooks.manager.PLUGINS`): without it
-    the option does not exist."""
     name: str = ""
     """The field that it sets. Messages name the option by it (`errors.named`)."""
     kind: type = bool
@@ -121,7 +118,6 @@ def option(
     most: float | None = None,
     allowed: Range | None = None,
     shown_default: str | None = None,
-    needs: str = "",
 ) -> Any:
     """Make a dataclass field that an option of the command line sets.
 
@@ -148,7 +144,6 @@ def option(
         least=least,
         most=most,
         shown_default=shown_default,
-        needs=needs,
         is_required=default is MISSING,
     )
 

@@ -52,7 +52,7 @@ class Detector:
     that the user names is used for every text."""
     output: str = ""
     """The characters that become likelier or less likely next where the property holds; "" for the
-    character whose frequency differs most (`plugins.analyses.evidence`)."""
+    character whose frequency differs most (`analyses.evidence`)."""
 
     def for_any_text(self) -> Detector:
         """Return this detector for a text of any kind, as it is used if the user names it."""

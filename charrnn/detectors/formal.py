@@ -1,6 +1,6 @@
 """Label strings of formal languages, one per line, by the count or memory that predicts them.
 
-`plugins.languages` makes such texts. The text may be cut anywhere. Counts are int64 arrays
+`languages` makes such texts. The text may be cut anywhere. Counts are int64 arrays
 (N,), yes/no labels bool arrays (N,), for a text of N characters; both are 0 after a newline.
 """
 

@@ -71,7 +71,7 @@ Accept = Callable[[str], bool]
 """Returns whether a drawn text, which is passed with its prime, is kept."""
 Clamps = Mapping["tuple[int, int] | Clampable", float]
 """The value at which each cell (layer, unit) is clamped, and the output at which each direction
-(`charrnn.plugins.analyses.directions`) is clamped."""
+(`charrnn.analyses.directions`) is clamped."""
 
 
 @dataclass(frozen=True, kw_only=True)

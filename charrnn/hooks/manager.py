@@ -1,8 +1,7 @@
 """Find the packages that extend charrnn, and ask them what they add.
 
-A *plugin* is a package in `charrnn.plugins`. The core does without it: a plugin that was removed is
-missing from the help and the interface, and all else works. What another package does wrong never
-breaks a command that does not need it: it is left out, and a warning says why (`left_out`).
+What another package does wrong never breaks a command that does not need it: it is left out, and a
+warning says why (`left_out`).
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from itertools import chain
 from traceback import walk_tb
 from types import FrameType
@@ -26,9 +24,7 @@ from charrnn.hooks.foreign import run_foreign
 
 GROUP = "charrnn"
 """The group of the entry points by which other packages name a module with hooks."""
-PLUGINS = ("reports", "tui", "formats", "serving", "analyses", "languages")
-"""The plugins."""
-BUILT_IN = ("ngrams", "plugins.reports", "plugins.analyses", "plugins.languages", "plugins.formats")
+BUILT_IN = ("ngrams", "reports", "analyses", "languages", "formats")
 """The packages of charrnn with hooks, in the order in which they are asked."""
 Kind = TypeVar("Kind")
 """The class of what a hook returns."""
@@ -48,7 +44,7 @@ class Extension:
     place: str
     """Where it is, as "module" or "module:name"."""
     package: str
-    """The name and the version of the package that was installed; "charrnn" for a plugin."""
+    """The name and the version of the package that was installed, or "charrnn"."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} of the package {self.package}"
@@ -64,7 +60,7 @@ class Extension:
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of the package by `run_foreign`."""
-        # An error of a plugin is a bug of charrnn, and is reported as one.
+        # An error of charrnn is a bug, and is reported as one.
         if self.package == "charrnn":
             return function(*arguments)
         # The outermost package: an error in a module that it imports from itself is its fault, too.
@@ -91,10 +87,10 @@ class _Packages:
 
 @cache
 def _packages() -> _Packages:
-    """Import the plugins and the modules that other packages name, and register their hooks."""
+    """Import the modules with hooks, of charrnn and of other packages, and register their hooks."""
     found = _Packages(pluggy.PluginManager(GROUP), extensions={}, left_out=[])
     found.manager.add_hookspecs(specifications)
-    for extension in dict.fromkeys((*_plugins(), *_entry_points(found))):
+    for extension in dict.fromkeys((*_own_parts(), *_entry_points(found))):
         try:
             extension.run(_register, found.manager, extension)
         except UsageError as error:
@@ -106,11 +102,9 @@ def _packages() -> _Packages:
     return found
 
 
-def _plugins() -> Iterator[Extension]:
+def _own_parts() -> Iterator[Extension]:
     for name in BUILT_IN:
-        place = f"charrnn.{name}"
-        if find_spec(place) is not None:  # None for a plugin that was removed
-            yield Extension("plugin", name=name, place=place, package="charrnn")
+        yield Extension("part", name=name, place=f"charrnn.{name}", package="charrnn")
 
 
 def _entry_points(found: _Packages) -> Sequence[Extension]:
@@ -164,29 +158,15 @@ def load_place(place: str) -> Any:
     return getattr(imported, name)
 
 
-def has_plugin(plugin: str) -> bool:
-    """Return whether a plugin of PLUGINS is there."""
-    # Looked for and not imported: a plugin may need packages that are not installed.
-    return find_spec(f"charrnn.plugins.{plugin}") is not None
-
-
-def about_missing_plugins() -> str:
-    """Return the sentence that names the plugins that are missing, "" if none is."""
-    missing = [f"charrnn.plugins.{plugin}" for plugin in PLUGINS if not has_plugin(plugin)]
-    if not missing:
-        return ""
-    return f" It may be part of a package that is not installed: {', '.join(missing)}."
-
-
 def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
-    """Return the records of a class that all packages offer by a hook, those of the plugins
+    """Return the records of a class that all packages offer by a hook, those of charrnn
     first."""
     return [record for _, record in offers(specification, kind)]
 
 
 def offers(specification: Records, kind: type[Kind]) -> list[tuple[str, Kind]]:
     """Return what `offered` returns, each record after the name and the version of its package:
-    "charrnn" for a plugin."""
+    "charrnn" for a part of charrnn."""
     return [
         (extension.package, record)
         for extension, record in _results(specification, Sequence)
@@ -284,7 +264,7 @@ def forget() -> None:
 
 
 def other_packages() -> list[str]:
-    """Return the names and versions of the packages that extend charrnn, without its plugins."""
+    """Return the names and versions of the packages that extend charrnn."""
     extensions = _packages().extensions.values()
     return sorted(each.package for each in extensions if each.package != "charrnn")
 

@@ -14,8 +14,8 @@ imported inside the function. What is offered by a name is given as a place, "mo
 imported when somebody asks for that name. The functions of one package are called in no promised
 order.
 
-The plugins of charrnn itself use the same hooks; another package registers its module as an entry
-point of the group `charrnn`. docs/use/extending.md shows how.
+A package registers its module as an entry point of the group `charrnn`. docs/use/extending.md
+shows how.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,8 +88,6 @@ class CommandEntry(Record):
     """Where a function is that returns the options which packages add to the command."""
     epilog: str = ""
     """Where the text is that stands below the help."""
-    needs: str = ""
-    """The plugin of charrnn that has the command: without it the command does not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class ClampedSum:
 
 class Clampable(Protocol):
     """Weighted sums of cells that can be clamped by one value, such as a direction
-    (`charrnn.plugins.analyses.directions`)."""
+    (`charrnn.analyses.directions`)."""
 
     def clamped_sums(self, value: float, cell: type[Cell]) -> dict[int, ClampedSum]:
         """Return the clamped sum of each layer. Raises UsageError if the cells cannot reach the

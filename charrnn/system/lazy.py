@@ -16,7 +16,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from charrnn.errors import MissingPluginError
 from charrnn.system.process import load_torch
 
 Parameters = ParamSpec("Parameters")
@@ -26,23 +25,13 @@ Result = TypeVar("Result")
 
 
 class LazyModule(ModuleType):
-    """A module that is imported at the first use of one of its attributes.
-
-    Raises MissingPluginError if it is in a plugin that was removed.
-    """
+    """A module that is imported at the first use of one of its attributes."""
 
     def __getattr__(self, name: str) -> Any:
         if self.__name__ == "torch":
             load_torch()
-        try:
-            module = import_module(self.__name__)
-        except ModuleNotFoundError as error:
-            # Else a package that a plugin needs is not installed.
-            if not str(error.name).startswith("charrnn."):
-                raise
-            raise MissingPluginError(f"The package {error.name} is not installed.") from None
         # Not kept: a test or a user may replace the attribute of the module.
-        return getattr(module, name)
+        return getattr(import_module(self.__name__), name)
 
 
 if TYPE_CHECKING:

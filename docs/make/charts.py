@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import mean
 
 import charrnn
-from charrnn.plugins.analyses.gradients import GradientReach
-from charrnn.plugins.analyses.vanishing import Learner, share_recalled, train_networks
+from charrnn.analyses.gradients import GradientReach
+from charrnn.analyses.vanishing import Learner, share_recalled, train_networks
 from charrnn.runs.logs import MetricsLog
 
 DOCS = Path(__file__).parents[1]

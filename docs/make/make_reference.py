@@ -32,7 +32,7 @@ from charrnn.config.settings import FIELD_NAMES, Config
 from charrnn.distributed.processes import check_processes
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
-from charrnn.plugins.languages.formal_languages import FORMAL_LANGUAGES, make_strings
+from charrnn.languages.formal_languages import FORMAL_LANGUAGES, make_strings
 
 PAGE = Path(__file__).parents[1] / "look-up" / "reference.md"
 """The page that is written."""

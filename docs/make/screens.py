@@ -20,8 +20,8 @@ import charrnn
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.passages import most_changes
 from charrnn.cells.target_labels import label_by_name
-from charrnn.plugins.tui.explore.app import Explorer, TextView
-from charrnn.plugins.tui.explore.state import BEST
+from charrnn.explore.app import Explorer, TextView
+from charrnn.explore.state import BEST
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 PICTURES = Path(__file__).parents[1] / "pictures"

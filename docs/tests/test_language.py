@@ -32,7 +32,7 @@ def test_the_links_of_a_page_work(page, name):
             assert fragment in anchors, f"{path}#{fragment}"
     # The reader of the page on extending creates these two.
     new = (
-        {"charrnn/plugins/analyses/vocabulary.py", "charrnn/plugins/analyses/entropy.py"}
+        {"charrnn/analyses/vocabulary.py", "charrnn/analyses/entropy.py"}
         if name.endswith("extending.md")
         else set()
     )

@@ -10,7 +10,7 @@ import pytest
 from environment import REPOSITORY
 
 from benchmarks.losses import peers
-from charrnn.plugins.analyses.evidence import results
+from charrnn.analyses.evidence import results
 from charrnn.runs.included import read_cards
 from charrnn.training import events
 

@@ -211,10 +211,10 @@ def test_an_edited_comment_or_docstring_keeps_the_findings_and_code_does_not(
     "folder, is_kept",
     [
         ("views", True),
-        ("plugins/tui", True),
-        ("plugins/tui/explore", True),
-        ("plugins/reports", True),
-        ("plugins/analyses", False),
+        ("explore", True),
+        ("explore", True),
+        ("reports", True),
+        ("analyses", False),
         ("model", False),
     ],
 )

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import label
 
+from charrnn.analyses.directions import DirectionSums
 from charrnn.cells.findings import MAX_P_VALUE, CellScore
 from charrnn.cells.scores import find_cells, measure
 from charrnn.cells.scoring_half import interior
@@ -21,7 +22,6 @@ from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.detectors.registry import get_detectors
-from charrnn.plugins.analyses.directions import DirectionSums
 from charrnn.statistics.agreement import (
     auc,
     auc_from_association,

@@ -16,11 +16,11 @@ from encoded_texts import as_text
 from progress_reports import reports
 from random_networks import H, L, V, random_network
 
+from charrnn.analyses.gates import count_gates
 from charrnn.cells.activations import Activations
 from charrnn.cells.trace import trace_text
 from charrnn.errors import CharRNNError
 from charrnn.model.reading import INTERVAL, WARM_UP
-from charrnn.plugins.analyses.gates import count_gates
 
 ROUNDING = 1e-5
 """Both sides are float32; sums of a few products in another order differ by 1e-7, and the cells do

@@ -20,7 +20,7 @@ from torch import nn
 
 from charrnn.cli.root import commands
 from charrnn.commands.app import run
-from charrnn.plugins.formats import formats as model_formats
+from charrnn.formats import formats as model_formats
 
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
@@ -81,7 +81,7 @@ def tried(laboratory, monkeypatch):
     """Return `faults_of_kind` of the laboratory, in its folder."""
     monkeypatch.chdir(laboratory)
     for place, number in FEW.items():
-        monkeypatch.setattr(f"charrnn.plugins.{place}", number)
+        monkeypatch.setattr(f"charrnn.{place}", number)
 
     def call(kind, num_examples):
         lines = command_lines(num_examples=num_examples, is_plain=kind == "plain")

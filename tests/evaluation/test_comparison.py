@@ -21,7 +21,7 @@ from charrnn.evaluation.loss_reports import paired_difference
 from charrnn.evaluation.measured import MeasuredText
 from charrnn.model.losses import CharLosses, char_losses, precision_of
 from charrnn.model.network import CharRNN
-from charrnn.plugins.reports.lines import losses_by_line
+from charrnn.reports.lines import losses_by_line
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 from charrnn.text.sources import SORTED

@@ -81,7 +81,7 @@ def assert_is_safe(path: Path) -> None:
             views = Path(charrnn.__file__).parent / "views"
             program = (views / "page.js").read_text("utf-8")
             assert shared == program.replace("{{NUM_SHADES}}", str(NUM_SHADES))
-            template = views.parent / "plugins" / "analyses" / "atlas_page.html"
+            template = views.parent / "analyses" / "atlas_page.html"
             assert [own] == re.findall(r"(?s)<script>(.*)</script>", template.read_text("utf-8")), (
                 "the page's own, to the character"
             )

@@ -13,7 +13,7 @@ from charrnn.commands.sample import MAX_JSON_CHARS
 from charrnn.errors import UsageError
 from charrnn.generation import generator, sampling
 from charrnn.generation.sample_options import MAX_BEAM_CHARS, SAMPLE_TEMPERATURE, SampleOptions
-from charrnn.plugins.reports.provenance import MAX_CHARS
+from charrnn.reports.provenance import MAX_CHARS
 
 MIB = 2**20
 

@@ -7,6 +7,16 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 from example_results import FINDINGS, HUGE, QUOTE, RUN, STRAIGHT, WAR, provenance
 
+from charrnn.analyses.ablation import Ablation
+from charrnn.analyses.descriptions import Description, DescriptionReport
+from charrnn.analyses.directions import Direction, DirectionContribution
+from charrnn.analyses.evidence.results import EvidenceCard
+from charrnn.analyses.gates import GateReport
+from charrnn.analyses.gradients import GradientReach
+from charrnn.analyses.inputs import CellInputs, Driver
+from charrnn.analyses.matching import MatchReport
+from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
+from charrnn.analyses.outputs import CellOutputs
 from charrnn.cells.findings import (
     CellGate,
     CellPage,
@@ -20,16 +30,6 @@ from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.model.losses import bits
-from charrnn.plugins.analyses.ablation import Ablation
-from charrnn.plugins.analyses.descriptions import Description, DescriptionReport
-from charrnn.plugins.analyses.directions import Direction, DirectionContribution
-from charrnn.plugins.analyses.evidence.results import EvidenceCard
-from charrnn.plugins.analyses.gates import GateReport
-from charrnn.plugins.analyses.gradients import GradientReach
-from charrnn.plugins.analyses.inputs import CellInputs, Driver
-from charrnn.plugins.analyses.matching import MatchReport
-from charrnn.plugins.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
-from charrnn.plugins.analyses.outputs import CellOutputs
 from charrnn.runs.learning_curves import LearningCurves
 from charrnn.runs.overview import ModelDescription
 from charrnn.system.display import RecordList, RecordTuple

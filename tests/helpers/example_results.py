@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
-from charrnn.plugins.reports.char_predictions import CharPredictions
-from charrnn.plugins.reports.passages import Passage
-from charrnn.plugins.reports.provenance import Provenance
+from charrnn.reports.char_predictions import CharPredictions
+from charrnn.reports.passages import Passage
+from charrnn.reports.provenance import Provenance
 from charrnn.runs.learning_curves import LearningCurve, LossCurve
 from charrnn.runs.overview import (
     RunSummary,

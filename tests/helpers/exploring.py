@@ -17,9 +17,9 @@ from textual.widgets import Input, Static
 
 import charrnn.commands.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
-from charrnn.plugins.tui.explore.app import Explorer
-from charrnn.plugins.tui.explore.state import BEST
-from charrnn.plugins.tui.full_screen import Help, Keys, Question
+from charrnn.explore.app import Explorer
+from charrnn.explore.full_screen import Help, Keys, Question
+from charrnn.explore.state import BEST
 
 Script = Callable[[Explorer, Pilot[None]], Awaitable[None]]
 FRESH = make_corpus(num_chars=5_000, seed=1).text[:5_000]

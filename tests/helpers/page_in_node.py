@@ -7,7 +7,7 @@ from pathlib import Path
 
 from environment import REPOSITORY
 
-SCRIPT = REPOSITORY / "tests" / "plugins" / "formats" / "javascript" / "page_in_node.js"
+SCRIPT = REPOSITORY / "tests" / "formats" / "javascript" / "page_in_node.js"
 NODE = shutil.which("node")
 
 

@@ -1,7 +1,7 @@
-"""Plugins and other packages: what they add to charrnn by hooks, and what is left when they are
-missing.
+"""Other packages: what they add to charrnn by hooks.
 
-Tests `hooks.specifications`, `hooks.foreign`, `cli.analyses` and `system.lazy`, too.
+Tests `hooks.specifications`, `hooks.foreign`, `cli.analyses`, `system.lazy`, `analyses`, `formats`
+and `reports`, too.
 """
 
 import ast
@@ -21,7 +21,6 @@ from charrnn.cells.study import CellSection
 from charrnn.cli import root, streams
 from charrnn.errors import named
 from charrnn.hooks import manager, specifications
-from charrnn.system.lazy import LazyModule
 
 TEXT = "\nabcdefghijklmnopqrstuvwxyz" * 100
 GREETING = """
@@ -96,7 +95,7 @@ from charrnn.hooks.specifications import ModelFormat
 
 
 def to_hex(model, path, title=None):
-    from charrnn.plugins.formats.model_folder import files_of
+    from charrnn.formats.model_folder import files_of
 
     files = {name: data.hex() for name, data in files_of(model, path.stem).items()}
     return json.dumps(files | {"title": title}).encode()
@@ -428,15 +427,6 @@ def test_unknown_names_are_no_attributes():
             getattr(model, name)
 
 
-def test_what_needs_a_missing_package_names_it():
-    with pytest.raises(
-        charrnn.CharRNNError, match=r"The package charrnn\.no_plugin is not installed"
-    ):
-        LazyModule("charrnn.no_plugin.gates").count  # noqa: B018
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        LazyModule("no_such_package").count  # noqa: B018
-
-
 def test_the_package_lists_its_public_names():
     assert {"Model", "load", "train", "mix", "match_cells"} <= set(dir(charrnn))
     assert not {"Any", "find_spec", "import_module"} & set(dir(charrnn))
@@ -447,13 +437,13 @@ def test_every_place_that_a_package_offers_exists():
         assert extension.load() is not None
 
 
-def test_torch_and_the_plugins_are_imported_at_their_first_use(tmp_path, process):
+def test_torch_and_the_analyses_are_imported_at_their_first_use(tmp_path, process):
     (tmp_path / "torch.py").write_text(
         "zeros = list.__mul__"
     )  # the real one takes seconds to import
     code = (
-        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.plugins.analyses.gradients',"
-        " 'torch'})\nfrom charrnn.system.lazy import torch; import charrnn.plugins.analyses.gradients;"
+        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.analyses.gradients',"
+        " 'torch'})\nfrom charrnn.system.lazy import torch; import charrnn.analyses.gradients;"
         " before = 'torch' in sys.modules; torch.zeros([], 1); print(before, 'torch' in"
         " sys.modules)"
     )

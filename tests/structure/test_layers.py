@@ -17,10 +17,13 @@ PACKAGE = Path(charrnn.__file__).parent
 LAYERS = (
     ({"__main__"},),
     ({"commands"},),
+    ({"explore"},),
     ({"__init__"},),
     ({"api"},),
     ({"model_study"},),
-    ({"plugins"},),
+    ({"serving"},),
+    ({"analyses"}, {"formats"}),
+    ({"reports"}, {"languages"}),
     ({"training"}, {"cli"}),
     ({"ngrams"}, {"views"}),
     ({"evaluation"},),
@@ -35,13 +38,6 @@ LAYERS = (
     ({"errors"}, {"version"}),
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""
-BETWEEN_PLUGINS = {
-    ("tui", "analyses"),
-    ("serving", "formats"),
-    ("analyses", "languages"),
-    ("analyses", "reports"),
-}
-"""The plugins that import another plugin, and that plugin."""
 PLACE = {}
 for height, parts in enumerate(LAYERS):
     for part, names in enumerate(parts):
@@ -88,7 +84,7 @@ def test_no_import_points_up_or_sideways():
         ("model/cell_types.py", "if TYPE_CHECKING:\n    from charrnn.runs import reader", True),
         ("model/cell_types.py", "import_module('charrnn.runs.writer')", True),
         ("cli/root.py", "load_place('charrnn.commands:COMMANDS')", True),
-        ("commands/__init__.py", "PLACE = 'charrnn.plugins.tui.demo:demo'", False),
+        ("commands/__init__.py", "PLACE = 'charrnn.explore.demo:demo'", False),
         ("model/cell_types.py", "from ..runs import reader", True),
         ("model/cell_types.py", "from .. import runs", True),
         ("cells/scores.py", "from charrnn.cells.trace import Trace", False),
@@ -98,10 +94,10 @@ def test_no_import_points_up_or_sideways():
         ("__init__.py", "from charrnn.api import load", False),
         ("__init__.py", "from charrnn.commands.app import main", True),
         ("__main__.py", "from charrnn.commands.app import main", False),
-        ("api.py", "def f():\n    from charrnn.plugins.analyses import gates", False),
+        ("api.py", "def f():\n    from charrnn.analyses import gates", False),
         ("api.py", "gates = LazyModule('charrnn.commands.train')", True),
-        ("trained_model.py", "gates = LazyModule('charrnn.plugins.analyses.gates')", True),
-        ("plugins/tui/demo.py", "from charrnn.api import load", True),
+        ("trained_model.py", "gates = LazyModule('charrnn.analyses.gates')", True),
+        ("explore/demo.py", "from charrnn.commands.train import train", True),
     ],
 )
 def test_an_import_that_points_up_or_sideways_is_found(file, code, is_wrong, tmp_path):
@@ -109,20 +105,6 @@ def test_an_import_that_points_up_or_sideways_is_found(file, code, is_wrong, tmp
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code, encoding="utf-8")
     assert bool(wrong_imports(tmp_path / "charrnn")) == is_wrong
-
-
-def test_plugins_import_each_other_only_where_the_pages_say_so():
-    plugins = PACKAGE / "plugins"
-    found = set()
-    for path in plugins.rglob("*.py"):
-        plugin = path.relative_to(plugins).parts[0]
-        for _, module in imported_modules(path, PACKAGE):
-            other = re.match(r"charrnn\.plugins\.(\w+)\.", module)
-            if other is not None and other[1] != plugin:
-                found.add((plugin, other[1]))
-    page = (REPOSITORY / "docs" / "understand" / "code.md").read_text(encoding="utf-8")
-    said = re.findall(r"`plugins/(\w+)` uses `plugins/(\w+)`", page)
-    assert found == BETWEEN_PLUGINS == set(said)
 
 
 def lazy_modules(tree):

@@ -5,7 +5,7 @@ import pytest
 from conftest import SMALL_RUN
 
 import charrnn
-from charrnn.plugins.reports.provenance import find_passages
+from charrnn.reports.provenance import find_passages
 from charrnn.text import copies
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.vocab import Vocab
@@ -72,7 +72,7 @@ def test_no_command_decodes_the_whole_corpus(command, tmp_path, monkeypatch):
     monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
     monkeypatch.setattr("charrnn.text.copies.SLICE_CHARS", 500)
     monkeypatch.setattr("charrnn.text.copies.SEGMENT_CHARS", 500)
-    monkeypatch.setattr("charrnn.plugins.reports.provenance.HELD_OUT_CHARS", 400)
+    monkeypatch.setattr("charrnn.reports.provenance.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.commands.visualize.CHARS_SCORED", 600)
     for line in (
         "evaluate run",

@@ -1,0 +1,48 @@
+"""The analyses of networks and their cells, each in a file or folder of its own: the measurement,
+its result, its picture and its option.
+
+A module of this package that ends with ANALYSES adds options to `visualize`: a new analysis is one
+new file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from charrnn.hooks import hookimpl
+
+if TYPE_CHECKING:
+    from charrnn.cells.study import CellSection
+
+
+@hookimpl
+def analyses() -> Sequence[Any]:
+    """Return the ANALYSES of all modules of this plugin."""
+    # The modules are searched, so that no list has to be kept beside the files.
+    declared: list[Any] = []
+    for entry in iter_modules(__path__):
+        module = import_module(f"{__name__}.{entry.name}")
+        # Some modules have no option of their own.
+        declared += getattr(module, "ANALYSES", ())
+    return declared
+
+
+@hookimpl
+def lessons() -> Mapping[str, str]:
+    """Return the recipes that compare several networks."""
+    return {"vanishing": "charrnn.analyses.vanishing:train_vanishing"}
+
+
+@hookimpl
+def cell_sections() -> Sequence[CellSection]:
+    """Return the sections of the page of a cell."""
+    # Imported here: other commands do not need the modules that draw the sections.
+    from charrnn.analyses.descriptions import SECTION as DESCRIPTION
+    from charrnn.analyses.evidence import SECTION as EVIDENCE
+    from charrnn.analyses.inputs import SECTION as INPUTS
+    from charrnn.analyses.outputs import SECTION as OUTPUTS
+
+    return [EVIDENCE, INPUTS, OUTPUTS, DESCRIPTION]

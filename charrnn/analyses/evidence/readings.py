@@ -1,0 +1,296 @@
+"""Read segments of a text with the memories of some cells clamped at their means or exchanged.
+
+A memory is the vector that a cell passes through `ops.clamp`: c where there is one, else h.
+Segments are read from the state of the free network at their beginning.
+
+Shapes: N characters, S segments of T characters, C conditions, R rows, L, H, V as in
+`model.network`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise, repeat
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.analyses.evidence.property_output import Output
+from charrnn.cells.findings import CellIndex
+from charrnn.cells.trace import torch_ops
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cell_types import Ops
+from charrnn.model.interventions import exchange, record_layers, remove
+from charrnn.model.reading import MAX_LANES, KnownStates, read_parts
+from charrnn.model.recurrent_state import RecurrentState
+from charrnn.statistics.moments import Moments
+from charrnn.system.arrays import Float64Array
+from charrnn.system.lazy import Tensor, inference_mode, no_grad, torch
+from charrnn.system.progress import task
+from charrnn.text.vocab import EncodedText
+
+Positions = NDArray[np.int64]
+"""Positions in a text, counted from its first character."""
+
+
+@dataclass(frozen=True, eq=False)
+class FreeReading:
+    """The values and outputs of a network while it reads segments of a text of N characters; nan
+    elsewhere."""
+
+    values: Float64Array
+    """(N,): the value of the cell."""
+    odds: Float64Array
+    """(N,): the output after each character."""
+    means: Tensor
+    """(L, H): the means of all memories over the choosing half."""
+    deviations: Tensor
+    """(L, H): their standard deviations; 1 for a constant memory."""
+    correlations: Tensor
+    """(L * H, L * H): their correlations."""
+    states: dict[int, RecurrentState[Tensor]]
+    """The state before each wanted position."""
+
+    def states_at(self, positions: Positions) -> RecurrentState[Tensor]:
+        """Return the state before each of R positions, as rows."""
+        first, *others = [self.states[position] for position in positions.tolist()]
+        return first.map(lambda *vectors: torch.cat(vectors, dim=-2), *others)
+
+
+class _FreeStep(NamedTuple):
+    """One character of R segments that are read side by side."""
+
+    before: RecurrentState[Tensor]
+    """The state before the character."""
+    odds: Tensor
+    """(R,): the output after it."""
+    values: Tensor
+    """(R,): the values of the cell."""
+    memories: Tensor
+    """(R, L, H): the memories of all cells."""
+
+
+@no_grad
+def read_freely(
+    network: CharRNN,
+    text: EncodedText,
+    *,
+    begins: Positions,
+    length: int,
+    half: int,
+    cell: CellIndex,
+    output: Output,
+    wanted: Positions,
+    known: KnownStates,
+) -> FreeReading:
+    """Read segments of `length` characters, which begin at `begins` (S,), side by side, from the
+    `known` states of a single pass over the text.
+
+    The statistics of the memories are computed over the first `half` characters.
+    """
+    layer, unit = cell
+    num_chars = len(text)
+    # The last lane of a segment may go on beyond its end, and so beyond the end of the text.
+    values = np.full(num_chars + MAX_LANES, np.nan)
+    odds = values.copy()
+    is_wanted = np.zeros(len(values), bool)
+    is_wanted[wanted] = True
+    states = {}
+    memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
+    recorders = record_layers(torch_ops(), "clamp", results=memories)
+    moments = Moments()
+
+    # One character at a time, so that every state is there.
+    def step(
+        window: Tensor, state: RecurrentState[Tensor]
+    ) -> tuple[list[_FreeStep], RecurrentState[Tensor]]:
+        steps = []
+        for chars in window:
+            for of_layer in memories:
+                of_layer.clear()
+            before = state
+            (logits, cells, _), state = network.trace(chars[None], state, ops=recorders)
+            # With zoneout a memory passes twice; the last is the memory that the cell keeps.
+            latest = torch.stack([of_layer[-1] for of_layer in memories], dim=1)
+            steps.append(
+                _FreeStep(
+                    before,
+                    odds=output.odds(logits[0]),
+                    values=cells[0, :, layer, unit],
+                    memories=latest,
+                )
+            )
+        return steps, state
+
+    ids = text.ids
+    first = text.first
+    with task("reading", total=len(begins) * length) as advance:
+        read = read_parts(
+            step,
+            network.initial_state,
+            ids=ids,
+            begins=begins + first,
+            num_chars=length,
+            known=known,
+        )
+        for positions, steps in read:
+            in_choosing_half = []
+            for indices, read_step in zip(positions - first, steps, strict=True):
+                values[indices] = read_step.values.numpy()
+                odds[indices] = read_step.odds.numpy()
+                for row in np.flatnonzero(is_wanted[indices]).tolist():
+                    states[int(indices[row])] = read_step.before.map(partial(_row, row))
+                in_choosing_half.append(read_step.memories[indices < half].flatten(1))
+
+            # The products of a window at once: their matrix is larger than the vectors of a step.
+            moments.add_cells(torch.cat(in_choosing_half).numpy())
+            advance(positions.size)
+
+    weight = network.output.weight
+    shape = (len(memories), network.hidden_size)
+    return FreeReading(
+        values=values[:num_chars],
+        odds=odds[:num_chars],
+        means=torch.from_numpy(moments.means).to(weight).view(shape),
+        deviations=torch.from_numpy(moments.scales).to(weight).view(shape),
+        correlations=torch.from_numpy(moments.correlations()),
+        states=states,
+    )
+
+
+def _row(row: int, vectors: Tensor) -> Tensor:
+    """Copy a row of a state, so that the other rows can be freed."""
+    return vectors[..., row : row + 1, :].clone()
+
+
+@dataclass(frozen=True, eq=False)
+class Clamps:
+    """The memories and directions that are clamped at their means in each of C conditions."""
+
+    is_clamped: Tensor
+    """(C, L, H): whether the memory of a cell is clamped."""
+    directions: Tensor | None = None
+    """(C, H): by condition the direction that `remove` takes from the memories of `layer`."""
+    layer: int = 0
+
+    def ops(self, reading: FreeReading, num_segments: int) -> dict[int, Ops[Tensor]]:
+        """Return by layer the functions of torch for the rows of all segments, each of which has C
+        rows in the order of the conditions."""
+        ops = {}
+        for layer, means in enumerate(reading.means):
+            is_clamped = self.is_clamped[:, layer].repeat(num_segments, 1)
+            ops[layer] = exchange(torch_ops(), is_exchanged=is_clamped, memories=repeat(means))
+        if self.directions is not None:
+            ops[self.layer] = remove(
+                ops[self.layer],
+                self.directions.repeat(num_segments, 1),
+                means=reading.means[self.layer],
+                deviations=reading.deviations[self.layer],
+            )
+        return ops
+
+
+@inference_mode
+def read_clamped(
+    network: CharRNN,
+    text: EncodedText,
+    *,
+    begins: Positions,
+    length: int,
+    reading: FreeReading,
+    clamps: Clamps,
+    output: Output | None = None,
+) -> Float64Array:
+    """Read segments, which begin at `begins` (S,), under each of C conditions.
+
+    Returns the log odds (C, S, T) of `output`, or without an output the loss of the next character
+    in nats.
+    """
+    num_conditions = len(clamps.is_clamped)
+    positions = text.first + begins[:, None] + np.arange(length + 1)
+    ids = torch.from_numpy(text.ids[positions].astype(np.int64)).T
+
+    # The rows of a segment follow each other, one for each condition.
+    ids = ids.repeat_interleave(num_conditions, dim=1)
+    state = reading.states_at(begins).map(
+        lambda vectors: vectors.repeat_interleave(num_conditions, dim=-2)
+    )
+    ops = clamps.ops(reading, len(begins))
+    steps = []
+    with task("ablating", total=ids[:-1].numel()) as advance:
+        for chars, following in pairwise(ids):
+            logits, state = network(chars[None], state, ops=ops)
+            if output is None:
+                loss = torch.nn.functional.cross_entropy(logits[0], following, reduction="none")
+                steps.append(loss.double())
+            else:
+                steps.append(output.odds(logits[0]))
+            advance(len(chars))
+    results = torch.stack(steps).numpy().reshape(length, len(begins), num_conditions)
+    return np.ascontiguousarray(results.transpose(2, 1, 0))
+
+
+class PatchingBatch:
+    """R passages that are read side by side with memories exchanged (activation patching): their
+    last lag + 1 characters, from the state of the free network before them."""
+
+    def __init__(
+        self,
+        network: CharRNN,
+        text: EncodedText,
+        *,
+        positions: Positions,
+        lag: int,
+        reading: FreeReading,
+        output: Output,
+    ) -> None:
+        """Read passages that end at `positions` (R,)."""
+        begins = positions - lag
+        indices = text.first + begins[:, None] + np.arange(lag + 1)
+        self._network = network
+        self._ids = torch.from_numpy(text.ids[indices].astype(np.int64)).T
+        self._state = reading.states_at(begins)
+        self._output = output
+        self._memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
+        """By layer the memories that pass `clamp` at the first of these characters."""
+        with torch.no_grad():
+            ops = record_layers(torch_ops(), "clamp", results=self._memories)
+            self.outputs: Float64Array = self._read(ops).numpy()
+            """(R,): the output after each passage, with nothing exchanged."""
+
+    def _read(self, ops: dict[int, Ops[Tensor]]) -> Tensor:
+        """Compute the output (R,); the layers compute with `ops` at the first character."""
+        logits, state = self._network(self._ids[:1], self._state, ops=ops)
+        if len(self._ids) > 1:
+            logits, _ = self._network(self._ids[1:], state)
+        return self._output.odds(logits[-1])
+
+    @no_grad
+    def patched(self, sources: Positions, cells: Tensor) -> Float64Array:
+        """Compute the output (R,) with the memories that `cells` (R, L, H) marks taken, at the
+        first character, from the rows `sources`."""
+        ops = {}
+        for layer, recorded in enumerate(self._memories):
+            taken = [memory[sources] for memory in recorded]
+            ops[layer] = exchange(torch_ops(), is_exchanged=cells[:, layer], memories=taken)
+        odds: Float64Array = self._read(ops).numpy()
+        return odds
+
+    def attributions(self, sources: Positions) -> Float64Array:
+        """Compute, to first order, how far the output moves if a memory is taken from the rows
+        `sources`, (R, L, H): attribution patching (Syed et al. 2023)."""
+        latest = [recorded[-1] for recorded in self._memories]
+        shifts = [torch.zeros_like(memory).requires_grad_() for memory in latest]
+        ops = {}
+        for layer, shift in enumerate(shifts):
+            ops[layer] = replace(torch_ops(), clamp=shift.__add__)
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(self._read(ops).sum(), shifts)
+        # The derivative by a shift, times the shift of an exchange.
+        moved = []
+        for gradient, memory in zip(gradients, latest, strict=True):
+            moved.append(gradient * (memory[sources] - memory))
+        attributions: Float64Array = torch.stack(moved, dim=1).double().numpy()
+        return attributions

@@ -1,0 +1,516 @@
+"""The evidence card: the results of its tests, and how they are shown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from charrnn.analyses.matching import CellMatch
+from charrnn.cells.findings import CellIndex, CellScore
+from charrnn.errors import counted
+from charrnn.statistics.intervals import Interval
+from charrnn.system.display import Displayable
+from charrnn.views.cell_page import Part
+from charrnn.views.tables import ends_text, score_number, score_text
+from charrnn.views.theme import all_visible, block, shown_character
+
+SHARE_CARRIED = 0.9
+"""Cells carry an effect if this share of it remains with them…"""
+MOST_CARRIED = 1.2
+"""…and not more than this share: then the cells that are held work against the effect, and what
+remains is not the effect of the network."""
+ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
+"""The meaning of the marks in the excerpts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Necessity:
+    """The rise of the loss, in nats per character, while the memory of the cell is held at its
+    mean."""
+
+    inside: float
+    """The rise at characters inside."""
+    ci_inside: Interval | None
+    """The 95 % interval of `inside`; None if the characters are in too few blocks of the text."""
+    outside: float
+    """The rise at characters outside."""
+    ci_outside: Interval | None
+    """The 95 % interval of `outside`."""
+    num_chars: int
+    """The characters that were predicted."""
+    cells: tuple[float, ...] = field(repr=False)
+    """The rises inside for other cells, drawn at random."""
+    directions: tuple[float, ...] = field(repr=False)
+    """The rises inside for random directions of the layer's memories, with the variance of a single
+    cell."""
+    windows: tuple[int, ...] = field(repr=False)
+    """The positions where the segments begin that were read; the first of them were also read with
+    other cells and directions held."""
+    ranked: float
+    """The rise inside in these first segments, by which the cell is ranked."""
+    rank: int
+    """The rank among the cells: 1 if no other cell raises the loss as much."""
+    rank_among_directions: int
+    """The rank among the directions."""
+    num_ranked_chars: int
+    """The characters of these first segments that were predicted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sufficiency:
+    """The share of the property's effect on the output that remains while all followers but the
+    first k are held at their means."""
+
+    followers: tuple[CellIndex, ...] = field(repr=False)
+    """(layer, unit) of the cells that follow the property, in the order in which they are released:
+    the cell first."""
+    effect: float
+    """How much higher the log odds of the output are inside than outside while no cell is held."""
+    ci: Interval | None
+    """The 95 % interval of the effect; None if its places are in too few blocks of the text."""
+    num_places: int
+    """The places at which the output was measured."""
+    curve: tuple[tuple[int, float], ...] = ()
+    """Pairs (k, share). Empty if the effect may be 0, because its shares are noise."""
+    intervals: tuple[Interval, ...] = ()
+    """The 95 % interval of each share of the curve."""
+    windows: tuple[int, ...] = field(repr=False)
+    """The positions where the segments begin that were read."""
+    num_carrying: int | None = None
+    """The smallest k of the curve that carries the effect (`carrying`); None if no k does."""
+
+
+def carrying(curve: Sequence[tuple[int, float]]) -> int | None:
+    """Return the smallest k of pairs (k, share) that carries the effect: its share is from
+    SHARE_CARRIED to MOST_CARRIED.
+
+    It is 0 if so much remains without any of the cells, or more; None if no k carries it.
+    """
+    for num_free, share in curve:
+        if share >= SHARE_CARRIED and (num_free == 0 or share <= MOST_CARRIED):
+            return num_free
+    return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interchange:
+    """The share of pairs in which an exchange of the cell's memory moves the output to the opposite
+    side. A pair is a position inside and a position outside after which the output differs."""
+
+    accuracy: float
+    """The share, from 0 to 1."""
+    other_cells: float
+    """The same share for other cells, drawn at random for each position."""
+    equal_labels: float
+    """The same share for pairs of positions on one side."""
+    above_other_cells: Interval | None
+    """The 95 % interval of the accuracy minus the share for other cells; None if the positions are
+    in too few blocks of the text."""
+    above_equal_labels: Interval | None
+    """The same for pairs of positions on one side."""
+    num_pairs: int
+    """The number of pairs in which the output differs."""
+    num_drawn: int
+    """The pairs that were drawn, including pairs in which the output does not differ as the labels
+    do."""
+    lag: int
+    """The characters that are read after the exchange."""
+    pairs: tuple[tuple[int, int], ...] = field(repr=False)
+    """All positions that were drawn: inside, outside."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Birth:
+    """The score of the cell on held-out text at every checkpoint."""
+
+    steps: tuple[int, ...]
+    """The steps of the checkpoints."""
+    values: tuple[float, ...]
+    """The score at each of them, to about 0.001: every segment is read after a warm-up, because a
+    single pass at every checkpoint takes too long."""
+    step: int | None
+    """The step from which on the score is above chance; None if it is not above chance at the
+    end."""
+    num_chars: int
+    """The characters of the scoring half that every checkpoint read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherRun:
+    """The cell of another run that correlates best with the cell."""
+
+    name: str
+    """The name of the run."""
+    match: CellMatch
+    """The cell, and its correlation."""
+    score: float
+    """Its AUC or ρ for the detector, on segments of the scoring half."""
+    num_chars: int
+    """The characters of these segments."""
+    is_shared: bool
+    """Whether the run has the cell: it correlates as `CellMatch.is_shared` says, and the score is
+    near the score of the cell (`matching.NEAR`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """Text with one label; of a long one, its beginning and its end."""
+
+    text: str
+    """The text."""
+    is_inside: bool
+    """Whether its label is inside."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrongPlace:
+    """A position where the cell is on the wrong side of its threshold."""
+
+    position: int
+    """The index in the text."""
+    is_inside: bool
+    """Whether its label is inside."""
+    value: float
+    """The value of the cell."""
+    is_output_wrong: bool
+    """Whether the output is on the wrong side, too."""
+    since_change: int
+    """Characters since the label changed."""
+    before: tuple[Stretch, ...]
+    """The last stretches of text up to the position."""
+    after: str
+    """The text after the position."""
+
+    @property
+    def about(self) -> str:
+        """The label, the value and the output in words."""
+        label = "inside" if self.is_inside else "outside"
+        output = "wrong" if self.is_output_wrong else "right"
+        since = counted(self.since_change + 1, "character")
+        return f"{label} for {since}, value {self.value:+.2f}, output {output}"
+
+    @property
+    def excerpt(self) -> str:
+        """The text around the position, with what is labelled inside in brackets."""
+        excerpt = ""
+        for stretch in self.before:
+            text = stretch.text
+            if stretch.is_inside:
+                text = f"[{text}]"
+            excerpt += text
+        return f"{excerpt}|{self.after}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistakes:
+    """The places where the cell is wrong, among the places after which the output shows the
+    property."""
+
+    num_places: int
+    """The places."""
+    num_wrong: int
+    """The places where the cell is wrong."""
+    ci_wrong: Interval | None
+    """The 95 % interval of the share of wrong places; None if the places are in too few blocks of
+    the text."""
+    num_output_wrong: int
+    """The wrong places where the output is on the wrong side, too."""
+    threshold: float
+    """The value of the cell that separates inside from outside."""
+    worst: tuple[WrongPlace, ...]
+    """The places where the cell is most wrong, the worst first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvidenceCard(Displayable):
+    """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector."""
+
+    layer: int
+    """The layer of the cell, from 0."""
+    unit: int
+    """The unit of the cell in its layer, from 0."""
+    detector: str
+    """The name of the detector."""
+    looks_for: str
+    """What it labels, in a few words."""
+    output: tuple[str, ...]
+    """The next characters whose odds show the property."""
+    output_sign: int
+    """1 if these characters are likelier inside or at high counts, else -1."""
+    output_after: tuple[str, ...]
+    """The characters after which the odds differ."""
+    num_chars: int
+    """Characters of the text."""
+    num_cells: int
+    """C: the cells of the model."""
+    tracks: CellScore
+    """How well the cell follows the detector."""
+    necessary: Necessity
+    """What holding the cell at its mean costs."""
+    sufficient: Sufficiency
+    """How much of the effect the cell carries."""
+    interchange: Interchange | None
+    """None without a pair in which the output differs."""
+    fooled: Mistakes
+    """Where the cell is wrong."""
+    born: Birth | None = None
+    """None for a model with fewer than two checkpoints."""
+    others: tuple[OtherRun, ...] = ()
+    """The matching cell of each other run that was given."""
+
+    @property
+    def assumptions(self) -> str:
+        """Two sentences: the assumptions of the figures, and the results that would refute the
+        claim."""
+        odds = " ".join(map(shown_character, self.output))
+        return (
+            f"This assumes that the labels are what the network follows, that a memory held at its"
+            f" mean or exchanged leaves the rest of the network in states that it knows, and that"
+            f" the odds of {odds} show the property. The claim is refuted by a text in which the"
+            f" score falls to chance, by another cell or direction that raises the loss as much,"
+            f" or by exchanges that move the output no more often than those of other cells."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields and the assumptions as one object."""
+        return asdict(self) | {
+            "tracks": self.tracks.to_json(),
+            "tests": self.tests(),
+            "verdict": self.verdict,
+            "assumptions": self.assumptions,
+        }
+
+    def tests(self) -> dict[str, bool | None]:
+        """Say for each test of the claim whether the cell passes it.
+
+        Returns:
+            True or False by the name of the test: `tracks`, `necessary`, `sufficient`,
+            `interchangeable` and others. None if it was not measured.
+
+        Example:
+            >>> study.evidence(0, 5, "quote").tests()["tracks"]
+            True
+        """
+        necessary = self.necessary
+        results: dict[str, bool | None] = {
+            "tracks": self.is_above_chance,
+            "necessary": None,
+            "sufficient": None,
+            "interchangeable": None,
+        }
+        # Without an interval it can fail, but not pass.
+        is_first = necessary.rank == necessary.rank_among_directions == 1
+        if not is_first or necessary.inside <= 0:
+            results["necessary"] = False
+        elif necessary.ci_inside is not None:
+            results["necessary"] = necessary.ci_inside[0] > 0
+        if self.sufficient.curve:
+            results["sufficient"] = bool(self.sufficient.num_carrying)
+        exchanged = self.interchange
+        if exchanged is not None and exchanged.above_other_cells and exchanged.above_equal_labels:
+            lows = [exchanged.above_other_cells[0], exchanged.above_equal_labels[0]]
+            results["interchangeable"] = min(lows) > 0
+        return results
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether the score is above chance. Only the best cell of a detector has a p-value."""
+        if self.tracks.p_value is None:
+            return self.tracks.exceeds_chance_level
+        return self.tracks.is_significant
+
+    @property
+    def verdict(self) -> str:
+        """Whether the claim holds, and which tests failed or were not measured. With several tests
+        that were not measured it is not decided."""
+        tests = self.tests()
+        failed = [name for name, passed in tests.items() if passed is False]
+        missing = [name for name, passed in tests.items() if passed is None]
+        num_passed = len(tests) - len(missing) - len(failed)
+        verdict = f"the claim holds: all {num_passed} tests passed"
+        if len(missing) > 1:
+            verdict = f"the claim is not decided: {num_passed} of {len(tests)} tests passed"
+        if failed:
+            verdict = f"the claim does not hold: it fails {', '.join(failed)}"
+        if missing:
+            verdict += f"; not measured: {', '.join(missing)}"
+        return verdict
+
+    def lines(self) -> dict[str, str]:
+        """Say in a line what each part of the evidence found.
+
+        Returns:
+            A sentence by the name of each part that was measured.
+
+        Example:
+            >>> for name, line in study.evidence(0, 5, "quote").lines().items():
+            ...     print(name, line)
+        """
+        lines = {
+            "tracks": self._tracks(),
+            "necessary": self._necessary(),
+            "sufficient": self._sufficient(),
+            "interchangeable": self._interchangeable(),
+        }
+        if self.born is not None:
+            lines["born"] = _birth_text(self.born)
+        if self.others:
+            lines["shared"] = self._shared()
+        wrong = self.fooled
+        lines["fooled"] = "not measured: the output shows the property nowhere in the scoring half"
+        if wrong.num_places:
+            share = wrong.num_wrong / wrong.num_places
+            lines["fooled"] = (
+                f"at {wrong.num_wrong:,} of {wrong.num_places:,} places,"
+                f" {share:.1%}{_in_brackets(wrong.ci_wrong, '.1%')}, where the output is wrong"
+                f" {wrong.num_output_wrong:,} times"
+            )
+        lines["verdict"] = self.verdict
+        return lines
+
+    def __str__(self) -> str:
+        """Return the lines of the card."""
+        return "\n".join(f"{name}: {line}" for name, line in self.lines().items())
+
+    def parts(self) -> Iterator[Part]:
+        """Yield a line for each part of the evidence, then the places where the cell is most
+        wrong, and the assumptions."""
+        yield Part(
+            title=f"Evidence that cell {self.layer}:{self.unit} follows {self.detector}"
+            f" ({self.looks_for}), over {self.num_chars:,} characters",
+            draw_as="rows",
+            content=list(self.lines().items()),
+        )
+        # A line for the figures of a place, and one for its text.
+        worst = []
+        for place in self.fooled.worst:
+            worst += [f"{place.about}:", place.excerpt]
+        yield Part(title="Where it is most wrong", draw_as="text", content=worst, about=ABOUT_WORST)
+        yield Part(title="What would refute it", draw_as="text", content=[self.assumptions])
+
+    def _tracks(self) -> str:
+        score = self.tracks
+        line = score_text(score)
+        if score.ci_low is not None:
+            line += f" ({ends_text(score.ci_low, score.ci_high)})"
+        for name in ("null_level", "untrained", "interior"):
+            value = getattr(score, name)
+            if value is not None:
+                line += f", {SHOWN_AS[name]} {score_number(value)}"
+        # Scored on the second half.
+        line += f", over {self.num_chars - self.num_chars // 2:,} characters"
+        if not self.is_above_chance:
+            line += ": no more than chance"
+        return line
+
+    def _necessary(self) -> str:
+        necessary = self.necessary
+        others = ""
+        if necessary.cells:  # A network may have a single cell.
+            others = f" (others up to {max(necessary.cells):+.4f})"
+        return (
+            f"held at its mean: loss"
+            f" {necessary.inside:+.4f}{_in_brackets(necessary.ci_inside, '+.4f')} inside,"
+            f" {necessary.outside:+.4f}{_in_brackets(necessary.ci_outside, '+.4f')} outside, over"
+            f" {necessary.num_chars:,} characters; rank {necessary.rank} of"
+            f" {1 + len(necessary.cells)} cells{others}, {necessary.rank_among_directions} of"
+            f" {1 + len(necessary.directions)} with random directions (up to"
+            f" {max(necessary.directions):+.4f}), by {necessary.ranked:+.4f} over"
+            f" {necessary.num_ranked_chars:,} of them"
+        )
+
+    def _sufficient(self) -> str:
+        sufficient = self.sufficient
+        effect = (
+            f"effect {sufficient.effect:+.2f}{_in_brackets(sufficient.ci, '+.2f')} log odds at"
+            f" {sufficient.num_places:,} places"
+        )
+        if sufficient.ci is None:
+            return f"not measured: {effect}, in too few passages for an interval"
+        if not sufficient.curve:
+            return f"not measured: {effect}, not surely above 0"
+
+        curve = ", ".join(f"{num_free}: {share:.0%}" for num_free, share in sufficient.curve)
+        reached = f"{SHARE_CARRIED:.0%} with none of these numbers"
+        if sufficient.num_carrying == 0:
+            reached = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
+        elif sufficient.num_carrying is not None:
+            (interval,) = [
+                interval
+                for (num_free, _), interval in zip(
+                    sufficient.curve, sufficient.intervals, strict=True
+                )
+                if num_free == sufficient.num_carrying
+            ]
+            reached = (
+                f"{SHARE_CARRIED:.0%} from {sufficient.num_carrying} on"
+                f"{_in_brackets(interval, '.0%')}"
+            )
+        num_followers = len(sufficient.followers)
+        return (
+            f"{effect}; share of it with the first k of {num_followers:,} cells that follow it,"
+            f" {curve}; {reached}"
+        )
+
+    def _interchangeable(self) -> str:
+        exchanged = self.interchange
+        if exchanged is None:
+            return "not measured: in no pair the output differs as the labels do"
+        line = (
+            f"{exchanged.accuracy:.1%} of {exchanged.num_pairs:,} pairs move to the other's side"
+            f" {exchanged.lag} characters later"
+        )
+        above_others = exchanged.above_other_cells
+        above_equal = exchanged.above_equal_labels
+        if above_others is None or above_equal is None:
+            return (
+                f"{line}; other cells {exchanged.other_cells:.1%}, equal labels"
+                f" {exchanged.equal_labels:.1%}, in too few passages for an interval"
+            )
+        return (
+            f"{line}, {ends_text(*above_others, '.1%')} more than for other cells"
+            f" ({exchanged.other_cells:.1%}), {ends_text(*above_equal, '.1%')} more than for equal"
+            f" labels ({exchanged.equal_labels:.1%})"
+        )
+
+    def _shared(self) -> str:
+        shared: list[str] = []
+        unlike: list[str] = []
+        for run in self.others:
+            match = run.match
+            score = f"ρ {score_number(run.score, '+.3f')}"
+            if self.tracks.auc is not None:
+                score = f"AUC {score_number(run.score)}"
+            cell = f"{all_visible(run.name)} {match.other_layer}:{match.other_unit}"
+            cells = shared if run.is_shared else unlike
+            cells.append(f"{cell} (r {match.correlation:+.3f}, {score})")
+
+        # A run that lacks the cell is listed with its most similar cell.
+        line = f"by {len(shared)} of {counted(len(self.others), 'other run')}"
+        line += f" over {self.others[0].num_chars:,} characters"
+        if shared:
+            line += f": {', '.join(shared)}"
+        if unlike:
+            line += f"; not by {', '.join(unlike)}"
+        return line
+
+
+def _in_brackets(interval: Interval | None, form: str) -> str:
+    """Write the ends of an interval behind its number; nothing where there is none."""
+    if interval is None:
+        return ""
+    return f" ({ends_text(*interval, form)})"
+
+
+def _birth_text(birth: Birth) -> str:
+    blocks = "".join(block(2 * abs(value) - 1) for value in birth.values)
+    steps = (
+        f"steps {birth.steps[0]:,} to {birth.steps[-1]:,} {blocks}, over"
+        f" {birth.num_chars:,} characters"
+    )
+    if birth.step is None:
+        return f"not above chance to the end; {steps}"
+    return f"above chance from step {birth.step:,} on; {steps}"
+
+
+SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
+"""The words for fields of a score."""

@@ -1,0 +1,322 @@
+"""`visualize --gradients`: how far gradients reach back in a model.
+
+A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh'
+<= 1, the gradient vanishes if the largest singular value of W_hh is below 1; it can explode only if
+that value is above 1 (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, section 2.1).
+
+Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
+
+import numpy as np
+from rich.console import RenderableType
+
+from charrnn.analyses.sampled_states import read_before
+from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
+from charrnn.cli.arguments import load_model
+from charrnn.config.options import option
+from charrnn.errors import DataError, check_range, named
+from charrnn.evaluation.comparison import distinct_names
+from charrnn.model.annotations import CharRNN
+from charrnn.model.reading import WARM_UP
+from charrnn.model.recurrent_state import RecurrentState
+from charrnn.system.arrays import Int64Array
+from charrnn.system.display import Displayable, RecordTuple
+from charrnn.system.lazy import Tensor, torch
+from charrnn.system.progress import task
+from charrnn.text.given_text import GivenText
+from charrnn.text.vocab import EncodedText
+from charrnn.trained_model import MAX_LAG, TrainedModel, load_steps
+from charrnn.views.charts import round_step
+from charrnn.views.drawing import MAX_TICKS, Drawing, Line, Plot, Point, Tick
+
+NUM_LOSSES = 128
+"""Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
+NUM_AT_ONCE = 16
+"""B: windows that are differentiated at once, at least; more while their states are within
+MAX_KEPT_STATES."""
+MAX_KEPT_STATES = 2**21
+"""Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for
+the gradient."""
+LEAST_SHARE = 1 / 8
+"""Least share of the losses that a lag needs to be drawn. In a model of documents only few losses
+stand so far behind the beginning of theirs, and the mean jumps from each to the next."""
+LOWEST = -12
+"""Power of ten below which norms are not drawn: a norm of 1e-60 would flatten all other lines."""
+HIGHEST = 12
+"""Power of ten above which norms are not drawn."""
+TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
+"""Title of the chart."""
+STEP_0 = "step 0"
+"""Name of the weights that a run began with."""
+NEW_WEIGHTS = "new weights"
+"""Name of weights that were drawn anew, in place of those of step 0."""
+EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
+"""Shown instead of an empty chart."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientReach(Displayable):
+    """How far gradients reach back in a model, averaged over the characters of a text."""
+
+    name: str
+    """The name of the model; before its training "NAME, step 0" or "NAME, new weights"."""
+    lags: tuple[int, ...]
+    """Distances between the loss and the state, in characters."""
+    norms: tuple[tuple[float, ...], ...] = field(repr=False)
+    """norms[layer][i] is the mean norm of the gradient of the loss, in nats, by the state of that
+    layer lags[i] characters before."""
+    num_losses: int
+    """Characters of the text over whose losses the norms are averaged."""
+    num_drawn: int
+    """Number of lags, from the first on, at which enough losses have a gradient to be drawn."""
+    is_untrained: bool = False
+    """Whether it is the network before its training, or an untrained baseline."""
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the chart of the norms."""
+        return self.view_together([self])
+
+    @staticmethod
+    def view_together(records: "Sequence[GradientReach]") -> Sequence[RenderableType]:
+        """Return one chart of the norms of several models."""
+        return [gradient_chart(records)]
+
+
+def gradients_of(
+    models: Sequence[TrainedModel], text: GivenText, *, context: str | bytes, max_lag: int
+) -> tuple[GradientReach, ...]:
+    """Compute how far gradients reach back in several models, each beside itself `before_training`.
+
+    Each model encodes the text by its own alphabet. Raises UsageError for a `max_lag` under 1,
+    DataError for a text too short.
+    """
+    # The initial weights alone may make gradients reach far.
+    reaches = []
+    for model, name in zip(models, distinct_names(models), strict=True):
+        encoded = model.encode(text, context=context)
+        reaches.append(measure_reach(model.network, encoded, max_lag=max_lag, name=name))
+        network, weights = before_training(model)
+        untrained = measure_reach(network, encoded, max_lag=max_lag, name=f"{name}, {weights}")
+        reaches.append(replace(untrained, is_untrained=True))
+    return RecordTuple(reaches)
+
+
+def before_training(model: TrainedModel) -> tuple[CharRNN, str]:
+    """Return the network with which the run of a model began, and "step 0"; if its checkpoint was
+    not kept, the untrained baseline and "new weights"."""
+    if model.path is not None:
+        for checkpoint in load_steps(model.path):
+            if checkpoint.step == 0:
+                return checkpoint.network, STEP_0
+            break  # They are in order.
+    return model.untrained_baseline(), NEW_WEIGHTS
+
+
+def measure_reach(
+    network: CharRNN,
+    text: EncodedText,
+    *,
+    max_lag: int,
+    name: str = "model",
+    positions: Int64Array | None = None,
+) -> GradientReach:
+    """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
+
+    loss_t is -ln p(character t + 1) in nats, for the ascending `positions` t, or for up to
+    NUM_LOSSES of them spread over the text. state_{t-k} is all that a layer carries from character
+    t - k to the next one (h and c; in a dilated layer also the queue of its latest states, with
+    attention its last outputs), with the states of the other layers fixed. Each window is warmed up
+    on up to 512 characters in float32; the rest is computed in float64, because the norms fall far
+    below the resolution of float32.
+
+    Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+    """
+    check_range("max_lag", max_lag)
+    ids = text.ids
+    last = len(ids) - 2
+    if last < max(text.first, max_lag):
+        raise DataError(
+            f"A lag of {max_lag} characters needs a text of at least 2, and with its context of at"
+            f" least {max_lag + 2}; it has {len(text)}, and {len(ids)} with its context."
+            f" Give a longer {named('text')}."
+        )
+
+    # In a short text, half of the characters warm up the state.
+    if positions is None:
+        earliest = max(text.first, max_lag + min(WARM_UP, (last - max_lag) // 2))
+        positions = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
+    warm_up = min(WARM_UP, int(positions[0]) - max_lag + 1)
+
+    # The copy is in float64, and only its states have gradients.
+    exact = deepcopy(network).double().requires_grad_(False)
+    total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
+    num_reaching = torch.zeros(max_lag, dtype=torch.int64)
+
+    # A step of a small network takes as long for more windows.
+    num_kept = max_lag * network.initial_state(1).vectors.numel()
+    num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // num_kept)
+    with task("gradients", total=len(positions), unit="losses") as advance:
+        for batch in np.split(positions, range(num_at_once, len(positions), num_at_once)):
+            windows, state = read_before(
+                network, ids=ids, positions=batch + 1, length=max_lag + 1, warm_up=warm_up
+            )
+            # The norms are added up over the windows.
+            state = RecurrentState(state.vectors.double())
+            norms = _norms(exact, ids=windows, state=state)
+            total += norms.sum(-1)
+
+            # Before the document of a loss, its gradient is exactly 0.
+            num_reaching += (norms != 0).any(1).sum(-1)
+            advance(len(batch))
+    is_drawn = (num_reaching >= LEAST_SHARE * len(positions)).tolist()
+    return GradientReach(
+        name=name,
+        lags=tuple(range(1, max_lag + 1)),
+        norms=tuple(map(tuple, (total / len(positions)).T.tolist())),
+        num_losses=len(positions),
+        num_drawn=[*is_drawn, False].index(False),
+    )
+
+
+def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tensor:
+    """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by
+    the states before it.
+
+    ids (K + 1, B) are read from a state of B rows; the last id of each row is predicted.
+    """
+    # One backward pass computes the gradients by all states.
+    states = []
+    state.vectors.requires_grad_()
+    for char in ids[:-1]:
+        states.append(state.vectors)
+        logits, state = network(char[None], state)
+    loss = torch.nn.functional.cross_entropy(logits[0], ids[-1], reduction="sum")
+    gradients = torch.autograd.grad(loss, states[::-1])
+    return torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 3)) for gradient in gradients])
+
+
+def gradient_chart(
+    reaches: Sequence[GradientReach], title: str = TITLE, beside: Sequence[GradientReach] = ()
+) -> Drawing:
+    """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
+
+    A straight falling line is a gradient that vanishes by the same factor at every character; a
+    rising one explodes. Norms below 1e-12 or above 1e12 are not drawn, nor lags at which few losses
+    have a gradient.
+
+    The axes have room for the norms `beside`, too, so that the chart of these has the same axes.
+    """
+    lines = _lines(reaches)
+    all_lines = [*lines, *_lines(beside)]
+
+    # The axis ends at the last lag that is drawn, a whole number. It needs two ends, also for one
+    # lag or none.
+    last = max([2, *(round(lag) for lag, _ in points_of(all_lines))])
+
+    def ticks(most: int) -> list[Tick]:
+        step = max(1, round(round_step(last, most)))
+        lags = {1, *range(step, last + 1, step)}
+        return [(lag, f"{lag:,}") for lag in sorted(lags)]
+
+    plot = Plot(
+        lines=lines,
+        x_range=(1, last),
+        x_label="characters before",
+        x_ticks=ticks,
+        y_ticks=power_ticks(all_lines),
+        y_in_words=lambda power: f"{10**power:.1e}",
+    )
+    return Drawing(title, rows=[[plot]], empty_notice=EMPTY_NOTICE)
+
+
+def _lines(reaches: Sequence[GradientReach]) -> list[Line]:
+    """Return a line for each layer of each network."""
+    lines: list[Line] = []
+    for reach in reaches:
+        for layer, norms in enumerate(reach.norms):
+            name = reach.name
+            if len(reach.norms) > 1:
+                name += f", layer {layer}"
+            points = list(zip(reach.lags, norms, strict=True))[: reach.num_drawn]
+            lines.append(Line(name, segments=log_segments(points), number=len(lines)))
+    return lines
+
+
+def log_segments(points: Iterable[Point]) -> list[list[Point]]:
+    """Return log10 of norms by their lags, in a segment for each run of norms between 1e-12 and
+    1e12."""
+    # A line is cut where it leaves the range, not drawn along its edge.
+    segments = []
+    for is_drawn, run in groupby(points, lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST):
+        if is_drawn:
+            segments.append([(lag, math.log10(norm)) for lag, norm in run])
+    return segments
+
+
+def points_of(lines: Iterable[Line]) -> list[Point]:
+    """Return the points of all lines."""
+    segments = chain.from_iterable(line.segments for line in lines)
+    return list(chain.from_iterable(segments))
+
+
+def power_ticks(lines: Iterable[Line]) -> list[Tick]:
+    """Return the ticks of an axis of powers of ten that enclose the points of lines."""
+    # A few whole powers of ten that enclose all points.
+    heights = [height for _, height in points_of(lines)] or [0.0]
+    low = math.floor(min(heights))
+    high = max(math.ceil(max(heights)), low + 1)
+    step = math.ceil((high - low) / (MAX_TICKS - 1))
+    lowest = high - step * math.ceil((high - low) / step)
+    return [(tick, f"1e{tick}") for tick in range(lowest, high + 1, step)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientsOptions:
+    """The options of `visualize --gradients`."""
+
+    gradients: bool = option(
+        False,
+        flags="--gradients",
+        help="Show how the gradient decays or grows with distance.",
+        panel=NETWORK,
+    )
+    beside: Sequence[str] = option(
+        (),
+        flags="--with RUN",
+        help="With --gradients: add another run to the charts (repeatable).",
+        panel=NETWORK,
+    )
+
+
+def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
+    # All models read the same text.
+    models = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
+    return gradients_of(
+        (subject.model, *models), subject.content, context=subject.context, max_lag=MAX_LAG
+    )
+
+
+def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) -> Shown:
+    """Draw how far the gradient of each network reaches back: one run in one chart, several in
+    two."""
+    # A run and its baseline share a chart; the lines of several runs would cover each other.
+    pictures: list[RenderableType] = [gradient_chart(reaches)]
+    trained = [reach for reach in reaches if not reach.is_untrained]
+    untrained = [reach for reach in reaches if reach.is_untrained]
+    if len(trained) > 1:
+        pictures = [
+            gradient_chart(trained, f"{TITLE}, trained"),
+            gradient_chart(untrained, f"{TITLE}, untrained"),
+        ]
+    data = [reach.to_json() for reach in reaches]
+    return Shown(f"Gradients of {reaches[0].name}", pictures=pictures, data=data)
+
+
+ANALYSES = (Analysis(flag="--gradients", options=GradientsOptions, measure=_measure, show=_show),)
+"""`visualize --gradients`."""

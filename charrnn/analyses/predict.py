@@ -1,0 +1,229 @@
+"""`charrnn predict`: the most likely next characters, or every number of a small network."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.analyses.backpropagation import model_backpropagation
+from charrnn.analyses.numbers import MAX_UNITS, model_numbers
+from charrnn.cli.arguments import (
+    load_model,
+    parse_text,
+    read_prime,
+    read_text_corpus,
+    to_content,
+)
+from charrnn.cli.command_options import ReplacingOptions, mix_option
+from charrnn.cli.streams import deliver, export_target, print_json, warn
+from charrnn.config.options import argument, option
+from charrnn.config.settings import Config
+from charrnn.errors import UsageError
+from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
+from charrnn.system.display import Displayable
+from charrnn.system.files import with_home
+from charrnn.system.lazy import LazyModule
+from charrnn.text.copies import SlicedText
+from charrnn.trained_model import SGD_LEARNING_RATE, TextModel, TrainedModel
+from charrnn.views.delivery import Shown, describe_formats
+from charrnn.views.tables import predictions_table
+
+if TYPE_CHECKING:
+    from charrnn.reports import mix_arguments, passages, provenance, provenance_page
+else:
+    # Their plugin may be missing.
+    mix_arguments = LazyModule("charrnn.reports.mix_arguments")
+    passages = LazyModule("charrnn.reports.passages")
+    provenance = LazyModule("charrnn.reports.provenance")
+    provenance_page = LazyModule("charrnn.reports.provenance_page")
+
+
+LEARNED_SHARE = 0.5
+"""A text of which more stands in the text of a run is a part of that text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(ReplacingOptions):
+    """The arguments and options of `charrnn predict`."""
+
+    words: Sequence[str] = argument(
+        "[RUN] TEXT",
+        "The text before the character, or - for stdin; before it, optionally, a run.",
+        default=(),
+    )
+    top: int | None = option(
+        None, flags="--top N", help="Number of characters.", shown_default=str(DEFAULT_TOP)
+    )
+    numbers: bool = option(
+        False,
+        flags="--numbers",
+        help="Print the weights and every number of each step, for networks of at most"
+        f" {MAX_UNITS} units.",
+    )
+    backward: bool = option(
+        False,
+        flags="--backward",
+        help="With --numbers: print the gradient by every number, too, and a step of SGD.",
+    )
+    trace: bool = option(
+        False,
+        flags="--trace",
+        help="Show which passages of TEXT stand in the training text, and how well the network and"
+        " n-grams of that text predict each character.",
+    )
+    text: str | None = option(
+        None,
+        flags="--text FILE",
+        help="With --trace: list the passages of a file, in place of TEXT, with both places.",
+    )
+    within: bool = option(
+        False,
+        flags="--within",
+        help="With --text: list the passages that stand in the file again; this needs no run.",
+    )
+    mix: Sequence[str] = mix_option()
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help=f"Write the result to FILE: {describe_formats()}.",
+    )
+    unknown: str = option(
+        DEFAULT_UNKNOWN,
+        flags="--unknown WORD",
+        help=UNKNOWN_HELP,
+    )
+
+
+def predict(options: PredictOptions) -> None:
+    """Print the most likely next characters.
+
+    Each character that may follow TEXT with its probability. With --numbers, how the network
+    computes it, step by step: weights, input, products, gates, hidden state, logits, softmax,
+    target and loss.
+
+    With --backward, also how it learns from TEXT: back-propagation through time, step by step, for
+    rnn, lstm and gru.
+
+    With --trace, where TEXT itself comes from: which passages stand in the training text, and how
+    well the network and the n-grams of the training text predict each character. With --text FILE
+    it lists the passages of a whole file, with their places in the file and in the training text
+    or, with --within, in the rest of the file.
+
+    In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
+    """
+    from charrnn.runs.reader import is_run
+
+    # The words are a run and a text, or only a text; or a run beside the name of a file.
+    words = options.words
+    if options.text is not None:
+        _trace_file(options, options.text)
+        return
+    if len(words) > 2:
+        raise UsageError(
+            f"predict takes [RUN] TEXT, not {len(words)} words. Put quotes around the text."
+        )
+    if not words:
+        raise UsageError("predict takes [RUN] TEXT: a text is missing.")
+    # A text may begin with ~, which is the folder of the user in the name of a run.
+    *named, typed = words
+    run = list(map(with_home, named))
+    target = export_target(
+        options.export, force=options.force, read=run, has_rows=not options.numbers
+    )
+    if not run and is_run(with_home(typed)):
+        raise UsageError(
+            f"{typed} is a run, and the text is missing. Give a text after it, or - to read it from"
+            f" standard input. If {typed} is the text, name a run before it."
+        )
+    text = parse_text("TEXT", typed)
+
+    # A text in another alphabet is converted, or refused with the characters at fault.
+    model = load_model(run[0] if run else None, quiet=options.quiet)
+    content = to_content(text, model.vocab.kind)
+    if typed == "-":
+        content = read_prime("standard input", typed, config=model.config, vocab=model.vocab)
+        # `echo` adds a newline.
+        if content[-1:] in ("\n", b"\n"):
+            content = content[:-1]
+
+    if options.numbers:
+        numbers: Displayable
+        if options.backward:
+            numbers = model_backpropagation(
+                model, content, learning_rate=SGD_LEARNING_RATE, unknown=options.unknown
+            )
+        else:
+            numbers = model_numbers(model, content, unknown=options.unknown)
+        title = f"Numbers of {model.name}"
+        shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
+    elif options.trace:
+        reference_text = provenance.read_reference_text(model)
+        found = provenance.trace_text(
+            _mixed(model, options), content, reference_text=reference_text
+        )
+        shown = provenance_page.shown(
+            found, reference_text.trainings, title=f"Provenance of a text, by {model.name}"
+        )
+    else:
+        shown = _predictions(model, content, options)
+
+    if options.json:
+        print_json(shown.data)
+    else:
+        deliver(shown, target)
+
+
+def _trace_file(options: PredictOptions, file: str) -> None:
+    """Print or export the passages of a file that stand in the text of a run or, with --within,
+    again in the file."""
+    if len(options.words) > 1:
+        raise UsageError("predict --text FILE takes one run. Leave the other words out.")
+    words = list(map(with_home, options.words))
+    target = export_target(
+        options.export,
+        force=options.force,
+        read=[*words, file],
+        has_rows=True,
+    )
+    run = next(iter(words), None)
+    if options.within:
+        # A run says only how the file is read: its documents, its encoding.
+        config = Config()
+        if run is not None:
+            config = load_model(run, quiet=options.quiet).config
+        corpus = read_text_corpus(file, config, quiet=options.quiet)
+        found = passages.repeats_in(corpus)
+        searched: Sequence[SlicedText] = [corpus.content]
+    else:
+        model = load_model(run, quiet=options.quiet)
+        corpus = read_text_corpus(file, model.config, quiet=options.quiet)
+        reference_text = provenance.read_reference_text(model)
+        # The text of the run itself is one passage, which tells nobody anything.
+        found = provenance.copies_in(corpus, reference_text)
+        searched = reference_text.trainings
+        if found.share_copied > LEARNED_SHARE:
+            learned = f"{model.name} has learned this text: --within compares it with itself"
+            warn((learned,), quiet=options.quiet)
+    shown = provenance_page.shown(found, searched, title=f"Passages of {Path(file).name}")
+    if options.json:
+        print_json(shown.data)
+    else:
+        deliver(shown, target)
+
+
+def _predictions(model: TrainedModel, content: str | bytes, options: PredictOptions) -> Shown:
+    """Return the most likely next characters after a text."""
+    top = DEFAULT_TOP if options.top is None else options.top
+    predictions = _mixed(model, options).predict(content, top=top, unknown=options.unknown)
+    pictures = [predictions_table(predictions)]
+    data = [asdict(prediction) for prediction in predictions]
+    return Shown(f"Predictions of {model.name}", pictures=pictures, data=data, rows=data)
+
+
+def _mixed(model: TrainedModel, options: PredictOptions) -> TextModel:
+    """Return the model, or its mixture with what --mix names."""
+    if not options.mix:
+        return model
+    mixture = mix_arguments.load_mixture(model, options.mix, quiet=options.quiet)
+    warn(mixture.warnings, quiet=options.quiet)
+    return mixture

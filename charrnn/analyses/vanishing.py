@@ -1,0 +1,299 @@
+"""`charrnn train --recipe vanishing`: what becomes of the gradient in a plain network, in the same
+with the regulariser Ω, and in a gated one; and whether it learns a task that needs the gradient.
+
+The task is to recall a letter (`corpora make recall`): b......?b.
+"""
+
+import os
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.analyses.gradients import (
+    TITLE,
+    GradientReach,
+    before_training,
+    gradient_chart,
+    measure_reach,
+)
+from charrnn.analyses.sampled_states import read_before
+from charrnn.cli.streams import deliver, print_json, result_console, with_flags
+from charrnn.config.settings import Config
+from charrnn.config.settings_file import merge_settings, read_recipe
+from charrnn.errors import UsageError, named
+from charrnn.runs.reader import CHECKPOINTS
+from charrnn.runs.targets import Target
+from charrnn.runs.writer import RunWriter
+from charrnn.system.arrays import Int64Array
+from charrnn.system.lazy import LazyModule, torch
+from charrnn.system.progress import Progress, Task, task, using, warn
+from charrnn.text.documents import END
+from charrnn.text.vocab import EncodedText
+from charrnn.trained_model import TrainedModel, load
+from charrnn.training.events import StepEvent, WarningEvent
+from charrnn.views.delivery import Shown
+from charrnn.views.tables import PlainTable, plain_table
+
+if TYPE_CHECKING:
+    from charrnn.languages import formal_languages
+else:
+    formal_languages = LazyModule("charrnn.languages.formal_languages")
+
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "rnn": {"cell": "rnn"},
+    "rnn-omega": {"cell": "rnn", "omega": 0.2},
+    "lstm": {"cell": "lstm"},
+}
+"""The networks, and the settings in which they differ."""
+LESSON_TITLE = "Vanishing gradients"
+"""Title of an exported file."""
+FIXED = (
+    "omega",
+    "zoneout",
+    "weight_drop",
+    "corpus",
+    "documents",
+    "learned_after",
+    "num_layers",
+    "init_from",
+)
+"""Settings that the recipe chooses, or that its networks do not all have."""
+LAGS = (20, 50, 100)
+"""How far back the letters stand that the networks are tested on, in characters."""
+NUM_STRINGS = 129
+"""Strings for each of LAGS on which the networks are tested, but for the first one."""
+TEST_SEED = 1
+"""Their seed, which is not that of the training text."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learner:
+    """A network that was trained, and what it has learned."""
+
+    run: str
+    """Its folder."""
+    network: str
+    """A name of NETWORKS."""
+    recalled: Mapping[int, float]
+    """Share of the letters that stand so many characters before which it predicts right."""
+    largest_norm: float
+    """Norm of the largest gradient of a training step, before it is clipped."""
+    seconds: float
+    """Duration of the training."""
+    weights_before: str
+    """The weights before the training: "step 0", or "new weights" if its checkpoint was not
+    kept."""
+    untrained: GradientReach
+    """How far gradients reach back with these weights."""
+    trained: GradientReach
+    """How far its gradients reach back."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for JSON, with the mean norms of its gradients at LAGS, and the curves at all
+        lags from 1 on."""
+        return {
+            "run": self.run,
+            "network": self.network,
+            "recalled": self.recalled,
+            "largest_norm": self.largest_norm,
+            "seconds": self.seconds,
+            "weights_before": self.weights_before,
+            "untrained": _norms(self.untrained),
+            "trained": _norms(self.trained),
+            "curves": {
+                "untrained": [*self.untrained.norms[0]],
+                "trained": [*self.trained.norms[0]],
+            },
+        }
+
+
+def _norms(reach: GradientReach) -> dict[int, float]:
+    """Return the mean norms of the loss's gradient by the state LAGS characters before."""
+    [norms] = reach.norms
+    return {lag: norms[lag - 1] for lag in LAGS}
+
+
+def train_vanishing(
+    changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool, target: Target | None
+) -> int:
+    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out` or as a run of
+    its own, and print what they have learned, or write it to `target`. Returns the exit code.
+
+    A cell type among the `changes` that none of them has is a further network. Raises UsageError
+    for another setting in which the networks differ.
+    """
+    learners = train_networks(changes, out=out)
+    data = [learner.to_json() for learner in learners]
+    if show_as_json:
+        print_json(data)
+        return 0
+
+    shown = Shown(LESSON_TITLE, pictures=vanishing_view(learners), data=data, rows=data)
+    deliver(shown, target)
+    if target is not None:
+        return 0
+    console = result_console()
+    # A command to copy: only the terminal breaks it.
+    first, *_, last = learners
+    charts = f"{named('gradients')} {named('beside', last.run)}"
+    command = f"Next:\n  charrnn visualize {first.run} {charts}"
+    console.print(Text(with_flags(command, "visualize")), soft_wrap=True)
+    return 0
+
+
+def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Learner]:
+    """Train NETWORKS by the recipe and its `changes`, and one of another cell type if these name
+    it; then measure them.
+
+    Raises UsageError for a setting in which the networks differ.
+    """
+    # What cannot work is refused before anything is trained.
+    recipe = read_recipe("vanishing")
+    config, origins = merge_settings(
+        flags=changes, file=recipe, file_name="vanishing", environment=os.environ
+    )
+    for name in FIXED:
+        if origins[name] in ("flag", "environment"):
+            raise UsageError(
+                "The recipe vanishing trains several networks to recall letters: leave"
+                f" {named(name)} out."
+            )
+    networks = dict(NETWORKS)
+    if origins["cell"] in ("flag", "environment"):
+        networks.setdefault(config.cell, {"cell": config.cell})
+    configs = {network: replace(config, **settings) for network, settings in networks.items()}
+    if out is not None:
+        RunWriter.create_at(out, can_resume=False)
+
+    num_steps = len(networks) * (config.steps or 0)
+    learners = []
+    with task(f"training {len(networks)} networks", total=num_steps, unit="steps") as advance:
+        for network, one in configs.items():
+            # Without a name they are runs like others, which all commands find.
+            if out is None:
+                run = RunWriter.create(CHECKPOINTS, f"vanishing-{network}").path
+            else:
+                run = out / network
+            try:
+                learners.append(_learn(one, run=run, network=network, advance=advance))
+            except KeyboardInterrupt:
+                again = named("resume", shlex.quote(str(run)))
+                warn(f"{network} was interrupted: charrnn train {again} continues it alone.")
+                raise
+    return learners
+
+
+def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner:
+    """Train a network in the folder `run`, and measure it."""
+    # Not above: it imports torch, and this module is imported for the help of every command.
+    from charrnn.training.loop import train
+
+    # One bar for all of them: those of each training would come and go.
+    start = time.perf_counter()
+    largest_norm = 0.0
+    with using(Progress()):
+        for event in train(config, out=run):
+            if isinstance(event, StepEvent):
+                largest_norm = max(largest_norm, event.grad_norm)
+                advance(1)
+            elif isinstance(event, WarningEvent):
+                warn(f"{network}: {event.message}")
+    seconds = time.perf_counter() - start
+
+    # Without a validation before its end, the best step is the last one.
+    model = load(run)
+    recalled = {lag: share_recalled(model, lag) for lag in LAGS}
+    text = model.encode(recall_text(max(LAGS)))
+    marks = marks_of(text)
+    reaches = []
+    first, weights_before = before_training(model)
+    with using(Progress()):
+        for measured in (first, model.network):
+            reaches.append(
+                measure_reach(measured, text, max_lag=max(LAGS), name=network, positions=marks)
+            )
+    untrained, trained = reaches
+    return Learner(
+        run=str(run),
+        network=network,
+        recalled=recalled,
+        largest_norm=largest_norm,
+        seconds=seconds,
+        weights_before=weights_before,
+        untrained=untrained,
+        trained=trained,
+    )
+
+
+def recall_text(lag: int) -> str:
+    """Return NUM_STRINGS strings of `recall`, each with its END, whose letter stands `lag`
+    characters before the one that is asked for."""
+    random = Random(TEST_SEED)
+    language = formal_languages.find_language("recall")
+    strings = [language.make(random, lag + 2).text for _ in range(NUM_STRINGS)]
+    return "".join(string + END for string in strings)
+
+
+def marks_of(text: EncodedText) -> Int64Array:
+    """Return the positions of the question marks among the ids of such a text. The first string,
+    which has no other one before it, is left out."""
+    marks = np.flatnonzero([character == "?" for character in text.text])
+    return text.first + marks[1:]
+
+
+def share_recalled(model: TrainedModel, lag: int) -> float:
+    """Compute the share of the letters `lag` characters before that are the most likely ones after
+    a question mark."""
+    text = model.encode(recall_text(lag))
+    marks = marks_of(text)
+    windows, state = read_before(
+        model.network, ids=text.ids, positions=marks, length=1, warm_up=lag + 2
+    )
+    with torch.no_grad():
+        logits, _ = model.network(windows, state)
+    is_right = logits[0].argmax(-1).numpy() == text.ids[marks + 1]
+    return float(is_right.mean())
+
+
+def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
+    """Draw the table of the networks, and the charts of their gradients side by side."""
+    shares = [f"at {lag}" for lag in LAGS]
+    columns = ["network", *shares, "gradient", "largest", "s"]
+    rows = []
+    for learner in learners:
+        row = [learner.network]
+        row += [f"{share:.0%}" for share in learner.recalled.values()]
+        norms = _norms(learner.trained)
+        row += [f"{norms[LAGS[-1]]:.0e}", f"{learner.largest_norm:.2g}", f"{learner.seconds:.1f}"]
+        rows.append(row)
+
+    untrained = [learner.untrained for learner in learners]
+    trained = [learner.trained for learner in learners]
+    # All runs have the same settings, so all have this checkpoint, or none.
+    before = learners[0].weights_before
+    charts = PlainTable.grid(expand=True, padding=(0, 1, 0, 0))
+    charts.add_column(ratio=1)
+    charts.add_column(ratio=1)
+    charts.add_row(
+        gradient_chart(untrained, before, beside=trained),
+        gradient_chart(trained, "trained", beside=untrained),
+    )
+    return [
+        plain_table(*columns, rows=rows, right=columns[1:], narrow=True),
+        Text(TITLE, style="bold"),
+        charts,
+        Text(
+            f"at {LAGS[0]}: letters {LAGS[0]} characters before that it recalls, one in four by"
+            f" chance; gradient: its norm {LAGS[-1]} characters before, after training; largest:"
+            " the norm of the largest gradient of a step, before it is clipped; s: seconds;"
+            " rnn-omega: with the regulariser Ω against vanishing gradients (Pascanu 2013)"
+        ),
+    ]

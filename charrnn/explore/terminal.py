@@ -1,0 +1,89 @@
+"""The command that fills the terminal: charrnn explore, a browser of cells."""
+
+import sys
+from dataclasses import dataclass
+
+import typer
+
+from charrnn.cli.arguments import load_model, read_passage
+from charrnn.cli.command_options import ScreenOptions, run_argument
+from charrnn.cli.streams import supports_cursor_control, warn
+from charrnn.config.options import option
+from charrnn.errors import UsageError, require_package
+from charrnn.explore.keyboard import keys_dropped
+
+CHARS_SHOWN = 8_000
+"""The default number of characters that are shown."""
+
+
+def check_full_screen() -> None:
+    """Raise UsageError if the explorer cannot run: without the package textual, with TERM=dumb, or
+    if the keyboard or the screen is no terminal."""
+    require_package("textual", user="charrnn explore")
+    if not fills_terminal():
+        raise UsageError(
+            "charrnn explore fills a terminal: standard input, output and error must all be one,"
+            " and neither ACCESSIBLE=1 nor TERM=dumb be set.\n"
+            "`charrnn visualize` prints the same findings."
+        )
+
+
+def fills_terminal() -> bool:
+    """Whether the keyboard and the screen are a terminal. Textual draws on stderr."""
+    for stream in (sys.stdin, sys.stdout):
+        if stream is None or not stream.isatty():
+            return False
+    return supports_cursor_control(sys.stderr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreOptions(ScreenOptions):
+    """The options of `charrnn explore`."""
+
+    run: str | None = run_argument()
+    text: str | None = option(
+        None, flags="--text FILE", help="Read this file instead of held-out text."
+    )
+    chars: int = option(CHARS_SHOWN, flags="--chars N", help="Characters to show.", least=1)
+
+
+def explore(context: typer.Context, options: ExploreOptions) -> int:
+    """Browse the cells of a model over a text.
+
+    The arrow keys move through the cells, best first; the text is coloured by the selected one: red
+    where it is low, blue where it is high. With t you type a text, watch the cells follow and take
+    what the model would write next. With c you clamp a cell at a value and compare what the model
+    generates. ? lists the keys.
+    """
+    from charrnn.cells.findings import CHARS_SCORED
+
+    check_full_screen()
+    # The keys are read from standard input, so the text cannot be read from it.
+    if options.text == "-":
+        raise UsageError("--text -: standard input is the keyboard here. Give a file.")
+    # Importing the interface takes so long that the user needs a message.
+    if not options.quiet:
+        sys.stderr.write("Looking into the model ...\n")
+    with keys_dropped():
+        from charrnn.explore.app import Explorer
+
+        model = load_model(options.run, quiet=options.quiet)
+        content, before, _ = read_passage(
+            model,
+            source=options.text,
+            num_chars=max(options.chars, CHARS_SCORED),
+            quiet=options.quiet,
+        )
+        # The shown text and the scored text begin at the same character, so that the scores belong
+        # to the text on the screen.
+        explorer = Explorer(
+            model,
+            text=model.encode(content, context=before),
+            num_shown=options.chars,
+            num_scored=CHARS_SCORED,
+        )
+    explorer.run_until_signal(context.obj.signals)
+
+    # The warnings are repeated, because those on the screen have gone with it.
+    warn(tuple(explorer.warnings), quiet=options.quiet)
+    return explorer.exit_code(context.obj.signals.number)

@@ -1,0 +1,151 @@
+"""Make the files of a model that is given away: the folder of `charrnn export`, or its .zip."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from charrnn.cells.findings import ColouredText
+from charrnn.config.settings import Config
+from charrnn.errors import UsageError
+from charrnn.formats.model_card import (
+    Facts,
+    catalogued,
+    cells_in,
+    facts_of,
+    pictured_cell,
+    to_readme,
+)
+from charrnn.formats.model_page.page import to_model_page
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
+from charrnn.runs.checkpoint import (
+    MANIFEST,
+    MODEL,
+    digest_of,
+    list_files,
+    tensors_to_bytes,
+)
+from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
+from charrnn.runs.hub import is_on_hub
+from charrnn.runs.included import read_cards
+from charrnn.runs.model_file import (
+    CARD,
+    CARD_DIGEST,
+    MODEL_FILE_VERSION,
+    PAGE,
+    PICTURE,
+    pack,
+)
+from charrnn.system.files import JSON, encode_text, json_to_bytes
+from charrnn.trained_model import TrainedModel
+from charrnn.version import __version__
+from charrnn.views.heatmap import HeatMap
+from charrnn.views.svg import to_svg
+from charrnn.views.theme import scale_of
+
+PRIVATE_TEXT, PRIVATE_MODEL = "a private text", "a private model"
+"""Stand for the name of a text that is not of the catalogue, and of a run."""
+PICTURED = SampleOptions(length=700, temperature=SAMPLE_TEMPERATURE, seed=1)
+"""How the text of the picture is written."""
+
+
+def public_config(model: TrainedModel) -> Config:
+    """Return the configuration of a model without what only its author should know: names of texts
+    that are not of the catalogue, and of runs."""
+    names = [PRIVATE_TEXT if entry is None else entry.name for entry in catalogued(model)]
+    return replace(model.config, corpus=tuple(names), init_from=_public_base(model))
+
+
+def _public_base(model: TrainedModel) -> str | None:
+    """Return the name that strangers may read of the model from whose weights training started."""
+    start = model.config.init_from
+    # An exported model has public names alone.
+    if start is None or model.path is None:
+        return start
+    # By the weights, because a private run may be called like an included model.
+    for name, card in read_cards().items():
+        if card["digest"] == model.base.get("digest"):
+            return name
+    if is_on_hub(start):
+        return start
+    return PRIVATE_MODEL
+
+
+def without_private_name(model: TrainedModel, name: str) -> TrainedModel:
+    """Return a model of a private text with another name, because the name of its run may be that
+    of the text; another model as it is."""
+    if None in catalogued(model):
+        return replace(model, name=name, path=None)
+    return model
+
+
+def to_zip(model: TrainedModel, path: Path) -> bytes:
+    """Return the files of `files_of` in one, with the name of the file."""
+    return pack(files_of(model, path.stem))
+
+
+def to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes:
+    """Return the page of a model, with the name of the file if its text is private."""
+    shared = replace(without_private_name(model, path.stem), config=public_config(model))
+    return to_model_page(shared, cells_in(facts_of(model)), title=title).encode("utf-8")
+
+
+def to_folder(model: TrainedModel, path: Path) -> dict[str, bytes]:
+    """Return the files of `files_of`, with the name of the folder."""
+    return files_of(model, path.resolve().name)
+
+
+def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
+    """Return the files of a model by their names. The same model gives the same bytes.
+
+    `name` is the name that the model has there, because the name of its run may be that of a
+    private text.
+    """
+    shared = replace(model, name=name, config=public_config(model), path=None)
+    description = RunDescription.of(Path(), config=shared.config, vocab=shared.vocab)
+    files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
+    facts = facts_of(model) | {"digest": digest_of(files)}
+    with suppress(UsageError):  # A browser cannot run every network.
+        files[PAGE] = to_model_page(shared, cells_in(facts), run=name).encode("utf-8")
+    return with_card(files, shared, facts=facts)
+
+
+def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) -> dict[str, bytes]:
+    """Return the files of a model with its card, a picture and the manifest, which is the last,
+    because a folder without it is no model. The model has the name and the configuration that
+    strangers may read."""
+    card = to_readme(model, facts, has_page=PAGE in files)
+    # A short private text could be guessed from its digest.
+    manifest: dict[str, JSON] = {
+        "format": MODEL_FILE_VERSION,
+        "charrnn": __version__,
+        "step": model.step,
+        "val_nats": model.val_nats,
+        "corpus_digest": facts.get("text_digest"),
+        "files": list_files({name: files[name] for name in (CONFIG, VOCAB, MODEL)}),
+        CARD_DIGEST: hashlib.sha256(encode_text(card)).hexdigest(),
+        "card": dict(facts),
+    }
+    return {
+        **files,
+        PICTURE: _picture(model, facts).encode("utf-8"),
+        CARD: encode_text(card),
+        MANIFEST: json_to_bytes(manifest),
+    }
+
+
+def _picture(model: TrainedModel, facts: Facts) -> str:
+    """Draw a text that the model writes, in the colours of the cell that follows its property
+    best."""
+    layer, unit, polarity = pictured_cell(facts)
+    pieces = list(model.generator.stream(replace(PICTURED, cell=(layer, unit))))
+    coloured = ColouredText(
+        text="".join(piece.text for piece in pieces),
+        # A piece of bytes may be several characters, or none yet.
+        values=tuple(piece.value for piece in pieces for _ in piece.text),
+        polarity=polarity,
+    )
+    return to_svg([HeatMap(coloured, scale_of((), polarity))], model.name)

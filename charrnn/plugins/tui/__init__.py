@@ -1,1 +1,0 @@
-"""Programs that use the whole terminal: a demonstration, and the explorer of cells."""

@@ -1,0 +1,19 @@
+"""Rows and reports of `charrnn evaluate`, one file each; mixtures of models, and the search for
+copied passages in a generated text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from charrnn.hooks import hookimpl
+
+
+@hookimpl
+def evaluations() -> Sequence[Any]:
+    """Return what this plugin adds to `evaluate`, in the order of the help."""
+    # Imported here: the help of another command needs none of these modules.
+    from charrnn.reports.breakdown import ROWS as BREAKDOWN
+    from charrnn.reports.dynamic import PROTOCOL
+    from charrnn.reports.dynamic import ROWS as DYNAMIC
+    from charrnn.reports.lines import PER_LINE
+
+    return [BREAKDOWN, DYNAMIC, PROTOCOL, PER_LINE]

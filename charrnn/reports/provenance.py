@@ -1,0 +1,408 @@
+"""Where a text comes from: the passages that stand in the training text, and how well a model and
+the n-grams of the training text predict each character; and which documents stand in a corpus.
+
+Shapes: N characters of a text (bytes, for the byte alphabet).
+"""
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.cells.findings import ColouredText
+from charrnn.errors import DataError, UsageError, check_range, named
+from charrnn.generation.generated_text import MIN_COPY_LENGTH
+from charrnn.generation.sample_options import DEFAULT_UNKNOWN, Clamps
+from charrnn.ngrams.contexts import NgramPredictor
+from charrnn.ngrams.text_model import ngrams_of
+from charrnn.reports.char_predictions import (
+    CharPredictions,
+    predict_chars,
+    with_ngrams,
+)
+from charrnn.reports.copies import learned_texts
+from charrnn.reports.passages import (
+    CopiedPassages,
+    Passage,
+    passages_of,
+    placed,
+    with_names,
+)
+from charrnn.system.arrays import Int64Array
+from charrnn.text.copies import (
+    Key,
+    KnownHashes,
+    SlicedText,
+    are_covered,
+    codes_of,
+    document_hashes,
+    find_matches,
+    hash_documents,
+)
+from charrnn.text.corpus import Corpus, CorpusPart
+from charrnn.text.given_text import GivenText, whole_text
+from charrnn.text.vocab import as_bytes
+from charrnn.trained_model import TextModel, TrainedModel
+from charrnn.views.heatmap import HeatMap
+from charrnn.views.tables import Columns
+from charrnn.views.theme import Scale
+
+MAX_CHARS = 1_000_000
+"""The longest text that is traced, in characters."""
+HELD_OUT_CHARS = 50_000
+"""Characters of the validation text that are compared: enough for a stable share."""
+MAX_COMPARED = 20_000_000
+"""The longest text that is compared with another one, in characters."""
+REASON = " What is copied shows only beside the text it learned from."
+"""The end of a message: why the training text is needed."""
+_ABOUT_LOSSES = (
+    "model, n-grams: how well the model, and the n-grams of the training text alone, predict the"
+    " text (mean loss in nats per character, lower is better)"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance(CopiedPassages):
+    """The provenance of a text of N characters: the passages that stand in the training text, in
+    the order of the text, and the predictions of each character."""
+
+    predictions: CharPredictions = field(repr=False)
+    """The predictions of each character by the model and by n-grams."""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures, the passages and the numbers of each character, without the text.
+
+        Returns:
+            A dictionary of numbers, strings, lists and None.
+
+        Example:
+            >>> len(model.provenance("What is it?").to_json()["characters"]["logprobs"])
+            11
+        """
+        # Not `super()` without arguments: a class with slots is made anew.
+        data = CopiedPassages.to_json(self)
+        data["characters"] = {
+            name: None if values is None else values.tolist()
+            for name, values in self.predictions._asdict().items()
+        }
+        return data
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the text, in which passages are underlined, and the tables.
+
+        Returns:
+            Renderables of rich.
+
+        Example:
+            >>> len(model.provenance("What is it?").view())
+            5
+        """
+        underlined = f"underlined: {self.min_length} or more characters in a row of {self.where}"
+        return [self.marked_text(), "", Text(underlined), *self.figures()]
+
+    def marked_text(self) -> HeatMap:
+        """Return the text, in which passages are underlined.
+
+        Returns:
+            A renderable of rich.
+
+        Example:
+            >>> model.provenance("What is it?").marked_text().coloured.text
+            'What is it?'
+        """
+        # Of a text of bytes, a character is part of a passage if all of its bytes are.
+        text, begins = self.characters()
+        coloured = ColouredText(
+            text=text,
+            values=(math.nan,) * len(text),
+            inside=tuple(np.logical_and.reduceat(self.is_copied, begins).tolist()),
+        )
+        return HeatMap(coloured, Scale(0.0, 1.0))
+
+    def _columns(self) -> Columns:
+        """Return the columns of the table of shares, and of the losses."""
+        return {
+            **CopiedPassages._columns(self),
+            "model": _mean_nats("logprobs"),
+            "n-grams": _mean_nats("ngram_logprobs"),
+        }
+
+    def _about(self) -> str:
+        """Return the explanation of the columns."""
+        return f"{CopiedPassages._about(self)}; {_ABOUT_LOSSES}"
+
+
+def _mean_nats(name: str) -> Callable[[Provenance], str]:
+    """Return a function that shows the mean of -ln p in a field of `CharPredictions`."""
+
+    def shown(provenance: Provenance) -> str:
+        # The column of n-grams is empty where nothing was counted.
+        logprobs = getattr(provenance.predictions, name)
+        if logprobs is None or not len(logprobs):
+            return ""
+        return f"{-logprobs.mean():.3f}"
+
+    return shown
+
+
+@dataclass(frozen=True)
+class ReferenceText:
+    """The texts that a model has learned and, for comparison, validation text, which is not copied.
+
+    All texts are str, or bytes for the byte alphabet. They may be parts of corpora that are read in
+    blocks.
+    """
+
+    model: TrainedModel = field(repr=False)
+    """The model that has learned the texts."""
+    trainings: Sequence[CorpusPart] = field(repr=False)
+    """Its own training text, and those of the models that it started from."""
+    held_out: str | bytes = field(repr=False)
+    """The validation text."""
+    missing: str = ""
+    """A sentence that names a model whose text is not known; "" if all are."""
+    _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
+
+    def passages(
+        self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
+    ) -> tuple[Passage, ...]:
+        """Find the passages of `text` that stand in the texts learned, and their places in the
+        files, which are named without the folder that they have in common."""
+        found: list[Passage] = []
+        for number, training in enumerate(self.trainings):
+            matches = find_passages(text, corpus=training, min_length=min_length)
+            found += passages_of(
+                matches,
+                text,
+                searched=training,
+                places=training.places,
+                num_shown=1,
+                number=number,
+            )
+        return with_names(_longest(found))
+
+    @cached_property
+    def ngrams(self) -> NgramPredictor:
+        """The n-grams of the training text. Raises DataError if numba, which a long text needs, is
+        missing."""
+        return ngrams_of(self.model, training=self.trainings[0]).predictor
+
+    def held_out_share(self, min_length: int) -> float:
+        """Return the share of the characters of the held-out text that stand in the training text,
+        which is looked for once."""
+        if min_length not in self._held_out_shares:
+            is_copied = np.zeros(len(self.held_out), np.bool_)
+            for training in self.trainings:
+                matches = find_passages(self.held_out, corpus=training, min_length=min_length)
+                is_copied |= are_covered(matches, len(self.held_out))
+            self._held_out_shares[min_length] = float(is_copied.sum() / max(1, len(is_copied)))
+        return self._held_out_shares[min_length]
+
+
+def _longest(passages: Sequence[Passage]) -> list[Passage]:
+    """Return the passages in the order of the text, without those that another one contains."""
+    kept: list[Passage] = []
+    # Of equal ones, that of the model's own text is the first.
+    for passage in sorted(passages, key=lambda found: (found.start, -found.stop, found.number)):
+        if not kept or passage.stop > kept[-1].stop:
+            kept.append(passage)
+    return kept
+
+
+def tell_new(*texts: SlicedText, key: Key | None = None) -> Callable[[str | bytes], bool]:
+    """Return a function that says whether a document is not, as a whole, one of the documents of
+    some texts, each of which ends in END (U+0000). Each text is read once. With a `key`, documents
+    with one key are the same.
+
+    Only hashes of 8 bytes are kept. No document of the texts passes as new. A new document has the
+    hash of a document in them with a probability of 1 in 2^64, and then it does not count as new.
+    """
+    # A few bytes a document: a text may have millions.
+    known = KnownHashes(chain.from_iterable(document_hashes(text, key) for text in texts))
+    is_bytes = isinstance(texts[0][:0], bytes)
+
+    def is_new(document: str | bytes) -> bool:
+        stored: Hashable = as_bytes(document) if is_bytes else document
+        if key is not None:
+            stored = key(document)
+        indices, _ = known.find(hash_documents([stored]))
+        return not len(indices)
+
+    return is_new
+
+
+def find_passages(
+    text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH
+) -> Int64Array:
+    """Find all passages of `text` with at least `min_length` characters that also stand in
+    `corpus`: start, length and first offset in the corpus of each (M, 3), as
+    `text.copies.find_matches`.
+
+    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_COMPARED`,
+    TypeError if one is str and the other bytes.
+    """
+    check_range("min_length", min_length, remedy=f" Try {MIN_COPY_LENGTH}.")
+    _check_length(text, most=MAX_COMPARED)
+    if type(text) is not type(corpus[:0]):
+        raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
+    return find_matches(codes_of(text), corpus, length=min_length)
+
+
+def _check_length(text: str | bytes, *, most: int) -> None:
+    """Raise DataError for a text longer than `most`."""
+    if len(text) > most:
+        raise DataError(
+            f"The text has {len(text):,} characters; at most {most:,} are compared. Give a part of"
+            " it."
+        )
+
+
+def copies_in(corpus: Corpus, reference_text: "ReferenceText") -> CopiedPassages:
+    """Find the passages of a file that stand in the texts learned, with both places of each."""
+    text = corpus.content
+    return CopiedPassages(
+        text=text,
+        min_length=MIN_COPY_LENGTH,
+        passages=placed(reference_text.passages(text), corpus),
+        held_out_share=reference_text.held_out_share(MIN_COPY_LENGTH),
+        reach=_capitalized(reference_text.missing),
+    )
+
+
+def _capitalized(clause: str) -> str:
+    """Return a clause as a sentence; "" for none."""
+    if not clause:
+        return ""
+    return f"{clause[:1].upper()}{clause[1:]}."
+
+
+def trace_text(
+    model: TextModel,
+    text: str | bytes,
+    *,
+    reference_text: ReferenceText,
+    prime: str | bytes | None = None,
+    unknown: str = DEFAULT_UNKNOWN,
+    clamps: Clamps | None = None,
+    min_length: int = MIN_COPY_LENGTH,
+) -> Provenance:
+    """Trace a text that a model reads after `prime`, as `sample` reads it, with the same `clamps`.
+
+    Raises DataError for an empty or too long text, UsageError for bytes that a model of characters
+    is given, and for a `min_length` under 1.
+    """
+    # The text in the form in which the corpus is stored.
+    if isinstance(reference_text.held_out[:0], bytes):
+        text = as_bytes(text)
+    elif isinstance(text, str):
+        text = text.replace("\r\n", "\n")
+    if not text:
+        raise DataError("The text is empty: give at least one character.")
+    _check_length(text, most=MAX_CHARS)
+    ids = model.vocab.encode(text)
+    passages = reference_text.passages(text, min_length=min_length)
+
+    # The weights as they were trained: in 8 bits, as `sample` draws, the losses would differ a
+    # little from those of `evaluate`.
+    generator = model.generator
+    stepper = generator.model_for("fp32", clamps or {})
+    context_ids = generator.encode_prime(prime, unknown)
+    logprobs = predict_chars(stepper, ids=ids, context_ids=context_ids)
+    predictions = CharPredictions(logprobs - model.vocab.escapes(ids))
+    reach: list[str] = []
+
+    # The n-grams are those of the text of the first model, in its own alphabet.
+    first = model.trained_models[0].vocab
+    first_ids = first.encode(text)
+    unit = "bytes" if isinstance(text, bytes) else "characters"
+    try:
+        predictor = reference_text.ngrams
+    except DataError as error:
+        reach.append(error.message)
+    else:
+        if first != model.vocab:
+            context_ids = first.encode(model.vocab.decode(context_ids))
+        predictions = with_ngrams(
+            logprobs=predictions.logprobs,
+            ids=first_ids,
+            context_ids=context_ids,
+            predictor=predictor,
+            escapes=first.escapes(first_ids),
+        )
+        reach.append(
+            f"The n-grams are of {len(predictor.contexts.ids):,} {unit} of the training text, with"
+            f" contexts of up to {predictor.longest} {unit}."
+        )
+
+    # What a reader of the figures must know.
+    if num_unknown := model.vocab.num_unknown(ids):
+        reach.append(
+            f"{num_unknown:,} of {len(ids):,} {unit} are not in the alphabet: each costs"
+            f" {model.vocab.escape_nats:.2f} nats more than the unknown symbol."
+        )
+    if reference_text.missing:
+        reach.append(_capitalized(reference_text.missing))
+    return Provenance(
+        text=text,
+        min_length=min_length,
+        passages=passages,
+        held_out_share=reference_text.held_out_share(min_length),
+        predictions=predictions,
+        reach=" ".join(reach),
+    )
+
+
+def check_length(model: TrainedModel, length: int) -> None:
+    """Raise UsageError if a sample of `length` characters is too long to be traced: the message
+    comes before a text is generated."""
+    longest = MAX_CHARS
+    unit = "characters"
+    if model.vocab.kind == "byte":
+        # A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
+        longest = MAX_CHARS // 3
+        unit = "bytes"
+    if length > longest:
+        raise UsageError(
+            f"{named('length')} is {length:,}; {named('trace')} takes {longest:,} {unit} at most."
+            " Shorten it."
+        )
+
+
+def read_reference_text(model: TrainedModel) -> ReferenceText:
+    """Read and verify the run's training text, so that several texts can be traced. Raises
+    DataError if it is missing or changed."""
+    learned = learned_texts(model, reason=REASON)
+    validation = learned.parts[0][1]
+    return ReferenceText(
+        model=model,
+        trainings=learned.trainings,
+        held_out=validation[:HELD_OUT_CHARS],
+        missing=learned.missing,
+    )
+
+
+def new_documents(
+    model: TrainedModel, known: GivenText = (), *, key: Key | None = None
+) -> Callable[[str | bytes], bool]:
+    """Return a function that says whether a document is new: it stands neither in the text of the
+    model, held-out parts included, nor in that of a model that it started from, and is none of
+    those that are `known`. The function is the argument `accept` of `Model.samples`.
+
+    Raises DataError if the run's text or a file is missing or changed, UsageError for a model
+    without documents.
+    """
+    if model.config.end_id is None:
+        raise UsageError(
+            f"{model.name} was not trained on documents: use {named('trace')}, which finds copied"
+            " passages."
+        )
+    known_text = whole_text(known, model.config)
+    if model.vocab.kind == "byte":
+        known_text = as_bytes(known_text)
+    texts = chain.from_iterable(learned_texts(model, reason=REASON).parts)
+    return tell_new(*texts, known_text, key=key)

@@ -1,0 +1,761 @@
+"""The evidence card: every number recomputed from the positions of the record by loops of plain
+torch, and what is known of weights that were written by hand.
+
+Tests `analyses.evidence.card`, `analyses.evidence.property_output`,
+`analyses.evidence.readings` and `analyses.evidence.results`, too.
+"""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from built_runs import build_quoting
+from drawn import lines
+from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
+from known_weights import QUOTING_UNIT, quoting_text
+from rich.console import Group
+
+import charrnn
+from charrnn.analyses import evidence as package
+from charrnn.analyses.evidence import born_at
+from charrnn.analyses.evidence import card as card_module
+from charrnn.analyses.evidence.property_output import (
+    choose_output,
+    difference,
+    resample_differences,
+    signs_of,
+)
+from charrnn.analyses.evidence.readings import (
+    Clamps,
+    PatchingBatch,
+    read_clamped,
+    read_freely,
+)
+from charrnn.analyses.evidence.results import carrying
+from charrnn.api import Model
+from charrnn.cells.findings_cache import FindingsCache
+from charrnn.cells.target_labels import choose_targets
+from charrnn.cells.trace import states_of_text, trace_text
+from charrnn.detectors.prose import label_quotes
+from charrnn.detectors.registry import get_detectors
+from charrnn.errors import DataError, UsageError
+from charrnn.model_study import ModelStudy
+from charrnn.statistics.agreement import measure_score
+from charrnn.statistics.intervals import draw_counts, percentiles
+from charrnn.text.vocab import EncodedText
+
+CELL = (0, 2)
+
+
+def quoted_text(num_chars):
+    """A text of the characters of `make_network` with many quotations."""
+    generator = np.random.default_rng(1)
+    text = ""
+    while len(text) < num_chars:
+        inside = "".join(generator.choice([*"abce"], 40))
+        outside = "".join(generator.choice([*"abce\n"], 40))
+        text += f'"{inside}"{outside}'
+    ids = np.array([CHARACTERS.index(character) for character in text[:num_chars]], np.uint16)
+    return EncodedText(ids, 0, text[:num_chars], "char")
+
+
+class Naive:
+    """An LSTM of one layer, one character at a time, with plain torch."""
+
+    def __init__(self, network, text):
+        self.weights = network.state_dict()
+        self.ids = text.ids.tolist()
+        self.states = [(torch.zeros(H).double(), torch.zeros(H).double())]
+        self.memories, self.values, self.odds = [], [], []
+        for position in range(len(self.ids)):
+            state, odds, _ = self.step(position, self.states[-1])
+            self.states.append(state)
+            self.memories.append(state[1])
+            self.values.append(float(state[1][CELL[1]].tanh()))
+            self.odds.append(odds)
+
+    def step(self, position, state, change=lambda memory: memory):
+        """The state after a character, the odds of a quotation mark, and the loss of the next."""
+        h, c = state
+        gates = self.weights["layers.0.bias_ih_l0"] + self.weights["layers.0.bias_hh_l0"]
+        x = self.weights["embedding.weight"][self.ids[position]]
+        gates = gates + self.weights["layers.0.weight_ih_l0"] @ x
+        i, f, g, o = (gates + self.weights["layers.0.weight_hh_l0"] @ h).chunk(4)
+        c = change(f.sigmoid() * c + i.sigmoid() * g.tanh())
+        h = o.sigmoid() * c.tanh()
+        logits = self.weights["output.weight"] @ h + self.weights["output.bias"]
+        mark = CHARACTERS.index('"')
+        others = [id for id in range(len(CHARACTERS)) if id != mark]
+        odds = float(logits[mark] - logits[others].logsumexp(0))
+        loss = 0.0
+        if position + 1 < len(self.ids):
+            loss = -float(logits.log_softmax(0)[self.ids[position + 1]])
+        return (h, c), odds, loss
+
+    def held(self, begin, units, length, skipped, means):
+        """Losses and odds after each measured character while units are held at their means."""
+
+        def change(memory):
+            memory = memory.clone()
+            memory[units] = means[units]
+            return memory
+
+        return self.changed(begin, change, length, skipped)
+
+    def changed(self, begin, change, length, skipped):
+        """Losses and odds after each measured character while the memories are changed."""
+        state, losses, odds = self.states[begin], [], []
+        for position in range(begin, begin + length):
+            state, odd, loss = self.step(position, state, change)
+            losses.append(loss)
+            odds.append(odd)
+        return losses[skipped:], odds[skipped:]
+
+    def exchanged(self, position, other, lag, unit=CELL[1]):
+        """The odds at a position if the memory was that of another one `lag` characters before."""
+
+        def change(memory):
+            memory = memory.clone()
+            memory[unit] = self.memories[other - lag][unit]
+            return memory
+
+        state, odds, _ = self.step(position - lag, self.states[position - lag], change)
+        for place in range(position - lag + 1, position + 1):
+            state, odds, _ = self.step(place, state)
+        return odds
+
+
+@pytest.fixture(scope="module")
+def measured():
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(card_module, "NUM_CLAMPED_SEGMENTS", 6)
+        patch.setattr(card_module, "NUM_PAIRS", 60)
+        patch.setattr(card_module, "NUM_OTHERS", 4)
+        network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
+        other = make_network("lstm", num_layers=1, scale=0.1)
+        study = ModelStudy(
+            text=text,
+            num_layers=1,
+            num_units=H,
+            network=lambda: network,
+            untrained_baseline=lambda: make_network("lstm", num_layers=1),
+            cache=FindingsCache(),
+            steps=lambda: [(10, network), (20, other), (30, network), (40, network)],
+        )
+        card = study.evidence(*CELL, "quote")
+        return card, Naive(network, text), label_quotes(text.text), Naive(other, text)
+
+
+def test_the_rise_of_the_loss_is_that_of_a_loop(measured):
+    card, naive, labels, _ = measured
+    half = len(labels) // 2
+    means = torch.stack(naive.memories[:half]).mean(0)
+    rises, sides = [], []
+    for begin in card.necessary.windows:
+        held, _ = naive.held(begin, [CELL[1]], 256, 64, means)
+        free, _ = naive.held(begin, [], 256, 64, means)
+        rises += (np.array(held) - free).tolist()
+        sides += labels[begin + 64 : begin + 256].tolist()
+    rises, sides = np.array(rises), np.array(sides)
+    # The state is warmed up on 512 characters, and forgets what was before.
+    assert card.necessary.inside == pytest.approx(rises[sides].mean(), abs=1e-7)
+    assert card.necessary.outside == pytest.approx(rises[~sides].mean(), abs=1e-7)
+
+
+def rise_inside(card, naive, labels, change):
+    """The rise of the loss inside, over the windows of a card, while the memories are changed."""
+    rises = []
+    for begin in card.necessary.windows:
+        changed, _ = naive.changed(begin, change, 256, 64)
+        free, _ = naive.changed(begin, lambda memory: memory, 256, 64)
+        inside = labels[begin + 64 : begin + 256]
+        rises += (np.array(changed) - free)[inside].tolist()
+    return np.mean(rises)
+
+
+def test_other_cells_and_random_directions_are_held_by_a_loop(measured):
+    card, naive, labels, _ = measured
+    memories = torch.stack(naive.memories[: len(labels) // 2])
+    means, deviations = memories.mean(0), memories.std(0, correction=0)
+    generator = np.random.default_rng(0)
+    others = generator.permutation(np.delete(np.arange(H), CELL[1]))[:4]
+
+    of_cells = []
+    for unit in others.tolist():
+        keep = torch.arange(H) != unit
+        held = rise_inside(card, naive, labels, lambda memory, k=keep: memory.where(k, means))
+        of_cells.append(held)
+    assert card.necessary.cells == pytest.approx(of_cells, abs=1e-6)
+
+    of_directions = []
+    correlations = np.corrcoef(memories.T)
+    for drawn in generator.normal(size=(4, H)):
+        # Stretched so that what is taken away along it varies by 1.
+        direction = drawn / np.linalg.norm(drawn)
+        direction = torch.tensor(direction / (direction @ correlations @ direction) ** 0.25)
+
+        def change(memory, direction=direction):
+            along = ((memory - means) / deviations) @ direction
+            return memory - along * direction * deviations
+
+        of_directions.append(rise_inside(card, naive, labels, change))
+    # Their correlations are sums of products in single precision.
+    assert card.necessary.directions == pytest.approx(of_directions, abs=1e-6)
+
+
+def test_the_kept_share_is_that_of_a_loop(measured):
+    card, naive, labels, _ = measured
+    means = torch.stack(naive.memories[: len(labels) // 2]).mean(0)
+    sides = signs_of(labels)
+    followers = [unit for _, unit in card.sufficient.followers]
+    after = [CHARACTERS.index(character) for character in card.output_after]
+
+    def effect(held):
+        odds, places = [], []
+        for begin in card.sufficient.windows:
+            odds += naive.held(begin, held, 256, 64, means)[1]
+            places += range(begin + 64, begin + 256)
+        ids = np.array(naive.ids)[places]
+        shown = np.isin(ids, after)
+        return card.output_sign * difference(
+            np.array(odds)[shown], sides[places][shown], ids[shown]
+        )
+
+    whole = effect([])
+    assert followers[0] == CELL[1]
+    assert card.sufficient.effect == pytest.approx(whole, abs=1e-7)
+    assert card.sufficient.ci[0] <= whole <= card.sufficient.ci[1]
+    for num_kept, share in card.sufficient.curve:
+        expected = effect(followers[num_kept:]) / whole if whole > 0 else 0.0
+        assert share == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_exchanges_are_those_of_a_loop(measured):
+    card, naive, *_ = measured
+    found = card.interchange
+    moved = []
+    for inside, outside in found.pairs:
+        before = [card.output_sign * naive.odds[place] for place in (inside, outside)]
+        if before[0] > before[1]:
+            middle = sum(before) / 2
+            after = naive.exchanged(inside, outside, found.lag)
+            moved.append(card.output_sign * after < middle)
+            after = naive.exchanged(outside, inside, found.lag)
+            moved.append(card.output_sign * after > middle)
+    assert len(moved) == 2 * found.num_pairs > 20
+    assert found.accuracy == pytest.approx(np.mean(moved))
+
+
+def test_the_chance_of_exchanges_is_that_of_a_loop(measured):
+    card, naive, *_ = measured
+    found = card.interchange
+    pairs = np.array(found.pairs)
+    places, partners = pairs.T.ravel(), pairs.T[::-1].ravel()
+    # A position of equal label: that of the pair before, on the same side.
+    equal = np.roll(pairs, 1, axis=0).T.ravel()
+    drawn = np.random.default_rng(0).integers(H - 1, size=len(places))
+    drawn += drawn >= CELL[1]
+    of_own, of_others, of_equal, blocks = [], [], [], []
+    # Blocks of 100 characters of the scoring half, which has 1,500.
+    for place, partner, same, unit in zip(places, partners, equal, drawn, strict=True):
+        before = card.output_sign * naive.odds[place]
+        other = card.output_sign * naive.odds[partner]
+        side = 1 if place in pairs[:, 0] else -1
+        if side * before > side * other:
+            blocks.append((place - 1500) // 100)
+            for moved, taken, changed in (
+                (of_own, partner, CELL[1]),
+                (of_others, partner, unit),
+                (of_equal, same, CELL[1]),
+            ):
+                after = card.output_sign * naive.exchanged(place, taken, found.lag, changed)
+                moved.append(side * after < side * (before + other) / 2)
+    assert found.other_cells == pytest.approx(np.mean(of_others))
+    assert found.equal_labels == pytest.approx(np.mean(of_equal))
+    assert found.above_other_cells == interval_of_difference(of_own, of_others, blocks)
+    assert found.above_equal_labels == interval_of_difference(of_own, of_equal, blocks)
+
+
+def interval_of_difference(moved, by_chance, blocks):
+    """The interval of the difference of two means, by resampling blocks in a loop."""
+    by_block = {}
+    for block, own, other in zip(blocks, moved, by_chance, strict=True):
+        by_block.setdefault(block, []).append(float(own) - float(other))
+    groups = [by_block[block] for block in sorted(by_block)]
+    means = []
+    for drawn in draw_counts(len(groups)).tolist():
+        taken = [group * int(times) for group, times in zip(groups, drawn, strict=True)]
+        means.append(np.concatenate(taken).mean())
+    return pytest.approx(percentiles(np.array(means), len(groups)), abs=1e-8)
+
+
+def test_the_birth_is_that_of_scores_by_a_loop(measured):
+    card, naive, labels, other = measured
+    # Two segments of 512 characters, at the beginning and at the end of the scoring half.
+    places = np.concatenate([np.arange(1500, 2012), np.arange(2488, 3000)])
+    inside_here = labels[places]
+    scores = []
+    for one in (naive, other, naive, naive):
+        values = card.tracks.polarity * np.array(one.values)[places]
+        inside, outside = values[inside_here], values[~inside_here]
+        above = inside[:, None] > outside
+        scores.append((above + 0.5 * (inside[:, None] == outside)).mean())
+    # The state is warmed up on 512 characters.
+    assert card.born.values == pytest.approx(scores, abs=1e-4)
+    assert card.born.steps == (10, 20, 30, 40)
+
+
+def test_a_score_is_that_of_one_pass_if_its_states_are_known(monkeypatch):
+    text = Path("docs/use/evaluation.md").read_text(encoding="utf-8")
+    study = charrnn.load("prose").study(re.sub("[^A-Za-z\n.,]", " ", text))
+    (score,) = study.findings(["line-position"]).scores
+    (target,), _ = choose_targets(study.text.text, get_detectors(["line-position"]))
+    options = {"score": score, "network": study.network(), "labels": target.labels}
+    begins, length = package._segments_of_birth(study)
+    places = (begins + np.arange(length)[:, None]).ravel()
+    values = trace_text(study.network(), study.text, known=study.known_states).cells[places]
+    expected = measure_score(
+        values[:, score.layer, score.unit], target.labels[places], score.polarity
+    )
+    assert package._score_segments(study, **options) == pytest.approx(expected, abs=1e-3)
+
+    # Rounding may change the ranks of equal values. Without warm-up and states, 0.4 is left.
+    monkeypatch.setattr("charrnn.model.reading.WARM_UP", 1)
+    known = package._score_segments(study, **options, known=study.known_states)
+    assert known == pytest.approx(expected, abs=3e-4)
+
+
+@pytest.mark.parametrize(
+    "values, born",
+    [([0.7, 0.55, 0.7, 0.8], 30), ([0.7] * 4, 10), ([0.3] * 4, None), ([0.7, 0.6], None)],
+)
+def test_a_cell_is_born_where_it_exceeds_chance_for_good(measured, values, born):
+    score = replace(measured[0].tracks, null_level=0.6)
+    assert born_at(score, range(10, 50, 10)[: len(values)], values) == born
+
+
+def test_the_mistakes_are_those_of_a_threshold(measured):
+    card, naive, labels, _ = measured
+    values, half = np.array(naive.values), len(labels) // 2
+    shown = np.isin(naive.ids, [CHARACTERS.index(one) for one in card.output_after])
+    first = np.arange(len(labels)) < half
+    inside, outside = values[first & shown & labels].mean(), values[first & shown & ~labels].mean()
+    middle = (inside + outside) / 2
+    wrong = shown & ~first & ((values > middle) != (labels == (inside > outside)))
+    assert card.fooled.threshold == pytest.approx(middle, abs=1e-7)
+    assert (card.fooled.num_places, card.fooled.num_wrong) == ((shown & ~first).sum(), wrong.sum())
+
+
+@pytest.fixture(scope="module")
+def quoting(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quoting")
+    corpus = folder / "quotes.txt"
+    corpus.write_text(quoting_text(20_000), encoding="utf-8")
+    return charrnn.load(build_quoting(folder / "quoting", corpus))
+
+
+def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
+    study = quoting.study(quoting_text(12_000, seed=1))
+    card = study.evidence(detector="quote")
+    assert (card.layer, card.unit) == (0, QUOTING_UNIT)
+    assert card.necessary.rank == 1
+    assert card.sufficient.num_carrying == 1
+    # Its words have other letters inside: nothing that both sides read shows the property.
+    assert card.interchange is None
+    assert card.born is None, "one checkpoint says nothing of a birth"
+    assert "born" not in card.lines()
+
+
+def test_the_page_and_the_atlas_show_a_card_that_was_measured(quoting):
+    study = quoting.study(quoting_text(12_000, seed=1))
+    card = study.evidence(0, QUOTING_UNIT, "quote")
+    assert study.page(0, QUOTING_UNIT).evidence == card
+    assert study.atlas().of(0, QUOTING_UNIT).evidence == card
+
+
+def rolled(model):
+    """A model whose units are those of another one, each a place further."""
+    tensors = dict(model.tensors)
+    for name, tensor in tensors.items():
+        if name.startswith("layers"):
+            tensors[name] = np.roll(tensor, 1, axis=0)
+    for name in ("layers.0.weight_hh_l0", "output.weight"):
+        tensors[name] = np.roll(tensors[name], 1, axis=1)
+    return Model(model.config, model.vocab, tensors, name="rolled")
+
+
+def test_short_documents_are_refused_before_cells_are_scored():
+    network = make_network("lstm", num_layers=1, documents="lines")
+    ids = np.tile(np.array([network.end_id, *[1, 2, 3] * 5], np.uint16), 40)
+    study = ModelStudy(
+        text=EncodedText(ids, 0, "x" * len(ids), "char"),
+        num_layers=1,
+        num_units=H,
+        network=lambda: network,
+        untrained_baseline=pytest.fail,
+        cache=FindingsCache(),
+    )
+    with pytest.raises(DataError, match="too short for evidence: give a `text` with 17"):
+        study.evidence()
+
+
+def test_a_card_says_which_of_several_runs_have_the_cell(quoting):
+    text = quoting_text(12_000, seed=1)
+    study, same = quoting.study(text), rolled(quoting).study(text)
+    untrained = replace(study, network=quoting.untrained_baseline, cache=FindingsCache())
+    others = {"rolled": same, "untrained": untrained}
+    card = study.evidence(0, QUOTING_UNIT, "quote", others=others)
+    assert [one.match.is_shared for one in card.others] == [True, False]
+    line = (
+        "by 1 of 2 other runs over 5,632 characters:"
+        f" rolled 0:{QUOTING_UNIT + 1} (r +1.000, AUC 1.000); not by untr"
+    )
+    assert card.lines()["shared"].startswith(line)
+
+
+def test_a_cell_with_a_far_score_is_not_the_same_one(quoting):
+    """Whatever it correlates with: 2 AUC - 1 is 0.368 beside 1."""
+    text = quoting_text(12_000, seed=1)
+    study, partner = quoting.study(text), rolled(quoting).study(text)
+    shared = []
+    for value in (1.0, 0.91, 0.89, 0.684):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(package, "_score_segments", lambda *_, value=value, **__: value)
+            card = study.evidence(0, QUOTING_UNIT, "quote", others={"second": partner})
+            shared.append(card.others[0].is_shared)
+    assert shared == [True, True, False, False]
+    assert card.lines()["shared"].startswith(
+        "by 0 of 1 other run over 5,632 characters; not by second 0:"
+    )
+    assert "AUC 0.684)" in card.lines()["shared"]
+
+
+def test_a_verdict_names_the_tests_that_failed(measured):
+    card = measured[0]
+    necessary = replace(
+        card.necessary, inside=0.1, ci_inside=(0.05, 0.15), rank=1, rank_among_directions=1
+    )
+    sufficient = replace(card.sufficient, curve=((0, 0.1), (2, 0.95)), num_carrying=2)
+    interchange = replace(
+        card.interchange, above_other_cells=(0.7, 0.9), above_equal_labels=(0.6, 0.8)
+    )
+    tracks = replace(card.tracks, auc=0.9, null_level=0.6, p_value=None)
+    good = replace(
+        card,
+        tracks=tracks,
+        necessary=necessary,
+        sufficient=sufficient,
+        interchange=interchange,
+    )
+    assert good.verdict == "the claim holds: all 4 tests passed"
+    for changes, verdict in (
+        ({"tracks": replace(tracks, auc=0.55)}, "does not hold: it fails tracks"),
+        ({"necessary": replace(necessary, rank=2)}, "does not hold: it fails necessary"),
+        (
+            {"necessary": replace(necessary, rank_among_directions=2)},
+            "does not hold: it fails necessary",
+        ),
+        (
+            {"necessary": replace(necessary, ci_inside=(-0.01, 0.2))},
+            "does not hold: it fails necessary",
+        ),
+        (
+            {"necessary": replace(necessary, ci_inside=None)},
+            "holds: all 3 tests passed; not measured: necessary",
+        ),
+        ({"sufficient": replace(sufficient, num_carrying=0)}, "not hold: it fails sufficient"),
+        (
+            {"sufficient": replace(sufficient, curve=(), num_carrying=None)},
+            "holds: all 3 tests passed; not measured: sufficient",
+        ),
+        (
+            {"interchange": replace(interchange, above_other_cells=(0.0, 0.9))},
+            "not hold: it fails interchangeable",
+        ),
+        (
+            {"interchange": replace(interchange, above_equal_labels=(-0.1, 0.8))},
+            "not hold: it fails interchangeable",
+        ),
+        (
+            {"interchange": replace(interchange, above_equal_labels=None)},
+            "holds: all 3 tests passed; not measured: interchangeable",
+        ),
+        ({"interchange": None}, "holds: all 3 tests passed; not measured: interchangeable"),
+        (
+            {"necessary": replace(necessary, ci_inside=None, rank=2)},
+            "does not hold: it fails necessary",
+        ),
+        (
+            {"necessary": replace(necessary, ci_inside=None), "interchange": None},
+            "not decided: 2 of 4 tests passed; not measured: necessary, interchangeable",
+        ),
+    ):
+        assert replace(good, **changes).verdict.endswith(verdict)
+
+
+def test_the_line_of_an_exchange_has_both_intervals(measured):
+    exchanged = replace(
+        measured[0].interchange,
+        accuracy=0.012,
+        other_cells=0.0034,
+        equal_labels=0.0017,
+        above_other_cells=(0.0016, 0.036),
+        above_equal_labels=(0.0, 0.026),
+    )
+    line = replace(measured[0], interchange=exchanged).lines()["interchangeable"]
+    assert line.startswith("1.2% of ")
+    assert line.endswith(
+        ", 0.2%…3.6% more than for other cells (0.3%), 0.0%…2.6% more than for equal labels (0.2%)"
+    )
+    few = replace(exchanged, above_other_cells=None)
+    line = replace(measured[0], interchange=few).lines()["interchangeable"]
+    assert line.endswith(
+        "; other cells 0.3%, equal labels 0.2%, in too few passages for an interval"
+    )
+
+
+def test_all_views_of_a_card_end_in_the_verdict(quoting):
+    card = quoting.study(quoting_text(12_000, seed=1)).evidence(0, 1, "quote")
+    assert "the claim does not hold: it fails " in card.verdict
+    assert list(card.lines().items())[-1] == ("verdict", card.verdict)
+    assert card.to_json()["verdict"] == card.verdict
+    part, *_ = card.parts()
+    assert part.content[-1] == ("verdict", card.verdict)
+    assert "does not hold: it fails" in " ".join(" ".join(lines(Group(*card.view()))).split())
+
+
+CURVE = {"ci": (0.5, 1.0), "curve": ((0, 0.1), (1, 0.95)), "intervals": ((0.0, 0.2), (0.8, 1.1))}
+"""Fields of an effect of which the first follower has 95 %."""
+
+
+@pytest.mark.parametrize(
+    "shares, num_free",
+    [
+        ((0.1, 0.5, 0.95), 2),
+        ((0.1, 1.44, 1.0), 2),  # far above 100 % is no pass
+        ((-5.85, -5.88, 0.09, 2.43), None),
+        ((1.44, 1.0), 0),  # more than the effect remains without any follower
+    ],
+)
+def test_a_share_from_90_to_120_percent_is_carried(shares, num_free):
+    assert carrying(list(enumerate(shares))) == num_free
+
+
+def test_nothing_is_said_of_the_shares_of_an_effect_that_may_be_0(measured):
+    sufficient = replace(
+        measured[0].sufficient, effect=0.186, ci=(-0.2, 0.6), curve=(), num_carrying=None
+    )
+    card = replace(measured[0], sufficient=sufficient)
+    assert card.tests()["sufficient"] is None
+    assert card.lines()["sufficient"].startswith(
+        "not measured: effect +0.19 (-0.20…+0.60) log odds at "
+    )
+    assert "%" not in card.lines()["sufficient"]
+
+
+def test_every_line_of_a_card_has_its_size_and_its_interval(quoting):
+    card = quoting.study(quoting_text(12_000, seed=1)).evidence(0, QUOTING_UNIT, "quote")
+    found = card.lines()
+    for name in ("tracks", "necessary", "sufficient", "fooled"):
+        assert "…" in found[name], name
+    assert "over 6,000 characters" in found["tracks"]
+    assert f"over {card.necessary.num_chars:,} characters; rank 1 of " in found["necessary"]
+    assert card.necessary.num_chars > card.necessary.num_ranked_chars > 0
+
+
+def test_the_score_of_a_cell_that_is_not_the_best_has_an_interval(quoting):
+    tracks = quoting.study(quoting_text(12_000, seed=1)).evidence(0, 1, "quote").tracks
+    assert tracks.ci_low < tracks.auc < tracks.ci_high
+
+
+def test_the_effects_of_resamples_are_those_of_a_loop():
+    generator = np.random.default_rng(0)
+    odds = generator.normal(size=(1, 400))
+    signs = generator.choice([-1, 1], size=400).astype(np.int8)
+    codes = generator.integers(0, 2, size=400)
+    blocks = np.arange(400) // 20
+    draws = draw_counts(20)[:5]
+    found = resample_differences(odds, signs=signs, codes=codes, blocks=blocks, draws=draws)
+    for drawn, value in zip(draws, found[0], strict=True):
+        times = drawn[blocks]
+        gaps, weights = [], []
+        for code in (0, 1):
+            sides = [(codes == code) & (signs == sign) for sign in (1, -1)]
+            means = [np.average(odds[0, side], weights=times[side]) for side in sides]
+            gaps.append(means[0] - means[1])
+            weights.append(min(map(np.sum, sides)))
+        assert value == pytest.approx(np.average(gaps, weights=weights))
+
+
+def test_a_segment_is_as_long_as_the_shortest_that_is_used():
+    # Documents of 18 characters. A quarter of the half is 100, and 100, 50, 25, 12 would follow.
+    network = make_network("lstm", num_layers=1, documents="lines")
+    ids = np.tile(np.array([network.end_id, *[2, 3, 4] * 6], np.uint16), 43)[:800]
+    text = EncodedText(ids, 0, "x" * len(ids), "char")
+    study = SimpleNamespace(text=text, network=lambda: network)
+    target = SimpleNamespace(half=400)
+    choosing = card_module.Choosing(study, target, measured=None, cell=(0, 0), detector=None)
+    assert choosing.segment_length == card_module.MIN_SEGMENT
+
+
+@pytest.mark.parametrize(
+    "part, changes, words",
+    [
+        ("sufficient", {**CURVE, "num_carrying": 0}, "90% without any of them, so that others"),
+        ("sufficient", {**CURVE, "num_carrying": None}, "; 90% with none of these numbers"),
+        ("necessary", {"cells": (), "rank": 1}, "; rank 1 of 1 cells, "),
+        (
+            "fooled",
+            {"num_places": 0, "num_wrong": 0},
+            "not measured: the output shows the property",
+        ),
+    ],
+)
+def test_a_line_says_what_a_result_lacks(measured, part, changes, words):
+    card = measured[0]
+    found = replace(getattr(card, part), **changes)
+    assert words in replace(card, **{part: found}).lines()[part]
+
+
+def wrong_place(text, position):
+    """The excerpt of a card for a position, of which the labels are those of quotations."""
+    choosing = SimpleNamespace(
+        study=SimpleNamespace(text=SimpleNamespace(text=text)),
+        signs=signs_of(label_quotes(text)),
+        reading=SimpleNamespace(values=np.zeros(len(text))),
+    )
+    scoring = SimpleNamespace(choosing=choosing)
+    return card_module.Scoring._wrong_place(scoring, position, is_output_wrong=True)
+
+
+@pytest.mark.parametrize("length", [20, 900])
+def test_an_excerpt_goes_back_to_the_mark_that_opened_a_quotation(length):
+    text = f'before "{"y" * length}!after'
+    place = wrong_place(text, text.index("!"))
+    shown = place.excerpt
+    assert place.about == f"inside for {length + 2} characters, value +0.00, output wrong"
+    assert shown.startswith('before ["yyy') and shown.endswith("yyy!]|after")
+    assert len(shown) < 150 and (" … " in shown) == (length == 900)
+
+
+@pytest.fixture(scope="module")
+def planted(quoting):
+    """The card of a text in which one quotation lacks its closing mark and the paragraph ends."""
+    text = quoting_text(6_000, seed=1)
+    text += "” ab “xyz zyx\n\nabc bca cab abc bca abc\n" + quoting_text(6_000, seed=2)
+    return quoting.study(text).evidence(0, QUOTING_UNIT, "quote")
+
+
+def test_an_unpaired_mark_is_shown_before_a_place_that_is_labelled_outside(planted):
+    (place,) = [one for one in planted.fooled.worst if not one.is_inside]
+    assert "[“xyz zyx\n]\nabc" in place.excerpt
+    assert "[“xyz zyx↵]↵abc" in "".join(lines(Group(*planted.view())))
+
+
+def test_other_runs_are_named_after_the_first(command, quoting):
+    run = str(quoting.path)
+    ran = command("visualize", run, run, "--evidence", f"0:{QUOTING_UNIT}", "--json")
+    (other,) = json.loads(ran.out)["others"]
+    assert other["match"]["other_unit"] == QUOTING_UNIT
+
+
+def test_a_card_is_a_table_with_a_row_for_each_part(command, quoting):
+    line = ("visualize", quoting.path, "--evidence", f"0:{QUOTING_UNIT}")
+    card = json.loads(command(*line, "--json").out)
+    assert command(*line, "--export", "card.csv").code == 0
+    with Path("card.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = {row["part"]: row for row in csv.DictReader(file)}
+    assert {name: rows[name]["passed"] for name in card["tests"]} == {
+        name: "" if passed is None else str(passed) for name, passed in card["tests"].items()
+    }
+    assert rows["verdict"]["found"] == card["verdict"]
+
+
+def test_a_card_is_json_with_its_assumptions(quoting):
+    study = quoting.study(quoting_text(12_000, seed=1))
+    card = study.evidence(0, 1, "quote")
+    found = json.loads(json.dumps(card.to_json()))
+    assert "is refuted by" in found["assumptions"]
+    assert str(card).splitlines()[-1] == f"verdict: {card.verdict}"
+    with pytest.raises(UsageError, match=r"^There is no cell 0:999: "):
+        study.evidence(0, 999, "quote")
+    with pytest.raises(UsageError, match="Cell 0:0 follows no property best: choose one"):
+        study.evidence(0, 0)
+
+
+@pytest.mark.parametrize("cell, depth", ARCHITECTURES[::3])
+@torch.no_grad()
+def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
+    """Of every cell type and depth, beside an exchange that changes something."""
+    network, text = make_network(cell, depth, zoneout=0.1), make_text(300)
+    output = choose_output(text.ids.astype(int), signs_of(label_quotes(text.text)), [3])
+    begins = np.array([160, 200])
+    reading = read_freely(
+        network,
+        text,
+        begins=np.array([0, 150]),
+        length=150,
+        half=150,
+        cell=(1, 2),
+        output=output,
+        wanted=begins,
+        known=states_of_text(network, text),
+    )
+    held = torch.zeros(2, 3, H, dtype=torch.bool)
+    held[1] = True
+    odds = read_clamped(
+        network,
+        text,
+        begins=begins,
+        length=20,
+        reading=reading,
+        clamps=Clamps(held),
+        output=output,
+    )
+    places = begins[:, None] + np.arange(20)
+    assert odds[0] == pytest.approx(reading.odds[places], abs=1e-9)
+    assert np.abs(odds[1] - odds[0]).max() > 1e-6
+    batch = PatchingBatch(
+        network, text, positions=begins + 4, lag=4, reading=reading, output=output
+    )
+    assert batch.outputs == pytest.approx(reading.odds[begins + 4], abs=1e-9)
+    swapped = np.array([1, 0])
+    assert batch.patched(np.arange(2), held[1:]) == pytest.approx(batch.outputs, abs=1e-9)
+    assert np.abs(batch.patched(swapped, held[1:]) - batch.outputs).max() > 1e-6
+
+
+def test_the_output_is_the_character_that_differs_most_between_the_sides():
+    ids = np.array([0, 0, 1] * 1000 + [0, 0, 2] * 1000)
+    sides = np.repeat([1, -1], 3000).astype(np.int8)
+    output = choose_output(ids, sides, [])
+    assert output.ids.tolist() in ([1], [2])
+    assert output.after.tolist() == [0]
+    assert choose_output(ids, sides, [2]).sign == -1
+
+
+def test_a_count_has_a_low_and_a_high_side():
+    assert signs_of(np.arange(11)).tolist() == [-1] * 3 + [0] * 5 + [1] * 3
+
+
+def test_nothing_of_the_scoring_half_chooses(quoting):
+    """Neither the followers nor the thresholds change with what the network does there."""
+    study = quoting.study(quoting_text(4_000, seed=1))
+    detector = get_detectors(["quote"])[0]
+    (target,), _ = choose_targets(study.text.text, [detector])
+    (measured,) = study.measure([target])
+    choosing = card_module.Choosing(study, target, measured, (0, QUOTING_UNIT), detector)
+    spoiled = replace(choosing)
+    values = choosing.reading.values.copy()
+    values[target.half :] = 1e6
+    vars(spoiled)["reading"] = replace(choosing.reading, values=values, odds=values)
+
+    where = choosing.shows_property
+    found = choosing.threshold(choosing.reading.values, where)
+    assert spoiled.threshold(values, where) == found
+    assert spoiled.followers == choosing.followers

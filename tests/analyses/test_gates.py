@@ -1,0 +1,157 @@
+"""Saturated gates: counted in lanes, they are those that the equations compute one character after
+the other.
+
+Tests `cells.gates`, too.
+"""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from effects_networks import H, make_ids, make_network, make_text
+from progress_reports import reports
+
+from charrnn.analyses.gates import GateReport, count_gates
+from charrnn.cells.findings import GateUse
+from charrnn.cells.gates import GateCounter
+from charrnn.errors import UsageError
+from charrnn.model import reading
+from charrnn.model.cell_types import CELLS
+from charrnn.model.interventions import record_layers
+from charrnn.model.layer import TORCH
+from charrnn.views.delivery import FORMATS, Shown
+from charrnn.views.svg import to_svg
+
+L, SCALE = 3, 0.5
+"""Weights and biases large enough to saturate some gates."""
+GATED = ["lstm", "gru", "peephole", "coupled", "mlstm", "antisymmetric"]
+
+
+@torch.no_grad()
+def gates_in_order(network, ids, at_once=1):
+    """Every layer's gates (N, H) at every character of a text that is read from its start,
+    `at_once` at a time."""
+    calls = [[] for _ in range(L)]
+    ops = record_layers(TORCH, "sigmoid", results=calls)
+    state = network.initial_state(1)
+    for part in torch.from_numpy(ids.astype(np.int64))[:, None].split(at_once):
+        _, state = network(part, state, ops=ops)
+    names = network.recurrent_layers()[0].cell.gates
+    return [
+        {
+            gate: torch.cat(some[place :: len(names)]).reshape(-1, H).numpy()
+            for place, gate in enumerate(names)
+        }
+        for some in calls
+    ]
+
+
+def check(report, gates, first):
+    assert [(use.layer, use.gate) for use in report.gates] == [
+        (layer, gate) for layer in range(L) for gate in sorted(gates[0])
+    ]
+    for use in report.gates:
+        values = gates[use.layer][use.gate][first:]
+        # Counts of float64 values, of which none is within rounding of a limit: they are equal.
+        assert use.left == pytest.approx((values < 0.1).mean(axis=0), abs=1e-12)
+        assert use.right == pytest.approx((values > 0.9).mean(axis=0), abs=1e-12)
+    assert sum(sum(use.left) + sum(use.right) for use in report.gates) > 1
+
+
+@pytest.mark.parametrize(
+    "cell, depth",
+    [*((cell, "dilated") for cell in GATED), ("lstm", "residual"), ("gru", "residual")],
+)
+def test_shares_are_those_of_gates_one_by_one(cell, depth):
+    network, text = (
+        make_network(cell, depth, scale=SCALE),
+        make_text(150, 3),
+    )  # no multiple of 4, the largest dilation
+    report = count_gates(network, text, name="lamps")
+    assert (report.name, report.cell, report.num_chars) == ("lamps", cell, 150)
+    check(report, gates_in_order(network, text.ids), 3)
+
+
+@pytest.mark.parametrize("num_chars", [8 * 128 + 51, 12 * 128 + 1])
+def test_lanes_count_every_character_once_and_no_padding(num_chars, monkeypatch):
+    monkeypatch.setattr(reading, "WARM_UP", 128)
+    network, text = make_network("lstm", scale=SCALE), make_text(num_chars, 30)
+    with reports() as done:
+        report = count_gates(network, text)
+    assert done["reading"] == num_chars
+    check(report, gates_in_order(network, text.ids, at_once=len(text.ids)), 30)
+
+
+@pytest.mark.parametrize("num_chars", [3, 200])
+@pytest.mark.parametrize("depth", ["stacked", "dilated"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_what_is_kept_is_that_of_gates_one_by_one(cell, depth, num_chars):
+    """With documents, whose END is id 3, a learned initial state and zoneout, by which h is not
+    what a gate let out."""
+    network = make_network(cell, depth, scale=SCALE, zoneout=0.2, initial_state="learned")
+    network.end_id = 3
+    text = make_text(num_chars, num_chars // 10)
+    gates, counter = gates_in_order(network, text.ids), GateCounter(network)
+    if num_chars > 3:  # In so few, no gate need be saturated.
+        check(count_gates(network, text), gates, text.first)
+    ids = torch.from_numpy(text.ids.astype(np.int64))[:, None]
+    with torch.no_grad():
+        counter.read(ids, network.initial_state(1))
+        counter.add(torch.ones_like(ids, dtype=torch.bool))
+    shares = 0.2 + 0.8 * np.stack(
+        [of_layer[CELLS[cell].keeping_gate or ""] for of_layer in gates]
+    )  # (L, N, H)
+    # In float64; the order of sums differs.
+    np.testing.assert_allclose(counter.retention(), shares.mean(axis=1).ravel(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_names_as_many_gates_as_its_equations_have(cell):
+    calls = []
+    network = make_network(cell)
+    ids = torch.from_numpy(make_ids(5).astype(np.int64))[:, None]
+    ops = record_layers(TORCH, "sigmoid", results=[[], calls])
+    network(ids, network.initial_state(1), ops=ops)
+    assert len(calls) == 5 * len(CELLS[cell].gates)
+    if not CELLS[cell].gates:
+        with pytest.raises(
+            UsageError,
+            match=f"^The cell {cell} has no gates.* lstm, gru, peephole, coupled, mlstm, a",
+        ):
+            count_gates(network, make_text(10))
+
+
+def test_a_picture_has_a_dot_for_each_unit_inside_its_square():
+    ends = (0.0, 1.0, 0.5)
+    uses = [
+        GateUse(layer=layer, gate=gate, left=ends, right=ends[::-1])
+        for layer in (0, 1)
+        for gate in "fio"
+    ]
+    report = GateReport(name="m", cell="lstm", num_chars=10, gates=tuple(uses))
+    root = ElementTree.fromstring(to_svg(report.view()))
+
+    parents = {child: parent for parent in root.iter() for child in parent}
+    places = []
+    for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
+        place = np.array([float(circle.get("cx", "")), float(circle.get("cy", ""))])
+        while circle in parents:
+            circle = parents[circle]
+            moved = re.match(r"translate\(([\d.]+) ([\d.]+)\)", circle.get("transform", ""))
+            if moved:
+                place += [float(number) for number in moved.groups()]
+        places.append(place)
+    assert len(places) == 6 * 3
+    assert (np.min(places, axis=0) > 0).all()
+    assert (np.max(places, axis=0) < [float(root.get("width")), float(root.get("height"))]).all()
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".html"])
+def test_an_exported_picture_of_gates_has_no_braille(suffix):
+    use = GateUse(layer=0, gate="f", left=(0.2, 0.9), right=(0.5, 0.0))
+    report = GateReport(name="m", cell="lstm", num_chars=10, gates=(use,))
+    file = FORMATS[suffix].write(Shown("Gates", report.view(), None)).decode("utf-8")
+    assert "<circle" in file
+    assert not re.search("[\u2800-\u28ff]", file)

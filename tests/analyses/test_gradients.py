@@ -1,0 +1,197 @@
+"""How far the error signal reaches, and its chart. K lags, L layers, S state vectors, H units, V
+characters."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from drawn import lines as plain
+from effects_networks import ARCHITECTURES, make_config, make_network, make_text
+from encoded_texts import as_text
+from progress_reports import reports
+from rich.text import Text
+from torch.nn.functional import cross_entropy
+
+from charrnn.analyses import gradients
+from charrnn.analyses.gradients import (
+    NUM_AT_ONCE,
+    NUM_LOSSES,
+    GradientReach,
+    gradient_chart,
+    measure_reach,
+)
+from charrnn.errors import DataError, UsageError
+from charrnn.model.network import CharRNN
+from charrnn.views.drawing import MAX_TICKS, tick_labels
+from charrnn.views.svg import COLUMN_WIDTH, GRID
+
+K = 5
+
+
+@torch.no_grad()
+def differences(network, ids, lag, layer, step=1e-5):
+    """The norm of the last character's loss by a layer's state `lag` characters before, by central
+    differences."""
+    _, state = network(ids[: len(ids) - 1 - lag], network.initial_state(1))
+    slopes = []
+    for place in np.ndindex(*state.vectors[layer].shape):
+        losses = []
+        for sign in (1, -1):
+            moved = state.map(torch.clone)
+            moved.vectors[(layer, *place)] += sign * step
+            logits, _ = network(ids[len(ids) - 1 - lag : -1], moved)
+            losses.append(cross_entropy(logits[-1], ids[-1]).item())
+        slopes.append((losses[0] - losses[1]) / (2 * step))
+    return float(np.linalg.norm(slopes))
+
+
+@pytest.mark.parametrize("cell, depth", ARCHITECTURES)
+def test_norms_are_those_of_finite_differences(cell, depth):
+    network, text = make_network(cell, depth, num_layers=2), make_text(2, 30)
+    assert text.ids[-1] not in text.ids[-3:-1]  # another character's loss is another loss
+    reach = measure_reach(
+        network, text, max_lag=K
+    )  # the loss after the last but one character alone
+    assert reach.num_losses == 1 and reach.lags == (1, 2, 3, 4, 5)
+    ids = torch.from_numpy(text.ids.astype(np.int64))[:, None]
+    lags = (1, K)
+    expected = [[differences(network, ids, lag, layer) for lag in lags] for layer in range(2)]
+    # A central difference is off by its step squared, 1e-10, and by rounding over its step, 1e-11.
+    np.testing.assert_allclose(
+        [[norms[lag - 1] for lag in lags] for norms in reach.norms], expected, rtol=1e-5
+    )
+    assert np.min(expected) > 1e-6  # far above what the tolerance could hide
+
+
+def test_losses_are_averaged_over_the_text(monkeypatch):
+    monkeypatch.setattr("charrnn.analyses.gradients.MAX_KEPT_STATES", 0)
+    network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
+    with reports() as done:
+        together = measure_reach(network, text, max_lag=K, name="lamps")
+    assert together.num_losses == 39 > 2 * NUM_AT_ONCE
+    assert done == {"gradients": 39}
+    apart = [
+        measure_reach(network, as_text(text.ids[: t + 2], t), max_lag=K).norms
+        for t in range(320, 359)
+    ]
+    # Alone, a loss is read from up to 38 characters earlier on: this network forgets what is 300
+    # characters away.
+    np.testing.assert_allclose(together.norms, np.mean(apart, axis=0), rtol=1e-9)
+    assert np.std(apart, axis=0).min() > 1e-6
+
+
+def test_a_long_text_has_a_sample_of_losses():
+    assert measure_reach(make_network("rnn"), make_text(2000), max_lag=2).num_losses == NUM_LOSSES
+
+
+@pytest.mark.parametrize("most, lags", [(9, [1, 2, 3, 4, 5]), (3, [1, 2, 4])])
+def test_lags_begin_at_one(most, lags):
+    [[plot]] = gradient_chart([reach("run", 0.9, furthest=K)]).rows
+    assert list(plot.x_ticks(most)) == [(lag, str(lag)) for lag in lags]
+
+
+@pytest.mark.parametrize("num_chars, num_context", [(K + 2, 0), (2, K)])
+def test_the_shortest_texts_leave_the_network_as_it_was(num_chars, num_context):
+    network = make_network("gru").float()
+    reach = measure_reach(network, make_text(num_chars, num_context), max_lag=K)
+    assert reach.num_losses >= 1
+    assert np.min(reach.norms) > 0
+    for value in network.parameters():
+        assert value.dtype == torch.float32
+        assert value.requires_grad
+        assert value.grad is None
+
+
+@pytest.mark.parametrize(
+    "num_chars, num_context, max_lag, error, message",
+    [
+        (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
+        (1, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
+        (50, 0, 0, UsageError, r"^`max_lag` is 0; it must be at least 1"),
+    ],
+)
+def test_a_text_too_short_is_refused(num_chars, num_context, max_lag, error, message):
+    with pytest.raises(error, match=message):
+        measure_reach(
+            CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag
+        )
+
+
+def reach(name, *factors, furthest=200, start=1.0):
+    """One layer for each factor, by which its norm changes from lag to lag."""
+    lags = tuple(range(1, furthest + 1))
+    norms = tuple(tuple(start * factor ** (lag - 1) for lag in lags) for factor in factors)
+    return GradientReach(name=name, lags=lags, norms=norms, num_losses=9, num_drawn=len(lags))
+
+
+def test_what_fades_or_explodes_out_of_sight_leaves_the_chart():
+    lines = plain(
+        gradient_chart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60
+    )
+    ticks = [int(line.split("┤")[0].strip().removeprefix("1e")) for line in lines if "┤" in line]
+    assert (ticks[0], ticks[-1]) == (12, -12)
+    assert len(ticks) <= MAX_TICKS
+    infinite = GradientReach(
+        name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1, num_drawn=3
+    )
+    for nothing in ([infinite], []):
+        assert plain(gradient_chart(nothing), 60)[1:] == [
+            "There is nothing to draw between 1e-12 and 1e12."
+        ]
+
+
+def test_lags_that_few_losses_reach_are_not_drawn(monkeypatch):
+    seen = []
+
+    def few_far_losses(network, ids, state):
+        # One loss of all has a gradient four characters before and more, as in a long document.
+        norms = torch.ones(K, len(network.layers), ids.shape[1])
+        norms[3:] = 0
+        if not seen:
+            norms[3:, :, 0] = 1e-3
+        seen.append(ids)
+        return norms
+
+    monkeypatch.setattr("charrnn.analyses.gradients._norms", few_far_losses)
+    far = measure_reach(make_network("lstm"), make_text(40, 320), max_lag=K)
+    assert (far.num_losses, far.num_drawn) == (39, 3)
+    assert far.norms[0] == pytest.approx((1, 1, 1, 1e-3 / 39, 1e-3 / 39))
+    for line in gradients._lines([far]):
+        assert line.segments == [[(1, 0), (2, 0), (3, 0)]]
+
+
+def points(element):
+    numbers = [
+        float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', element)[1])
+    ]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def test_in_an_exported_picture_curves_are_paths_on_the_same_scale():
+    """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of
+    1e-k."""
+    fading = reach("rnn-001", 10 ** (-5.99 / 199))  # from 1 to nearly 1e-6
+    lines, groups = gradient_chart([fading, reach("gru-001", 1.0, start=1e-3)]).to_shapes(100)
+    texts = [line.plain for line in lines if isinstance(line, Text)]
+    shapes = re.findall("<path[^>]*>", "".join(groups))
+    grid = [points(one)[0][1] for one in shapes if GRID in one]
+    ticks = [int(text) for text in re.findall(r"1e(-?\d+)┤", "\n".join(texts))]
+    assert ticks == sorted(ticks, reverse=True)
+    assert grid == sorted(grid, reverse=True)
+    assert len(ticks) == len(grid) == 7
+    curves = [points(one) for one in shapes if 'stroke-width="2"' in one]
+    assert [len(curve) for curve in curves] == [200, 200]
+    (x, top), *_, (right, bottom) = curves[0]
+    level = dict(zip(reversed(ticks), grid, strict=True))
+    assert (top, bottom) == pytest.approx((level[0], level[-6]), abs=1)
+    for at, y in curves[0]:
+        assert y == pytest.approx(top + (at - x) / (right - x) * (bottom - top), abs=0.05)
+    assert {y for _, y in curves[1]} == {level[-3]}
+    assert all(at <= 100 * COLUMN_WIDTH and y <= grid[0] for curve in curves for at, y in curve)
+    assert texts[-1].endswith("characters before")
+
+
+def test_numbers_below_a_chart_do_not_touch():
+    assert tick_labels({1: "100", 4: "200", 5: "300", 11: "400"}, 12) == "100 300  400"

@@ -1,0 +1,264 @@
+"""`predict --numbers`: every number of a small network is what torch computes, and what a reader
+can recompute.
+
+Tests `analyses.number_tables` and `analyses.predict`, too.
+"""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from drawn import lines
+from hand_built import vocab_of
+from numbered import TEXT, VOCAB, H, config_of, hello_model, model_of, printed
+from rich.console import Console
+from torch.nn.functional import cross_entropy
+
+from charrnn.analyses.number_tables import number_cell
+from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
+from charrnn.errors import DataError, UsageError
+
+ALL = [*CELL_DESCRIPTIONS]
+SHAPES = [
+    *((cell, "stacked", {}) for cell in ALL),
+    *((cell, depth, {}) for cell in ("gru", "lstm") for depth in DEPTH_DESCRIPTIONS),
+    ("lstm", "stacked", {"zoneout": 0.3, "sum_outputs": True, "initial_state": "learned"}),
+    ("rnn", "dilated", {"initial_state": "learned", "num_layers": 3}),
+    ("gru", "stacked", {"embedding_size": 6}),
+]
+
+
+def assert_close(found, expected):
+    """Both compute in float64, in another order."""
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("cell, depth, options", SHAPES)
+def test_they_are_those_of_the_network(cell, depth, options):
+    model = model_of(config_of(cell, depth, **options))
+    numbers = model.numbers(TEXT)
+    network = model.network.double()
+    ids = torch.from_numpy(VOCAB.encode(TEXT).astype(np.int64))[:, None]
+    with torch.no_grad():
+        (logits, _, hidden), state = network.trace(ids, network.initial_state(1))
+    losses = cross_entropy(logits[:-1, 0], ids[1:, 0], reduction="none")
+    assert [step.character for step in numbers.steps] == list(TEXT)
+    assert [step.target for step in numbers.steps] == [*TEXT[1:], None]
+    for time, step in enumerate(numbers.steps):
+        assert_close(step.logits.values, logits[time, 0])
+        assert_close(step.probabilities.values, logits[time, 0].softmax(-1))
+        for layer, found in enumerate(step.layers):
+            assert_close(found.row("h").values, hidden[time, 0, layer])
+    assert_close([step.loss for step in numbers.steps[:-1]], losses)
+    assert_close(numbers.mean_loss, losses.mean())
+    assert numbers.steps[-1].loss is None
+    if network.recurrent_layers()[0].cell.num_states == 2:
+        assert_close(numbers.steps[-1].layers[0].row("c").values, state.vectors[0, 1, 0])
+
+
+def add(*rows):
+    return np.sum([row.values for row in rows], axis=0)
+
+
+def sigmoid(values):
+    return np.asarray(1 / (1 + np.exp(-np.asarray(values))))
+
+
+def test_the_rows_of_gates_are_their_equations():
+    for step in model_of(config_of("lstm", num_layers=1)).numbers("hello").steps:
+        row = step.layers[0].row
+        total = add(row("W_ih x"), row("b_ih"), row("W_hh h"), row("b_hh")).reshape(4, H)
+        assert row("W_ih x").labels == tuple(
+            f"{gate}{unit}" for gate in "ifgo" for unit in range(H)
+        )
+        for gate, values in zip("ifgo", total, strict=True):
+            assert_close(row(f"a_{gate}").values, values)
+            function = np.tanh if gate == "g" else sigmoid
+            assert_close(row(gate).values, function(values))
+        gates = {gate: np.array(row(gate).values) for gate in "ifgo"}
+        c = gates["f"] * row("c before").values + gates["i"] * gates["g"]
+        assert_close(row("c").values, c)
+        assert_close(row("tanh(c)").values, np.tanh(c))
+        assert_close(row("h").values, gates["o"] * np.tanh(c))
+
+
+def rows_of(cell, depth="stacked", layer=0):
+    """The rows of a layer at the second character."""
+    num_layers = 1 if depth == "stacked" else 2
+    return (
+        model_of(config_of(cell, depth, num_layers=num_layers)).numbers("he").steps[1].layers[layer]
+    )
+
+
+NAMES = {
+    "coupled": "h before,c before,W_ih x,b_ih,W_hh h,b_hh,a_g,g,a_f,f,a_o,o,c,tanh(c),h",
+    "mlstm": "b_ih,W_mh h,b_mh,W_hh m,b_hh",
+    "irnn": "h before,W_ih x,b_ih,W_hh h,b_hh,a,h",
+    "unitary": "h before,W_ih x,b_ih,U h,|z|+b,|h|,h",
+    "antisymmetric": "a_z,z,a_h,tanh(a_h),h",
+    "slstm": "h before,s1 before,c before",
+    "rglru": "-ln(a)/2",
+    "mogrifier": "Q h,tanh(Q h),R x',tanh(R x')",
+}
+"""Rows of cells that follow each other, in order."""
+
+
+@pytest.mark.parametrize("cell", ALL)
+def test_the_rows_of_every_cell_have_names(cell):
+    names = [row.name for row in rows_of(cell).rows]
+    assert NAMES.get(cell, "h") in ",".join(names)
+    assert all(names)
+    assert not any(name.startswith("a_sigmoid") for name in names)
+
+
+def test_attention_shows_its_products():
+    row = rows_of("gru", "attention", layer=1).row
+    assert_close((*row("q").values, *row("a_s").values), add(row("W_a h"), row("b_a")))
+    assert_close(row("s").values, sigmoid(row("a_s").values))
+    read = np.multiply(row("s").values, row("read").values)
+    assert_close(row("y").values, row("h").values + read)
+
+
+def test_a_highway_shows_its_gate():
+    lower, upper = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers
+    t = np.array(upper.row("t").values)
+    expected = t * upper.row("h").values + (1 - t) * lower.row("h").values
+    assert_close(upper.row("y").values, expected)
+
+
+def test_a_grid_shows_the_lstm_along_depth():
+    names = [row.name for row in rows_of("gru", "grid").rows]
+    assert names[:2] == ["W_bottom x", "b_bottom"]
+    assert {"depth W_ih x", "depth f", "depth c", "depth h"} <= {*names}
+
+
+def test_what_cannot_be_listed_is_refused():
+    large = model_of(replace(config_of("rnn"), hidden_size=17))
+    with pytest.raises(
+        UsageError, match=r"^small has 17 units per layer; the numbers of at most 16 are listed\.\n"
+    ):
+        large.numbers("hel")
+    model = model_of(config_of("rnn"))
+    with pytest.raises(
+        UsageError, match=r"^The text has 1,001 characters; the numbers of at most 1,000 are listed"
+    ):
+        model.numbers("hello" * 200 + "h")
+    with pytest.raises(UsageError, match=r"^The text is empty"):
+        model.numbers("")
+    with pytest.raises(
+        DataError, match=r"^The text has characters that are not in the vocabulary of small: 'x'"
+    ):
+        model.numbers("hex")
+    assert [step.character for step in model.numbers("hex", unknown="nearest").steps] == ["h", "e"]
+
+
+def test_the_table_folds_the_steps_to_the_width():
+    model = model_of(config_of("rnn", num_layers=1), vocab_of("hello", is_exact=True))
+    shown = lines(*model.numbers("hello" * 3).view(), 80)
+    assert max(map(len, shown)) <= 80
+    steps = [line.split()[1:] for line in shown if line.startswith("step ")]
+    assert [number for part in steps for number in part] == [str(number) for number in range(1, 16)]
+    assert "h before" not in "\n".join(shown), "that is the column before"
+    dilated = model_of(config_of("rnn", "dilated"), vocab_of("hello", is_exact=True))
+    assert "1: h before" in "\n".join(lines(*dilated.numbers("hello").view(), 80))
+    assert shown[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
+
+
+def hello_numbers():
+    return hello_model().numbers("hell")
+
+
+def test_the_network_of_three_units_fits_a_small_screen():
+    shown = lines(*hello_numbers().view(), 80)
+    assert max(map(len, shown)) <= 80
+    assert len(shown) == 26
+    assert shown[0] == (
+        "W_ih        e      h      l      o   b_ih  W_hh        0      1      2   b_hh"
+    )
+    assert shown[4] == "W_hy        0      1      2    b_y"
+    names = " ".join(shown).split()
+    assert {"step", "input", "a", "h", "logits", "softmax", "target", "loss"} <= {*names}
+    assert names.count("b_ih") == 1, "the biases are not repeated at every step"
+
+
+def test_a_reader_can_compute_every_entry_from_the_printed_numbers():
+    """Each printed number is at most half of the last decimal off."""
+    table = printed(lines(*hello_model().numbers("hello").view(), 46))
+    half = 5e-4
+    weight, bias = np.split(table["W_hh"], [3], axis=1)
+    h = table["h"]
+    expected = weight @ h[:, :-1]
+    error = half * (abs(weight).sum(1, keepdims=True) + 3 + 1)
+    assert (abs(table["W_hh h"][:, 1:] - expected) <= error).all()
+    a = table["W_ih x"] + table["W_hh h"] + table["W_ih"][:, 4:] + bias
+    assert (abs(table["a"] - a) <= 5 * half).all()
+    assert (abs(h - np.tanh(table["a"])) <= 2 * half).all()
+    logits = table["W_hy"][:, :3] @ h + table["W_hy"][:, 3:]
+    error = half * (abs(table["W_hy"]).sum(1, keepdims=True) + 3 + 2)
+    assert (abs(table["logits"] - logits) <= error).all()
+
+
+def test_a_large_matrix_is_left_out_with_its_shape():
+    shown = lines(*model_of(config_of("lstm", num_layers=1)).numbers("he").view(), 80)
+    about = (
+        f"W_ih 16 × {len(VOCAB)}: too large for 80 columns and 16 rows; the JSON has all numbers"
+    )
+    assert about in " ".join(shown)
+    assert any(line.startswith("b_ih") for line in shown), "it stands at every step then"
+    assert not any(line.startswith("b_hh") for line in shown)
+
+
+@pytest.mark.parametrize("cell, depth, options", SHAPES)
+def test_the_products_are_those_of_the_listed_weights(cell, depth, options):
+    numbers = model_of(config_of(cell, depth, **options)).numbers("hel")
+    weights = {(weight.layer, weight.name): weight for weight in numbers.weights}
+    step = numbers.steps[-1]
+    [*_, product, _] = step.output
+    assert weights[None, "W_hy"].labels == product.labels
+
+    # The input of the first layer, and the h that the recurrent weights of most cells read.
+    below = step.input.values
+    for layer, found in enumerate(step.layers):
+        for row in found.rows:
+            name, _, argument = row.name.partition(" ")
+            if argument == "x" and depth != "grid":
+                assert_close(row.values, np.array(weights[layer, name].values) @ below)
+            elif argument == "h" and name.startswith("W_") and name != "W_a":
+                before = found.row("h before").values
+                assert_close(row.values, np.array(weights[layer, name].values) @ before)
+        below = found.rows[-1].values
+
+
+def test_the_numbers_are_bright_and_their_labels_dim():
+    console = Console(width=80, force_terminal=True, color_system="truecolor", file=io.StringIO())
+    segments = list(console.render(hello_numbers()))
+    dim = "".join(part.text for part in segments if part.style and part.style.dim)
+    bright = "".join(part.text for part in segments if not (part.style and part.style.dim))
+    assert "W_ih x" in dim
+    assert "." not in dim
+    assert bright.count(".") >= 4 * 34
+
+
+@pytest.mark.parametrize(
+    "value, shown",
+    [(-0.0001, "0.000"), (0.12345, "0.123"), (-12.3456, "-12.3"), (-123456.0, "-1e+05")],
+)
+def test_a_number_keeps_the_digits_that_its_column_has_room_for(value, shown):
+    assert number_cell(value) == shown
+
+
+def test_the_end_of_a_document_resets_the_state(monkeypatch):
+    vocab = vocab_of("helo\0", is_exact=True)
+    model = model_of(
+        config_of("lstm", documents="lines", initial_state="learned", alphabet="exact"), vocab
+    )
+    steps = model.numbers("hel").steps
+    assert [step.character for step in steps] == ["\0", *"hel"]
+    monkeypatch.setattr(
+        model.generator, "encode_prime", lambda *_, **__: vocab.encode("\0hel\0hel")
+    )
+    twice = model.numbers("hel").steps
+    assert [step.logits for step in twice[:4]] == [step.logits for step in twice[4:]]
+    assert twice[1].logits != twice[3].logits

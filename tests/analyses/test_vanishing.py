@@ -1,0 +1,154 @@
+"""The recipe that compares a plain network, one with Ω and a gated one."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import as_json
+from encoded_texts import as_text
+
+import charrnn
+from charrnn.analyses.gradients import before_training, measure_reach
+from charrnn.analyses.vanishing import LAGS, NETWORKS, marks_of, recall_text
+from charrnn.runs.logs import MetricsLog
+
+SHORT = ("train", "--recipe", "vanishing", "--steps", 2, "--hidden-size", 8)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_three_networks_are_trained_and_compared(command):
+    found = json.loads(command(*SHORT, "--json", "--out", "three").out)
+    assert [learner["network"] for learner in found] == [*NETWORKS]
+    for measured in ("recalled", "untrained", "trained"):
+        assert [[*map(int, learner[measured])] for learner in found] == [[*LAGS]] * 3
+    configs = [charrnn.load(learner["run"]).config for learner in found]
+    assert [(config.cell, config.omega > 0) for config in configs] == [
+        ("rnn", False),
+        ("rnn", True),
+        ("lstm", False),
+    ]
+    assert {config.initial_weights for config in configs} == {"uniform"}
+    for learner in found:
+        log = MetricsLog(Path(learner["run"]) / "metrics.jsonl").read()
+        assert learner["largest_norm"] == max(one.get("grad_norm", 0) for one in log)
+
+
+def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
+    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 4)
+    [plain, *_] = json.loads(command(*SHORT, "--json", "--out", "three").out)
+    model = charrnn.load(plain["run"])
+    text = model.encode(recall_text(100))
+
+    # Each of them alone, but for the first, from the same text before it.
+    marks = [place for place, id in enumerate(text.ids) if id == text.ids[101]][1:]
+    norms = [
+        measure_reach(model.network, as_text(text.ids[: mark + 2], mark), max_lag=100).norms[0]
+        for mark in marks
+    ]
+    expected = np.mean(norms, axis=0)
+    assert len(marks) == 3
+    assert [plain["trained"][str(lag)] for lag in LAGS] == pytest.approx(
+        [expected[lag - 1] for lag in LAGS], rel=1e-6
+    )
+
+
+def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypatch):
+    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 12)
+    [plain, *_] = as_json(command(*SHORT, "--json"))
+    text = recall_text(20)
+    assert text.count(".") == 12 * 19
+
+    model = charrnn.load(plain["run"])
+    is_right = []
+    for index, character in enumerate(text):
+        if character == "?" and index > 22:
+            [best] = model.predict(text[: index + 1], top=1)
+            is_right.append(best.character == text[index + 1])
+    assert plain["recalled"]["20"] == pytest.approx(sum(is_right) / len(is_right))
+
+
+def test_the_table_and_the_chart_name_the_networks(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = command(*SHORT).out
+    assert re.findall(r"(?m)^ ?(rnn|rnn-omega|lstm) +\d+% ", shown) == ["rnn", "rnn-omega", "lstm"]
+    # Two charts side by side, with their legends.
+    [legends] = [line for line in shown.splitlines() if "■ lstm" in line]
+    assert legends.count("■ lstm") == 2
+    # Runs like others, which every command finds.
+    assert [run["name"] for run in as_json(command("runs", "--json"))] == [
+        "vanishing-rnn-001",
+        "vanishing-rnn-omega-001",
+        "vanishing-lstm-001",
+    ]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--show-config",)],
+)
+def test_what_the_networks_do_not_share_is_refused_before_training(command, setting):
+    refused = command(*SHORT, *setting)
+    assert refused.code == 2
+    assert "leave" in refused.err
+    assert not Path("checkpoints").exists()
+
+
+def test_the_environment_sets_what_the_command_line_does_not(command, monkeypatch):
+    monkeypatch.setenv("CHARRNN_HIDDEN_SIZE", "4")
+    line = ("train", "--recipe", "vanishing", "--steps", 2, "--json")
+    [plain, *_] = as_json(command(*line))
+    assert charrnn.load(plain["run"]).config.hidden_size == 4
+
+
+def test_the_charts_begin_with_the_weights_of_step_0(command):
+    [plain, *_] = as_json(command(*SHORT, "--json"))
+    model = charrnn.load(f"{plain['run']}@0")
+    text = model.encode(recall_text(100))
+    reach = measure_reach(model.network, text, max_lag=100, positions=marks_of(text))
+    assert plain["weights_before"] == "step 0"
+    assert plain["curves"]["untrained"] == pytest.approx(reach.norms[0])
+
+
+def test_new_weights_are_called_so_where_step_0_was_not_kept(command):
+    [plain, *_] = as_json(command(*SHORT, "--json"))
+    run = Path(plain["run"])
+    assert before_training(charrnn.load(run))[1] == "step 0"
+    shutil.rmtree(run / "step-00000000")
+    reaches = charrnn.load(run).gradients_with([], recall_text(30), max_lag=3)
+    assert reaches[1].name == f"{run.name}, new weights" and reaches[1].is_untrained
+
+
+def test_another_cell_type_is_a_fourth_network(command):
+    found = as_json(command(*SHORT, "--cell", "gru", "--json"))
+    assert [learner["network"] for learner in found] == [*NETWORKS, "gru"]
+    assert charrnn.load(found[-1]["run"]).config.cell == "gru"
+
+
+def test_the_table_and_the_charts_are_exported(command):
+    command(*SHORT, "--export", "lesson.txt")
+    shown = Path("lesson.txt").read_text(encoding="utf-8")
+    assert "rnn-omega" in shown and "step 0" in shown
+    command(*SHORT, "--export", "lesson.csv")
+    assert ",rnn-omega," in Path("lesson.csv").read_text(encoding="utf-8-sig")
+    refused = command("train", "--recipe", "tiny", "--export", "tiny.svg")
+    assert refused.code == 2 and "several networks" in refused.err
+
+
+@pytest.mark.trained
+def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_reach(command):
+    line = ("train", "--recipe", "vanishing", "--steps", 120, "--set", "learning_rate=0.005")
+    [plain, regular, gated] = as_json(command(*line, "--json"))
+    # Four letters: a fourth is right by chance.
+    assert gated["recalled"]["50"] > 0.9
+    assert plain["recalled"]["50"] < 0.6
+    assert plain["untrained"]["50"] < 1e-8
+    assert plain["trained"]["50"] < 1e-12
+    assert plain["trained"]["50"] < regular["trained"]["50"]
+    assert gated["trained"]["50"] > 1e-8

@@ -1,0 +1,381 @@
+"""The folder of a model that is given away: what is in it, and what stays at home.
+
+Tests `formats.export`, `formats.model_card` and `formats.carried_facts`,
+too.
+"""
+
+import ast
+import getpass
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from browser import dump, needs_browser
+
+import charrnn
+from charrnn.errors import UsageError
+from charrnn.formats.export import target_of
+from charrnn.runs.checkpoint import MANIFEST, MODEL
+from charrnn.runs.config_files import CONFIG, VOCAB
+from charrnn.runs.model_file import CARD, PAGE, PICTURE
+from charrnn.text.sources import find_entry
+
+NAMES = {CARD, PAGE, PICTURE, MANIFEST, CONFIG, VOCAB, MODEL}
+
+
+def content_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["given/", "given.zip", "given.html"])
+def test_private_things_stay_at_home(lstm, corpus_file, tmp_path, monkeypatch, name):
+    secret = tmp_path / "users" / "zyxwvu" / "my-secret-diary.txt"
+    # A run is mostly named after its text.
+    model = charrnn.load(shutil.copytree(lstm.path, secret.with_suffix("")))
+    model.config = replace(model.config, corpus=(str(secret),), init_from=str(secret.parent))
+    written = model.export(f"{tmp_path}/{name}", title="t" if name.endswith("html") else None)
+    parts = content_of(written) if written.is_dir() else {"": written.read_bytes()}
+    if name == "given.zip":
+        parts = {
+            "": b"".join(content_of(charrnn.load(written).export(f"{tmp_path}/again/")).values())
+        }
+    private = ["zyxwvu", "my-secret-diary", str(corpus_file), str(lstm.path.parent), str(tmp_path)]
+    private += [str(Path.home()), socket.gethostname(), platform.node(), os.getcwd()]
+    everything = b"".join(parts.values())
+    found = [word for word in private if len(word) > 5 and word.encode() in everything]
+    assert found == []
+    assert f"/{getpass.getuser()}/".encode() not in everything
+
+
+def test_the_text_of_the_catalogue_is_named_by_its_name(lstm, tmp_path, monkeypatch):
+    entry = find_entry("shakespeare")
+    model = charrnn.load(lstm.path)
+    model.config = replace(model.config, corpus=("shakespeare",))
+    model.recorded_corpus = None
+    folder = model.export(f"{tmp_path}/given/")
+    assert charrnn.load(folder).config.corpus == ("shakespeare",)
+    card = json.loads((folder / MANIFEST).read_text())["card"]
+    assert (card["catalogue"], card["licence"]) == (["shakespeare"], entry.licence)
+    assert card["languages"] == ["en"]
+
+    # Another text may have that name.
+    monkeypatch.chdir(tmp_path)
+    Path("shakespeare.txt").write_text("my diary")
+    model.config = replace(model.config, corpus=("shakespeare.txt",))
+    again = charrnn.load(model.export(f"{tmp_path}/mine/"))
+    assert again.config.corpus == ("a private text",)
+
+    # So may one that is gone, and a folder of texts.
+    recorded = charrnn.load(lstm.path).recorded_corpus
+    for source in ("shakespeare.txt", "shakespeare"):
+        model.config = replace(model.config, corpus=(source,))
+        for location in (tmp_path / "gone" / source, tmp_path):
+            model.recorded_corpus = replace(recorded, locations=(str(location),))
+            again = charrnn.load(model.export(f"{tmp_path}/mine/", force=True))
+            assert again.config.corpus == ("a private text",)
+
+
+def test_the_same_model_gives_the_same_bytes(lstm, tmp_path):
+    model = charrnn.load(lstm.path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = model.export(f"{tmp_path}/a/given/")
+    assert content_of(first) == content_of(model.export(f"{tmp_path}/b/given/"))
+
+
+def with_base(model, start, digest="0"):
+    """Return a model that started from another one."""
+    return replace(model, config=replace(model.config, init_from=start), base={"digest": digest})
+
+
+def test_a_private_run_called_like_an_included_model_is_not_taken_for_it(lstm, tmp_path):
+    included = charrnn.load("prose").step_digest
+    names = {}
+    for digest in ("0", included):
+        model = with_base(charrnn.load(lstm.path), "prose", digest)
+        folder = model.export(f"{tmp_path / digest[:4]}/")
+        names[digest] = yaml.safe_load((folder / CONFIG).read_text("utf-8"))["init_from"]
+        assert ("War and Peace" in (folder / PAGE).read_text("utf-8")) == (digest == included)
+    assert names == {"0": "a private model", included: "prose"}
+
+
+def test_a_base_on_a_hub_keeps_its_name(lstm, tmp_path):
+    model = with_base(charrnn.load(lstm.path), "hf:user/base@v1")
+    folder = model.export(f"{tmp_path / 'away'}/")
+    card = (folder / CARD).read_text("utf-8")
+    assert yaml.safe_load(card.split("---")[1])["base_model"] == "user/base"
+    assert "| began with the weights of | hf:user/base@v1 |" in card
+
+
+def test_the_digest_of_a_private_text_stays_at_home(lstm, tmp_path):
+    model = charrnn.load(lstm.path)
+    folder = model.export(f"{tmp_path / 'away'}/")
+    assert json.loads((folder / MANIFEST).read_text("utf-8"))["corpus_digest"] is None
+    assert model.recorded_corpus.digest.encode() not in b"".join(content_of(folder).values())
+
+
+def test_an_edited_card_is_put_aside(alphabet_run, tmp_path, command):
+    folder = tmp_path / "away"
+    assert command("export", alphabet_run, f"{folder}/").code == 0
+    again = command("export", alphabet_run, f"{folder}/", "--force")
+    assert "edited" not in again.err and not (folder / "README-edited.md").exists()
+    card = (folder / CARD).read_text("utf-8").replace("license: unknown", "license: cc-by-4.0")
+    (folder / CARD).write_text(card, "utf-8")
+    ran = command("export", alphabet_run, f"{folder}/", "--force")
+    assert ran.code == 0 and "README.md was edited" in ran.err
+    assert (folder / "README-edited.md").read_text("utf-8") == card
+
+
+@pytest.mark.parametrize("last", range(7))
+def test_a_full_disk_leaves_the_earlier_model(alphabet_run, loop_run, tmp_path, monkeypatch, last):
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path / 'away'}/")
+    before = content_of(folder)
+    written = []
+
+    def write(path, data):
+        written.append(path)
+        if len(written) > last:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("charrnn.runs.targets.write_synced", write)
+    with pytest.raises(charrnn.CharRNNError, match="No space left"):
+        charrnn.load(loop_run).export(f"{folder}/", force=True)
+    assert content_of(folder) == before
+
+
+@pytest.mark.parametrize(
+    "files, problem",
+    [
+        (["mine.txt"], "has other files than an exported model: give the name of a new folder"),
+        ([CONFIG, VOCAB], "has other files than an exported model"),
+        ([MANIFEST], "exists: give the name of a new folder, or `force`"),
+    ],
+)
+def test_a_folder_with_other_files_is_refused(alphabet_run, tmp_path, files, problem):
+    (tmp_path / "given").mkdir()
+    for name in files:
+        (tmp_path / "given" / name).write_text("precious")
+    with pytest.raises(UsageError, match=problem):
+        charrnn.load(alphabet_run).export(tmp_path / "given")
+    if files != [MANIFEST]:
+        with pytest.raises(UsageError, match=problem):
+            charrnn.load(alphabet_run).export(tmp_path / "given", force=True)
+    assert {path.read_text() for path in (tmp_path / "given").iterdir()} == {"precious"}
+
+
+def test_a_model_is_written_into_a_clone_and_again_with_force(alphabet_run, tmp_path):
+    (tmp_path / "given" / ".git").mkdir(parents=True)
+    model = charrnn.load(alphabet_run)
+    folder = model.export(tmp_path / "given")
+    (folder / "LICENSE").write_text("mine")
+    (folder / PAGE).write_text("old")
+    model.export(folder, force=True)
+    assert {path.name for path in folder.iterdir()} == {*NAMES, ".git", "LICENSE"}
+    assert (folder / PAGE).read_text() != "old"
+    with pytest.raises(UsageError, match="is the model that is read"):
+        target_of(folder, force=True, read=[folder]).check()
+
+
+def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_path, monkeypatch):
+    def fail(path, data):
+        if MODEL in path.name:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("charrnn.runs.targets.write_synced", fail)
+    (tmp_path / "clone" / ".git").mkdir(parents=True)
+    for name in ("given", "clone"):
+        with pytest.raises(charrnn.errors.CharRNNError, match="No space left"):
+            charrnn.load(alphabet_run).export(f"{tmp_path / name}/")
+    assert [path.name for path in tmp_path.rglob("*")] == ["clone", ".git"]
+
+
+@pytest.mark.parametrize(
+    "line, problem",
+    [
+        ("export {} given", "the name must end in .zip, .html, .onnx or /: / is a folder"),
+        ("export {} given/ --title Lamps", "--title Lamps is for a page"),
+        ("export {} none/given/", "there is no folder none"),
+        ("export {} step-00000005/", "step-00000005 has the name of a checkpoint"),
+    ],
+)
+def test_what_export_cannot_do_is_said(command, alphabet_run, line, problem):
+    ran = command(*(word.format(alphabet_run) for word in line.split()))
+    assert (ran.code, ran.out) == (2, "")
+    assert problem in " ".join(ran.err.split())
+    assert not Path("given").exists()
+
+
+def test_a_network_that_no_browser_runs_has_no_page(alphabet_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("charrnn.formats.model_page.page.CELLS", ())
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
+    assert {path.name for path in folder.iterdir()} == NAMES - {PAGE}
+    assert "There is no page of it" in (folder / CARD).read_text()
+
+
+def test_the_metadata_is_what_model_hubs_read(lstm, tmp_path):
+    folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
+    _, block, text = (folder / CARD).read_text("utf-8").split("---\n", 2)
+    metadata = yaml.safe_load(block)
+    assert metadata["library_name"] == "charrnn"
+    (index,) = metadata["model-index"]
+    assert index["name"] == "given"
+    (result, *_) = index["results"]
+    assert result["dataset"]["split"] == "validation"
+    assert result["metrics"][0]["value"] == pytest.approx(charrnn.load(lstm.path).val_nats)
+    assert "a private text, which is not named" in text
+
+
+@needs_browser
+def test_the_page_of_a_folder_opens(lstm, tmp_path):
+    folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
+    page = dump((folder / PAGE).as_uri() + "#seed=1&length=20&write=1", tmp_path)
+    assert "charrnn sample given" in page
+
+
+def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
+    folder = charrnn.load("prose").export(f"{tmp_path}/given/")
+    card = (folder / CARD).read_text("utf-8")
+    assert "| text | War and Peace (`war-and-peace` in the catalogue of charrnn) |" in card
+    assert "| test part | 1.1677 | 1.131…1.203 |" in card
+    assert re.search(
+        r"\| 0:30 \| inside double quotation marks \(quote\) \| AUC 0\.996 .*holds", card
+    )
+    unknown = card.partition("## What is not known")[2].partition("## Limits")[0]
+    assert "licence" not in unknown and "test part" not in unknown
+    assert charrnn.load(folder).config.corpus == ("war-and-peace",)
+
+
+@pytest.mark.parametrize("name", ["again/", "again.zip"])
+def test_the_card_of_an_exported_model_is_that_of_a_model_exported_again(tmp_path, name):
+    first = charrnn.load("code").export(f"{tmp_path}/again.first/")
+    given = charrnn.load(first)
+    again = charrnn.load(given.export(f"{tmp_path}/{name}"))
+    assert given.stated_facts == again.stated_facts
+    assert given.stated_facts["verdicts"] and given.stated_facts["intervals"]
+    if name.endswith("/"):
+        cards = [(folder / CARD).read_text("utf-8") for folder in (first, tmp_path / name)]
+        assert cards[0].replace("again.first", "again") == cards[1]
+        pages = [(folder / PAGE).read_text("utf-8") for folder in (first, tmp_path / name)]
+        assert [re.search(r'"found":.*?],"arrays', page)[0] for page in pages].count(
+            '"found":[]'
+        ) == 0
+
+
+SCORE = {"detector": "quote", "layer": 0, "unit": 2, "polarity": 1, "num_positive": 9, "auc": 0.9}
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"losses": {"validation": 1.0, "test": "low\n# evil"}, "intervals": {"test": [1, "x"]}},
+        {"losses": [1], "intervals": 3, "cells": {"a": 1}, "verdicts": "evil", "text": ["evil"]},
+        {
+            "losses": {"test": -1.0},
+            "intervals": {"test": [0, 1e999]},
+            "verdicts": {"0:2 quote": "<b>"},
+        },
+        {"text": "evil\n# evil", "licence": "[evil](evil.org)", "weights_licence": "e" * 301},
+        {"command": "charrnn train x; evil", "note": "<script>evil</script>"},
+        {
+            "cells": [
+                {**SCORE, "detector": "evil"},
+                {**SCORE, "unit": 10**6},
+                {**SCORE, "auc": "evil"},
+            ]
+        },
+        {
+            "cells": [
+                {**SCORE, "spearman": 1.0},
+                {**SCORE, "evil": 1},
+                {**SCORE, "probe": [["evil"]]},
+            ]
+        },
+        {"cells": [{**SCORE, "layer": True, "unit": []}, {}, "evil", {**SCORE, "auc": None}]},
+        {"text": "evil", "digest": "0" * 64},
+        ["evil"],
+    ],
+)
+def test_what_no_export_states_of_a_model_is_not_known(alphabet_run, tmp_path, stated):
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
+    card = (folder / CARD).read_text("utf-8")
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    if isinstance(stated, dict):
+        stated = manifest["card"] | stated
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"card": stated}), "utf-8")
+    model = charrnn.load(folder)
+    model.export(folder, force=True)
+    assert (folder / CARD).read_text("utf-8") == card
+
+
+def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
+    card = (folder / CARD).read_text("utf-8")
+    assert "| validation part | " in card and "test part" not in card, "it has none"
+    assert "SHA-256 of the text" not in card, "which would show a guess at a short text to be right"
+    assert "This is not known: no cell is recorded" in card
+    assert "Under which licence these weights are. Ask who gives them away." in card
+
+
+def test_the_card_says_how_the_step_was_chosen_if_a_loss_chose_it(alphabet_run, tmp_path):
+    model = charrnn.load(alphabet_run)
+    chosen = "the step at which the loss on the validation part was lowest"
+    assert chosen in (model.export(f"{tmp_path}/best/") / CARD).read_text("utf-8")
+    model.val_nats = None  # as of RUN@STEP
+    assert chosen not in (model.export(f"{tmp_path}/other/") / CARD).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["zz\n# evil", "zz\r```\n# evil", "x`y``", "<b> [l](u) *s*"])
+def test_a_name_makes_no_mark_of_its_own_in_the_card(alphabet_run, tmp_path, name):
+    card = (charrnn.load(alphabet_run).export(f"{tmp_path / name}/") / CARD).read_text()
+    assert not any(line.startswith("# evil") for line in card.splitlines())
+    heading = next(line for line in card.splitlines() if line.startswith("# "))
+    assert not re.search(r"(?<!\\)[`*\[\]<>]", heading)
+    assert len(re.findall(r"(?m)^```[^`\n]*$", card)) == 4
+
+
+@pytest.mark.parametrize("name", ["-x", "a\"b's", "🙂 ü"])
+def test_the_commands_of_the_card_are_what_a_shell_and_python_read(command, alphabet_run, name):
+    card = (charrnn.load(alphabet_run).export(f"./{name}/") / CARD).read_text("utf-8")
+    typed = re.search(r"^charrnn (sample .*) --length 500$", card, re.MULTILINE)[1]
+    ran = command(*shlex.split(typed), "--length", "20")
+    assert ran.code == 0, ran.err
+    literal = re.search(r"^model = charrnn\.load\((.*)\)$", card, re.MULTILINE)[1]
+    assert ast.literal_eval(literal) == name
+    again = re.search(r"`charrnn (train .*--recipe .*)`", card)[1]
+    assert shlex.split(again)[-1] == shlex.split(typed)[-1] + "/config.yaml"
+
+
+@pytest.mark.parametrize(
+    "changes, row",
+    [
+        ({"corpus": ()}, "`charrnn train --recipe given/config.yaml`"),
+        ({"corpus": (), "init_from": "diary"}, "not known"),
+    ],
+)
+def test_the_card_says_how_it_is_trained_again(alphabet_run, tmp_path, changes, row):
+    model = charrnn.load(alphabet_run)
+    model.config = replace(model.config, **changes)
+    card = (model.export(f"{tmp_path}/given/") / CARD).read_text("utf-8")
+    assert f"| command that trains it again | {row} |" in card
+    assert ("| began with the weights of | a private model |" in card) is ("init_from" in changes)
+
+
+def test_a_model_in_checkpoints_is_read_by_its_name(command, alphabet_run):
+    Path("checkpoints").mkdir()
+    folder = charrnn.load(alphabet_run).export("checkpoints/given/")
+    ran = command("sample", "given", "--length", "20")
+    assert ran.code == 0, ran.err
+    (folder / MANIFEST).unlink()
+    command("sample", "given").assert_refused(
+        4, f"a part of an exported model: it has no {MANIFEST}"
+    )

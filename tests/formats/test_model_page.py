@@ -1,0 +1,424 @@
+"""The page of a model writes the text of `charrnn sample`, in node and in a browser.
+
+Tests `formats.model_page.page`, too.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from html import unescape
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+from browser import dump, dump_saved, needs_browser
+from elements import Elements, text_of
+from page_in_node import NODE, write_in_node
+
+import charrnn
+from charrnn.api import Model
+from charrnn.cells.findings import FoundCell
+from charrnn.config.settings import Config
+from charrnn.errors import UsageError
+from charrnn.formats.model_page import page as model_page
+from charrnn.formats.model_page.page import to_model_page
+from charrnn.generation.distribution import next_char_probs
+from charrnn.generation.sample_options import Shaping
+from charrnn.model.shapes import weight_shapes
+from charrnn.text.vocab import Vocab
+
+SCRIPTS = Path(__file__).parent / "javascript"
+needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
+LENGTH = 60
+LETTERS = "\n !abcdefghijklmnop\u00e9\u2026"
+HOSTILE = "</script><script>alert(1)</script>{{VIEW}}\x1b[31m\u202eab<!--&amp;"
+
+
+def made(vocab=None, *, seed=0, name="made", **settings):
+    """A model whose weights come from a formula, large enough that its characters are neither
+    certain nor random."""
+    vocab = vocab or Vocab("char", ("", *LETTERS))
+    sizes = {"num_layers": 1, "hidden_size": 20, "embedding_size": 5, "cell": "lstm"}
+    config = Config(alphabet=vocab.kind, **(sizes | settings))
+    generator = np.random.default_rng(seed)
+    tensors = {}
+    for tensor, shape in weight_shapes(config, len(vocab)).items():
+        tensors[tensor] = (generator.random(shape) * 2 - 1).astype(np.float32)
+        if tensor.startswith("output"):
+            tensors[tensor] *= 3
+    if config.end_id is not None:
+        tensors["output.bias"][config.end_id] = -5  # long documents
+    return Model(config, vocab, tensors, name=name, step=12, val_nats=1.25)
+
+
+DOCUMENTS = Vocab("char", ("", "\0", *LETTERS, "\udc80"))
+MODELS = {
+    "lstm": lambda: made(cell="lstm"),
+    "gru": lambda: made(cell="gru", hidden_size=19),
+    "rnn": lambda: made(cell="rnn", num_layers=3, depth="residual", sum_outputs=True),
+    "large embedding": lambda: made(cell="gru", embedding_size=40),
+    "one-hot": lambda: made(cell="lstm", embedding_size="one-hot"),
+    "zoneout": lambda: made(cell="lstm", num_layers=2, zoneout=0.15, initial_state="learned"),
+    "bytes": lambda: made(Vocab.of_bytes(), cell="lstm"),
+    "documents": lambda: made(DOCUMENTS, cell="gru", documents="lines", initial_state="learned"),
+    "paragraphs": lambda: made(DOCUMENTS, cell="lstm", documents="blank-lines"),
+    "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell="lstm"),
+}
+
+
+def case(**changes):
+    return {
+        "prime": None,
+        "clamps": [],
+        "temperature": 1.0,
+        "seed": "1",
+        "length": LENGTH,
+    } | changes
+
+
+WRITTEN = {
+    "greedy": case(temperature=0.0, seed="0"),
+    "cool": case(temperature=0.5),
+    "usual": case(seed="2"),
+    "hot": case(temperature=1.5, seed="3"),
+    "prime": case(prime="bad\n caf\u00e9", seed="12345678901234567890123"),
+    "clamps": case(prime="a", clamps=[(0, 3, 20), (0, 4, -7), (0, 0, 0)], temperature=0.8),
+    "almost greedy": case(prime="ab", temperature=1e-300, length=20),
+    "empty": case(length=0),
+    "without a prime": case(seed="4"),
+}
+
+
+def base64_of(data):
+    return base64.b64encode(data).decode()
+
+
+@needs_node
+@pytest.mark.parametrize("name", MODELS)
+def test_node_generates_the_text_of_the_sampler(name, tmp_path):
+    model = MODELS[name]()
+    found = write_in_node(to_model_page(model), [*WRITTEN.values()], tmp_path)
+    for one, written in zip(WRITTEN.values(), found, strict=True):
+        options = {option: one[option] for option in ("prime", "temperature", "length")}
+        clamps = {(layer, unit): step / 20 for layer, unit, step in one["clamps"]}
+        expected = model.sample(**options, seed=int(one["seed"]), clamps=clamps)
+        assert written["text"] == expected.text
+    usual = found[list(WRITTEN).index("usual")]
+    assert len(set(usual["text"])) > 5, "the text is one that could differ"
+
+
+@needs_node
+@pytest.mark.parametrize("name", MODELS)
+def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
+    model = MODELS[name]()
+    one = WRITTEN["prime"] | {"length": 0}
+    (found,) = write_in_node(to_model_page(model), [one], tmp_path)
+    stepper = model.generator._make_stepper("int8")
+    logits, state = stepper.read(model.generator.encode_prime(one["prime"]))
+    banned = (0,) if model.vocab.has_unknown_symbol else ()
+    probs = next_char_probs(logits, Shaping(), banned)[0]
+    assert np.array_equal(np.array(found["values"], np.float32), stepper.values(state).ravel())
+    assert np.allclose(found["probs"], probs, rtol=1e-12, atol=0)
+
+
+@needs_node
+def test_a_page_begins_after_the_newlines_that_its_model_expects(tmp_path):
+    model = made()
+    newline = model.vocab.characters.index("\n")
+    model.tensors["output.bias"][newline] += 3
+    (found,) = write_in_node(to_model_page(model), [WRITTEN["without a prime"]], tmp_path)
+    expected = model.sample(prime="\n\n\n", seed=4, length=LENGTH, temperature=1)
+    assert found["text"] == expected.text
+
+
+def test_the_same_model_gives_the_same_page():
+    assert to_model_page(made()) == to_model_page(made())
+
+
+def run_in_page(folder, page, script, given=None, *, address="#text="):
+    """Run a script of `javascript` in a page, and return its answer; the script finds `given` as
+    GIVEN. At the end of an `address` the page opens without a text."""
+    programs = [f"const GIVEN = {json.dumps(given)};"]
+    programs += [(SCRIPTS / f"{name}.js").read_text("utf-8") for name in ("in_page", script)]
+    added = "".join(f"<script>{program}</script>" for program in programs)
+    html = re.sub("<meta http-equiv[^>]*>", "", page).replace("</body>", f"{added}</body>")
+    (folder / "page.html").write_text(html, "utf-8")
+    elements = dump((folder / "page.html").as_uri() + address, folder)
+    answer = re.search(r'data-answer="([^"]*)"', elements)
+    return json.loads(unescape(answer[1]))
+
+
+@pytest.fixture
+def exported(alphabet_run, tmp_path, command):
+    """The elements of an exported page that has generated a text."""
+    assert command("export", alphabet_run, tmp_path / "page.html").code == 0
+    settings = "text=abc\u00e5&temp=1.5&seed=7&length=400&clamp=0:2%3D0.35&write=1"
+    return dump(f"{(tmp_path / 'page.html').as_uri()}#{settings}", tmp_path)
+
+
+@needs_browser
+def test_an_exported_page_generates_what_its_command_does(alphabet_run, command, exported):
+    words = shlex.split(text_of(exported, "command"))
+    options = "--temp 1.5 --seed 7 --length 400 --prime=abc --clamp 0:2=0.35"
+    assert words == ["charrnn", "sample", f"{alphabet_run.name}@1", *options.split()]
+    written = text_of(exported, "written")
+    assert len(written) == 403
+    ran = command("sample", alphabet_run, *options.split())
+    assert ran.out.rstrip("\n") == written.rstrip("\n")
+
+
+@needs_browser
+def test_a_page_without_a_prime_generates_what_its_command_does(alphabet_run, command, tmp_path):
+    assert command("export", alphabet_run, tmp_path / "page.html").code == 0
+    settings = "temp=1.5&seed=7&length=100&write=1"
+    page = dump(f"{(tmp_path / 'page.html').as_uri()}#{settings}", tmp_path)
+    words = shlex.split(text_of(page, "command"))
+    assert words[3:] == ["--temp", "1.5", "--seed", "7", "--length", "100"]
+    ran = command("sample", alphabet_run, *words[3:])
+    assert ran.out.rstrip("\n") == text_of(page, "written").rstrip("\n")
+
+
+@needs_browser
+def test_an_exported_page_says_what_it_does(alphabet_run, exported):
+    assert 'data-done="true"' in exported
+    assert text_of(exported, "problem") == ""
+    assert "Not in the alphabet, and left out: \u00e5" in text_of(exported, "left-out")
+    assert exported.count('role="option"') == charrnn.load(alphabet_run).config.hidden_size
+    assert "400 characters" in text_of(exported, "progress")
+
+
+@pytest.mark.parametrize(
+    "start, texts",
+    [
+        ("prose", "War and Peace and then mynovel"),
+        ("checkpoints/base", "the texts of the model base and then mynovel"),
+        (None, "mynovel"),
+    ],
+)
+def test_a_page_names_the_texts_of_the_model_that_its_own_started_from(start, texts):
+    page = to_model_page(made(corpus=("folder/mynovel.txt",), init_from=start))
+    model = json.loads(page.split('id="model">', 1)[1].split("</script>")[0])
+    assert f" cells that has read {texts}, character by character." in model["about"]
+
+
+def test_the_page_allows_its_own_programs_only():
+    page = to_model_page(made())
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy[1].startswith("default-src 'none';")
+    assert "unsafe" not in policy[1]
+    for tag, content in re.findall(r"(?s)<(style|script)>(.*?)</\1>", page):
+        assert f"{tag}-src" in policy[1]
+        assert f"'sha256-{base64_of(hashlib.sha256(content.encode()).digest())}'" in policy[1]
+
+
+def test_the_page_asks_the_network_for_nothing():
+    page = to_model_page(made())
+    read = Elements(page)
+    names = {name for name, _ in read.attributes}
+    assert not {"link", "img", "iframe", "object", "a"} & set(read.tags)
+    assert not {"src", "href", "action"} & names
+    assert not [name for name in names if name.startswith("on")]
+    programs = "".join(re.findall(r"(?s)<script>(.*?)</script>", page))
+    assert not re.search(r"https?:|url\(|fetch\(|XMLHttp|innerHTML|eval\(|Function\(", programs)
+
+
+def test_no_program_computes_by_functions_in_which_browsers_differ():
+    assert not re.search(r"Math\.(exp|log|tanh|pow|sin)\b", to_model_page(made()))
+
+
+def test_no_name_and_no_character_becomes_markup():
+    vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
+    page = to_model_page(made(vocab, name=HOSTILE))
+    assert Elements(page).tags == Elements(to_model_page(made())).tags, "not one element more"
+    encoded = page.split('id="model">', 1)[1].split("</script>")[0]
+    assert re.fullmatch(r"[\x20-\x3b\x3d-\x7e]*", encoded), "ASCII without controls and <"
+    model = json.loads(encoded)
+    assert (model["name"], model["characters"]) == (HOSTILE, list(vocab.characters))
+
+
+def test_the_programs_read_only_what_the_page_has_of_its_model():
+    model = json.loads(to_model_page(made()).split('id="model">', 1)[1].split("</script>")[0])
+    for program in Path(model_page.__file__).parent.glob("*.js"):
+        read = re.findall(r"\bmodel\.(\w+)", program.read_text("utf-8"))
+        assert set(read) <= model.keys(), program.name
+
+
+def guesses(model, text):
+    """The most likely next characters, as the page shows them."""
+    logits, _ = model.generator._make_stepper("int8").read(model.generator.encode_prime(text))
+    best = np.argsort(-next_char_probs(logits, Shaping(), (0,))[0], kind="stable")[:10]
+    pictures = {" ": "\u2423", "\n": "\u23ce"}
+    return [pictures.get(name, name) for name in map(model.generator.character, best)]
+
+
+FOUND = [
+    FoundCell(detector="quote", layer=1, unit=3, gain=0.9),
+    FoundCell(detector="comment", layer=0, unit=16, gain=0.9, polarity=-1),
+]
+
+
+@pytest.fixture(scope="module")
+def two_layers():
+    return made(cell="gru", num_layers=2)
+
+
+@pytest.fixture(scope="module")
+def cells(two_layers, tmp_path_factory):
+    """What a page shows while cells are chosen, the text is edited and a cell is clamped."""
+    page = to_model_page(two_layers, FOUND)
+    return run_in_page(tmp_path_factory.mktemp("cells"), page, "cells")
+
+
+@needs_browser
+def test_a_copy_that_a_browser_has_saved_is_a_page_like_the_first(two_layers, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(to_model_page(two_layers, FOUND), encoding="utf-8")
+    address = "#text=ab&temp=1.5&seed=7&length=40&clamp=0:2%3D0.35&write=1"
+    first, copy = dump_saved(page, address, tmp_path)
+    assert 'data-done="true"' in first
+    assert copy == first
+
+
+@needs_browser
+def test_found_cells_are_offered(cells):
+    assert cells["found"] == [["1:3 quote", "true"], ["0:16 comment", "false"]]
+    assert cells["opened"] == "cell 0:16 (h), which follows comment, drawn with its sign turned"
+    # The inside is blue.
+    assert cells["shades"] == ["s12", "s-12", "s-12", "s12"]
+
+
+@needs_browser
+def test_the_next_characters_are_those_of_the_text(two_layers, cells):
+    assert cells["beginning"]["bars"] == guesses(two_layers, "")
+    assert cells["beginning"]["after"].startswith("At the beginning")
+    assert cells["typed"]["bars"] == guesses(two_layers, "ab")
+    assert cells["typed"]["read"] == "ab"
+
+
+@needs_browser
+def test_a_click_on_a_character_appends_it(two_layers, cells):
+    most_likely = two_layers.predict("ab", top=1)[0].character
+    assert cells["clicked"]["text"] == "ab" + most_likely
+    assert cells["clicked"]["read"] == "ab" + most_likely
+
+
+@needs_browser
+def test_a_key_moves_in_the_text(two_layers, cells):
+    assert cells["moved"]["bars"] == guesses(two_layers, "ab")
+    assert "\u201cab\u201d" in cells["moved"]["after"]
+
+
+@needs_browser
+def test_a_cell_is_chosen_and_clamped(cells):
+    assert "cell 0:4 (h)" in cells["chosen"]["caption"]
+    assert cells["clamped"]["value"] == "\u22120.50"
+    assert cells["clamped"]["command"].endswith("--clamp 0:4=-0.5")
+    assert cells["released"] == cells["chosen"]
+
+
+@needs_browser
+def test_a_text_is_stopped_and_another_written(two_layers, tmp_path):
+    found = run_in_page(tmp_path, to_model_page(two_layers), "writing")
+    assert found["stopped"]["done"] == "false"
+    assert 0 < found["stopped"]["numChars"] < 20_000
+    assert found["another"]["seed"] == "2"
+    again = two_layers.sample(prime="ab", length=5, seed=2, temperature=0.8)
+    assert found["another"]["text"] == again.text
+    assert "seed=2&length=5" in found["another"]["address"]
+
+
+@needs_browser
+def test_a_page_opens_with_a_text_that_is_being_written(two_layers, tmp_path):
+    found = run_in_page(tmp_path, to_model_page(two_layers), "opening", address="")
+    assert found["about"].startswith("A recurrent network of 40 GRU cells that has read")
+    whole = two_layers.sample(length=1000, seed=1, temperature=0.8).text
+    assert 0 < len(found["begun"]) < len(found["later"]) < len(whole)
+    assert whole.startswith(found["later"])
+    assert found["address"] == ""
+
+
+@needs_browser
+def test_the_command_is_that_of_the_text_shown(tmp_path):
+    model = MODELS["bytes"]()
+    found = run_in_page(tmp_path, to_model_page(model), "command")
+    usual = "charrnn sample made.zip --temp 0.8 --seed 1 --length"
+    stopped = re.fullmatch(rf"{re.escape(usual)} (\d+) --prime=ab", found["stopped"])
+    assert stopped is not None, "clamping stops the text, which is generated without the clamp"
+    length = int(stopped[1])
+    assert 0 < length < 20_000
+    written = model.sample(prime="ab", length=length, seed=1, temperature=0.8)
+    assert found["text"] == "ab" + written.text
+    assert found["edited"] == found["stopped"]
+    assert found["next"] == f"{usual} 7 --prime=a --clamp 0:0=-0.5"
+
+
+@needs_browser
+def test_the_address_is_that_of_the_text_shown(tmp_path):
+    found = run_in_page(tmp_path, to_model_page(MODELS["bytes"]()), "command")
+    length = re.search(r"--length (\d+)", found["stopped"])
+    # Not the length that was asked for, nor the clamp.
+    expected = {"text": "ab", "temp": "0.8", "seed": "1", "length": length[1], "cell": "0:0"}
+    assert parse_qs(found["address"][1:]) == {name: [value] for name, value in expected.items()}
+
+
+@needs_browser
+def test_no_text_is_too_long_or_has_half_a_character(tmp_path):
+    found = run_in_page(tmp_path, to_model_page(MODELS["bytes"]()), "limits")
+    assert found["clicked"] == ["aba", "aba"]
+    assert found["followed"] == ["ab", "ab"]
+
+
+@needs_browser
+def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
+    model = made(Vocab("char", ("", *dict.fromkeys(HOSTILE))), name=HOSTILE, num_layers=2)
+    (tmp_path / "page.html").write_text(to_model_page(model), encoding="utf-8")
+    settings = "text=<\u202e&cell=1:3&length=60&write=1&temp=1"
+    elements = dump(f"{(tmp_path / 'page.html').as_uri()}#{settings}", tmp_path)
+    shown = HOSTILE.replace("\x1b", "U+001B").replace("\u202e", "U+202E")
+    assert text_of(elements, "name") == shown
+    assert "\u202e" not in text_of(elements, "written")
+    assert "U+202E" in text_of(elements, "read")
+    assert "cell 1:3 (tanh(c))" in text_of(elements, "caption")
+    assert elements.count("<script") == 5
+
+
+@pytest.mark.parametrize("name", ["page.html", "PAGE.HTML"])
+def test_a_page_has_the_title_that_is_given(alphabet_run, command, tmp_path, name):
+    file = tmp_path / name
+    assert command("export", alphabet_run, file, "--title", "My novel").code == 0
+    model = json.loads(file.read_text("utf-8").split('id="model">', 1)[1].split("</script>")[0])
+    assert (model["name"], model["run"]) == ("My novel", f"{alphabet_run.name}@1")
+
+
+REFUSED = {
+    "cell of this model is peephole; a page runs lstm, gru, rnn. Export a .zip": {
+        "cell": "peephole"
+    },
+    "depth of this model is grid; a page runs stacked, residual": {
+        "depth": "grid",
+        "num_layers": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_the_page_does_not_run_is_refused(tmp_path, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        made(**REFUSED[message]).export(tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_are_refused():
+    diverged = made()
+    diverged.tensors["layers.0.weight_hh_l0"][0, 0] = np.nan
+    with pytest.raises(UsageError, match="not finite: its training diverged"):
+        to_model_page(diverged)
+
+
+def test_a_page_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr(model_page, "MAX_BYTES", len(to_model_page(made())) - 1)
+    with pytest.raises(UsageError, match=r"The page of made would have 0.1 MB, more than 0 MB"):
+        to_model_page(made())

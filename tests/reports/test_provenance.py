@@ -1,0 +1,475 @@
+"""The passages of a text that stand in the training text are those that a naive search finds, with
+their places, and are underlined. N characters of the text, M of the corpus.
+
+Tests `reports.copies`, `reports.passages` and `reports.provenance_page`, too."""
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from built_runs import build_chain
+from conftest import SMALL_RUN
+from drawn import lines
+from example_results import provenance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from known_weights import CYCLE, chain_text
+from rich.console import Console
+
+import charrnn
+from charrnn.errors import DataError, UsageError
+from charrnn.reports import provenance as plugin
+from charrnn.reports.passages import Passage, with_names
+from charrnn.reports.provenance import find_passages, tell_new
+from charrnn.reports.provenance_page import to_page
+from charrnn.text import copies
+from charrnn.text.copies import HashedText
+from charrnn.text.places import Place
+
+EXAMPLES = settings(max_examples=60)
+
+
+def spans(text, corpus, min_length=30):
+    """(start, length, first place in the corpus) of the passages."""
+    return [tuple(match) for match in find_passages(text, corpus, min_length=min_length).tolist()]
+
+
+def naive_spans(text, corpus, min_length):
+    """(start, length, first place in the corpus) of the matches that no other contains, looked up
+    one by one."""
+    extents = []
+    for start in range(len(text)):
+        stop = start
+        while stop < len(text) and text[start : stop + 1] in corpus:
+            stop += 1
+        extents.append((start, stop))
+    return [
+        (start, stop - start, corpus.find(text[start:stop]))
+        for start, stop in extents
+        if stop - start >= min_length
+        and not any(a <= start and stop <= b and (a, b) != (start, stop) for a, b in extents)
+    ]
+
+
+def positions(found):
+    """The positions of the characters in some spans."""
+    return {start + index for start, length, _ in found for index in range(length)}
+
+
+@st.composite
+def text_and_corpus(draw):
+    """Both of the same few letters, pieces of each repeated and pieces of the corpus in the
+    text."""
+    letters = st.text(draw(st.sampled_from(["a", "ab", "ab\n", "aé日🙂\ud800"])), max_size=30)
+    corpus = draw(letters)
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(corpus)))
+        corpus += corpus[start : start + draw(st.integers(0, 12))] + draw(letters)
+    text = draw(letters)
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(corpus)))
+        text += corpus[start : start + draw(st.integers(0, 20))] + draw(letters)[:2]
+    return text, corpus
+
+
+@given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 3, 1]))
+@EXAMPLES
+def test_it_equals_a_search(texts, min_length, block_chars, num_hashes):
+    text, corpus = texts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "BLOCK_CHARS", block_chars)
+        if num_hashes:
+            hashes = HashedText.window_hashes
+            patch.setattr(
+                HashedText, "window_hashes", lambda *of: hashes(*of) % np.uint64(num_hashes)
+            )
+        found = spans(text, corpus, min_length)
+    assert found == naive_spans(text, corpus, min_length)
+
+
+@given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.integers(1, 9))
+@EXAMPLES
+def test_where_not_all_pairs_are_followed_the_share_is_the_same(texts, min_length, block, pairs):
+    text, corpus = texts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "BLOCK_CHARS", block)
+        patch.setattr(copies, "MAX_PAIRS", 1)
+        patch.setattr(copies, "LEAST_PAIRS", pairs)
+        found = spans(text, corpus, min_length)
+    assert positions(found) == positions(naive_spans(text, corpus, min_length))
+    for start, length, source in found:
+        assert corpus.startswith(text[start : start + length], source)
+        assert length >= min_length
+
+
+@given(text_and_corpus(), st.integers(1, 9))
+@EXAMPLES
+def test_a_text_repeats_what_a_search_finds_elsewhere_in_it(texts, length):
+    """Windows that occur again without an overlap are covered, if they have no more places."""
+    text = "".join(texts)
+    found = copies.find_repeats(copies.codes_of(text), length).tolist()
+    for start, size, place in found:
+        assert text[start : start + size] == text[place : place + size]
+        assert abs(start - place) >= size >= length
+    windows = [text[start : start + length] for start in range(len(text) - length + 1)]
+    for start, window in enumerate(windows):
+        others = [other for other, same in enumerate(windows) if same == window and other != start]
+        if len(others) == 1 and abs(others[0] - start) >= length:
+            assert start in positions(found) and start + length - 1 in positions(found)
+
+
+def test_a_repeated_character_is_followed_from_few_places(monkeypatch):
+    """Not a clock but the pairs: there are 594 million."""
+    followed = []
+    common_lengths = HashedText.common_lengths
+
+    def count(text, starts, *others, **named):
+        followed.append(len(starts))
+        return common_lengths(text, starts, *others, **named)
+
+    monkeypatch.setattr(HashedText, "common_lengths", count)
+    assert spans("a" * 3_000 + "b", "a" * 200_000) == [(0, 3_000, 0)]
+    assert 0 < sum(followed) < 50_000
+    assert len(spans("a" * 5_000, "a" * 100)) == 4_901
+
+
+def test_what_cannot_be_compared_is_refused(monkeypatch):
+    for text, corpus in (("", "abc"), ("abc", ""), ("a" * 29, "a" * 100), ("a" * 100, "a" * 29)):
+        assert spans(text, corpus) == []
+    with pytest.raises(UsageError, match=r"`min_length` is 0; it must be at least 1"):
+        find_passages("abc", "abc", min_length=0)
+    with pytest.raises(TypeError, match="str with bytes"):
+        find_passages("abc", b"abc")
+    monkeypatch.setattr(plugin, "MAX_COMPARED", 10)
+    find_passages("a" * 10, "abc")
+    with pytest.raises(
+        DataError, match=r"has 11 characters; at most 10 are compared\. Give a part"
+    ):
+        find_passages("a" * 11, "abc")
+
+
+def test_passages_that_overlap_are_both_told_and_counted_once_in_json_too():
+    found = provenance("xabcdefgh", (1, 6), (3, 6))
+    data = found.to_json()
+    assert (len(data["passages"]), data["num_copied"], data["share_copied"]) == (2, 8, 8 / 9)
+    assert data["passages"][0]["place"] == {
+        "file": "text.txt",
+        "line": 31_337,
+        "column": 1,
+        "unit": "line",
+    }
+    assert found.longest == found.passages[0]
+
+
+def test_a_model_has_its_own_corpus(lstm, corpus, corpus_file, monkeypatch):
+    monkeypatch.setattr(plugin, "HELD_OUT_CHARS", 1_000)
+    model = charrnn.load(lstm.path)
+    begin = int(0.9 * len(corpus.text))
+    copied, held_out = corpus.text[1_000:1_200], corpus.text[begin : begin + 1_000]
+    found = model.provenance("Ж€!" + copied.replace("\n", "\r\n") + "Ж€!")
+    assert found.text == "Ж€!" + copied + "Ж€!", "line ends are those of the corpus"
+    [passage] = found.passages
+    offset = corpus.text.find(copied)
+    assert (passage.start, passage.length, passage.offset) == (3, 200, offset)
+    before = corpus.text[:offset]
+    assert passage.place == Place(
+        file=corpus_file.name,
+        line=before.count("\n") + 1,
+        column=len(before.rpartition("\n")[2]) + 1,
+    )
+    # The validation text is not learned from: that it stands in the file is no copy.
+    expected = spans(held_out, corpus.text[:begin], 12)
+    found = model.provenance(held_out, min_length=12)
+    assert [(one.start, one.length, one.offset) for one in found.passages] == expected
+    assert found.held_out_share == len(positions(expected)) / len(held_out)
+    with pytest.raises(UsageError, match="at least 1"):
+        model.provenance("a", min_length=0)
+    with pytest.raises(DataError, match="text is empty"):
+        model.provenance("")
+    with pytest.raises(UsageError, match="given as bytes"):
+        model.provenance(b"abc")
+
+
+def test_the_training_text_is_read_and_the_held_out_text_searched_once_per_model(lstm, monkeypatch):
+    searched = []
+    find = plugin.find_passages
+
+    def count(text, corpus, *, min_length):
+        searched.append(text)
+        return find(text, corpus, min_length=min_length)
+
+    monkeypatch.setattr(plugin, "find_passages", count)
+    model = charrnn.load(lstm.path)
+    shares = {model.provenance(text).held_out_share for text in ("one", "two", "three")}
+    assert len(shares) == 1 and len(searched) == 4
+    assert model.reference_text() is model.reference_text()
+    model.provenance("four", min_length=12)
+    assert len(searched) == 6, "another length has another share"
+
+
+def test_a_byte_model_compares_bytes(byte_run):
+    model = charrnn.load(byte_run.path)
+    line = "zäb «molü» 語 🙂\n"
+    found = model.provenance("é" + line * 2)
+    assert found.text == ("é" + line * 2).encode()
+    [passage] = found.passages
+    assert (passage.start, passage.length, passage.offset) == (2, 2 * len(line.encode()), 0)
+    assert model.provenance("\ud800").text == b"\xed\xa0\x80"
+
+
+def test_a_text_of_predict_has_the_limit_of_a_comparison(byte_run, command, monkeypatch):
+    monkeypatch.setattr(plugin, "MAX_CHARS", 10)
+    monkeypatch.setattr(plugin, "HELD_OUT_CHARS", 10)
+    assert command("predict", byte_run.path, "a" * 10, "--trace").code == 0
+    ran = command("predict", byte_run.path, "a" * 11, "--trace")
+    assert ran.code == 3 and "has 11 characters; at most 10 are compared" in ran.err
+    ran = command("predict", byte_run.path, "a", "--trace", "--unknown", "nearest")
+    assert ran.code == 2 and "--unknown does not go with --trace" in ran.err
+
+
+def test_the_passages_of_a_file_have_both_places(command, tmp_path):
+    sentence = "Nobody had ever seen the lamp that she lit.\n"
+    Path("novel.txt").write_text(f"{sentence}One.\n\nTwo: {sentence}", encoding="utf-8")
+    line = ("predict", "--trace", "--text", "novel.txt", "--within")
+    ran = command(*line)
+    assert ran.code == 0 and "44  Nobody" in ran.out
+    assert re.search(r"here novel.txt, line 4, column 6 *\n +there novel.txt, line 1, ", ran.out)
+    found = json.loads(command(*line, "--json").out)
+    assert [one["at"]["line"] for one in found["passages"]] == [1, 4]
+    assert (found["num_copied"], found["held_out_share"]) == (88, None)
+    assert command(*line, "--export", "p.html").code == 0
+    assert "novel.txt, line 1, column 1" in Path("p.html").read_text("utf-8")
+
+    run = build_chain(tmp_path / "run", CYCLE, corpus=Path("novel.txt").absolute())
+    ran = command("predict", run, "--trace", "--text", "novel.txt")
+    assert "has learned this text: --within compares" in ran.err and "line 1, column 1" in ran.out
+    assert "predict RUN --trace --text FILE" in command("evaluate", run, "--trace").err
+
+
+def test_the_page_of_a_byte_model_counts_bytes(byte_run):
+    model = charrnn.load(byte_run.path)
+    found = model.provenance("zäb «molü» 語 🙂\n" * 2)
+    page = to_page(found, model.reference_text().trainings, title="bytes")
+    length = found.passages[0].length
+    assert f"<p>{length} bytes: " in page
+    assert f"{len(found.text)} bytes, of which" in page
+
+
+@pytest.mark.trained
+@pytest.mark.parametrize("kind", ["lines", "blank-lines", "files", "column"])
+def test_the_place_of_a_passage_lies_in_a_document_that_was_learned(kind, tmp_path):
+    """Each document of training also begins a longer document before it, which may be held out."""
+    documents = []
+    for number in range(12):
+        document = f"document {number} of a dozen that begin alike"
+        documents += [f"{document} and go on", document]
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    texts = {"all.csv": "number;text\n" + "".join(f"7;{document}\n" for document in documents)}
+    if kind == "lines":
+        texts = {"all.txt": "".join(f"{document}\n" for document in documents)}
+    elif kind == "blank-lines":
+        texts = {"all.txt": "\n\n".join(documents)}
+    elif kind == "files":
+        texts = {f"{number:02}.txt": document for number, document in enumerate(documents)}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+    column = "text" if kind == "column" else None
+    config = charrnn.Config(
+        corpus=(str(folder),),
+        documents=kind,
+        column=column,
+        split=(0.5, 0.5),
+        **{**SMALL_RUN, "steps": 1},
+    )
+    list(charrnn.train(config, out=tmp_path / "run"))
+    model = charrnn.load(tmp_path / "run")
+    learned = model.training_text()[:].split("\0")[:-1]
+    assert 5 < len(learned) < 19
+    reference_text = model.reference_text()
+    for document in learned:
+        [passage] = reference_text.passages(document)
+        lines = (folder / passage.place.file).read_text("utf-8").split("\n")
+        # The column of a table is that of the value.
+        value = lines[passage.place.line - 1].removeprefix("7;")
+        assert value in learned
+        assert value[passage.place.column - 1 :].startswith(document)
+        # What is held out is not counted, either.
+        assert passage.num_more == sum(other.startswith(document) for other in learned) - 1
+    # A passage that goes over the end of a document stands where it begins.
+    [passage] = reference_text.passages("\0".join(learned[:2]))
+    [first] = reference_text.passages(learned[0] + "\0")
+    assert passage.place == first.place
+
+
+@EXAMPLES
+@given(
+    st.lists(st.text("ab", max_size=4), max_size=12),
+    st.sets(st.text("ab", max_size=5), max_size=6),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
+    joined = "".join(f"{text}\0" for text in corpus)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "SLICE_CHARS", slice_chars)
+        is_new = tell_new(joined.encode() if as_bytes else joined)
+    found = {text for text in asked if not is_new(text)}
+    assert found == asked & set(corpus)
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_loose_comparison_ignores_case_blanks_and_forms_of_unicode(as_bytes):
+    text = "Müller GmbH\0"
+    is_new = tell_new(text.encode() if as_bytes else text, key=copies.loose_key)
+    assert not is_new(" mu\u0308ller gmbh ") and is_new("Müller")
+    assert tell_new(text)("müller gmbh")
+
+
+@pytest.fixture
+def tuned(tmp_path, command):
+    """A run that learned second.txt, and started from a run of first.txt."""
+    folder = tmp_path / "users" / "zyxwvu"
+    folder.mkdir(parents=True)
+    first, second = folder / "first.txt", folder / "second.txt"
+    text = chain_text(9_000)
+    first.write_text(text[:4_500], "utf-8")
+    second.write_text(text[4_500:], "utf-8")
+    base = build_chain(tmp_path / "base", CYCLE, corpus=first)
+    ran = command("train", second, "--init-from", base, "--steps", 1, "--out", "tuned", "--quiet")
+    assert ran.code == 0, ran.err
+    return charrnn.load("tuned"), text
+
+
+def test_the_text_of_the_model_that_it_started_from_is_searched_too(tuned):
+    model, text = tuned
+    copied = text[1_000:1_060]
+    [passage] = model.provenance(f"{copied}{copied[:3]}").passages
+    assert (passage.number, passage.place.file, passage.start) == (1, "first.txt", 0)
+    assert passage.length >= 60
+    both = model.provenance(text[1_000:1_060] + text[6_000:6_060]).passages
+    assert {passage.number for passage in both} >= {0, 1}
+
+
+def test_a_text_that_is_not_compared_is_named_beside_the_figures(tuned, command, tmp_path):
+    _, text = tuned
+    (tmp_path / "users" / "zyxwvu" / "first.txt").unlink()
+    ran = command("predict", "tuned", text[1_000:1_060], "--trace", "--json")
+    reach = json.loads(ran.out)["reach"]
+    assert "learned before is not compared" in reach and ".." not in reach
+    assert "warning: what" in ran.err
+
+
+def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
+    _, text = tuned
+    for name in ("p.html", "p.json", "p.svg", "p.txt"):
+        ran = command("predict", "tuned", text[1_000:1_060], "--trace", "--export", name)
+        assert ran.code == 0, ran.err
+        written = Path(name).read_text("utf-8")
+        assert "first.txt" in written and "zyxwvu" not in written
+
+
+def test_unknown_characters_cost_as_much_as_in_evaluate(lstm, corpus):
+    model = charrnn.load(lstm.path)
+    text = f"{corpus.text[:40]}ЖЖ{corpus.text[40:80]}"
+    found = model.provenance(text, context=corpus.text[:1])
+    with pytest.warns(RuntimeWarning, match="2 of 82 characters are unknown"):
+        report = charrnn.evaluate(model, text, context=corpus.text[:1], precision="fp32")
+        bits = model.trace(text, context=corpus.text[:1]).bits
+    assert -found.predictions.logprobs.mean() == pytest.approx(report.nats_per_char, abs=1e-5)
+    assert "2 of 82 characters are not in the alphabet" in found.reach
+    assert bits.mean() * np.log(2) == pytest.approx(report.nats_per_char, abs=1e-5)
+
+
+def test_passages_are_underlined():
+    assert lines(provenance("abcdefgh", (0, 3), (4, 3)).marked_text())[1] == "▔▔▔ ▔▔▔"
+    assert lines(provenance("abcdefgh", (0, 5), (3, 5)).marked_text())[1] == "▔▔▔▔▔▔▔▔"
+
+
+def test_bytes_are_spelled_and_marked_by_the_character():
+    text = "aé日".encode() + b"\xff\x80b"
+    assert lines(provenance(text, (1, 5)).marked_text()) == ["aé日<dcff><dc80>b", " ▔▔▔"]
+    # One that is cut is not copied, what is no UTF-8 is a character of its own.
+    assert lines(provenance(text, (2, 5)).marked_text()) == ["aé日<dcff><dc80>b", "  ▔▔▔▔▔▔▔▔"]
+
+
+def test_passages_are_named_in_words():
+    found = provenance("one two six", (4, 4))
+    console = Console(file=io.StringIO(), width=60, _environ={"TERM": "dumb"})
+    console.print(found.marked_text())
+    assert console.file.getvalue().splitlines() == [
+        "no value: one",
+        "no value, underlined: two",
+        "no value: six",
+    ]
+
+
+def test_a_page_shows_each_passage_in_its_surroundings(lstm, corpus):
+    model = charrnn.load(lstm.path)
+    copied = corpus.text[1_000:1_060]
+    found = model.provenance(f"<script>Ж{copied}&")
+    page = to_page(found, model.reference_text().trainings, title="<b>")
+    assert "<script>" not in page and "<b>" not in page and "&lt;script&gt;" in visible_text(page)
+    place = found.passages[0].place
+    assert f"60 characters: {place.file}, line {place.line}, column {place.column}" in page
+    around = corpus.text[1_000 - 300 : 1_060 + 300].replace("\n", "↵\n")
+    anchor = f"p0-{found.passages[0].offset}-60"
+    assert around in visible_text(page.split(f'<section id="{anchor}">')[1])
+    # 60 linked characters with their probabilities.
+    linked = page.split(f'<a href="#{anchor}">')[1].split("</a>")[0]
+    assert linked.count("</i>") == 60
+    number = float(np.exp(found.predictions.logprobs[len("<script>Ж")]).round(3))
+    assert re.match("<i p=([0-9.]*) n=", linked)[1] in (str(number), str(number)[1:])
+
+
+def test_a_passage_that_occurs_twice_has_one_section(lstm, corpus):
+    model = charrnn.load(lstm.path)
+    copied = corpus.text[1_000:1_060]
+    found = model.provenance(f"{copied}Ж{copied}Ж")
+    assert len(found.passages) == 2
+    page = to_page(found, model.reference_text().trainings, title="twice")
+    assert page.count("<section") == 1 and page.count("<a href") == 2
+
+
+def test_a_page_has_few_bytes_for_each_character(lstm):
+    found = provenance("x" * 10_000)
+    page = to_page(found, charrnn.load(lstm.path).reference_text().trainings, title="long")
+    assert page.count("<i p=.368>x</i>") == 10_000
+
+
+def test_the_page_shows_escape_codes_in_the_name_of_a_file(lstm, corpus):
+    model = charrnn.load(lstm.path)
+    found = model.provenance(corpus.text[1_000:1_060])
+    place = Place(file="a\x1b[31m<b>.txt", line=1, column=1)
+    [passage] = found.passages
+    found = replace(found, passages=(replace(passage, place=place),))
+    page = to_page(found, model.reference_text().trainings, title="names")
+    assert "\x1b" not in page and "[31m&lt;b&gt;.txt, line 1, column 1" in page
+
+
+def visible_text(page):
+    """The text of a page, with its characters as they are shown."""
+    return re.sub("<[^>]*>", "", page).replace("&#x27;", "'").replace("&quot;", '"')
+
+
+def test_files_are_named_without_the_folder_that_all_have_in_common(tmp_path):
+    passages = []
+    for start, name in ((0, "a.txt"), (30, "more/b.txt")):
+        place = Place(file=str(tmp_path / "texts" / name), line=1, column=1)
+        passages.append(Passage(start=start, length=30, offset=0, place=place, num_more=0))
+    found = with_names(passages)
+    assert [passage.place.file for passage in found] == ["a.txt", "more/b.txt"]
+    assert with_names([replace(passages[0], place=None)])[0].place is None
+
+
+def test_an_exported_provenance_has_what_json_prints(lstm, command, tmp_path):
+    line = ("sample", lstm.path, "--seed", 3, "--trace")
+    made = tmp_path / "made.json"
+    assert command(*line, "--export", made).code == 0
+    printed = json.loads(command(*line, "--json").out)
+    assert json.loads(made.read_text("utf-8")) == {"generator": "charrnn", **printed}
