@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase
 from hypothesis.stateful import run_state_machine_as_test
-from plugins import Plugins
+from machine import Histories
 
 FEWER = {
     "charrnn.training.session.SAMPLE_LENGTH": 24,
@@ -26,14 +26,14 @@ def play(seed: int, num_steps: int, *, shorten: bool = False) -> str | None:
         print_blob=False,
         verbosity=hypothesis.Verbosity.normal if shorten else hypothesis.Verbosity.quiet,
     )
-    machine = hypothesis.seed(seed)(type("History", (Plugins,), {}))
+    machine = hypothesis.seed(seed)(type("History", (Histories,), {}))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in FEWER.items():
             patch.setattr(name, value)
         return _problem_of(machine, settings)
 
 
-def _problem_of(machine: type[Plugins], settings: hypothesis.settings) -> str | None:
+def _problem_of(machine: type[Histories], settings: hypothesis.settings) -> str | None:
     try:
         run_state_machine_as_test(machine, settings=settings)
     except Exception as error:

@@ -30,13 +30,11 @@ FULL: dict[str, tuple[str, ...]] = {
     "train_speed": (),
     "busy_neighbour": (),
     "sample_speed": (),
-    "novelty_speed": (),
     "ngram_speed": (),
     "encode_speed": (),
 }
 QUICK: dict[str, tuple[str, ...]] = FULL | {
     "train_speed": ("--quick",),
-    "novelty_speed": ("--largest", "10000000"),
     "ngram_speed": ("--orders", "5", "20"),
     "encode_speed": ("--megabytes", "80"),
 }

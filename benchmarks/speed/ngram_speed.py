@@ -12,6 +12,9 @@ N` divides the text into N rows of which each has its own 80/10/10 split, as the
 """
 
 import multiprocessing
+import platform
+import random
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,33 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import Report, make_parser
-from benchmarks.speed.novelty_speed import make_text, peak_bytes
 from charrnn.ngrams.kneser_ney import NgramModel
 from charrnn.ngrams.rows import ORDERS
 
 VOCAB_SIZE = 256
+LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
+NUM_WORDS = 20_000
+
+
+def make_text(num_chars: int, seed: int) -> str:
+    """Draw words by Zipf's law from one vocabulary, which does not depend on the seed; twelve per
+    line."""
+    shelf = random.Random(0)
+    weights = [1 / rank for rank in range(1, len(LETTERS) + 1)]
+    words = np.array(
+        ["".join(shelf.choices(LETTERS, weights, k=shelf.randint(2, 9))) for _ in range(NUM_WORDS)]
+    )
+    chances = 1 / np.arange(1, NUM_WORDS + 1)
+    drawn = np.random.default_rng(seed).choice(words, num_chars // 4, p=chances / chances.sum())
+    lines = (" ".join(drawn[start : start + 12]) for start in range(0, len(drawn), 12))
+    return "\n".join(lines)[:num_chars]
+
+
+def peak_bytes() -> int:
+    """Return the peak memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if platform.system() == "Darwin" else 1024
+    )
 
 
 def split(text: Any, num_rows: int) -> tuple[Any, Any]:

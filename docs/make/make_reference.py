@@ -336,8 +336,8 @@ def sections() -> Iterator[str]:
     yield describe_settings()
     yield (
         "## Cells\n\nThese are the values of `--cell`. They have [equations](../understand/"
-        "equations.md#equations-of-the-cell-types), and results have\n[what each can"
-        f" count](results.md#formal-languages-and-counting).\n\n{items(CELL_DESCRIPTIONS)}"
+        "equations.md#equations-of-the-cell-types).\n\n"
+        f"{items(CELL_DESCRIPTIONS)}"
     )
     yield (
         "## Depths\n\nThese are the values of `--depth`. They have [equations](../understand/"

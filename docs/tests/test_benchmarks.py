@@ -1,20 +1,15 @@
 """The benchmarks' own arithmetic and reports: what they count and print, not how fast anything
 is."""
 
-import hashlib
 import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from environment import REPOSITORY
-from hand_built import vocab_of
-from synthetic import make_corpus
 
-import charrnn
 from charrnn.model.device import on_threads
 
 FOLDER = REPOSITORY / "benchmarks"
@@ -123,15 +118,6 @@ def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
     assert found["bad"]["error"] == "no such kernel"
 
 
-def test_everything_about_every_cell_is_timed(load, monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path))
-    arguments = ["atlas.py", "--chars", "3000", "--hidden-size", "4", "--json"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    load("speed.atlas").main()
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["part"] for row in rows][-4:] == ["everything", "second call", ".html", ".json"]
-
-
 def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     """What it checks is trivial there; that every part of it runs is not."""
     module = load("gpu.gpu_check")
@@ -196,128 +182,6 @@ def test_packages_that_are_missing_or_too_old_are_installed_one_by_one(load, mon
     (problem,) = prepare.install()
     assert problem.startswith("torch>=2.13 could not be installed")
     assert installed == prepare.wanted()
-
-
-@pytest.mark.parametrize("language", ["anbn", "anbncn", "dyck", "parity", "copy"])
-def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load, language):
-    counting = load("losses.counting")
-    counting.NUM_SHORT, counting.NUM_LONG = 200, 50
-    strings = counting.strings_to_test(language, 20) + counting.strings_to_test(language, 10)
-    vocab = vocab_of(
-        "".join(string.text + "\0" for string in counting.training_strings(language, 0)[:200])
-    )
-    longest = max(len(string.text) for string in strings)
-    logits = torch.zeros(longest + 1, len(strings), len(vocab))
-    tested = []
-    for column, string in enumerate(strings):
-        for index, following in enumerate(string.nexts):
-            if following is None:
-                logits[index + 1, column, -1] = 9.0  # nothing may be likelier than anything there
-            else:
-                tested.append((index + 1, column))
-                logits[index + 1, column, vocab.encode("".join(following)).tolist()] = 1.0
-
-    class Network:
-        initial_state = staticmethod(torch.zeros)
-
-        def __call__(self, ids, state):
-            assert all(
-                vocab.decode(ids[: len(s.text) + 1, b].tolist()) == "\0" + s.text
-                for b, s in enumerate(strings)
-            )
-            return logits, state
-
-    assert counting.are_right(Network(), vocab, strings).all()
-    logits[:, :, 0] = 99.0
-    assert counting.are_right(Network(), vocab, strings).all(), "the unknown symbol does not count"
-    index, column = tested[len(tested) // 2]
-    logits[index, column] = 1.0  # all are equally likely: no answer
-    assert np.flatnonzero(~counting.are_right(Network(), vocab, strings)).tolist() == [column]
-
-
-def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load, tmp_path):
-    record = load("losses.record")
-    # Table of Student's t with four degrees of freedom: 3.747 for 0.01, 2.132 for 0.05, one-sided.
-    assert record.p_value([1.0, 2, 3], [4.0, 5, 6]) == pytest.approx(0.0107, abs=2e-4)
-    scale = 2.132 * (2 / 3) ** 0.5
-    assert record.p_value([1.0, 2, 3], [1 + scale, 2 + scale, 3 + scale]) == pytest.approx(
-        0.05, abs=2e-4
-    )
-    assert record.p_value([4.0, 5, 6], [1.0, 2, 3]) == pytest.approx(1 - 0.0107, abs=2e-4)
-    row = record.ROWS["enwik8-6"]
-    (tmp_path / "enwik8").write_bytes(b"another text")
-    for folder, message in ((tmp_path, "has the SHA-256"), (tmp_path / "none", "is missing")):
-        with pytest.raises(SystemExit, match=message):
-            record.check_text(row, folder, tmp_path)
-    missed = {"windowed_256": 1.9, "seconds": 3.0}
-    runs = [{"split": "", "windowed_256": 1.8, "seconds": 3.6}, {"split": ""} | missed]
-    assert (
-        "| missed by 1 | 2 | 4 | 3.6 |"
-        in record.describe("row", record.ROWS["seconds-to-1.874"], runs)[0]
-    )
-
-
-def test_a_record_trains_on_its_bytes_and_quotes_the_test_part(load, tmp_path, monkeypatch):
-    record = load("losses.record")
-    text = tmp_path / "text.txt"
-    text.write_text(make_corpus(num_chars=9_000).text, encoding="utf-8")
-    row = record.Row(
-        (text.name, hashlib.sha256(text.read_bytes()).hexdigest()),
-        0.01,
-        "stateful",
-        1.0,
-        ("-q",),
-        8_000,
-    )
-    corpus = record.check_text(row, tmp_path, tmp_path)
-    assert Path(corpus[0]).read_bytes() == text.read_bytes()[:8_000]
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    run = record.train(row, corpus, record.TEST_SPLIT, 3, tmp_path / "run")
-    model = charrnn.load(tmp_path / "run")
-    assert run["command"] == "charrnn train text.txt -q --minutes 0.01 --split 80/10/10 --seed 3"
-    assert (run["step"], run["seed"], run["split"], model.config.seed) == (
-        model.step,
-        3,
-        "--split 80/10/10",
-        3,
-    )
-    measured = charrnn.evaluate(model, model.held_out("test"), protocol="stateful")
-    assert (
-        run["stateful"] == pytest.approx(measured.nats_per_char, rel=1e-3)
-        and len(run["validations"]) > 0
-    )
-
-
-def test_a_record_goes_on_where_it_was_stopped(load, tmp_path, monkeypatch, capsys):
-    record, trained = load("losses.record"), []
-
-    def train(row, corpus, split, seed, run):
-        trained.append((" ".join(split), seed))
-        if len(trained) == 4:
-            raise KeyboardInterrupt
-        figures = {
-            "seconds": 9.0,
-            "stateful": 1.0 + seed,
-            "windowed_256": 1.5,
-            "validations": [{"step": 7}],
-        }
-        return {"seed": seed, "split": " ".join(split), **figures}
-
-    monkeypatch.setattr(record, "train", train)
-    monkeypatch.setattr(
-        "sys.argv", ["record.py", "standard-library-3", "--out", str(tmp_path / "out")]
-    )
-    with pytest.raises(KeyboardInterrupt):
-        record.main()
-    record.main()
-    test_split = [("--split 80/10/10", seed) for seed in range(3)]
-    assert trained == [("", 0), ("", 1), ("", 2), test_split[0], *test_split]
-    saved = json.loads((tmp_path / "out" / "record.json").read_text(encoding="utf-8"))
-    assert len(saved["runs"]) == 6 and "2.0000 ± 0.5774" in saved["lines"][0]
-    assert len((tmp_path / "out" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 6
-    monkeypatch.setattr(record, "_commit", lambda: "another")
-    with pytest.raises(SystemExit, match="name another --out"):
-        record.main()
 
 
 def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp_path):
