@@ -3,14 +3,12 @@ right in the state of the world."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import signal
 from dataclasses import replace
 from typing import Any
 
-import pytest
 import torch
 from every_option import BASES, EXAMPLES, FORMATS
 from hypothesis import strategies as st
@@ -27,7 +25,6 @@ from world import (
     whole_checkpoints,
 )
 
-import charrnn
 from charrnn.config.architectures import (
     CELL_DESCRIPTIONS,
     DEPTH_DESCRIPTIONS,
@@ -35,8 +32,6 @@ from charrnn.config.architectures import (
 )
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import lock_folder
-
-completions = pytest.importorskip("charrnn.serving.completions")
 
 TEXTS = {
     "prose.txt": ("", "--alphabet byte", "--alphabet exact", "--split 80/10/10"),
@@ -99,25 +94,6 @@ mishaps = st.one_of(
 def picked(items: list[Any], pick: int) -> Any:
     """Return one of the items, whatever their number is."""
     return items[pick % len(items)]
-
-
-async def ask(app: Any, asked: dict[str, Any]) -> Any:
-    """Post a request for a completion to an application, without a connection; return the answer."""
-    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b""}
-    scope |= {"headers": [(b"host", b"localhost"), (b"content-type", b"application/json")]}
-    waiting = [{"type": "http.request", "body": json.dumps(asked).encode()}]
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        if not waiting:
-            await asyncio.sleep(600)
-        return waiting.pop()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    return json.loads(b"".join(message.get("body", b"") for message in sent))
 
 
 class Histories(RuleBasedStateMachine):
@@ -404,20 +380,6 @@ class Histories(RuleBasedStateMachine):
             return
         if self.world.texts.setdefault(model, text) != text:
             self.world.fail(f"{made.path} wrote {text!r} and {self.world.texts[model]!r}")
-
-    @precondition(lambda self: self.runs)
-    @rule(pick=number)
-    def serve(self, pick):
-        """Ask a server for the text that `sample` writes."""
-        made = picked(self.runs, pick)
-        if made.is_damaged or not whole_checkpoints(made.path):
-            return
-        model = charrnn.load(made.path)
-        server = completions.Server(model, token=None)
-        asked = {"prompt": PRIMES[made.text], "max_tokens": 20, "seed": 7, "temperature": 0.8}
-        answer = asyncio.run(ask(server.app, asked))
-        self.world.lines.append(f"served {made.path.name}")
-        self.compare(made, f"{answer['choices'][0]['text']}\n")
 
     @precondition(lambda self: self.runs)
     @rule(pick=number, surroundings=surroundings, mishap=mishaps)

@@ -142,7 +142,6 @@ class _Warden:
 
     allowed: tuple[str, ...]
     """Beginnings of the paths that may be changed."""
-    may_connect: bool = False
     read_only: str | None = None
     """The folder in which every change fails, as on a disk that is mounted for reading."""
     found: list[str] = field(default_factory=list)
@@ -157,7 +156,7 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     warden = _wardens[-1]
     if event.startswith("socket."):
         # A pair of sockets is how an event loop wakes itself.
-        if not warden.may_connect and arguments[1:2] != (socket.AF_UNIX,):
+        if arguments[1:2] != (socket.AF_UNIX,):
             warden.found.append(f"{event} {arguments[1:]}")
     elif event in CHANGES or (event == "open" and (arguments[2] or 0) & WRITING):
         path = arguments[0]
@@ -297,9 +296,7 @@ class World:
             self.fail(f"{shown}\n{ran.code} {ran.out[-500:]}\n{ran.err[-900:]}")
 
     def _warden(self, command: str, surroundings: str) -> _Warden:
-        warden = _Warden(
-            (str(self.root), "/dev/", os.environ["CHARRNN_CACHE"]), may_connect=command == "serve"
-        )
+        warden = _Warden((str(self.root), "/dev/", os.environ["CHARRNN_CACHE"]))
         if surroundings in ("no temporary folder", "no home"):
             warden.allowed += ("/tmp", "/var/tmp", "/proc")
         if surroundings == READ_ONLY:

@@ -34,7 +34,6 @@ UNMEASURED = (
     "distributed",
     "formats",
     "reports",
-    "serving",
     "explore",
     "views",
 )

@@ -50,11 +50,6 @@ COMMANDS = (
         place="charrnn.formats.importing:import_model",
     ),
     CommandEntry(
-        name="serve",
-        summary="Serve a model to a browser and to OpenAI's clients.",
-        place="charrnn.serving.serve:serve",
-    ),
-    CommandEntry(
         name="predict",
         summary="Print the most likely next characters.",
         place="charrnn.analyses.predict:predict",

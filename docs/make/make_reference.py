@@ -53,7 +53,7 @@ A *run* is a folder that `train` makes. If you name no run, a command uses the n
 the current folder, and prints its name on stderr. The [detectors](../use/visualize.md#cells-and-detectors), which
 `--detector` takes, have a page of their own.
 
-Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore` and `serve` take
+Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore` take
 `--json`, and all take the other two:
 """
 """The introduction of the commands."""

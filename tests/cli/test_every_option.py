@@ -133,11 +133,7 @@ def run_offline(laboratory, process):
 def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
     run_offline, tmp_path, num_examples
 ):
-    lines = [
-        line
-        for line in command_lines(num_examples=num_examples, is_plain=True)
-        if "serve" not in line
-    ]
+    lines = command_lines(num_examples=num_examples, is_plain=True)
     formats = [f"export {{run}} made{each.suffix} --force" for each in model_formats()]
 
     ran = run_offline(tmp_path / "home", [*formats, *lines, *ELSEWHERE.values()])
@@ -150,12 +146,11 @@ def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
 @pytest.mark.parametrize(
     "line",
     [
-        "serve {run} --port 0",
         "corpora fetch shakespeare",
         "train shakespeare --steps 1",
         "evaluate {run} --text shakespeare",
         "sample hf:nobody/nothing",
     ],
 )
-def test_serve_and_what_downloads_something_open_a_socket(run_offline, tmp_path, line):
+def test_what_downloads_something_opens_a_socket(run_offline, tmp_path, line):
     assert run_offline(tmp_path, [line]).returncode == -signal.SIGSYS

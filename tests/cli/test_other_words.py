@@ -60,7 +60,6 @@ ANSWERS = {
     "train -rnn_size 128": "Write --hidden-size 128.",
     "train gru": "If gru is a cell type, write --cell gru",
     "runs list": "If list is not the name of a run, write charrnn runs",
-    "serve 80 --port 0": "If 80 is a number, write --port 80",
 }
 """Command lines, with ~ for a blank within a word, and what is a part of the answer."""
 
@@ -85,7 +84,6 @@ def test_what_newcomers_type_is_answered_with_the_words_that_work(command, alpha
         "predict nowhere a",
         "runs nowhere",
         "export nowhere x.zip",
-        "serve nowhere --port 0",
         "train --resume nowhere",
         "train text.txt --init-from nowhere",
         "sample RUN --mix nowhere",

@@ -21,7 +21,6 @@ BASES = {
     "runs": "runs {run}",
     "explore": "explore {run}",
     "export": "export {run} made.zip",
-    "serve": "serve {run} --host nowhere.invalid",
     "predict": "predict {run} ab",
 }
 """A command line of each command that takes a run. The examples of its options are added to it.
@@ -107,10 +106,6 @@ EXAMPLES = {
         "--to": ("--to csv:made.csv",),
     },
     "explore": {"--chars": ("--chars 5",)},
-    "serve": {
-        "--host": ("",),
-        "--port": ("--port 0",),
-    },
     "export": {
         "--title": ("", "--title Lamps --force"),
     },
@@ -128,8 +123,8 @@ EXAMPLES = {
 first lines of the model's text."""
 SAME_FOR_ALL = ("--debug", "--quiet", "--force", "--out", "--run", "--sort", "--plot")
 """Options that change nothing of what is computed of a model."""
-REFUSED_HERE = ("explore", "serve")
-"""Commands that no model of any kind starts: they fill a terminal, or need an address."""
+REFUSED_HERE = ("explore",)
+"""Commands that no model of any kind starts: they fill a terminal."""
 ELSEWHERE = {
     "demo": "demo",
     "train": "train prose.txt --steps 1 --hidden-size 4 --out checkpoints/new",

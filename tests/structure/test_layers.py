@@ -21,7 +21,6 @@ LAYERS = (
     ({"__init__"},),
     ({"api"},),
     ({"model_study"},),
-    ({"serving"},),
     ({"analyses"}, {"formats"}),
     ({"reports"}, {"languages"}),
     ({"training"}, {"cli"}),

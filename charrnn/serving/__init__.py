@@ -1,1 +1,0 @@
-"""A model behind HTTP, for a browser and for OpenAI's clients."""
