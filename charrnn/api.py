@@ -345,8 +345,8 @@ class Model(TrainedModel):
 
         A folder has a card that describes the model, and a `.zip` is the same folder: both are read
         by `load`, and by every command that asks for a trained model. An `.html` is a page that
-        runs the model, and an `.onnx` is for onnxruntime and other programs. No format contains the
-        optimizer, or a name of this machine or of a private text.
+        runs the model. No format contains the optimizer, or a name of this machine or of a private
+        text.
 
         Args:
             path: The path of the file, whose suffix says the format, or of a folder: a string that

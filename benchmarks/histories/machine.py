@@ -445,7 +445,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     @rule(
         pick=number,
-        suffix=st.sampled_from([".zip", ".html", ".onnx"]),
+        suffix=st.sampled_from([".zip", ".html"]),
         surroundings=surroundings,
         mishap=mishaps,
     )

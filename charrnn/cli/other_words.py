@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "save convert": "charrnn export RUN FILE.zip, or charrnn import FILE",
         "load": "charrnn sample RUN",
         "web webpage html page website": "charrnn export RUN page.html",
-        "onnx zip share publish": "charrnn export RUN NAME/, or FILE, in .zip, .html or .onnx",
+        "zip share publish": "charrnn export RUN NAME/, or FILE, in .zip or .html",
         "info status about describe log": "charrnn runs RUN",
         "delete remove rm clean": "charrnn runs delete RUN",
         "init setup config new": "charrnn train FILE, which needs no preparation",
@@ -155,7 +155,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "explore": {**_TEXT, **_RUN_FIRST},
     "export": {
-        "format f": "the format as the suffix of the file: .zip, .html or .onnx",
+        "format f": "the format as the suffix of the file: .zip or .html",
         "output o out": "the file as the last word, without an option: {}",
         **_RUN_FIRST,
     },

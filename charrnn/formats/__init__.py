@@ -1,4 +1,4 @@
-"""Files that other programs read: a model in one file, ONNX, a page that runs the model, the logs
+"""Files that other programs read: a model in one file, a page that runs the model, the logs
 of runs."""
 
 from charrnn.hooks import hookimpl
@@ -13,13 +13,6 @@ def formats() -> list[ModelFormat]:
         ModelFormat(".zip", content="the folder in one file", write=f"{folder}:to_zip"),
         ModelFormat(
             ".html", content="a page that runs the model", write=f"{folder}:to_page", has_title=True
-        ),
-        ModelFormat(
-            ".onnx",
-            content="for onnxruntime and other programs",
-            write="charrnn.formats.onnx:to_checked_bytes",
-            package="onnx",
-            extra="onnx",
         ),
         ModelFormat("/", content="a folder with a card", write=f"{folder}:to_folder"),
     ]

@@ -14,7 +14,7 @@ from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import print_json, print_path, write_aside
 from charrnn.config.options import argument, option, words_in_text
-from charrnn.errors import CheckpointError, UsageError, named, require_package
+from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import load_place, offered
 from charrnn.hooks.specifications import ModelFormat
@@ -53,7 +53,7 @@ def target_of(
 
 def _format_of(target: Target | FolderTarget, title: str | None) -> ModelFormat:
     """Return the format of a folder, or of a file by its suffix. Raises UsageError for an unknown
-    suffix, an option of another format, and a missing package."""
+    suffix, an option of another format."""
     formats = _formats()
     suffix = "/" if isinstance(target, FolderTarget) else target.path.suffix.lower()
     if title is not None and not (suffix in formats and formats[suffix].has_title):
@@ -65,9 +65,6 @@ def _format_of(target: Target | FolderTarget, title: str | None) -> ModelFormat:
         raise UsageError(
             f"{target.path}: the name must end in {words_in_text(formats)}: / is a folder."
         )
-    if formats[suffix].package:
-        user = f"{target.path}: a {suffix}"
-        require_package(formats[suffix].package, user=user, extra=formats[suffix].extra)
     return formats[suffix]
 
 
@@ -113,7 +110,7 @@ class ExportOptions(ReplacingOptions):
 
 
 def export(options: ExportOptions) -> None:
-    """Write a model that can be given to other people: to a folder, a .zip, a page or a graph.
+    """Write a model that can be given to other people: to a folder, a .zip or a page.
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
     text, and no names of this machine or of a private text. The

@@ -96,7 +96,7 @@ class ModelFormat(Record):
     imported when they are called."""
 
     suffix: str
-    """The end of the names of such files, such as ".onnx"; "/" of a folder."""
+    """The end of the names of such files, such as ".zip"; "/" of a folder."""
     content: str
     """What it contains or is for, in a few words."""
     write: str = ""
@@ -109,10 +109,6 @@ class ModelFormat(Record):
     and the .zip."""
     has_title: bool = False
     """Whether `write` has a parameter `title`, a text or None."""
-    package: str = ""
-    """An optional package that writing needs, by the name under which it is imported."""
-    extra: str = ""
-    """The extra of charrnn that installs the package."""
 
 
 # What a user types: commands, and what their options name.

@@ -1,9 +1,8 @@
 """The walk of one character up the layers of a network, for any array library.
 
-`Stepper` walks in NumPy, `analyses.numbers` walks in float64 and lists every number, and
-`formats.onnx` walks with values that record an ONNX graph. `network` does not use the walk:
-in torch, a layer reads a whole window at once. `compiled.sampling` and the program of the model
-page repeat the walk by hand, as loops over single numbers that change arrays in place.
+`Stepper` walks in NumPy, and `analyses.numbers` in float64 lists every number. `network` does not
+use the walk: in torch, a layer reads a whole window at once. `compiled.sampling` and the program of
+the model page repeat the walk by hand, as loops over single numbers that change arrays in place.
 
 Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
 """

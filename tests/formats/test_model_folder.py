@@ -202,7 +202,7 @@ def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_pa
 @pytest.mark.parametrize(
     "line, problem",
     [
-        ("export {} given", "the name must end in .zip, .html, .onnx or /: / is a folder"),
+        ("export {} given", "the name must end in .zip, .html or /: / is a folder"),
         ("export {} given/ --title Lamps", "--title Lamps is for a page"),
         ("export {} none/given/", "there is no folder none"),
         ("export {} step-00000005/", "step-00000005 has the name of a checkpoint"),

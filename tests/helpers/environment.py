@@ -69,8 +69,6 @@ def settle(home: Path, imitated: Mapping[str, str]) -> None:
         "CUDA_VISIBLE_DEVICES": "",
         # More threads only slow down tensors as small as the tests'.
         "OMP_NUM_THREADS": "1",
-        # Imported without it, onnxruntime sends data about its use.
-        "ORT_DISABLE_TELEMETRY": "1",
         # Packages of `pip install --user` are found from the home folder.
         "PYTHONUSERBASE": site.getuserbase(),
         "PYTHONPATH": python_path(),

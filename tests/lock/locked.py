@@ -12,7 +12,6 @@ import re
 import shlex
 import tempfile
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,8 +260,6 @@ def _describe_file(path: Path, folder: Path) -> str:
             return "".join(
                 _described_member(name, archive.read(name)) for name in sorted(archive.namelist())
             )
-    if path.suffix == ".onnx":
-        return _described_graph(path)
     if path.suffix == ".safetensors":
         return _described_tensors(data)
     if path.name == "manifest.json":  # has the digest of a file with the path of the text
@@ -280,26 +277,6 @@ def _described_member(name: str, data: bytes) -> str:
         if name.endswith(".safetensors")
         else f"{name} {_digest(data)}\n"
     )
-
-
-def _described_graph(path: Path) -> str:
-    """List the parts of an ONNX file; the order of its operations may change from one process to
-    the next."""
-    import onnx
-
-    model = onnx.load(path)
-    graph = model.graph
-    operations = Counter(node.op_type for node in graph.node)
-    parts = [
-        *(f"{entry.key}: {entry.value}" for entry in model.metadata_props),
-        *(" ".join(str(value).split()) for value in (*graph.input, *graph.output)),
-        *(f"{name} × {count}" for name, count in sorted(operations.items())),
-        *sorted(
-            f"{array.name} {[*array.dims]} {_digest(array.SerializeToString())}"
-            for array in graph.initializer
-        ),
-    ]
-    return "\n".join(parts) + "\n"
 
 
 def _described_tensors(data: bytes) -> str:

@@ -152,7 +152,7 @@ def test_every_command_takes_it_in_place_of_a_run(command, published, files):
         "predict {run} abc",
         "evaluate {run} --text text.txt",
         "visualize {run} --text text.txt --cell 0:1",
-        "export {run} model.onnx --force",
+        "export {run} model.zip --force",
     ):
         fetched = command(*line.format(run="hf:me/abc").split())
         assert fetched.code == 0, fetched.err
