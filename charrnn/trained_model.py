@@ -709,29 +709,6 @@ class TrainedModel(TextModel, Displayable):
         tensors = tensors_of(build_network(config, len(self.vocab)))
         return replace(self, config=config, tensors=tensors).network
 
-    @property
-    def is_imported(self) -> bool:
-        """Whether another program trained it, and the text that it records is held out."""
-        return self.recorded_corpus is not None and self.recorded_corpus.is_held_out
-
-    def check_learned_here(self, instead: str = "") -> None:
-        """Check that the model was not imported, because then nobody recorded its training text.
-
-        Args:
-            instead: What the message names as another way.
-
-        Raises:
-            DataError: The model was imported.
-
-        Example:
-            >>> model.check_learned_here()
-        """
-        remedy = ""
-        if instead:
-            remedy = f": {instead}"
-        if self.is_imported:
-            raise DataError(f"{self.name} was imported without its training text{remedy}.")
-
     def held_out(self, part: str = "validation") -> CorpusPart:
         """Return a held-out part of the text of the run.
 
@@ -801,7 +778,7 @@ class TrainedModel(TextModel, Displayable):
 
         Raises:
             DataError: The text came from standard input, is missing or has changed, or nobody
-                recorded it, as for a model of another program.
+                recorded it.
             CharRNNError: The ids of a large text cannot be written to a disk.
 
         Example:
@@ -810,7 +787,6 @@ class TrainedModel(TextModel, Displayable):
             (27000, 5)
         """
         # A part of the same corpus saves a second reading of all of it.
-        self.check_learned_here(instead)
         if part is None or part.corpus.vocab != self.vocab:
             return self.read_parts(
                 instead=instead, reason=" n-grams are counted in the training text."
@@ -850,12 +826,6 @@ class TrainedModel(TextModel, Displayable):
             raise DataError(f"{self.name} does not record which text it learned{remedy}.{reason}")
 
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
-        if self.is_imported:
-            # The first character is only read: nothing predicts it.
-            return [
-                CorpusPart(corpus, begin=0, end=1),
-                CorpusPart(corpus, begin=1, end=len(corpus)),
-            ]
         return [
             CorpusPart(corpus, begin=part.start, end=part.stop)
             for part in split_text(corpus.ids, self.config)

@@ -36,7 +36,6 @@ COMMANDS_OF_PLUGINS = (
     "explore/",
     "formats/export.",
     "explore/full_screen",
-    "formats/importing.",
     "explore/terminal",
     "analyses/directions.",
     "reports/lines.",

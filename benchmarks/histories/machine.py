@@ -3,17 +3,14 @@ right in the state of the world."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 from dataclasses import replace
 from typing import Any
 
-import torch
 from every_option import BASES, EXAMPLES, FORMATS
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
-from torch import nn
 from world import (
     SURROUNDINGS,
     TERMINALS,
@@ -469,25 +466,3 @@ class Histories(RuleBasedStateMachine):
         )
         if ran is not None and ran.code == 0 and suffix == ".zip":
             self.sample_from(path, made)
-
-    @rule(kind=st.sampled_from(["LSTM", "GRU", "RNN"]), surroundings=surroundings, mishap=mishaps)
-    def import_model(self, kind, surroundings, mishap):
-        """Make a run of a model of torch.nn."""
-        characters = sorted({*self.world.kept["prose.txt"].decode()})
-        size = len(characters)
-        parts = {"emb": nn.Embedding(size, 6), "rnn": getattr(nn, kind)(6, 8)}
-        parts["head"] = nn.Linear(8, size)
-        theirs = self.world.work / self.world.name(".pt")
-        torch.save(nn.ModuleDict(parts).state_dict(), theirs)
-        vocab = theirs.with_suffix(".json")
-        vocab.write_text(json.dumps(characters), encoding="utf-8")
-        path = self.world.work / self.world.name()
-        self.restore("prose.txt")
-        ran = self.world.call(
-            *("import", theirs, "--vocab", vocab, "--text", "prose.txt", "--out", path),
-            writes=(path,),
-            surroundings=surroundings,
-            mishap=mishap,
-        )
-        if ran is not None and ran.code == 0:
-            self.runs.append(Made(path, "prose.txt"))

@@ -107,8 +107,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "runs": (
         Rule("--json", beside="--export"),
-        Rule("--to", beside="--plot --json --sort --export"),
-        Rule("--force", without="--export --to"),
+        Rule("--force", without="--export"),
     ),
 }
 """The rules of each command, in the order in which they are checked."""
@@ -164,7 +163,7 @@ NEW_RUN = "a new one in checkpoints/"
 """The help of the folder that a run is saved in."""
 TEXT_HELP = "Read this file, or - for stdin, instead of held-out text."
 """The help of --text."""
-WRITING = frozenset({"--export", "--to", "--out"})
+WRITING = frozenset({"--export", "--out"})
 """The options whose file or folder is written, not read."""
 _READ = re.compile("RUN|FILE")
 """Matches the placeholder of an option or an argument that names what is read."""

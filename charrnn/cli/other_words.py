@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         " RUN",
         "show view viz vis plot inspect interpret analyze analyse cells": "charrnn visualize RUN",
         "browse tui ui gui interactive": "charrnn explore RUN",
-        "save convert": "charrnn export RUN FILE.zip, or charrnn import FILE",
+        "save convert": "charrnn export RUN FILE.zip",
         "load": "charrnn sample RUN",
         "web webpage html page website": "charrnn export RUN page.html",
         "zip share publish": "charrnn export RUN NAME/, or FILE, in .zip or .html",
@@ -111,7 +111,6 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "compile": "no such option: the loops are compiled by themselves",
         "extend-alphabet": "no such option: new characters are learned",
         "verbose v": "no such option: --quiet hides what can be left out",
-        "wandb wandb-log tensorboard": "no such option: charrnn runs writes logs for them",
         "gpu cuda use-gpu gpuid": "--device cuda",
         "cpu": "--device cpu",
         "dtype": "--precision fp32",
@@ -159,7 +158,6 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "output o out": "the file as the last word, without an option: {}",
         **_RUN_FIRST,
     },
-    "runs": {"csv": "--to csv:{}", "tensorboard logdir": "--to tensorboard:{}"},
 }
 """The words that work in place of unknown options, by the command."""
 

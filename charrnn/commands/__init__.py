@@ -45,11 +45,6 @@ COMMANDS = (
         epilog="charrnn.formats.export:epilog",
     ),
     CommandEntry(
-        name="import",
-        summary="Make a run of a model that another program trained.",
-        place="charrnn.formats.importing:import_model",
-    ),
-    CommandEntry(
         name="predict",
         summary="Print the most likely next characters.",
         place="charrnn.analyses.predict:predict",

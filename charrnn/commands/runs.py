@@ -11,7 +11,6 @@ from charrnn.cli.streams import (
     deliver,
     export_target,
     print_json,
-    print_path,
     result_console,
     warn,
     write_aside,
@@ -52,12 +51,6 @@ class RunsOptions(ReplacingOptions):
         help="Write the table, or with --plot the curves, to FILE:"
         f" {describe_formats()} (the table).",
     )
-    to: str | None = option(
-        None,
-        flags="--to TARGET",
-        help="Write the logs for other programs: tensorboard:DIR or csv:FILE. It may be"
-        " repeated while a run is trained, csv with --force.",
-    )
 
 
 def runs(options: RunsOptions) -> None:
@@ -78,10 +71,6 @@ def runs(options: RunsOptions) -> None:
 
     if options.runs[:1] == ["delete"] and not is_run("delete"):
         _delete(options)
-    elif options.to is not None:
-        from charrnn.formats.trackers import export_logs
-
-        print_path(export_logs(options.runs, options.to, force=options.force))
     elif options.plot:
         _plot(options)
     else:
@@ -133,7 +122,7 @@ def _delete(options: RunsOptions) -> None:
 
     if len(options.runs) == 1:
         raise UsageError("Name the runs to delete: charrnn runs delete RUN")
-    if options.plot or options.to or options.sort:
+    if options.plot or options.sort:
         raise UsageError("charrnn runs delete takes the names of runs alone.")
     # A name that is wrong is an error before the question.
     folders = [folder.path for folder in find_runs(options.runs[1:])]

@@ -387,8 +387,6 @@ def _trained_share(model: TrainedModel, content: Content) -> float | None:
         return model.recorded_corpus.trained_share(content)
 
     # The model has seen a held-out part only where the training text repeats it.
-    if model.is_imported:
-        return None
     return trained_share(content, training=model.training_text(content), config=model.config)
 
 

@@ -73,8 +73,8 @@ def notes_of_part(model: TrainedModel, part: str, trained_share: float | None) -
     and that the checkpoint was chosen by its loss."""
     yield from trained_notes(trained_share, config=model.config, part=part)
 
-    # The lowest of many validation losses is too low by chance. An imported model has one loss.
-    if part == "validation" and not model.is_imported:
+    # The lowest of many validation losses is too low by chance.
+    if part == "validation":
         remedy = f"give {named('part', 'test')}"
         if len(model.config.split) <= 2:
             remedy = f"train with {named('split', '80/10/10')} and {remedy}"
@@ -95,6 +95,5 @@ def doubts(name: str, nats: float, vocab_size: int, escapes: float = 0.0) -> Ite
         yield (
             f"{name} has {nats:.2f} nats per character, and equal probabilities for all characters"
             f" have ln {vocab_size:,} = {most:.2f}. The text is of another kind than the model's,"
-            " or the model learned nothing. If it was imported, the alphabet or the gates may be in"
-            f" another order, or {named('cell')} is another."
+            " or the model learned nothing."
         )

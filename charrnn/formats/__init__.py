@@ -1,5 +1,4 @@
-"""Files that other programs read: a model in one file, a page that runs the model, the logs
-of runs."""
+"""Files that other programs read: a model in one file and a page that runs the model."""
 
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import ModelFormat

@@ -258,7 +258,7 @@ def _fact_rows(model: TrainedModel, facts: Facts) -> Iterator[tuple[str, str]]:
         texts = []  # The standard library is read where no text is named.
     command = " ".join(["charrnn train", *texts, "--recipe", _argument(f"{model.name}/{CONFIG}")])
     again = _code(facts.get("command", command))
-    if start is not None or model.is_imported:
+    if start is not None:
         again = UNKNOWN
     yield "command that trains it again", again
 

@@ -350,8 +350,6 @@ def precision_of(config: Config, device: torch.device, precision: str) -> str:
     bf16 changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
     """
     num_units = resolved(config.hidden_size) // config.num_networks
-    # For an imported model, a loss in bf16 could not be compared with the loss that the other
-    # program computed in fp32.
     was_exact = config.precision in ("fp32", "fp16")
     if precision == "auto" and (was_exact or num_units < BF16_UNITS):
         return "fp32"

@@ -91,7 +91,6 @@ def learned_texts(model: TrainedModel, *, reason: str) -> LearnedTexts:
     name, or has a text that cannot be read. Raises DataError if the model's own text is missing or
     has changed; `reason` ends the message.
     """
-    model.check_learned_here()
     texts = [list(model.read_parts(reason=reason))]
     while model.config.init_from is not None:
         init_from = model.config.init_from
@@ -102,7 +101,6 @@ def learned_texts(model: TrainedModel, *, reason: str) -> LearnedTexts:
             earlier = load(init_from)
             if not _started_from(model, earlier=earlier):
                 raise DataError("another model has that name now")
-            earlier.check_learned_here()
             texts.append(list(earlier.read_parts(reason=reason)))
         except CharRNNError as error:
             missing = f"what {init_from} learned before is not compared: {error}".rstrip(".")

@@ -153,7 +153,7 @@ def gradient_scale(model: TrainedModel, part: CorpusPart | None = None) -> dict[
     Without `part` no corpus is needed: they are measured on `SCALE_TEXTS` texts that the model
     draws, which are the same at every call.
     """
-    if part is not None and not model.is_imported:
+    if part is not None:
         ids = model.training_text(part).ids
     else:
         drawn = model.samples(SCALE_TEXTS, length=SCALE_LENGTH, temperature=1.0, seed=0)

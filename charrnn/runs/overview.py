@@ -157,13 +157,7 @@ def summarize(folder: RunReader) -> RunSummary:
         if loss.is_validation and loss.nats is not None:
             losses.append(loss.nats)
 
-    # The steps and the seed of a model that another program trained are unknown.
-    num_steps: int = config.steps or 0
-    seed: int | None = config.seed
     state = state_of(folder)
-    if state.get("is_imported"):
-        num_steps = 0
-        seed = None
 
     saved = None
     if nanoseconds := last_change(folder.path):
@@ -182,10 +176,10 @@ def summarize(folder: RunReader) -> RunSummary:
         num_layers=resolved(config.num_layers),
         hidden_size=resolved(config.hidden_size),
         corpus=", ".join(config.corpus) or "the standard library",
-        seed=seed,
+        seed=config.seed,
         num_parameters=num_weights,
         step=step,
-        num_steps=num_steps,
+        num_steps=config.steps or 0,
         num_chars=step * config.chars_per_step,
         best_nats=min(losses, default=None),
         minutes=seconds / 60,

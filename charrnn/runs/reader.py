@@ -308,7 +308,7 @@ def choose_run(run: str | None) -> RunReader:
 def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None]:
     """Open a run or a model file by its path or name, and return it with a warning or None.
 
-    None means the newest run that was validated or imported: a run that has just started, or was
+    None means the newest run that was validated: a run that has just started, or was
     stopped at once, is newer but not the one that the user means. The warning says that no run was
     validated, or that a newer run is damaged. Raises CheckpointError if there is no such run, or if
     it has no checkpoint yet.
@@ -322,7 +322,7 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
     damage = None
     for folder in reversed(_saved_runs(alternative)):
         state, problem = folder.newest_state()
-        if best_checkpoint(state) is not None or state.get("is_imported"):
+        if best_checkpoint(state) is not None:
             return folder, damage
         # The user means this damaged run, and would take the text of the older run for its text.
         if problem:

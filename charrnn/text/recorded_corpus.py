@@ -58,9 +58,6 @@ class RecordedCorpus:
     """The size of its files on the disk (`Corpus.file_bytes`); None if it was not recorded."""
     model_file: str = ""
     """Name of the exported model file, which contains no text; "" for a run."""
-    is_held_out: bool = False
-    """Whether the whole text is held out, because another program trained the model on another
-    text."""
 
     def is_whole(self, text: str | bytes) -> bool:
         """Whether a text is this whole corpus. The text must be read like a corpus, with its
@@ -76,8 +73,6 @@ class RecordedCorpus:
         share of the documents or long passages that the training text contains, too
         (`charrnn.text.copies.trained_share`); None if the corpus is missing or large.
         """
-        if self.is_held_out:
-            return None
         # The share of the whole corpus is known from its split.
         if self.is_whole(text):
             return self.config.split[0] / math.fsum(self.config.split)
@@ -295,7 +290,6 @@ def recorded_corpus(
         digest=digest,
         file_bytes=recorded_bytes,
         model_file=model_file,
-        is_held_out=state.get("is_imported") is True,
     )
 
 

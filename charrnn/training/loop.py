@@ -380,15 +380,9 @@ def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
 def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> Resumed:
     """Load the latest checkpoint of a run, and replace settings of the run by `changes`.
 
-    Raises CheckpointError if it is damaged, UsageError for a value out of range and for an
-    imported model.
+    Raises CheckpointError if it is damaged, UsageError for a value out of range.
     """
     checkpoint = run.load_checkpoint("latest", with_training=True)
-    if checkpoint.state.get("is_imported"):
-        raise UsageError(
-            f"{run.path.name} was imported: no training can be continued. Train a new run with"
-            f" {named('init_from', run.path)} instead."
-        )
     before = _recorded_config(run, checkpoint=checkpoint)
     config = _changed_config(
         before, checkpoint=checkpoint, changes=changes, num_processes=num_processes

@@ -13,13 +13,10 @@ from pathlib import Path
 import every_option
 import offline
 import pytest
-import torch
 from command_lines import faults, run_line
-from every_option import BASES, ELSEWHERE, KINDS, PROSE, command_lines, examples_of
-from torch import nn
+from every_option import BASES, ELSEWHERE, KINDS, command_lines, examples_of
 
 from charrnn.cli.root import commands
-from charrnn.commands.app import run
 from charrnn.formats import formats as model_formats
 
 RARE = ("blank-lines", "column")
@@ -40,20 +37,11 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Lin
 
 @pytest.fixture(scope="module")
 def laboratory(tmp_path_factory):
-    """Write the texts into a folder, and train a model of every kind in it; import one more."""
+    """Write the texts into a folder, and train a model of every kind in it."""
     folder = tmp_path_factory.mktemp("laboratory")
     every_option.write_texts(folder)
     for kind in KINDS:
         every_option.train(folder, kind)
-
-    # An LSTM that another program wrote.
-    characters = sorted(set(PROSE))
-    size = len(characters)
-    parts = {"emb": nn.Embedding(size, 6), "rnn": nn.LSTM(6, 8), "head": nn.Linear(8, size)}
-    torch.save(nn.ModuleDict(parts).state_dict(), folder / "theirs.pt")
-    (folder / "theirs.json").write_text(json.dumps(characters), encoding="utf-8")
-    words = f"import {folder}/theirs.pt --vocab {folder}/theirs.json --text {folder}/prose.txt"
-    assert run([*words.split(), "--out", str(folder / "checkpoints" / "imported")]) == 0
     return folder
 
 
@@ -91,14 +79,14 @@ def tried(laboratory, monkeypatch):
 
 
 @pytest.mark.trained
-@pytest.mark.parametrize("kind", [*(kind for kind in KINDS if kind not in RARE), "imported"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in RARE])
 def test_every_option_runs_or_is_refused_by_name(kind, tried):
     assert tried(kind, 1) == []
 
 
 @pytest.mark.trained
 @pytest.mark.thorough
-@pytest.mark.parametrize("kind", [*KINDS, "imported"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_example_of_an_option_runs_or_is_refused_by_name(kind, tried):
     assert tried(kind, None) == []
 

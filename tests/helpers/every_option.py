@@ -103,7 +103,6 @@ EXAMPLES = {
         "--export": (*EXPORTS, *(f"--plot {one}" for one in EXPORTS)),
         "--plot": ("--plot",),
         "--sort": ("--sort loss",),
-        "--to": ("--to csv:made.csv",),
     },
     "explore": {"--chars": ("--chars 5",)},
     "export": {
@@ -128,7 +127,6 @@ REFUSED_HERE = ("explore",)
 ELSEWHERE = {
     "demo": "demo",
     "train": "train prose.txt --steps 1 --hidden-size 4 --out checkpoints/new",
-    "import": "import theirs.pt --vocab theirs.json --out checkpoints/another",
     "corpora": "corpora list",
 }
 """A line of each command that makes a run or takes none: their options have tests of their own."""

@@ -29,7 +29,6 @@ LINES = {
     "predict": "predict chain a --export {}",
     "runs": "runs chain --plot --export {}",
     "export": "export chain {}",
-    "logs": "runs chain --to csv:{}",
 }
 """A command line for each file that a user names for a result."""
 SUFFIXES = {"export": ".zip"}
@@ -96,10 +95,6 @@ def test_no_run_is_made_inside_a_run(targets, command, line, out):
     ran = command(*line.format(out).split())
     assert (ran.code, ran.out, sorted(os.listdir("chain"))) == (2, "", names)
     assert f"{out} is inside the run chain: give --out another name" in ran.err
-
-
-def test_no_logs_are_written_into_a_run(targets, command):
-    command("runs", "chain", "--to", "tensorboard:chain").assert_refused(2, "inside the run chain")
 
 
 def test_a_run_without_a_name_is_not_made_inside_a_run(targets, monkeypatch):
@@ -247,7 +242,7 @@ def test_every_option_that_writes_a_file_has_a_command_line_here():
             flag = option.flag
             if flag == "--force":
                 with_force.add(name)
-            if flag in ("--export", "--to") or (flag == "--out" and option.metavar == "FILE"):
+            if flag in ("--export",) or (flag == "--out" and option.metavar == "FILE"):
                 writing.add(name)
     # The lesson of `train` takes seconds: `test_vanishing.py` exports its chart.
     lines = {line.split()[0] for line in LINES.values()} | {"train"}
