@@ -619,8 +619,8 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
 
     Args:
         run: The name of a run in `checkpoints` or in the current folder, the path of a run or of a
-            file, the name of an included model (`prose`, `code`), "RUN@STEP", or a model on a hub:
-            "hf:user/name" or "hf:user/name@revision". By default the newest run that was validated
+            file, the name of an included model (`prose`, `code`), or "RUN@STEP". By
+            default the newest run that was validated
             or, if there is none, the newest: one of its `warnings` says so.
         step: The step whose checkpoint is loaded, instead of the best one.
 
@@ -630,7 +630,6 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
     Raises:
         CheckpointError: There is no such run or step, or none of its checkpoints is intact.
         RunInUseError: Another process is just starting the run.
-        UsageError: A model on a hub needs the package huggingface_hub.
 
     Example:
         >>> model = charrnn.load("prose")

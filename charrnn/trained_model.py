@@ -518,9 +518,6 @@ class TrainedModel(TextModel, Displayable):
     base: Mapping[str, Any] = field(default_factory=dict)
     """What tells the model from whose weights training started (`runs.checkpoint.base_state`);
     empty without one, and where nobody recorded it."""
-    stated_facts: Any = None
-    """What the manifest of a model file says of the model, as it stands there: a stranger may have
-    written it. None for a run."""
     instead_of: str | None = None
     """What is wrong with the checkpoint that was asked for, if this is another one; `export`
     refuses it."""
@@ -1128,7 +1125,6 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         base=_base_of(loaded),
-        stated_facts=loaded.state.get("card"),
         instead_of=loaded.instead_of,
         val_nats=_val_nats_of(loaded),
     )

@@ -46,7 +46,7 @@ COMMANDS_OF_PLUGINS = (
 """Modules of plugins that belong to the command line: commands, values of options, and pictures that
 say how to train."""
 
-OTHER_PROGRAMS = ("text/file_kinds.py", "text/pandoc.py", "formats/model_card.py")
+OTHER_PROGRAMS = ("text/file_kinds.py", "text/pandoc.py", "formats/model_facts.py")
 """Modules whose text shows what a shell is to run: another program, or charrnn on a card."""
 STYLE_SHEETS = ("views/theme.py",)
 """Modules that write CSS, whose variables begin with two hyphens."""

@@ -152,10 +152,7 @@ def _first_of(flags: str, given: Collection[str]) -> str | None:
 
 SEVERAL_RUNS = "Several runs"
 """Panel of the options that take further runs."""
-RUN_HELP = (
-    "A run folder, its name under checkpoints/, a folder or .zip of charrnn export, or hf:user/name"
-    " on a hub."
-)
+RUN_HELP = "A run folder, its name under checkpoints/, or a folder or .zip of charrnn export."
 """The help of RUN."""
 NEWEST_RUN = "the newest run there or in this folder"
 """The help of the run that is taken without RUN (`arguments.load_model`)."""

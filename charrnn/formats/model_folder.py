@@ -8,19 +8,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from charrnn.cells.findings import ColouredText
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
-from charrnn.formats.model_card import (
+from charrnn.formats.model_facts import (
     Facts,
     catalogued,
     cells_in,
     facts_of,
-    pictured_cell,
     to_readme,
 )
 from charrnn.formats.model_page.page import to_model_page
-from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.runs.checkpoint import (
     MANIFEST,
     MODEL,
@@ -29,27 +26,20 @@ from charrnn.runs.checkpoint import (
     tensors_to_bytes,
 )
 from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
-from charrnn.runs.hub import is_on_hub
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import (
     CARD,
     CARD_DIGEST,
     MODEL_FILE_VERSION,
     PAGE,
-    PICTURE,
     pack,
 )
 from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
-from charrnn.views.heatmap import HeatMap
-from charrnn.views.svg import to_svg
-from charrnn.views.theme import scale_of
 
 PRIVATE_TEXT, PRIVATE_MODEL = "a private text", "a private model"
 """Stand for the name of a text that is not of the catalogue, and of a run."""
-PICTURED = SampleOptions(length=700, temperature=SAMPLE_TEMPERATURE, seed=1)
-"""How the text of the picture is written."""
 
 
 def public_config(model: TrainedModel) -> Config:
@@ -69,8 +59,6 @@ def _public_base(model: TrainedModel) -> str | None:
     for name, card in read_cards().items():
         if card["digest"] == model.base.get("digest"):
             return name
-    if is_on_hub(start):
-        return start
     return PRIVATE_MODEL
 
 
@@ -114,10 +102,13 @@ def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
 
 
 def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) -> dict[str, bytes]:
-    """Return the files of a model with its card, a picture and the manifest, which is the last,
+    """Return the files of a model with its card and the manifest, which is the last,
     because a folder without it is no model. The model has the name and the configuration that
     strangers may read."""
-    card = to_readme(model, facts, has_page=PAGE in files)
+    page = ""
+    if PAGE in files:
+        page = PAGE
+    card = to_readme(model, facts, page=page)
     # A short private text could be guessed from its digest.
     manifest: dict[str, JSON] = {
         "format": MODEL_FILE_VERSION,
@@ -131,21 +122,6 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
     }
     return {
         **files,
-        PICTURE: _picture(model, facts).encode("utf-8"),
         CARD: encode_text(card),
         MANIFEST: json_to_bytes(manifest),
     }
-
-
-def _picture(model: TrainedModel, facts: Facts) -> str:
-    """Draw a text that the model writes, in the colours of the cell that follows its property
-    best."""
-    layer, unit, polarity = pictured_cell(facts)
-    pieces = list(model.generator.stream(replace(PICTURED, cell=(layer, unit))))
-    coloured = ColouredText(
-        text="".join(piece.text for piece in pieces),
-        # A piece of bytes may be several characters, or none yet.
-        values=tuple(piece.value for piece in pieces for _ in piece.text),
-        polarity=polarity,
-    )
-    return to_svg([HeatMap(coloured, scale_of((), polarity))], model.name)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from charrnn.errors import CharRNNError, DataError, check_range
-from charrnn.runs.hub import is_on_hub
 from charrnn.system.arrays import BoolArray
 from charrnn.system.progress import warn
 from charrnn.text.copies import (
@@ -87,7 +86,7 @@ class LearnedTexts(NamedTuple):
 def learned_texts(model: TrainedModel, *, reason: str) -> LearnedTexts:
     """Read the parts of the text of a model, and of the texts of the models that it started from.
 
-    A warning names a model that it started from if that is on a hub, is no longer the model of that
+    A warning names a model that it started from if is no longer the model of that
     name, or has a text that cannot be read. Raises DataError if the model's own text is missing or
     has changed; `reason` ends the message.
     """
@@ -95,9 +94,6 @@ def learned_texts(model: TrainedModel, *, reason: str) -> LearnedTexts:
     while model.config.init_from is not None:
         init_from = model.config.init_from
         try:
-            # The author of a run may have named anything, and a hub must not hear of it.
-            if is_on_hub(init_from):
-                raise DataError("it is on a hub")
             earlier = load(init_from)
             if not _started_from(model, earlier=earlier):
                 raise DataError("another model has that name now")

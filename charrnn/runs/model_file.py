@@ -3,7 +3,7 @@ folder as a .zip.
 
 `manifest.json` has the step, the losses and what the card says, and lists the configuration, the
 alphabet and the weights with their SHA-256. The other files are for people: README.md is the card,
-index.html a page that runs the model. They may be missing, and files may be added, as a hub does.
+index.html a page that runs the model. They may be missing, and files may be added.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError
 from charrnn.system.files import (
     JSON,
     MAX_TEXT_BYTES,
-    behind_cache_link,
     check_no_placeholder,
     check_regular,
     convert_os_errors,
@@ -50,11 +49,11 @@ MODEL_FILE_SUFFIX = ".zip"
 """Suffix of a model file that is no folder."""
 MODEL_FILE_VERSION = 2
 """Format of the model files that `charrnn export` writes; this version reads format 1, too."""
-CARD, PAGE, PICTURE = "README.md", "index.html", "cell.svg"
+CARD, PAGE = "README.md", "index.html"
 """Names of the files for people."""
 CARD_DIGEST = "card_sha256"
 """The key of the manifest under which the digest of the card stands: another card was edited."""
-OPTIONAL = frozenset((CARD, PAGE, PICTURE))
+OPTIONAL = frozenset((CARD, PAGE))
 """Names of the files without which a model file can be read."""
 _DATE = (1980, 1, 1, 0, 0, 0)  # A fixed date, so that the same model gives the same bytes.
 
@@ -114,7 +113,7 @@ class ModelFile:
         if path.is_dir():
 
             def read_in_folder(name: str, max_bytes: int) -> bytes:
-                return read_capped(behind_cache_link(path / name), max_bytes=max_bytes)
+                return read_capped(path / name, max_bytes=max_bytes)
 
             yield read_in_folder
             return
@@ -307,7 +306,7 @@ def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:
     if not (is_digest or digest is None):
         raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
 
-    state: dict[str, JSON] = {"step": step, "corpus_digest": digest, "card": manifest.get("card")}
+    state: dict[str, JSON] = {"step": step, "corpus_digest": digest}
     if nats is not None:
         state |= {"best_nats": nats, "best_step": step}
     return state

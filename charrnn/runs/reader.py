@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
-from charrnn.errors import CheckpointError, NoRunError, RunInUseError, named, shortened
+from charrnn.errors import CheckpointError, NoRunError, RunInUseError, named
 from charrnn.runs.checkpoint import (
     MANIFEST,
     MODEL,
@@ -39,7 +39,6 @@ from charrnn.runs.config_files import (
     NewerFormatError,
     read_config,
 )
-from charrnn.runs.hub import HUB, HubModel, as_on_hub, is_on_hub
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, forms_of, read_capped
@@ -333,15 +332,10 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
 
 
 def find_model_file(run: str) -> ModelFile | None:
-    """Return the model file at the path `run`, or the included model or the model on a hub of that
-    name.
+    """Return the model file at the path `run`, or the included model of that name.
 
     Returns None if there is neither, or if a run has the name: runs come before included models.
     """
-    # The form of the name is enough: the hub is asked when the model is read.
-    if is_on_hub(run):
-        return HubModel(Path(run))
-
     # A folder of that name that is no run, such as a folder `code`, does not hide the included
     # model.
     for path in _paths_of(run):
@@ -440,9 +434,6 @@ def find_run(run: str) -> RunReader:
     Raises RunInUseError if another process is just starting the run, and CheckpointError if there
     is no such run; the message names the missing files or similar names.
     """
-    # A hub has models, of which no training can continue.
-    if run.startswith(HUB) or as_on_hub(run):
-        raise CheckpointError(_hub_message(run))
     paths = _paths_of(run) if run else []
 
     for path in paths:
@@ -478,8 +469,6 @@ def find_run(run: str) -> RunReader:
     hint = ""
     if near:
         hint = f"did you mean {near[0]}? "
-    elif is_on_hub(f"{HUB}{run}") and not os.path.isdir(os.path.dirname(run)):
-        hint = f"write {HUB}{run} for a model on a hub; "
     folder = os.path.abspath("")
     raise NoRunError(
         run, f"no run {run!r} in {folder} or in its folder {CHECKPOINTS}\n{hint}{listing}"
@@ -494,14 +483,6 @@ def _file_message(path: Path, run: str) -> str:
         f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a folder or .zip that"
         " `charrnn export` wrote"
     )
-
-
-def _hub_message(run: str) -> str:
-    """Return the error message for a name that begins with HUB where a run is expected."""
-    if is_on_hub(run):
-        return _weights_message(run)
-    form = as_on_hub(run) or "hf:user/name, or hf:user/name@revision"
-    return f"{shortened(run)!r} is not the name of a model on a hub\nwrite {form}"
 
 
 def _weights_message(run: str) -> str:

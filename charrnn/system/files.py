@@ -81,26 +81,6 @@ def behind_links(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def behind_cache_link(path: Path) -> Path:
-    """Return the target of a link that huggingface_hub has made in its cache; `path` itself if it
-    is anything else.
-
-    The link models--USER--NAME/snapshots/COMMIT/FILE leads to the folder `blobs` beside `snapshots`
-    or beside models--USER--NAME.
-    """
-    snapshots = behind_links(path.parent).parent
-    repository = snapshots.parent
-    target = behind_links(path)
-
-    # A link that leads out of the cache was made by somebody else, and is not followed.
-    in_cache = snapshots.name == "snapshots" and repository.name.startswith("models--")
-    if in_cache and any(
-        target.is_relative_to(folder / "blobs") for folder in (repository, repository.parent)
-    ):
-        return target
-    return path
-
-
 def write_synced(path: Path, data: bytes) -> None:
     """Write a new file and sync it, so that it survives a power failure. Raises OSError,
     FileExistsError included."""

@@ -721,8 +721,6 @@ def _not_found(source: str) -> str:
             f"{source!r} is an address, and only texts of the catalogue are downloaded: fetch it"
             f" by curl -LO {source}"
         )
-    if source.lower().startswith("hf:"):
-        return shortened(f"{source!r} is the name of a model on a hub: give a text, such as a file")
 
     folders = corpora_folders()
     # The name may be misspelt: collect the names of the files in the searched folders.

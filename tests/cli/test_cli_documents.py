@@ -209,8 +209,8 @@ def test_a_text_that_the_model_began_with_and_that_is_gone_is_named(trained, con
 
 @pytest.mark.trained
 def test_no_hub_is_asked_for_the_model_that_a_run_began_with(continued):
-    continued.config = replace(continued.config, init_from="hf:user/name")
-    with pytest.warns(RuntimeWarning, match=r"what hf:user/name learned before is not compared"):
+    continued.config = replace(continued.config, init_from="gone")
+    with pytest.warns(RuntimeWarning, match=r"what gone learned before is not compared"):
         accept = continued.new_documents()
     assert [accept("Abe"), accept("Abex")] == [False, True]
 

@@ -137,7 +137,6 @@ def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
         "corpora fetch shakespeare",
         "train shakespeare --steps 1",
         "evaluate {run} --text shakespeare",
-        "sample hf:nobody/nothing",
     ],
 )
 def test_what_downloads_something_opens_a_socket(run_offline, tmp_path, line):

@@ -1,16 +1,13 @@
 """The folder of a model that is given away: what is in it, and what stays at home.
 
-Tests `formats.export`, `formats.model_card` and `formats.carried_facts`,
-too.
+Tests `formats.export` and `formats.model_facts`, too.
 """
 
-import ast
 import getpass
 import json
 import os
 import platform
 import re
-import shlex
 import shutil
 import socket
 from dataclasses import replace
@@ -25,10 +22,10 @@ from charrnn.errors import UsageError
 from charrnn.formats.export import target_of
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.config_files import CONFIG, VOCAB
-from charrnn.runs.model_file import CARD, PAGE, PICTURE
+from charrnn.runs.model_file import CARD, PAGE
 from charrnn.text.sources import find_entry
 
-NAMES = {CARD, PAGE, PICTURE, MANIFEST, CONFIG, VOCAB, MODEL}
+NAMES = {CARD, PAGE, MANIFEST, CONFIG, VOCAB, MODEL}
 
 
 def content_of(folder):
@@ -64,7 +61,6 @@ def test_the_text_of_the_catalogue_is_named_by_its_name(lstm, tmp_path, monkeypa
     assert charrnn.load(folder).config.corpus == ("shakespeare",)
     card = json.loads((folder / MANIFEST).read_text())["card"]
     assert (card["catalogue"], card["licence"]) == (["shakespeare"], entry.licence)
-    assert card["languages"] == ["en"]
 
     # Another text may have that name.
     monkeypatch.chdir(tmp_path)
@@ -107,14 +103,6 @@ def test_a_private_run_called_like_an_included_model_is_not_taken_for_it(lstm, t
     assert names == {"0": "a private model", included: "prose"}
 
 
-def test_a_base_on_a_hub_keeps_its_name(lstm, tmp_path):
-    model = with_base(charrnn.load(lstm.path), "hf:user/base@v1")
-    folder = model.export(f"{tmp_path / 'away'}/")
-    card = (folder / CARD).read_text("utf-8")
-    assert yaml.safe_load(card.split("---")[1])["base_model"] == "user/base"
-    assert "| began with the weights of | hf:user/base@v1 |" in card
-
-
 def test_the_digest_of_a_private_text_stays_at_home(lstm, tmp_path):
     model = charrnn.load(lstm.path)
     folder = model.export(f"{tmp_path / 'away'}/")
@@ -127,14 +115,14 @@ def test_an_edited_card_is_put_aside(alphabet_run, tmp_path, command):
     assert command("export", alphabet_run, f"{folder}/").code == 0
     again = command("export", alphabet_run, f"{folder}/", "--force")
     assert "edited" not in again.err and not (folder / "README-edited.md").exists()
-    card = (folder / CARD).read_text("utf-8").replace("license: unknown", "license: cc-by-4.0")
+    card = (folder / CARD).read_text("utf-8").replace("not known", "cc-by-4.0")
     (folder / CARD).write_text(card, "utf-8")
     ran = command("export", alphabet_run, f"{folder}/", "--force")
     assert ran.code == 0 and "README.md was edited" in ran.err
     assert (folder / "README-edited.md").read_text("utf-8") == card
 
 
-@pytest.mark.parametrize("last", range(7))
+@pytest.mark.parametrize("last", range(6))
 def test_a_full_disk_leaves_the_earlier_model(alphabet_run, loop_run, tmp_path, monkeypatch, last):
     folder = charrnn.load(alphabet_run).export(f"{tmp_path / 'away'}/")
     before = content_of(folder)
@@ -219,20 +207,7 @@ def test_a_network_that_no_browser_runs_has_no_page(alphabet_run, tmp_path, monk
     monkeypatch.setattr("charrnn.formats.model_page.page.CELLS", ())
     folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
     assert {path.name for path in folder.iterdir()} == NAMES - {PAGE}
-    assert "There is no page of it" in (folder / CARD).read_text()
-
-
-def test_the_metadata_is_what_model_hubs_read(lstm, tmp_path):
-    folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
-    _, block, text = (folder / CARD).read_text("utf-8").split("---\n", 2)
-    metadata = yaml.safe_load(block)
-    assert metadata["library_name"] == "charrnn"
-    (index,) = metadata["model-index"]
-    assert index["name"] == "given"
-    (result, *_) = index["results"]
-    assert result["dataset"]["split"] == "validation"
-    assert result["metrics"][0]["value"] == pytest.approx(charrnn.load(lstm.path).val_nats)
-    assert "a private text, which is not named" in text
+    assert "in a browser" not in (folder / CARD).read_text()
 
 
 @needs_browser
@@ -240,134 +215,6 @@ def test_the_page_of_a_folder_opens(lstm, tmp_path):
     folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
     page = dump((folder / PAGE).as_uri() + "#seed=1&length=20&write=1", tmp_path)
     assert "charrnn sample given" in page
-
-
-def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
-    folder = charrnn.load("prose").export(f"{tmp_path}/given/")
-    card = (folder / CARD).read_text("utf-8")
-    assert "| text | War and Peace (`war-and-peace` in the catalogue of charrnn) |" in card
-    assert "| test part | 1.1677 | 1.131…1.203 |" in card
-    assert re.search(
-        r"\| 0:30 \| inside double quotation marks \(quote\) \| AUC 0\.996 .*holds", card
-    )
-    unknown = card.partition("## What is not known")[2].partition("## Limits")[0]
-    assert "licence" not in unknown and "test part" not in unknown
-    assert charrnn.load(folder).config.corpus == ("war-and-peace",)
-
-
-@pytest.mark.parametrize("name", ["again/", "again.zip"])
-def test_the_card_of_an_exported_model_is_that_of_a_model_exported_again(tmp_path, name):
-    first = charrnn.load("code").export(f"{tmp_path}/again.first/")
-    given = charrnn.load(first)
-    again = charrnn.load(given.export(f"{tmp_path}/{name}"))
-    assert given.stated_facts == again.stated_facts
-    assert given.stated_facts["verdicts"] and given.stated_facts["intervals"]
-    if name.endswith("/"):
-        cards = [(folder / CARD).read_text("utf-8") for folder in (first, tmp_path / name)]
-        assert cards[0].replace("again.first", "again") == cards[1]
-        pages = [(folder / PAGE).read_text("utf-8") for folder in (first, tmp_path / name)]
-        assert [re.search(r'"found":.*?],"arrays', page)[0] for page in pages].count(
-            '"found":[]'
-        ) == 0
-
-
-SCORE = {"detector": "quote", "layer": 0, "unit": 2, "polarity": 1, "num_positive": 9, "auc": 0.9}
-
-
-@pytest.mark.parametrize(
-    "stated",
-    [
-        {"losses": {"validation": 1.0, "test": "low\n# evil"}, "intervals": {"test": [1, "x"]}},
-        {"losses": [1], "intervals": 3, "cells": {"a": 1}, "verdicts": "evil", "text": ["evil"]},
-        {
-            "losses": {"test": -1.0},
-            "intervals": {"test": [0, 1e999]},
-            "verdicts": {"0:2 quote": "<b>"},
-        },
-        {"text": "evil\n# evil", "licence": "[evil](evil.org)", "weights_licence": "e" * 301},
-        {"command": "charrnn train x; evil", "note": "<script>evil</script>"},
-        {
-            "cells": [
-                {**SCORE, "detector": "evil"},
-                {**SCORE, "unit": 10**6},
-                {**SCORE, "auc": "evil"},
-            ]
-        },
-        {
-            "cells": [
-                {**SCORE, "spearman": 1.0},
-                {**SCORE, "evil": 1},
-                {**SCORE, "probe": [["evil"]]},
-            ]
-        },
-        {"cells": [{**SCORE, "layer": True, "unit": []}, {}, "evil", {**SCORE, "auc": None}]},
-        {"text": "evil", "digest": "0" * 64},
-        ["evil"],
-    ],
-)
-def test_what_no_export_states_of_a_model_is_not_known(alphabet_run, tmp_path, stated):
-    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
-    card = (folder / CARD).read_text("utf-8")
-    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    if isinstance(stated, dict):
-        stated = manifest["card"] | stated
-    (folder / MANIFEST).write_text(json.dumps(manifest | {"card": stated}), "utf-8")
-    model = charrnn.load(folder)
-    model.export(folder, force=True)
-    assert (folder / CARD).read_text("utf-8") == card
-
-
-def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
-    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
-    card = (folder / CARD).read_text("utf-8")
-    assert "| validation part | " in card and "test part" not in card, "it has none"
-    assert "SHA-256 of the text" not in card, "which would show a guess at a short text to be right"
-    assert "This is not known: no cell is recorded" in card
-    assert "Under which licence these weights are. Ask who gives them away." in card
-
-
-def test_the_card_says_how_the_step_was_chosen_if_a_loss_chose_it(alphabet_run, tmp_path):
-    model = charrnn.load(alphabet_run)
-    chosen = "the step at which the loss on the validation part was lowest"
-    assert chosen in (model.export(f"{tmp_path}/best/") / CARD).read_text("utf-8")
-    model.val_nats = None  # as of RUN@STEP
-    assert chosen not in (model.export(f"{tmp_path}/other/") / CARD).read_text("utf-8")
-
-
-@pytest.mark.parametrize("name", ["zz\n# evil", "zz\r```\n# evil", "x`y``", "<b> [l](u) *s*"])
-def test_a_name_makes_no_mark_of_its_own_in_the_card(alphabet_run, tmp_path, name):
-    card = (charrnn.load(alphabet_run).export(f"{tmp_path / name}/") / CARD).read_text()
-    assert not any(line.startswith("# evil") for line in card.splitlines())
-    heading = next(line for line in card.splitlines() if line.startswith("# "))
-    assert not re.search(r"(?<!\\)[`*\[\]<>]", heading)
-    assert len(re.findall(r"(?m)^```[^`\n]*$", card)) == 4
-
-
-@pytest.mark.parametrize("name", ["-x", "a\"b's", "🙂 ü"])
-def test_the_commands_of_the_card_are_what_a_shell_and_python_read(command, alphabet_run, name):
-    card = (charrnn.load(alphabet_run).export(f"./{name}/") / CARD).read_text("utf-8")
-    typed = re.search(r"^charrnn (sample .*) --length 500$", card, re.MULTILINE)[1]
-    ran = command(*shlex.split(typed), "--length", "20")
-    assert ran.code == 0, ran.err
-    literal = re.search(r"^model = charrnn\.load\((.*)\)$", card, re.MULTILINE)[1]
-    assert ast.literal_eval(literal) == name
-    again = re.search(r"`charrnn (train .*--recipe .*)`", card)[1]
-    assert shlex.split(again)[-1] == shlex.split(typed)[-1] + "/config.yaml"
-
-
-@pytest.mark.parametrize(
-    "changes, row",
-    [
-        ({"corpus": ()}, "`charrnn train --recipe given/config.yaml`"),
-        ({"corpus": (), "init_from": "diary"}, "not known"),
-    ],
-)
-def test_the_card_says_how_it_is_trained_again(alphabet_run, tmp_path, changes, row):
-    model = charrnn.load(alphabet_run)
-    model.config = replace(model.config, **changes)
-    card = (model.export(f"{tmp_path}/given/") / CARD).read_text("utf-8")
-    assert f"| command that trains it again | {row} |" in card
-    assert ("| began with the weights of | a private model |" in card) is ("init_from" in changes)
 
 
 def test_a_model_in_checkpoints_is_read_by_its_name(command, alphabet_run):
@@ -379,3 +226,27 @@ def test_a_model_in_checkpoints_is_read_by_its_name(command, alphabet_run):
     command("sample", "given").assert_refused(
         4, f"a part of an exported model: it has no {MANIFEST}"
     )
+
+
+def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
+    card = (charrnn.load("prose").export(f"{tmp_path}/given/") / CARD).read_text("utf-8")
+    assert "- text: War and Peace\n" in card
+    assert "- loss on its test part: 1.1677 nats per character, 95 % interval 1.131…1.203" in card
+    assert "- cell 0:30: inside double quotation marks, AUC 0.996 (" in card
+
+
+def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
+    model = charrnn.load(alphabet_run)
+    model.config = replace(model.config, corpus=("diary.txt",))
+    card = (model.export(f"{tmp_path}/given/") / CARD).read_text("utf-8")
+    assert "- text: a private text" in card
+    assert "- licence of the text: not known" in card
+    assert "- cell" not in card
+
+
+@pytest.mark.parametrize("name", ["zz\n# evil", "zz\r```\n# evil", "x`y``", "<b> [l](u) *s*"])
+def test_a_name_makes_no_mark_of_its_own_in_the_card(alphabet_run, tmp_path, name):
+    card = (charrnn.load(alphabet_run).export(f"{tmp_path / name}/") / CARD).read_text()
+    assert not any(line.startswith("# evil") for line in card.splitlines())
+    heading = next(line for line in card.splitlines() if line.startswith("# "))
+    assert not re.search(r"(?<!\\)[`*\[\]<>]", heading)
