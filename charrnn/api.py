@@ -106,19 +106,19 @@ class Model(TrainedModel):
     def atlas(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Atlas":
         """Measure all cells over a text, and place them on a map.
 
-        Measured are their values, descriptions, inputs, outputs and findings. Cells whose values
+        Measured are their values, inputs, outputs and findings. Cells whose values
         correlate are near each other on the map.
 
         Args:
             text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
                 `encode` returned.
             context: What the model reads before the text; it is not measured. By default nothing.
-            cached: Whether findings, descriptions, inputs and outputs are looked up in the user's
+            cached: Whether findings, inputs and outputs are looked up in the user's
                 cache folder and saved there. By default they are kept in memory only.
 
         Returns:
             An `Atlas`. Its `cells` has one entry for each of the C = L × H cells, layer by layer.
-            Descriptions, inputs and outputs are None for a text too short for them.
+            Inputs and outputs are None for a text too short for them.
 
         Raises:
             DataError: The text is empty or has fewer than 200 characters, or a file cannot be read.

@@ -14,7 +14,6 @@ from charrnn.system.lazy import LazyModule
 if TYPE_CHECKING:
     from charrnn.analyses import (
         atlas,
-        descriptions,
         directions,
         evidence,
         inputs,
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
         ranking,
     )
     from charrnn.analyses.atlas import Atlas
-    from charrnn.analyses.descriptions.results import Description, DescriptionReport
     from charrnn.analyses.directions import Direction, DirectionContribution
     from charrnn.analyses.evidence.results import EvidenceCard
     from charrnn.analyses.inputs import CellInputs
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
 else:
     atlas = LazyModule("charrnn.analyses.atlas")
-    descriptions = LazyModule("charrnn.analyses.descriptions")
     directions = LazyModule("charrnn.analyses.directions")
     evidence = LazyModule("charrnn.analyses.evidence")
     inputs = LazyModule("charrnn.analyses.inputs")
@@ -43,7 +40,7 @@ class ModelStudy(Study):
     """A study of the cells of a `Model` over a text, with the analyses of plugins."""
 
     def atlas(self, findings: "records.CellFindings | None" = None) -> "Atlas":
-        """Measure all cells: values, places on a map, descriptions, inputs and outputs.
+        """Measure all cells: values, places on a map, inputs and outputs.
 
         What takes long is left out: the effects of erased characters, which `inputs_of` measures.
 
@@ -53,7 +50,7 @@ class ModelStudy(Study):
 
         Returns:
             An `Atlas`. Its `cells` has one entry for each of the C cells, layer by layer.
-            Descriptions, inputs and outputs are None for a text too short for them.
+            Inputs and outputs are None for a text too short for them.
 
         Raises:
             DataError: The text has fewer than 200 characters.
@@ -65,56 +62,6 @@ class ModelStudy(Study):
             True
         """
         return atlas.atlas(self, findings or self.findings())
-
-    def descriptions(
-        self, detectors: "Sequence[str | Detector] | None" = None
-    ) -> "DescriptionReport":
-        """Describe all cells by rules in words, such as "high: inside double quotation marks".
-
-        A rule is chosen on the first half of the text and scored on the second, by R²: the share of
-        the variance of the cell's values that it explains.
-
-        Args:
-            detectors: The detectors whose labels are conditions of the rules: names, such as
-                `quote`, or objects of the class `Detector`. By default all.
-
-        Returns:
-            A `DescriptionReport`. Its `descriptions` has one entry for each of the C cells, layer
-            by layer.
-
-        Raises:
-            UsageError: There is no such detector.
-            DataError: The text has fewer than 2,000 characters.
-            CharRNNError: There is no room on the disk for the values of the cells.
-
-        Example:
-            >>> report = study.descriptions(["quote"])
-            >>> report.descriptions[5].text  # of cell 0:5
-        """
-        return descriptions.descriptions(self, detectors)
-
-    def description_of(self, layer: int, unit: int) -> "Description":
-        """Describe a cell by a rule in words.
-
-        If `descriptions` has described all cells, its description is returned: it was compared with
-        more control values.
-
-        Args:
-            layer: The layer of the cell, from 0.
-            unit: The unit of the cell in its layer, from 0.
-
-        Returns:
-            A `Description`: the rule as `text`, and its scores.
-
-        Raises:
-            DataError: The text has fewer than 2,000 characters.
-            CharRNNError: There is no room on the disk for the values of the cells.
-
-        Example:
-            >>> description = study.description_of(0, 5)
-            >>> description.text, description.score
-        """
-        return descriptions.description_of(self, layer=layer, unit=unit)
 
     def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
         """Fit a direction: the cells that predict the labels of a detector best together.

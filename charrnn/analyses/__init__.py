@@ -40,9 +40,8 @@ def lessons() -> Mapping[str, str]:
 def cell_sections() -> Sequence[CellSection]:
     """Return the sections of the page of a cell."""
     # Imported here: other commands do not need the modules that draw the sections.
-    from charrnn.analyses.descriptions import SECTION as DESCRIPTION
     from charrnn.analyses.evidence import SECTION as EVIDENCE
     from charrnn.analyses.inputs import SECTION as INPUTS
     from charrnn.analyses.outputs import SECTION as OUTPUTS
 
-    return [EVIDENCE, INPUTS, OUTPUTS, DESCRIPTION]
+    return [EVIDENCE, INPUTS, OUTPUTS]

@@ -9,7 +9,6 @@ Shapes: N characters, L layers, H units per layer, C cells.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,6 @@ from charrnn.analyses.atlas_page import (
     PageRow,
     chars_on_page,
 )
-from charrnn.analyses.descriptions import descriptions
-from charrnn.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings import (
     CellFindings,
@@ -33,7 +30,7 @@ from charrnn.cells.findings import (
     MeasuredCell,
 )
 from charrnn.cells.passages import read_passages
-from charrnn.cells.study import Study, sections, unless_too_short
+from charrnn.cells.study import Study, sections
 from charrnn.cells.target_labels import label_by_name
 from charrnn.cells.value_statistics import correlate, measure_values
 from charrnn.detectors.detector import Detector
@@ -76,12 +73,6 @@ NUM_DIGITS = 5
 COLUMNS = (
     CellColumn(name="cell", about="layer and unit, from 0", is_number=False),
     CellColumn(
-        name="description", about="the best rule of at most three conditions", is_number=False
-    ),
-    CellColumn(
-        name="R²", about="how well the rule predicts the half of the text that did not choose it"
-    ),
-    CellColumn(
         name="follows",
         about=(
             f"the detectors whose best cell it is, if that is significant; {NO_GAIN_MARK}:"
@@ -107,7 +98,7 @@ NOTES = (
     "inner: the AUC over characters five or more after a label changed; a count has none",
     (
         "All cells: click a column to sort by it. The filter takes words and comparisons:"
-        " R2>0.5, timescale>50."
+        " quote timescale>50."
     ),
     (
         "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1"
@@ -154,8 +145,6 @@ class Atlas(Displayable):
     """The findings of the detectors."""
     cells: tuple[AtlasCell, ...] = field(repr=False)
     """All C cells, in the order of their numbers."""
-    report: DescriptionReport | None = field(default=None, repr=False)
-    """The descriptions of all cells; None for a text that is too short."""
 
     def of(self, layer: int, unit: int) -> AtlasCell:
         """Return the measurements of a cell.
@@ -165,7 +154,7 @@ class Atlas(Displayable):
             unit: The unit of the cell in its layer, from 0.
 
         Returns:
-            An `AtlasCell`: values, place on the map, description, inputs and outputs.
+            An `AtlasCell`: values, place on the map, inputs and outputs.
 
         Raises:
             IndexError: There is no such cell.
@@ -179,11 +168,6 @@ class Atlas(Displayable):
     def to_json(self) -> dict[str, Any]:
         """Return the object of `visualize --export atlas.json`, which docs/look-up/formats.md
         describes."""
-        # Each description is with its cell.
-        about = None
-        if self.report is not None:
-            about = self.report.to_json()
-            del about["descriptions"]
         return {
             "version": ATLAS_VERSION,
             "num_chars": len(self.text),
@@ -192,18 +176,17 @@ class Atlas(Displayable):
             "num_units": self.num_units,
             "findings": [score.to_json() for score in self.findings.scores],
             "skipped": [asdict(skipped) for skipped in self.findings.skipped],
-            "descriptions": about,
             "cells": [cell.to_json() for cell in self.cells],
             "text": self.text,
         }
 
 
 def atlas(study: Study, findings: CellFindings) -> Atlas:
-    """Measure the values, map coordinates, descriptions, inputs and outputs of all cells, and put
+    """Measure the values, map coordinates, inputs and outputs of all cells, and put
     them beside the findings.
 
     The atlas leaves out the effects of erased characters, which take long: `inputs_of` measures
-    them. Descriptions and effects are None for a text too short for them. Raises DataError for a
+    them. Effects are None for a text too short for them. Raises DataError for a
     text too short for findings.
     """
     # First the measurements of the values alone, then the analyses, whose results may be cached.
@@ -220,7 +203,6 @@ def atlas(study: Study, findings: CellFindings) -> Atlas:
         num_layers=study.num_layers,
         num_units=study.num_units,
         findings=findings,
-        report=unless_too_short(partial(descriptions, study)),
         cells=tuple(complete),
     )
 
@@ -394,26 +376,18 @@ def _entry(
 ) -> CellEntry:
     """Return the entry of a cell: its row in the table, its label and mark on the map, and the
     parts of its page."""
-    # The detectors that the cell follows, and the rule that describes it.
+    # The detectors that the cell follows.
     values = cell.values
     labels = []
     follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
     if follows:
         labels.append(f"follows {follows}")
-    text = ""
-    rule_score = None
-    description: Description | None = cell.sections.get("description")
-    if description is not None:
-        text = description.text
-        if description.explained:
-            rule_score = description.score
-            labels.append(text)
 
     # Only a detector that the cell has learned to follow colours it on the map.
     learned = [score.detector for score in scores if not score.is_no_better_than_untrained]
     return CellEntry(
         cell=(cell.layer, cell.unit),
-        columns=(text, rule_score, follows, values.timescale, values.mean, values.spread),
+        columns=(follows, values.timescale, values.mean, values.spread),
         label="; ".join(labels),
         map_name=learned[0] if learned else "",
         map_position=(cell.x, cell.y),

@@ -680,11 +680,5 @@ def unless_too_short(measure: Callable[[], Result]) -> Result | None:
         return None
 
 
-def detectors_key() -> list[str]:
-    """Cache key: the names and descriptions of all detectors."""
-    # Not the digest of their labels, because labelling a text takes longer than a cell's page may.
-    return [f"{detector.name}: {detector.looks_for}" for detector in get_detectors(None)]
-
-
 def _digest(ids: NDArray[np.uint16]) -> str:
     return hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest()

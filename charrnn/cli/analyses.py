@@ -98,9 +98,9 @@ class VisualizeOptions(ExtensibleOptions):
     top: int | None = option(
         None,
         flags="--top N",
-        help="How many cells to colour, or to list with --describe.",
+        help="How many cells to colour.",
         least=0,
-        shown_default=f"{NUM_PASSAGES}, or 20 to list",
+        shown_default=str(NUM_PASSAGES),
     )
     export: Path | None = option(
         None,

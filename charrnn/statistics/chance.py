@@ -7,12 +7,11 @@ the lengths of their spans and lose their relation to the values.
 Shapes: N values, C columns, K shifts.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.system.arrays import Float32Array, Int64Array
+from charrnn.system.arrays import Float32Array
 
 NUM_SHIFTS = 199
 """K: number of shifts."""
@@ -30,14 +29,6 @@ class Chance(NamedTuple):
     """The strength that the best column stays below at 95 % of the shifts."""
 
 
-def draw_shifts(num_values: int, size: int, seed: int | Sequence[int]) -> Int64Array:
-    """Draw circular shifts of N values: neither few places nor nearly N, because neighbouring
-    values are alike."""
-    least = max(1, int(num_values * MIN_SHIFT))
-    most = max(least + 1, num_values - least)
-    return np.random.default_rng(seed).integers(least, most, size=size)
-
-
 def best_by_chance(ranks: Float32Array, target: Float32Array, scale: Float32Array) -> Chance:
     """Compute the strength that the best column reaches by chance, from shifted labels.
 
@@ -45,10 +36,13 @@ def best_by_chance(ranks: Float32Array, target: Float32Array, scale: Float32Arra
     (C,) times their product is an association. The observed strength counts as one of the shifts,
     so p is at least 1 / (K + 1).
     """
+    # Draw circular shifts: neither few places nor nearly N, because neighbouring values are alike.
     # They are always the same shifts, so that a score that is measured again is as significant as
     # before.
     num_values = len(target)
-    shifts = draw_shifts(num_values, size=NUM_SHIFTS, seed=0)
+    least = max(1, int(num_values * MIN_SHIFT))
+    most = max(least + 1, num_values - least)
+    shifts = np.random.default_rng(0).integers(least, most, size=NUM_SHIFTS)
 
     # Row 0 is the label without a shift. A single matrix product serves all shifts; it needs them
     # as rows in memory.

@@ -80,7 +80,7 @@ def measured(run):
 
 def test_every_cell_has_everything_also_in_json(measured):
     for place, cell in enumerate(measured.cells):
-        parts = (cell.values, cell.description, cell.inputs, cell.outputs)
+        parts = (cell.values, cell.inputs, cell.outputs)
         assert {(part.layer, part.unit) for part in parts} == {(0, place)}
         assert measured.of(0, place) is cell
         assert sum(cell.values.histogram) == len(TEXT)
@@ -91,10 +91,9 @@ def test_every_cell_has_everything_also_in_json(measured):
 def test_an_atlas_is_written_as_json(measured):
     found = json.loads(json.dumps(measured.to_json(), allow_nan=False))
     assert (found["version"], found["num_chars"], found["text"]) == (ATLAS_VERSION, len(TEXT), TEXT)
-    assert found["descriptions"]["num_explained"] == measured.report.num_explained
     assert len(found["findings"]) == len(measured.findings.scores)
     third = found["cells"][2]
-    parts = {"values", "inputs", "outputs", "description", "evidence"}
+    parts = {"values", "inputs", "outputs", "evidence"}
     assert third.keys() == {"layer", "unit", "x", "y"} | parts
     assert third["values"]["mean"] == measured.cells[2].values.mean
 
@@ -115,10 +114,10 @@ def test_a_page_shows_every_part_of_a_cell(measured, monkeypatch):
     assert [entry.cell for entry in entries] == [(cell.layer, cell.unit) for cell in measured.cells]
     assert all(len(entry.columns) == len(COLUMNS) - 1 for entry in entries)
     drawn = {part.draw_as for entry in entries for part in entry.parts}
-    assert drawn == {"text", "rows", "passages", "bars"}
+    assert drawn == {"rows", "passages", "bars"}
     best = next(score for score in measured.findings.scores if score.is_significant)
     entry = entries[best.layer * measured.num_units + best.unit]
-    assert best.detector in str(entry.columns[2])
+    assert best.detector in str(entry.columns[0])
     assert best.detector in entry.label
 
 
@@ -127,7 +126,7 @@ def test_a_page_leaves_out_what_a_text_is_too_short_for(measured):
     (bare,) = atlas_entries(replace(measured, cells=(cell,)))
     titles = [part.title for part in bare.parts]
     assert titles[0] == "Where cell 0:0 is high and low"
-    assert "Described by a rule" not in titles
+    assert "What the cell makes more likely" not in titles
 
 
 def test_a_page_of_512_cells_has_at_most_five_megabytes(measured):
@@ -149,9 +148,8 @@ def test_a_page_of_512_cells_has_at_most_five_megabytes(measured):
     assert chars_on_page(2048) < size / 3 and chars_on_page(1) == size
 
 
-def test_a_text_too_short_to_describe_cells_has_the_other_parts(run):
+def test_a_text_too_short_for_effects_has_the_other_parts(run):
     findings = charrnn.load(run).study(TEXT, cached=True).findings()
     found = charrnn.load(run).study("a").atlas(findings)
-    assert found.report is None
-    assert found.cells[0].description is None
+    assert found.cells[0].outputs is None
     assert found.findings is findings

@@ -22,7 +22,6 @@ from charrnn.formats import formats as model_formats
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
 FEW = {
-    "analyses.descriptions.describing.MIN_CONTROLS": 9,
     "analyses.evidence.card.NUM_OTHERS": 9,
     "analyses.evidence.card.NUM_PAIRS": 64,
     "analyses.evidence.card.NUM_PAIRS_CHOOSING": 16,

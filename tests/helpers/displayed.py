@@ -8,7 +8,6 @@ import numpy as np
 from example_results import FINDINGS, HUGE, QUOTE, RUN, STRAIGHT, WAR, provenance
 
 from charrnn.analyses.ablation import Ablation
-from charrnn.analyses.descriptions import Description, DescriptionReport
 from charrnn.analyses.directions import Direction, DirectionContribution
 from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.analyses.gates import GateReport
@@ -66,7 +65,6 @@ def value_of(hint):
 
 LOSS = example(LossReport, protocol="stateful", nats_per_char=1.0, bpc=bits(1.0), precision="fp32")
 COLOURED = ColouredText(text=HOSTILE, values=(0.5,) * len(HOSTILE))
-DESCRIBED = example(Description, kind="rule", conditions=("after a space", HOSTILE), polarity=-1)
 NUMBERS = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviations": (0.2, 0.1)}
 DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
 CONTRIBUTION = example(Ablation, cells=((0, 1),), ci=(0.2, 0.3))
@@ -84,11 +82,6 @@ VECTORS = {"input": NUMBERS, "logits": NUMBERS, "probabilities": NUMBERS, "outpu
 STEP = example(StepNumbers, layers=(LayerNumbers((NUMBERS,)),), **VECTORS)
 OBJECTS = {
     "findings": (FINDINGS, "bracket-depth"),
-    "description": (DESCRIBED, "after a space and &lt;script"),
-    "descriptions": (
-        example(DescriptionReport, descriptions=(DESCRIBED,)),
-        "A rule explains 1 of 1 cells (100%)",
-    ),
     "direction": (DIRECTION, "0:1 +60%, 1:2 -40%"),
     "direction ablation": (
         DirectionContribution(direction=DIRECTION, ablation=CONTRIBUTION),

@@ -76,7 +76,6 @@ EXAMPLES = {
         "--ablate": ("--ablate 0:1", "--ablate line-position", "--ablate line-position@all"),
         "--cell": ("--cell 0:1", "--cell 0:1 --cell 0:2 --json", "--cell 9:9"),
         "--chars": ("--surprise --chars 20",),
-        "--describe": ("--describe", "--describe --json"),
         "--detect": ("--find --detect a", "--detect mine.py"),
         "--detector": ("--detector line-position",),
         "--export": EXPORTS,

@@ -29,7 +29,6 @@ ONE_MACHINE = {
         "visualize quoting --gradients --export gradients.html",
         "visualize quoting --export all.npz",
         "visualize lstm --find",
-        "visualize lstm --describe --top 5",
         "visualize gru --evidence 1:3 --detector quote",
     ],
     "evaluate": ["evaluate mlstm grid unitary --chars 600 --json"],

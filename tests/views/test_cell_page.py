@@ -57,7 +57,7 @@ def in_colour(passage, width):
 
 def test_a_page_has_every_part_of_its_cell(page):
     assert page.inputs.earlier is not None
-    for part in (page, page.values, page.inputs, page.outputs, page.description):
+    for part in (page, page.values, page.inputs, page.outputs):
         assert (part.layer, part.unit) == (0, 7)
 
 
@@ -74,7 +74,7 @@ def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(study, page)
 def test_a_page_is_written_as_json_with_every_part(page):
     found = page.to_json()
     json.dumps(found, allow_nan=False)
-    parts = {"passages", "values", "inputs", "outputs", "description", "evidence"}
+    parts = {"passages", "values", "inputs", "outputs", "evidence"}
     assert found.keys() == {"layer", "unit"} | parts
 
 
@@ -88,7 +88,6 @@ def test_a_page_of_a_cell_that_does_not_exist_is_refused(study):
 def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model, num_chars):
     page = model.study(TEXT[:num_chars]).page(0, 3)
     assert page.values.num_chars == num_chars
-    assert page.description is None
     assert (page.outputs is None) == (num_chars == 1)
     assert drawn(page_pictures(page), 80)
 
