@@ -7,7 +7,7 @@ plugin is imported when a method uses it, and the error names a plugin that is m
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from charrnn import trained_model
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
@@ -22,7 +22,7 @@ from charrnn.model.clamping import NUM_CELLS
 from charrnn.system.display import RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.text.corpus import CorpusPart
-from charrnn.text.given_text import GivenText, read_given, text_to_continue, whole_text
+from charrnn.text.given_text import GivenText, read_given, text_to_continue
 from charrnn.trained_model import (
     MAX_LAG,
     SGD_LEARNING_RATE,
@@ -31,8 +31,6 @@ from charrnn.trained_model import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.analyses import backpropagation, directions, gates, gradients, numbers
     from charrnn.analyses.atlas import Atlas
     from charrnn.analyses.backpropagation import Backpropagation
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
     from charrnn.generation.continuations import Continuation
     from charrnn.model_study import ModelStudy
     from charrnn.ngrams import text_model
-    from charrnn.reports import copies, dynamic, provenance
+    from charrnn.reports import copies, provenance
     from charrnn.reports.provenance import Provenance, ReferenceText
 else:
     backpropagation = LazyModule("charrnn.analyses.backpropagation")
@@ -57,7 +55,6 @@ else:
     continuations = LazyModule("charrnn.generation.continuations")
     export = LazyModule("charrnn.formats.export")
     copies = LazyModule("charrnn.reports.copies")
-    dynamic = LazyModule("charrnn.reports.dynamic")
     provenance = LazyModule("charrnn.reports.provenance")
 
 
@@ -375,67 +372,7 @@ class Model(TrainedModel):
         export.write_model(self, target, title)
         return Path(path)
 
-    # What was learned, and what of a text was copied.
-
-    def adapted(
-        self,
-        text: GivenText,
-        *,
-        unknown: str = DEFAULT_UNKNOWN,
-        settings: "dynamic.DynamicSettings | None" = None,
-    ) -> "Model":
-        """Return a model whose weights have learned from a text by dynamic evaluation.
-
-        This model stays as it is. The new one belongs to no run: its `path` and `step_digest` are
-        None, and it is not saved (Krause et al. 2018).
-
-        Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. Of a
-                longer one the model learns from the last 131,072 characters.
-            unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
-                which reads a similar one, or none if there is none.
-            settings: How the weights follow the text; by default `DynamicSettings()`, a step of
-                learning for every 20 characters.
-
-        Returns:
-            The `Model`. Its `adaptation` has the losses over the text before and while it learned,
-            in nats per character.
-
-        Raises:
-            DataError: The text is no longer than one step of learning, or has characters outside
-                the vocabulary and `unknown` is `error`, or a file cannot be read.
-            UsageError: The text is bytes and the model reads characters, or `unknown` is another
-                word.
-            NonFiniteError: The weights diverge.
-
-        Example:
-            >>> adapted = model.adapted("abc “xyz” " * 6)
-            >>> adapted.adaptation.num_chars
-            59
-            >>> adapted.adaptation.dynamic_nats  # while it learned
-        """
-        whole = whole_text(text, self.config)
-        return cast(Model, dynamic.adapted(self, whole, unknown=unknown, settings=settings))
-
-    def gradient_scale(self, part: CorpusPart | None = None) -> "dict[str, Tensor]":
-        """Compute the root mean square of each weight's gradient.
-
-        Dynamic evaluation divides its steps by it.
-
-        Args:
-            part: A part of the corpus whose training text is read. By default the gradients are
-                those of texts that the model draws, the same at every call.
-
-        Returns:
-            A tensor for each parameter by its name, in the shape of the parameter.
-
-        Raises:
-            DataError: The training text is missing or changed.
-
-        Example:
-            >>> scale = model.gradient_scale()["output.weight"]  # (V, H)
-        """
-        return dynamic.gradient_scale(self, part)
+    # What of a text was copied.
 
     def new_documents(self, known: GivenText = ()) -> Callable[[str | bytes], bool]:
         """Return a function that says whether a document is new: the `accept` of `samples`.

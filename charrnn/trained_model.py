@@ -6,7 +6,7 @@ adds those methods.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -469,22 +469,6 @@ class TextModel:
         return (nats + self.vocab.escapes(ids[first:])).astype(np.float64)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Adaptation:
-    """The characters that a model has learned from by dynamic evaluation, and how well it predicted
-    them."""
-
-    num_chars: int
-    """Characters that were scored and then learned from."""
-    text_length: int
-    """Characters of the text: more than `num_chars` if the model learned only from its end."""
-    static_nats: float
-    """Mean loss over these characters in nats, by the weights as trained."""
-    dynamic_nats: float
-    """Mean loss over these characters while adapting: each is predicted before the model learns
-    from it."""
-
-
 @dataclass(eq=False, repr=False)
 class TrainedModel(TextModel, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
@@ -511,8 +495,6 @@ class TrainedModel(TextModel, Displayable):
     """Warnings from loading it."""
     step_digest: str | None = None
     """The digest of its weights, configuration and alphabet."""
-    adaptation: Adaptation | None = None
-    """None unless `adapted` made it."""
     val_nats: float | None = None
     """The validation loss at that step, in nats per character; None if it is not known."""
     base: Mapping[str, Any] = field(default_factory=dict)
@@ -555,20 +537,6 @@ class TrainedModel(TextModel, Displayable):
             >>> rich.print(*model.view())
         """
         return self.description.view()
-
-    def origin(self) -> dict[str, Any]:
-        """Return the text that the model was adapted to, for JSON.
-
-        Returns:
-            A dictionary: empty unless `adapted` made the model.
-
-        Example:
-            >>> model.origin()
-            {}
-        """
-        if self.adaptation is None:
-            return {}
-        return {"adaptation": asdict(self.adaptation)}
 
     @property
     def trained_models(self) -> "Sequence[TrainedModel]":

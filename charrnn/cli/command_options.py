@@ -44,7 +44,7 @@ class Rule:
     """A clause for the message, about the option beside."""
 
 
-REPORTS = ("--by --ngrams --dynamic", "--per-line")
+REPORTS = ("--by --ngrams", "--per-line")
 """The reports of `evaluate` that one call can print together."""
 _SHARED = options_of(TextOptions)
 _SHAPING = [shaping.flag for shaping in options_of(SampleOptions) if shaping not in _SHARED]
@@ -69,7 +69,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--known", without="--new"),
         Rule("--ignore-case", without="--unique --new"),
         # These measure or change a single model, so they have no meaning for several.
-        Rule("--adapt --clamp --no-copy --new", beside="--mix"),
+        Rule("--clamp --no-copy --new", beside="--mix"),
         Rule("--force", without="--export"),
     ),
     "train": (

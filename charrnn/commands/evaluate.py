@@ -91,9 +91,6 @@ def evaluate(options: EvaluateOptions) -> None:
     windowed-256 adds rows for random windows of 256 characters, each read from a zero state. Losses
     of different protocols must not be compared with each other.
 
-    --dynamic is another protocol: after every 20 characters it changes the weights by their loss.
-    It scores the first 131,072 characters, or --chars N.
-
     --by position shows how much of the context the model uses, --by class where it loses most.
     --per-line finds the lines that the model finds least likely for their length, such as misprints
     or another author's.

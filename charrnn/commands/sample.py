@@ -15,7 +15,7 @@ from charrnn.cli.command_options import (
 )
 from charrnn.cli.streams import export_target, warn
 from charrnn.config.options import option, option_group
-from charrnn.errors import UsageError, counted
+from charrnn.errors import UsageError
 from charrnn.generation.sample_options import (
     CLAMPING,
     DEFAULT_LENGTH,
@@ -28,7 +28,6 @@ from charrnn.generation.sample_options import (
 )
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import tell
 from charrnn.views.delivery import describe_formats
 
 if TYPE_CHECKING:
@@ -83,13 +82,6 @@ class SampleCommandOptions(ReplacingOptions):
         flags="--color WHAT",
         help="Colour the text by its surprise, or by a cell: surprise, or L:U; --json then has a"
         " number for each character.",
-        panel=TEXT,
-    )
-    adapt: str | None = option(
-        None,
-        flags="--adapt FILE",
-        help="Learn from this text first (dynamic evaluation), and continue it unless there is a"
-        " prime.",
         panel=TEXT,
     )
     clamps: Sequence[str] = option(
@@ -302,11 +294,6 @@ def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
 def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> None:
     """Raise UsageError, before a run is loaded, for values that do not go together and for too long
     a text."""
-    # Standard input can be read once.
-    if options.adapt == "-" and options.prime == "@-":
-        raise UsageError(
-            "--adapt and --prime cannot both read standard input. Save one of them in a file."
-        )
     if options.sort not in (None, "likely"):
         raise UsageError(f"--sort is {options.sort}; it must be likely.")
     if options.mix:
@@ -366,7 +353,7 @@ def _load(
     options that do not go with this model.
     """
     from charrnn.api import load
-    from charrnn.commands.sample_output import LONG, Writing
+    from charrnn.commands.sample_output import Writing
 
     # The content of a file is not printed; @@ stands for a text that begins with @.
     typed = options.prime or ""
@@ -384,7 +371,6 @@ def _load(
         if writes_documents:
             length = DOCUMENT_LENGTH
 
-    # Copies are looked for in the training text of the run, not in the text of --adapt.
     reference_text = None
     if options.trace and options.count is None:
         reference_text = first.reference_text(length=length)
@@ -393,13 +379,6 @@ def _load(
             "--count does not go with --trace, which shows one text. Leave one of them out."
         )
 
-    # Adapted before it is mixed: the text teaches the first model alone.
-    learned = None
-    if options.adapt is not None:
-        learned = arguments.read_text(options.adapt, first.config, quiet=options.quiet)
-        if len(learned) > LONG:
-            tell(f"adapting to {options.adapt} ...")
-        first = _adapt(first, text=learned, unknown=options.drawing.unknown)
     model = _writer(first, options)
 
     prime: str | bytes | None = None
@@ -408,8 +387,6 @@ def _load(
             f"--prime {typed}", typed.removeprefix("@"), config=model.config, vocab=model.vocab
         )
         typed = ""
-    elif learned is not None and options.prime is None:
-        prime = learned
     elif options.prime is not None:
         prime = arguments.to_content(typed, model.vocab.kind)
     drawing = replace(options.drawing, length=length, prime=prime, temperature=temperatures[0])
@@ -454,22 +431,6 @@ def _writer(first: "Model", options: SampleCommandOptions) -> "TextModel":
     mixture = mix_arguments.load_mixture(first, options.mix, quiet=options.quiet)
     warn(mixture.warnings, quiet=options.quiet)
     return mixture
-
-
-def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
-    """Return the model adapted to a text, and print on stderr the losses on the text before and
-    during the adaptation."""
-    model = model.adapted(text, unknown=unknown)
-    if (result := model.adaptation) is not None:
-        chars = counted(result.num_chars, "character")
-        if result.text_length > result.num_chars + 1:
-            chars = f"the last {result.num_chars:,} of {counted(result.text_length, 'character')}"
-        losses = (
-            f"{result.static_nats:.4f} nats per character as trained,"
-            f" {result.dynamic_nats:.4f} while adapting"
-        )
-        tell(f"adapted to {chars}: {losses}")
-    return model
 
 
 def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":

@@ -70,7 +70,7 @@ class Writing:
     """What every output of `charrnn sample` needs: who writes, how, and where the text goes."""
 
     first: "Model"
-    """The run, adapted if --adapt is given."""
+    """The run."""
     model: "TextModel"
     """The model that generates: `first`, or its mixture with what --mix names."""
     drawing: SampleOptions

@@ -3,8 +3,7 @@
 
 An evaluation is a table. Each row has the loss of one predictor, measured by one protocol. The
 core adds the rows of runs and of mixtures of runs, measured by the protocol `stateful`. Packages
-add rows of further predictors (`AddedRows`), protocols (`AddedProtocol`) and what is printed in
-place of the losses (`Listing`).
+add rows of further predictors (`AddedRows`) and what is printed in place of the losses (`Listing`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from charrnn.evaluation.notes import note_of_scored, notes_of_part, notes_of_run
 from charrnn.evaluation.same_text import check_mixture, texts_of
 from charrnn.evaluation.seed_groups import SeedGroup, group_by_seed
 from charrnn.hooks.manager import offered
-from charrnn.hooks.specifications import OptionRecord, Record, evaluations
+from charrnn.hooks.specifications import OptionRecord, evaluations
 from charrnn.model.losses import (
     STATEFUL,
     WINDOWED,
@@ -53,16 +52,6 @@ class AddedRows(OptionRecord):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AddedProtocol(Record):
-    """A protocol of `evaluate` that a package adds."""
-
-    name: str
-    """Its name."""
-    measure: Callable[[Any, MeasuredRun], LossReport]
-    """Measure the loss of a model over its text."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Listing(OptionRecord):
     """What the command prints in place of the losses: losses of the parts of the text, one by
     one."""
@@ -87,9 +76,9 @@ def evaluate(
 ) -> LossReport:
     """Measure the mean loss of a model over a text.
 
-    The protocols are `stateful`, which predicts each character after all that come before it,
-    `windowed-256`, which begins anew in every window, and `dynamic`, which goes on learning from
-    the text. Losses of different protocols must not be compared. A long text is read in up to 32
+    The protocols are `stateful`, which predicts each character after all that come before it, and
+    `windowed-256`, which begins anew in every window. Losses of different protocols must not be
+    compared. A long text is read in up to 32
     batch rows, each warmed up on the 512 characters before it. An unknown character costs the nats
     of the unknown symbol, and further nats that tell which character it is.
 
@@ -99,12 +88,11 @@ def evaluate(
             a corpus (`Model.held_out`), which contains its context and may be larger than memory.
         context: What the model reads before the text; it is not scored. By default nothing: then
             the first character is not scored, because nothing predicts it.
-        protocol: `stateful`, `windowed-256` or `dynamic`.
+        protocol: `stateful` or `windowed-256`.
         precision: `auto`, `fp32`, `bf16` or `fp16`. `auto` is `bf16` for a model of at least 128
             units that was trained in it, where the processor is fast in it, and else `fp32`.
         max_chars: The largest number of characters that are scored, by default all. Of a longer
-            text, `stateful` reads segments that are spread evenly over it, and `dynamic` its
-            beginning.
+            text, `stateful` reads segments that are spread evenly over it.
 
     Returns:
         A `LossReport`: the mean loss as `nats_per_char`, `bpc` and `bits_per_byte`, with 95 %
@@ -129,11 +117,8 @@ def evaluate(
         run.text.check_windowed()
         return run.report(run.windowed_scores(), protocol)
 
-    # A protocol of a plugin makes its own report; the protocols of the core return sums by blocks.
     if protocol != STATEFUL:
-        measure = _protocol_of_plugin(protocol)
-        run.text.check_stateful(max_chars)
-        return measure(model, run)
+        raise UsageError(f"There is no protocol {protocol!r}; use {STATEFUL} or {WINDOWED}.")
     run.text.check_stateful(max_chars)
     scores = stateful_scores(
         run.network,
@@ -152,16 +137,6 @@ def check_is_model(model: object) -> None:
     if isinstance(model, str | os.PathLike):
         name = os.fspath(model)
         raise UsageError(f"{name!r} is no model: give charrnn.load({name!r}).")
-
-
-def _protocol_of_plugin(protocol: str) -> Callable[[Any, MeasuredRun], LossReport]:
-    """Return the function that measures a loss by a protocol of a plugin. Raises UsageError if no
-    plugin has that protocol."""
-    protocols = {added.name: added.measure for added in offered(evaluations, AddedProtocol)}
-    if protocol not in protocols:
-        *names, last = (STATEFUL, WINDOWED, *protocols)
-        raise UsageError(f"There is no protocol {protocol!r}; use {', '.join(names)} or {last}.")
-    return protocols[protocol]
 
 
 def evaluate_runs(
@@ -198,9 +173,7 @@ def evaluate_runs(
         **extra_rows: Further rows and parts of the evaluation, which plugins add. `by` is a list of
             breakdowns: by `class` of character or by `position` since the initial state;
             `windowed-256` adds a row by this protocol for each run. `ngrams` is a list of orders of
-            n-gram models of the training text of the first run: each has a row. `dynamic=True`
-            adds a row of dynamic evaluation for each run, of the first `max_chars` characters
-            (`auto`: 131,072).
+            n-gram models of the training text of the first run: each has a row.
 
     Returns:
         An `Evaluation`: a row for each predictor, with its `LossReport` and the difference to the

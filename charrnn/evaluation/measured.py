@@ -87,7 +87,6 @@ class MeasuredText:
 
     def charged(self, losses: CharLosses) -> CharLosses:
         """Return the losses of any predictor of these ids with the price of unknown characters."""
-        # Not in place: dynamic evaluation uses the losses as measured, too.
         if self.escape_nats == 0:
             return losses
         is_unknown = self.ids[losses.positions] == 0

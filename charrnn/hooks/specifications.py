@@ -187,7 +187,7 @@ def analyses() -> Sequence[Any]:
 @hookspec
 def evaluations() -> Sequence[Any]:
     """Return what `charrnn evaluate` can print, beside its rows or in place of them: each an
-    `AddedRows`, an `AddedProtocol` or a `Listing` of `charrnn.evaluation.comparison`.
+    `AddedRows` or a `Listing` of `charrnn.evaluation.comparison`.
 
     [AddedRows(name="entropy", help="Add a row of the entropy.", prepare=entropy_rows)]
     """

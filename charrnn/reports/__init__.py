@@ -12,8 +12,6 @@ def evaluations() -> Sequence[Any]:
     """Return what this plugin adds to `evaluate`, in the order of the help."""
     # Imported here: the help of another command needs none of these modules.
     from charrnn.reports.breakdown import ROWS as BREAKDOWN
-    from charrnn.reports.dynamic import PROTOCOL
-    from charrnn.reports.dynamic import ROWS as DYNAMIC
     from charrnn.reports.lines import PER_LINE
 
-    return [BREAKDOWN, DYNAMIC, PROTOCOL, PER_LINE]
+    return [BREAKDOWN, PER_LINE]

@@ -641,15 +641,11 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
         references.append(f"to {first} by the same protocol")
     if any(row.name == NGRAM for row in compared):
         references.append(f"of n-grams, to {first}, stateful")
-    if any(row.loss.protocol == "dynamic" for row in compared):
-        references.append("of dynamic, to the stateful loss of the same run")
     if references:
         notes.append(f"Difference of the loss: {'; '.join(references)}.")
 
     if any(row.loss.num_chars > row.loss.text_length for row in rows):
         notes.append("windowed-256: random windows, which overlap.")
-    if any(row.loss.protocol == "dynamic" and row.name.endswith("]") for row in rows):
-        notes.append("RUN[:N]: the first N characters of the text.")
     return " ".join(notes)
 
 

@@ -27,8 +27,6 @@ FEW = {
     "analyses.evidence.card.NUM_PAIRS_CHOOSING": 16,
     "analyses.evidence.card.NUM_CLAMPED_SEGMENTS": 4,
     "analyses.gradients.NUM_LOSSES": 16,
-    "reports.dynamic.NUM_STRETCHES": 2,
-    "reports.dynamic.SCALE_TEXTS": 4,
 }
 """Samples of long measurements: no option depends on how many there are."""
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Linux")

@@ -219,13 +219,12 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
 
 
 @pytest.mark.filterwarnings(UNKNOWN)
-@pytest.mark.parametrize("protocol", ["stateful", "windowed-256", "dynamic"])
+@pytest.mark.parametrize("protocol", ["stateful", "windowed-256"])
 def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alphabet(protocol):
     text = TEXT[:2_000] + "Qdé" * 100
     models = [small_model(CYCLE), small_model(CYCLE + "Q", 2)]
-    is_dynamic = protocol == "dynamic"
     by = {"windowed-256": ("windowed-256",)}.get(protocol, ())
-    rows = evaluate_runs(models, text, precision="fp32", dynamic=is_dynamic, by=by).rows
+    rows = evaluate_runs(models, text, precision="fp32", by=by).rows
     beside = [row.loss.bits_per_byte for row in rows if row.loss.protocol == protocol]
     alone = [
         charrnn.evaluate(model, text, protocol=protocol, precision="fp32").bits_per_byte

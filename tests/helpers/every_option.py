@@ -44,7 +44,6 @@ others with `-m thorough`."""
 EXAMPLES = {
     "sample": {
         "--accept": ("--accept strange.txt", "--accept accept.py --count 2"),
-        "--adapt": ("--adapt {few}", "--adapt strange.txt"),
         "--ban": ("--ban a",),
         "--beam": ("--beam 2", "--beam 2 --count 2"),
         "--clamp": ("--clamp line-position=high", "--clamp 0:1=0.5", "--clamp 0:1@2=1"),
@@ -92,7 +91,6 @@ EXAMPLES = {
     "evaluate": {
         "--by": ("--by class --by position --by windowed-256",),
         "--chars": ("--chars 100",),
-        "--dynamic": ("--dynamic --chars 60",),
         "--export": EXPORTS,
         "--ngrams": ("--ngrams", "--ngrams --text strange.txt"),
         "--part": ("--part test",),

@@ -169,7 +169,7 @@ def test_no_option_names_a_file_that_is_replaced(targets, command, name, flag):
 
 
 def test_the_options_that_read_files_are_found():
-    assert {("sample", "--adapt"), ("sample", "--prime"), ("evaluate", "--mix")} <= set(READING)
+    assert {("sample", "--prime"), ("evaluate", "--mix")} <= set(READING)
     assert {("visualize", "--detect"), ("visualize", "--with")} <= set(READING)
 
 

@@ -95,7 +95,6 @@ def test_files_and_lists_are_read_wherever_a_text_is(folder):
         assert model.gradients_with([], given, max_lag=3) == model.gradients_with(
             [], text, max_lag=3
         )
-        assert model.adapted([given] * 3).adaptation == model.adapted(text * 3).adaptation
         assert [line.text for line in charrnn.losses_by_line([model], given)] == list(NAMES)
 
     # A text to continue: the last document is open.

@@ -178,14 +178,12 @@ def test_a_note_says_which_loss_each_difference_is_to():
     rows = [
         first,
         loss_row("two", "stateful"),
-        loss_row("two[:9]", "dynamic"),
         loss_row("n-gram", "5-gram"),
     ]
     assert (
         tables.how_to_read(rows)
         == "Lower is better; right: the share of characters that the first guess gets right. Below a"
-        " figure: its 95 % interval. Difference of the loss: to one by the same protocol; of n-grams, to one, stateful; of dynamic, to the stateful loss of"
-        " the same run. RUN[:N]: the first N characters of the text."
+        " figure: its 95 % interval. Difference of the loss: to one by the same protocol; of n-grams, to one, stateful."
     )
 
 
