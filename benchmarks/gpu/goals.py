@@ -202,7 +202,7 @@ def timed_run(
     begin = time.perf_counter()
     results_of([*charrnn, "train", str(corpus), "--out", str(run), *device, *options])
     seconds = time.perf_counter() - begin
-    evaluate = [*charrnn, "evaluate", str(run), "--json", "--by", "windowed-256", *evaluated]
+    evaluate = [*charrnn, "evaluate", str(run), "--json", "--windowed", *evaluated]
     rows = json.loads(results_of(evaluate).stdout)["rows"]
     nats = next(row["nats_per_char"] for row in rows if row["protocol"] == protocol)
     return seconds, float(nats)

@@ -90,7 +90,7 @@ def train(
     if trained.returncode:
         sys.exit(trained.stderr)
     found = subprocess.run(
-        [*charrnn, "evaluate", run, "--by", "windowed-256", "--json"],
+        [*charrnn, "evaluate", run, "--windowed", "--json"],
         env=environment,
         check=True,
         capture_output=True,

@@ -44,7 +44,7 @@ class Rule:
     """A clause for the message, about the option beside."""
 
 
-REPORTS = ("--by --ngrams", "--per-line")
+REPORTS = ("--windowed --ngrams", "--per-line")
 """The reports of `evaluate` that one call can print together."""
 _SHARED = options_of(TextOptions)
 _SHAPING = [shaping.flag for shaping in options_of(SampleOptions) if shaping not in _SHARED]

@@ -66,11 +66,10 @@ class EvaluateOptions(ExtensibleOptions):
         flags="--export FILE",
         help=f"Write the result to FILE: {describe_formats()} (the rows).",
     )
-    by: Sequence[str] = option(
-        (),
-        flags="--by position|class|windowed-256",
-        help="Break the loss down by position since the initial state or by class of character, or"
-        " add rows by another protocol (repeatable).",
+    windowed: bool = option(
+        False,
+        flags="--windowed",
+        help="Add rows for random windows of 256 characters, each read from a zero state.",
         panel=ROWS,
     )
 
@@ -87,11 +86,10 @@ def evaluate(options: EvaluateOptions) -> None:
     Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over
     it; --chars N sets another limit.
 
-    The state is carried through the whole text, which is called the protocol `stateful`. --by
-    windowed-256 adds rows for random windows of 256 characters, each read from a zero state. Losses
-    of different protocols must not be compared with each other.
+    The state is carried through the whole text, which is called the protocol `stateful`. --windowed
+    adds rows of the protocol `windowed-256`. Losses of different protocols must not be compared
+    with each other.
 
-    --by position shows how much of the context the model uses, --by class where it loses most.
     --per-line finds the lines that the model finds least likely for their length, such as misprints
     or another author's.
 
@@ -148,11 +146,8 @@ def _measure_losses(
     options: EvaluateOptions,
     extra: dict[str, Any],
 ) -> Shown:
-    """Measure the losses, with the rows and breakdowns that were asked for: `extra` are those of
-    plugins, by the names of the arguments of `evaluate_runs`."""
-    if options.by:
-        extra["by"] = options.by
-
+    """Measure the losses, with the rows that were asked for: `extra` are those of plugins, by the
+    names of the arguments of `evaluate_runs`."""
     # A mixture is one more row, below the rows of its models.
     mixtures = []
     if options.mix:
@@ -165,6 +160,7 @@ def _measure_losses(
         precision=options.precision,
         # Without --chars, each protocol has a limit of its own.
         max_chars=options.max_chars or "auto",
+        windowed=options.windowed,
         mixtures=mixtures,
         **extra,
     )
@@ -182,7 +178,7 @@ def added_options() -> Sequence[Option]:
     """Return the flags of the rows and listings that packages offer."""
     added = []
     for rows in offered(evaluations, AddedRows):
-        # Without a help, the command itself declares the option, such as --by, or there is none.
+        # Without a help there is no option.
         if rows.help:
             added.append(_flag(rows.name, rows.help, panel=ROWS))
     for listing in offered(evaluations, Listing):

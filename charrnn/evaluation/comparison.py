@@ -147,6 +147,7 @@ def evaluate_runs(
     context: str | bytes = "",
     precision: str = "auto",
     max_chars: int | Auto | None = "auto",
+    windowed: bool = False,
     mixtures: Sequence[TextModel] = (),
     **extra_rows: Any,
 ) -> loss_reports.Evaluation:
@@ -169,11 +170,10 @@ def evaluate_runs(
         max_chars: The largest number of characters that are scored; of a longer text, in segments
             that are spread evenly over it. Their losses are kept in memory, 13 bytes each. `auto`
             means 16,777,216, None all.
+        windowed: Whether a row by the protocol `windowed-256` is added for each run.
         mixtures: Mixtures of models (`charrnn.mix`): each has a row after those of the runs.
-        **extra_rows: Further rows and parts of the evaluation, which plugins add. `by` is a list of
-            breakdowns: by `class` of character or by `position` since the initial state;
-            `windowed-256` adds a row by this protocol for each run. `ngrams` is a list of orders of
-            n-gram models of the training text of the first run: each has a row.
+        **extra_rows: Further rows and parts of the evaluation, which plugins add. `ngrams` is a
+            list of orders of n-gram models of the training text of the first run: each has a row.
 
     Returns:
         An `Evaluation`: a row for each predictor, with its `LossReport` and the difference to the
@@ -199,7 +199,10 @@ def evaluate_runs(
         comparison.add_mixture(mixture, context=context, precision=precision)
     check_comparable(comparison.runs)
 
-    # The rows of plugins are checked first, because measuring the runs may take minutes.
+    # All texts are checked first, because measuring the runs may take minutes.
+    if windowed:
+        for run in comparison.runs:
+            run.text.check_windowed()
     prepared = []
     for added in offered(evaluations, AddedRows):
         value = extra_rows.pop(added.name, None)
@@ -213,6 +216,8 @@ def evaluate_runs(
     comparison.add_runs(STATEFUL, lambda run: run.losses.scores)
     for add_rows in prepared:
         add_rows()
+    if windowed:
+        comparison.add_runs(WINDOWED, MeasuredRun.windowed_scores)
     for mixture in mixtures:
         comparison.notes += mixture.notes
     return comparison.evaluation()
@@ -233,7 +238,6 @@ class Comparison:
     """The largest number of characters to score, as it was given."""
     rows: list[loss_reports.EvaluationRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    breakdowns: list[loss_reports.LossBreakdown] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -325,8 +329,7 @@ class Comparison:
             self.rows.append(row)
 
     def evaluation(self) -> loss_reports.Evaluation:
-        """Return the record of all rows and breakdowns, with the notes that a reader of the figures
-        must know."""
+        """Return the record of all rows, with the notes that a reader of the figures must know."""
         # The notes of plugins come first, because they were added while rows were measured.
         notes = [*self.notes, *notes_of_runs(self.runs, is_given=self.part is None)]
         run, model = self.models[0]
@@ -339,7 +342,6 @@ class Comparison:
             part=self.part,
             common_bytes=self.common_bytes,
             notes=tuple(notes),
-            breakdowns=tuple(self.breakdowns),
             groups=self.groups(),
         )
 

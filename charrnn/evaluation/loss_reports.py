@@ -128,8 +128,6 @@ class Evaluation(Displayable):
     common_bytes: tuple[int, int] | None = None
     """The bytes [begin, end) of the runs' text that were scored, if the held-out parts of the runs
     differ; else None."""
-    breakdowns: tuple["LossBreakdown", ...] = ()
-    """The loss of each run by class of character or by position, if breakdowns were asked for."""
     groups: tuple[SeedGroup, ...] = ()
     """The runs by setting, where several differ in the seed alone."""
 
@@ -170,42 +168,5 @@ class Evaluation(Displayable):
         # All rows, for readers of several runs. Empty lists are not left out.
         data["rows"] = [row.to_json() for row in self.rows]
         data["notes"] = list(self.notes)
-        data["breakdowns"] = [asdict(breakdown) for breakdown in self.breakdowns]
         data["groups"] = [asdict(group) for group in self.groups]
         return data
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LossGroup:
-    """The loss of a group of characters of a text: a class, or a range of distances from the
-    start."""
-
-    name: str
-    """The class, such as `upper case`, or the range of the number of characters read before, such
-    as `3-4`."""
-    num_chars: int
-    """Characters of the group."""
-    nats_per_char: float
-    """Their mean loss in nats."""
-    share_of_loss: float
-    """The share of the loss of all groups that these characters have, from 0 to 1."""
-    nats_ci: tuple[float, float] | None = None
-    """95 % interval of `nats_per_char`; None if too few blocks of the text have such characters."""
-    difference: Difference | None = None
-    """The difference to the first run's loss of the same characters; None for the first run itself,
-    and without an interval."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LossBreakdown:
-    """The loss of a run by class of character or by position since the start of the context."""
-
-    name: str
-    """The name of the run."""
-    by: str
-    """`class` or `position`."""
-    protocol: str
-    """`stateful` by class; by position `windowed-N`: windows of N characters, each read from a zero
-    state."""
-    groups: tuple[LossGroup, ...]
-    """The loss of each group."""

@@ -11,7 +11,6 @@ from charrnn.hooks import hookimpl
 def evaluations() -> Sequence[Any]:
     """Return what this plugin adds to `evaluate`, in the order of the help."""
     # Imported here: the help of another command needs none of these modules.
-    from charrnn.reports.breakdown import ROWS as BREAKDOWN
     from charrnn.reports.lines import PER_LINE
 
-    return [BREAKDOWN, PER_LINE]
+    return [PER_LINE]

@@ -28,7 +28,6 @@ from charrnn.evaluation.loss_reports import (
     NGRAM,
     Evaluation,
     EvaluationRow,
-    LossBreakdown,
     LossReport,
 )
 from charrnn.evaluation.seed_groups import SeedGroup
@@ -564,8 +563,6 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
 
     if evaluation.groups:
         pictures += [Text(""), seed_groups_view(evaluation.groups)]
-    for breakdown in evaluation.breakdowns:
-        pictures += [Text(""), breakdown_view(breakdown)]
     return Group(*pictures)
 
 
@@ -591,39 +588,6 @@ def seed_groups_view(groups: Sequence[SeedGroup]) -> RenderableType:
         records_table(columns, groups, left=("",), narrow=True),
         Text(note),
     )
-
-
-def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
-    """Draw the loss by class or by position: a bar per group or, for a run that is compared, its
-    difference."""
-    by_class = breakdown.by == "class"
-    title = "by the number of characters read since the initial state"
-    group_heading = "read"
-    if by_class:
-        title = "by class of character"
-        group_heading = "class"
-    columns: dict[str, Cell] = {
-        group_heading: "{name}",
-        "characters": "{num_chars:,}",
-        "nats/char": "{nats_per_char:.4f}",
-        "95 % interval": lambda group: _ends(group.nats_ci),
-    }
-
-    # Differences take the place of the bars, which would not fit beside them.
-    if any(group.difference is not None for group in breakdown.groups):
-        columns["difference"] = "{difference.mean:+.4f}"
-        columns["its interval"] = "{difference.low:+.3f}…{difference.high:+.3f}"
-    else:
-        length = "nats_per_char"
-        if by_class:
-            # Classes are of very different sizes: the bars show where most of the loss is.
-            length = "share_of_loss"
-            columns["of the loss"] = "{share_of_loss:.1%}"
-        # A perfect model has no loss anywhere.
-        largest = max(getattr(group, length) for group in breakdown.groups) or 1.0
-        columns[""] = lambda group: Bar(getattr(group, length) / largest)
-    table = records_table(columns, breakdown.groups, left=(group_heading, ""), narrow=True)
-    return Group(Text(f"{all_visible(breakdown.name)}: {breakdown.protocol} loss {title}"), table)
 
 
 def how_to_read(rows: Sequence[EvaluationRow]) -> str:

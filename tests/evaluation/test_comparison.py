@@ -1,4 +1,4 @@
-"""Several runs, --by and --per-line: what is compared, and what is refused.
+"""Several runs, --windowed and --per-line: what is compared, and what is refused.
 
 Tests `evaluation.measured`, `evaluation.notes` and `evaluation.same_text`, too.
 """
@@ -54,8 +54,7 @@ def small_model(characters, seed=1, **changes):
 
 def test_the_rows_are_those_of_each_run_alone_with_paired_differences():
     models = [small_model(CYCLE, seed) for seed in (1, 2)]
-    ways = ("class", "position", "windowed-256")
-    found = evaluate_runs(models, TEXT, precision="fp32", by=ways)
+    found = evaluate_runs(models, TEXT, precision="fp32", windowed=True)
     pairs = [(model, protocol) for protocol in ("stateful", "windowed-256") for model in models]
     assert [(row.name, row.loss.protocol) for row in found.rows] == [
         (model.name, name) for model, name in pairs
@@ -79,16 +78,6 @@ def test_the_rows_are_those_of_each_run_alone_with_paired_differences():
         assert difference.mean == pytest.approx(
             other.loss.nats_per_char - one.loss.nats_per_char, abs=1e-9
         )
-    assert [(one.name, one.by) for one in found.breakdowns] == [
-        (name, by) for name in ("model-1", "model-2") for by in ("class", "position")
-    ]
-    for breakdown in found.breakdowns:
-        assert all(
-            (group.difference is not None) is (breakdown.name == "model-2")
-            for group in breakdown.groups
-        )
-    groups = found.breakdowns[0].groups
-    assert sum(group.num_chars for group in groups) == first.loss.num_chars
 
 
 def test_a_paired_difference_is_far_more_exact_than_the_losses():
@@ -119,10 +108,9 @@ def test_between_characters_and_bytes_there_is_no_difference():
         [small_model(CYCLE), small_model(None, 2)],
         TEXT,
         precision="fp32",
-        by=("class", "windowed-256"),
+        windowed=True,
     )
     assert [row.difference for row in found.rows] == [None] * 4
-    assert all(group.difference is None for group in found.breakdowns[1].groups)
     shown = "\n".join(lines(evaluation_view(found), width=80))
     assert "bytes: compare bits/byte." in " ".join(shown.split())
 
@@ -223,8 +211,7 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
 def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alphabet(protocol):
     text = TEXT[:2_000] + "Qdé" * 100
     models = [small_model(CYCLE), small_model(CYCLE + "Q", 2)]
-    by = {"windowed-256": ("windowed-256",)}.get(protocol, ())
-    rows = evaluate_runs(models, text, precision="fp32", by=by).rows
+    rows = evaluate_runs(models, text, precision="fp32", windowed=True).rows
     beside = [row.loss.bits_per_byte for row in rows if row.loss.protocol == protocol]
     alone = [
         charrnn.evaluate(model, text, protocol=protocol, precision="fp32").bits_per_byte
@@ -250,14 +237,12 @@ def test_losses_are_computed_in_the_precision_of_training_and_small_models_in_fp
 
 
 @pytest.mark.filterwarnings(UNKNOWN)
-def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(tmp_path):
+def test_n_grams_charge_for_unknown_characters_as_their_run_does(tmp_path):
     (tmp_path / "known.txt").write_text(TEXT, encoding="utf-8")
     model = charrnn.load(build_chain(tmp_path / "run", CYCLE, corpus=tmp_path / "known.txt"))
     escape = model.vocab.escape_nats
-    found = evaluate_runs([model], TEXT[:3_000] + "Q" * 500, by=("class",), ngrams=(1,))
+    found = evaluate_runs([model], TEXT[:3_000] + "Q" * 500, ngrams=(1,))
     assert [row.loss.nats_per_char > escape / 8 for row in found.rows] == [True] * len(found.rows)
-    classes = {group.name: group.nats_per_char for group in found.breakdowns[0].groups}
-    assert classes["unknown"] > escape
 
 
 @pytest.mark.filterwarnings(UNKNOWN)
@@ -284,8 +269,8 @@ def test_by_default_there_is_one_protocol_and_one_row_for_each_run():
 
 def test_windows_need_a_text_that_is_longer_than_a_window():
     with pytest.raises(DataError, match="more than 256 characters, and the text has 256"):
-        evaluate_runs([small_model(CYCLE)], TEXT[:256], by=("windowed-256",))
-    found = evaluate_runs([small_model(CYCLE)], TEXT[:257], by=("windowed-256",))
+        evaluate_runs([small_model(CYCLE)], TEXT[:256], windowed=True)
+    found = evaluate_runs([small_model(CYCLE)], TEXT[:257], windowed=True)
     assert found.to_json()["windowed_256"]["num_chars"] == 512 * 256
 
 

@@ -89,12 +89,12 @@ EXAMPLES = {
         "--with": ("--gradients --with {other}",),
     },
     "evaluate": {
-        "--by": ("--by class --by position --by windowed-256",),
         "--chars": ("--chars 100",),
         "--export": EXPORTS,
         "--ngrams": ("--ngrams", "--ngrams --text strange.txt"),
         "--part": ("--part test",),
         "--per-line": ("--per-line", "--per-line --text strange.txt"),
+        "--windowed": ("--windowed",),
     },
     "runs": {
         "--export": (*EXPORTS, *(f"--plot {one}" for one in EXPORTS)),

@@ -232,5 +232,5 @@ def test_the_commands_mix_runs_of_other_alphabets(command, tmp_path):
         and "--text" in with_others.err
     )
     Path("own.txt").write_text("ab\n" * 500)
-    over_text = command("evaluate", forwards, "--mix", others, "--text", "own.txt", "--by", "class")
+    over_text = command("evaluate", forwards, "--mix", others, "--text", "own.txt")
     assert over_text.code == 0 and "chooses among the 3 characters" in over_text.out, over_text.err
