@@ -1,6 +1,5 @@
 """The command `charrnn`, also as `python -m charrnn`."""
 
-import contextlib
 import gc
 import os
 import signal
@@ -18,16 +17,9 @@ def main() -> None:
         prepare_threads()
         from charrnn.cli.streams import choose_terminal
         from charrnn.commands.app import run
-        from charrnn.errors import LOST_CONNECTION
 
         choose_terminal()
         code = run(sys.argv[1:])
-        if code == LOST_CONNECTION:
-            # Threads of gloo still run: Python, taken down beside them, lets the C++ library end
-            # the process ("terminate called without an active exception").
-            with contextlib.suppress(OSError):  # its reader has gone
-                sys.stdout.flush()
-            os._exit(code)
         # Exiting takes a moment, in which Ctrl-C would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.freeze()

@@ -136,11 +136,6 @@ def _is_ours(module: str) -> bool:
     return module.partition(".")[0] in ("charrnn", "contextlib", "functools")
 
 
-LOST_CONNECTION = 75
-"""Exit code of a process that ends because another one has, when `charrnn train --processes` says
-so for all of them. It is no code of an error, and larger than those."""
-
-
 class CharRNNError(Exception):
     """Failure of an operation (exit code 1). `message` names the value at fault and the remedy."""
 

@@ -124,7 +124,6 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "vocab vocab-size tokenizer": "--alphabet char, byte or exact",
         "patience early-stopping": "no such option: the step with the lowest validation loss is"
         " kept",
-        "workers world-size nproc num-gpus": "--processes {}",
         "config c": "--recipe {}",
         "random-seed s": "--seed {}",
     },

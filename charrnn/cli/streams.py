@@ -23,7 +23,6 @@ import typer.main
 from charrnn.cli.root import app, commands
 from charrnn.errors import CharRNNError, UsageError, shortened
 from charrnn.runs.targets import Target
-from charrnn.system.process import PARENT
 from charrnn.system.words import prints_words
 from charrnn.views.delivery import Shown, find_format, to_json
 
@@ -334,8 +333,7 @@ def printable(text: str, kept: str = "\n\t") -> str:
 def end_interrupted_line(signal_number: int) -> None:
     """End the line in which the terminal shows ^C after Ctrl-C, so that the prompt begins a new
     one."""
-    is_shown = signal_number == signal.SIGINT and sys.stderr.isatty()
-    if is_shown and PARENT not in os.environ:
+    if signal_number == signal.SIGINT and sys.stderr.isatty():
         write_aside("")
 
 

@@ -24,12 +24,8 @@ from charrnn.cli.streams import (
     warn,
 )
 from charrnn.commands import COMMANDS
-from charrnn.errors import (
-    LOST_CONNECTION,
-    OtherProcessError,
-)
 from charrnn.hooks.manager import left_out
-from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, PARENT, check_room
+from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, check_room
 from charrnn.system.progress import using
 from charrnn.system.signals import Signals
 from charrnn.version import __version__
@@ -81,8 +77,6 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(error, OSError) and not error.filename:
             # Else Python flushes standard output at exit, fails again and exits with 120.
             discard_output()
-        if isinstance(error, OtherProcessError) and PARENT in os.environ:
-            return LOST_CONNECTION  # the launcher says so for all processes
         # `--debug` is looked for here, because it also applies to a command line that does not
         # parse.
         if "--debug" in arguments:

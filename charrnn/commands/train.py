@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -34,9 +34,8 @@ from charrnn.cli.streams import (
     wrapped,
 )
 from charrnn.config.options import argument, option, option_group, option_texts
-from charrnn.config.settings import MACHINE, Config, check_field_name
+from charrnn.config.settings import Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
-from charrnn.distributed import launch, processes
 from charrnn.distributed.connecting import launched_process
 from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import UsageError, counted, named
@@ -44,7 +43,7 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.hooks.manager import find_extension
 from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
-from charrnn.system.process import PARENT, is_orphan, load_torch, warn_before_kill
+from charrnn.system.process import load_torch, warn_before_kill
 from charrnn.system.progress import Progress, using
 from charrnn.system.signals import READER_GONE, Signals
 from charrnn.system.words import prints_words
@@ -89,12 +88,6 @@ class TrainOptions(CommandOptions):
         shown_default="the standard library's own Python source",
     )
     settings: SettingsOptions = option_group(SettingsOptions)
-    processes: str | None = option(
-        None,
-        flags="--processes N",
-        help="Train in N processes of this machine, as torchrun starts them.",
-        panel=MACHINE,
-    )
     out: Path | None = option(
         None,
         flags="--out DIR",
@@ -137,9 +130,6 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     warn_before_kill()
 
     # Parse the command line first, so that an error in it appears before anything slow.
-    num_processes = 1
-    if options.processes is not None:
-        num_processes = processes.check_processes(options.processes)
     launched = launched_process()
     changes = parse_settings(options.settings)
 
@@ -149,7 +139,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     if recipe is not None:
         lesson = find_extension(lessons, kind="recipe", name=recipe)
     if lesson is not None:
-        _check_lesson(options, num_processes)
+        _check_lesson(options, launched)
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
         target = export_target(options.export, force=options.force, read=(), has_rows=True)
@@ -166,37 +156,23 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     view = TrainingView(
         invocation.signals, show_as_json=options.json, quiet=options.quiet, launched=launched
     )
-    begin: Callable[[], int]
     if options.resume:
-        begin = partial(_resume, view, _run_to_resume(options.corpus), changes)
-    else:
-        config, origins = configure(options.corpus, flags=changes, recipe=recipe)
-        if options.show_config:
-            _print_config(config, origins=origins, show_as_json=options.json)
-            return 0
-        ProcessGroup(size=num_processes).check_corpus(config.corpus)
-        asked = [name for name, origin in origins.items() if origin != "default"]
-        begin = partial(_start, view, config, asked, options.out)
-
-    # Start several processes: they run the same command line, and come to `begin` themselves.
-    if num_processes > 1:
-        return launch.launch(
-            num_processes,
-            arguments=invocation.arguments,
-            signals=invocation.signals,
-            is_debugging=options.debug,
-        )
-
-    # Train, and show it.
-    return begin()
+        return _resume(view, _run_to_resume(options.corpus), changes)
+    config, origins = configure(options.corpus, flags=changes, recipe=recipe)
+    if options.show_config:
+        _print_config(config, origins=origins, show_as_json=options.json)
+        return 0
+    launched.check_corpus(config.corpus)
+    asked = [name for name, origin in origins.items() if origin != "default"]
+    return _start(view, config, asked, options.out)
 
 
-def _check_lesson(options: TrainOptions, num_processes: int) -> None:
+def _check_lesson(options: TrainOptions, launched: ProcessGroup) -> None:
     """Raise UsageError for options that a recipe of several networks does not go with."""
-    if num_processes > 1 or options.resume or options.show_config:
+    if launched.size > 1 or options.resume or options.show_config:
         raise UsageError(
             f"The recipe {options.settings.recipe} trains several networks, anew and in one"
-            " process: leave --processes, --resume and --show-config out."
+            " process: leave --resume and --show-config out, and do not start it with torchrun."
         )
 
 
@@ -388,7 +364,7 @@ class TrainingView:
         """Whether to show anything: of several processes only the first does."""
         self.quiet = quiet or not self.is_first
         self.signals = signals
-        signals.is_quiet = self.quiet or PARENT in os.environ
+        signals.is_quiet = self.quiet
         self.show_as_json = show_as_json
         self._console: Any = None if self.quiet or show_as_json else result_console(stderr=True)
         self._bar: Any = None
@@ -408,9 +384,6 @@ class TrainingView:
     def is_stop_asked(self) -> bool:
         """Return whether training should stop: a signal asked for it, or nobody reads the
         output."""
-        if is_orphan():
-            self.signals.number = self.signals.number or signal.SIGTERM
-
         # Long work asks from time to time: the bar's clock goes on.
         if getattr(self._bar, "postfix", None) == VALIDATING:
             self._bar.refresh()
@@ -684,11 +657,9 @@ class TrainingView:
             ]
         )
 
-        # A recipe holds every setting and seed, but not the number of processes.
+        # A recipe holds every setting and seed.
         if event.recipe is not None:
             again = f"{piped}charrnn train --recipe {shlex.quote(printable(event.recipe))}"
-            if self._launched.size > 1:
-                again += f" --processes {self._launched.size}"
             self._print("The same weights again, on this machine:")
             self._print_commands([again])
 

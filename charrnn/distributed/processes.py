@@ -1,8 +1,7 @@
 """Several processes that train one model: how they are numbered and connected.
 
-torch connects them. Their numbers come from the variables that
-torchrun sets; `charrnn train --processes` sets the same variables. Nothing is pickled: numbers
-travel as tensors, everything else as JSON.
+torch connects them. torchrun starts them, and their numbers come from the
+variables that it sets. Nothing is pickled: numbers travel as tensors, everything else as JSON.
 """
 
 from __future__ import annotations
@@ -12,17 +11,14 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from charrnn.distributed.group import SINGLE, ProcessGroup, Result
-from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError, named
+from charrnn.errors import CharRNNError, OtherProcessError, UsageError, named
 from charrnn.system.lazy import Tensor, torch
-from charrnn.system.process import PARENT, is_orphan, num_cores
+from charrnn.system.process import num_cores
 
-MAX_PROCESSES = 1024
-"""Processes that --processes starts at most."""
 TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
 """Environment variable with the longest wait for another process that is still connected, but may
 hang. A process that ended is noticed at once, because its connection breaks. It must exceed a
@@ -30,9 +26,7 @@ reading of the text, a step, a validation, a save and a counting of the text."""
 DEFAULT_TIMEOUT_SECONDS = 600
 """Value of that variable unless it is set."""
 WATCH_SECONDS = 0.1
-"""Time between two looks of the launcher at its signals and at its processes."""
-ORPHAN_SECONDS = 1.0
-"""Time in which a process whose launcher was killed may save and end by itself."""
+"""Time between two looks at signals, while processes connect."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
@@ -49,8 +43,7 @@ def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
         if not environment.get(name):
             raise UsageError(
                 f"WORLD_SIZE is {size}, but {name} is not set: the processes cannot find each"
-                f" other\nstart them with torchrun or with {named('processes')}, or unset"
-                " WORLD_SIZE to train in one process"
+                " other\nstart them with torchrun, or unset WORLD_SIZE to train in one process"
             )
     _number(environment, "MASTER_PORT", least=1, most=65535)
 
@@ -108,29 +101,6 @@ def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
     if _is_number(text, least=2, most=1024) and int(text) != num_cores():
         return int(text)
     return max(1, num_cores() // group.local_size)
-
-
-def check_processes(value: str) -> int:
-    """Parse --processes; 1 in a process that --processes has started, because it has the same
-    command line.
-
-    Raises UsageError if it is no number or out of range, or if torchrun has started several
-    processes.
-    """
-    if PARENT in os.environ:
-        return 1
-    if not _is_number(value, least=1, most=MAX_PROCESSES):
-        raise UsageError(
-            f"{named('processes')} is {value[:40]}; it must be a whole number from 1 to"
-            f" {MAX_PROCESSES}."
-        )
-    if "WORLD_SIZE" in os.environ:
-        raise UsageError(
-            f"{named('processes', value.strip())} starts processes, but WORLD_SIZE is"
-            f" {launched().size}: torchrun has started them\nleave out {named('processes')}, or"
-            " unset WORLD_SIZE"
-        )
-    return int(value)
 
 
 class ConnectedProcesses(ProcessGroup):
@@ -207,11 +177,6 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
         yield SINGLE
         return
 
-    # The launcher holds the store. Without the launcher, a process that connects, exchanges or
-    # disconnects waits for seconds or minutes, and keeps the run locked.
-    if PARENT in environment:
-        threading.Thread(target=_end_after_launcher, daemon=True).start()
-
     torch.set_num_threads(num_threads(group, environment))
     _meet(group, environment)
 
@@ -268,16 +233,6 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
     if group.local_rank > 0:
         kind = OtherProcessError
     raise kind(problem) from error
-
-
-def _end_after_launcher() -> None:
-    """Wait until the launcher has ended, then end this process unless it does so in time."""
-    while not is_orphan():
-        time.sleep(WATCH_SECONDS)
-    # Training notices it, too, and saves its step if that is quick. Ending it here loses no more
-    # than a `kill -9` of the process.
-    time.sleep(ORPHAN_SECONDS)
-    os._exit(LOST_CONNECTION)
 
 
 @contextlib.contextmanager

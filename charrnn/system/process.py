@@ -222,33 +222,6 @@ def warn_before_kill() -> None:
             resource.setrlimit(resource.RLIMIT_CPU, (earlier, killing))
 
 
-PARENT = "CHARRNN_PARENT"
-"""Environment variable with the number of the charrnn process that started this process, and that
-reports its end."""
-
-
-def is_orphan() -> bool:
-    """Whether the charrnn process that started this process has ended."""
-    parent = str(os.getppid())
-    return os.environ.get(PARENT, parent) != parent
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment variables for a charrnn process that this process starts."""
-    return {PARENT: str(os.getpid())}
-
-
-def child_arguments() -> list[str]:
-    """Return the arguments with which Python starts charrnn as this process was started: whether
-    modules are imported from the current folder."""
-    if sys.path[:1] in ([""], [os.getcwd()]):
-        return ["-m", "charrnn"]
-    # `python -m` would import modules from the current folder, which the command `charrnn` does
-    # not. Python 3.10 does not know PYTHONSAFEPATH.
-    start = "import sys; sys.path[:] = filter(None, sys.path); import charrnn.__main__ as charrnn"
-    return ["-c", f"{start}; charrnn.main()"]
-
-
 def process_identity(number: int) -> str:
     """Return what distinguishes a process from all others of a network: its number, its host and,
     in clock ticks since the host was started, its start.

@@ -29,7 +29,6 @@ from charrnn.config.architectures import (
 )
 from charrnn.config.options import options_of
 from charrnn.config.settings import FIELD_NAMES, Config
-from charrnn.distributed.processes import check_processes
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
 from charrnn.languages.formal_languages import FORMAL_LANGUAGES, make_strings
@@ -142,7 +141,6 @@ def refusals() -> dict[str, Callable[[], object]]:
         "sample --length": lambda: SampleOptions(length=-1),
         "sample --beam": lambda: SearchOptions(width=0, length=1),
         "sample --no-repeat": lambda: search(no_repeat=0),
-        "train --processes": lambda: check_processes("0"),
         "corpora make --count": lambda: next(make_strings(words, 0)),
         "corpora make --length": lambda: next(make_strings(words, 1, max_length=0)),
     }

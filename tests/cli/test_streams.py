@@ -14,7 +14,6 @@ from charrnn.cli import streams
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.commands.sample_output import Writing, _progress, write
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.system.process import PARENT
 from charrnn.system.progress import tell, using, warn
 
 PATH = "/a/folder-of-texts/with-many-hyphens/and-a-long-name/text-that-is-not-there.txt"
@@ -61,15 +60,9 @@ def test_a_program_reads_each_message_on_one_line(monkeypatch):
     assert stream.text().count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "number, parent, shown",
-    [(signal.SIGINT, False, "\n"), (signal.SIGTERM, False, ""), (signal.SIGINT, True, "")],
-)
-def test_the_prompt_begins_a_line_after_ctrl_c(make_terminal, monkeypatch, number, parent, shown):
+@pytest.mark.parametrize("number, shown", [(signal.SIGINT, "\n"), (signal.SIGTERM, "")])
+def test_the_prompt_begins_a_line_after_ctrl_c(make_terminal, number, shown):
     terminal = make_terminal()
-    monkeypatch.delenv(PARENT, raising=False)
-    if parent:
-        monkeypatch.setenv(PARENT, "1")
     streams.end_interrupted_line(number)
     assert terminal.text() == shown
 

@@ -6,7 +6,6 @@ Tests `distributed.connecting`, too.
 import os
 import re
 import signal
-import socket
 import threading
 from datetime import timedelta
 from unittest.mock import MagicMock
@@ -15,9 +14,8 @@ import pytest
 
 from charrnn.distributed import processes
 from charrnn.distributed.group import SINGLE, ProcessGroup
-from charrnn.distributed.processes import check_processes, connect, launched, num_threads
-from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError
-from charrnn.system.process import PARENT
+from charrnn.distributed.processes import connect, launched, num_threads
+from charrnn.errors import CharRNNError, OtherProcessError, UsageError
 from charrnn.system.signals import Signals
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -115,28 +113,6 @@ def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch):
     torch.distributed.destroy_process_group.assert_not_called()
 
 
-@pytest.mark.parametrize("value", ["0", "1.5", "", "1025", "9" * 30])
-def test_a_number_of_processes_that_cannot_be_is_refused(value):
-    with pytest.raises(
-        UsageError, match=f"`processes` is {value}; it must be a whole number from 1 to 1024"
-    ):
-        check_processes(value)
-
-
-def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(command, monkeypatch):
-    for name, value in (TORCHRUN | ADDRESS).items():
-        monkeypatch.setenv(name, value)
-    ran = command("train", "text.txt", "--processes", 2)
-    assert ran.code == 2
-    assert (
-        "--processes 2 starts processes, but WORLD_SIZE is 2: torchrun has started them" in ran.err
-    )
-    monkeypatch.delenv("RANK")
-    ran = command("train", "text.txt", "--steps", 2)
-    ran.assert_refused(2)
-    assert ran.err.startswith("error: WORLD_SIZE is 2, but RANK is not set")
-
-
 @pytest.mark.parametrize(
     "num_cores, local_size, chosen, expected",
     [
@@ -156,14 +132,3 @@ def test_the_processes_of_a_host_share_its_cores(
     environment = {} if chosen is None else {"OMP_NUM_THREADS": chosen}
     group = ProcessGroup(size=local_size, local_size=local_size)
     assert num_threads(group, environment) == expected
-
-
-def test_a_process_ends_with_its_launcher_although_the_store_of_that_is_gone(process):
-    """Nobody listens at the port: torch would try to connect for a minute."""
-    code = "from charrnn.distributed.processes import connect\nwith connect(): pass"
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), PARENT: "1"}
-    wait = {processes.TIMEOUT: "60", "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    ran = process("-c", code, **TORCHRUN, **address, **wait)
-    assert ran.returncode == LOST_CONNECTION

@@ -170,8 +170,3 @@ def use_pipe(path: str, stream: int) -> None:
 def close_input() -> None:
     """Close standard input, as the process that starts a command may."""
     os.close(0)
-
-
-def wait_five_seconds() -> None:
-    """Wait at most so long for another process that trains, as its launcher and its processes do."""
-    os.environ["CHARRNN_TIMEOUT_SECONDS"] = "5"

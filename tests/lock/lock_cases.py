@@ -57,7 +57,6 @@ _TRAINED = [
     f"train latin.txt odd.txt {_TINY} --alphabet exact --encoding latin-1 --out exact",
     f"train poems.txt {_TINY} --documents lines --out lines",
     f"train poems.csv {_TINY} --column poem --out column",
-    f"train words.txt {_TINY} --processes 2 --quiet --out processes",
     f"train words.txt {_TINY} --save-every 2 --keep 5 --out interrupted",
     "train --resume interrupted --steps 9",
     f"train words.txt {_TINY} --init-from cell-gru --out continued",

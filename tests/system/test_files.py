@@ -134,7 +134,6 @@ def test_a_run_whose_files_are_placeholders_says_so(command, tmp_path, content, 
     "line",
     [
         "sample x.zip",
-        "import x.pt --vocab x.json",
         "train x.txt --steps 1",
         "train x.txt.gz --steps 1",
         "evaluate abc-001 --text x.txt",
