@@ -18,7 +18,6 @@ from charrnn.generation.sample_options import (
     NUM_CONTINUATIONS,
     SAMPLE_TEMPERATURE,
 )
-from charrnn.model.clamping import NUM_CELLS
 from charrnn.system.display import RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.text.corpus import CorpusPart
@@ -31,13 +30,11 @@ from charrnn.trained_model import (
 )
 
 if TYPE_CHECKING:
-    from charrnn.analyses import backpropagation, directions, gates, gradients, numbers
+    from charrnn.analyses import backpropagation, gates, gradients, numbers
     from charrnn.analyses.atlas import Atlas
     from charrnn.analyses.backpropagation import Backpropagation
-    from charrnn.analyses.directions import Direction
     from charrnn.analyses.gates import GateReport
     from charrnn.analyses.numbers import NetworkNumbers
-    from charrnn.detectors.detector import Detector
     from charrnn.formats import export
     from charrnn.generation import continuations
     from charrnn.generation.continuations import Continuation
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
     from charrnn.reports.provenance import Provenance, ReferenceText
 else:
     backpropagation = LazyModule("charrnn.analyses.backpropagation")
-    directions = LazyModule("charrnn.analyses.directions")
     gates = LazyModule("charrnn.analyses.gates")
     gradients = LazyModule("charrnn.analyses.gradients")
     numbers = LazyModule("charrnn.analyses.numbers")
@@ -130,32 +126,6 @@ class Model(TrainedModel):
             >>> atlas.of(0, 5).values.mean  # of cell 0:5, between -1 and 1
         """
         return self.study(text, context=context, cached=cached).atlas()
-
-    def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
-        """Fit a direction: the cells that predict the labels of a detector best together.
-
-        It is fitted on the beginning of the validation text of the run, at most 131,072 characters.
-        The result is saved in the user's cache folder. Like a cell, a direction can be clamped
-        while the model writes.
-
-        Args:
-            detector: The name of a detector, such as `quote`, or a `Detector`.
-            size: The number of cells, from 1 to C; by default 4, None for all C cells.
-
-        Returns:
-            A `Direction`: the weight of each of its cells, its score, and the 2nd and 98th
-            percentiles of its output, `low` and `high`.
-
-        Raises:
-            UsageError: There is no such detector, or `size` is out of range.
-            DataError: The validation text is missing or changed, or has too few labels of the
-                detector.
-
-        Example:
-            >>> direction = model.direction("quote")
-            >>> quotation = model.sample(clamps={direction: direction.high}, length=100).text
-        """
-        return directions.held_out_direction(self, detector, size=size)
 
     def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "GateReport":
         """Count how often each gate of each unit is saturated in a text.

@@ -8,20 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from charrnn.cells.study import Study
-from charrnn.model.clamping import NUM_CELLS
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
     from charrnn.analyses import (
         atlas,
-        directions,
         evidence,
         inputs,
         outputs,
         ranking,
     )
     from charrnn.analyses.atlas import Atlas
-    from charrnn.analyses.directions import Direction, DirectionContribution
     from charrnn.analyses.evidence.results import EvidenceCard
     from charrnn.analyses.inputs import CellInputs
     from charrnn.analyses.outputs import CellOutputs
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
 else:
     atlas = LazyModule("charrnn.analyses.atlas")
-    directions = LazyModule("charrnn.analyses.directions")
     evidence = LazyModule("charrnn.analyses.evidence")
     inputs = LazyModule("charrnn.analyses.inputs")
     outputs = LazyModule("charrnn.analyses.outputs")
@@ -62,60 +58,6 @@ class ModelStudy(Study):
             True
         """
         return atlas.atlas(self, findings or self.findings())
-
-    def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
-        """Fit a direction: the cells that predict the labels of a detector best together.
-
-        Its first cell is the best cell of `findings`. It is fitted on the first half of the text
-        and scored on the second.
-
-        Args:
-            detector: The name of a detector, such as `quote`, or a `Detector`.
-            size: The number of cells, from 1 to C; by default 4, None for all C cells.
-
-        Returns:
-            A `Direction`: the weight of each of its cells, its score, and the 2nd and 98th
-            percentiles of its output, `low` and `high`.
-
-        Raises:
-            UsageError: There is no such detector, or `size` is out of range.
-            DataError: The text has fewer than 200 characters or too few labels of the detector.
-
-        Example:
-            >>> direction = study.direction("quote", size=3)
-            >>> len(direction.cells)
-            3
-            >>> direction.score  # AUC
-        """
-        return directions.find_direction(self, detector, size=size)
-
-    def ablate_direction(
-        self, direction: "Direction", detectors: "Sequence[str | Detector] | None" = None
-    ) -> "DirectionContribution":
-        """Measure what a direction contributes to the prediction.
-
-        The contribution is told apart inside and outside the spans of detectors. The direction is
-        held at its mean while the network reads up to 32,768 characters of the second half of the
-        text, where the labels change most often.
-
-        Args:
-            direction: What `direction` returned.
-            detectors: The detectors whose spans are told apart: names, or objects of the class
-                `Detector`. By default the detector of the direction.
-
-        Returns:
-            A `DirectionContribution`. Its `ablation` has the change of the loss, in nats per
-            character.
-
-        Raises:
-            UsageError: There is no such detector.
-            DataError: The text has too few labels of the direction's own detector.
-
-        Example:
-            >>> contribution = study.ablate_direction(study.direction("quote"))
-            >>> contribution.ablation.change  # nats per character
-        """
-        return directions.ablate_direction(self, direction, detectors=detectors)
 
     def evidence(
         self,

@@ -37,7 +37,6 @@ COMMANDS_OF_PLUGINS = (
     "formats/export.",
     "explore/full_screen",
     "explore/terminal",
-    "analyses/directions.",
     "reports/lines.",
     "analyses/predict.",
     "analyses/gradients.py",
@@ -77,7 +76,6 @@ def test_no_text_below_the_command_line_names_an_option():
                 "option",
                 "Analysis",
                 "parse_cell",
-                "parse_direction",
             ):
                 allowed |= {*ast.walk(node)}
         for node in {*ast.walk(tree)} - allowed:

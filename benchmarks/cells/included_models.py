@@ -57,8 +57,6 @@ MAX_BYTES = 500_000
 """Size of a model with its card at most."""
 CONTEXT = 65_536
 """Characters that are read before the cells are compared."""
-HIDDEN_FIELDS = ("probe",)
-"""Fields of a score that a card leaves out."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +171,7 @@ def make_card(model: Model, recipe: Recipe) -> dict[str, Any]:
     scores = sorted(survey(model, recipe).scores, key=lambda score: -score.gain)
     cells, others, seen = [], [], set()
     for score in scores:
-        fields = score.to_json()
-        kept = {name: value for name, value in fields.items() if name not in HIDDEN_FIELDS}
-        (others if (score.layer, score.unit) in seen else cells).append(kept)
+        (others if (score.layer, score.unit) in seen else cells).append(score.to_json())
         seen.add((score.layer, score.unit))
     reports = {
         part: charrnn.evaluate(model, model.held_out(part)) for part in ("validation", "test")

@@ -17,7 +17,7 @@ from charrnn.statistics.agreement import association_from_auc, resample_score
 from charrnn.statistics.chance import Chance, best_by_chance
 from charrnn.statistics.histograms import LabelledHistograms
 from charrnn.statistics.intervals import interval_of
-from charrnn.statistics.probes import Probes, ProbeSums
+from charrnn.statistics.moments import TargetMoments
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 
 SAMPLE_VALUES = 2**24
@@ -95,7 +95,7 @@ class ChoosingHalf:
         self._targets = targets
         self._num_chars = targets[0].half
         self._by_histogram = Associations(targets, self._num_chars)
-        self._sums = ProbeSums()
+        self._sums = TargetMoments()
 
         # Histograms and sums count all characters. Shifted labels need the values themselves, so a
         # sample of them is kept: every stride-th character, as many as fit.
@@ -186,7 +186,3 @@ class ChoosingHalf:
         return best_by_chance(
             self._sampled, target=target.astype(np.float32), scale=scale.astype(np.float32)
         )
-
-    def probes(self, choices: Sequence[Choice]) -> list[Probes]:
-        """Return the linear probes of each target. Their first cell is the chosen cell."""
-        return self._sums.fit([choice.cell for choice in choices])

@@ -66,8 +66,6 @@ class CellScore:
     p_value: float | None = None
     """Share of those shifts for which some cell reaches the association of the best cell without a
     shift."""
-    probe: tuple[tuple[int, float], ...] = ()
-    """(number of cells, AUC or R² of the best linear combination of them), for 1 to all cells."""
 
     @property
     def is_significant(self) -> bool:

@@ -289,16 +289,3 @@ def _contrasts(labels: Labels, starts: Indices, ends: Indices) -> NDArray[np.flo
     changes = np.append(0, np.cumsum(labels[1:] != labels[:-1]))
     num_changes = np.minimum(NUM_CHANGES, changes[ends - 1] - changes[starts])
     return np.asarray(np.maximum(0.0, variances) * num_changes)
-
-
-def most_changes(labels: Labels, first: int, length: int) -> int:
-    """Return the begin of the segment of `length` characters with the most label changes, from
-    index `first` on.
-
-    labels (N,).
-    """
-    # changes[i]: how many of the i + 1 labels from `first` on differ from the label before.
-    changes = np.append(0, np.cumsum(labels[first + 1 :] != labels[first:-1]))
-    last = max(1, len(labels) - first - length + 1)
-    inside = changes[np.minimum(np.arange(last) + length - 1, len(changes) - 1)] - changes[:last]
-    return first + int(inside.argmax())

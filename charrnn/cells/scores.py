@@ -165,14 +165,13 @@ def measure(
 
             return read_on
 
-        # First half: select a cell for each target, and fit its probes. The best of hundreds of
-        # cells looks better on this text than it is, so nothing of this half is a score.
+        # First half: select a cell for each target. The best of hundreds of cells looks better on
+        # this text than it is, so nothing of this half is a score.
         choosing = ChoosingHalf(targets, watched(read))
         choices = [choosing.choose(index) for index in range(len(targets))]
-        all_probes = choosing.probes(choices)
 
-        # Second half: score the selected cells and probes.
-        scorers = list(map(TargetScorer, targets, choices, all_probes))
+        # Second half: score the selected cells.
+        scorers = list(map(TargetScorer, targets, choices))
         for indices, cells in watched(read)(half, num_chars):
             for scorer in scorers:
                 scorer.add(indices, cells)

@@ -1,6 +1,6 @@
-"""The scoring half: score the cell and the probes that the choosing half selected for a target.
+"""The scoring half: score the cell that the choosing half selected for a target.
 
-Shapes: N characters of the half (n of them in a window), C cells, S sizes of probes.
+Shapes: N characters of the half (n of them in a window), C cells.
 """
 
 import numpy as np
@@ -9,16 +9,8 @@ from charrnn.cells.choosing_half import Choice
 from charrnn.cells.findings import CellScore
 from charrnn.cells.target_labels import Target
 from charrnn.detectors.detector import Labels
-from charrnn.statistics.agreement import (
-    auc_from_association,
-    f1,
-    measure_score,
-    r_squared,
-    resample_score,
-)
-from charrnn.statistics.histograms import LabelledHistograms
+from charrnn.statistics.agreement import f1, measure_score, r_squared, resample_score
 from charrnn.statistics.intervals import interval_of
-from charrnn.statistics.probes import Probes
 from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
 
 INTERIOR = 5
@@ -29,32 +21,18 @@ MIN_INTERIOR = 50
 
 
 class TargetScorer:
-    """Scores the cell and the probes of a target on the scoring half."""
+    """Scores the cell of a target on the scoring half."""
 
-    def __init__(self, target: Target, choice: Choice, probes: Probes) -> None:
+    def __init__(self, target: Target, choice: Choice) -> None:
         self.target = target
         self.choice = choice
         self._labels = target.scoring_labels
         self._values = np.empty(len(self._labels), np.float32)
-        self._probes = probes
-        # A copy for each target, so that float32 sums do not depend on the number of targets.
-        self._weights = np.ascontiguousarray(probes.weights)
-        self._predictions = LabelledHistograms()
-        self._squared_errors = np.zeros(len(probes.sizes))
 
     def add(self, indices: Int64Array, cells: Float32Array) -> None:
         """Add the cells (n, C) at characters (n,) of the scoring half."""
         # The values of a cell fit into memory, so its score is exact.
         self._values[indices] = cells[:, self.choice.cell]
-
-        # The predictions of the probes for all targets do not fit, so they are counted in
-        # histograms or summed.
-        predicted = cells @ self._weights + self._probes.intercepts
-        labels = self._labels[indices].astype(np.float64)[:, None]
-        if self.target.is_yes_no:
-            self._predictions.add(predicted, labels)
-        else:
-            self._squared_errors += ((predicted - labels) ** 2).sum(axis=0)
 
     def score(self, num_units: int) -> CellScore:
         """Return the score of the cell on the scoring half, after all characters were added."""
@@ -96,7 +74,6 @@ class TargetScorer:
             threshold=choice.threshold,
             f1=f1_at_threshold,
             interior=self._score_interior(),
-            probe=self._score_probes(),
         )
 
     def _score_interior(self) -> float | None:
@@ -112,18 +89,6 @@ class TargetScorer:
         return measure_score(
             self._values[is_interior], labels=inside, polarity=self.choice.polarity
         )
-
-    def _score_probes(self) -> tuple[tuple[int, float], ...]:
-        """Return the number of cells of each probe, and its AUC or R²."""
-        labels = self._labels
-        if self.target.is_yes_no:
-            # The histograms have one label, with the index 0, and one column for each of S probes.
-            self._predictions.finish()
-            pairs = float((labels > 0).sum()) * float((labels <= 0).sum())
-            scores = auc_from_association(self._predictions.auc_associations(0, pairs))
-        else:
-            scores = 1 - self._squared_errors / ((labels - labels.mean()) ** 2).sum()
-        return tuple(zip(self._probes.sizes, scores.tolist(), strict=True))
 
 
 def interior(labels: Labels) -> BoolArray:

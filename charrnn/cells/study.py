@@ -610,7 +610,7 @@ class Study(Displayable):
             found.pop(score.detector, None)
             # Only built-in detectors: the name of a user's detector may quote the text.
             if score.detector in DETECTORS and score.is_found:
-                found[score.detector] = replace(score, probe=())
+                found[score.detector] = score
 
         # Sorted by gain and name, so that the order of the commands that found them does not
         # matter.

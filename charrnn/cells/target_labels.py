@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.cells.findings import Skipped
-from charrnn.detectors.detector import Detector, Labelling, Labels, why_not_scored
+from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import UsageError, check_length
 from charrnn.statistics.agreement import average_ranks
@@ -37,11 +37,6 @@ class Target:
     def scoring_labels(self) -> Labels:
         """The labels of the scoring half."""
         return self.labels[self.half :]
-
-    def labelling_of(self, part: slice) -> Labelling:
-        """Return the labels of a part of the text, cut from the labels of the whole, because a part
-        may begin inside a span."""
-        return Labelling(self.name, self.labels[part])
 
     def ranks(self, num_chars: int) -> Float64Array:
         """Return the numbers that histograms sum for the first `num_chars` characters (n,): 0 or 1,

@@ -90,7 +90,7 @@ class VisualizeOptions(ExtensibleOptions):
     find: bool = option(
         False,
         flags="--find",
-        help="Print the tables only, with how well several cells predict together.",
+        help="Print the table only.",
     )
 
     # How much is shown, and where it is written. None, not a number, where the default depends on

@@ -13,7 +13,6 @@ from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError, shortened
 
 if TYPE_CHECKING:
-    from charrnn.detectors.detector import Detector
     from charrnn.text.corpus import Corpus
     from charrnn.text.vocab import Vocab
     from charrnn.trained_model import TrainedModel
@@ -126,60 +125,6 @@ def read_passage(
 
 _CELL = re.compile(r"(\d{1,9}):(\d{1,9})")
 """A cell as it is typed."""
-_NUMBERS = re.compile(r"[\d:.,\s-]*")
-"""An argument of these characters is meant as a cell, not as the name of a detector."""
-
-
-def is_cell(text: str) -> bool:
-    """Return whether an argument stands for a cell, well-formed or not, and not for a direction."""
-    return _NUMBERS.fullmatch(text) is not None
-
-
-def parse_direction(
-    option: str, text: str, detectors: "Sequence[Detector]" = ()
-) -> "tuple[str | Detector, int | None]":
-    """Parse a direction, given to `option` as "detector", "detector@cells" or "detector@all".
-
-    Returns the detector, which is an object if `detectors` has the name, and the number of cells;
-    None for all. Raises UsageError for another form and for an unknown detector.
-    """
-    from charrnn.model.clamping import NUM_CELLS
-
-    # First try the whole text: the name of a detector of --detect may contain an @.
-    by_name = {detector.name: detector.for_any_text() for detector in detectors}
-    if text in by_name:
-        return by_name[text], NUM_CELLS
-
-    # The last @ counts, as in RUN@STEP. None stands for all cells, a number that depends on the
-    # model.
-    name = text
-    num_cells: int | None = NUM_CELLS
-    if "@" in text:
-        name, _, size = text.rpartition("@")
-        if size == "all":
-            num_cells = None
-        elif re.fullmatch(r"[1-9]\d{0,8}", size):
-            num_cells = int(size)
-        else:
-            raise UsageError(
-                f"{option} {text}: after the @, write a number of cells, or all: quote@8,"
-                " quote@all."
-            )
-
-    # A detector of this command line, or a built-in detector. Its name is checked now, so that an
-    # error appears before a text is read.
-    if name in by_name:
-        return by_name[name], num_cells
-    from charrnn.detectors.registry import get_detectors  # here, so that `sample` starts sooner
-
-    try:
-        get_detectors([name])
-    except UsageError as error:
-        raise UsageError(
-            f"{option} is {text!r}; write a cell as layer:unit, such as 0:17, or a detector: quote."
-            f" {error}"
-        ) from None
-    return name, num_cells
 
 
 def parse_cell(option: str, text: str, model: "TrainedModel") -> tuple[int, int]:

@@ -33,7 +33,6 @@ from charrnn.views.delivery import describe_formats
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.commands.sample_output import Output, Writing
-    from charrnn.model.clamping import Clampable
     from charrnn.reports import mix_arguments, provenance
     from charrnn.trained_model import TextModel
 else:
@@ -86,9 +85,8 @@ class SampleCommandOptions(ReplacingOptions):
     )
     clamps: Sequence[str] = option(
         (),
-        flags="--clamp L:U=V|DETECTOR=V",
-        help="Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an"
-        " output: quote=high, quote@8=low, quote=0.5 (repeatable).",
+        flags="--clamp L:U=V",
+        help="Clamp cell U of layer L to V, from -1 to 1 (repeatable).",
         panel=CLAMPING,
     )
     width: int | None = option(
@@ -433,45 +431,14 @@ def _writer(first: "Model", options: SampleCommandOptions) -> "TextModel":
     return mixture
 
 
-def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":
-    """Parse --clamp: a cell and its value, or a direction and its output. Raises UsageError.
-
-    The direction of a detector is fitted on the run's held-out text, or looked up in the run.
-    """
-    # The last = counts: the name of a detector may contain a =, too.
-    clamped = text
-    number = ""
-    if "=" in text:
-        clamped, _, number = text.rpartition("=")
-
-    if arguments.is_cell(clamped):
-        try:
-            cell, value = arguments.parse_cell("--clamp", text=clamped, model=model), float(number)
-        except ValueError:
-            raise UsageError(
-                f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1."
-            ) from None
-        if not -1 <= value <= 1:
-            raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
-        return cell, value
-
-    # Anything else is the direction of a detector, which a plugin fits.
-    detector, size = arguments.parse_direction("--clamp", clamped)
-
-    # The number is read before the direction, which is slow to fit; high and low need it.
-    output = 0.0
+def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
+    """Parse --clamp: a cell and its value. Raises UsageError."""
+    clamped, _, number = text.partition("=")
+    cell = arguments.parse_cell("--clamp", text=clamped, model=model)
     try:
-        if number not in ("high", "low"):
-            output = float(number)
+        value = float(number)
     except ValueError:
-        raise UsageError(
-            f"--clamp {text}: write high, low or a number after the =, such as quote=high."
-        ) from None
-    # The words stand for outputs of this direction, because a number means something else in each
-    # model.
-    direction = model.direction(detector, size)
-    if number == "high":
-        output = direction.high
-    elif number == "low":
-        output = direction.low
-    return direction, output
+        raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
+    if not -1 <= value <= 1:
+        raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
+    return cell, value

@@ -102,7 +102,7 @@ def _title_of(subject: Subject[NoOptions], findings: CellFindings) -> str:
 
 
 def show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
-    """Draw the table of the best cells, the table of the probes if asked for, and the passages."""
+    """Draw the table of the best cells, and the passages."""
     model = subject.model
     options = subject.options
     findings = found.findings
@@ -110,7 +110,6 @@ def show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     tables = findings_pictures(
         _title_of(subject, findings),
         findings=findings,
-        has_probes=options.find,
         card=model.card_scores,
     )
     looks_for = {detector.name: detector.looks_for for detector in subject.detectors}

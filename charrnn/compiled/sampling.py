@@ -185,7 +185,6 @@ def can_compile(stepper: Stepper) -> bool:
         and stepper.architecture.kept_share == 1
         and not stepper.architecture.sums_outputs
         and not stepper.clamped
-        and not stepper.clamped_sums
         # The weights of a network of few units are so few that their inputs have more bits.
         and all(0 < matrix.bits <= MOST_BITS for matrix, _ in stepper.products.values())
     )

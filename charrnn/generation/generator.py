@@ -96,9 +96,8 @@ class Generator:
     """Generates text with a trained model.
 
     Every method raises DataError if the prime has characters that are not in the vocabulary (and
-    `unknown` is `error`), UsageError if a clamped or shown cell does not exist, a direction cannot
-    reach its output, or a character cannot be banned, and CheckpointError if the weights do not fit
-    the configuration.
+    `unknown` is `error`), UsageError if a clamped or shown cell does not exist, or a character
+    cannot be banned, and CheckpointError if the weights do not fit the configuration.
     """
 
     def __init__(
@@ -133,23 +132,17 @@ class Generator:
         return stepper
 
     def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:
-        """Return the model that predicts characters with weights in a precision. If cells or
-        directions are clamped, the model is a new one."""
+        """Return the model that predicts characters with weights in a precision. If cells are
+        clamped, the model is a new one."""
         if not clamps:
             if precision == "fp32":
                 return self.stepper
             return self.int8_stepper
 
-        # A clamp stays in a stepper, so this one is not kept. Cells come first, so that a direction
-        # with one of them is refused.
+        # A clamp stays in a stepper, so this one is not kept.
         stepper = self._make_stepper(precision)
-        for target, value in clamps.items():
-            if isinstance(target, tuple):
-                stepper.clamp(*target, value)
-        for target, value in clamps.items():
-            if not isinstance(target, tuple):
-                for layer, clamped in target.clamped_sums(value, stepper.cell).items():
-                    stepper.clamp_sum(layer, clamped)
+        for (layer, unit), value in clamps.items():
+            stepper.clamp(layer, unit, value)
         return stepper
 
     def encode_prime(

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from charrnn.model.clamping import Clampable
     from charrnn.text.given_text import GivenText
 
 DEFAULT_LENGTH = 1000
@@ -69,9 +68,8 @@ Forbid = Callable[[Sequence[int]], "NDArray[np.bool_]"]
 """Called with a text of ids; returns the characters that must not follow it."""
 Accept = Callable[[str], bool]
 """Returns whether a drawn text, which is passed with its prime, is kept."""
-Clamps = Mapping["tuple[int, int] | Clampable", float]
-"""The value at which each cell (layer, unit) is clamped, and the output at which each direction
-(`charrnn.analyses.directions`) is clamped."""
+Clamps = Mapping[tuple[int, int], float]
+"""The value at which each cell (layer, unit) is clamped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +184,7 @@ class TextOptions:
     characters."""
     clamps: Clamps = field(default_factory=dict)
     """Cells (layer, unit) that are clamped at values in [-1, 1] while the model generates (Radford
-    2017), and directions that are clamped at an output."""
+    2017)."""
     on_draw: Callable[[int], object] = lambda num_chars: None
     """Called with the number of characters of all texts that were drawn since the last call."""
 

@@ -6,16 +6,14 @@ throughout.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError
 from charrnn.model.cell_types import CellState, Ops
-from charrnn.model.clamping import ClampedSum
 from charrnn.model.interventions import hold
 from charrnn.model.portable_math import (
     EXACT,
@@ -114,8 +112,6 @@ class Stepper:
         # At first nothing is clamped.
         self.clamped: dict[int, dict[int, float]] = {}
         """The memories of clamped units, by layer and unit."""
-        self.clamped_sums: dict[int, list[ClampedSum]] = {}
-        """The clamped sums of cells, by layer."""
 
         # There are only V vectors of characters, so their products are computed once, here. Without
         # an embedding, characters are one-hot vectors, whose products are the columns of the
@@ -168,7 +164,7 @@ class Stepper:
     @property
     def changes(self) -> str:
         """A cache key that distinguishes the steppers of a model by precision and clamps."""
-        return repr((self.precision, self.clamped, self.clamped_sums))
+        return repr((self.precision, self.clamped))
 
     def clamp(self, layer: int, unit: int, value: float) -> None:
         """Clamp a unit to the memory whose cell value is `value` (tanh(c), h or tanh(h); see
@@ -185,25 +181,6 @@ class Stepper:
             )
         self.clamped.setdefault(layer, {})[unit] = self.cell.memory(value)
 
-    def clamp_sum(self, layer: int, clamped: ClampedSum) -> None:
-        """Clamp a weighted sum of the values of a layer's cells.
-
-        Raises UsageError for a unit that does not exist or that another clamp already contains.
-        """
-        # Collect the units of this layer that have another clamp.
-        taken = set(self.clamped.get(layer, {}))
-        for earlier in self.clamped_sums.get(layer, ()):
-            taken.update(earlier.units)
-
-        for unit in clamped.units:
-            self.check_unit(layer, unit)
-            if unit in taken:
-                raise UsageError(
-                    f"Cell {layer}:{unit} is in two {named('clamps')}: each cell follows one of"
-                    " them. Leave one out, or take fewer cells for a direction."
-                )
-        self.clamped_sums.setdefault(layer, []).append(clamped)
-
     def check_unit(self, layer: int, unit: int) -> None:
         """Raise UsageError if the model has no such cell."""
         check_unit(
@@ -217,16 +194,11 @@ class Stepper:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
         # Most layers have no clamp, and need no additional function.
         clamped = self.clamped.get(layer, {})
-        sums = self.clamped_sums.get(layer, [])
-        if not clamped and not sums:
+        if not clamped:
             return self.ops
 
         values = np.array(list(clamped.values()), np.float32)
-
-        ops = hold(self.ops, list(clamped), values=lambda _: values)
-        for clamped_sum in sums:
-            ops = hold(ops, clamped_sum.units, values=partial(clamped_sum.apply, self.cell))
-        return ops
+        return hold(self.ops, list(clamped), values=lambda _: values)
 
     def values(self, state: RecurrentState[Float32Array]) -> Float32Array:
         """Compute the cell values (L, B, H), in [-1, 1], from a state."""

@@ -50,6 +50,47 @@ class Means:
         return deviations
 
 
+class TargetMoments(Means):
+    """The means and variances of cells (N, C), and their covariances with targets (N, D)."""
+
+    def __init__(self) -> None:
+        """Begin with no characters."""
+        self.targets = Means()
+
+    def add(self, cells: Float32Array, targets: Float64Array) -> None:
+        """Add cells (n, C) with targets (n, D)."""
+        is_first = self.num_chars == 0
+        cell_deviations = self.deviations(cells)
+        target_deviations = self.targets.deviations(targets)
+
+        # Target by target, so that float32 sums do not depend on the number of targets.
+        products = np.stack(
+            [
+                cell_deviations.T @ np.ascontiguousarray(deviations)
+                for deviations in target_deviations.T
+            ],
+            axis=1,
+        )
+        squares = np.einsum("nc,nc->c", cell_deviations, cell_deviations)
+        if is_first:
+            self._squares = np.zeros(squares.shape)
+            self._products = np.zeros(products.shape)
+        self._squares += squares
+        self._products += products
+
+    def covariances(self, target: int) -> Float64Array:
+        """Return the covariance (C,) of each cell with a target."""
+        return np.asarray(self._products[:, target] / self.num_chars)
+
+    def line(self, cell: int, target: int) -> tuple[float, float]:
+        """Return slope and intercept of the least-squares line from a cell's value to a target."""
+        variance = self._squares[cell] / self.num_chars
+        slope = 0.0
+        if variance > 0:
+            slope = self.covariances(target)[cell] / variance
+        return float(slope), float(self.targets.means[target] - slope * self.means[cell])
+
+
 class Moments(Means):
     """The means, variances and covariances of cells (N, C)."""
 

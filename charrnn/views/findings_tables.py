@@ -20,7 +20,6 @@ from charrnn.views.tables import (
     footnotes,
     meaning,
     polarity_text,
-    probes_table,
     skipped_line,
 )
 from charrnn.views.theme import all_visible
@@ -34,35 +33,20 @@ ABOUT_INNER = "inner: interior score, five or more characters after a label chan
 """The explanation of the last column."""
 ABOUT_CARD = "held-out: the score of the best cell on real text, unseen in training"
 """The explanation of the last column for an included model."""
-ABOUT_PROBES = (
-    "How well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count)"
-)
-"""The title of the table of probes."""
-ABOUT_BELOW_0 = (
-    "An R² below 0: the weights that fit the first half predict the second worse than its mean"
-    " does."
-)
-"""The note below a table of probes with such a number."""
 
 
 def findings_pictures(
     title: str,
     findings: CellFindings,
     *,
-    has_probes: bool,
     card: Sequence[CellScore] = (),
 ) -> list[RenderableType]:
-    """Draw the tables, with the explanation of their columns and marks and the list of detectors
-    that are not scored. The scores on the `card` of an included model stand beside the findings."""
+    """Draw the table, with the explanation of its columns and marks and the list of detectors that
+    are not scored. The scores on the `card` of an included model stand beside the findings."""
     pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings, card)]
     if findings.scores:
         about_last = ABOUT_CARD if card else ABOUT_INNER
         pictures += [Text(LEGEND + about_last, style="dim"), Text()]
-    if has_probes and findings.scores:
-        pictures += [Text(ABOUT_PROBES, style="bold"), probes_table(findings)]
-        # Of a count: an AUC is not below 0.
-        if any(value < 0 for score in findings.scores for _, value in score.probe):
-            pictures += [Text(ABOUT_BELOW_0, style="dim"), Text()]
 
     # If no score is significant, one sentence replaces the notes on every score.
     notes = footnotes(findings)

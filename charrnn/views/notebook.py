@@ -127,7 +127,7 @@ def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
         f"{findings.num_cells:,} cells over {findings.num_chars:,} characters; chosen on the first"
         " half, scored on the second"
     )
-    return findings_pictures(title, findings, has_probes=False)
+    return findings_pictures(title, findings)
 
 
 def _study_pictures(study: Study) -> Sequence[RenderableType]:

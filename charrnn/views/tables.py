@@ -354,18 +354,6 @@ def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Ta
     )
 
 
-def probes_table(findings: CellFindings) -> Table:
-    """Build the table of probes: how well 1 to all cells together predict the labels of each
-    detector."""
-    # The last probe reads all cells, however many there are.
-    sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
-    columns = ("cells together", *sizes, "all")
-    table = plain_table(*columns, right=columns[1:])
-    for score in findings.scores:
-        table.add_row(score.detector, *(score_number(value) for _, value in score.probe))
-    return table
-
-
 def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
     """Return the ends of an interval of scores, or of others in a format that has other digits; ""
     if an end is None."""

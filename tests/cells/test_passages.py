@@ -17,7 +17,6 @@ from charrnn.cells.passages import (
     choose_passage,
     contrasting_passages,
     extreme_passages,
-    most_changes,
     number_sentences,
 )
 
@@ -120,14 +119,3 @@ def test_of_the_candidates_the_typical_one_is_shown_not_the_best(sign):
     agreements = dict(zip(starts, np.linspace(0.1, 0.9, len(starts)), strict=True))
     chosen = choose_passage(text, labels, 0, lambda part: float(sign * agreements[part.start]))
     assert agreements[chosen.start] == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("first", [0, 40])
-@pytest.mark.parametrize("length", [1, 7, 60, 260])
-def test_the_ablated_segment_has_the_most_label_changes(first, length):
-    labels = np.random.default_rng(1).random(300) < np.linspace(0, 0.5, 300) ** 2
-    labels[5:30:2] = True
-    num_changes = {}
-    for start in range(first, 300 - length + 1):
-        num_changes[start] = int(np.diff(labels[start : start + length]).sum())
-    assert num_changes[most_changes(labels, first, length)] == max(num_changes.values())

@@ -2,7 +2,7 @@
 chance is chance.
 
 Tests `cells.choosing_half`, `cells.scoring_half`, `cells.target_labels`, `statistics.agreement`,
-`statistics.chance`, `statistics.histograms` and `statistics.probes`, too.
+`statistics.chance` and `statistics.histograms`, too.
 """
 
 from dataclasses import replace
@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import label
 
-from charrnn.analyses.directions import DirectionSums
 from charrnn.cells.findings import MAX_P_VALUE, CellScore
 from charrnn.cells.scores import find_cells, measure
 from charrnn.cells.scoring_half import interior
@@ -34,7 +33,6 @@ from charrnn.statistics.agreement import (
 from charrnn.statistics.chance import best_by_chance
 from charrnn.statistics.histograms import NUM_CALIBRATING, LabelledHistograms
 from charrnn.statistics.intervals import interval_of
-from charrnn.statistics.probes import ProbeSums
 from charrnn.system.progress import CallbackProgress, using
 
 EXACT = 1e-9
@@ -110,7 +108,6 @@ def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_i
 def test_a_far_better_cell_is_taken_that_cannot_be_seen():
     score = survey_cells(saturated_and_visible_cells()[:, [0, 2]], VISIBLE_LABELS)
     assert score.unit == 0
-    assert score.probe[0] == (1, pytest.approx(score.auc, abs=BINNED))
 
 
 def test_the_progress_of_all_tasks_reaches_their_end():
@@ -210,87 +207,6 @@ def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarit
         float(spearman(average_ranks(cells[15_000:, 2]), counts[15_000:])),
         abs=EXACT,
     )
-    assert score.probe[0] == (1, pytest.approx(expected, abs=1e-5))
-    assert score.probe[-1][1] == pytest.approx(expected, abs=0.01)  # the others know nothing of it
-
-
-def probes_of(cells, target, first):
-    """Probes of a target (N,), from two or more windows."""
-    sums = ProbeSums()
-    for begin in range(0, len(cells), 900):
-        end = begin + 900
-        sums.add(cells[begin:end], target[begin:end, None])
-    (probes,) = sums.fit([first])
-    return probes
-
-
-def least_squares(cells, target):
-    """Weights and intercept (C + 1,) of the best linear combination, and its squared error."""
-    design = np.column_stack((cells, np.ones(len(cells))))
-    solved, *_ = np.linalg.lstsq(design, target, rcond=None)
-    return solved, float(((design @ solved - target) ** 2).sum())
-
-
-def correlated_cells():
-    """Cells (N, 6) that go together, and a target of three of them."""
-    generator = np.random.default_rng(10)
-    cells = generator.normal(size=(5000, 6)) @ generator.normal(size=(6, 6)) / 3 + 0.5
-    target = cells[:, 4] - 0.8 * cells[:, 1] + 0.3 * cells[:, 2] + generator.normal(size=5000)
-    return cells.astype(np.float32), target
-
-
-def test_greedy_choice_and_weights_are_those_of_fitting_each_set():
-    cells, target = correlated_cells()
-    chosen = []
-    for _ in range(4):
-        others = set(range(6)) - set(chosen)
-        errors = {cell: least_squares(cells[:, [*chosen, cell]], target)[1] for cell in others}
-        chosen.append(min(errors, key=errors.__getitem__))
-
-    probes = probes_of(cells, target, first=chosen[0])
-    assert probes.sizes == (1, 2, 4, 6)
-    for index, size in enumerate(probes.sizes[:-1]):
-        some = chosen[:size]
-        expected, _ = least_squares(cells[:, some], target)
-        assert set(np.flatnonzero(probes.weights[:, index])) == set(some)
-        # Products in float32.
-        assert probes.weights[some, index] == pytest.approx(expected[:-1], rel=1e-3)
-        assert probes.intercepts[index] == pytest.approx(expected[-1], abs=1e-3)
-
-
-def test_the_probe_on_all_cells_has_a_ridge():
-    """It is the least-squares fit with six more rows, whose cells are those of the ridge in their
-    spread."""
-    cells, target = correlated_cells()
-    cells, target = cells[:60], target[:60]
-    ridge = np.diag(cells.std(axis=0)) * np.sqrt(6)
-    rows = np.vstack((cells - cells.mean(axis=0), ridge))
-    values = np.append(target - target.mean(), np.zeros(6))
-    expected, *_ = np.linalg.lstsq(rows, values, rcond=None)
-    assert probes_of(cells, target, first=0).weights[:, 3] == pytest.approx(expected, rel=1e-3)
-
-
-def test_a_first_cell_that_adds_nothing_is_not_chosen():
-    sums = DirectionSums()
-    cells = np.array([[1, 1, 2], [-1, 1, 2], [1, -1, 2], [-1, -1, 2]], np.float32)
-    sums.add(cells, cells[:, 1:2])
-    assert sums.probe(1, first=0).cells == [1]
-    assert sums.line(1, 0) == (1, 0)
-    assert sums.line(2, 0) == (0, 0)
-
-
-def test_a_cell_that_stands_still_gets_no_weight():
-    """What moves in it is the last digit of float32: scaled up to the others it would outweigh
-    them."""
-    generator = np.random.default_rng(11)
-    cells = generator.normal(size=(4000, 5)).astype(np.float32)
-    cells[:, 3] = np.float32(0.97) + np.float32(6e-8) * generator.integers(0, 3, 4000)
-    target = cells[:, 0] + 0.5 * generator.normal(size=4000)
-    probes = probes_of(cells, target, first=0)
-    assert not probes.weights[3].any()
-    assert probes.weights[0] == pytest.approx(1, abs=0.03)
-    assert np.abs(probes.weights[[1, 2, 4]]).max() < 0.03
-    assert probes.intercepts == pytest.approx(0, abs=0.03)
 
 
 def test_chance_is_what_shifting_label_and_counting_gives():

@@ -117,7 +117,6 @@ def test_the_page_computes_every_picture(rnn, gru, monkeypatch):
     monkeypatch.setattr(charrnn, "load", lambda name: load(rnn.path))
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 16)
     monkeypatch.setattr("charrnn.analyses.gradients.NUM_LOSSES", 4)
-    monkeypatch.setattr("charrnn.analyses.directions.CHARS_OF_DIRECTION", 200)
     scope = {"charrnn": charrnn, "model": model, "text": text, "raw": text.text, "study": study}
     scope |= {
         "findings": study.findings(untrained=False),

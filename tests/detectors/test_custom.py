@@ -147,8 +147,6 @@ def test_no_other_name_or_file_is_executed(command, alphabet_run, tmp_path):
     no_detector = "There is no detector 'evil.py'"
     for arguments, message in (
         (("visualize", run, "--text", "evil.py", "--detector", "evil.py"), no_detector),
-        (("visualize", run, "--text", "evil.py", "--ablate", "evil.py"), no_detector),
-        (("sample", run, "--clamp", "evil.py=high"), no_detector),
     ):
         ran = command(*arguments)
         assert ran.code != 0

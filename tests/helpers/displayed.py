@@ -7,8 +7,6 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 from example_results import FINDINGS, HUGE, QUOTE, RUN, STRAIGHT, WAR, provenance
 
-from charrnn.analyses.ablation import Ablation
-from charrnn.analyses.directions import Direction, DirectionContribution
 from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.analyses.gates import GateReport
 from charrnn.analyses.gradients import GradientReach
@@ -65,9 +63,6 @@ def value_of(hint):
 
 LOSS = example(LossReport, protocol="stateful", nats_per_char=1.0, bpc=bits(1.0), precision="fp32")
 COLOURED = ColouredText(text=HOSTILE, values=(0.5,) * len(HOSTILE))
-NUMBERS = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviations": (0.2, 0.1)}
-DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
-CONTRIBUTION = example(Ablation, cells=((0, 1),), ci=(0.2, 0.3))
 REACHES = RecordTuple(
     [example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"]
 )
@@ -82,11 +77,6 @@ VECTORS = {"input": NUMBERS, "logits": NUMBERS, "probabilities": NUMBERS, "outpu
 STEP = example(StepNumbers, layers=(LayerNumbers((NUMBERS,)),), **VECTORS)
 OBJECTS = {
     "findings": (FINDINGS, "bracket-depth"),
-    "direction": (DIRECTION, "0:1 +60%, 1:2 -40%"),
-    "direction ablation": (
-        DirectionContribution(direction=DIRECTION, ablation=CONTRIBUTION),
-        "whole text",
-    ),
     "gates": (example(GateReport, cell="gru", gates=(example(GateUse, gate="z"),)), "shut"),
     "evidence": (example(EvidenceCard, tracks=QUOTE, interchange=None, born=None), "necessary"),
     "gradient": (REACHES[0], "<svg"),
@@ -146,7 +136,6 @@ WIDE_TABLES = {
         [Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]
     ),
     "losses": tables.losses_table([WINDOWED_LOSS]),
-    "probes": tables.probes_table(FINDINGS),
     "provenance": provenance("日本" * 50_000, (0, 100_000)).passages_table(),
     "catalogue": tables.catalogue_table(load_catalogue()),
     "settings": tables.settings_table(

@@ -72,7 +72,6 @@ EXAMPLES = {
         "--unknown": ("--unknown nearest --prime é",),
     },
     "visualize": {
-        "--ablate": ("--ablate 0:1", "--ablate line-position", "--ablate line-position@all"),
         "--cell": ("--cell 0:1", "--cell 0:1 --cell 0:2 --json", "--cell 9:9"),
         "--chars": ("--surprise --chars 20",),
         "--detect": ("--find --detect a", "--detect mine.py"),

@@ -84,12 +84,9 @@ RHO = {
     "untrained": -0.1234,
     "r2": 0.7654,
 }
-PROBES = ((1, 0.9), (2, 0.95), (32, 0.9999)), ((1, 0.5), (2, 0.6), (32, 0.7))
 SIGN = {"polarity": -1, "num_positive": 900}
-QUOTE = CellScore(
-    detector="quote", layer=1, unit=17, interior=0.9123, probe=PROBES[0], **SIGN, **AUC
-)
-BRACKETS = CellScore(detector="bracket-depth", layer=63, unit=16383, probe=PROBES[1], **SIGN, **RHO)
+QUOTE = CellScore(detector="quote", layer=1, unit=17, interior=0.9123, **SIGN, **AUC)
+BRACKETS = CellScore(detector="bracket-depth", layer=63, unit=16383, **SIGN, **RHO)
 FINDINGS = CellFindings(
     scores=(QUOTE, BRACKETS),
     skipped=(

@@ -23,7 +23,6 @@ ONE_MACHINE = {
         "visualize quoting --cell 0:5 --chars 200",
         "(terminal) visualize quoting --cell 0:5 --chars 120",
         "visualize quoting --gradients --with chain --json",
-        "visualize quoting --ablate quote@2 --json",
         "visualize quoting --cell 0:5 --chars 300 --export cell.npz",
         "visualize quoting --cell 0:5 --chars 300 --export cell.png",
         "visualize quoting --gradients --export gradients.html",

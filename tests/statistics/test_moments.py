@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charrnn.statistics.moments import ALL, Moments
+from charrnn.statistics.moments import ALL, Moments, TargetMoments
 
 
 def read(cells, *, window, rows=ALL):
@@ -41,3 +41,25 @@ def test_the_cells_of_some_rows_correlate_with_all_cells_and_a_constant_one_with
     expected = np.corrcoef(cells[:, :3].astype(np.float64), rowvar=False)[2]
     assert correlations[0] == pytest.approx([*expected, 0], abs=1e-5)
     assert not correlations[1].any()
+
+
+def test_the_covariances_and_the_line_of_a_target_are_those_of_all_values():
+    cells = wandering_cells()
+    targets = np.random.default_rng(1).normal(size=(5_000, 2))
+    targets[:, 1] += 3 * cells[:, 0]
+    moments = TargetMoments()
+    for begin in range(0, len(cells), 900):
+        moments.add(cells[begin : begin + 900], targets[begin : begin + 900])
+
+    exact = cells.astype(np.float64)
+    expected = np.cov(exact[:, 0], targets[:, 1], bias=True)[0, 1]
+    assert moments.covariances(1)[0] == pytest.approx(expected, rel=1e-4)
+    assert moments.line(0, 1) == pytest.approx(np.polyfit(exact[:, 0], targets[:, 1], 1), abs=1e-4)
+
+
+def test_a_constant_cell_has_a_level_line():
+    moments = TargetMoments()
+    cells = np.array([[1, 2], [-1, 2], [1, 2], [-1, 2]], np.float32)
+    moments.add(cells, cells[:, :1].astype(np.float64))
+    assert moments.line(0, 0) == (1, 0)
+    assert moments.line(1, 0) == (0, 0)

@@ -51,15 +51,6 @@ def test_no_score_looks_perfect_that_is_not(value, form, text):
     assert tables.ends_text(value, value, form) == f"{text}…{text}"
 
 
-def test_an_r2_below_0_is_explained():
-    score = replace(BRACKETS, probe=((1, 0.5), (8, -1.048)))
-    shown = plain(Group(*findings_pictures("", CellFindings(scores=(score,)), has_probes=True)))
-    assert "An R² below 0: " in shown
-    above = replace(BRACKETS, probe=((1, 0.5), (8, 0.6)))
-    shown = plain(Group(*findings_pictures("", CellFindings(scores=(above,)), has_probes=True)))
-    assert "An R² below 0: " not in shown
-
-
 BLANK = dict.fromkeys(map(ord, " \n─"))
 
 
@@ -134,7 +125,7 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
         shown = rows(table)[1][2]
         assert shown.lstrip("AUCρ -0123456789.") == mark, shown
         assert table.rows[1].style == ("dim" if mark else None)
-        drawn = plain(Group(*findings_pictures("title", findings, has_probes=False)))
+        drawn = plain(Group(*findings_pictures("title", findings)))
         assert ("~: no better than the untrained network." in drawn) == (mark == "~")
         assert ("?: not significant, may be due to chance." in drawn) == (mark == "?")
         passage = Passage(score=score, begin=0, coloured=coloured)
