@@ -21,7 +21,6 @@ from charrnn.system.spinning import prepare_threads
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from charrnn.analyses.matching import match_cells
     from charrnn.api import Model, load
     from charrnn.cells.findings import CellFindings
     from charrnn.cells.scores import find_cells
@@ -65,7 +64,6 @@ __all__ = [
     "learning_curves",
     "load",
     "losses_by_line",
-    "match_cells",
     "mix",
     "resume",
     "run_summaries",
@@ -73,7 +71,6 @@ __all__ = [
 ]
 
 _NAMES = {
-    "analyses.matching": "match_cells",
     "api": "Model load",
     "cells.findings": "CellFindings",
     "cells.scores": "find_cells",

@@ -4,7 +4,7 @@ A module that stands for a plugin is imported when a method uses it, and the err
 that is missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from charrnn.cells.study import Study
@@ -64,8 +64,6 @@ class ModelStudy(Study):
         layer: int | None = None,
         unit: int | None = None,
         detector: "str | Detector | None" = None,
-        *,
-        others: "Mapping[str, Study] | None" = None,
     ) -> "EvidenceCard":
         """Measure the evidence for the claim that a cell tracks the property of a detector.
 
@@ -78,8 +76,6 @@ class ModelStudy(Study):
             unit: The unit of the cell in its layer, from 0.
             detector: The name of a detector, such as `quote`, or a `Detector`. By default the one
                 that the cell follows best.
-            others: Studies of other runs over the same text, by name: the card says which of them
-                have such a cell, and its score there.
 
         Returns:
             An `EvidenceCard`: the score, the tests, the mistakes, and from which checkpoint on the
@@ -97,7 +93,7 @@ class ModelStudy(Study):
             >>> card.necessary.rank  # among all cells, by what holding it at its mean costs
             1
         """
-        return evidence.evidence(self, layer=layer, unit=unit, detector=detector, others=others)
+        return evidence.evidence(self, layer=layer, unit=unit, detector=detector)
 
     def inputs(self) -> "tuple[CellInputs, ...]":
         """Rank the cells that drive each cell, gate by gate.

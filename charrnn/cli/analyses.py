@@ -57,13 +57,12 @@ class VisualizeOptions(ExtensibleOptions):
     """The options of `charrnn visualize`, except for the options that the analyses of plugins
     declare."""
 
-    # The models, the text, and the analyses of the core. The analyses of plugins bring their own
+    # The model, the text, and the analyses of the core. The analyses of plugins bring their own
     # options (`Analysis.options`).
-    runs: Sequence[str] = argument(
+    run: str | None = argument(
         "RUN",
-        help=f"{RUN_HELP} RUN@STEP is one of its checkpoints; --same and --evidence take"
-        " several runs.",
-        default=(),
+        help=f"{RUN_HELP} RUN@STEP is one of its checkpoints.",
+        default=None,
         shown_default=NEWEST_RUN,
     )
     text: str | None = option(None, flags="--text FILE", help=TEXT_HELP)
@@ -193,8 +192,6 @@ class Analysis(Record, Generic[Own, Measured]):
     """Whether `--export FILE.npz` applies."""
     exports_rows: bool = False
     """Whether `--export FILE.csv` applies: `show` returns the rows of a table."""
-    least_runs: int | None = None
-    """Minimum number of runs; None if it takes a single run, which may be left out."""
 
     @property
     def applying(self) -> frozenset[str]:

@@ -23,7 +23,6 @@ from charrnn.cli.analyses import (
     choose_analysis,
 )
 from charrnn.cli.arguments import introduce, read_passage
-from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import deliver, export_target, print_json, warn
 from charrnn.commands.visualize_cells import (
     measure_cells,
@@ -39,7 +38,6 @@ from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import offered
-from charrnn.runs.reader import is_run
 from charrnn.runs.targets import Target
 from charrnn.system.progress import task
 from charrnn.text.given_text import encoding_warnings
@@ -68,7 +66,6 @@ def visualize(options: VisualizeOptions) -> None:
         has_arrays=analysis.exports_arrays,
         has_rows=analysis.exports_rows,
     )
-    _check_runs(analysis, options.runs)
     own = options.of(analysis.options)
     detectors = _chosen_detectors(options.detectors, options.detect)
     if options.chars is not None and not analysis.colours_text:
@@ -103,25 +100,6 @@ def _given_flags(options: VisualizeOptions) -> list[str]:
     # `extra` has only the typed options; a field may have its default.
     declared = (*options_of(VisualizeOptions), *added_options())
     return [option.flag for option in declared if option.name in options.extra]
-
-
-def _check_runs(analysis: AnyAnalysis, runs: Sequence[str]) -> None:
-    """Raise UsageError for too few runs or too many."""
-    further_runs = runs[1:]
-    least = analysis.least_runs
-    if least is not None and 1 + len(further_runs) < least:
-        raise UsageError(
-            f"{analysis.flag} takes two or more runs: charrnn visualize {analysis.flag} RUN RUN"
-        )
-    if further_runs and least is None:
-        for word in further_runs:
-            known = meaning_of("visualize", word)
-            if known and not is_run(word):
-                raise UsageError(f"visualize shows one run. {known}")
-        raise UsageError(
-            f"visualize shows one run: leave out {', '.join(further_runs)}, or add --same to match"
-            " their cells."
-        )
 
 
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detector]:
@@ -179,9 +157,8 @@ def _prepare(
     if analysis.reads_more and options.suffix != ".npz":
         num_read = max(num_chars, CHARS_SCORED)
 
-    run = next(iter(options.runs), None)  # None for the newest
-    model = load(run)
-    introduce(model, run, quiet=options.quiet)
+    model = load(options.run)
+    introduce(model, options.run, quiet=options.quiet)
 
     read, context, num_available = read_passage(
         model, source=options.text, num_chars=num_read, quiet=options.quiet

@@ -135,12 +135,8 @@ class Moments(Means):
         """1 / standard deviation (C,) of each cell; 0 for a constant cell."""
         return self.moves / self.scales
 
-    def cell_covariances(self, rows: slice = ALL, columns: slice = ALL) -> Float64Array:
-        """Return the covariances of some of the cells `rows` with some of all cells."""
-        return np.asarray(self._products[rows, columns] / self.num_chars)
-
-    def correlations(self, rows: slice = ALL, columns: slice = ALL) -> Float64Array:
-        """Return Pearson's r of the cells of `cell_covariances`; 0 for constant cells."""
+    def correlations(self) -> Float64Array:
+        """Return Pearson's r of the cells `rows` with all cells; 0 for constant cells."""
         inverse_scales = self.inverse_scales
-        scales = np.outer(inverse_scales[self._rows][rows], inverse_scales[columns])
-        return np.asarray((self.cell_covariances(rows, columns) * scales).clip(-1, 1))
+        scales = np.outer(inverse_scales[self._rows], inverse_scales)
+        return np.asarray((self._products / self.num_chars * scales).clip(-1, 1))

@@ -34,7 +34,6 @@ for one in (model, model.ngrams(), mixture):
 print(charrnn.evaluate_runs([model, model], Path("a.txt"), mixtures=[mixture]).rows)
 print(charrnn.evaluate(model, ["Ada", "Grace"]).bpc, model.study(Path("a.txt")).num_cells)
 print(max(charrnn.losses_by_line([model], "Ada"), key=lambda line: line.excess).text)
-print(charrnn.match_cells([model, model], [Path("a.txt"), "Ada"]).num_sharing())
 print(charrnn.evaluate(model.ngrams(6), model.held_out()).bpc)
 try:
     print(charrnn.find_cells(model.trace("Ada"), "quote").scores)

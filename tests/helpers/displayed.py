@@ -11,7 +11,6 @@ from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.analyses.gates import GateReport
 from charrnn.analyses.gradients import GradientReach
 from charrnn.analyses.inputs import CellInputs, Driver
-from charrnn.analyses.matching import MatchReport
 from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
 from charrnn.analyses.outputs import CellOutputs
 from charrnn.cells.findings import (
@@ -120,7 +119,6 @@ OBJECTS = {
     ),
     "outputs": (example(CellOutputs, quantity="h"), "suppresses"),
     "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
-    "matches": (example(MatchReport, names=("a", HOSTILE)), "matched by correlation"),
     "model": (
         example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567),
         "1,234,567",

@@ -83,7 +83,6 @@ EXAMPLES = {
         "--gradients": ("--gradients", "--gradients --export made.svg"),
         "--guesses": ("--cell 0:1 --guesses --chars 40",),
         "--recompute": ("--find --recompute",),
-        "--same": ("{other} --same", "{run}@2 --same"),
         "--surprise": ("--surprise", "--surprise --export made.html"),
         "--with": ("--gradients --with {other}",),
     },

@@ -8,18 +8,13 @@ al. 2026), faithfulness over the size of a circuit and interchange interventions
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from charrnn.analyses.evidence.card import Choosing, Scoring, check_room
-from charrnn.analyses.evidence.results import (
-    Birth,
-    EvidenceCard,
-    OtherRun,
-)
-from charrnn.analyses.matching import is_near, load_others, match_pairs, studies_of
+from charrnn.analyses.evidence.results import Birth, EvidenceCard
 from charrnn.cells.findings import CellScore
 from charrnn.cells.study import CellSection, Study
 from charrnn.cells.target_labels import choose_targets
@@ -30,7 +25,7 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
 from charrnn.model.annotations import CharRNN
-from charrnn.model.reading import KnownStates, read_parts
+from charrnn.model.reading import read_parts
 from charrnn.model.shapes import check_unit
 from charrnn.statistics.agreement import measure_score
 from charrnn.system.lazy import torch
@@ -49,17 +44,14 @@ def evidence(
     unit: int | None = None,
     *,
     detector: str | Detector | None = None,
-    others: Mapping[str, Study] | None = None,
 ) -> EvidenceCard:
     """Measure the evidence for the claim that a cell tracks the property of a detector.
 
     The default is the best cell of the detector. Without a detector, it is the cell that exceeds
-    the untrained baseline most. `others` are studies of other runs over the same text, by name: the
-    card says which of these runs have the cell, and its score there. Raises UsageError for an
-    unknown detector or cell, DataError for a text without enough labels.
+    the untrained baseline most. Raises UsageError for an unknown detector or cell, DataError for a
+    text without enough labels.
 
     >>> study.evidence(0, 273, "quote").interchange.accuracy
-    >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
     """
     # Checked before all cells are scored, which takes long.
     check_room(study)
@@ -97,11 +89,7 @@ def evidence(
     card = study.cached(
         "evidence", key | {"output": resolved.output}, result=EvidenceCard, compute=measure
     )
-    card = replace(
-        card,
-        born=_birth(study, score=card.tracks, labels=target.labels),
-        others=tuple(_matches(study, card.tracks, others=others or {}, labels=target.labels)),
-    )
+    card = replace(card, born=_birth(study, score=card.tracks, labels=target.labels))
     # The page of the cell finds the card under this key, without a detector.
     study.cache.save("evidence of", study.cell_key(*cell), value=card)
     # The card of an exported model has the verdict, which does not quote the text.
@@ -147,22 +135,16 @@ def _segments_of_birth(study: Study) -> tuple[np.ndarray, int]:
 
 
 def _score_segments(
-    study: Study,
-    *,
-    score: CellScore,
-    network: CharRNN,
-    labels: np.ndarray,
-    known: KnownStates | None = None,
+    study: Study, *, score: CellScore, network: CharRNN, labels: np.ndarray
 ) -> float:
-    """Score the cell of a score in a network, on segments of the scoring half; without the `known`
-    states of the network, after a warm-up."""
+    """Score the cell of a score in a network, on segments of the scoring half, after a warm-up."""
     ids = study.text.ids
     begins, length = _segments_of_birth(study)
     read_positions = []
     values = []
     with torch.inference_mode():
         for positions, (_, cells, _) in read_parts(
-            network.trace, network.initial_state, ids, begins, length, known=known
+            network.trace, network.initial_state, ids, begins, length
         ):
             read_positions.append(positions)
             values.append(cells[:, :, score.layer, score.unit].numpy())
@@ -181,42 +163,6 @@ def born_at(score: CellScore, steps: Sequence[int], values: Sequence[float]) -> 
             break
         born = step
     return born
-
-
-def _matches(
-    study: Study,
-    score: CellScore,
-    *,
-    others: Mapping[str, Study],
-    labels: np.ndarray,
-) -> Iterator[OtherRun]:
-    """Look for the cell of a score in each of the other runs, and score the cell that matches
-    it."""
-    for name, other in others.items():
-        (pair,) = match_pairs({"the run": study, name: other})
-        match = pair.matches[score.layer * study.num_units + score.unit]
-
-        # A match of negative correlation has the opposite polarity.
-        polarity = score.polarity
-        if match.correlation < 0:
-            polarity = -polarity
-        partner = replace(score, layer=match.other_layer, unit=match.other_unit, polarity=polarity)
-        value = _score_segments(
-            other,
-            score=partner,
-            network=other.network(),
-            labels=labels,
-            known=other.known_states,
-        )
-        is_shared = match.is_shared and is_near(score.strength_of(value), best=score.strength)
-        begins, length = _segments_of_birth(other)
-        yield OtherRun(
-            name=name,
-            match=match,
-            score=value,
-            num_chars=len(begins) * length,
-            is_shared=is_shared,
-        )
 
 
 SECTION = CellSection(
@@ -252,15 +198,7 @@ def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
         cell = parse_cell("--evidence", text=typed, model=subject.model)
     detector = subject.detectors[0] if names else None
 
-    # The text for one run may have characters that the model does not know; a text over which cells
-    # are matched may not.
-    others = load_others(subject)
-    if not others:
-        return evidence(subject.study, *cell, detector=detector)
-    models = [subject.model, *others]
-    studies = studies_of(models, subject.content, context=subject.context, cached=True)
-    study = studies.pop(next(iter(studies)))
-    return evidence(study, *cell, detector=detector, others=studies)
+    return evidence(subject.study, *cell, detector=detector)
 
 
 def _show(subject: Subject[EvidenceOptions], card: EvidenceCard) -> Shown:
@@ -285,7 +223,6 @@ ANALYSES = (
         takes=DETECTOR_OPTIONS,
         example="--evidence 0:17",
         exports_rows=True,
-        least_runs=1,
     ),
 )
 """`visualize --evidence`."""

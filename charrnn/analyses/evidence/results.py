@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from charrnn.analyses.matching import CellMatch
 from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.errors import counted
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
 from charrnn.views.cell_page import Part
 from charrnn.views.tables import ends_text, score_number, score_text
-from charrnn.views.theme import all_visible, block, shown_character
+from charrnn.views.theme import block, shown_character
 
 SHARE_CARRIED = 0.9
 """Cells carry an effect if this share of it remains with them…"""
@@ -135,23 +134,6 @@ class Birth:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OtherRun:
-    """The cell of another run that correlates best with the cell."""
-
-    name: str
-    """The name of the run."""
-    match: CellMatch
-    """The cell, and its correlation."""
-    score: float
-    """Its AUC or ρ for the detector, on segments of the scoring half."""
-    num_chars: int
-    """The characters of these segments."""
-    is_shared: bool
-    """Whether the run has the cell: it correlates as `CellMatch.is_shared` says, and the score is
-    near the score of the cell (`matching.NEAR`)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Stretch:
     """Text with one label; of a long one, its beginning and its end."""
 
@@ -254,8 +236,6 @@ class EvidenceCard(Displayable):
     """Where the cell is wrong."""
     born: Birth | None = None
     """None for a model with fewer than two checkpoints."""
-    others: tuple[OtherRun, ...] = ()
-    """The matching cell of each other run that was given."""
 
     @property
     def assumptions(self) -> str:
@@ -353,8 +333,6 @@ class EvidenceCard(Displayable):
         }
         if self.born is not None:
             lines["born"] = _birth_text(self.born)
-        if self.others:
-            lines["shared"] = self._shared()
         wrong = self.fooled
         lines["fooled"] = "not measured: the output shows the property nowhere in the scoring half"
         if wrong.num_places:
@@ -471,27 +449,6 @@ class EvidenceCard(Displayable):
             f" ({exchanged.other_cells:.1%}), {ends_text(*above_equal, '.1%')} more than for equal"
             f" labels ({exchanged.equal_labels:.1%})"
         )
-
-    def _shared(self) -> str:
-        shared: list[str] = []
-        unlike: list[str] = []
-        for run in self.others:
-            match = run.match
-            score = f"ρ {score_number(run.score, '+.3f')}"
-            if self.tracks.auc is not None:
-                score = f"AUC {score_number(run.score)}"
-            cell = f"{all_visible(run.name)} {match.other_layer}:{match.other_unit}"
-            cells = shared if run.is_shared else unlike
-            cells.append(f"{cell} (r {match.correlation:+.3f}, {score})")
-
-        # A run that lacks the cell is listed with its most similar cell.
-        line = f"by {len(shared)} of {counted(len(self.others), 'other run')}"
-        line += f" over {self.others[0].num_chars:,} characters"
-        if shared:
-            line += f": {', '.join(shared)}"
-        if unlike:
-            line += f"; not by {', '.join(unlike)}"
-        return line
 
 
 def _in_brackets(interval: Interval | None, form: str) -> str:
