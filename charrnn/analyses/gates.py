@@ -21,7 +21,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import CELLS
 from charrnn.system.display import Displayable
 from charrnn.text.vocab import EncodedText
-from charrnn.views.drawing import Drawing, Plot
+from charrnn.views.drawing import Drawing, Line, Plot
 
 GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
 """Colours of the gates; the gates of cell types from other packages may have other letters, and are
@@ -32,6 +32,9 @@ UP = "open (> 0.9)"
 """The label of the vertical axis."""
 SHARES = ((0.0, "0"), (1.0, "1"))
 """The ticks of both axes."""
+SQUARE = 34
+"""The largest number of columns of a plot, whose axes have half as many lines: a character is about
+twice as high as wide."""
 ABOUT_DOTS = (
     "A dot is a unit; both axes are shares of the characters. The means are over the units."
 )
@@ -90,16 +93,17 @@ def _plot(use: GateUse) -> Plot:
     # A cloud of dots does not show the means over the units.
     shut, opened = use.left, use.right
     name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
+    dots = [[place] for place in zip(shut, opened, strict=True)]
     return Plot(
+        lines=[Line(name, dots, GATE_STYLES.get(use.gate, "cyan"), width=6)],
         heading=[name, UP],
         x_range=(0, 1),
         x_label=ACROSS,
-        x_ticks=lambda most: SHARES,
+        x_ticks=SHARES,
         y_ticks=SHARES,
-        dots=list(zip(shut, opened, strict=True)),
-        dot_style=GATE_STYLES.get(use.gate, "cyan"),
         caption=f"shut {fmean(shut):.0%} open {fmean(opened):.0%}",
-        is_square=True,
+        max_columns=SQUARE,
+        height=SQUARE // 2 - 3,
     )
 
 

@@ -33,7 +33,7 @@ from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import MAX_LAG, TrainedModel, load_steps
 from charrnn.views.charts import round_step
-from charrnn.views.drawing import MAX_TICKS, Drawing, Line, Plot, Point, Tick
+from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot, Point, Tick
 
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
@@ -219,16 +219,14 @@ def gradient_chart(
     # lag or none.
     last = max([2, *(round(lag) for lag, _ in points_of(all_lines))])
 
-    def ticks(most: int) -> list[Tick]:
-        step = max(1, round(round_step(last, most)))
-        lags = {1, *range(step, last + 1, step)}
-        return [(lag, f"{lag:,}") for lag in sorted(lags)]
+    step = max(1, round(round_step(last, MAX_TICKS)))
+    lags = {1, *range(step, last + 1, step)}
 
     plot = Plot(
         lines=lines,
         x_range=(1, last),
         x_label="characters before",
-        x_ticks=ticks,
+        x_ticks=[(lag, f"{lag:,}") for lag in sorted(lags)],
         y_ticks=power_ticks(all_lines),
         y_in_words=lambda power: f"{10**power:.1e}",
     )
@@ -244,7 +242,15 @@ def _lines(reaches: Sequence[GradientReach]) -> list[Line]:
             if len(reach.norms) > 1:
                 name += f", layer {layer}"
             points = list(zip(reach.lags, norms, strict=True))[: reach.num_drawn]
-            lines.append(Line(name, segments=log_segments(points), number=len(lines)))
+            number = len(lines)
+            lines.append(
+                Line(
+                    name,
+                    log_segments(points),
+                    colour=COLOURS[number % len(COLOURS)],
+                    mark=MARKS[number % len(MARKS)],
+                )
+            )
     return lines
 
 

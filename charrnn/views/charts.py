@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 from charrnn.runs.learning_curves import LearningCurve, LearningCurves, LossCurve
-from charrnn.views.drawing import MAX_TICKS, Drawing, Line, Plot, Point, Tick
+from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot, Point, Tick
 from charrnn.views.theme import short_number
 
 TITLE = "Validation loss (nats per character)"
@@ -61,7 +60,7 @@ def learning_chart(curves: LearningCurves) -> Drawing:
         lines=lines,
         x_range=(0, x_end),
         x_label=curves.against,
-        x_ticks=partial(_multiples, x_end),
+        x_ticks=_multiples(x_end),
         y_ticks=enclosing_ticks(lowest_loss, max((y for _, y in points), default=1.0)),
     )
     return Drawing(TITLE, rows=[[plot]], notes=notes, empty_notice=EMPTY_NOTICE)
@@ -70,13 +69,14 @@ def learning_chart(curves: LearningCurves) -> Drawing:
 def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
     """Yield the line of a run's training losses, if they were logged, then the line of its
     validation losses. Each line has one segment."""
+    colour = COLOURS[number % len(COLOURS)]
     # The validation losses come second, so that they are drawn over the training losses.
     if curve.training.steps:
         training = _thinned(curve.training, against)
-        yield Line(name=curve.run, segments=[training], number=number, is_marked=False)
+        yield Line(curve.run, [training], colour, width=1)
 
     validation = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
-    yield Line(name=curve.run, segments=[validation], number=number)
+    yield Line(curve.run, [validation], colour, MARKS[number % len(MARKS)])
 
 
 def _thinned(curve: LossCurve, against: str) -> list[Point]:
@@ -92,13 +92,10 @@ def _thinned(curve: LossCurve, against: str) -> list[Point]:
     return points
 
 
-def _multiples(end: float, max_ticks: int) -> list[Tick]:
-    """Return ticks at 0 and at the multiples of a round number up to `end`: about `max_ticks`
-    multiples, and at least one."""
-    # A step of 1, 2, 5, ... for one interval may be up to 2.5 times as long as the interval.
-    while (step := round_step(end, max_ticks)) > end:
-        max_ticks += 1
-
+def _multiples(end: float) -> list[Tick]:
+    """Return ticks at 0 and at the multiples of a round number up to `end`: at most MAX_TICKS
+    multiples."""
+    step = round_step(end, MAX_TICKS)
     # A rounding error must not cut off the last tick.
     num_intervals = int(end / step + 1e-9)
     positions = [step * number for number in range(num_intervals + 1)]

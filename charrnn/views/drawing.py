@@ -1,52 +1,38 @@
-"""Describe drawings, and draw them in dots in a terminal and as shapes in an exported picture.
+"""Describe charts, and draw them in dots in a terminal and as shapes in an exported picture.
 
-A `Drawing` is what there is to be seen: rows of plots with axes, lines, dots, marks and a legend.
-Its layout in columns and lines is the same everywhere; only the canvas inside the axes differs.
+A `Drawing` is what there is to be seen: rows of plots with axes, lines, marks and a legend. Its
+layout in columns and lines is the same everywhere; only the canvas inside the axes differs.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, pairwise, zip_longest
 from textwrap import wrap
 
 from rich.cells import cell_len
+from rich.color import Color
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.style import Style
 from rich.text import Text
 
-from charrnn.views.svg import (
-    COLUMN_WIDTH,
-    GRID,
-    LINE_HEIGHT,
-    MARKS,
-    circle,
-    colour_of,
-    mark_shape,
-    path,
-    translated,
-)
+from charrnn.views.svg import COLUMN_WIDTH, GRID, LIGHT, LINE_HEIGHT
 from charrnn.views.theme import all_visible, is_in_words, short_number
 
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
-STYLES = tuple(map(Style.parse, ("blue", "red", "green", "magenta", "cyan", "yellow")))
+COLOURS = ("blue", "red", "green", "magenta", "cyan", "yellow")
 """Colours of the lines, in turn."""
-HEIGHT = 15
-"""The largest number of lines between the first and the last tick of a vertical axis."""
+MARKS = "●▲■◆○△□"
+"""Marks on the lines, in turn."""
 NUM_MARKS = 6
 """The largest number of marks on a line."""
 MIN_WIDTH = 20
 """The smallest number of columns of a canvas; a narrower terminal crops it."""
 MIN_PLOT_WIDTH = MIN_WIDTH + 4
 """The smallest number of columns of a plot that stands beside another."""
-MAX_SQUARE = 34
-"""The largest number of columns of a square plot."""
 MAX_TICKS = 7
-"""The largest number of ticks on the vertical axis, and of points of a line in words."""
-TICK_EVERY = 10
-"""The smallest number of columns between two ticks on the horizontal axis."""
+"""The largest number of ticks on an axis, and of points of a line in words."""
 
 Point = tuple[float, float]
 """A position (x, y) in the units of the axes or, on a canvas, in [0, 1] from the lower left
@@ -56,18 +42,20 @@ Tick = tuple[float, str]
 
 
 class Canvas:
-    """A grid of characters to draw on with dots: braille characters of 2 x 4 dots, all in the style
-    of the dot that was drawn last. A mark replaces the character at its position."""
+    """A grid of characters to draw on with dots: braille characters of 2 x 4 dots, all in the
+    colour of the dot that was drawn last. A mark replaces the character at its position."""
 
-    def __init__(self, width: int, height: int) -> None:
-        """Create an empty canvas of `width` columns and `height` lines."""
+    def __init__(self, width: int, height: int, *, left: int = 0, top: int = 0) -> None:
+        """Create an empty canvas of `width` columns and `height` lines, with `left` columns before
+        it and `top` lines above it."""
         self.width = width
         self.height = height
+        self.left = left
+        self.top = top
         self.shapes: list[str] = []
         """SVG elements that lie below the lines of characters."""
-        self._dots: set[tuple[int, int]] = set()
-        self._marks: dict[tuple[int, int], str] = {}
-        self._styles: dict[tuple[int, int], Style] = {}
+        self._dots: dict[tuple[int, int], tuple[int, str]] = {}
+        self._marks: dict[tuple[int, int], tuple[str, str]] = {}
 
     def column(self, x: float) -> int:
         """Return the column of a position, from the left."""
@@ -80,32 +68,26 @@ class Canvas:
     def level(self, y: float) -> None:
         """Draw a grid line, for which characters have no room."""
 
-    def dot(self, point: Point, style: Style) -> None:
-        """Draw a dot."""
-        self._draw(*self._nearest_dot(point), style)
-
-    def line(self, points: Sequence[Point], style: Style, *, is_thin: bool = False) -> None:
+    def line(self, points: Sequence[Point], colour: str, width: float = 2) -> None:
         """Draw a line of dots through points. Dots that are already drawn do not change."""
         # The last point is connected with itself, so that a line of one point is a dot.
-        for start, end in zip(points, [*points[1:], *points[-1:]], strict=True):
-            x, y = self._nearest_dot(start)
-            to_x, to_y = self._nearest_dot(end)
+        dots = [self._nearest_dot(point) for point in [*points, points[-1]]]
+        for (x, y), (to_x, to_y) in pairwise(dots):
             # As many steps as there are dots along the longer side, so that there are no gaps.
             num_steps = max(abs(to_x - x), abs(to_y - y), 1)
             for step in range(num_steps + 1):
                 column = x + round((to_x - x) * step / num_steps)
                 row = y + round((to_y - y) * step / num_steps)
-                # A later line does not change the colour of dots that it shares.
-                if (column, row) not in self._dots:
-                    self._draw(column, row, style=style)
+                cell = (column // 2, row // 4)
+                bits, _ = self._dots.get(cell, (0, ""))
+                bit = BRAILLE[row % 4][column % 2]
+                if not bits & bit:
+                    self._dots[cell] = (bits | bit, colour)
 
-    def mark(self, point: Point, mark: str, style: Style) -> None:
+    def mark(self, point: Point, mark: str, colour: str) -> None:
         """Put a character over the dots at a position."""
-        # A character cannot stand between two columns.
         x, y = point
-        cell = (self.column(x), self.row(y))
-        self._marks[cell] = mark
-        self._styles[cell] = style
+        self._marks[self.column(x), self.row(y)] = (mark, colour)
 
     def lines(self) -> list[Text]:
         """Return the drawing line by line, from the top."""
@@ -113,37 +95,17 @@ class Canvas:
         for row in range(self.height):
             line = Text()
             for column in range(self.width):
-                # A mark hides the dots: one character cannot show both.
-                character = self._marks.get((column, row)) or self._character(column, row)
-                line.append(character, self._styles.get((column, row)))
+                bits, colour = self._dots.get((column, row), (0, ""))
+                # Some fonts draw the empty braille character as empty circles.
+                character = chr(0x2800 + bits) if bits else " "
+                line.append(*self._marks.get((column, row), (character, colour)))
             lines.append(line)
         return lines
 
     def _nearest_dot(self, point: Point) -> tuple[int, int]:
         """Return the column and the row, from the top, of the dot nearest to a position."""
         x, y = point
-        last_column = 2 * self.width - 1
-        last_row = 4 * self.height - 1
-        return round(x * last_column), round((1 - y) * last_row)
-
-    def _draw(self, column: int, row: int, style: Style) -> None:
-        self._dots.add((column, row))
-        # A mark keeps its colour when a line is drawn through it later.
-        cell = (column // 2, row // 4)
-        if cell not in self._marks:
-            self._styles[cell] = style
-
-    def _character(self, column: int, row: int) -> str:
-        # Unicode numbers the dots by columns first, and the lowest row last.
-        bits = 0
-        for down, across in enumerate(BRAILLE):
-            for right, bit in enumerate(across):
-                if (2 * column + right, 4 * row + down) in self._dots:
-                    bits += bit
-        # Some fonts draw the empty braille character as empty circles.
-        if bits == 0:
-            return " "
-        return chr(0x2800 + bits)
+        return round(x * (2 * self.width - 1)), round((1 - y) * (4 * self.height - 1))
 
 
 class ShapeCanvas(Canvas):
@@ -151,179 +113,161 @@ class ShapeCanvas(Canvas):
 
     def level(self, y: float) -> None:
         # From axis to axis, so that a value can be read off at any point.
-        ends = [self._pixels((0, y)), self._pixels((1, y))]
-        self.shapes.append(path(ends, GRID, width=1))
+        self._path([(0, y), (1, y)], f'stroke="{GRID}"')
 
-    def dot(self, point: Point, style: Style) -> None:
-        self.shapes.append(circle(self._pixels(point), colour_of(style)))
+    def line(self, points: Sequence[Point], colour: str, width: float = 2) -> None:
+        style = f'stroke="{_hex(colour)}" stroke-width="{width:g}" stroke-linecap="round"'
+        # Dots that lie over each other look darker.
+        if len(points) == 1:
+            points = [*points, *points]
+            style += ' stroke-opacity="0.6"'
+        self._path(points, style)
 
-    def line(self, points: Sequence[Point], style: Style, *, is_thin: bool = False) -> None:
-        # Training losses are noisy, and lie behind the lines that are compared.
-        width = 1 if is_thin else 2
-        self.shapes.append(path(list(map(self._pixels, points)), colour_of(style), width=width))
+    def mark(self, point: Point, mark: str, colour: str) -> None:
+        # The baseline of a letter is a third of its height below its middle.
+        x, y = self._pixels(point)
+        place = f'x="{x:.1f}" y="{y + LINE_HEIGHT / 3:.1f}" text-anchor="middle"'
+        self.shapes.append(f'<text {place} fill="{_hex(colour)}">{mark}</text>')
 
-    def mark(self, point: Point, mark: str, style: Style) -> None:
-        self.shapes.append(mark_shape(mark, self._pixels(point), colour_of(style)))
+    def _path(self, points: Sequence[Point], style: str) -> None:
+        route = "L".join("{:.1f} {:.1f}".format(*self._pixels(point)) for point in points)
+        self.shapes.append(f'<path d="M{route}" fill="none" {style}/>')
 
     def _pixels(self, point: Point) -> Point:
         # The ends are in the middle of the first and the last column or line, as the ticks are.
         x, y = point
-        across = 0.5 + x * (self.width - 1)
-        down = 0.5 + (1 - y) * (self.height - 1)
-        return across * COLUMN_WIDTH, down * LINE_HEIGHT
+        column = self.left + 0.5 + x * (self.width - 1)
+        line = self.top + 0.5 + (1 - y) * (self.height - 1)
+        return column * COLUMN_WIDTH, line * LINE_HEIGHT
 
 
-@dataclass(frozen=True, slots=True)
+def _hex(colour: str) -> str:
+    """Return a colour on light paper as #rrggbb."""
+    return Color.parse(colour).get_truecolor(LIGHT).hex
+
+
+@dataclass(frozen=True)
 class Line:
-    """A line of a plot. Lines with the same `number` have the same colour and the same mark."""
+    """A line of a plot, or a cloud of dots, which are segments of one point."""
 
     name: str
     """Its name in the legend."""
     segments: Sequence[Sequence[Point]]
     """Points with ascending x; nothing is drawn between two segments."""
-    number: int = 0
-    is_marked: bool = True
-    """Whether the line has marks. A line without marks is thinner and has no entry in the legend.
-    """
+    colour: str = COLOURS[0]
+    mark: str = ""
+    """Its mark; "" for a line without marks, which is not in the legend."""
+    width: float = 2
+    """Its width in a picture, in pixels."""
 
     @property
     def points(self) -> list[Point]:
         """The points of all segments."""
         return list(chain.from_iterable(self.segments))
 
-    @property
-    def style(self) -> Style:
-        """Its colour."""
-        return STYLES[self.number % len(STYLES)]
-
-    @property
-    def mark(self) -> str:
-        """Its mark."""
-        return MARKS[self.number % len(MARKS)]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Lines, or a cloud of dots, between two axes."""
+    """Lines between two axes."""
 
+    lines: Sequence[Line]
     x_range: tuple[float, float]
     """The ends of the horizontal axis."""
     x_label: str
-    x_ticks: Callable[[int], Iterable[Tick]]
-    """Called with the largest number of ticks; returns the ticks of the horizontal axis."""
+    x_ticks: Sequence[Tick]
+    """Ticks of the horizontal axis; a label for which there is no room is left out."""
     y_ticks: Sequence[Tick]
     """Equidistant ticks of the vertical axis, from one end to the other."""
     y_in_words: Callable[[float], str] = "{:.4g}".format
     """Returns a position on the vertical axis as words."""
     heading: Sequence[str] = ()
     """Lines above the plot; the first of them is its name."""
-    lines: Sequence[Line] = ()
-    dots: Sequence[Point] = ()
-    dot_style: str = "cyan"
     caption: str = ""
-    """A sentence below the plot, which stands for its dots where only words can be shown."""
-    is_square: bool = False
+    """A sentence below the plot, which replaces its lines where only words can be shown."""
+    max_columns: int = 1_000
+    height: int = 15
+    """The largest number of lines between the first and the last tick of the vertical axis."""
 
     def in_words(self) -> Iterator[str]:
-        """Yield for each line at most MAX_TICKS of its points, the last among them; for dots, the
-        caption."""
-        for line in self.lines:
-            # Points are chosen from the end, and said from the beginning.
-            points = line.points
-            step = max(1, math.ceil(len(points) / MAX_TICKS))
-            shown = points[::-step][::-1]
-            values = [f"{short_number(x)}: {self.y_in_words(y)}" for x, y in shown]
-            name = line.name if line.is_marked else f"{line.name} (without marks)"
-            yield f"{all_visible(name)}, by {self.x_label}: {'; '.join(values)}"
+        """Yield the caption or, for each line, at most MAX_TICKS of its points, the last among
+        them."""
         if self.caption:
             yield f"{self.heading[0]}: {self.caption}"
+            return
+        for line in self.lines:
+            # Points are chosen from the end, and said from the beginning.
+            step = max(1, math.ceil(len(line.points) / MAX_TICKS))
+            shown = line.points[::-step][::-1]
+            values = [f"{short_number(x)}: {self.y_in_words(y)}" for x, y in shown]
+            name = line.name if line.mark else f"{line.name} (without marks)"
+            yield f"{all_visible(name)}, by {self.x_label}: {'; '.join(values)}"
 
-    def layout(self, columns: int, new_canvas: type[Canvas]) -> tuple[list[Text], list[str]]:
-        """Return the plot as lines of characters, and the SVG elements below them."""
+    def layout(
+        self, columns: int, new_canvas: type[Canvas], left: int, top: int
+    ) -> tuple[list[Text], list[str]]:
+        """Return the plot as lines of characters, and the SVG elements below them, with `left`
+        columns before it and `top` lines above it."""
         # The canvas, beside a margin for the labels of the vertical axis. Its height is a multiple
         # of the number of intervals, so that every tick is in the middle of a line.
         margin = max(cell_len(tick_label) for _, tick_label in self.y_ticks)
-        # A square of the whole width would not fit on a screen.
-        if self.is_square:
-            columns = min(columns, MAX_SQUARE)
-        width = max(MIN_WIDTH, columns - margin - 2)
         num_intervals = len(self.y_ticks) - 1
-        height = max(1, HEIGHT // num_intervals) * num_intervals + 1
-        if self.is_square:
-            # A character is about twice as high as wide.
-            height = width // 2
-        canvas = new_canvas(width, height)
+        canvas = new_canvas(
+            max(MIN_WIDTH, min(columns, self.max_columns) - margin - 2),
+            max(1, self.height // num_intervals) * num_intervals + 1,
+            left=left + margin + 1,
+            top=top + len(self.heading),
+        )
+
+        # The grid is below everything else.
+        label_of_row = {}
+        for y, tick_label in self.y_ticks:
+            _, share = self._share((0, y))
+            canvas.level(share)
+            label_of_row[canvas.row(share)] = tick_label
         self._draw(canvas)
 
-        # The vertical axis.
-        rows = [Text(heading, style="bold") for heading in self.heading[:1]]
-        rows += map(Text, self.heading[1:])
-        down = len(rows) * LINE_HEIGHT
-        label_of_row = {canvas.row(self._y_share(y)): tick_label for y, tick_label in self.y_ticks}
+        # The heading and the vertical axis.
+        rows = [Text(heading, style="bold") for heading in self.heading]
         for row, line in enumerate(canvas.lines()):
             edge = "┤" if row in label_of_row else "│"
             rows.append(Text.assemble(label_of_row.get(row, "").rjust(margin), edge, line))
 
         # The horizontal axis, the labels of its ticks, and the label of the axis.
-        ticks = self.x_ticks(width // TICK_EVERY)
-        label_of_column = {canvas.column(self._x_share(x)): tick_label for x, tick_label in ticks}
-        axis = ["─"] * width
-        for column in label_of_column:
+        label_of_column = {}
+        axis = ["─"] * canvas.width
+        for x, tick_label in self.x_ticks:
+            share, _ = self._share((x, 0))
+            column = canvas.column(share)
+            label_of_column[column] = tick_label
             axis[column] = "┬"
-        indent = " " * (margin + 1)
-        # The corner stands below the vertical axis.
-        rows.append(Text(f"{indent[1:]}└{''.join(axis)}"))
-        rows.append(Text(indent + tick_labels(label_of_column, width)))
-        rows.append(Text(indent + self.x_label.rjust(width)))
-        if self.caption:
-            rows.append(Text(indent + self.caption))
+        rows.append(Text(f"{'└':>{margin + 1}}{''.join(axis)}"))
+        below = [tick_labels(label_of_column, canvas.width), self.x_label.rjust(canvas.width)]
+        for text in filter(None, [*below, self.caption]):
+            rows.append(Text(" " * (margin + 1) + text))
+        return rows, canvas.shapes
 
-        return rows, translated(canvas.shapes, (margin + 1) * COLUMN_WIDTH, down)
-
-    @property
-    def has_points(self) -> bool:
-        """Whether there is anything between the axes."""
-        return bool(self.dots) or any(line.points for line in self.lines)
-
-    @property
-    def marked_lines(self) -> list[Line]:
-        """The lines with marks."""
-        return [line for line in self.lines if line.is_marked]
-
-    def _x_share(self, x: float) -> float:
-        """Return a position as a share of the horizontal axis, from 0 to 1."""
+    def _share(self, point: Point) -> Point:
+        """Return a position as shares of the axes, from 0 to 1."""
+        x, y = point
         begin, end = self.x_range
-        return (x - begin) / (end - begin)
-
-    def _y_share(self, y: float) -> float:
-        """Return a position as a share of the vertical axis, from 0 to 1."""
-        low, _ = self.y_ticks[0]
-        high, _ = self.y_ticks[-1]
-        return (y - low) / (high - low)
-
-    def _shares(self, points: Iterable[Point]) -> list[Point]:
-        return [(self._x_share(x), self._y_share(y)) for x, y in points]
+        low = self.y_ticks[0][0]
+        high = self.y_ticks[-1][0]
+        return (x - begin) / (end - begin), (y - low) / (high - low)
 
     def _draw(self, canvas: Canvas) -> None:
-        # The grid is below everything else.
-        for y, _ in self.y_ticks:
-            canvas.level(self._y_share(y))
-        for point in self._shares(self.dots):
-            canvas.dot(point, Style.parse(self.dot_style))
-        # Nothing is drawn where a run was interrupted.
         for line in self.lines:
             for segment in filter(None, line.segments):
-                canvas.line(self._shares(segment), line.style, is_thin=not line.is_marked)
+                canvas.line(list(map(self._share, segment)), line.colour, line.width)
 
         # The marks hide the lines. The marks of different lines alternate, so that equal lines can
         # be told apart. A line of few points has a mark, too, for the legend.
-        num_marked = len(self.marked_lines)
-        for turn, line in enumerate(self.marked_lines):
-            points = self._shares(line.points)
-            step = max(num_marked, math.ceil(len(points) / NUM_MARKS))
-            first = min(turn * step // num_marked, len(points) - 1)
+        marked = [line for line in self.lines if line.mark]
+        for turn, line in enumerate(marked):
+            points = list(map(self._share, line.points))
+            step = max(len(marked), math.ceil(len(points) / NUM_MARKS))
+            first = min(turn * step // len(marked), len(points) - 1)
             for point in points[first::step]:
-                canvas.mark(point, line.mark, line.style)
+                canvas.mark(point, line.mark, line.colour)
 
 
 @dataclass(frozen=True)
@@ -350,23 +294,22 @@ class Drawing:
         lines, _ = self._layout(options.max_width, Canvas)
         yield from lines
 
-    def to_shapes(self, columns: int) -> tuple[Sequence[RenderableType], Sequence[str]]:
+    def to_shapes(self, columns: int, top: int) -> tuple[Sequence[RenderableType], Sequence[str]]:
         """Return the lines of the drawing, and the SVG elements that lie below them; see
         `charrnn.views.svg`."""
-        return self._layout(columns, ShapeCanvas)
+        return self._layout(columns, ShapeCanvas, top)
 
     def _layout(
-        self, columns: int, new_canvas: type[Canvas]
+        self, columns: int, new_canvas: type[Canvas], top: int = 0
     ) -> tuple[list[RenderableType], list[str]]:
         # A title of several lines moves the plots down.
         lines: list[RenderableType] = []
-        shapes: list[str] = []
         lines += [Text(line, style="bold") for line in wrap(self.title, columns)]
         if not self._has_points():
-            lines.append(Text(self.empty_notice))
-            return [*lines, *map(Text, self.notes)], shapes
+            return [*lines, Text(self.empty_notice), *map(Text, self.notes)], []
 
-        legend = []
+        shapes: list[str] = []
+        legend: dict[str, Text] = {}
         for plots in self.rows:
             # As many plots side by side as there is room for.
             num_beside = max(1, min(len(plots), columns // MIN_PLOT_WIDTH))
@@ -375,21 +318,23 @@ class Drawing:
                 # The shapes stand as far down as the lines that come before them are high.
                 blocks = []
                 for number, plot in enumerate(plots[begin : begin + num_beside]):
-                    block, below = plot.layout(width, new_canvas)
+                    block, below = plot.layout(
+                        width, new_canvas, left=number * width, top=top + len(lines)
+                    )
                     blocks.append(block)
-                    right = number * width * COLUMN_WIDTH
-                    shapes += translated(below, right, len(lines) * LINE_HEIGHT)
+                    shapes += below
                 lines += _beside(blocks, width)
 
             # The legend names the lines with marks; a note explains the lines without marks.
-            for plot in plots:
-                for line in plot.marked_lines:
-                    legend.append(Text(f"{line.mark} {all_visible(line.name)}", line.style))
-        lines += [Columns(legend, padding=(0, 3, 0, 0)), *map(Text, self.notes)]
+            for line in chain.from_iterable(plot.lines for plot in plots):
+                if line.mark:
+                    legend[line.name] = Text(f"{line.mark} {all_visible(line.name)}", line.colour)
+        lines += [Columns(legend.values(), padding=(0, 3, 0, 0)), *map(Text, self.notes)]
         return lines, shapes
 
     def _has_points(self) -> bool:
-        return any(plot.has_points for plot in chain.from_iterable(self.rows))
+        plots = chain.from_iterable(self.rows)
+        return any(line.points for plot in plots for line in plot.lines)
 
 
 def _beside(blocks: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:

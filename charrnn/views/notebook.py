@@ -10,7 +10,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from rich.color import parse_rgb_hex
 from rich.console import Group, RenderableType
+from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from charrnn.cells.findings import (
@@ -36,7 +38,7 @@ from charrnn.views.heatmap import (
     scale_of_text,
     surprise_map,
 )
-from charrnn.views.svg import FONTS, SvgDrawing, print_all, terminal_theme, to_svg
+from charrnn.views.svg import FONTS, SvgDrawing, print_all, to_svg
 from charrnn.views.tables import (
     evaluation_view,
     losses_table,
@@ -53,7 +55,11 @@ CHARS_OF_STUDY = 60
 MAX_GUESSED = 1_000
 """Maximum number of characters of a text with guesses, whose HTML is about eight times as large."""
 _INKS = ("#767676", "#cd4141", "#1e8a46", "#a07000", "#4673e1", "#a555af", "#00808c", "#7d7d7d")
-NOTEBOOK = terminal_theme("#f6f6f6", ink="#000000", colours=_INKS)
+NOTEBOOK = TerminalTheme(
+    background=(246, 246, 246),
+    foreground=(0, 0, 0),
+    normal=[parse_rgb_hex(ink[1:]) for ink in _INKS],
+)
 """The theme of text in a notebook: its colours have a luminance between a dark and a light
 background.
 

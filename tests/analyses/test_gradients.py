@@ -86,10 +86,10 @@ def test_a_long_text_has_a_sample_of_losses():
     assert measure_reach(make_network("rnn"), make_text(2000), max_lag=2).num_losses == NUM_LOSSES
 
 
-@pytest.mark.parametrize("most, lags", [(9, [1, 2, 3, 4, 5]), (3, [1, 2, 4])])
-def test_lags_begin_at_one(most, lags):
-    [[plot]] = gradient_chart([reach("run", 0.9, furthest=K)]).rows
-    assert list(plot.x_ticks(most)) == [(lag, str(lag)) for lag in lags]
+@pytest.mark.parametrize("furthest, lags", [(5, [1, 2, 3, 4, 5]), (12, [1, 2, 4, 6, 8, 10, 12])])
+def test_lags_begin_at_one(furthest, lags):
+    [[plot]] = gradient_chart([reach("run", 0.9, furthest=furthest)]).rows
+    assert plot.x_ticks == [(lag, str(lag)) for lag in lags]
 
 
 @pytest.mark.parametrize("num_chars, num_context", [(K + 2, 0), (2, K)])
@@ -173,7 +173,9 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale():
     """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of
     1e-k."""
     fading = reach("rnn-001", 10 ** (-5.99 / 199))  # from 1 to nearly 1e-6
-    lines, groups = gradient_chart([fading, reach("gru-001", 1.0, start=1e-3)]).to_shapes(100)
+    lines, groups = gradient_chart([fading, reach("gru-001", 1.0, start=1e-3)]).to_shapes(
+        100, top=0
+    )
     texts = [line.plain for line in lines if isinstance(line, Text)]
     shapes = re.findall("<path[^>]*>", "".join(groups))
     grid = [points(one)[0][1] for one in shapes if GRID in one]
@@ -187,7 +189,7 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale():
     level = dict(zip(reversed(ticks), grid, strict=True))
     assert (top, bottom) == pytest.approx((level[0], level[-6]), abs=1)
     for at, y in curves[0]:
-        assert y == pytest.approx(top + (at - x) / (right - x) * (bottom - top), abs=0.05)
+        assert y == pytest.approx(top + (at - x) / (right - x) * (bottom - top), abs=0.1)
     assert {y for _, y in curves[1]} == {level[-3]}
     assert all(at <= 100 * COLUMN_WIDTH and y <= grid[0] for curve in curves for at, y in curve)
     assert texts[-1].endswith("characters before")
