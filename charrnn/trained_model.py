@@ -1088,7 +1088,7 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
         path=path,
         step=loaded.step,
         recorded_corpus=recorded_corpus(
-            name, config=config, state=loaded.state, model_file=model_file
+            name, config=config, state=loaded.state, model_file=model_file, folder=path
         ),
         warnings=loaded.warnings,
         step_digest=loaded.digest,

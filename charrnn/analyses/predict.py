@@ -141,7 +141,7 @@ def predict(options: PredictOptions) -> None:
     model = load_model(run[0] if run else None, quiet=options.quiet)
     content = to_content(text, model.vocab.kind)
     if typed == "-":
-        content = read_prime("standard input", typed, config=model.config, vocab=model.vocab)
+        content = read_prime("standard input", typed, config=model.config)
         # `echo` adds a newline.
         if content[-1:] in ("\n", b"\n"):
             content = content[:-1]

@@ -2,19 +2,15 @@
 
 import os
 import re
-import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError, shortened
+from charrnn.errors import DataError, NotHereError, UsageError, shortened
 
 if TYPE_CHECKING:
     from charrnn.text.corpus import Corpus
-    from charrnn.text.vocab import Vocab
     from charrnn.trained_model import TrainedModel
 
 
@@ -63,38 +59,24 @@ def read_text_corpus(source: str, config: Config, *, quiet: bool) -> "Corpus":
     return corpus
 
 
-def read_prime(option: str, name: str, *, config: Config, vocab: "Vocab") -> str | bytes:
+def read_prime(option: str, name: str, *, config: Config) -> str | bytes:
     """Return the text of a file, or of standard input (-), to be continued by a model with this
-    configuration and alphabet; bytes for the byte alphabet.
+    configuration; bytes for the byte alphabet.
 
-    It is cleaned as a corpus is. Raises DataError that names the `option`.
+    It is read as the text of the run was. Raises DataError that names the `option`.
     """
-    # Imported here, because they import NumPy, which the help of a command does not need.
-    from charrnn.text.documents import separator_of
-    from charrnn.text.text_files import read_stream
+    from charrnn.text.given_text import read_text_file, text_to_continue
 
-    # The file as it is. Any problem with it becomes a DataError.
-    if name == "-" and sys.stdin is None:
-        raise DataError(f"{option}: standard input is closed.")
     try:
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
-            data = read_stream(option, file)
-
-        # A file ends with a newline, which is no part of a document that is a line.
-        if separator_of(config, vocab) == "\n":
-            data = data.rstrip(b"\r\n")
-        if vocab.kind == "byte":
-            return data
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except OSError as error:
+        corpus = read_text_file(name, config)
+    except NotHereError as error:
         raise DataError(
-            f"{option}: {error.strerror}. Give a text file, or @- for standard input; a text that"
-            " begins with @ begins with @@."
+            f"{option}: there is no file {shortened(error.source)}. Give a text file, or @- for"
+            " standard input; a text that begins with @ begins with @@."
         ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8."
-        ) from None
+    except DataError as error:
+        raise DataError(f"{option}: {error}") from None
+    return text_to_continue(corpus, config)
 
 
 def read_passage(

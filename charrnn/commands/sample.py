@@ -382,7 +382,7 @@ def _load(
     prime: str | bytes | None = None
     if is_file:
         prime = arguments.read_prime(
-            f"--prime {typed}", typed.removeprefix("@"), config=model.config, vocab=model.vocab
+            f"--prime {typed}", typed.removeprefix("@"), config=model.config
         )
         typed = ""
     elif options.prime is not None:

@@ -306,7 +306,7 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -
 
 
 FACTS = {
-    "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
+    "Text": "{corpus}{kinds}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
     "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
     "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
@@ -511,8 +511,12 @@ class TrainingView:
         if num_known < values["num_distinct_chars"]:
             known = f", {num_known:,} in the alphabet"
 
+        kinds = ""
+        if values["kinds"]:
+            kinds = f" ({values['kinds']})"
+
         # The first facts were perhaps shown while the run was planned; each appears once.
-        words = values | {"unit": unit, "known": known}
+        words = values | {"unit": unit, "known": known, "kinds": kinds}
         for number, (name, fact) in enumerate(FACTS.items()):
             if self._num_facts <= number < num_facts:
                 self._show_fact(name, fact.format_map(words))

@@ -80,7 +80,10 @@ MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine",
 """Panels of the options in `charrnn train --help`."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
-TEXT_FIELDS = (*DOCUMENTS, "unique_documents", "encoding", "join_lines", "order", "order_seed")
+TEXT_FIELDS = (
+    *DOCUMENTS,
+    *("unique_documents", "encoding", "join_lines", "clean", "order", "order_seed"),
+)
 """Fields that determine how a text is read."""
 DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that say which share is dropped; the last two follow from the first."""

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,20 +25,16 @@ from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
 from charrnn.model.losses import CharLosses
-from charrnn.system.arrays import Int64Array
-from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END
-from charrnn.text.given_text import GivenText, lines_of, read_path
+from charrnn.text.given_text import FindPlaces, GivenText, place_finder, read_path
 from charrnn.text.paragraphs import join_lines
-from charrnn.text.places import Place, PlacedLine, find_places
+from charrnn.text.sentences import sentence_ends
 from charrnn.text.text_files import Line
 from charrnn.text.vocab import as_bytes, code_points
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
 
-FindPlaces = Callable[[Int64Array], list[Place | None]]
-"""Returns the places (P,) of characters of a text, None where there is none."""
 BLOCK = 1 << 16
 """Characters that are decoded at once."""
 MAX_LINE_TEXT = 1000
@@ -49,9 +45,6 @@ PARAGRAPH_CHARS = 200
 """Where lines have more characters on average, a line is a paragraph, and sentences are scored."""
 LINE, SENTENCE, WORD = "line", "sentence", "word"
 """What is scored as a whole."""
-_ENDS_WITHIN = {SENTENCE: r"[.!?…][\"'”’»)]*\s+(?![a-z\s])", WORD: r"\s+"}
-"""What ends a sentence of a paragraph and a word of a line, as a regular expression; both have it,
-as a line has its newline."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,31 +168,11 @@ def score_text(
         content=content,
         num_chars=measured.num_chars,
         first=measured.first,
-        find_places=finder(text, content, documents=documents),
+        find_places=place_finder(text, content, models[0].config, documents=documents),
         losses=[run.losses for run in comparison.runs],
         ends=ends,
         notes_of_runs=tuple(notes_of_runs(comparison.runs, is_given=comparison.part is None)),
     )
-
-
-def finder(text: GivenText | None, content: Content, *, documents: str) -> FindPlaces:
-    """Return a function that finds the places of characters of a content, which is that of a given
-    text or a part of a corpus."""
-    if isinstance(content, CorpusPart):
-        return content.places
-    if isinstance(text, Corpus):
-        return text.places
-
-    # Documents leave lines of a given text out; the texts of a list are joined to one text.
-    source = content
-    if isinstance(text, str | bytes):
-        source = text
-
-    def find(indices: Int64Array) -> list[Place | None]:
-        lines = (PlacedLine("", *line) for line in lines_of(source, documents))
-        return [*find_places(indices.tolist(), lines, is_text=isinstance(content, str))]
-
-    return find
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -343,13 +316,13 @@ class ScoredText:
             bounds = self._paragraph_bounds()
         begin = 0
         for end in bounds:
-            line = self.content[begin:end]
-            pattern: Any = _ENDS_WITHIN[unit]
-            if isinstance(line, bytes):
-                pattern = pattern.encode("ascii", "ignore")
-            for found in re.finditer(pattern, line):
-                if found.end() < len(line):
-                    yield begin + found.end()
+            content = self.content[begin:end]
+            ends = _word_ends(content)
+            if unit == SENTENCE:
+                ends = sentence_ends(content)
+            for place in ends:
+                if place < end - begin:
+                    yield begin + place
             yield end
             begin = end
 
@@ -363,17 +336,17 @@ class ScoredText:
             for end in self._line_bounds():
                 line = _decoded(self.content[begin:end])
                 ends.append(end)
-                yield 0, f"{line.rstrip(self.ends)}\n".encode()
+                yield Line(0, f"{line.rstrip(self.ends)}\n".encode())
                 # No paragraph goes over the end of a document: a blank line that is none follows.
                 if line.endswith(END):
                     ends.append(0)
-                    yield 0, b"\n"
+                    yield Line(0, b"\n")
                 begin = end
 
         # A line that is joined to the next one has lost its end.
-        for _, line in join_lines(lines()):
+        for line in join_lines(lines()):
             end = ends.popleft()
-            if end and line.endswith(b"\n"):
+            if end and line.content.endswith(b"\n"):
                 yield end
 
     def _line_bounds(self) -> Iterator[int]:
@@ -394,6 +367,15 @@ class ScoredText:
         # The last line may lack its end.
         if bound < self.num_chars:
             yield self.num_chars
+
+
+def _word_ends(content: str | bytes) -> Iterator[int]:
+    """Yield the index after the blanks behind each word; with its blank, as a line has its
+    newline."""
+    if isinstance(content, bytes):
+        content = content.decode("latin-1")
+    for blank in re.finditer(r"\s+", content):
+        yield blank.end()
 
 
 def _decoded(text: str | bytes) -> str:

@@ -46,6 +46,7 @@ from charrnn.system.process import (
     named_process,
     process_identity,
 )
+from charrnn.text.kept_texts import DOCUMENT_TEXTS, packed_texts
 
 
 @contextlib.contextmanager
@@ -189,6 +190,12 @@ class RunWriter(RunReader):
         them cannot be written."""
         for name, data in description.files().items():
             files.write_atomically(self.path / name, data)
+
+    def write_document_texts(self, texts: Mapping[str, str]) -> None:
+        """Keep the texts that were read from documents beside the run, if there are any: another
+        version of what reads documents would make another text. Raises CharRNNError."""
+        if texts:
+            files.write_atomically(self.path / DOCUMENT_TEXTS, packed_texts(texts))
 
     def commit(
         self,
@@ -368,7 +375,7 @@ def _set_aside(folder: Path, kind: str) -> Path:
     return aside
 
 
-_FIRST_FILES = (CONFIG, VOCAB, "lock")
+_FIRST_FILES = (CONFIG, VOCAB, DOCUMENT_TEXTS, "lock")
 """The files in a run's folder before its first save, besides temporary files. `lock` is removed
 last, because it identifies the folder of an unsaved run."""
 

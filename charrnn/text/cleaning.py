@@ -1,133 +1,235 @@
-"""Leave out of a text what its author did not write, and join letters with their accents."""
+"""Leave out of a text what its author did not write: terms, settings, stamps and what nobody sees;
+and join letters with their accents."""
 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
 
 from charrnn.errors import named
-from charrnn.text.file_kinds import STAMPED, find_kind
-from charrnn.text.text_files import Change, Line, Tally, is_blank
+from charrnn.text.text_files import Change, Line, Tally, file_lines, is_blank
 
 BEGINNING = 65_536
-"""Bytes in which the terms before a book of Project Gutenberg end, and by which the kind of a text
-is recognised."""
+"""Bytes by which the kind of a text is recognised."""
+MOST_TERMS = 600
+"""Lines of the terms of Project Gutenberg at most: they have about 400."""
+MOST_BEFORE = 100
+"""Lines of the head of a book before its small print begins, at most."""
+MOST_SETTINGS = 300
+"""Lines of a head of settings, at most."""
 _BOOK_BEGINS = re.compile(
-    rb"^(?:\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG|\*+ ?END\*? ?THE SMALL PRINT)",
-    re.MULTILINE,
+    rb"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG|\*+ ?END\*? ?THE SMALL PRINT"
 )
 _BOOK_ENDS = re.compile(
-    rb"^(?:\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
-    rb"|End of (?:The |the |this )?Project Gutenberg|Ende dieses Projekte? Gutenberg)",
-    re.MULTILINE,
+    rb"\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
+    rb"|End of (?:The |the |this )?Project Gutenberg|Ende dieses Projekte? Gutenberg"
 )
-_SAID = re.compile(rb"\d+\s*\Z|NOTE")
-"""Matches what subtitles say if no blank line stands before it."""
-_LEFT_OUT = f"left out of {{label}}: %s ({{num}}); {named('clean', 'false')} keeps them"
-_STAMPS = f"left out on {{num}} of {{label}}: %s; {named('clean', 'false')} keeps them"
-_TERMS = "line", _LEFT_OUT % "Project Gutenberg's terms"
-_BEHIND = "line", _LEFT_OUT % "another text behind a book of Project Gutenberg"
-MOST_TERMS = 600
-"""Lines of the terms between two books of Project Gutenberg at most: they have about 400."""
+_PRINT_BEGINS = re.compile(rb"\*+ ?START\*+ ?THE SMALL PRINT")
+_BOOK_IS_NAMED = re.compile(
+    rb"\W*(?:The )?Project Gutenberg(?:'s|\xe2\x80\x99s)? (?:E?Book|E?text)", re.IGNORECASE
+)
+_YAML = re.compile(r"[^\s:#\[{][^:\n]{0,60}:(?:\s.*)?|[ \t#-].*|\{\{.*|")
+_TOML = re.compile(r"\[.*\]\s*|[^\s=]{1,60}\s*=.*|[\s#].*|[\])}'\"].*|")
+INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"
+"""Characters that nobody sees, and that separate or direct nothing; U+200C and U+200D join letters,
+and stay."""
+_CONTROLS = bytes({*range(0x20)} - {*b"\t\n\r"})
+_UNSEEN = re.compile(f"[{INVISIBLE}{re.escape(_CONTROLS.decode())}]")
+
+_KEPT = f"({{num}}); {named('clean', 'false')} keeps them"
+TERMS = "line", f"left out of {{label}}: Project Gutenberg's terms {_KEPT}"
+"""A change of a text: what stands before and behind a book."""
+SETTINGS = "line", f"left out of {{label}}: a head of settings {_KEPT}"
+"""A change of a text: what stands between two lines of hyphens."""
+STAMPS = "message", f"left out of {{label}}: the dates and times of a chat {_KEPT}"
+"""A change of a text: the stamps of its messages."""
+UNWRITTEN = (
+    "message",
+    "left out {num} of {label} that stand for pictures, deleted ones, or what the program says",
+)
+"""A change of a text: messages without a name or words."""
+CUES = "line", f"left out of {{label}}: the numbers and times of subtitles {_KEPT}"
+"""A change of a text: lines without words."""
+_UNSEEN_CHANGE = (
+    "character",
+    f"left out {{num}} of {{label}} that nobody sees; {named('clean', 'false')} keeps them",
+)
 _COMPOSED = (
     "letter",
     "wrote {num} of {label} in the usual form of Unicode, with accents joined (NFC);"
     f" {named('clean', 'false')} keeps them as they are",
 )
-Cleaner: TypeAlias = Callable[[Iterable[Line], Tally], Iterator[Line]]
-"""A function that yields the lines of a file without what it leaves out, and counts that."""
 
 
-def cleaner(start: bytes) -> Cleaner | None:
-    """Return what leaves the terms before and after a book of Project Gutenberg, or the stamps of a
-    chat or of subtitles, out of a file that begins with these bytes; None for any other."""
-    if kind := find_kind(STAMPED, start[:BEGINNING]):
-        _, what, pattern = kind
-        return partial(_without_stamps, pattern=pattern, change=("line", _STAMPS % what))
-    # Most texts have not these words, which are found sooner than the pattern.
-    if b"roject Gutenberg" not in start and b"PROJECT GUTENBERG" not in start:
+def without_terms(lines: Sequence[Line], tally: Tally) -> list[Line] | None:
+    """Return the lines of books of Project Gutenberg without the terms before and behind each; None
+    for a text without these marks, and where less than a tenth would be left."""
+    marks = _marks(lines)
+    terms = _terms(marks, num_lines=len(lines))
+    if marks and marks[-1][0] == "end" and len(lines) - marks[-1][1] > MOST_TERMS:
+        tally.changes[_unsure("a text behind a book of Project Gutenberg")] += 1
+    if not terms:
         return None
-    begins_before = _BOOK_BEGINS.search(start, 0, BEGINNING) is not None
-    if begins_before or _BOOK_ENDS.search(start):
-        return partial(_without_terms, is_inside=not begins_before)
-    return None
+
+    # The name of the book stands before it if no mark does.
+    first_filled = next(index for index, line in enumerate(lines) if not is_blank(line.content))
+    if _BOOK_IS_NAMED.match(lines[first_filled].content):
+        terms.append(range(first_filled, first_filled + 1))
+    left_out = set().union(*terms)
+    kept = [line for index, line in enumerate(lines) if index not in left_out]
+    if len(kept) < len(lines) / 10:
+        tally.changes[_unsure("little but terms of Project Gutenberg")] += 1
+        return None
+    tally.changes[TERMS] += len(left_out)
+    return kept
 
 
-def _without_stamps(
-    lines: Iterable[Line], tally: Tally, *, pattern: bytes, change: Change
-) -> Iterator[Line]:
-    is_after_blank = True
-    for number, line in lines:
-        rest = line
-        if is_after_blank or not _SAID.match(line):
-            rest = re.sub(pattern, b"", line)
-            if tally.cuts is not None:
-                tally.cuts[number] = _cuts(line, pattern)
-        is_after_blank = is_blank(line)
-        tally.changes[change] += rest != line and not is_after_blank
-        if rest:
-            yield number, rest
+def _unsure(what: str) -> Change:
+    return "file", f"{{label}} has {what}, which is not left out"
 
 
-def _cuts(line: bytes, pattern: bytes) -> list[tuple[int, int]]:
-    """Return where the matches of a pattern begin and end in a line, in characters."""
-    spans = [match.span() for match in re.finditer(pattern, line)]
-    return [(len(line[:begin].decode()), len(line[:end].decode())) for begin, end in spans]
-
-
-def _without_terms(lines: Iterable[Line], tally: Tally, *, is_inside: bool) -> Iterator[Line]:
-    # A file may have several books, with the terms of the next one after those of the last.
-    ends_terms = False
-    is_after_blank = True
-    num_terms = 0
-    for number, line in lines:
-        # A sentence about the words that end a book may have them at the start of a line.
-        is_end = _BOOK_ENDS.match(line) and (is_after_blank or line.startswith(b"*"))
-        is_after_blank = is_blank(line)
-        if is_inside and not is_end:
-            yield number, line
-            num_terms = 0
+def _marks(lines: Sequence[Line]) -> list[tuple[str, int]]:
+    """Return the marks between books and terms, each with the index of its line."""
+    marks = []
+    for index, line in enumerate(lines):
+        content = line.content
+        if content[:1] not in (b"*", b"E"):
             continue
-        num_terms += 1
-        if num_terms > MOST_TERMS:
-            tally.changes[_BEHIND] += 1
-        else:
-            tally.changes[_TERMS] += 1
-        # What ends the terms before a book may have several lines.
-        is_inside = ends_terms and is_blank(line)
-        ends_terms = not is_inside and (ends_terms or _BOOK_BEGINS.match(line) is not None)
+        if _BOOK_BEGINS.match(content):
+            # What ends the terms before a book may have several lines.
+            last = index
+            while last + 1 < len(lines) and not is_blank(lines[last].content):
+                last += 1
+            marks.append(("book", last))
+        elif _PRINT_BEGINS.match(content):
+            marks.append(("print", index))
+        # A sentence about the words that end a book may have them at the start of a line.
+        elif _BOOK_ENDS.match(content):
+            around = [*lines[max(0, index - 1) : index], *lines[index + 1 : index + 2]]
+            if content.startswith(b"*") or any(is_blank(other.content) for other in around):
+                marks.append(("end", index))
+    return marks
 
 
-def composed(text: bytes, tally: Tally) -> bytes:
-    """Return a text in UTF-8 with each letter and its accents in one character (NFC), and count in
-    `tally` how many were joined, or replaced by the usual one of two equal characters."""
-    # ASCII has no accents.
-    if text.isascii():
-        return text
-    apart = text.decode()
-    whole = unicodedata.normalize("NFC", apart)
-    if whole != apart:
+def _terms(marks: Sequence[tuple[str, int]], num_lines: int) -> list[range]:
+    """Return the lines of terms: before a mark that begins a book, from the end of the last book or
+    the beginning of the small print on, and behind the last end."""
+    terms = []
+    begin = 0
+    end: int | None = None
+    small_print: int | None = None
+    for kind, index in marks:
+        if kind == "end" and end is None:
+            end = index
+        elif kind == "print" and small_print is None:
+            small_print = index
+        elif kind == "book":
+            first = end
+            is_head = index - begin <= MOST_TERMS
+            if small_print is not None and small_print - begin > MOST_BEFORE:
+                is_head = False
+            if first is None and is_head:
+                first = begin
+            elif first is None:
+                first = small_print
+            if first is not None and index - first <= MOST_TERMS:
+                terms.append(range(first, index + 1))
+            begin = index + 1
+            end = small_print = None
+    if end is not None and num_lines - end <= MOST_TERMS:
+        terms.append(range(end, num_lines))
+    return terms
+
+
+def without_settings(lines: Iterable[Line], tally: Tally) -> Iterator[Line]:
+    """Yield the lines of a text without its head of settings, in YAML between lines of hyphens or
+    in TOML between lines of plus signs."""
+    rest = iter(lines)
+    head: list[Line] = []
+    pattern = _YAML
+    for line in rest:
+        text = line.content.decode().rstrip()
+        head.append(line)
+        if len(head) == 1:
+            if text not in ("---", "+++"):
+                break
+            pattern = _TOML if text == "+++" else _YAML
+        elif text in ("---", "...", "+++"):
+            # A rule, and not a head, has nothing between.
+            if len(head) > 2:
+                tally.changes[SETTINGS] += len(head)
+                head = []
+            break
+        elif not pattern.fullmatch(text) or len(head) > MOST_SETTINGS:
+            break
+    yield from head
+    yield from rest
+
+
+def tidied(text: str, tally: Tally | None = None) -> str:
+    """Return a text without what nobody sees, and with each letter and its accents in one character
+    (NFC). What is left out or changed is counted in `tally`."""
+    whole, num_unseen = _UNSEEN.subn("", text)
+    apart = whole
+    if not apart.isascii():
+        whole = unicodedata.normalize("NFC", apart)
+    if tally is not None:
+        tally.changes[_UNSEEN_CHANGE] += num_unseen
+    if tally is not None and whole != apart:
         # Most letters become one character, and a few become two: the side with fewer characters
         # of its own has one for each letter. Both have none if only the order of accents changes.
         before = Counter(apart)
         after = Counter(whole)
         num_changed = min((before - after).total(), (after - before).total())
         tally.changes[_COMPOSED] += max(1, num_changed)
-    return whole.encode()
+    return whole
 
 
-def composed_blocks(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
-    """Yield the blocks of a text composed."""
+def tidied_lines(lines: Iterable[Line], tally: Tally, *, end: bytes = b"") -> Iterator[Line]:
+    """Yield the lines of a text tidied, with what was left out of each. The `end` of a document
+    stays."""
+    for line in lines:
+        content = line.content.removesuffix(end)
+        if content.isascii() and not content.translate(None, _PRINTED):
+            yield line
+            continue
+        text = content.decode()
+        cuts = sorted([*line.cuts, *_unseen_in(text, line.cuts)])
+        rest = line.content[len(content) :]
+        yield Line(line.number, tidied(text, tally).encode() + rest, cuts)
+
+
+_PRINTED = bytes({*range(256)} - {*_CONTROLS})
+
+
+def _unseen_in(text: str, cuts: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield where characters that nobody sees stand in a line of the file, of which `cuts` are
+    left out already."""
+    for match in _UNSEEN.finditer(text):
+        begin = match.start()
+        for first, last in cuts:
+            if first <= begin:
+                begin += last - first
+        yield begin, begin + 1
+
+
+def tidied_blocks(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
+    """Yield the blocks of a text tidied."""
     held = b""
     for block in blocks:
         if held:
             cut = _last_alone(held)
-            yield composed(held[:cut], tally)
+            yield _tidied_bytes(held[:cut], tally)
             held = held[cut:]
         held += block
-    yield composed(held, tally)
+    yield _tidied_bytes(held, tally)
+
+
+def _tidied_bytes(text: bytes, tally: Tally) -> bytes:
+    # Most texts are in ASCII without controls.
+    if text.isascii() and not text.translate(None, _PRINTED):
+        return text
+    return tidied(text.decode(), tally).encode()
 
 
 def _last_alone(text: bytes) -> int:
@@ -137,3 +239,8 @@ def _last_alone(text: bytes) -> int:
         if text[index] < 0x80 or 0xE4 <= text[index] <= 0xE9:
             return index
     return 0
+
+
+def text_lines(text: str) -> list[Line]:
+    """Return the lines of a text."""
+    return [*file_lines([text.encode()])]

@@ -1,4 +1,4 @@
-"""Read one column of a table or of JSON Lines, and describe the columns of a file."""
+"""Read one column of a table or of JSON, and describe the columns of a file."""
 
 import csv
 import json
@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
+from typing import Any
 
 from charrnn.errors import DataError, counted, named, shortened
-from charrnn.text.file_kinds import why_torn
 from charrnn.text.sources import is_smiles_file
 from charrnn.text.text_files import Line, Tally, file_lines, is_blank, without_gz
 
@@ -28,6 +28,10 @@ _JSON_START = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|
 _SURROGATE = re.compile("[\ud800-\udfff]")
 NULL = "object", "left out {num} of {label}: the value is null"
 """A change of a text: an object without a text."""
+EMPTY = "empty value", "left out {num} of {label}"
+"""A change of a text: a row without a text."""
+HEADERS = "repeated header", "left out {num} of {label}"
+"""A change of a text: the first row of a table, again, as in tables that were joined."""
 HALVES = (
     "half character",
     "replaced {num} of {label} by U+FFFD: one half of a pair is no character",
@@ -40,18 +44,18 @@ _LINES_SEEN = 20
 def column_values(
     lines: Iterator[Line], *, column: str, label: str, tally: Tally
 ) -> Iterator[Iterator[Line]]:
-    """Yield the values of one column of a table or of JSON Lines, each in lines with the numbers
-    that they have in the file.
+    """Yield the values of one column of a table or of JSON, each in lines with the numbers that
+    they have in the file.
 
     What is changed is counted in `tally`. Raises DataError.
     """
     first = list(islice(lines, _LINES_SEEN))
     lines = chain(first, lines)
     # A text from standard input has no suffix, so its first lines decide.
-    if is_json(b"".join(line for _, line in first), label):
+    if is_json(b"".join(line.content for line in first), label):
         yield from _json_values(lines, column=column, label=label, tally=tally)
     else:
-        yield from _values(lines, column=column, label=label)
+        yield from _values(lines, column=column, label=label, tally=tally)
 
 
 def is_json(start: bytes, label: str) -> bool:
@@ -59,7 +63,14 @@ def is_json(start: bytes, label: str) -> bool:
     return _has_suffix(label, ".jsonl", ".ndjson") or _JSON_START.match(start) is not None
 
 
-def _values(lines: Iterable[Line], *, column: str, label: str) -> Iterator[Iterator[Line]]:
+def is_table(start: bytes, label: str) -> bool:
+    """Whether a file is a table by its suffix, or JSON."""
+    return _has_suffix(label, ".csv", ".tsv") or is_json(start, label)
+
+
+def _values(
+    lines: Iterable[Line], *, column: str, label: str, tally: Tally
+) -> Iterator[Iterator[Line]]:
     """Yield the values of one column of a table, row by row. Raises DataError."""
     table = _Table(lines, label=label, column=column)
     try:
@@ -72,6 +83,9 @@ def _values(lines: Iterable[Line], *, column: str, label: str) -> Iterator[Itera
         if table.delimiter == _BLANK_DELIMITER and index == 0:
             width = MAX_FIELD_CHARS
         for line, row in table.rows:
+            if table.has_header and _as_text(row) == table.names:
+                tally.changes[HEADERS] += 1
+                continue
             if not index < len(row) <= width:
                 values = counted(len(row), "value")
                 raise DataError(
@@ -79,9 +93,11 @@ def _values(lines: Iterable[Line], *, column: str, label: str) -> Iterator[Itera
                     f" {len(table.names)} {table.separated}: mend the line; a value with a"
                     f" delimiter needs quotes, and {named('documents', 'lines')} reads whole lines"
                 )
+            value = row[index].encode("latin-1")
+            tally.changes[EMPTY] += is_blank(value)
             # The values before it may have lines, too.
             number = line + sum(value.count("\n") for value in row[:index])
-            yield _lines_of_value(row[index].encode("latin-1"), number, lines_per_end=1)
+            yield _lines_of_value(value, number, lines_per_end=1)
     except csv.Error as error:
         remedy = "a quotation mark that begins a value must end it, too; double the marks inside"
         if "new-line" in str(error):
@@ -96,7 +112,7 @@ def _lines_of_value(value: bytes, number: int, *, lines_per_end: int) -> Iterato
         content = line.rstrip(b"\r\n")
         if content != line:
             content += b"\n"
-        yield number, content
+        yield Line(number, content)
         if line.endswith(b"\n"):
             number += lines_per_end
 
@@ -106,6 +122,8 @@ class _Table:
 
     names: Sequence[str] = ()
     """The first row as text."""
+    has_header = False
+    """Whether the first row has the names of the columns."""
     index: int = 0
     """The index of the column."""
     line = 0
@@ -117,7 +135,7 @@ class _Table:
         self._column = column
         # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own
         # characters are all ASCII.
-        content = (line.decode("latin-1") for _, line in lines)
+        content = (line.content.decode("latin-1") for line in lines)
 
         # Before the first row there may be blank lines, and a line in which Excel names the
         # delimiter.
@@ -178,11 +196,13 @@ class _Table:
             )
         if column in self.names:
             self.index = self.names.index(column)
+            self.has_header = True
             return True
 
         # Few files of molecules have a header.
-        is_header = is_smiles_file(self._label) and SMILES in self.names[0].lower()
-        if is_smiles_file(self._label) and column.lower() == SMILES:
+        is_molecules = is_smiles_file(self._label)
+        self.has_header = is_molecules and SMILES in self.names[0].lower()
+        if is_molecules and column.lower() == SMILES:
             column = "1"
         if not (_POSITION.fullmatch(column) and int(column) <= len(self.names)):
             raise DataError(
@@ -191,7 +211,7 @@ class _Table:
                 f" to {len(self.names)}, as {named('column')}"
             )
         self.index = int(column) - 1
-        if not is_header:
+        if not self.has_header:
             self.rows = chain((first,), self.rows)
         return True
 
@@ -214,10 +234,8 @@ def _delimiter(start: str, *, label: str, column: str) -> str:
     is_clear = most in start or len(start.split()) == 1 or _has_suffix(label, ".csv")
     if _POSITION.fullmatch(column) and start and not is_clear:
         raise DataError(
-            f"{label}: no comma, semicolon, tab or bar separates columns in its first line\n"
-            f"for whole lines: {named('documents', 'lines')}; else write tabs first, for fields"
-            f" between blanks: tr -s ' ' '\\t' < {label} > fields.tsv\nor between ::"
-            f" sed 's/::/\\t/g' {label} > fields.tsv"
+            f"{label}: no comma, semicolon, tab or bar separates columns in its first line: save it"
+            f" as a table with one of them; {named('documents', 'lines')} reads whole lines"
         )
     return most
 
@@ -270,26 +288,19 @@ def describe_start(blocks: Iterable[bytes], *, column: str, label: str) -> str:
     return ""
 
 
-def describe_columns(blocks: Iterable[bytes], *, start: bytes, label: str) -> str:
-    """Describe the columns of a table or of JSON Lines that is read as a text, for a note; "" if
-    the file has not the suffix of a table and is no JSON. Raises DataError."""
+def describe_columns(start: bytes, *, label: str) -> str:
+    """Describe the columns of a table or of JSON that is read as a text, for a note, by the
+    beginning of the file; "" if it has none."""
     if is_json(start, label):
-        lines = (line for _, line in file_lines(blocks) if not is_blank(line))
-        columns = []
-        with suppress(DataError):
-            record = _json_record(next(lines, b"{}"), label=label, number=1)
-            columns = [name for name, value in record.items() if isinstance(value, str)]
-        if columns:
-            remedy = f"{named('column')} reads one alone"
-            return f"is read with its braces; its first line has {_listed(columns)}: {remedy}"
-        return (
-            "is read with its braces: write an object with a text for each line by jq -c, and read"
-            f" it by {named('column')}"
-        )
-    if not _has_suffix(label, ".csv", ".tsv"):
-        return ""
-    table = _Table(file_lines(blocks), label=label, column="")
-    with suppress(csv.Error):
+        # The names in the first record, of which the end may be missing.
+        names = dict.fromkeys(re.findall(rb'"([^"\n]{1,40})"\s*:\s*"', start))
+        columns = [name.decode("utf-8", "replace") for name in names][:10]
+        if not columns:
+            return ""
+        remedy = f"{named('column')} reads one alone"
+        return f"is read with its braces; it has {_listed(columns)}: {remedy}"
+    table = _Table(file_lines([start]), label=label, column="")
+    with suppress(csv.Error, DataError):
         _, row = next(table.rows, (0, []))
         return (
             f"is read as a text, with all columns. Its first line has {_listed(_as_text(row))}"
@@ -302,14 +313,10 @@ def describe_columns(blocks: Iterable[bytes], *, start: bytes, label: str) -> st
 def _json_values(
     lines: Iterable[Line], *, column: str, label: str, tally: Tally
 ) -> Iterator[Iterator[Line]]:
-    """Yield the value `column` of each object of a file of JSON Lines; null is left out. Raises
-    DataError."""
-    for number, line in lines:
-        if is_blank(line):
-            continue
-
+    """Yield the value `column` of each object of JSON Lines, or of a file with a list of objects;
+    null is left out. Raises DataError."""
+    for number, record in _records(lines, column=column, label=label):
         # Records need not have the same columns, so each is asked.
-        record = _json_record(line, label=label, number=number)
         if column not in record:
             raise DataError(
                 f"{label}, line {number}, has no {column!r}; it has {_listed([*record])}: give one"
@@ -322,9 +329,11 @@ def _json_values(
         if isinstance(value, bool):
             value = json.dumps(value)
         if not isinstance(value, str):
-            if torn := why_torn(line, label):
-                raise DataError(f"{label} {torn}")
-            raise _no_text(value, column, place=f"{label}, line {number}")
+            kind = "a list" if isinstance(value, list) else "an object"
+            raise DataError(
+                f"{label}, line {number}: {column!r} is {kind}, not a text: give a field with a"
+                f" text as {named('column')}, or save the texts as plain text"
+            )
 
         # Half a surrogate pair has no UTF-8.
         value, num_halves = _SURROGATE.subn("\ufffd", value)
@@ -333,43 +342,52 @@ def _json_values(
         yield _lines_of_value(value.encode(), number, lines_per_end=0)
 
 
-def _json_record(line: bytes, *, label: str, number: int) -> dict[str, object]:
-    """Decode a line of JSON, with numbers as they are written. Raises DataError."""
-    place = f"{label}, line {number}"
-    whole = "if an object has several lines, write one line for each by jq -c . FILE"
-    if line.lstrip().startswith(b"["):
-        whole = "of a list, write one line for each object by jq -c '.[]' FILE"
+def _records(
+    lines: Iterable[Line], *, column: str, label: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a file, each after the number of its line. Raises DataError."""
+    rest = iter(lines)
+    is_first = True
+    for number, line, *_ in rest:
+        if is_blank(line):
+            continue
+        try:
+            record = _decoded(line, place=f"{label}, line {number}")
+        except DataError:
+            # A file that is one object, or a list, has several lines.
+            if not is_first:
+                raise
+            whole = b"".join([line, *(following.content for following in rest)])
+            record = _decoded(whole, place=f"{label}, line {number}")
+        if is_first:
+            record = _list_in(record, column)
+        is_first = False
+        for item in record if isinstance(record, list) else [record]:
+            if not isinstance(item, dict):
+                raise DataError(
+                    f'{label}, line {number}, is not an object such as {{"text": "…"}}: mend or'
+                    " remove the line"
+                )
+            yield number, item
+
+
+def _list_in(data: object, column: str) -> object:
+    """Return the list of objects with a column that an object has; else the object itself."""
+    if isinstance(data, dict) and column not in data:
+        for value in data.values():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                return value
+    return data
+
+
+def _decoded(content: bytes, *, place: str) -> object:
+    """Decode JSON, with numbers as they are written. Raises DataError."""
     try:
-        text = line.decode("utf-8-sig").rstrip()
-        record = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+        text = content.decode("utf-8-sig").rstrip()
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{place}, column {error.colno}, is not JSON ({error.msg}): mend or remove the line;"
-            f" {whole}"
+            f"{place}, column {error.colno}, is not JSON ({error.msg}): mend or remove the line"
         ) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place}, is not JSON ({error}): mend or remove the line") from error
-    if not isinstance(record, dict):
-        raise DataError(
-            f'{place}, is not an object such as {{"text": "…"}}: mend or remove the line; {whole}'
-        )
-    return record
-
-
-def _no_text(value: object, column: str, *, place: str) -> DataError:
-    """Return the error for a value of JSON that is a list or an object."""
-    path = f".{column}"
-    if not column.isidentifier():
-        path = f".[{json.dumps(column)}]"
-    if isinstance(value, list):
-        items = f"{path}[]"
-        if value and not isinstance(value[0], dict):
-            items = f"{{text: {items}}}"
-        return DataError(
-            f"{place}: {column!r} is a list, not a text: write an object for each of its items by"
-            f" jq -c '{items}' FILE"
-        )
-    return DataError(
-        f"{place}: {column!r} is an object, not a text: write it alone by jq -c '{path}' FILE, and"
-        f" give the name of a text in it as {named('column')}"
-    )

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,8 @@ from charrnn.text.batches import release_pages
 from charrnn.text.documents import END, Documents
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.places import Place, PlacedLine, find_places
-from charrnn.text.source_reader import SourceReader, file_bytes
+from charrnn.text.reader import SourceReader, file_bytes
+from charrnn.text.reading_notes import ReadFile
 from charrnn.text.sources import (
     SHUFFLED,
     Order,
@@ -66,6 +67,11 @@ class Corpus:
     """Reads the files again, line by line (`SourceReader.lines`)."""
     documents_read: frozenset[str] = frozenset()
     """The files whose text pandoc has read, and whose lines are paragraphs."""
+    document_texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The text of each of these by the digest of the file (`pandoc.DocumentTexts`)."""
+    files: Sequence[ReadFile] = field(default=(), repr=False)
+    """What was read of each file, in the order of the text; of documents, before they were brought
+    into their order."""
 
     @classmethod
     def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
@@ -86,6 +92,8 @@ class Corpus:
             documents=text.documents,
             lines=text.lines,
             documents_read=text.documents_read,
+            document_texts=text.document_texts.texts,
+            files=text.files,
         )
 
     def __len__(self) -> int:

@@ -8,7 +8,6 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -215,9 +214,9 @@ def end_documents(
         for value in column_values(checked, column=column, label=label, tally=tally):
             yield from _whole(_without_nul(value, label))
     elif kind == "lines":
-        for number, line in checked:
-            if not is_blank(line):
-                yield number, _without_line_end(line) + END_BYTE
+        for line in checked:
+            if not is_blank(line.content):
+                yield line._replace(content=_without_line_end(line.content) + END_BYTE)
     elif kind == "blank-lines":
         yield from _paragraphs(checked)
     else:
@@ -357,13 +356,13 @@ def split_documents(
 
 
 def _without_nul(lines: Iterable[Line], label: str) -> Iterator[Line]:
-    for number, line in lines:
-        if END_BYTE in line:
+    for line in lines:
+        if END_BYTE in line.content:
             raise DataError(
-                f"{label}, line {number}, has a NUL, which ends a document: remove it, or leave"
-                f" {named('documents')} out"
+                f"{label}, line {line.number}, has a NUL, which ends a document: remove it, or"
+                f" leave {named('documents')} out"
             )
-        yield number, line
+        yield line
 
 
 def _without_line_end(line: bytes) -> bytes:
@@ -374,51 +373,34 @@ def _paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
     """Turn lines into documents that end at blank lines."""
     # A line is yielded once the next one is known, because the last line of a document has no end.
     held: Line | None = None
-    for number, line in lines:
+    for line in lines:
         if held is not None:
-            last_number, last_line = held
-            if is_blank(line):
-                last_line = _without_line_end(last_line) + END_BYTE
-            elif last_line.endswith(b"\r\n"):
-                last_line = _without_line_end(last_line) + b"\n"
-            yield last_number, last_line
+            content = held.content
+            if is_blank(line.content):
+                content = _without_line_end(content) + END_BYTE
+            elif content.endswith(b"\r\n"):
+                content = _without_line_end(content) + b"\n"
+            yield held._replace(content=content)
         held = None
-        if not is_blank(line):
-            held = number, line
+        if not is_blank(line.content):
+            held = line
     if held is not None:
-        yield held[0], _without_line_end(held[1]) + END_BYTE
+        yield held._replace(content=_without_line_end(held.content) + END_BYTE)
 
 
 def _whole(lines: Iterable[Line]) -> Iterator[Line]:
     """Turn the lines of one text into one document."""
     # The last line that is not blank, and the blank lines after it, which may be the end.
     pending: list[Line] = []
-    for number, line in lines:
-        if not is_blank(line):
+    for line in lines:
+        if not is_blank(line.content):
             yield from pending
-            pending = [(number, line)]
+            pending = [line]
         elif pending:
-            pending.append((number, line))
+            pending.append(line)
     if pending:
-        number, line = pending[0]
-        yield number, without_blank_end(line) + END_BYTE
-
-
-def alternates(text: bytes) -> bool:
-    """Whether the paragraphs of a text are probably the first and the second half of records by
-    turns: of either half, nine of ten begin with the same kind of character and have one line, or
-    several, and those of the other half are different."""
-    paragraphs = re.split(r"\n\s*\n", text.decode("utf-8", "replace").strip("\n"))[:-1]
-    if len(paragraphs) < MIN_LISTED:
-        return False
-    shapes = [(unicodedata.category(part[0]), "\n" in part) for part in paragraphs]
-    usual = []
-    for half in (shapes[::2], shapes[1::2]):
-        ((shape, num),) = Counter(half).most_common(1)
-        if num < 0.9 * len(half):
-            return False
-        usual.append(shape)
-    return usual[0] != usual[1]
+        last = pending[0]
+        yield last._replace(content=without_blank_end(last.content) + END_BYTE)
 
 
 def looks_like_list(text: bytes) -> bool:

@@ -2,16 +2,18 @@
 
 import os
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError, counted
+from charrnn.system.arrays import Int64Array
 from charrnn.system.progress import advise
-from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.cleaning import tidied
+from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import END, END_BYTE, Documents, as_catalogued, end_documents
+from charrnn.text.places import Place, PlacedLine, find_places
 from charrnn.text.sources import SORTED
 from charrnn.text.text_files import Line, Tally, file_lines
 from charrnn.text.vocab import Vocab, as_bytes
@@ -53,10 +55,11 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
 
 
 def as_read(text: Typed, config: Config) -> Typed:
-    """Return a typed text as the run has read its own: with each letter and its accents in one
-    character (NFC), unless it reads every file as it stands."""
+    """Return a typed text as the run has read its own: without what nobody sees, and with each
+    letter and its accents in one character (NFC), unless it reads every file as it stands."""
     if isinstance(text, str) and config.composes:
-        return unicodedata.normalize("NFC", text)
+        # The END of a document is no stray character here.
+        return END.join(map(tidied, text.split(END)))
     return text
 
 
@@ -178,7 +181,7 @@ def _divided(text: str | bytes, kind: str) -> str | bytes:
     """Return a text with an END after each of its documents, unless it has an END already."""
     if kind == "none" or END_BYTE in as_bytes(text):
         return text
-    documents = b"".join(line for _, line in lines_of(text, kind))
+    documents = b"".join(line.content for line in lines_of(text, kind))
     if isinstance(text, bytes):
         return documents
     return documents.decode("utf-8", "surrogatepass")
@@ -194,6 +197,32 @@ def lines_of(text: str | bytes, kind: str) -> Iterator[Line]:
     if kind == "column":
         kind = "lines"
     return end_documents(file_lines([data]), kind=kind, label="the text", tally=Tally())
+
+
+FindPlaces: TypeAlias = Callable[[Int64Array], list[Place | None]]
+"""Returns the places (P,) of characters of a text, None where there is none."""
+
+
+def place_finder(
+    text: GivenText | None, content: str | bytes | CorpusPart, config: Config, *, documents: str
+) -> FindPlaces:
+    """Return a function that finds the places of characters of a content, which is that of a given
+    text of documents of this kind, or `none`, or a part of a corpus."""
+    if isinstance(content, CorpusPart):
+        return content.places
+    if isinstance(text, Corpus):
+        return text.places
+
+    # Documents leave lines of a given text out; the texts of a list are joined to one text.
+    source = content
+    if isinstance(text, str | bytes):
+        source = as_read(text, config)
+
+    def find(indices: Int64Array) -> list[Place | None]:
+        lines = (PlacedLine("", *line) for line in lines_of(source, documents))
+        return [*find_places(indices.tolist(), lines, is_text=isinstance(content, str))]
+
+    return find
 
 
 def encoding_warnings(name: str, vocab: Vocab, text: str | bytes) -> tuple[str, ...]:

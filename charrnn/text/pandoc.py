@@ -1,78 +1,242 @@
-"""Read the text of documents by pandoc, which the extra `files` installs."""
+"""Read the text of documents by pandoc, which the extra `files` installs: one process of it reads
+one document after the other."""
 
+import atexit
 import hashlib
+import os
 import re
+import select
 import subprocess
+import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from charrnn.errors import CharRNNError, DataError, UsageError, install_command, named
 from charrnn.system.cache_folders import cache_folder
 from charrnn.system.files import write_atomically
-from charrnn.text.file_kinds import Kind
+from charrnn.system.process import memory_bytes
+from charrnn.text.document_text import WALKER, text_of_json
+from charrnn.text.file_kinds import Kind, why_protected
+from charrnn.text.hidden import without_hidden
 
-MOST_SECONDS = 120
-"""Seconds after which pandoc is stopped: it reads the manuscript of a novel in a few."""
-_LIMITS = ("+RTS", "-M2G", "-RTS", "--sandbox")
-"""The document may come from anybody: pandoc takes at most 2 GB, and reads no other file."""
-
+MOST_SECONDS, SECONDS_PER_MB = 60, 60
+"""Seconds after which pandoc is stopped, and those for each megabyte of the document."""
+MAX_TEXT, MAX_GROWTH = 16 * 1024 * 1024, 20
+"""A text that is larger than the first and than so many times its document is refused."""
+MAX_CACHE = 256 * 1024 * 1024
+"""Bytes of all cached texts together, at most."""
+MAX_PANDOC = 2 << 30
+"""Bytes of memory that pandoc takes, at most; half of the machine's if that is less."""
 _STAND_IN = re.compile(rb"(\\u-?\d+ ?)[^\\{}\s]")
 """A character of RTF by its number, and the one that old programs show in its place."""
+_PROGRAM = """
+while true do
+  local head = io.read("l")
+  if head == nil then break end
+  local format, size = head:match("(%S+) (%d+)")
+  local content = io.read(tonumber(size)) or ""
+  local warnings, is_read, result = pandoc.log.silence(pcall, function()
+    return pandoc.write(pandoc.read(content, format, nil, {}), "json")
+  end)
+  if is_read and format == "rtf" and #warnings > 0 then
+    is_read, result = false, "it has letters of an unknown code page"
+  end
+  result = tostring(result)
+  io.stdout:write(is_read and "read" or "failed", " ", #result, "\\n", result)
+  io.stdout:flush()
+end
+"""
+"""What pandoc runs: it reads formats and documents, and writes their JSON. The empty list of files
+lets a document read no file of this machine."""
+_MOST_SAID = 10_000
+"""Bytes of what pandoc says that are read, at most."""
+REMEDY = "save it as plain text (UTF-8) in the program that made it"
 
 
-def read_document(label: str, data: bytes, kind: Kind) -> bytes:
-    """Return the text of a document (text formats in UTF-8), one line for each paragraph.
+class DocumentTexts:
+    """The texts of documents, by the digest of each: those that a run has kept, and those that
+    pandoc has read. A failure is remembered, too."""
 
-    It is kept in the cache of the user by the digest of the document, so that pandoc reads each
-    once. Raises UsageError if pandoc is missing, DataError if it cannot read the document.
-    """
-    _, what, pandoc_format = kind
+    def __init__(self, kept: dict[str, str] | None = None) -> None:
+        self.texts: dict[str, str] = dict(kept or {})
+        """The text of each document by its digest."""
+        self._problems: dict[str, str] = {}
+
+    def read(self, label: str, data: bytes, kind: Kind) -> str:
+        """Return the text of a document (text formats in UTF-8), one line for each paragraph.
+
+        Raises UsageError if pandoc is missing, DataError if it cannot read the document.
+        """
+        digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
+        if digest in self._problems:
+            raise DataError(f"{label} {self._problems[digest]}")
+        if digest not in self.texts:
+            try:
+                self.texts[digest] = _cached_text(label, data, kind, digest)
+            except DataError as error:
+                self._problems[digest] = error.message.removeprefix(f"{label} ")
+                raise
+        return self.texts[digest]
+
+
+def _cached_text(label: str, data: bytes, kind: Kind, digest: str) -> str:
+    """Return the text of a document from the cache, or else as pandoc reads it, which is cached."""
+    if problem := why_protected(data):
+        raise DataError(f"{label} is {kind.what} that {problem}")
+    program = _program(label, kind)
     cached: Path | None = None
+    # Another pandoc, or another version of the rules, makes another text.
+    status = os.stat(program)
+    made_by = f"{program}\0{status.st_size}\0{status.st_mtime_ns}\0{WALKER}"
     with suppress(OSError):
-        digest = hashlib.sha256(data).hexdigest()
-        cached = cache_folder("texts") / f"{digest}-{pandoc_format}.txt"
-        return cached.read_bytes()
+        stamp = hashlib.sha256(made_by.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        cached = cache_folder("texts") / f"{digest}-{stamp}.txt"
+        first, _, content = cached.read_bytes().partition(b"\n")
+        if first == _digest_line(content):
+            return content.decode()
 
+    text = _read_anew(label, data, kind, program)
+    if cached is not None:
+        content = text.encode()
+        with suppress(CharRNNError, OSError):
+            write_atomically(cached, _digest_line(content) + b"\n" + content)
+            _limit(cached.parent)
+    return text
+
+
+def _digest_line(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _limit(folder: Path) -> None:
+    """Remove the oldest texts of the cache if all together are too large."""
+    files = [(path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.txt")]
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= MAX_CACHE:
+            break
+        path.unlink()
+        total -= size
+
+
+def _program(label: str, kind: Kind) -> str:
     try:
         import pypandoc  # type: ignore[import-untyped]
-    except ImportError:
+
+        program: str = pypandoc.get_pandoc_path()
+        return program
+    except (ImportError, OSError):
         raise UsageError(
-            f"{label} is {what}, which charrnn reads by pandoc, and the extra files is missing.\n"
-            f"Install it: {install_command('files')}\n"
-            f"Or save it as plain text (UTF-8) in the program that made it;"
-            f" {named('clean', 'false')} takes every file as it stands, without documents."
+            f"{label} is {kind.what}, which charrnn reads by pandoc, and the extra files is"
+            f" missing.\nInstall it: {install_command('files')}\n"
+            f"Or {REMEDY}; {named('clean', 'false')} takes every file as it stands, without"
+            " documents."
         ) from None
 
-    options = [*_LIMITS, "--from", pandoc_format, "--to=plain", "--wrap=none"]
-    if pandoc_format == "rtf":
-        # A letter of a code page that pandoc does not know becomes another one, with a warning.
-        options.append("--fail-if-warnings")
-        # pandoc 3.9 takes the whole word after the number of a character for what stands in for it.
-        if rb"\uc0" not in data:
-            data = _STAND_IN.sub(rb"\1\\'3f", data)
-    # The error says what pandoc has said.
-    remedy = "save it as plain text (UTF-8) in the program that made it"
-    try:
-        text = subprocess.run(
-            [pypandoc.get_pandoc_path(), *options],
-            input=data,
-            capture_output=True,
-            check=True,
-            timeout=MOST_SECONDS,
-        ).stdout
-    except subprocess.TimeoutExpired as error:
-        problem = f"pandoc has not read it in {MOST_SECONDS} seconds"
-        raise DataError(f"{label} is {what}, but {problem}: {remedy}") from error
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = str(error)
-        if isinstance(error, subprocess.CalledProcessError):
-            reason = " ".join(error.stderr.decode("utf-8", "replace").split())[:200]
-        raise DataError(
-            f"{label} is {what}, but pandoc cannot read it ({reason}): {remedy}"
-        ) from error
 
-    # Without a cache, pandoc reads the document again the next time.
-    if cached is not None:
-        with suppress(CharRNNError):
-            write_atomically(cached, text)
+def _read_anew(label: str, data: bytes, kind: Kind, program: str) -> str:
+    shown = without_hidden(data, kind.format)
+    # pandoc 3.9 takes the whole word after the number of a character for what stands in for it.
+    if kind.format == "rtf" and rb"\uc0" not in data:
+        shown = _STAND_IN.sub(rb"\1\\'3f", data)
+    seconds = MOST_SECONDS + SECONDS_PER_MB * len(data) / 1e6
+    try:
+        content = _process(program).ask(kind.format, shown, seconds=seconds)
+        text, _ = text_of_json(content)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        if isinstance(error, OSError):
+            _end_process()
+        reason = " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
+        raise DataError(
+            f"{label} is {kind.what}, but pandoc cannot read it ({reason}): {REMEDY}"
+        ) from error
+    if len(text) > max(MAX_TEXT, MAX_GROWTH * len(data)):
+        raise DataError(
+            f"{label} is {kind.what} whose text is {len(text) / len(data):.0f} times as large:"
+            f" {REMEDY}"
+        )
     return text
+
+
+class _Pandoc:
+    """A process of pandoc, which reads documents until its input ends."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        memory = memory_bytes()
+        most = min(MAX_PANDOC, memory // 2) if memory else MAX_PANDOC
+        with tempfile.NamedTemporaryFile("w", suffix=".lua", delete=False) as script:
+            script.write(_PROGRAM)
+        self._script = Path(script.name)
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # `end` closes it.
+        # In a session of its own, Ctrl-C does not reach it. It ends with its input, so with us.
+        self._process = subprocess.Popen(
+            [program, "+RTS", f"-M{most >> 20}M", "-RTS", "lua", script.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            start_new_session=True,
+        )
+
+    def ask(self, format: str, content: bytes, *, seconds: float) -> bytes:
+        """Return the JSON of a document. Raises ValueError if pandoc cannot read it, OSError if it
+        does not answer in time, or ends."""
+        deadline = time.monotonic() + seconds
+        source = self._process.stdin
+        answer = self._process.stdout
+        assert source is not None and answer is not None
+        with suppress(BrokenPipeError):
+            source.write(f"{format} {len(content)}\n".encode() + content)
+            source.flush()
+        received = b""
+        while b"\n" not in received:
+            received += self._receive(answer, deadline, seconds)
+        head, _, rest = received.partition(b"\n")
+        state, _, size = head.partition(b" ")
+        pieces = [rest]
+        num_missing = int(size) - len(rest)
+        while num_missing > 0:
+            piece = self._receive(answer, deadline, seconds)
+            num_missing -= len(piece)
+            pieces.append(piece)
+        if state != b"read":
+            raise ValueError(b"".join(pieces).decode("utf-8", "replace"))
+        return b"".join(pieces)
+
+    def _receive(self, answer: IO[bytes], deadline: float, seconds: float) -> bytes:
+        ready, _, _ = select.select([answer], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise OSError(f"it has not been read in {seconds:.3g} seconds")
+        piece = os.read(answer.fileno(), 1 << 20)
+        if not piece:
+            self._said.seek(0)
+            said = self._said.read(_MOST_SAID).decode("utf-8", "replace")
+            raise OSError(said or "it has ended")
+        return piece
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._said.close()
+        self._script.unlink(missing_ok=True)
+
+
+_running: list[_Pandoc] = []
+
+
+def _process(program: str) -> _Pandoc:
+    """Return the process that reads documents, which is started once."""
+    if _running and _running[0].program != program:
+        _end_process()
+    if not _running:
+        _running.append(_Pandoc(program))
+        atexit.register(_end_process)
+    return _running[0]
+
+
+def _end_process() -> None:
+    while _running:
+        _running.pop().end()

@@ -53,23 +53,23 @@ def join_lines(lines: Iterable[Line]) -> Iterator[Line]:
     verse and code with indented lines, stay as they are. So does a paragraph that was not wrapped
     (`is_wrapped`).
     """
-    paragraph: list[str] = []
-    begin = 1
-    for number, content in lines:
-        line = content.decode().removesuffix("\n")
-        is_first = line[:1].isspace() or _ITEM.match(line) is not None
+    paragraph: list[tuple[Line, str]] = []
+    for line in lines:
+        text = line.content.decode().removesuffix("\n")
+        is_first = text[:1].isspace() or _ITEM.match(text) is not None
         # A paragraph is joined only when its end is known, because all of its lines decide whether
         # it was wrapped.
         if paragraph and (
-            is_first or _is_alone(line) or _is_alone(paragraph[-1]) or len(paragraph) == MOST_LINES
+            is_first
+            or _is_alone(text)
+            or _is_alone(paragraph[-1][1])
+            or len(paragraph) == MOST_LINES
         ):
-            yield from enumerate(_joined(paragraph), begin)
+            yield from _joined(paragraph)
             paragraph = []
-        if not paragraph:
-            begin = number
-        paragraph.append(line)
+        paragraph.append((line, text))
     if paragraph:
-        yield from enumerate(_joined(paragraph), begin)
+        yield from _joined(paragraph)
 
 
 def is_wrapped(lines: Sequence[str]) -> bool:
@@ -141,23 +141,23 @@ def share_wrapped(text: str) -> float:
     line."""
     lines = list(file_lines([text.encode("utf-8", "replace")]))
     num_joined = 0
-    for _, line in join_lines(lines):
-        num_joined += not line.endswith(b"\n")
-    num_filled = sum(1 for _, line in lines if line.strip())
+    for line in join_lines(lines):
+        num_joined += not line.content.endswith(b"\n")
+    num_filled = sum(1 for line in lines if line.content.strip())
     return num_joined / max(1, num_filled)
 
 
-def _joined(paragraph: Sequence[str]) -> Iterator[bytes]:
+def _joined(paragraph: Sequence[tuple[Line, str]]) -> Iterator[Line]:
     """Yield the lines of a paragraph; those of a wrapped one are parts of one line."""
+    words = [text for _, text in paragraph]
     ends = ["\n"] * len(paragraph)
-    words = list(paragraph)
-    if is_wrapped(paragraph):
-        for index, following in enumerate(paragraph[1:]):
-            words[index] = paragraph[index].rstrip()
+    if is_wrapped(words):
+        for index, following in enumerate(words[1:]):
+            words[index] = words[index].rstrip()
             last = words[index][-1]
             ends[index] = " "
             is_unspaced = _IDEOGRAPH.match(last) and _IDEOGRAPH.match(following)
             if words[index].endswith(DASHES) or is_unspaced:
                 ends[index] = ""
-    for line, end in zip(words, ends, strict=True):
-        yield f"{line}{end}".encode()
+    for (line, _), text, end in zip(paragraph, words, ends, strict=True):
+        yield line._replace(content=f"{text}{end}".encode())

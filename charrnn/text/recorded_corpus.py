@@ -15,7 +15,8 @@ from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import Documents, split_text
-from charrnn.text.source_reader import SourceReader, file_bytes
+from charrnn.text.kept_texts import kept_texts
+from charrnn.text.reader import SourceReader, file_bytes
 from charrnn.text.sources import (
     SORTED,
     Order,
@@ -58,6 +59,8 @@ class RecordedCorpus:
     """The size of its files on the disk (`Corpus.file_bytes`); None if it was not recorded."""
     model_file: str = ""
     """Name of the exported model file, which contains no text; "" for a run."""
+    folder: Path | None = None
+    """The folder of the run, which keeps the texts of its documents; None for a model file."""
 
     def is_whole(self, text: str | bytes) -> bool:
         """Whether a text is this whole corpus. The text must be read like a corpus, with its
@@ -132,6 +135,7 @@ class RecordedCorpus:
                     documents=Documents.of(config),
                     joins_lines=config.join_lines,
                     is_cleaned=config.clean,
+                    kept_texts=kept_texts(self.folder),
                 ) as text:
                     if text.digest != self.digest:
                         changed = self._changed(origins, alternative, reason, notes=text.notes)
@@ -259,13 +263,18 @@ class RecordedCorpus:
 
 
 def recorded_corpus(
-    run: str, config: Config, state: Mapping[str, object], *, model_file: str = ""
+    run: str,
+    config: Config,
+    state: Mapping[str, object],
+    *,
+    model_file: str = "",
+    folder: Path | None = None,
 ) -> RecordedCorpus | None:
     """Return the record of a run's text in its configuration and the state of a checkpoint; None if
     the state has no digest.
 
-    `model_file` is the name of the exported file, if it is no run. Locations that do not fit the
-    sources are ignored.
+    `model_file` is the name of the exported file, if it is no run; `folder` is that of the run.
+    Locations that do not fit the sources are ignored.
     """
     digest = state.get("corpus_digest")
     if not isinstance(digest, str):
@@ -290,6 +299,7 @@ def recorded_corpus(
         digest=digest,
         file_bytes=recorded_bytes,
         model_file=model_file,
+        folder=folder,
     )
 
 

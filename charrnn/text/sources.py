@@ -321,6 +321,8 @@ class Origin:
     """Number of run folders that were skipped."""
     num_locks: int = 0
     """Number of lock files of open documents that were skipped."""
+    num_links: int = 0
+    """Number of links that lead out of the folder, and were skipped."""
 
 
 def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
@@ -636,7 +638,8 @@ def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) ->
 
     search = _Search(label, is_named_by_run)
     paths: list[Path] = []
-    num_hidden = num_runs = 0
+    num_hidden = num_runs = num_links = 0
+    inner = os.path.join(os.path.realpath(folder), "")
     for inside, subfolders, files in os.walk(folder, onerror=refuse):
         search.count(len(subfolders) + len(files))
         if inside != str(folder) and is_run_folder(Path(inside)):
@@ -649,7 +652,12 @@ def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) ->
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in files:
             path = Path(inside, name)
-            if not name.startswith(".") and path.is_file():
+            if name.startswith(".") or not path.is_file():
+                continue
+            # A link in a stranger's folder may lead to what is private.
+            if path.is_symlink() and not os.path.realpath(path).startswith(inner):
+                num_links += 1
+            else:
                 paths.append(path)
 
     origin = _several(
@@ -660,7 +668,7 @@ def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) ->
         order=order,
         location=_absolute(folder),
     )
-    return replace(origin, num_hidden=num_hidden, num_runs=num_runs)
+    return replace(origin, num_hidden=num_hidden, num_runs=num_runs, num_links=num_links)
 
 
 def _several(

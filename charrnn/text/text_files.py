@@ -5,7 +5,6 @@ import io
 import os
 import re
 import stat
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -13,14 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
 from charrnn.system.files import LFS_POINTER, PLACEHOLDER_BYTES, placeholder_in
 from charrnn.system.process import memory_bytes
-from charrnn.text.file_kinds import Kind, find_kind, why_not_text
+from charrnn.text.file_kinds import Kind, document_kind, is_pointer, why_not_text
 
-_WIDE_MARKS = {
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -28,10 +28,27 @@ _WIDE_MARKS = {
 }
 """Encodings by byte-order mark. UTF-32 is first, because its mark begins with the mark of UTF-16.
 """
-_MARKS_OF = {
-    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
-    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+_DECLARED = re.compile(
+    rb"""<\?xml[^>]*?encoding=["']([\w.:-]+)|<meta[^>]*?charset=["']?\s*([\w.:-]+)""", re.IGNORECASE
+)
+_WIDER = {
+    "iso8859-1": "cp1252",
+    "shift_jis": "cp932",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "cp950",
+    "euc_kr": "cp949",
 }
+"""Encodings that are often called by the name of a narrower one, as browsers know, too."""
+_CANDIDATES = (
+    *("cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1251", "koi8_r"),
+    *("cp1253", "cp1255", "cp1256", "cp866", "cp932", "euc_jp", "gb18030", "big5", "cp949"),
+)
+MOST_NAMED = 4
+"""Encodings that an error names, at most."""
+MOST_STRANGE = 0.3
+"""How much less a text in an encoding that is named looks like words than in the best one."""
+_ESCAPES = re.compile(rb"\x1b(?:\$[@B]|\([BJ]|\$\([A-D])")
 _LINE_END = re.compile(rb"[\r\n]")
 _BLANK = re.compile(r"[\s\u200b\u2060\ufeff]*")
 """Matches what nobody sees: white space of every script, and characters without width."""
@@ -40,36 +57,46 @@ _BLOCK_BYTES = 4 * 1024 * 1024
 _MEMORY_PER_BYTE = 8
 """Upper bound of the memory in bytes for each byte of a text while it is read: for the bytes, the
 characters and the ids."""
-_CP1252_ONLY = bytes(range(0x80, 0xA0))
-"""Bytes that are quotation marks and dashes in cp1252, the encoding of Windows, but control
-characters in latin-1."""
-
-
-_WIDER = {
-    "shift_jis": ("cp932", "shift_jis_2004"),
-    "gb2312": ("gb18030",),
-    "gbk": ("gb18030",),
-    "big5": ("cp950", "big5hkscs"),
-    "euc_kr": ("cp949",),
-    "euc_jp": ("euc_jis_2004",),
-}
-"""Encodings that are often called by the name of a narrower one."""
-_ASCII = bytes(range(0x80))
 _SEEN_BYTES = 1000
 """Number of bytes that show what kind of text a wrong byte is in."""
 MOST_BLOCKS = 5
 """Blocks of 256 characters in which a text in wide characters is looked for, at most."""
-LEAST_FOREIGN = 20
-"""Bytes that are no ASCII in a text that is not in Latin letters, at least."""
+MOST_NULS = 0.01
+"""Share of NULs in a text, at most: a file with more is none."""
 
 
-Line: TypeAlias = tuple[int, bytes]
-"""A line of a text, or a part of one, after the number of the line of the file in which it stands,
-from 1. A line has its end, if it has one."""
+class Line(NamedTuple):
+    """A line of a text, or a part of one. It has its end, if it has one."""
+
+    number: int
+    """The number of the line of the file in which it stands, from 1."""
+    content: bytes
+    cuts: Sequence[tuple[int, int]] = ()
+    """The characters of the line of the file that the content has not: [begin, end) of each cut, in
+    order."""
 
 
 class _Readable(Protocol):
     def read(self, num_bytes: int, /) -> bytes: ...
+
+
+class ReadsDocuments(Protocol):
+    """Reads the text of documents (`pandoc.DocumentTexts`)."""
+
+    def read(self, label: str, data: bytes, kind: Kind) -> str:
+        """Return the text of a document."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How the files of a text are read."""
+
+    encoding: str | None
+    """The encoding of plain text; None for bytes, which stay as they are."""
+    is_cleaned: bool = False
+    """Whether pages are read as documents, and stray NULs left out."""
+    documents: ReadsDocuments | None = None
+    """What reads documents; None to refuse them."""
 
 
 def without_gz(name: str) -> str:
@@ -124,9 +151,9 @@ class Tally:
     skipped: list[str] = field(default_factory=list)
     """Names of the unusable files, except pointers."""
     num_pointers: int = 0
-    """Pointers of Git LFS, which stand in the place of the files themselves."""
-    fault: str = ""
-    """The reason why the first unusable file was skipped, in brackets."""
+    """Files that stand for others, which are somewhere else."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """The reasons why files were skipped, each with the name of the first."""
     num_bytes: int = 0
     """The size of the text in UTF-8."""
     largest: tuple[int, str] = (0, "")
@@ -135,9 +162,6 @@ class Tally:
     """What was left out or changed in the text, and how many times."""
     documents: set[str] = field(default_factory=set)
     """The names of the files that pandoc has read."""
-    cuts: dict[int, list[tuple[int, int]]] | None = None
-    """The characters that were left out inside lines: [begin, end) of each cut, by the number of
-    the line. None if nobody asks for them."""
 
     def add_changes(self, file: "Tally") -> None:
         """Add what was changed in one file."""
@@ -145,44 +169,8 @@ class Tally:
         self.documents |= file.documents
 
 
-def read_stream(label: str, stream: BinaryIO) -> bytes:
-    """Read a stream to its end. Raises DataError if it cannot be read, TooLargeError if it exceeds
-    the memory."""
-    data = bytearray()
-    try:
-        while block := stream.read(_BLOCK_BYTES):
-            data += block
-            check_memory(label, len(data))
-    except OSError as error:
-        raise unreadable(label, error) from error
-    return bytes(data)
-
-
-def stream_blocks(
-    label: str,
-    stream: BinaryIO,
-    encoding: str | None,
-    tally: Tally,
-    *,
-    documents: Sequence[Kind] = (),
-) -> Iterator[bytes]:
-    """Yield the content of a stream block by block (see `clean_blocks`). Raises DataError if it
-    cannot be read or used."""
-    try:
-        yield from clean_blocks(
-            label, file=stream, encoding=encoding, tally=tally, documents=documents
-        )
-    except OSError as error:
-        raise unreadable(label, error) from error
-
-
 def file_blocks(
-    path: Path,
-    encoding: str | None,
-    tally: Tally,
-    *,
-    needs_regular: bool,
-    documents: Sequence[Kind] = (),
+    path: Path, reading: Reading, tally: Tally, *, needs_regular: bool
 ) -> Iterator[bytes]:
     """Yield the content of a file block by block (see `clean_blocks`). A file .gz is decompressed.
 
@@ -203,9 +191,7 @@ def file_blocks(
         is_packed = without_gz(path.name) != path.name
         with gzip.open(path) if is_packed else path.open("rb") as file:
             before = os.fstat(file.fileno())
-            yield from clean_blocks(
-                str(path), file=file, encoding=encoding, tally=tally, documents=documents
-            )
+            yield from clean_blocks(str(path), file, reading, tally)
             after = os.fstat(file.fileno())
             if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(after):
                 raise TextChangedError(
@@ -221,6 +207,15 @@ def file_blocks(
         raise unreadable(str(path), error) from error
 
 
+def stream_blocks(label: str, stream: _Readable, reading: Reading, tally: Tally) -> Iterator[bytes]:
+    """Yield the content of a stream block by block (see `clean_blocks`). Raises DataError if it
+    cannot be read or used."""
+    try:
+        yield from clean_blocks(label, stream, reading, tally)
+    except OSError as error:
+        raise unreadable(label, error) from error
+
+
 def file_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
     """Yield the lines of a file, which is read in blocks of any size."""
     # Blocks are collected until one has a newline: a line may be longer than many blocks.
@@ -231,11 +226,11 @@ def file_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
         if newline:
             for line in io.BytesIO(b"".join((*pieces, head, newline))):
                 number += 1
-                yield number, line
+                yield Line(number, line)
             pieces = []
         pieces.append(tail)
     if last_line := b"".join(pieces):
-        yield number + 1, last_line
+        yield Line(number + 1, last_line)
 
 
 def is_blank(line: bytes) -> bool:
@@ -248,8 +243,7 @@ def without_blank_end(line: bytes) -> bytes:
     """Return a line without what nobody sees at its end."""
     # Bytes that are not UTF-8 stay as they are.
     text = line.decode("utf-8", "surrogateescape")
-    reversed_text = text[::-1]
-    blank = _BLANK.match(reversed_text)
+    blank = _BLANK.match(text[::-1])
     assert blank is not None, "it matches nothing, too"
     return text[: len(text) - blank.end()].encode("utf-8", "surrogateescape")
 
@@ -260,46 +254,33 @@ def file_state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def clean_blocks(
-    label: str,
-    file: _Readable,
-    encoding: str | None,
-    tally: Tally,
-    *,
-    documents: Sequence[Kind] = (),
-) -> Iterator[bytes]:
-    """Yield a file block by block as UTF-8 with LF and without a byte-order mark, unchanged if
-    `encoding` is None. Of a file of one of the kinds of `documents`, it is the text.
+def clean_blocks(label: str, file: _Readable, reading: Reading, tally: Tally) -> Iterator[bytes]:
+    """Yield a file block by block as UTF-8 with LF and without a byte-order mark, unchanged if it
+    is read as bytes. Of a document, it is the text.
 
     The joined text does not depend on the size of the blocks. Changes are counted in `tally`.
     Raises DataError if the file is empty or not text; then the caller must drop the blocks that
     were yielded before.
     """
-    # An HTML page may be the wanted text, but a pointer to a text never is.
+    # A page may be the wanted text, but a pointer to a text never is.
     start = file.read(_BLOCK_BYTES)
     if start.startswith(LFS_POINTER):
         tally.num_pointers += 1
         raise DataError(f"{label} {placeholder_in(start)}")
+    if reading.is_cleaned and is_pointer(start):
+        tally.num_pointers += 1
+        raise DataError(f"{label} stands for a document that is somewhere else: export that one")
 
     # Each generator takes the blocks of the generator before, so that the file is never in memory
-    # as a whole.
+    # as a whole. The names of the files in a ZIP archive are at its end.
     blocks: Iterator[bytes] = iter(partial(file.read, _BLOCK_BYTES), b"")
+    if start.startswith(b"PK"):
+        start = b"".join((start, *blocks))
+        blocks = iter(())
     if start:
         blocks = chain((start,), blocks)
-    if encoding is not None:
-        document = find_kind(documents, start.removeprefix(codecs.BOM_UTF8))
-        # A document in a zip has its own encoding.
-        is_packed = start.startswith(b"PK")
-        if document is None and (reason := why_not_text(start)):
-            raise DataError(f"{label} {reason}")
-        if document is not None and is_packed:
-            blocks = _text_of_document(label, blocks=blocks, kind=document, tally=tally)
-            encoding = "utf-8"
-        utf8 = _as_utf8(label, blocks=blocks, encoding=encoding, tally=tally)
-        blocks = _normalized(_checked(label, blocks=utf8, tally=tally), tally)
-        # One in characters is decoded first, as any text is, with the same errors.
-        if document is not None and not is_packed:
-            blocks = _text_of_document(label, blocks=blocks, kind=document, tally=tally)
+    if reading.encoding is not None:
+        blocks = _as_text(label, start, blocks, reading, tally)
 
     # The last generator shows whether the file is empty, because a file with only a byte-order mark
     # is empty, too.
@@ -310,39 +291,75 @@ def clean_blocks(
     yield from blocks
 
 
-def _text_of_document(
-    label: str, blocks: Iterator[bytes], kind: Kind, tally: Tally
+def _as_text(
+    label: str, start: bytes, blocks: Iterator[bytes], reading: Reading, tally: Tally
 ) -> Iterator[bytes]:
-    # Few texts are documents, and the digests of the cache take long to import.
-    from charrnn.text.pandoc import read_document
+    assert reading.encoding is not None, "bytes are no text"
+    documents = reading.documents
+    kind = None
+    if documents is not None:
+        kind = document_kind(start, is_cleaned=reading.is_cleaned)
+    if kind is None and (reason := why_not_text(start)):
+        raise DataError(f"{label} {reason}")
 
-    content = b"".join(blocks)
-    check_memory(label, len(content))
-    tally.documents.add(label)
-    tally.changes["file", f"read {{num}} of {{label}} by pandoc ({kind[1]})"] += 1
-    yield read_document(label, content, kind)
+    # A text in characters is decoded first, as any text is, with the same errors.
+    encoding = reading.encoding
+    if kind is not None and not start.startswith(b"PK"):
+        blocks = iter((b"".join(blocks),))
+    if kind is None or not start.startswith(b"PK"):
+        encoding = _encoding_of(start, encoding, is_document=kind is not None)
+        utf8 = _as_utf8(label, blocks, encoding, tally)
+        checked = _checked(label, utf8, tally, reading=reading)
+        blocks = _normalized(checked, tally)
+    if kind is not None and documents is not None:
+        content = b"".join(blocks)
+        check_memory(label, len(content))
+        tally.documents.add(label)
+        tally.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
+        blocks = iter((documents.read(label, content, kind).encode(),))
+    return blocks
 
 
-def _as_utf8(
-    label: str, blocks: Iterator[bytes], *, encoding: str, tally: Tally
-) -> Iterator[bytes]:
+def _encoding_of(start: bytes, encoding: str, *, is_document: bool) -> str:
+    """Return the encoding of a file: that of its mark, or else the given one. A page or an XML file
+    that is not in UTF-8 says which one it is in."""
+    for mark, name in _MARKS.items():
+        if start.startswith(mark):
+            return name
+    declared = _DECLARED.search(start[:_SEEN_BYTES])
+    if not declared or codecs.lookup(encoding).name != "utf-8":
+        return encoding
+    try:
+        codecs.utf_8_decode(start, "strict", is_document)
+        return encoding
+    except UnicodeDecodeError:
+        pass
+    with suppress(LookupError):
+        name = codecs.lookup((declared[1] or declared[2]).decode("ascii")).name
+        if name != "utf-8":
+            return _WIDER.get(name, name)
+    return encoding
+
+
+def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str, tally: Tally) -> Iterator[bytes]:
     """Convert blocks in `encoding` to UTF-8, which is not checked. An incomplete character at the
     end is left out. Raises DataError if they are not in `encoding`."""
     name = codecs.lookup(encoding).name
-    first = next(blocks, b"")
-    if name == "utf-8":
-        yield from chain((first,), blocks)
+    if name in ("utf-8", "utf-8-sig"):
+        yield from blocks
         return
-    if name in _MARKS_OF and not first.startswith(_MARKS_OF[name]):
+    if name in ("utf-16", "utf-32"):
         # Without a mark, the byte order is the one of this machine, which an incremental decoder
         # does not assume.
-        byte_order = "le" if sys.byteorder == "little" else "be"
-        name = f"{name}-{byte_order}"
+        first = next(blocks, b"")
+        blocks = chain((first,), blocks)
+        if not any(first.startswith(mark) and _MARKS[mark] == name for mark in _MARKS):
+            name = f"{name}-le"
 
     # The empty block at the end makes the decoder report an incomplete character.
     decoder = codecs.getincrementaldecoder(name)()
     num_bytes = 0
-    for block in chain((first,), blocks, (b"",)):
+    for block in chain(blocks, (b"",)):
         # The offset of an error counts from the bytes of the block before that the decoder keeps.
         num_kept = len(decoder.getstate()[0])
         try:
@@ -353,44 +370,45 @@ def _as_utf8(
                 tally.changes[CUT] += num_kept
                 return
             offset = num_bytes - num_kept + error.start
-            problem = _not_in(encoding, offset, data=error.object[error.start :])
-            raise DataError(f"{label} {problem}") from error
+            remedy = _remedy(error.object[error.start :])
+            wider = _WIDER.get(name)
+            if wider is not None:
+                remedy = f"it may be {wider}, which has more characters: {named('encoding', wider)}"
+            raise DataError(
+                f"{label} is not {encoding} at byte offset {offset}: {remedy}"
+            ) from error
         num_bytes += len(block)
 
 
-def _checked(label: str, blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
+def _checked(
+    label: str, blocks: Iterable[bytes], tally: Tally, *, reading: Reading
+) -> Iterator[bytes]:
     """Yield blocks of whole characters; an incomplete character at the end is left out. Raises
-    DataError if the blocks are not UTF-8 or contain a NUL."""
+    DataError if the blocks are not UTF-8 or no text."""
     offset = 0
+    num_nuls = 0
     incomplete = b""  # the beginning of a character that ends in the next block
     is_ascii = True
+    ending = b""
     for block in blocks:
         data = incomplete + block
-
-        # Two frequent mistakes have their own messages: a text in UTF-16, with a byte-order mark or
-        # with a NUL after each ASCII character, and a file that is not text.
-        if offset == 0:
-            for mark, wide in _WIDE_MARKS.items():
-                if data.startswith(mark):
-                    remedy = f"it begins as {wide} text does. Use {named('encoding', wide)}"
-                    raise DataError(f"{label} is not UTF-8 at byte offset 0: {remedy}")
-        nul = data.find(b"\0")
-        if nul >= 0:
-            remedy = (
-                f"it is not text; {named('alphabet', 'byte')} trains on raw bytes, without"
-                f" {named('documents')}"
+        if is_ascii and _ESCAPES.search(ending + data) and data.isascii():
+            raise DataError(
+                f"{label} has escapes as Japanese and Chinese texts have: say how it is encoded"
+                f" ({named('encoding', 'iso2022_jp')})"
             )
-            if wide := _wide_encoding(data):
-                remedy = f"for text in wide characters use {named('encoding', wide)}"
-            raise DataError(f"{label} has a NUL at byte offset {offset + nul}: {remedy}")
+        ending = data[-3:]
+        # A stray NUL is left out later; a file with many is in wide characters, or no text.
+        num_nuls += data.count(b"\0")
+        most = MOST_NULS * (offset + len(data)) if reading.is_cleaned else 0
+        if num_nuls > most:
+            raise DataError(f"{label} {_about_nul(data, offset)}")
 
         # An incomplete character at the end of a block is kept for the next block.
         try:
             _, num_used = codecs.utf_8_decode(data, "strict", False)
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"{label} {_not_in('UTF-8', offset + error.start, data=data[error.start :])}"
-            ) from error
+            raise _not_utf8(label, data, offset, error.start) from error
         yield data[:num_used]
         offset += num_used
         incomplete = data[num_used:]
@@ -399,8 +417,19 @@ def _checked(label: str, blocks: Iterable[bytes], tally: Tally) -> Iterator[byte
     # The last byte of a text in Latin-1 may be ß, é or another small letter, which begins a
     # character of UTF-8, too.
     if is_ascii and len(incomplete) == 1 and incomplete >= b"\xdf":
-        raise DataError(f"{label} {_not_in('UTF-8', offset, data=incomplete)}")
+        raise _not_utf8(label, incomplete, offset, 0)
     tally.changes[CUT] += len(incomplete)
+
+
+def _about_nul(data: bytes, offset: int) -> str:
+    nul = data.find(b"\0")
+    remedy = (
+        f"it is not text; {named('alphabet', 'byte')} trains on raw bytes, without"
+        f" {named('documents')}"
+    )
+    if wide := _wide_encoding(data):
+        remedy = f"for text in wide characters use {named('encoding', wide)}"
+    return f"has a NUL at byte offset {offset + max(0, nul)}: {remedy}"
 
 
 def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
@@ -457,33 +486,62 @@ def _wide_encoding(data: bytes) -> str:
     return max(num_ascii, key=num_ascii.__getitem__)
 
 
-def _not_in(encoding: str, offset: int, data: bytes) -> str:
-    remedy = _remedy(data)
-    for wider in _WIDER.get(codecs.lookup(encoding).name, ()):
-        with suppress(UnicodeDecodeError):
-            codecs.getincrementaldecoder(wider)().decode(data)
-            remedy = f"it may be {wider}, which has more characters: {named('encoding', wider)}"
-            break
-    return f"is not {encoding} at byte offset {offset}: {remedy}"
-
-
-def _remedy(data: bytes) -> str:
-    """Return the remedy for a text with wrong bytes, which `data` begins with."""
-    # latin-1 would turn the quotation marks of a text from Windows into control characters.
-    likely = "latin-1"
-    second = "cp1252"
-    if len(data.translate(None, _CP1252_ONLY)) < len(data):
-        likely, second = second, likely
-    # In Latin letters, few bytes are no ASCII.
-    seen = data[:_SEEN_BYTES]
-    num_foreign = len(seen.translate(None, _ASCII))
-    if num_foreign >= LEAST_FOREIGN and num_foreign > 0.3 * len(seen):
-        likely = "gb18030"
-        second = "cp932 for Japanese, koi8-r or cp1251 for Russian"
-    return (
-        f"say how it is encoded ({named('encoding', likely)}, {second}, …), or train on raw bytes"
-        f" with {named('alphabet', 'byte')}"
+def _not_utf8(label: str, data: bytes, offset: int, start: int) -> DataError:
+    return DataError(
+        f"{label} is not UTF-8 at byte offset {offset + start}: {_remedy(data, start)}"
     )
+
+
+def _remedy(data: bytes, start: int = 0) -> str:
+    """Return the remedy for a text with a wrong byte at `start`: the encodings in which it makes
+    words, each with what it makes of the place."""
+    from charset_normalizer import from_bytes
+
+    # Whole lines around the wrong byte, so that the words are whole.
+    begin = max(0, start - 20 * _SEEN_BYTES)
+    seen = data[begin : start + 20 * _SEEN_BYTES]
+    coherence = {"cp1252": 0.0}
+    for match in from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5):
+        for name in (match.encoding, *match.could_be_from_charset):
+            coherence[name] = max(match.coherence, coherence.get(name, 0.0))
+    strangeness = {
+        name: _strangeness(seen, name) - coherence[name]
+        for name in _CANDIDATES
+        if name in coherence
+    }
+    least = min(strangeness.values())
+
+    # Two of them may make the same text of it.
+    shown: dict[str, str] = {}
+    for name in sorted(strangeness, key=strangeness.__getitem__):
+        text = seen.decode(name, "replace")
+        is_likely = strangeness[name] <= least + MOST_STRANGE
+        if is_likely and text not in shown.values() and len(shown) < MOST_NAMED:
+            shown[name] = text
+    # A word that they make different things of.
+    words = zip(*(text.split() for text in shown.values()), strict=False)
+    shown_words = max(words, key=lambda made: len(set(made)), default=tuple(shown))
+    candidates = [
+        f"{named('encoding', name)} makes {word[:20]!r}"
+        for name, word in zip(shown, shown_words, strict=True)
+    ]
+    return (
+        f"say how it is encoded: {', '.join(candidates)}; {named('alphabet', 'byte')} trains on raw"
+        " bytes"
+    )
+
+
+def _strangeness(data: bytes, encoding: str) -> float:
+    """Return how little a text looks like words: the share of its neighbouring characters that are
+    no letters of one script, or not of one case."""
+    text = data.decode(encoding, "replace")
+    foreign = re.findall(r"[^\x00-\x7f]+", text)
+    letters = "".join(foreign)
+    blocks = Counter(ord(character) >> 7 for character in letters)
+    usual = sum(num for _, num in blocks.most_common(3))
+    odd = sum(not character.isalpha() for character in letters)
+    mixed = len(re.findall(r"[a-zа-яё][A-ZА-ЯЁÀ-ÖØ-Þ]|[a-z][^\W\u0000-\u024f]", text))
+    return (len(letters) - usual + odd + 2 * mixed) / max(1, len(letters))
 
 
 def unreadable(label: str, error: OSError) -> DataError:

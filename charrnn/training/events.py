@@ -32,6 +32,8 @@ class ModelEvent(Event):
     """The fields of the configuration; before the start of training some may be `auto`."""
     corpus: str
     """The name of the text."""
+    kinds: str
+    """How many files of each suffix the text has, with their shares; "" for a single file."""
     num_chars: int
     """Characters of the text; bytes, for the byte alphabet."""
     num_train_chars: int

@@ -144,6 +144,7 @@ def train(
         run = RunWriter(Path(str(path)))
         if group.is_first:
             run.write_description(RunDescription.of(run.path, config=planned, vocab=text.vocab))
+            run.write_document_texts(text.corpus.document_texts)
 
         # The numbers that training changes.
         with on_threads(resolved(planned.threads)):
@@ -434,7 +435,7 @@ def _read_same_text(resumed: Resumed) -> RunText:
     checkpoint = resumed.checkpoint
 
     # Without a digest, a run from elsewhere could name any file of this disk, and learn it.
-    recorded = recorded_corpus(run.name, config=config, state=checkpoint.state)
+    recorded = recorded_corpus(run.name, config=config, state=checkpoint.state, folder=run)
     if recorded is None:
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
 

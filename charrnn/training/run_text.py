@@ -11,6 +11,7 @@ from charrnn.text.batches import BatchRows
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import Documents, split_text
+from charrnn.text.reading_notes import shares_of_kinds
 from charrnn.text.recorded_corpus import MAX_COMPARED, RecordedCorpus, recorded_corpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import IdArray, Vocab
@@ -65,6 +66,7 @@ class RunText:
         """The fields of a `PlanEvent` and a `StartEvent` about the text."""
         return {
             "corpus": ", ".join(self.corpus.sources),
+            "kinds": shares_of_kinds(self.corpus.files),
             "num_chars": len(self.ids),
             "num_train_chars": self.num_train,
             "num_distinct_chars": len(self.corpus.counted.code_points),
@@ -92,7 +94,8 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
     run = config.init_from
     if initial is not None and run is not None and find_model_file(run) is None:
         theirs = initial.description.config()
-        recorded = recorded_corpus(run, config=theirs, state=initial.state)
+        folder = initial.description.folder.parent
+        recorded = recorded_corpus(run, config=theirs, state=initial.state, folder=folder)
         if recorded is not None and len(validation) <= MAX_COMPARED:
             earlier_share = recorded.trained_share(validation[:])
     return replace(text, trained_share=share, earlier_share=earlier_share)

@@ -78,16 +78,16 @@ def test_a_folder_gives_its_text_files_by_path():
         "book",
         ("book",),
     )
-    assert corpus.notes == (
-        "skipped 3 files (empty.txt, image.png, latin.txt) and 2 hidden names in book"
-        " (first: book/empty.txt is empty: give a file with text in it)",
-        "turned 1 CRLF line end of book into LF",
+    assert corpus.notes[0].startswith(
+        "skipped 3 files (empty.txt, image.png, latin.txt) and 2 hidden names in book (such as:"
+        " empty.txt is empty: give a file with text in it; image.png has a NUL at byte offset 4: "
     )
+    assert "; latin.txt is not UTF-8 at byte offset 3: " in corpus.notes[0]
+    assert corpus.notes[1:] == ("turned 1 CRLF line end of book into LF",)
     corpus = read_corpus(["book/**/*.txt"], order=SORTED)
     assert (corpus.name, corpus.content) == ("book", "chapter one\nchapter two\n")
-    assert (
-        corpus.notes[0] == "skipped 2 files (empty.txt, latin.txt) in book/**/*.txt"
-        " (first: book/empty.txt is empty: give a file with text in it)"
+    assert corpus.notes[0].startswith(
+        "skipped 2 files (empty.txt, latin.txt) in book/**/*.txt (such as: empty.txt is empty: "
     )
     with pytest.raises(DataError, match=r"no file matches the pattern 'book/\*\.c'"):
         read_corpus(["book/*.c"])
@@ -98,7 +98,7 @@ def test_a_folder_gives_its_text_files_by_path():
     assert joined not in read_corpus(["book"], documents=Documents("files", order=SORTED)).notes
     for path in (Path("book/b.txt"), *Path("book/a").iterdir()):
         path.unlink()
-    with pytest.raises(DataError, match=r"book has no file to learn from.*3 files .*first: "):
+    with pytest.raises(DataError, match=r"book has no file to learn from.*3 files .*such as: "):
         read_corpus(["book"])
 
 
@@ -106,12 +106,12 @@ def test_a_folder_says_which_of_its_files_are_pointers_of_git_lfs(here):
     pointer = LFS_POINTER + b"v1\noid sha256:4d7a2146\nsize 12345\n"
     write("book/a.txt", pointer)
     write("book/b.txt", pointer)
-    pointers = "2 Git LFS pointers (git lfs pull fetches the files themselves)"
+    pointers = "2 pointers to files that are elsewhere (of Git LFS: git lfs pull)"
     with pytest.raises(DataError, match=rf"no file to learn from .skipped: {re.escape(pointers)}"):
         read_corpus(["book"])
     write("book/c.txt")
     write("book/empty.txt", b"")
-    fault = "(book/empty.txt is empty: give a file with text in it)"
+    fault = "(empty.txt is empty: give a file with text in it)"
     skipped = "1 file (empty.txt)"
     assert read_corpus(["book"]).notes == (f"skipped {skipped} and {pointers} in book {fault}",)
 
@@ -124,17 +124,19 @@ def test_a_folder_says_what_was_changed_in_its_files_and_why_one_was_skipped(her
     write("book/d.jsonl", '{"text": "one or two words"}\n')
     documents = Documents("column", column="text", order=SORTED)
     skipped, *_ = read_corpus(["book/*.jsonl"], documents=documents).notes
-    assert skipped.startswith("skipped 1 file (c.jsonl) in book/*.jsonl (book/c.jsonl, line 1")
+    assert skipped.startswith(
+        "skipped 1 file (c.jsonl) in book/*.jsonl (c.jsonl book/c.jsonl, line 1"
+    )
 
 
 def test_one_file_that_has_most_of_a_folder_is_named(here):
     for number in range(9):
-        write(f"notes/{number}.md", "a short note\n")
+        write(f"notes/{number}.md", f"a short note {number}\n")
     dominant = "of the text of notes is one file, notes/drawing.md"
     write("notes/drawing.md", "a short note\n")
     assert dominant not in str(read_corpus(["notes"]).notes)
-    write("notes/drawing.md", "QmFzZTY0" * 100)
-    assert f"87 % {dominant}: leave it out" in str(read_corpus(["notes"]).notes)
+    write("notes/drawing.md", "Another kind. " * 60)
+    assert f"86 % {dominant}: leave it out" in str(read_corpus(["notes"]).notes)
 
 
 def test_a_name_is_found_in_both_forms_of_unicode(here):
@@ -170,12 +172,15 @@ def test_cr_ends_lines_where_it_ends_the_first(content, text):
 
 @pytest.mark.parametrize(
     "byte, first",
-    [(b"\x92", "`encoding=cp1252`, latin-1"), (b"\xe4", "`encoding=latin-1`, cp1252")],
+    [
+        (b"\x92", "`encoding=cp1252` makes 'it’s'"),
+        (b"\xe4", "`encoding=cp1252` makes 'itäs'"),
+    ],
 )
 def test_the_likely_encoding_is_named_first(byte, first):
     with pytest.raises(DataError) as caught:
         read_corpus([write("a.txt", b"it" + byte + b"s here")])
-    assert f"{first}, …" in str(caught.value)
+    assert first in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -279,11 +284,6 @@ def test_files_that_cannot_be_learned_from_are_refused():
         ("utf-8", b"x", "1 character cannot.*at least 16"),
         ("utf-8", b"a" * 100, "it has only one character, 'a'; at least 2"),
         ("utf-8", "a lamp".encode("utf-16-le"), "wide characters use `encoding=utf-16-le`"),
-        (
-            "utf-8",
-            TEXT.encode("utf-16"),
-            "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$",
-        ),
         (
             "utf-16",
             TEXT.encode("utf-16") + b"\0\xdc",

@@ -36,7 +36,7 @@ def blocks_of(content, sizes):
 def ended(blocks, kind, column=None, label="a.csv"):
     """The text of the documents of a file in blocks."""
     lines = end_documents(file_lines(blocks), kind, label=label, tally=Tally(), column=column)
-    return b"".join(line for _, line in lines)
+    return b"".join(line.content for line in lines)
 
 
 def documents(content, kind, column=None, label="a.csv"):

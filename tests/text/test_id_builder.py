@@ -1,7 +1,7 @@
 """Ids of large texts: the same as in memory, mapped from temporary files; texts that do not fit are
 refused.
 
-Tests `text.source_reader`, too.
+Tests `text.reader`, too.
 """
 
 import errno
@@ -15,7 +15,7 @@ import pytest
 from hand_built import vocab_of
 
 from charrnn.errors import CharRNNError, TooLargeError
-from charrnn.text import id_builder, source_reader
+from charrnn.text import id_builder, reader
 from charrnn.text import text_files as files
 from charrnn.text.batches import BatchRows, release_pages
 from charrnn.text.corpus import read_corpus
@@ -28,7 +28,7 @@ TEXT = SENTENCE * 400 + "zß"
 @pytest.fixture(autouse=True)
 def few_bytes_in_memory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1_000)
+    monkeypatch.setattr(reader, "MAX_BYTES_IN_MEMORY", 1_000)
     monkeypatch.setattr(id_builder, "BLOCK_BYTES", 700)
 
 
@@ -62,7 +62,7 @@ WAYS = {
 def test_a_large_text_has_the_ids_it_has_in_memory(way):
     sources, options = WAYS[way]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
+        patch.setattr(reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
         expected = read_corpus(sources, **options)
     found = read_corpus(sources, **options)
     assert isinstance(found.ids, np.memmap)

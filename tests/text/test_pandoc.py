@@ -1,22 +1,32 @@
-"""Documents of a word processor, e-books and pages are read as plain text, each once."""
+"""Documents of a word processor, e-books and pages are read as plain text, each once.
 
+Tests `text.hidden`, `text.document_text` and `text.kept_texts`, too.
+"""
+
+import gzip
 import io
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pypandoc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from charrnn.errors import DataError
 from charrnn.text import pandoc
 from charrnn.text.corpus import read_corpus
+from charrnn.text.given_text import read_text_file
+from charrnn.text.kept_texts import kept_texts
 
 PARAGRAPHS = ("“I am here,” said Mara – and she was. " * 9, "It rained.")
 PLAIN = "\n\n".join(text.strip() for text in PARAGRAPHS) + "\n"
-BODY = '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>'
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
 RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
 PARTS = {
@@ -26,28 +36,64 @@ PARTS = {
     'formats-officedocument.wordprocessingml.document.main+xml"/></Types>',
     "_rels/.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relation'
     f'ships"><Relationship Id="r1" Type="{RELATIONS}" Target="word/document.xml"/></Relationships>',
-    "word/document.xml": BODY
-    + "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in PARAGRAPHS)
-    + "</w:body></w:document>",
 }
+CHAPTER = '<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/2007/ops"><head><title>t</title></head><body>{}</body></html>'
+CONTAINER = '<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles><rootfile full-path="c.opf" media-type="application/oebps-package+xml"/></rootfiles></container>'
+PACKAGE = '<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="i"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:identifier id="i">x</dc:identifier><dc:title>The Kettle</dc:title><dc:creator>Ana Berg</dc:creator></metadata><manifest>{}</manifest><spine>{}</spine></package>'
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def in_zip(**parts):
+def in_zip(parts, kind=zipfile.ZIP_DEFLATED):
     """A ZIP archive with these files."""
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
+    with zipfile.ZipFile(archive, "w", kind) as file:
         for name, content in parts.items():
-            file.writestr(name, HEAD + content)
+            file.writestr(name, content)
     return archive.getvalue()
 
 
-DOCX = in_zip(**PARTS)
+def word(body):
+    """A Word document with this body."""
+    document = f'<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>'
+    return in_zip(
+        {name: HEAD + part for name, part in {**PARTS, "word/document.xml": document}.items()}
+    )
 
 
-@pytest.fixture
-def pypandoc():
-    return pytest.importorskip("pypandoc", reason="the extra `files` is not installed")
+def run(text, properties=""):
+    return f'<w:r><w:rPr>{properties}</w:rPr><w:t xml:space="preserve">{text}</w:t></w:r>'
+
+
+def epub(*chapters, linear="", mimetype=zipfile.ZIP_STORED, **more):
+    """An e-book with these chapters, of which the last has the attribute `linear`."""
+    names = [f"{number}.xhtml" for number in range(len(chapters))]
+    items = "".join(
+        f'<item id="a{n}" href="{n}" media-type="application/xhtml+xml"/>' for n in names
+    )
+    spine = "".join(f'<itemref idref="a{n}"/>' for n in names[:-1])
+    spine += f'<itemref idref="a{names[-1]}"{linear}/>'
+    parts = {"META-INF/container.xml": CONTAINER, "c.opf": PACKAGE.format(items, spine), **more}
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("mimetype", "application/epub+zip", mimetype)
+        for name, content in parts.items():
+            file.writestr(name, content)
+        for name, chapter in zip(names, chapters, strict=True):
+            file.writestr(name, CHAPTER.format(chapter))
+    return archive.getvalue()
+
+
+DOCX = word("".join(f"<w:p>{run(text)}</w:p>" for text in PARAGRAPHS))
+
+
+def read(data, name="a", **options):
+    Path(name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    return str(read_corpus([name], is_for_training=False, **options).content)
+
+
+def page(body):
+    """The text of an HTML page."""
+    return read(f"<!DOCTYPE html><html><body>{body}</body></html>", "a.html")
 
 
 @pytest.fixture
@@ -55,24 +101,29 @@ def imitated(monkeypatch):
     """Put a program in the place of pandoc; return a function that sets what it does."""
 
     def imitate(script):
+        pandoc._end_process()
         path = Path("pandoc").absolute()
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
         module = SimpleNamespace(get_pandoc_path=lambda: str(path))
         monkeypatch.setitem(sys.modules, "pypandoc", module)
 
-    return imitate
+    yield imitate
+    pandoc._end_process()
 
 
-@pytest.mark.parametrize(
-    "form", ["docx", "odt", "epub", "rtf", "fb2", "html", "ipynb", "markdown-smart"]
-)
-def test_the_text_of_a_document_is_that_of_its_paragraphs(pypandoc, form):
+def answer(text):
+    """A script that answers as pandoc does, with a document of one paragraph."""
+    json = f'{{"meta":{{}},"blocks":[{{"t":"Para","c":[{{"t":"Str","c":"{text}"}}]}}]}}'
+    return f"echo asked >> count; printf 'read {len(json)}\\n%s' '{json}'; cat > nothing"
+
+
+@pytest.mark.parametrize("form", ["docx", "odt", "epub", "rtf", "fb2", "html", "ipynb", "pptx"])
+def test_the_text_of_a_document_is_that_of_its_paragraphs(form):
     document = DOCX
     if form != "docx":
-        command = [pypandoc.get_pandoc_path(), "-s", "-t", form, "-M", "title=Rain"]
         document = subprocess.run(
-            [*command, "-f", "markdown-smart", "-o", "-"],
+            [pypandoc.get_pandoc_path(), "-s", "-t", form, "-M", "title=Rain", "-o", "-"],
             input=PLAIN.encode(),
             capture_output=True,
             check=True,
@@ -85,7 +136,103 @@ def test_the_text_of_a_document_is_that_of_its_paragraphs(pypandoc, form):
     assert "read 1 file of chapter by pandoc" in corpus.notes[0]
 
 
-def test_a_place_is_a_paragraph_and_a_folder_has_documents_among_texts(pypandoc):
+@pytest.mark.parametrize(
+    "body, text",
+    [
+        ("<p>On the 1<sup>st</sup> of H<sub>2</sub>O</p>", "On the 1st of H₂O\n"),
+        ("<p>one<br>two</p><hr><p>three</p>", "one\ntwo\n\nthree\n"),
+        ("<p>one\ntwo 河の\n音</p>", "one two 河の音\n"),
+        ("<p>a <s>gone</s> <del>old</del> b</p>", "a b\n"),
+        ("<p>After <img src=b alt='IMG_0042.jpg'> it.</p>", "After it.\n"),
+        (
+            "<figure class=c><img src=a alt=A><figcaption>It is new.</figcaption></figure>",
+            "It is new.\n",
+        ),
+        ("<ul><li>a</li><li>b</li></ul><ol start=3><li>c</li></ol>", "- a\n- b\n\n3. c\n"),
+        (
+            "<table><tr><th>A</th><th>B</th></tr><tr><td>one</td><td>two words</td></tr></table>",
+            "A\tB\none\ttwo words\n",
+        ),
+        (
+            "<table><tr><td>Home</td></tr><tr><td><p>Long.</p><p>Short.</p></td></tr></table>",
+            "Home\nLong.\nShort.\n",
+        ),
+        ("<blockquote><p>said</p></blockquote><pre>a  b\n c</pre>", "said\n\na  b\n c\n"),
+        ("<p>seen <span style='display: none'>no</span> <b hidden>no</b>too</p>", "seen too\n"),
+        ("<p hidden>no<p>seen<template><p>no</p></template><noscript>no</noscript>", "seen\n"),
+        ("<nav><ul><li>menu</li></ul></nav><p>text <button>Press</button></p>", "text\n"),
+        ("<p><ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp></ruby>字</p>", "漢字\n"),
+        ("<p>here<sup>x</sup> <math><mi>x</mi></math> and</p>", "herex x and\n"),
+    ],
+)
+def test_a_page_is_what_a_reader_sees(body, text):
+    assert page(body) == text
+
+
+def test_the_title_and_the_authors_are_the_first_lines_and_a_title_page_is_text():
+    title_page = '<section epub:type="titlepage"><h1>The Kettle</h1><p>For Ana.</p></section>'
+    text = read(epub(title_page, "<p>It was new.</p>"))
+    assert text == "Ana Berg\n\nThe Kettle\n\nFor Ana.\n\nIt was new.\n"
+
+
+def test_an_e_book_is_known_by_its_container_and_its_side_chapters_are_read():
+    chapters = ("<p>Main.</p>", "<p>A word: its meaning.</p>")
+    side = read(epub(*chapters, linear=' linear="no"'))
+    assert side == read(epub(*chapters, mimetype=zipfile.ZIP_DEFLATED))
+    assert side.endswith("Main.\n\nA word: its meaning.\n")
+    assert "漢字" in read(epub("<p><ruby>漢<rt>かん</rt></ruby>字</p>"))
+    assert "no" not in read(epub("<p>seen <span hidden='hidden'>no</span></p>"))
+
+
+def test_what_is_hidden_deleted_or_struck_out_in_word_is_not_there():
+    deleted = f'<w:del w:id="1" w:author="a" w:date="2026-01-01T00:00:00Z">{run("OLD").replace("w:t", "w:delText")}</w:del>'
+    inserted = f'<w:ins w:id="2" w:author="a" w:date="2026-01-01T00:00:00Z">{run("new ")}</w:ins>'
+    body = run("seen ") + run("SECRET", "<w:vanish/>") + deleted + inserted
+    body += run("struck", "<w:strike/>") + run("kept", '<w:vanish w:val="0"/>')
+    assert read(word(f"<w:p>{body}</w:p>")) == "seen new kept\n"
+    assert read(rb"{\rtf1\ansi Seen {\v SECRET }{\deleted OLD }end.\par}") == "Seen end.\n"
+
+
+def test_a_page_says_in_which_encoding_it_is():
+    for name, text in (("windows-1251", "Лёд на реке"), ("Shift_JIS", "河の音①")):
+        codec = {"Shift_JIS": "cp932"}.get(name, name)
+        html = f'<!DOCTYPE html><html><head><meta charset="{name}"></head><body><p>{text}</p></body></html>'
+        assert read(html.encode(codec)) == f"{text}\n"
+    fiction = '<?xml version="1.0" encoding="windows-1251"?><FictionBook xmlns="http://www.gribuser.ru/xml/fictionbook/2.0"><body><section><p>Лёд</p></section></body></FictionBook>'
+    assert read(fiction.encode("cp1251")) == "Лёд\n"
+
+
+@pytest.mark.parametrize(
+    "data, problem",
+    [
+        (
+            epub("x", **{"META-INF/encryption.xml": '<e><CipherReference URI="0.xhtml"/></e>'}),
+            "DRM",
+        ),
+        (
+            in_zip(
+                {
+                    "mimetype": "application/vnd.oasis.opendocument.text",
+                    "META-INF/manifest.xml": "<m:encryption-data/>",
+                }
+            ),
+            "password",
+        ),
+        (DOCX.replace(b"word/document.xml", b"word/dOcument.xml"), "pandoc cannot read it"),
+    ],
+)
+def test_what_cannot_be_read_says_why(data, problem):
+    with pytest.raises(DataError, match=problem):
+        read(data)
+
+
+def test_terms_of_project_gutenberg_are_known_in_a_page():
+    star = "*** {} OF THE PROJECT GUTENBERG EBOOK RAIN ***"
+    body = f"<p>Terms.</p><p>{star.format('START')}</p>" + "<p>It rains.</p>" * 9
+    assert page(f"{body}<p>{star.format('END')}</p><p>More.</p>").split() == ["It", "rains."] * 9
+
+
+def test_a_place_is_a_paragraph_and_a_folder_has_documents_among_texts():
     Path("novel").mkdir()
     Path("novel/1.docx").write_bytes(DOCX)
     Path("novel/2.txt").write_text("one\ntwo\n")
@@ -98,34 +245,94 @@ def test_a_place_is_a_paragraph_and_a_folder_has_documents_among_texts(pypandoc)
     assert corpus.notes[0] == "skipped 1 lock file in novel"
 
 
+def test_of_a_hundred_documents_a_broken_one_is_named_and_all_others_are_read():
+    Path("novel").mkdir()
+    for number in range(100):
+        Path(f"novel/{number}.docx").write_bytes(word(f"<w:p>{run(f'Chapter {number}.')}</w:p>"))
+    Path("novel/7.docx").write_bytes(in_zip({"word/document.xml": "<broken"}))
+    started = time.monotonic()
+    corpus = read_corpus(["novel"])
+    assert time.monotonic() - started < 60  # one process reads them all in about two seconds
+    assert str(corpus.content).count("Chapter") == 99
+    assert "skipped 1 file (7.docx) in novel (7.docx is a Word document, but" in corpus.notes[0]
+
+
 def test_documents_that_the_shell_has_named_have_one_note(imitated):
-    imitated("echo the lamp by the river")
+    imitated(answer("lamp"))
     for name in ("1.docx", "2.docx"):
         Path(name).write_bytes(DOCX)
-    notes = read_corpus(["1.docx", "2.docx"]).notes
-    assert notes == ("read 2 files of 2 sources by pandoc (a Word document)",)
+    notes = read_corpus(["1.docx", "2.docx"], is_for_training=False).notes
+    assert "read 2 files of 2 sources by pandoc (a Word document)" in notes
 
 
-def test_each_document_is_read_once(imitated):
+def test_each_document_is_read_once_by_each_pandoc(imitated):
     Path("a.docx").write_bytes(DOCX)
-    imitated("echo once and never again >> count; cat count")
-    read = [read_corpus(["a.docx"]).content for _ in range(3)]
-    assert read == ["once and never again\n"] * 3
+    imitated(answer("first"))
+    found = [read_text_file("a.docx", config()).content for _ in range(3)]
+    assert found == ["first\n"] * 3
+    assert Path("count").read_text().count("asked") == 1
+    imitated(answer("the second one"))
+    assert read_text_file("a.docx", config()).content == "the second one\n"
+    # A text whose digest is not that of its first line is read again.
+    for cached in Path(pandoc.cache_folder("texts")).glob("*.txt"):
+        cached.write_bytes(cached.read_bytes() + b"x")
+    imitated(answer("the second one"))
+    assert read_text_file("a.docx", config()).content == "the second one\n"
+
+
+def config():
+    from charrnn.config.settings import Config
+
+    return Config()
+
+
+def test_the_cache_is_limited(monkeypatch):
+    monkeypatch.setattr(pandoc, "MAX_CACHE", 1000)
+    for number in range(5):
+        read(word(f"<w:p>{run(f'{number}' * 400)}</w:p>"))
+    folder = pandoc.cache_folder("texts")
+    assert sum(path.stat().st_size for path in folder.glob("*.txt")) <= 1000
 
 
 @pytest.mark.parametrize(
     "script, reason",
     [
-        ("exec sleep 9", "pandoc has not read it in 0.2 seconds"),
-        ("echo no document >&2; exit 1", r"pandoc cannot read it \(no document\)"),
+        ("exec sleep 9", r"pandoc cannot read it \(it has not been read in 0.2"),
+        ("echo no memory >&2; exit 1", r"pandoc cannot read it \(no memory\)"),
+        ("echo another text; cat >/dev/null", "pandoc cannot read it"),
     ],
 )
 def test_what_pandoc_cannot_read_is_refused(imitated, monkeypatch, script, reason):
     Path("a.docx").write_bytes(DOCX)
     monkeypatch.setattr(pandoc, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(pandoc, "SECONDS_PER_MB", 0)
     imitated(script)
-    with pytest.raises(DataError, match=rf"a\.docx is a Word document, but {reason}: save it"):
+    with pytest.raises(DataError, match=rf"a\.docx is a Word document, but {reason}.*: save it"):
         read_corpus(["a.docx"])
+
+
+def test_a_document_that_grows_is_refused(imitated, monkeypatch):
+    monkeypatch.setattr(pandoc, "MAX_TEXT", 10)
+    monkeypatch.setattr(pandoc, "MAX_GROWTH", 0.001)
+    imitated(answer("a long text of few bytes"))
+    Path("a.docx").write_bytes(DOCX)
+    with pytest.raises(DataError, match=r"whose text is .* times as large"):
+        read_corpus(["a.docx"])
+
+
+def test_a_run_keeps_the_texts_of_its_documents(command, imitated):
+    Path("a.docx").write_bytes(DOCX)
+    ran = command("train", "a.docx", "--steps", 2, "--hidden-size", 4, "--out", "mine")
+    assert ran.code == 0
+    assert list(kept_texts(Path("mine")).values()) == [PLAIN]
+    for cached in pandoc.cache_folder("texts").glob("*.txt"):
+        cached.unlink()
+    imitated(answer("another text"))
+    assert command("evaluate", "mine").code == 0
+    assert command("export", "mine", "mine.zip").code == 0
+    assert not any("gz" in name for name in zipfile.ZipFile("mine.zip").namelist())
+    Path("mine/documents.gz").write_bytes(gzip.compress(b"damaged"))
+    assert "has changed" in command("evaluate", "mine").err
 
 
 def test_without_the_extra_three_lines_say_what_to_do(command, monkeypatch):
@@ -153,3 +360,65 @@ def test_a_model_that_reads_files_as_they_stand_refuses_documents_as_its_own_tex
     assert "<p>" in str(read_corpus(["a.html"], is_cleaned=False).content)
     with pytest.raises(DataError, match=r"is a Word document, not a plain text: .*`clean=false`"):
         read_corpus(["a.docx"], is_cleaned=False)
+
+
+WORDS = st.lists(
+    st.text("abcdeäøñлёд河の音ابج", min_size=1, max_size=6), min_size=1, max_size=8
+).map(" ".join)
+CELLS = st.lists(WORDS, min_size=2, max_size=3)
+BLOCKS = st.one_of(
+    WORDS.map(lambda text: (f"<p>{text}</p>", f"<w:p>{run(text)}</w:p>", [text])),
+    st.tuples(WORDS, WORDS).map(
+        lambda lines: (
+            f"<p>{'<br/>'.join(lines)}</p>",
+            f"<w:p>{run(lines[0])}<w:r><w:br/></w:r>{run(lines[1])}</w:p>",
+            [*lines],
+        )
+    ),
+    st.tuples(CELLS, CELLS).map(
+        lambda rows: (
+            f"<table>{''.join(map(html_row, same(rows)))}</table>",
+            f"<w:tbl>{''.join(map(word_row, same(rows)))}</w:tbl>",
+            ["\t".join(row) for row in same(rows)],
+        )
+    ),
+)
+
+
+def same(rows):
+    """Rows with as many cells each."""
+    return [row[:2] for row in rows]
+
+
+def html_row(row):
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>"
+
+
+def word_row(row):
+    cells = "".join(f"<w:tc><w:p>{run(cell)}</w:p></w:tc>" for cell in row)
+    return f"<w:tr>{cells}</w:tr>"
+
+
+def check_documents(blocks):
+    lines = [line for _, _, text in blocks for line in text]
+    html = "".join(block for block, _, _ in blocks)
+    # Tables of Word stand apart by a paragraph.
+    body = "<w:p/>".join(block for _, block, _ in blocks)
+    for text in (page(html), read(word(body)), read(epub(html))):
+        found = [line for line in text.split("\n") if line]
+        if found[: -len(lines)]:
+            assert found[: -len(lines)] == ["The Kettle", "Ana Berg"]
+        assert found[-len(lines) :] == lines
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(BLOCKS, min_size=1, max_size=5))
+def test_documents_of_known_text_lose_and_add_nothing(blocks):
+    check_documents(blocks)
+
+
+@pytest.mark.thorough
+@settings(max_examples=300, deadline=None)
+@given(st.lists(BLOCKS, min_size=1, max_size=5))
+def test_many_documents_of_known_text_lose_and_add_nothing(blocks):
+    check_documents(blocks)

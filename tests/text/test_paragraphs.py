@@ -68,7 +68,7 @@ def joined(text, *, size=None):
     size = size or len(lines)
     blocks = ["".join(lines[begin : begin + size]) for begin in range(0, len(lines), size)]
     numbered = file_lines(block.encode() for block in blocks)
-    return b"".join(line for _, line in join_lines(numbered)).decode()
+    return b"".join(line.content for line in join_lines(numbered)).decode()
 
 
 @pytest.mark.parametrize("size", [None, 1, 3])

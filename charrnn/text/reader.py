@@ -1,47 +1,51 @@
-"""Read the text of files and streams: count and hash it while it is read, then encode it in an
-alphabet."""
+"""Read the text of files and streams: find out what each is, leave out what nobody wrote, count and
+hash it, and then encode it in an alphabet."""
 
+import codecs
+import hashlib
 import os
 import re
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from charrnn.errors import (
-    CharRNNError,
-    DataError,
-    NotHereError,
-    TextChangedError,
-    counted,
-    named,
-    shortened,
-)
+from charrnn.errors import CharRNNError, DataError, NotHereError, TextChangedError, counted
 from charrnn.system.progress import Task, task, tell
 from charrnn.text.cleaning import (
     BEGINNING,
-    cleaner,
-    composed,
-    composed_blocks,
+    CUES,
+    STAMPS,
+    UNWRITTEN,
+    tidied_blocks,
+    tidied_lines,
+    without_settings,
+    without_terms,
 )
-from charrnn.text.columns import SMILES, describe_columns, describe_start
-from charrnn.text.documents import (
-    Documents,
-    alternates,
-    looks_like_list,
-    without_repeated,
-)
-from charrnn.text.file_kinds import DOCUMENTS, MARKUP, Kind, describe_kind, joining_pairs, why_torn
+from charrnn.text.columns import describe_start
+from charrnn.text.cues import cue_format, parse_cues
+from charrnn.text.documents import END_BYTE, Documents, without_repeated
+from charrnn.text.file_kinds import data_kind
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
+from charrnn.text.messages import find_stamps, messages_of_json, parse_chat
+from charrnn.text.pandoc import DocumentTexts
 from charrnn.text.places import PlacedLine
-from charrnn.text.sources import Origin, is_smiles_file
+from charrnn.text.reading_notes import (
+    ReadFile,
+    describe_faults,
+    describe_skipped,
+    notes_on_source,
+)
+from charrnn.text.sources import Origin
 from charrnn.text.text_files import (
     Change,
     Line,
+    Reading,
     Tally,
     check_memory,
     file_blocks,
@@ -54,19 +58,25 @@ from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
 
 MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
 """The ids of a corpus of more bytes are mapped from a temporary file."""
-MANY_FILES = 50
-"""If at least this many short files are joined, a note says so."""
-SHORT_FILE = 2_000
-"""Files are short if their mean size in bytes is below this."""
-SEVERAL_FILES = 10
-"""Number of files from which on a note says that one has more than half of the text."""
-MOST_NAMED = 10
-"""Number of skipped files that are named at most."""
-FileBlocks = tuple[str, Iterator[bytes]]
-"""The name of a file and its content in blocks."""
 _PART = re.compile(rb"[^\0]*\0|[^\0]+")
 """Matches a part of a document up to its END, or to the end of a block."""
-_TWO_FIELDS = re.compile(rb"\S[ \t]+\S")
+_JSON_CHAT = re.compile(
+    r'\s*[\[{](?=.*"(?:sender_name|from|author|user_profile|user|role)"\s*:)', re.DOTALL
+)
+_JUDGED = "file", "read {num} of {label} as UTF-8, which it is"
+_LIKE_CHAT = (
+    "message",
+    "{label} looks like a chat of {num}, but many of them have no name: its dates are learned",
+)
+_FROM_JSON = "message", "read {num} of {label} out of its JSON, each after its name"
+
+
+@dataclass(frozen=True, slots=True)
+class _UsedFile:
+    """A file or a stream that is part of the text."""
+
+    name: str
+    reading: Reading
 
 
 class SourceReader:
@@ -90,41 +100,45 @@ class SourceReader:
         joins_lines: bool = False,
         is_cleaned: bool = True,
         stays_in_memory: bool = False,
+        kept_texts: Mapping[str, str] | None = None,
     ) -> None:
         """Look up the sizes of the files without reading them. A text that `stays_in_memory` must
-        fit into memory. One that `is_cleaned` is read as `Config.clean` says."""
+        fit into memory. One that `is_cleaned` is read as `Config.clean` says. `kept_texts` are
+        those of documents that a run has kept, by their digests."""
         self.origins = origins
         self.labels = tuple(origin.label for origin in origins)
         self.name = f"the {len(origins)} sources together"
         if len(origins) == 1:
             self.name = self.labels[0]
-
-        # Bytes are taken as they are; characters are decoded.
-        self.kind: Literal["char", "byte"] = "char"
-        self._encoding: str | None = encoding
-        if alphabet == "byte":
-            self.kind = "byte"
-            self._encoding = None
         self.documents = documents
         """As in `Corpus`."""
-        self._joins_lines = joins_lines
+        self.document_texts = DocumentTexts(dict(kept_texts or {}))
+        """The texts of the files that pandoc has read."""
+
+        # Bytes are taken as they are; characters are decoded. What could not be read at all is read
+        # for every model; only its own text is as it was.
+        self.kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
         self._is_cleaned = is_cleaned and alphabet != "byte"
-        # What could not be read at all is read for every model; only its own text is as it was.
-        self._documents_read: Sequence[Kind] = ()
-        if self._is_cleaned:
-            self._documents_read = MARKUP
-        elif stays_in_memory:
-            self._documents_read = DOCUMENTS
+        reads_documents = self._is_cleaned or stays_in_memory
+        self._reading = Reading(
+            encoding=None if alphabet == "byte" else encoding,
+            is_cleaned=self._is_cleaned,
+            documents=self.document_texts if reads_documents else None,
+        )
+        self._joins_lines = joins_lines
         self._stays_in_memory = stays_in_memory
-        max_bytes = None if stays_in_memory else MAX_BYTES_IN_MEMORY
-        self._builder = IdBuilder(self.kind, max_bytes)
+        self._builder = IdBuilder(self.kind, None if stays_in_memory else MAX_BYTES_IN_MEMORY)
         self._tallies: list[Tally] = []
         self._seen: set[int] = set()
         """The hashes of the documents, if they must not repeat each other."""
-        self._used: list[str] = []
-        """The names of the files and streams that make up the text, in order."""
+        self._used: list[_UsedFile] = []
+        """What makes up the text, in order."""
         self._kept: dict[str, list[bytes]] = {}
         """Streams and pipes that can be read only once, by their names."""
+        self._parsed: set[str] = set()
+        """The names of the chats and subtitles, which are no lists."""
+        self.files: list[ReadFile] = []
+        """What was read of each file, in order."""
 
         # The size of streams, devices and compressed files is unknown before they are read. Then
         # the progress has no total, and the memory is checked while they are read.
@@ -225,22 +239,14 @@ class SourceReader:
     def notes(self) -> tuple[str, ...]:
         """The omissions and changes in each source, one sentence each."""
         notes: list[str] = []
+        first = 0
         for origin, tally in zip(self.origins, self._tallies, strict=True):
-            notes += _notes(origin, tally)
+            files = self.files[first : first + tally.num_used]
+            first += tally.num_used
+            notes += notes_on_source(origin, tally, files, documents=self.documents)
+            notes += self._note_on_column(origin)
 
-        notes += self._change_notes()
-        notes += self._reading_notes()
-
-        # Many short files are often poems or letters: joined, the model cannot learn their ends.
-        num_used = sum(tally.num_used for tally in self._tallies)
-        is_short = self._builder.num_bytes < SHORT_FILE * num_used
-        if self.documents is None and num_used >= MANY_FILES and is_short:
-            remedy = named("documents", "files")
-            notes.append(f"{num_used:,} short files are joined: {remedy} gives each an end")
-        return tuple(notes)
-
-    def _change_notes(self) -> Iterator[str]:
-        """Describe each change once: the shell may have named a hundred chapters."""
+        # Describe each change once: the shell may have named a hundred chapters.
         total: Counter[Change] = sum((tally.changes for tally in self._tallies), Counter())
         for change, num in total.items():
             read = zip(self.labels, self._tallies, strict=True)
@@ -249,60 +255,34 @@ class SourceReader:
             if len(labels) > 1:
                 label = f"{len(labels)} sources"
             noun, note = change
-            yield note.format(num=counted(num, noun), label=label)
+            notes.append(note.format(num=counted(num, noun), label=label))
+        return tuple(notes)
 
-    def _reading_notes(self) -> Iterator[str]:
-        """Describe how the first file of each source is read, if its name or its lines suggest
-        another way, or if a column is given by its position."""
-        for origin in self.origins:
-            for path in origin.paths[:1]:
-                # A pipe cannot be read again.
-                if path.is_file():
-                    for note in self._notes_on_reading(path):
-                        yield f"{origin.label} {note}"
-
-    def _notes_on_reading(self, path: Path) -> Iterator[str]:
-        documents = self.documents
-        blocks = self._blocks(path, tally=Tally(), needs_regular=True)
-        try:
-            if documents is not None and documents.column is not None:
-                if start := describe_start(blocks, column=documents.column, label=str(path)):
-                    yield start
-                return
-            head = next(blocks)
-        except DataError:  # An unusable file of a folder is skipped.
+    def _note_on_column(self, origin: Origin) -> Iterator[str]:
+        """Describe how the first file is read, if its column is given by its position."""
+        if self.documents is None or self.documents.column is None:
             return
-
-        # Look first for other notations, then for fields, then for lines that may be documents.
-        kind = "none"
-        if documents is not None:
-            kind = documents.kind
-        begin = head[:BEGINNING]
-        if described := describe_kind(begin, str(path)):
-            yield described
-        elif kind == "blank-lines" and alternates(begin):
-            yield f"has records of two paragraphs, which are torn: {joining_pairs(str(path))}"
-        elif kind == "none" and (
-            columns := describe_columns(chain((head,), blocks), start=head, label=str(path))
-        ):
-            yield columns
-        elif is_smiles_file(str(path)) and _TWO_FIELDS.search(head):
-            remedy = f"{named('column', SMILES)} reads the molecules alone"
-            yield f"is read with all that follows the molecules: {remedy}"
-        elif kind == "none" and not cleaner(head) and looks_like_list(begin):
-            remedy = f"{named('documents', 'lines')} makes each a document"
-            yield f"is read as running text, but its lines look like a list: {remedy}"
+        for path in origin.paths[:1]:
+            # A pipe cannot be read again, and an unusable file of a folder is skipped.
+            if path.is_file():
+                blocks = file_blocks(path, self._reading, Tally(), needs_regular=True)
+                with suppress(DataError):
+                    column = self.documents.column
+                    if start := describe_start(blocks, column=column, label=str(path)):
+                        yield f"{origin.label} {start}"
 
     def _read_source(self, origin: Origin, advance: Task) -> Tally:
         builder = self._builder
         tally = Tally()
-        for name, blocks in self._files(origin, tally):
+        for used, blocks in self._files(origin, tally):
             tally.num_used += 1
-            self._used.append(name)
+            self._used.append(used)
             # Each file starts on a new line.
             if self._is_running_text and not builder.ends_line:
                 builder.add(b"\n")
             begin = builder.num_bytes
+            digest = hashlib.sha256()
+            start = b""
             for block in self._without_repeated(blocks, tally):
                 # A text of unknown size must fit into memory, even if it is stored in a file: a
                 # stream or a small compressed file could fill the folder of temporary files, which
@@ -310,10 +290,17 @@ class SourceReader:
                 if self._stays_in_memory or not self._is_sized:
                     check_memory(self.name, builder.num_bytes + len(block))
                 builder.add(block)
+                digest.update(block)
+                start = start or block[:BEGINNING]
                 advance(len(block))
-            num_bytes = builder.num_bytes - begin
-            tally.num_bytes += num_bytes
-            tally.largest = max(tally.largest, (num_bytes, name))
+            file = ReadFile(
+                name=used.name,
+                num_bytes=builder.num_bytes - begin,
+                digest=digest.digest(),
+                start=b"" if used.name in self._parsed else start,
+                data=data_kind(start, used.name),
+            )
+            self.files.append(file)
         # A lock file among the files that the shell has named is no mistake of the user.
         if tally.num_used == 0 and not (origin.num_locks and len(self.origins) > 1):
             raise _no_file(origin, tally)
@@ -341,26 +328,25 @@ class SourceReader:
 
     def _lines_read(self) -> Iterator[PlacedLine]:
         ends_line = True
-        for name in self._used:
-            cuts: dict[int, list[tuple[int, int]]] = {}
-            tally = Tally(cuts=cuts)
+        for used in self._used:
+            name = used.name
+            tally = Tally()
             blocks: Iterable[bytes] = self._kept.get(name, ())
             if not blocks:
                 path = Path(name)
                 if not path.is_file():
                     return
-                blocks = self._blocks(path, tally=tally, needs_regular=True)
+                blocks = file_blocks(path, used.reading, tally, needs_regular=True)
             if self._is_running_text and not ends_line:
                 yield PlacedLine(name, 1, b"\n")
-            for number, line in self._divided(iter(blocks), label=name, tally=tally):
-                if self._is_cleaned:
-                    line = composed(line, tally)
-                yield PlacedLine(name, number, line, cuts.get(number, ()))
-                ends_line = line.endswith(b"\n")
+            whole, lines = self._written(iter(blocks), label=name, tally=tally)
+            for line in lines or self._divided(file_lines(whole), label=name, tally=tally):
+                yield PlacedLine(name, *line)
+                ends_line = line.content.endswith(b"\n")
 
-    def _files(self, origin: Origin, tally: Tally) -> Iterator[FileBlocks]:
-        """Yield the name and the blocks of each usable file or of the stream of a source; count
-        unusable files in `tally`.
+    def _files(self, origin: Origin, tally: Tally) -> Iterator[tuple[_UsedFile, Iterator[bytes]]]:
+        """Yield each usable file, or the stream of a source, and its blocks; count unusable files
+        in `tally`.
 
         Raises DataError for a named file that is unusable, TextChangedError for a file that changes
         while it is read.
@@ -368,97 +354,106 @@ class SourceReader:
         if origin.stream is not None:
             if origin.stream.isatty():
                 tell("Waiting for a text on standard input; Ctrl-D ends it ...")
-            content = stream_blocks(
-                origin.label,
-                stream=origin.stream,
-                encoding=self._encoding,
-                tally=tally,
-                documents=self._documents_read,
-            )
-            yield origin.label, self._documents_in(content, label=origin.label, tally=tally)
+            content = stream_blocks(origin.label, origin.stream, self._reading, tally)
+            used = _UsedFile(origin.label, self._reading)
+            yield used, self._text_of(content, label=origin.label, tally=tally)
         elif origin.skips_unusable:
             yield from self._usable_files(origin, tally)
         else:
             for path in origin.paths:
                 if path.is_fifo() and not origin.needs_regular:
                     tell(f"Waiting for a program that writes a text into the pipe {path} ...")
-                yield str(path), self._file(path, origin=origin, tally=tally)
+                used = _UsedFile(str(path), self._reading)
+                yield used, self._file(path, origin, self._reading, tally)
 
-    def _usable_files(self, origin: Origin, tally: Tally) -> Iterator[FileBlocks]:
-        """Yield the name and the blocks of each usable file of a folder or a pattern."""
+    def _usable_files(
+        self, origin: Origin, tally: Tally
+    ) -> Iterator[tuple[_UsedFile, Iterator[bytes]]]:
+        """Yield each usable file of a folder or a pattern, and its blocks."""
         first_fault: DataError | None = None
         for path in origin.paths:
-            # Even the last byte may show that a file is unusable, so it is read to its end first. A
-            # file of one block is kept in memory; a longer file is read twice.
-            changes = Tally()
-            blocks = self._file(path, origin=origin, tally=changes)
-            try:
-                first_block = next(blocks)
-                is_long = next(blocks, None) is not None
-                for _ in blocks:
-                    pass
-            except TextChangedError:
-                raise
-            except DataError as error:
-                tally.num_pointers += changes.num_pointers
-                if changes.num_pointers:
+            # Each file is judged by itself: one in UTF-8 may stand beside one of the encoding.
+            fault: DataError | None = None
+            for reading in self._readings():
+                try:
+                    blocks = self._read_ahead(path, origin, reading, tally)
+                except TextChangedError:
+                    raise
+                except DataError as error:
+                    fault = error
                     continue
-                tally.skipped.append(path.name)
-                if first_fault is None:
-                    first_fault = error
+                fault = None
+                yield _UsedFile(str(path), reading), blocks
+                break
+            if fault is None:
                 continue
-
-            tally.add_changes(changes)
-            if is_long:
-                yield str(path), self._file(path, origin=origin, tally=Tally())
-            else:
-                yield str(path), iter((first_block,))
+            if self._is_pointer_fault(fault, tally):
+                continue
+            tally.skipped.append(path.name)
+            problem = str(fault).splitlines()[0].removeprefix(f"{path} ")
+            tally.faults.setdefault(problem, path.name)
+            first_fault = first_fault or fault
 
         # The fault may be a single line of a large file. If no file has the column, the error is
         # raised, because it lists the columns.
-        if first_fault is None:
-            return
-        which = ""
-        if len(tally.skipped) > 1:
-            which = "first: "
-        tally.fault = f" ({which}{str(first_fault).splitlines()[0]})"
         has_column = self.documents is not None and self.documents.kind == "column"
-        if has_column and tally.num_used == 0:
+        if first_fault is not None and has_column and tally.num_used == 0:
             raise first_fault
 
-    def _file(self, path: Path, origin: Origin, tally: Tally) -> Iterator[bytes]:
-        blocks = self._blocks(path, tally=tally, needs_regular=origin.needs_regular)
-        return self._documents_in(blocks, label=str(path), tally=tally)
+    def _is_pointer_fault(self, fault: DataError, tally: Tally) -> bool:
+        is_pointer = isinstance(fault, _PointerError)
+        tally.num_pointers += is_pointer
+        return is_pointer
 
-    def _blocks(self, path: Path, tally: Tally, *, needs_regular: bool) -> Iterator[bytes]:
-        """Yield the text of a file, before anything is left out of it."""
-        return file_blocks(
-            path,
-            encoding=self._encoding,
-            tally=tally,
-            needs_regular=needs_regular,
-            documents=self._documents_read,
-        )
+    def _readings(self) -> Iterator[Reading]:
+        """Yield the ways to read a file of a folder, the first that fits counts."""
+        encoding = self._reading.encoding
+        if encoding is not None:
+            name = codecs.lookup(encoding).name
+            # In these, a text may have no byte that is not ASCII.
+            if not name.startswith(("utf", "iso2022", "hz")):
+                yield replace(self._reading, encoding="utf-8")
+        yield self._reading
 
-    def _documents_in(
-        self, blocks: Iterator[bytes], *, label: str, tally: Tally
+    def _read_ahead(
+        self, path: Path, origin: Origin, reading: Reading, tally: Tally
     ) -> Iterator[bytes]:
+        """Read a file to its end, because even the last byte may show that it is unusable. A file
+        of one block is kept in memory; a longer file is read twice."""
+        changes = Tally()
+        blocks = self._file(path, origin, reading, changes)
+        try:
+            first_block = next(blocks)
+            is_long = next(blocks, None) is not None
+            for _ in blocks:
+                pass
+        except DataError as error:
+            if changes.num_pointers:
+                raise _PointerError(error.message) from error
+            raise
+        if reading != self._reading and not first_block.isascii():
+            changes.changes[_JUDGED] += 1
+        tally.add_changes(changes)
+        if is_long:
+            return self._file(path, origin, reading, Tally())
+        return iter((first_block,))
+
+    def _file(self, path: Path, origin: Origin, reading: Reading, tally: Tally) -> Iterator[bytes]:
+        blocks = file_blocks(path, reading, tally, needs_regular=origin.needs_regular)
+        return self._text_of(blocks, label=str(path), tally=tally)
+
+    def _text_of(self, blocks: Iterator[bytes], *, label: str, tally: Tally) -> Iterator[bytes]:
+        """Yield the text of a file in blocks, of which what nobody wrote is left out."""
         if self._stays_in_memory and not Path(label).is_file():
             blocks = self._keeping(blocks, label)
-        start = next(blocks)
-        blocks = chain((start,), blocks)
-        # A column of JSON is one text, and all that a record has would be several.
-        has_column = self.documents is not None and self.documents.kind == "column"
-        if self._is_cleaned and not has_column and (reason := why_torn(start[:BEGINNING], label)):
-            raise DataError(f"{label} {reason}")
-
         # The lines of a text that nothing changes need not be looked at.
-        has_changes = self.documents is not None or self._joins_lines
-        if has_changes or (self._is_cleaned and cleaner(start)):
-            lines = self._divided(blocks, label=label, tally=tally)
-            blocks = in_blocks(line for _, line in lines)
-        if self._is_cleaned:
-            blocks = composed_blocks(blocks, tally)
+        blocks, lines = self._written(blocks, label=label, tally=tally)
+        if lines is None and (self.documents is not None or self._joins_lines):
+            lines = self._divided(file_lines(blocks), label=label, tally=tally)
+        if lines is not None:
+            blocks = in_blocks(line.content for line in lines)
+        elif self._is_cleaned:
+            blocks = tidied_blocks(blocks, tally)
         yield from blocks
 
     def _keeping(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
@@ -467,16 +462,52 @@ class SourceReader:
             kept.append(block)
             yield block
 
-    def _divided(self, blocks: Iterator[bytes], *, label: str, tally: Tally) -> Iterator[Line]:
-        """Yield the lines of the text of one file, with the numbers that they have in the file; of
-        a document that pandoc has read, those of its paragraphs."""
+    def _written(
+        self, blocks: Iterator[bytes], *, label: str, tally: Tally
+    ) -> tuple[Iterator[bytes], Iterator[Line] | None]:
+        """Return a text in blocks, and its lines if a part of it is left out, or if pandoc has made
+        them; None if not."""
         start = next(blocks)
-        lines = file_lines(chain((start,), blocks))
-        # Nobody sees the lines of a document that pandoc has made.
-        if label in tally.documents:
-            lines = _numbered_by_paragraph(lines)
-        if self._is_cleaned and (clean := cleaner(start)):
-            lines = clean(lines, tally)
+        blocks = chain((start,), blocks)
+        has_column = self.documents is not None and self.documents.kind == "column"
+        is_document = label in tally.documents
+        if not self._is_cleaned or has_column:
+            if not is_document:
+                return blocks, None
+            lines: Iterable[Line] = _numbered_by_paragraph(file_lines(blocks))
+            return iter(()), self._divided(lines, label=label, tally=tally)
+
+        head = start[:BEGINNING].decode("utf-8", "replace")
+        if start[:3] in (b"---", b"+++"):
+            lines = without_settings(file_lines(blocks), tally)
+            return iter(()), self._divided(lines, label=label, tally=tally)
+        if is_document or b"roject Gutenberg" in start or b"PROJECT GUTENBERG" in start:
+            all_lines = [*file_lines(blocks)]
+            # Nobody sees the lines of a document that pandoc has made.
+            if is_document:
+                all_lines = [*_numbered_by_paragraph(all_lines)]
+            all_lines = without_terms(all_lines, tally) or all_lines
+            return iter(()), self._divided(all_lines, label=label, tally=tally)
+
+        # Of these, a text is parsed as a whole.
+        is_unit = cue_format(head) or len(find_stamps(head)) > 0 or _JSON_CHAT.match(head)
+        if not is_unit:
+            return blocks, None
+        content = b"".join(blocks)
+        check_memory(label, len(content))
+        unit_lines = _unit_lines(label, content.decode(), tally)
+        if unit_lines is None:
+            return iter((content,)), None
+        self._parsed.add(label)
+        return iter(()), self._divided(unit_lines, label=label, tally=tally)
+
+    def _divided(self, lines: Iterable[Line], *, label: str, tally: Tally) -> Iterator[Line]:
+        """Yield the lines of the text of one file, with the numbers that they have in the file,
+        tidied, joined and divided into documents."""
+        # The values of a column are known only when its table is read.
+        has_column = self.documents is not None and self.documents.kind == "column"
+        if self._is_cleaned and not has_column:
+            lines = tidied_lines(lines, tally)
         if self._joins_lines:
             # Its regular expressions take a twentieth of the start of `sample`.
             from charrnn.text.paragraphs import join_lines
@@ -484,14 +515,42 @@ class SourceReader:
             lines = join_lines(lines)
         if self.documents is not None:
             lines = self.documents.read(lines, label=label, tally=tally)
+        if self._is_cleaned and has_column:
+            lines = tidied_lines(lines, tally, end=END_BYTE)
         yield from lines
+
+
+class _PointerError(DataError):
+    """A file stands for another one."""
+
+
+def _unit_lines(label: str, text: str, tally: Tally) -> list[Line] | None:
+    """Return the lines that somebody wrote of subtitles or a chat; None for any other text."""
+    if format := cue_format(text[:BEGINNING]):
+        lines = parse_cues(label, text, format)
+        if lines is not None:
+            tally.changes[CUES] += text.count("\n") - len(lines)
+        return lines
+    if _JSON_CHAT.match(text[:BEGINNING]):
+        lines = messages_of_json(text)
+        tally.changes[_FROM_JSON] += len(lines)
+        return lines or None
+    chat = parse_chat(text)
+    if chat is None:
+        return None
+    if not chat.is_sure:
+        tally.changes[_LIKE_CHAT] += chat.num_stamps
+        return None
+    tally.changes[STAMPS] += chat.num_stamps
+    tally.changes[UNWRITTEN] += chat.num_left_out
+    return [*chat.lines]
 
 
 def _numbered_by_paragraph(lines: Iterable[Line]) -> Iterator[Line]:
     number = 0
-    for _, line in lines:
-        number += not is_blank(line)
-        yield max(1, number), line
+    for line in lines:
+        number += not is_blank(line.content)
+        yield Line(max(1, number), line.content)
 
 
 def in_blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -531,53 +590,12 @@ def file_bytes(origins: Iterable[Origin]) -> int:
     return num_bytes
 
 
-def _skipped(origin: Origin, tally: Tally) -> str:
-    skipped = []
-    if tally.skipped:
-        names = ", ".join(map(shortened, tally.skipped[:MOST_NAMED]))
-        if len(tally.skipped) > MOST_NAMED:
-            names += ", …"
-        skipped.append(f"{counted(len(tally.skipped), 'file')} ({names})")
-    if tally.num_pointers:
-        pointers = counted(tally.num_pointers, "Git LFS pointer")
-        skipped.append(f"{pointers} (git lfs pull fetches the files themselves)")
-    if origin.num_hidden:
-        skipped.append(counted(origin.num_hidden, "hidden name"))
-    if origin.num_locks:
-        skipped.append(counted(origin.num_locks, "lock file"))
-    if origin.num_runs:
-        skipped.append(counted(origin.num_runs, "run"))
-    return " and ".join(skipped)
-
-
 def _no_file(origin: Origin, tally: Tally) -> DataError:
-    if skipped := _skipped(origin, tally):
+    if skipped := describe_skipped(origin, tally):
         return DataError(
-            f"{origin.label} has no file to learn from (skipped: {skipped}){tally.fault}: give one"
-            " with text"
+            f"{origin.label} has no file to learn from (skipped: {skipped})"
+            f"{describe_faults(tally)}: give one with text"
         )
     return NotHereError(
         origin.label, f"{origin.label} is an empty folder: give one with text files"
     )
-
-
-def _notes(origin: Origin, tally: Tally) -> Iterator[str]:
-    skipped = _skipped(origin, tally)
-    if skipped:
-        yield f"skipped {skipped} in {origin.label}{tally.fault}"
-
-    # A drawing that is saved as text may be larger than all notes together.
-    num_largest, largest = tally.largest
-    if tally.num_used >= SEVERAL_FILES and num_largest > tally.num_bytes / 2:
-        share = 100 * num_largest / tally.num_bytes
-        yield (
-            f"{share:.0f} % of the text of {origin.label} is one file, {shortened(largest)}: leave"
-            " it out if it is of another kind"
-        )
-
-    # What the reading has changed in the text.
-    if origin.is_shuffled and tally.num_used > 1:
-        yield (
-            f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes"
-            " from all of it"
-        )

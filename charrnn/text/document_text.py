@@ -1,0 +1,200 @@
+"""Write the text of a document that pandoc has read as JSON: what a reader sees, for a model.
+
+A paragraph is a line, with a blank line between two of them, and a row of a table is a line whose
+cells are parted by tabs.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+WALKER = "1"
+"""The version of these rules, which is part of the names of cached texts."""
+METADATA = ("title", "subtitle", "author", "abstract")
+"""The fields of the metadata that are the first lines of the text."""
+
+Node = dict[str, Any]
+"""A part of a document: its type `t` and its content `c`."""
+_SOFT = "\x1e"
+"""Stands for the end of a line of the file, which nobody sees."""
+_IDEOGRAPH = "[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd]"
+_SOFT_BETWEEN = re.compile(f"(?<={_IDEOGRAPH}){_SOFT}(?={_IDEOGRAPH})")
+_RAISED = str.maketrans("0123456789+-=()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾")
+_LOWERED = str.maketrans("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎")
+_IS_NUMBER = re.compile(r"[0-9+\-=()]+")
+_PLAIN_FORMULA = re.compile(r"[^\\{}^_$&]*")
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+_QUOTES = {"SingleQuote": "‘’", "DoubleQuote": "“”"}
+_TASK = re.compile(r"[☐☒]\s*")
+
+
+def text_of_json(content: bytes) -> tuple[str, int]:
+    """Return the text of pandoc's JSON of a document, and the number of formulas that were left
+    out."""
+    document: Node = json.loads(content)
+    writer = _Writer()
+    head = [
+        writer.metadata(document["meta"][name]) for name in METADATA if name in document["meta"]
+    ]
+    body = list(writer.blocks(document["blocks"]))
+
+    # A page has its title as its first heading, too.
+    lines = [line for line in head if line and line not in body[:3]]
+    parts = [*lines, *body, *writer.notes]
+    text = "\n\n".join(part for part in parts if part)
+    return f"{text}\n", writer.num_formulas
+
+
+class _Writer:
+    """Writes the parts of a document as text."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        """The footnotes, which stand at the end."""
+        self.num_formulas = 0
+        """Formulas that were left out."""
+
+    def metadata(self, node: Node) -> str:
+        """Return the text of a value of the metadata, such as the authors."""
+        content = node["c"]
+        if node["t"] == "MetaInlines":
+            return self.line(content)
+        if node["t"] == "MetaBlocks":
+            return "\n\n".join(self.blocks(content))
+        if node["t"] == "MetaList":
+            return "\n".join(filter(None, map(self.metadata, content)))
+        return content if node["t"] == "MetaString" else ""
+
+    def blocks(self, blocks: Sequence[Node]) -> Iterator[str]:
+        """Yield the text of each paragraph, list and table."""
+        for block in blocks:
+            yield from filter(None, self._block(block["t"], block.get("c")))
+
+    def _block(self, kind: str, content: Any) -> Iterator[str]:
+        if kind in ("Para", "Plain"):
+            yield self.line(content)
+        elif kind == "Header":
+            if not _is_hidden(content[1]):
+                yield self.line(content[2])
+        elif kind == "LineBlock":
+            yield "\n".join(map(self.line, content))
+        elif kind == "CodeBlock":
+            yield content[1].strip("\n")
+        elif kind == "BlockQuote":
+            yield from self.blocks(content)
+        elif kind == "Div":
+            if not _is_hidden(content[0]):
+                yield from self.blocks(content[1])
+        elif kind == "Figure":
+            yield from self.blocks(content[2])
+            yield from self.blocks(content[1][1])
+        elif kind in ("BulletList", "OrderedList"):
+            yield from self._list(kind, content)
+        elif kind == "DefinitionList":
+            for term, definitions in content:
+                parts = [self.line(term)]
+                for definition in definitions:
+                    parts += self.blocks(definition)
+                yield "\n".join(filter(None, parts))
+        elif kind == "Table":
+            yield from self._table(content)
+
+    def _list(self, kind: str, content: Any) -> Iterator[str]:
+        number = 0
+        items = content
+        if kind == "OrderedList":
+            number = content[0][0]
+            items = content[1]
+        # The items of a tight list stand on lines of their own without blank lines between.
+        is_tight = all(item and item[0]["t"] == "Plain" for item in items)
+        lines = []
+        for index, item in enumerate(items):
+            parts = list(self.blocks(item))
+            mark = "- "
+            if kind == "OrderedList":
+                mark = f"{number + index}. "
+            if parts:
+                parts[0] = mark + _TASK.sub("", parts[0], count=1)
+            lines += parts
+        if is_tight:
+            yield "\n".join(lines)
+        else:
+            yield from lines
+
+    def _table(self, content: Any) -> Iterator[str]:
+        _, caption, _, head, bodies, foot = content
+        yield from self.blocks(caption[1])
+        rows = [*head[1]]
+        for body in bodies:
+            rows += [*body[2], *body[3]]
+        rows += foot[1]
+        lines = []
+        for _, cells in rows:
+            texts = [list(self.blocks(cell[4])) for cell in cells]
+            # A page is laid out by a table whose cells have several paragraphs.
+            if any(len(text) > 1 for text in texts):
+                lines += [part for text in texts for part in text]
+            else:
+                row = "\t".join(" ".join(text).replace("\n", " ") for text in texts)
+                lines.append(row.rstrip("\t"))
+        yield "\n".join(filter(None, lines))
+
+    def line(self, inlines: Sequence[Node]) -> str:
+        """Return the text of a paragraph: a line, or several if it has hard breaks."""
+        text = "".join(map(self._inline, inlines))
+        text = _SOFT_BETWEEN.sub("", text).replace(_SOFT, " ")
+        # A picture stood between two blanks.
+        text = re.sub(" {2,}", " ", text)
+        return "\n".join(part.strip(" ") for part in text.split("\n")).strip()
+
+    def _texts(self, inlines: Sequence[Node]) -> str:
+        return "".join(map(self._inline, inlines))
+
+    def _inline(self, node: Node) -> str:
+        kind = node["t"]
+        content: Any = node.get("c")
+        text = ""
+        if kind == "Str":
+            text = content
+        elif kind == "Space":
+            text = " "
+        elif kind == "SoftBreak":
+            text = _SOFT
+        elif kind == "LineBreak":
+            text = "\n"
+        elif kind in ("Emph", "Strong", "Underline", "SmallCaps"):
+            text = self._texts(content)
+        elif kind in ("Superscript", "Subscript"):
+            text = self._texts(content)
+            if _IS_NUMBER.fullmatch(text):
+                text = text.translate(_RAISED if kind == "Superscript" else _LOWERED)
+        elif kind == "Quoted":
+            marks = _QUOTES[content[0]["t"]]
+            text = f"{marks[0]}{self._texts(content[1])}{marks[1]}"
+        elif kind in ("Cite", "Link", "Span"):
+            if kind == "Cite" or not _is_hidden(content[0]):
+                text = self._texts(content[1])
+        elif kind == "Code":
+            text = content[1]
+        elif kind == "Math":
+            text = self._formula(content[1])
+        elif kind == "Note":
+            self.notes.append("")
+            number = len(self.notes)
+            self.notes[number - 1] = f"[{number}] " + "\n".join(self.blocks(content))
+            text = f"[{number}]"
+        # Pictures, what was struck out, and the code of another format are no text.
+        return text
+
+    def _formula(self, text: str) -> str:
+        if _PLAIN_FORMULA.fullmatch(text):
+            return text
+        self.num_formulas += 1
+        return ""
+
+
+def _is_hidden(attributes: Sequence[Any]) -> bool:
+    """Whether the attributes of an element hide it."""
+    values = dict(attributes[2])
+    return "hidden" in values or _HIDDEN.search(values.get("style", "")) is not None

@@ -1,0 +1,173 @@
+"""Leave what nobody sees out of a document before pandoc reads it, and let it see what it skips."""
+
+import io
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from zipfile import ZipFile
+
+_SKIPPED = {
+    "button",
+    "menu",
+    "nav",
+    "noscript",
+    "rp",
+    "rt",
+    "script",
+    "select",
+    "style",
+    "template",
+}
+"""Elements of pages that are no text: controls and menus, and the readings of ideographs."""
+_VOID = {
+    "area",
+    "base",
+    "br",
+    "col",
+    "embed",
+    "hr",
+    "img",
+    "input",
+    "link",
+    "meta",
+    "source",
+    "wbr",
+}
+_MAY_HIDE = re.compile(
+    rb"<(?i:button|menu|nav|noscript|rt|select|template)[\s>]|\shidden|display\s*:\s*none"
+    rb"|visibility\s*:\s*hidden|titlepage"
+)
+_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+_RUN_IN_WORD = re.compile(rb"<w:r[ >](?:(?!</w:r>).)*</w:r>", re.DOTALL)
+_VANISH = re.compile(rb"<w:vanish(?:\s+w:val=\"(?:1|true|on)\")?\s*/>")
+_HIDING_STYLE = re.compile(
+    rb'<style:style\s[^>]*style:name="([^"]+)"(?:(?!</style:style>).)*text:display="none"',
+    re.DOTALL,
+)
+_LINEAR = re.compile(rb"""(<(?:\w+:)?itemref\b[^>]*?)\slinear\s*=\s*["']no["']""")
+_TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
+
+
+def without_hidden(data: bytes, format: str) -> bytes:
+    """Return a document without what is hidden in it. Chapters of an e-book that stand beside the
+    main text become part of it, because pandoc skips them."""
+    if format == "html":
+        return _page(data)
+    if format not in ("docx", "epub", "odt"):
+        return data
+    changed = dict(_changed_parts(data, format))
+    if not changed:
+        return data
+
+    written = io.BytesIO()
+    with ZipFile(io.BytesIO(data)) as archive, ZipFile(written, "w") as copy:
+        for entry in archive.infolist():
+            content = changed.get(entry.filename)
+            copy.writestr(entry, archive.read(entry) if content is None else content)
+    return written.getvalue()
+
+
+def _changed_parts(data: bytes, format: str) -> Iterator[tuple[str, bytes]]:
+    with ZipFile(io.BytesIO(data)) as archive:
+        hiding: list[bytes] = []
+        if format == "odt":
+            for name in {"content.xml", "styles.xml"}.intersection(archive.namelist()):
+                hiding += _HIDING_STYLE.findall(archive.read(name))
+        for name in archive.namelist():
+            is_page = format == "epub" and re.search(r"\.(?:x?html?|opf)$", name, re.IGNORECASE)
+            if not (is_page or re.match(r"word/.*\.xml$|content\.xml$", name)):
+                continue
+            content = archive.read(name)
+            changed = content
+            if format == "docx":
+                changed = _RUN_IN_WORD.sub(_without_vanished, content)
+            elif format == "odt":
+                changed = _without_styles(content, hiding)
+            elif name.endswith(".opf"):
+                changed = _LINEAR.sub(rb"\1", content)
+            else:
+                changed = _page(content)
+            if changed != content:
+                yield name, changed
+
+
+def _without_vanished(run: re.Match[bytes]) -> bytes:
+    return b"" if _VANISH.search(run[0]) else run[0]
+
+
+def _without_styles(content: bytes, names: list[bytes]) -> bytes:
+    for name in names:
+        pattern = rb'<text:(span|p)\s[^>]*text:style-name="%b"[^>]*>' % re.escape(name)
+        content = re.sub(
+            pattern + rb"(?:(?!</text:\1>).)*</text:\1>", b"", content, flags=re.DOTALL
+        )
+    return content
+
+
+def _page(content: bytes) -> bytes:
+    """Return a page without its hidden elements. A section that is a title page becomes text."""
+    if not _MAY_HIDE.search(content):
+        return content
+    content = _TITLE_PAGE.sub(b"", content)
+    parser = _Visible(content.decode("utf-8", "surrogateescape"))
+    return parser.visible().encode("utf-8", "surrogateescape")
+
+
+class _Visible(HTMLParser):
+    """Copies a page without its hidden elements."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=False)
+        self._page = page
+        self._starts = [0, *(match.end() for match in re.finditer("\n", page))]
+        """Where the lines begin."""
+        self._kept: list[str] = []
+        self._begin = 0
+        """Where what is kept begins, unless an element is hidden."""
+        self._hidden = ""
+        """The name of the hidden element."""
+        self._depth = 0
+
+    def visible(self) -> str:
+        """Return what is seen of the page."""
+        self.feed(self._page)
+        self.close()
+        if not self._hidden:
+            self._kept.append(self._page[self._begin :])
+        return "".join(self._kept)
+
+    def _offset(self) -> int:
+        line, column = self.getpos()
+        return self._starts[line - 1] + column
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._hidden:
+            # The end of these may be left out.
+            if tag == self._hidden and tag in ("li", "option", "p", "rp", "rt", "td", "tr"):
+                self._show(self._offset())
+            elif tag == self._hidden:
+                self._depth += 1
+            if self._hidden:
+                return
+        values = dict(attrs)
+        is_hidden = "hidden" in values or _HIDDEN_STYLE.search(values.get("style") or "")
+        if (tag in _SKIPPED or is_hidden) and tag not in _VOID and tag != "body":
+            self._kept.append(self._page[self._begin : self._offset()])
+            self._hidden = tag
+            self._depth = 1
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Pass an element over that has nothing in it."""
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._hidden and tag in ("ruby", "html") and tag != self._hidden:
+            self._show(self._offset())
+        if tag != self._hidden:
+            return
+        self._depth -= 1
+        if not self._depth:
+            self._show(self._page.index(">", self._offset()) + 1)
+
+    def _show(self, begin: int) -> None:
+        self._hidden = ""
+        self._begin = begin

@@ -1,0 +1,269 @@
+"""Parse a chat into messages, and leave out what nobody wrote.
+
+A stamp is a date and a time at the beginning of a line, as the program of the chat writes it in any
+language. Everything up to the next stamp belongs to its message, which is kept or left out whole.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from charrnn.text.text_files import Line
+
+LEAST_STAMPS = 5
+"""Stamps of one form from which on a text may be a chat."""
+NAMED_SHARE, LIKELY_SHARE = 0.9, 0.5
+"""Share of the messages of a chat that have a name, at least; and of a text that looks like one."""
+MOST_NAMES = 0.75
+"""Different names of a chat, as a share of its messages, at most: each says more than once."""
+
+_MARK = "[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]*"
+_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+_BLANK = "[ \t\u00a0\u202f\u200e\u200f]"
+_STAMP = re.compile(
+    rf"{_MARK}(?:\[(?P<inner>[^\]\[\n]{{8,60}})\]{_BLANK}*"
+    rf"|(?=\d)(?P<outer>[^\n]{{8,50}}?)(?:{_BLANK}[-–—]{_BLANK}|, (?=[^\n:]{{1,40}} : )))"
+)
+# Numbers, the signs between them, and short words such as AM, um, klo, 년 and 下午.
+_DATE = re.compile(rf"(?:[\d./:,،·()-]|{_BLANK}|[^\W\d_]{{1,12}}\.?)+")
+_DIGITS = re.compile(r"\d+")
+_LETTERS = re.compile(r"[^\W\d_]+\.?")
+_TIME = re.compile(r"(?<!\d)\d{1,2} ?(?:[:.h시時]|[^\W\d_]) ?\d\d(?!\d)")
+_NAME = re.compile(r"(?P<name>[^:\n\"“”„«»]{1,60}?) ?[:：](?: |$)(?P<said>.*)", re.DOTALL)
+_LEFT_OUT_OF_NAMES = re.compile(f"{_MARKS.pattern}| (?=: )")
+_LEVEL = r"(?:INFO|DEBUG|TRACE|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE)"
+# A log has a level or the name of a program before its colon.
+_LOGGED = re.compile(rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\W*$|[a-z][\w.-]*$|.*\] ")
+_EDITED = re.compile("\u200e<[^<>\n]*>")
+_FILE = r"\S[^\n]{0,100}\.\w{2,5} \([^()\n]+\)|\S[^\n]{0,100}\.\w{2,5}[^\n]{0,40}\u200e<[^<>\n]*>"
+_PROGRAM_LINE = re.compile(
+    rf"\u200e[^\n]*|<[^<>\n]+>|{_FILE}|null"
+    r"|(?:This message was deleted|You deleted this message"
+    r"|(?:Diese Nachricht wurde|Du hast diese Nachricht) gelöscht"
+    r"|(?:Se eliminó|Eliminaste) este mensaje"
+    r"|Ce message a été supprimé|Vous avez supprimé ce message"
+    r"|Esta mensagem foi apagada|Você apagou esta mensagem"
+    r"|Questo messaggio è stato eliminato|Hai eliminato questo messaggio)\.?"
+    r"|(?:Missed (?:group )?(?:voice|video) call|Verpasster (?:Sprach|Video)anruf"
+    r"|Appel (?:vocal|vidéo) manqué|Llamada perdida|Videollamada perdida)\.?"
+)
+"""Matches a line that the program wrote in the place of a message or a picture."""
+_NAMES = ("sender_name", "from", "author", "user_profile", "user", "role")
+_CONTENTS = ("content", "text", "value")
+_DOUBLY_ENCODED = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]")
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """A chat without its stamps."""
+
+    lines: Sequence[Line]
+    """The lines that somebody wrote, each message after the name."""
+    num_stamps: int
+    """Its messages, with those that were left out."""
+    num_left_out: int
+    """Messages that the program wrote, or pictures without a caption."""
+    is_sure: bool = True
+    """Whether nine in ten messages have a name; if not, nothing is left out."""
+
+
+def find_stamps(text: str) -> list[tuple[int, int]]:
+    """Return where the stamps of the most frequent form begin and end in a text; none if there are
+    too few."""
+    stamps = []
+    forms: Counter[str] = Counter()
+    begin = 0
+    for line in text.splitlines(keepends=True) if "\r" not in text else text.split("\n"):
+        stamp = _STAMP.match(line)
+        if stamp and (form := _form(stamp["inner"] or stamp["outer"] or "")):
+            form += line[len(stamp[0].rstrip()) - 1 : len(stamp[0].rstrip())]
+            forms[form] += 1
+            stamps.append((begin, begin + stamp.end(), form))
+        begin += len(line) + ("\r" in text)
+    if not stamps:
+        return []
+    ((usual, num),) = forms.most_common(1)
+    if num < LEAST_STAMPS:
+        return []
+    return [(first, last) for first, last, form in stamps if form == usual]
+
+
+def _form(stamp: str) -> str:
+    """Return the form of a stamp; "" if it is no date with a time."""
+    plain = _MARKS.sub("", stamp)
+    numbers = _DIGITS.findall(plain)
+    words = _LETTERS.findall(plain)
+    # The name of a month may stand for a number.
+    if not 4 <= len(numbers) <= 6 or (len(numbers) == 4 and not words) or len(words) > 5:
+        return ""
+    if not _TIME.search(plain) or not _DATE.fullmatch(plain):
+        return ""
+    # The hour, the names of months and the halves of the day differ.
+    form = _LETTERS.sub("a", plain)
+    form = re.sub(r"(?:(?<=\d)\s*)?a(?:\s*(?=\d))?", "a", form)
+    return f"{len(numbers)}{_DIGITS.sub('', form).replace('a', '').replace(' ', '')}"
+
+
+def parse_chat(text: str) -> Messages | None:
+    """Parse the messages of a chat. Returns None for a text that is none, or not surely one."""
+    stamps = find_stamps(text)
+    if not stamps:
+        return None
+    ends = [*(begin for begin, _ in stamps[1:]), len(text)]
+    messages = []
+    for (begin, after), end in zip(stamps, ends, strict=True):
+        messages.append((begin, after, _NAME.match(text, after, end)))
+
+    # A group begins with what the program says of it.
+    is_named = [_is_name(message) for _, _, message in messages]
+    if True not in is_named:
+        return None
+    first = is_named.index(True)
+    names = {message["name"] for _, _, message in messages if _is_name(message) and message}
+    num_named = sum(is_named)
+    num_messages = len(messages) - first
+    if num_named < LIKELY_SHARE * num_messages or len(names) > MOST_NAMES * num_named:
+        return None
+    if num_named < NAMED_SHARE * num_messages:
+        return Messages((), num_stamps=len(messages), num_left_out=0, is_sure=False)
+    return _written(text, messages, is_named, ends)
+
+
+def _is_name(message: re.Match[str] | None) -> bool:
+    if message is None:
+        return False
+    return not _LOGGED.match(message["name"]) and not _STAMP.match(message["name"])
+
+
+def _written(
+    text: str,
+    messages: Sequence[tuple[int, int, re.Match[str] | None]],
+    is_named: Sequence[bool],
+    ends: Sequence[int],
+) -> Messages:
+    """Return the lines of the messages that somebody wrote."""
+    kept: list[Line] = []
+    num_left_out = 0
+    number = 1
+    position = 0
+    # What stands before the first stamp is no message.
+    if messages[0][0]:
+        before = text[: messages[0][0]]
+        for line in before.splitlines(keepends=True):
+            kept.append(Line(number, line.encode()))
+            number += 1
+        position = messages[0][0]
+    for (begin, after, message), has_name, end in zip(messages, is_named, ends, strict=True):
+        number += text.count("\n", position, begin)
+        position = begin
+        lines: list[Line] = []
+        if message is not None and has_name:
+            lines = list(_lines_of(text, begin=begin, after=after, end=end, number=number))
+        num_left_out += not lines
+        kept += lines
+    return Messages(kept, num_stamps=len(messages), num_left_out=num_left_out)
+
+
+def _lines_of(text: str, *, begin: int, after: int, end: int, number: int) -> Iterator[Line]:
+    """Yield the lines of a message without what the program wrote. A caption keeps the name."""
+    message = _NAME.match(text, after, end)
+    assert message is not None, "it has a name"
+    name_cuts = _cuts(text, begin, message.start("said"), after)
+    name = _LEFT_OUT_OF_NAMES.sub("", text[after : message.start("said")])
+    is_first = True
+    line_begin = message.start("said")
+    for line in message["said"].splitlines(keepends=True):
+        content = line.rstrip("\n")
+        if not _PROGRAM_LINE.fullmatch(content) and (content.strip() or not is_first):
+            edited = _EDITED.sub("", line)
+            cuts = [match.span() for match in _EDITED.finditer(line)]
+            if is_first and line_begin == message.start("said"):
+                offset = line_begin - begin
+                cuts = name_cuts + [(first + offset, last + offset) for first, last in cuts]
+                edited = name + edited
+            elif is_first:
+                # The caption stands below the picture: its columns are those after the name.
+                edited = name + edited
+            yield Line(number, edited.encode(), cuts)
+            is_first = False
+        number += 1
+        line_begin += len(line)
+
+
+def _cuts(text: str, begin: int, end: int, after: int) -> list[tuple[int, int]]:
+    """Return which characters of the head of a message are left out, from the stamp on."""
+    cuts = [(0, after - begin)]
+    for mark in _LEFT_OUT_OF_NAMES.finditer(text, after, end):
+        cuts.append((mark.start() - begin, mark.end() - begin))
+    return cuts
+
+
+def messages_of_json(text: str) -> list[Line]:
+    """Return the messages of chats that were exported as JSON, each after its name, with a blank
+    line between two chats; none of any other file. Letters that were encoded twice, as Messenger
+    writes them, are mended."""
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        return []
+    except ValueError:
+        # Each line may be a chat of its own.
+        try:
+            data = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except (ValueError, RecursionError):
+            return []
+    chats = ["".join(chat) for chat in _chats_in(data)]
+    content = "\n".join(chats)
+    if _DOUBLY_ENCODED.search(content):
+        content = _mended(content)
+    return [Line(1, line.encode("utf-8", "replace")) for line in content.splitlines(keepends=True)]
+
+
+def _chats_in(data: object) -> Iterator[list[str]]:
+    """Yield the messages of each list in JSON most of whose items have a name and a text."""
+    if isinstance(data, dict):
+        for value in data.values():
+            yield from _chats_in(value)
+    if not isinstance(data, list):
+        return
+    said = []
+    for record in data:
+        name = _first(record, _NAMES)
+        content = _first(record, _CONTENTS)
+        if name and content:
+            said.append(f"{name}: {content}\n")
+    if len(said) < max(1, len(data) / 2):
+        for value in data:
+            yield from _chats_in(value)
+        return
+    # Messenger writes the newest message first.
+    times = [record.get("timestamp_ms", 0) for record in data if isinstance(record, dict)]
+    if times != sorted(times):
+        said.reverse()
+    yield said
+
+
+def _first(record: object, fields: Sequence[str]) -> str:
+    """Return the first of some fields of a record that is a text."""
+    if not isinstance(record, dict):
+        return ""
+    for field in fields:
+        value = record.get(field)
+        if isinstance(value, dict):
+            value = value.get("real_name") or value.get("name") or value.get("nickname")
+        if isinstance(value, list):
+            value = "".join(
+                part if isinstance(part, str) else _first(part, ("text",)) for part in value
+            )
+        if isinstance(value, str) and value:
+            return value
+    return ""
+
+
+def _mended(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text

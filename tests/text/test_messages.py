@@ -1,0 +1,186 @@
+"""Chats are parsed into messages, which are kept or left out as a whole."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.text.corpus import read_corpus
+from charrnn.text.messages import find_stamps
+
+pytestmark = pytest.mark.usefixtures("here")
+FORMS = {
+    "Arabic": "٥‏/٣‏/٢٠٢٤، ٩:{:02} م - {}: {}",
+    "Bulgarian": "12.03.24 г., 21:{:02} ч. - {}: {}",
+    "Chinese": "2024/3/5 下午9:{:02} - {}: {}",
+    "Chinese on an iPhone": "[2024/3/5 下午9:{:02}:12] {}: {}",
+    "Croatian": "05. 03. 2024. 21:{:02} - {}: {}",
+    "English of months": "[5 Mar 2024, 21:{:02}:12] {}: {}",
+    "Finnish": "12.3.2024 klo 21.{:02} - {}: {}",
+    "French of Canada": "2024-03-05 21 h {:02} - {}: {}",
+    "German": "12.03.24 um 21:{:02} - {}: {}",
+    "Greek": "12/3/24, 9:{:02} μ.μ. - {}: {}",
+    "Hungarian": "2024. 03. 05. 21:{:02} - {}: {}",
+    "Korean": "2024년 3월 5일 오후 9:{:02}, {} : {}",
+    "Korean on an iPhone": "[2024. 3. 5. 오후 9:{:02}:12] {}: {}",
+    "Persian": "۱۴۰۲/۱۲/۱۵،‏ ۲۱:{:02} - {}: {}",
+    "Vietnamese": "21:{:02}, 05/03/2024 - {}: {}",
+    "an iPhone": "\u200e[05.03.24, 21:{:02}:12] {}: {}",
+}
+NAMES = ("Ana", "Ben", "Zoë Berg", "山田", "+49 170 123")
+SAID = st.text(st.sampled_from("abc ä:,.!-0:1日 "), min_size=1, max_size=20).map(str.strip)
+LINES = st.lists(SAID.filter(bool), min_size=1, max_size=3)
+
+
+def read(content, name="_chat.txt", **options):
+    Path(name).write_text(content)
+    return read_corpus([name], is_for_training=False, **options)
+
+
+def stamped(form, said, minute=0):
+    return form.format(minute % 60, *said) + "\n"
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_chat_is_known_in_any_language(form):
+    said = [(NAMES[number % 5], f"It rains: {number}.") for number in range(12)]
+    corpus = read("".join(stamped(form, one, number) for number, one in enumerate(said)))
+    assert corpus.content == "".join(f"{name}: {text}\n" for name, text in said)
+    assert "the dates and times of a chat (12 messages)" in corpus.notes[-1]
+
+
+TALK = "".join(f"12/03/24, 21:{n:02} - {'Ana' if n % 2 else 'Ben'}: words {n}\n" for n in range(40))
+SAID_IN_TALK = "".join(f"{'Ana' if n % 2 else 'Ben'}: words {n}\n" for n in range(40))
+
+
+@pytest.mark.parametrize(
+    "message, kept",
+    [
+        ("Ana: IMG-20240312-WA0001.jpg (file attached)\nA caption\n", "Ana: A caption\n"),
+        ("Ana: <Media omitted>\nA caption\nof two\n", "Ana: A caption\nof two\n"),
+        ("Ana: Urlaub.pdf (Datei angehängt)\n", ""),
+        ("Ana: Hi.vcf (file attached)\n", ""),
+        (
+            "Ana: Budget.pdf • \u200e2 pages \u200e<attached: 12-Budget.pdf>\nNote it.\n",
+            "Ana: Note it.\n",
+        ),
+        ("Ana: null\n", ""),
+        ("Ana: Missed voice call\n", ""),
+        ("Ana: This message was deleted\n", ""),
+        ("Ana: Stay.\u200e<This message was edited>\n", "Ana: Stay.\n"),
+        ('Ana changed the subject from "Trip" to "Trip: Rome"\n', ""),
+        ("You were added\n", ""),
+        ("Ana: \u200ePOLL:\nWhere to?\n\u200eOPTION: Rome (\u200e2 votes)\n", "Ana: Where to?\n"),
+        ("Ana: one\n\ntwo\nthree: four\n", "Ana: one\n\ntwo\nthree: four\n"),
+    ],
+)
+def test_a_message_is_kept_or_left_out_whole_and_a_caption_keeps_its_name(message, kept):
+    content = f"{TALK}12/03/24, 21:41 - {message}"
+    assert read(content).content == SAID_IN_TALK + kept
+    assert read(content, is_cleaned=False).content == content
+
+
+def test_a_group_begins_with_what_the_program_says_and_a_letter_may_be_first():
+    added = "".join(f"12/03/24, 20:{n:02} - You added P{n}\n" for n in range(24))
+    assert read(added + TALK).content == SAID_IN_TALK
+    letter = "12/03/24, 20:00 - Ana: Dear Ben,\n" + "and so on\n" * 14
+    assert read(letter + TALK).content == letter[18:] + SAID_IN_TALK
+
+
+def test_what_only_looks_like_a_chat_is_noted_and_stays():
+    diary = "".join(
+        f"12/03/24, 21:{n:02} - It rained{': much' if n % 3 else ''}\n" for n in range(30)
+    )
+    corpus = read(diary)
+    assert corpus.content == diary
+    some = "".join(f"12/03/24, 21:{n:02} - {'Ana: x' if n % 3 else 'rain'}\n" for n in range(30))
+    assert "looks like a chat of 30 messages" in str(read(some).notes)
+    assert read(some).content == some
+
+
+@pytest.mark.parametrize("line", ["1" * 5000, "1. " * 3000, "2024-03-05 " * 900, "[1:" * 2000])
+def test_no_line_takes_long(line):
+    started = time.process_time()
+    assert find_stamps(f"{line}\n" * 20) == []
+    assert time.process_time() - started < 2
+
+
+MESSENGER = {
+    "participants": [{"name": "Ana"}],
+    "messages": [
+        {
+            "sender_name": "Zo\u00c3\u00ab",
+            "content": "Gr\u00c3\u00bc\u00c3\u009fe",
+            "timestamp_ms": 2,
+        },
+        {"sender_name": "Ana", "content": "It rains.", "timestamp_ms": 1},
+    ],
+}
+TELEGRAM = {
+    "chats": {
+        "list": [
+            {
+                "messages": [
+                    {"type": "service", "text": ""},
+                    {"from": "Ana", "text": ["It ", {"type": "bold", "text": "rains."}]},
+                    {"from": "Zoë", "text": "Grüße"},
+                ]
+            }
+        ]
+    }
+}
+DISCORD = {
+    "guild": {"name": "rain"},
+    "messages": [
+        {"author": {"name": "Ana"}, "content": "It rains."},
+        {"author": {"name": "Ben"}, "content": ""},
+        {"author": {"name": "Zoë"}, "content": "Grüße"},
+    ],
+}
+SLACK = [
+    {"ts": "1.5", "user": "U1", "text": "It rains.", "user_profile": {"real_name": "Ana"}},
+    {"ts": "2.5", "user": "Zoë", "text": "Grüße"},
+]
+
+
+@pytest.mark.parametrize("chat", [MESSENGER, TELEGRAM, DISCORD, SLACK])
+def test_a_chat_in_json_is_read_with_its_names(chat):
+    corpus = read(json.dumps(chat, indent=1), "a.json")
+    assert corpus.content == "Ana: It rains.\nZoë: Grüße\n"
+    assert "read 2 messages of a.json out of its JSON" in corpus.notes[-1]
+
+
+def test_conversations_are_parted_by_blank_lines():
+    talks = [{"messages": [{"role": "user", "content": text}]} for text in ("Stay.", "Go.")]
+    lines = "".join(f"{json.dumps(talk)}\n" for talk in talks)
+    assert read(lines, "a.jsonl").content == "user: Stay.\n\nuser: Go.\n"
+    other = '{"from": 1, "to": [{"role": "x"}]}'
+    assert read(other, "a.json").content == other
+
+
+def check_chat(form, messages):
+    said = [(NAMES[number % 2], "\n".join(lines)) for number, lines in enumerate(messages)]
+    content = "".join(stamped(form, one, number) for number, one in enumerate(said))
+    assert read(content).content == "".join(f"{name}: {text}\n" for name, text in said)
+
+
+CHATS = {
+    "form": st.sampled_from([*FORMS.values()]),
+    "messages": st.lists(LINES, min_size=6, max_size=9),
+}
+
+
+@settings(max_examples=30)
+@given(**CHATS)
+def test_chats_of_known_text_lose_and_add_nothing(form, messages):
+    check_chat(form, messages)
+
+
+@pytest.mark.thorough
+@settings(max_examples=300)
+@given(**CHATS)
+def test_many_chats_of_known_text_lose_and_add_nothing(form, messages):
+    check_chat(form, messages)
