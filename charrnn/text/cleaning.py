@@ -114,6 +114,7 @@ def _marks(lines: Sequence[Line]) -> list[tuple[str, int]]:
 def _terms(marks: Sequence[tuple[str, int]], num_lines: int) -> list[range]:
     """Return the lines of terms: before a mark that begins a book, from the end of the last book or
     the beginning of the small print on, and behind the last end."""
+    # What stands between two books are the terms of the first one and the head of the second.
     terms = []
     begin = 0
     end: int | None = None
@@ -136,6 +137,7 @@ def _terms(marks: Sequence[tuple[str, int]], num_lines: int) -> list[range]:
                 terms.append(range(first, index + 1))
             begin = index + 1
             end = small_print = None
+    # The terms behind the last book go to the end of the file.
     if end is not None and num_lines - end <= MOST_TERMS:
         terms.append(range(end, num_lines))
     return terms
@@ -148,6 +150,7 @@ def without_settings(lines: Iterable[Line], tally: Tally) -> Iterator[Line]:
     head: list[Line] = []
     pattern = _YAML
     for line in rest:
+        # Nothing is left out until the end of the head was found.
         text = line.content.decode().rstrip()
         head.append(line)
         if len(head) == 1:
@@ -169,6 +172,7 @@ def without_settings(lines: Iterable[Line], tally: Tally) -> Iterator[Line]:
 def tidied(text: str, tally: Tally | None = None) -> str:
     """Return a text without what nobody sees, and with each letter and its accents in one character
     (NFC). What is left out or changed is counted in `tally`."""
+    # Before accents are joined: a soft hyphen may stand between a letter and its accent.
     whole, num_unseen = _UNSEEN.subn("", text)
     apart = whole
     if not apart.isascii():
@@ -205,6 +209,7 @@ _PRINTED = bytes({*range(256)} - {*_CONTROLS})
 def _unseen_in(text: str, cuts: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Yield where characters that nobody sees stand in a line of the file, of which `cuts` are
     left out already."""
+    # What was cut before moves what follows.
     for match in _UNSEEN.finditer(text):
         begin = match.start()
         for first, last in cuts:
@@ -215,6 +220,7 @@ def _unseen_in(text: str, cuts: Sequence[tuple[int, int]]) -> Iterator[tuple[int
 
 def tidied_blocks(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
     """Yield the blocks of a text tidied."""
+    # An accent at the beginning of a block belongs to the letter before it.
     held = b""
     for block in blocks:
         if held:

@@ -359,6 +359,7 @@ def _records(
                 raise
             whole = b"".join([line, *(following.content for following in rest)])
             record = _decoded(whole, place=f"{label}, line {number}")
+        # An object may have the list of records in one of its fields.
         if is_first:
             record = _list_in(record, column)
         is_first = False

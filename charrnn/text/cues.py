@@ -38,6 +38,7 @@ VOICE = "\x01"
 def cue_format(start: str) -> str:
     """Return the format of subtitles that a text begins with: `srt`, `vtt` or `sbv`; "" for any
     other text."""
+    # The word WEBVTT alone may begin a text about the format.
     for name, beginning in _BEGINNINGS.items():
         if beginning.match(start) and (name != "vtt" or _ARROW.search(start)):
             return name
@@ -58,6 +59,7 @@ def parse_cues(label: str, text: str, format: str) -> list[Line] | None:
             f" missing.\nInstall it: {install_command('files')}\n"
             f"Or take the file with its times: {named('clean', 'false')}."
         ) from None
+    # It refuses blank lines at the beginning, and skips blocks that are no cues.
     try:
         captions = webvtt.from_buffer(io.StringIO(text.lstrip("\n \t")), format=format)
     except (webvtt.errors.MalformedFileError, webvtt.errors.MalformedCaptionError):
@@ -65,6 +67,7 @@ def parse_cues(label: str, text: str, format: str) -> list[Line] | None:
 
     file_lines = enumerate(text.split("\n"), 1)
     cues: list[Cue] = [[*_shown(caption.lines, file_lines)] for caption in captions.captions]
+    # A cue may be empty, to clear the screen.
     cues = [cue for cue in cues if cue]
     if _are_rolling(cues):
         cues = _without_repeated(cues)
@@ -78,7 +81,9 @@ def _shown(
     up to them."""
     number = 0
     for line in lines:
+        # The lines of cues stand in the file in their order.
         number = next((place for place, file_line in file_lines if file_line == line), number)
+        # Several voices may speak in one line.
         marked = _VOICE.sub(rf"\n{VOICE}\1: ", line)
         for part in marked.split("\n"):
             shown = html.unescape(_TAG.sub("", part)).strip()
@@ -110,6 +115,7 @@ def _without_repeated(cues: Sequence[Cue]) -> list[Cue]:
     """Return cues without the lines that the cue before ends with."""
     kept: list[Cue] = [cues[0]]
     for before, cue in pairwise(cues):
+        # A line that grows word by word is written when it is whole.
         num = _num_repeated(before, cue)
         if not num and _grows(before, cue):
             kept[-1] = kept[-1][:-1]
@@ -119,6 +125,7 @@ def _without_repeated(cues: Sequence[Cue]) -> list[Cue]:
 
 def _joined(cue: Cue) -> Iterable[Line]:
     """Yield the lines of a cue as parts of one line, or of one for each voice."""
+    # The parts of a line keep the numbers of their own lines.
     for index, (number, line) in enumerate(cue):
         end = "\n"
         if index + 1 < len(cue) and not cue[index + 1][1].startswith(VOICE):

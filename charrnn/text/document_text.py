@@ -72,6 +72,7 @@ class _Writer:
             yield from filter(None, self._block(block["t"], block.get("c")))
 
     def _block(self, kind: str, content: Any) -> Iterator[str]:
+        # Rules, and blocks in the code of another format, are no text.
         if kind in ("Para", "Plain"):
             yield self.line(content)
         elif kind == "Header":
@@ -101,6 +102,7 @@ class _Writer:
             yield from self._table(content)
 
     def _list(self, kind: str, content: Any) -> Iterator[str]:
+        # The numbers of an ordered list begin where the document says.
         number = 0
         items = content
         if kind == "OrderedList":
@@ -123,6 +125,7 @@ class _Writer:
             yield from lines
 
     def _table(self, content: Any) -> Iterator[str]:
+        # A body has rows of its own head, too.
         _, caption, _, head, bodies, foot = content
         yield from self.blocks(caption[1])
         rows = [*head[1]]
@@ -142,6 +145,7 @@ class _Writer:
 
     def line(self, inlines: Sequence[Node]) -> str:
         """Return the text of a paragraph: a line, or several if it has hard breaks."""
+        # Lines of the file end where its program has ended them.
         text = "".join(map(self._inline, inlines))
         text = _SOFT_BETWEEN.sub("", text).replace(_SOFT, " ")
         # A picture stood between two blanks.
@@ -167,6 +171,7 @@ class _Writer:
             text = self._texts(content)
         elif kind in ("Superscript", "Subscript"):
             text = self._texts(content)
+            # H₂O and m² have characters of their own, and 1st has none.
             if _IS_NUMBER.fullmatch(text):
                 text = text.translate(_RAISED if kind == "Superscript" else _LOWERED)
         elif kind == "Quoted":
@@ -180,6 +185,7 @@ class _Writer:
         elif kind == "Math":
             text = self._formula(content[1])
         elif kind == "Note":
+            # A note inside a note has the next number.
             self.notes.append("")
             number = len(self.notes)
             self.notes[number - 1] = f"[{number}] " + "\n".join(self.blocks(content))
@@ -188,6 +194,7 @@ class _Writer:
         return text
 
     def _formula(self, text: str) -> str:
+        # What has no commands, such as x or n + 1, is its own text.
         if _PLAIN_FORMULA.fullmatch(text):
             return text
         self.num_formulas += 1

@@ -24,6 +24,7 @@ class Kind(NamedTuple):
 
 _PROLOGUE = rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
 _OPEN_DOCUMENT = b"application/vnd.oasis.opendocument."
+# Any file of these folders will do, because programs name the first one differently.
 _IN_ZIP = (
     (r"word/", Kind("a Word document", "docx")),
     (r"ppt/", Kind("slides", "pptx")),
@@ -49,6 +50,7 @@ _REFUSED_IN_ZIP = (
     (r"(?:.*/)?(?:Index\.zip|.*\.iwa)$", "a document of Pages, Numbers or Keynote", _EXPORT),
     (r"config\.yaml", "an exported model", "charrnn sample FILE"),
 )
+# The first bytes are those of the formats' own specifications.
 _PICTURE = rb"\x89PNG\r|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF.{4}WEBP|BM.{4}\0\0\0\0"
 _SOUND = rb"ID3[\2-\4]\0|\xff[\xf2\xf3\xfb]|RIFF.{4}(?:WAVE|AVI )|OggS\0|fLaC\0|MThd\0"
 _PASSWORD = "EncryptionInfo".encode("utf-16-le")
@@ -131,6 +133,7 @@ def document_kind(data: bytes, *, is_cleaned: bool) -> Kind | None:
         if _mimetype(data) == _OPEN_DOCUMENT + b"text":
             return Kind("an OpenDocument file", "odt")
         return None
+    # A page may be learned from with its tags.
     rows = [*_RICH_TEXT]
     if is_cleaned:
         rows += _MARKUP
@@ -143,6 +146,7 @@ def document_kind(data: bytes, *, is_cleaned: bool) -> Kind | None:
 def why_not_text(data: bytes) -> str:
     """Say what kind of file begins with these bytes, and how to get a text out of it; "" if it may
     be a text."""
+    # By the beginning, and then by the names in an archive.
     what = way = ""
     for pattern, refused, remedy in _REFUSED:
         if re.match(pattern, data, re.DOTALL):
@@ -155,6 +159,7 @@ def why_not_text(data: bytes) -> str:
                     what, way = refused, remedy
         if _mimetype(data) == _OPEN_DOCUMENT + b"spreadsheet":
             what, way = "a spreadsheet", _CSV
+    # A document is refused only as the text of a model that reads files as they stand.
     if document := document_kind(data, is_cleaned=False):
         what = document.what
         way = f"leaving {named('clean', 'false')} out, and giving it as a file"
@@ -192,6 +197,7 @@ def is_pointer(data: bytes) -> bool:
 def data_kind(start: bytes, name: str) -> str:
     """Say what kind of data or generated text a file with this name begins with; "" for any other
     text."""
+    # What a program has made is known by its beginning, or by its long lines.
     for pattern, what in _DATA:
         if re.match(pattern, start, re.DOTALL):
             return what

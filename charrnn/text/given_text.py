@@ -90,6 +90,7 @@ def whole_text(text: GivenText, config: Config, context: str | bytes = "") -> st
     A string without END is divided as a file of the run is. A text with END is divided already, and
     one with a context may begin inside a document: both stay as they are.
     """
+    # What follows a context continues a document of it.
     given = read_given(text, config)
     if context:
         return given

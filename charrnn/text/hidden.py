@@ -59,6 +59,7 @@ def without_hidden(data: bytes, format: str) -> bytes:
     if not changed:
         return data
 
+    # A ZIP archive cannot be changed in place.
     written = io.BytesIO()
     with ZipFile(io.BytesIO(data)) as archive, ZipFile(written, "w") as copy:
         for entry in archive.infolist():
@@ -68,12 +69,14 @@ def without_hidden(data: bytes, format: str) -> bytes:
 
 
 def _changed_parts(data: bytes, format: str) -> Iterator[tuple[str, bytes]]:
+    # OpenDocument hides a passage by the name of its style.
     with ZipFile(io.BytesIO(data)) as archive:
         hiding: list[bytes] = []
         if format == "odt":
             for name in {"content.xml", "styles.xml"}.intersection(archive.namelist()):
                 hiding += _HIDING_STYLE.findall(archive.read(name))
         for name in archive.namelist():
+            # Of an e-book the pages, of other documents their text.
             is_page = format == "epub" and re.search(r"\.(?:x?html?|opf)$", name, re.IGNORECASE)
             if not (is_page or re.match(r"word/.*\.xml$|content\.xml$", name)):
                 continue
@@ -96,6 +99,7 @@ def _without_vanished(run: re.Match[bytes]) -> bytes:
 
 
 def _without_styles(content: bytes, names: list[bytes]) -> bytes:
+    # What is hidden by the parent of a style is not followed.
     for name in names:
         pattern = rb'<text:(span|p)\s[^>]*text:style-name="%b"[^>]*>' % re.escape(name)
         content = re.sub(
@@ -108,6 +112,7 @@ def _page(content: bytes) -> bytes:
     """Return a page without its hidden elements. A section that is a title page becomes text."""
     if not _MAY_HIDE.search(content):
         return content
+    # pandoc takes a title page for metadata, and drops what else stands on it.
     content = _TITLE_PAGE.sub(b"", content)
     parser = _Visible(content.decode("utf-8", "surrogateescape"))
     return parser.visible().encode("utf-8", "surrogateescape")
@@ -149,6 +154,7 @@ class _Visible(HTMLParser):
                 self._depth += 1
             if self._hidden:
                 return
+        # What cannot have an end is shown: it has no text.
         values = dict(attrs)
         is_hidden = "hidden" in values or _HIDDEN_STYLE.search(values.get("style") or "")
         if (tag in _SKIPPED or is_hidden) and tag not in _VOID and tag != "body":
@@ -160,10 +166,12 @@ class _Visible(HTMLParser):
         """Pass an element over that has nothing in it."""
 
     def handle_endtag(self, tag: str) -> None:
+        # What is around a hidden element ends it, too.
         if self._hidden and tag in ("ruby", "html") and tag != self._hidden:
             self._show(self._offset())
         if tag != self._hidden:
             return
+        # Elements of the same name may stand in one another.
         self._depth -= 1
         if not self._depth:
             self._show(self._page.index(">", self._offset()) + 1)

@@ -27,6 +27,7 @@ def kept_texts(folder: Path | None) -> dict[str, str]:
     without documents, and for a damaged file, whose documents are read again."""
     if folder is None:
         return {}
+    # The run may come from somebody else: the file may be anything.
     try:
         packed = read_capped(folder / DOCUMENT_TEXTS, max_bytes=MAX_KEPT)
         with gzip.open(io.BytesIO(packed)) as file:

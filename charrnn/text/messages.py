@@ -75,13 +75,14 @@ def find_stamps(text: str) -> list[tuple[int, int]]:
     stamps = []
     forms: Counter[str] = Counter()
     begin = 0
-    for line in text.splitlines(keepends=True) if "\r" not in text else text.split("\n"):
+    for line in text.split("\n"):
         stamp = _STAMP.match(line)
         if stamp and (form := _form(stamp["inner"] or stamp["outer"] or "")):
-            form += line[len(stamp[0].rstrip()) - 1 : len(stamp[0].rstrip())]
+            # The sign at the end tells chats of one program from those of another.
+            form += stamp[0].rstrip()[-1]
             forms[form] += 1
             stamps.append((begin, begin + stamp.end(), form))
-        begin += len(line) + ("\r" in text)
+        begin += len(line) + 1
     if not stamps:
         return []
     ((usual, num),) = forms.most_common(1)
@@ -92,6 +93,7 @@ def find_stamps(text: str) -> list[tuple[int, int]]:
 
 def _form(stamp: str) -> str:
     """Return the form of a stamp; "" if it is no date with a time."""
+    # The signs of writing directions differ from line to line.
     plain = _MARKS.sub("", stamp)
     numbers = _DIGITS.findall(plain)
     words = _LETTERS.findall(plain)
@@ -111,6 +113,7 @@ def parse_chat(text: str) -> Messages | None:
     stamps = find_stamps(text)
     if not stamps:
         return None
+    # Everything up to the next stamp belongs to a message.
     ends = [*(begin for begin, _ in stamps[1:]), len(text)]
     messages = []
     for (begin, after), end in zip(stamps, ends, strict=True):
@@ -121,6 +124,7 @@ def parse_chat(text: str) -> Messages | None:
     if True not in is_named:
         return None
     first = is_named.index(True)
+    # The sentences of a diary with a colon begin differently, and few say something twice.
     names = {message["name"] for _, _, message in messages if _is_name(message) and message}
     num_named = sum(is_named)
     num_messages = len(messages) - first
@@ -156,6 +160,7 @@ def _written(
             number += 1
         position = messages[0][0]
     for (begin, after, message), has_name, end in zip(messages, is_named, ends, strict=True):
+        # The number of the line is that of the file.
         number += text.count("\n", position, begin)
         position = begin
         lines: list[Line] = []
@@ -170,6 +175,7 @@ def _lines_of(text: str, *, begin: int, after: int, end: int, number: int) -> It
     """Yield the lines of a message without what the program wrote. A caption keeps the name."""
     message = _NAME.match(text, after, end)
     assert message is not None, "it has a name"
+    # The columns are those of the file.
     name_cuts = _cuts(text, begin, message.start("said"), after)
     name = _LEFT_OUT_OF_NAMES.sub("", text[after : message.start("said")])
     is_first = True
@@ -214,6 +220,7 @@ def messages_of_json(text: str) -> list[Line]:
             data = [json.loads(line) for line in text.splitlines() if line.strip()]
         except (ValueError, RecursionError):
             return []
+    # Messenger writes each byte of a letter as a letter.
     chats = ["".join(chat) for chat in _chats_in(data)]
     content = "\n".join(chats)
     if _DOUBLY_ENCODED.search(content):
@@ -251,8 +258,10 @@ def _first(record: object, fields: Sequence[str]) -> str:
         return ""
     for field in fields:
         value = record.get(field)
+        # Slack and Discord describe who writes by an object.
         if isinstance(value, dict):
             value = value.get("real_name") or value.get("name") or value.get("nickname")
+        # Telegram parts a text where its style changes.
         if isinstance(value, list):
             value = "".join(
                 part if isinstance(part, str) else _first(part, ("text",)) for part in value

@@ -69,6 +69,7 @@ class DocumentTexts:
 
         Raises UsageError if pandoc is missing, DataError if it cannot read the document.
         """
+        # The same bytes may be read as another format.
         digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
         if digest in self._problems:
             raise DataError(f"{label} {self._problems[digest]}")
@@ -83,6 +84,7 @@ class DocumentTexts:
 
 def _cached_text(label: str, data: bytes, kind: Kind, digest: str) -> str:
     """Return the text of a document from the cache, or else as pandoc reads it, which is cached."""
+    # pandoc would say of these that it cannot decode a byte.
     if problem := why_protected(data):
         raise DataError(f"{label} is {kind.what} that {problem}")
     program = _program(label, kind)
@@ -113,6 +115,7 @@ def _digest_line(content: bytes) -> bytes:
 def _limit(folder: Path) -> None:
     """Remove the oldest texts of the cache if all together are too large."""
     files = [(path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.txt")]
+    # What was not used for longest goes first.
     total = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
         if total <= MAX_CACHE:
@@ -141,6 +144,7 @@ def _read_anew(label: str, data: bytes, kind: Kind, program: str) -> str:
     # pandoc 3.9 takes the whole word after the number of a character for what stands in for it.
     if kind.format == "rtf" and rb"\uc0" not in data:
         shown = _STAND_IN.sub(rb"\1\\'3f", data)
+    # A long book takes minutes.
     seconds = MOST_SECONDS + SECONDS_PER_MB * len(data) / 1e6
     try:
         content = _process(program).ask(kind.format, shown, seconds=seconds)
@@ -165,6 +169,7 @@ class _Pandoc:
 
     def __init__(self, program: str) -> None:
         self.program = program
+        # A small document may describe a table of a billion cells.
         memory = memory_bytes()
         most = min(MAX_PANDOC, memory // 2) if memory else MAX_PANDOC
         with tempfile.NamedTemporaryFile("w", suffix=".lua", delete=False) as script:
@@ -190,6 +195,7 @@ class _Pandoc:
         with suppress(BrokenPipeError):
             source.write(f"{format} {len(content)}\n".encode() + content)
             source.flush()
+        # The answer begins with a line: whether the document was read, and how long it is.
         received = b""
         while b"\n" not in received:
             received += self._receive(answer, deadline, seconds)
@@ -238,5 +244,6 @@ def _process(program: str) -> _Pandoc:
 
 
 def _end_process() -> None:
+    # A document that hangs takes its process with it; the next one starts another.
     while _running:
         _running.pop().end()

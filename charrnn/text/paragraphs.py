@@ -149,6 +149,7 @@ def share_wrapped(text: str) -> float:
 
 def _joined(paragraph: Sequence[tuple[Line, str]]) -> Iterator[Line]:
     """Yield the lines of a paragraph; those of a wrapped one are parts of one line."""
+    # A line that is joined ends with the blank before the next word.
     words = [text for _, text in paragraph]
     ends = ["\n"] * len(paragraph)
     if is_wrapped(words):

@@ -44,6 +44,7 @@ def find_places(
         length = len(content)
         if is_text and not content.isascii():
             length = len(content.decode())
+        # The column is that of the line in the file, with what was left out before.
         while index is not None and index < begin + length:
             column = index - begin
             for first, last in cuts:

@@ -135,6 +135,7 @@ class SourceReader:
         """What makes up the text, in order."""
         self._kept: dict[str, list[bytes]] = {}
         """Streams and pipes that can be read only once, by their names."""
+        # What was read, for notes and places.
         self._parsed: set[str] = set()
         """The names of the chats and subtitles, which are no lists."""
         self.files: list[ReadFile] = []
@@ -281,6 +282,7 @@ class SourceReader:
             if self._is_running_text and not builder.ends_line:
                 builder.add(b"\n")
             begin = builder.num_bytes
+            # A digest of each file, by which copies are found.
             digest = hashlib.sha256()
             start = b""
             for block in self._without_repeated(blocks, tally):
@@ -401,6 +403,7 @@ class SourceReader:
             raise first_fault
 
     def _is_pointer_fault(self, fault: DataError, tally: Tally) -> bool:
+        # A pointer is counted, and not called unusable.
         is_pointer = isinstance(fault, _PointerError)
         tally.num_pointers += is_pointer
         return is_pointer

@@ -48,6 +48,7 @@ class ReadFile:
 
 def describe_skipped(origin: Origin, tally: Tally) -> str:
     """Say what was skipped of a source; "" if nothing was."""
+    # The names first, then what needs no names.
     skipped = []
     if tally.skipped:
         skipped.append(f"{counted(len(tally.skipped), 'file')} ({_listed(tally.skipped)})")
@@ -100,6 +101,7 @@ def notes_on_source(
 
 def _data_notes(origin: Origin, files: Sequence[ReadFile]) -> Iterator[str]:
     """Name the files that are data, copies of one another, or more than half of the text."""
+    # Data that is a small part of a text does no harm.
     num_bytes = max(1, sum(file.num_bytes for file in files))
     for what in dict.fromkeys(file.data for file in files if file.data):
         alike = [file for file in files if file.data == what]
@@ -108,6 +110,7 @@ def _data_notes(origin: Origin, files: Sequence[ReadFile]) -> Iterator[str]:
             names = _listed([os.path.basename(file.name) for file in alike])
             yield f"{100 * share:.0f} % of the text of {origin.label} is {what} ({names})"
 
+    # A file may have been saved twice, under two names.
     copies: dict[bytes, list[str]] = {}
     for file in files:
         copies.setdefault(file.digest, []).append(os.path.basename(file.name))
@@ -135,10 +138,14 @@ def _listed(names: Sequence[str]) -> str:
 
 def _note_on_shape(files: Sequence[ReadFile], documents: Documents | None) -> str:
     """Say what suits most files of a source better; "" if nothing does."""
+    shape_of = _shape
     if documents is not None:
-        return ""
+        shape_of = _shape_of_molecules
+        if documents.kind != "lines":
+            return ""
+    # One file of another shape says nothing about a folder.
     looked_at = [file for file in files if file.start and not file.data]
-    notes = Counter(filter(None, map(_shape, looked_at)))
+    notes = Counter(filter(None, map(shape_of, looked_at)))
     if not notes:
         return ""
     ((note, num),) = notes.most_common(1)
@@ -151,10 +158,8 @@ def _shape(file: ReadFile) -> str:
     if is_table(file.start, name):
         return describe_columns(file.start, label=name)
     if is_smiles_file(name):
-        if not _TWO_FIELDS.search(file.start):
-            return ""
-        remedy = f"{named('column', SMILES)} reads the molecules alone"
-        return f"is read with all that follows the molecules: {remedy}"
+        return _shape_of_molecules(file)
+    # The lines of a tune belong together.
     if _TUNE.match(file.start):
         return f"has tunes: {named('documents', 'blank-lines')} makes each a document"
     if looks_like_list(file.start):
@@ -163,11 +168,19 @@ def _shape(file: ReadFile) -> str:
     return ""
 
 
+def _shape_of_molecules(file: ReadFile) -> str:
+    if not is_smiles_file(file.name) or not _TWO_FIELDS.search(file.start):
+        return ""
+    remedy = f"{named('column', SMILES)} reads the molecules alone"
+    return f"is read with all that follows the molecules: {remedy}"
+
+
 def shares_of_kinds(files: Sequence[ReadFile]) -> str:
     """Say how many files of each suffix a text has, with their shares of it: `173 .md 71 %, 12 .eps
     28 %, 40 others`; "" for a single file."""
     if len(files) < 2:
         return ""
+    # The suffixes that have most of the text come first.
     sizes: Counter[str] = Counter()
     nums: Counter[str] = Counter()
     for file in files:

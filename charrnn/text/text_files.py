@@ -521,6 +521,7 @@ def _remedy(data: bytes, start: int = 0) -> str:
     # A word that they make different things of.
     words = zip(*(text.split() for text in shown.values()), strict=False)
     shown_words = max(words, key=lambda made: len(set(made)), default=tuple(shown))
+    # The user knows which of these is a word.
     candidates = [
         f"{named('encoding', name)} makes {word[:20]!r}"
         for name, word in zip(shown, shown_words, strict=True)
@@ -535,6 +536,7 @@ def _strangeness(data: bytes, encoding: str) -> float:
     """Return how little a text looks like words: the share of its neighbouring characters that are
     no letters of one script, or not of one case."""
     text = data.decode(encoding, "replace")
+    # Letters of one script lie in few blocks of 128 characters.
     foreign = re.findall(r"[^\x00-\x7f]+", text)
     letters = "".join(foreign)
     blocks = Counter(ord(character) >> 7 for character in letters)

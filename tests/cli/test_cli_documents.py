@@ -74,7 +74,7 @@ def test_documents_are_separated(command, chain, documents):
     expected = 3 * "abcde\n"
     assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
     # A prime of several documents: only the last one is continued.
-    Path("before.txt").write_bytes(b"ab\0d")
+    Path("before.txt").write_text("ab\nd\n")
     assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "@before.txt") == Ran(
         0, "e\n", ""
     )

@@ -341,7 +341,7 @@ def test_the_header_fits_a_narrow_terminal(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=50)
     monkeypatch.setattr("charrnn.commands.train.result_console", lambda stderr: console)
     corpus = f"/a-path/{60 * 'x'}.txt"
-    values = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437}
+    values = {"corpus": corpus, "kinds": "", "alphabet": "char", "num_chars": 4_661_437}
     values |= {"num_distinct_chars": 166, "vocab_size": 99}
     view = partial(TrainingView, Signals(), show_as_json=False, quiet=False)
     view().show_facts(values, 1)

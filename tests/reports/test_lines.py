@@ -11,7 +11,8 @@ from placed_words import WORD, lines_by_grep, write_texts
 import charrnn
 from charrnn.model.losses import CharLosses
 from charrnn.reports import lines
-from charrnn.reports.lines import MAX_LINE_TEXT, ScoredText, finder
+from charrnn.reports.lines import MAX_LINE_TEXT, ScoredText
+from charrnn.text.given_text import place_finder
 
 
 def scored(text, positions, first=0, num_runs=1):
@@ -21,7 +22,12 @@ def scored(text, positions, first=0, num_runs=1):
         for _ in range(num_runs)
     ]
     return ScoredText(
-        text, len(text), first, losses, finder(text, text, documents="none"), ends="\n\0"
+        text,
+        len(text),
+        first,
+        losses,
+        place_finder(text, text, charrnn.Config(), documents="none"),
+        ends="\n\0",
     )
 
 
@@ -109,7 +115,9 @@ def test_the_excess_is_large_for_an_unlikely_line():
     )
     text = "aaaa\n" * 60
     first, second, *_ = sorted(
-        ScoredText(text, 300, 0, [losses], finder(text, text, documents="none")).iter_lines(),
+        ScoredText(
+            text, 300, 0, [losses], place_finder(text, text, charrnn.Config(), documents="none")
+        ).iter_lines(),
         key=lambda line: -line.excess,
     )
     assert first.line == 18 and second.excess < 0

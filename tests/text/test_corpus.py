@@ -1,4 +1,7 @@
-"""Corpora: every kind of source yields exactly its characters, or one clear error."""
+"""Corpora: every kind of source yields exactly its characters, or one clear error.
+
+Tests `text.reading_notes`, too.
+"""
 
 import glob
 import gzip
