@@ -1,6 +1,5 @@
 """Measure seconds and loss of other programs on tiny Shakespeare, beside charrnn on the same machine.
 
-    python benchmarks/losses/peers.py search shakespeare.txt search.csv
     python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER
     python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv
     python benchmarks/losses/peers.py ngrams shakespeare.txt peers.csv
@@ -18,11 +17,8 @@ whose ends picture and table have the mean and the range. Run all on one idle ma
   minutes are found by a first run of PROBE of them; the learning rate decays over all. nanoGPT saves
   a checkpoint from time to time, which is copied with the seconds since its process began.
 - `lstm` trains torch.nn.LSTM with AdamW and a rate that decays by a cosine, as a tutorial would.
-- `search` looks for the settings of `lstm`: each is doubled and halved in turn, two trainings at a
-  time with one core each, until each neighbour of the best settings was tried and is worse. It goes on
-  from the settings that are in the table already.
 - `ngrams` counts the n-grams of the training text, without a network.
-- `charrnn` runs `charrnn train` with each budget, and measures the network alone, and mixed with the n-grams.
+- `charrnn` runs `charrnn train` with each budget.
 
 The loss is that of `windowed-256` of charrnn: windows of 256 characters of the last tenth, each read
 without anything before it, in nats per character. nanoGPT's model reads at most 64 characters: each
@@ -43,8 +39,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +70,10 @@ STRIDE = 8
 """Characters that nanoGPT's model predicts from one reading of a block."""
 NANOGPT_SEED = 1337
 """The seed that stands in nanoGPT's program."""
-BUDGETS = {"charrnn": [0.025, 0.33, 1, 3, 15], "search": [3]}
-"""Minutes of the trainings of a program that are not a minute, three and a quarter of an hour."""
-THREADS_OF_SEARCH = 1
-"""Threads of each training of `search`; two run at a time."""
+BUDGETS = [1.0, 3.0, 15.0]
+"""Minutes of the trainings of other programs."""
+CHARRNN_BUDGETS = [0.025, 0.33, *BUDGETS]
+"""Minutes of the trainings of charrnn."""
 
 
 @dataclass(frozen=True)
@@ -104,31 +100,9 @@ class LSTMSettings:
     rate: float
     dropout: float
 
-    def neighbours(self) -> Iterator["LSTMSettings"]:
-        """Yield the settings that differ in one number: 0.1 of dropout more or less, doubled or halved,
-        one layer more or less."""
-        for dropout in (round(self.dropout - 0.1, 1), round(self.dropout + 0.1, 1)):
-            if 0 <= dropout < 1:
-                yield replace(self, dropout=dropout)
-        for name in ("rate", "batch_rows", "window", "units"):
-            value = getattr(self, name)
-            yield replace(self, **{name: value * 2})
-            yield replace(self, **{name: value / 2 if name == "rate" else value // 2})
-        for layers in (self.layers - 1, self.layers + 1):
-            if layers >= 1:
-                yield replace(self, layers=layers)
-
     def arguments(self) -> list[str]:
         """Return the settings as arguments of this program."""
         return [f"--{name.replace('_', '-')}={value:g}" for name, value in asdict(self).items()]
-
-    @classmethod
-    def of_arguments(cls, arguments: str) -> "LSTMSettings":
-        """Return the settings that `arguments` has written, with blanks between them."""
-        texts = [argument.partition("=")[2] for argument in arguments.split()]
-        units, layers, batch_rows, window = map(int, texts[:4])
-        rate, dropout = map(float, texts[4:])
-        return cls(units, layers, batch_rows, window, rate, dropout)
 
 
 def seconds_since_start() -> float:
@@ -379,58 +353,11 @@ def measure_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
     for minutes in given.budgets:
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / "rows.csv"
-            lstm_process(given, settings_of(given), minutes, table).wait()
+            arguments = settings_of(given).arguments()
+            options = [f"--budgets={minutes:g}", f"--seed={given.seed}", *arguments]
+            command = [sys.executable, __file__, "lstm", str(given.text), str(table), *options]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             yield from read_rows(table)
-
-
-def lstm_process(
-    given: argparse.Namespace, settings: LSTMSettings, minutes: float, table: Path, threads: int = 0
-) -> subprocess.Popen[bytes]:
-    """Start `lstm` with one budget, which writes its rows to a table."""
-    environment = dict(os.environ)
-    if threads > 0:
-        environment["OMP_NUM_THREADS"] = str(threads)
-    options = [f"--budgets={minutes:g}", f"--seed={given.seed}", *settings.arguments()]
-    command = [sys.executable, __file__, "lstm", str(given.text), str(table), *options]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-
-
-def search_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Look for the best settings of torch.nn.LSTM from those that the command names, and from those
-    whose losses are in the table already; yield a row, whose program names the settings, for each
-    that was tried."""
-    [minutes] = given.budgets
-    losses: dict[LSTMSettings, float] = {}
-    if given.csv.exists():
-        losses = {LSTMSettings.of_arguments(row.program): row.loss for row in read_rows(given.csv)}
-    waiting = [settings_of(given)]
-    if waiting[0] in losses:
-        waiting = _untried(losses)
-    while waiting:
-        # Two trainings at a time, one core each.
-        with tempfile.TemporaryDirectory() as folder:
-            tables = {
-                settings: Path(folder) / f"{index}.csv"
-                for index, settings in enumerate(waiting[:2])
-            }
-            processes = [
-                lstm_process(given, settings, minutes, table, THREADS_OF_SEARCH)
-                for settings, table in tables.items()
-            ]
-            for process in processes:
-                process.wait()
-            for settings, table in tables.items():
-                end = read_rows(table)[-1]
-                losses[settings] = end.loss
-                name = " ".join(settings.arguments())
-                yield replace(end, program=name)
-        waiting = _untried(losses)
-
-
-def _untried(losses: Mapping[LSTMSettings, float]) -> list[LSTMSettings]:
-    """Return the neighbours of the best settings that were not tried."""
-    best = min(losses, key=lambda settings: losses[settings])
-    return [settings for settings in best.neighbours() if settings not in losses]
 
 
 def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
@@ -444,8 +371,7 @@ def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
 
 
 def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Train charrnn with each budget; yield two rows for each: of the network alone, and of its
-    mixture with the n-grams of its text, whose counting takes part in the seconds."""
+    """Train charrnn with each budget; yield a row for each."""
     for minutes in given.budgets:
         run = given.runs / f"{60 * minutes:g}-seconds-{given.seed}"
         begin = time.monotonic()
@@ -458,17 +384,10 @@ def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
         report = charrnn.evaluate(model, model.held_out(), protocol=WINDOWED)
         yield Measurement("charrnn", minutes, given.seed, seconds, report.nats_per_char, "end")
 
-        begin = time.monotonic()
-        mixture = charrnn.mix([model, model.ngrams()])
-        seconds += time.monotonic() - begin
-        loss = charrnn.evaluate(mixture, model.held_out(), protocol=WINDOWED).nats_per_char
-        yield Measurement("charrnn --mix ngrams", minutes, given.seed, seconds, loss, "end")
-
 
 PROGRAMS = {
     "nanogpt": measure_nanogpt,
     "lstm": measure_lstm,
-    "search": search_lstm,
     "ngrams": measure_ngrams,
     "charrnn": measure_charrnn,
 }
@@ -534,7 +453,7 @@ def main() -> None:
         "--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs"
     )
     parser.add_argument("--seed", type=int, default=0, help="of charrnn and of lstm")
-    parser.add_argument("--budgets", type=float, nargs="+", help="minutes; one for search")
+    parser.add_argument("--budgets", type=float, nargs="+", help="minutes")
     for name, default in (("units", 256), ("layers", 2), ("batch-rows", 16), ("window", 64)):
         parser.add_argument(f"--{name}", type=int, default=default, help="of lstm")
     for name, share in (("rate", 5e-3), ("dropout", 0.2)):
@@ -546,9 +465,10 @@ def main() -> None:
     if given.program == "nanogpt" and given.clone is None:
         parser.error("nanogpt needs --clone FOLDER")
 
-    given.budgets = given.budgets or BUDGETS.get(given.program, [1, 3, 15])
-    if given.program == "search" and len(given.budgets) > 1:
-        parser.error("search needs one budget: --budgets 3")
+    if given.budgets is None and given.program == "charrnn":
+        given.budgets = CHARRNN_BUDGETS
+    elif given.budgets is None:
+        given.budgets = BUDGETS
 
     # A row is written when it is measured.
     for row in PROGRAMS[given.program](given):

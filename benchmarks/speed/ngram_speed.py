@@ -13,7 +13,6 @@ N` divides the text into N rows of which each has its own 80/10/10 split, as the
 
 import multiprocessing
 import platform
-import random
 import resource
 import time
 from pathlib import Path
@@ -22,26 +21,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import Report, make_parser
+from benchmarks.speed.encode_speed import LATIN, make_block
 from charrnn.ngrams.kneser_ney import NgramModel
 from charrnn.ngrams.rows import ORDERS
 
 VOCAB_SIZE = 256
-LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
-NUM_WORDS = 20_000
-
-
-def make_text(num_chars: int, seed: int) -> str:
-    """Draw words by Zipf's law from one vocabulary, which does not depend on the seed; twelve per
-    line."""
-    shelf = random.Random(0)
-    weights = [1 / rank for rank in range(1, len(LETTERS) + 1)]
-    words = np.array(
-        ["".join(shelf.choices(LETTERS, weights, k=shelf.randint(2, 9))) for _ in range(NUM_WORDS)]
-    )
-    chances = 1 / np.arange(1, NUM_WORDS + 1)
-    drawn = np.random.default_rng(seed).choice(words, num_chars // 4, p=chances / chances.sum())
-    lines = (" ".join(drawn[start : start + 12]) for start in range(0, len(drawn), 12))
-    return "\n".join(lines)[:num_chars]
+NUM_WORDS = 500_000
+"""Words of the text that is made, about 3 MB."""
 
 
 def peak_bytes() -> int:
@@ -103,7 +89,10 @@ def main() -> None:
     )
     parser.add_argument("--orders", type=int, nargs="+", default=ORDERS, metavar="N")
     arguments = parser.parse_args()
-    data = arguments.text.read_bytes() if arguments.text else make_text(3_000_000, seed=1).encode()
+    if arguments.text is None:
+        data = make_block(LATIN, "\n", num_words=NUM_WORDS).encode()
+    else:
+        data = arguments.text.read_bytes()
     report = Report("ngram_speed", as_json=arguments.json, with_limits=False)
     for order in arguments.orders:
         measure(report, np.frombuffer(data, np.uint8), order, arguments.rows)

@@ -219,17 +219,6 @@ def test_a_model_of_blocks_predicts_each_character_from_the_last_ones(load):
         assert logits[position, 1].tolist() == expected.tolist()
 
 
-def test_a_search_for_settings_ends_where_every_neighbour_is_worse(load):
-    peers = load("losses.peers")
-    best = peers.LSTMSettings(
-        units=256, layers=1, batch_rows=16, window=32, rate=0.005, dropout=0.0
-    )
-    neighbours = peers._untried({best: 1.5})
-    assert len(neighbours) == 10
-    assert peers._untried({best: 1.5, **dict.fromkeys(neighbours, 1.6)}) == []
-    assert best not in peers._untried({best: 1.5, neighbours[0]: 1.4})
-
-
 def test_the_index_lists_every_program():
     index = (FOLDER / "README.md").read_text(encoding="utf-8")
     programs = [path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.py")]
