@@ -7,7 +7,7 @@ new file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -28,12 +28,6 @@ def analyses() -> Sequence[Any]:
         # Some modules have no option of their own.
         declared += getattr(module, "ANALYSES", ())
     return declared
-
-
-@hookimpl
-def lessons() -> Mapping[str, str]:
-    """Return the recipes that compare several networks."""
-    return {"vanishing": "charrnn.analyses.vanishing:train_vanishing"}
 
 
 @hookimpl

@@ -1,7 +1,8 @@
 """`charrnn train --recipe vanishing`: what becomes of the gradient in a plain network, in the same
 with the regulariser Ω, and in a gated one; and whether it learns a task that needs the gradient.
 
-The task is to recall a letter (`corpora make recall`): b......?b.
+The task is to recall a letter: the strings `b......?b` have a letter, dots, a question mark, and
+the letter again. The recipe writes its own strings.
 """
 
 import os
@@ -11,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.analyses.gradients import (
-    TITLE,
     GradientReach,
     before_training,
     gradient_chart,
@@ -33,28 +33,36 @@ from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.targets import Target
 from charrnn.runs.writer import RunWriter
 from charrnn.system.arrays import Int64Array
-from charrnn.system.lazy import LazyModule, torch
+from charrnn.system.files import write_atomically
+from charrnn.system.lazy import torch
 from charrnn.system.progress import Progress, Task, task, using, warn
 from charrnn.text.documents import END
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load
 from charrnn.training.events import StepEvent, WarningEvent
-from charrnn.views.delivery import Shown
+from charrnn.views.delivery import Shown, find_format
 from charrnn.views.tables import PlainTable, plain_table
 
-if TYPE_CHECKING:
-    from charrnn.languages import formal_languages
-else:
-    formal_languages = LazyModule("charrnn.languages.formal_languages")
-
+Item = TypeVar("Item")
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "rnn": {"cell": "rnn"},
     "rnn-omega": {"cell": "rnn", "omega": 0.2},
     "lstm": {"cell": "lstm"},
 }
 """The networks, and the settings in which they differ."""
-LESSON_TITLE = "Vanishing gradients"
-"""Title of an exported file."""
+TITLE = "Gradient of the loss of the letter, by the state so many characters before"
+"""What the charts show."""
+FILES = ("gradients.svg", "gradients.csv")
+"""The files of the charts and of the table, beside the runs."""
+TEXT_FILE = "recall.txt"
+"""The file of the strings, beside the runs."""
+LETTERS = "abcd"
+"""The letters that are to be recalled."""
+NUM_TRAINING_STRINGS = 10_000
+"""Strings of the training text."""
+TRAINING_LENGTHS = range(22, 63)
+"""Their lengths: the letter stands 20 to 60 characters before the question, because from a nearer
+one every network learns to keep it."""
 FIXED = (
     "omega",
     "zoneout",
@@ -121,25 +129,26 @@ def _norms(reach: GradientReach) -> dict[int, float]:
     return {lag: norms[lag - 1] for lag in LAGS}
 
 
-def train_vanishing(
-    changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool, target: Target | None
-) -> int:
-    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out` or as a run of
-    its own, and print what they have learned, or write it to `target`. Returns the exit code.
+def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool) -> int:
+    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out`, by default a
+    new folder in `checkpoints`; print what they have learned, and write it to FILES there. Returns
+    the exit code.
 
     A cell type among the `changes` that none of them has is a further network. Raises UsageError
     for another setting in which the networks differ.
     """
     learners = train_networks(changes, out=out)
     data = [learner.to_json() for learner in learners]
+    shown = Shown(TITLE, pictures=vanishing_view(learners), data=data, rows=data)
+    folder = Path(learners[0].run).parent
+    for name in FILES:
+        path = folder / name
+        Target(path).write(find_format(path).write(shown))
     if show_as_json:
         print_json(data)
         return 0
 
-    shown = Shown(LESSON_TITLE, pictures=vanishing_view(learners), data=data, rows=data)
-    deliver(shown, target)
-    if target is not None:
-        return 0
+    deliver(shown, None)
     console = result_console()
     # A command to copy: only the terminal breaks it.
     first, *_, last = learners
@@ -166,22 +175,23 @@ def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Lear
                 "The recipe vanishing trains several networks to recall letters: leave"
                 f" {named(name)} out."
             )
+    if out is None:
+        out = RunWriter.create(CHECKPOINTS, "vanishing").path
+    else:
+        out = RunWriter.create_at(out, can_resume=False).path
+    text = out / TEXT_FILE
+    write_atomically(text, training_text().encode("ascii"))
+    config = replace(config, corpus=(str(text),))
+
     networks = dict(NETWORKS)
     if origins["cell"] in ("flag", "environment"):
         networks.setdefault(config.cell, {"cell": config.cell})
     configs = {network: replace(config, **settings) for network, settings in networks.items()}
-    if out is not None:
-        RunWriter.create_at(out, can_resume=False)
-
     num_steps = len(networks) * (config.steps or 0)
     learners = []
     with task(f"training {len(networks)} networks", total=num_steps, unit="steps") as advance:
         for network, one in configs.items():
-            # Without a name they are runs like others, which all commands find.
-            if out is None:
-                run = RunWriter.create(CHECKPOINTS, f"vanishing-{network}").path
-            else:
-                run = out / network
+            run = out / network
             try:
                 learners.append(_learn(one, run=run, network=network, advance=advance))
             except KeyboardInterrupt:
@@ -233,13 +243,34 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
     )
 
 
+def training_text() -> str:
+    """Return the training text, a string on each line; the same on every machine."""
+    random = Random(0)
+    lines = []
+    for _ in range(NUM_TRAINING_STRINGS):
+        length = _chosen(random, TRAINING_LENGTHS)
+        lines.append(f"{_recall_string(random, length)}\n")
+    return "".join(lines)
+
+
 def recall_text(lag: int) -> str:
-    """Return NUM_STRINGS strings of `recall`, each with its END, whose letter stands `lag`
-    characters before the one that is asked for."""
+    """Return NUM_STRINGS strings, each with its END, whose letter stands `lag` characters before
+    the one that is asked for."""
     random = Random(TEST_SEED)
-    language = formal_languages.find_language("recall")
-    strings = [language.make(random, lag + 2).text for _ in range(NUM_STRINGS)]
-    return "".join(string + END for string in strings)
+    return "".join(_recall_string(random, lag + 2) + END for _ in range(NUM_STRINGS))
+
+
+def _recall_string(random: Random, length: int) -> str:
+    """Draw a string of so many characters."""
+    letter = _chosen(random, LETTERS)
+    dots = "." * (length - 3)
+    return f"{letter}{dots}?{letter}"
+
+
+def _chosen(random: Random, choices: Sequence[Item]) -> Item:
+    """Draw one of the choices."""
+    # Python guarantees the same sequence for a seed in all versions only for random().
+    return choices[int(random.random() * len(choices))]
 
 
 def marks_of(text: EncodedText) -> Int64Array:

@@ -76,9 +76,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(
             "--recipe --out --show-config", beside="--resume", why="which continues a run as it is"
         ),
-        Rule("--export", without="--recipe"),
-        Rule("--json", beside="--export"),
-        Rule("--force", without="--export"),
     ),
     "visualize": (Rule("--json", beside="--export"), Rule("--force", without="--export")),
     "predict": (

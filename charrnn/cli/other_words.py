@@ -47,7 +47,6 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "get download load": "charrnn corpora fetch NAME",
         "ls all": "charrnn corpora list",
         "info about describe cat": "charrnn corpora show NAME",
-        "generate gen new create": "charrnn corpora make LANGUAGE",
     },
 }
 """The words that work in place of unknown commands, by the group of commands."""

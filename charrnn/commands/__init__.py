@@ -25,7 +25,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="corpora",
-        summary="List, download and generate texts.",
+        summary="List and download texts.",
         place="charrnn.commands.corpora:app",
     ),
     CommandEntry(

@@ -9,7 +9,6 @@ from charrnn.cli.command_options import CommandOptions, command_of
 from charrnn.cli.streams import print_json, print_path, result_console, warn, with_flags
 from charrnn.config.options import argument, option
 from charrnn.errors import DataError, UsageError, did_you_mean, named
-from charrnn.hooks.manager import load_place
 from charrnn.text.sources import (
     CORPORA_VARIABLE,
     CatalogueEntry,
@@ -22,10 +21,7 @@ from charrnn.text.sources import (
 
 app = typer.Typer(
     cls=Group,
-    help=(
-        "List, download and generate texts.\n\nThey are those of a catalogue, and strings of formal"
-        " languages."
-    ),
+    help=("List and download the texts of a catalogue."),
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -160,4 +156,3 @@ app.callback()(command_of(_default))
 app.command("list", cls=Command)(command_of(list_corpora))
 app.command("show", cls=Command)(command_of(show_corpus))
 app.command("fetch", cls=Command)(command_of(fetch_corpus))
-app.command("make", cls=Command)(command_of(load_place("charrnn.languages.making:make_corpus")))

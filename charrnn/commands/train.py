@@ -25,7 +25,6 @@ from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, traini
 from charrnn.cli.streams import (
     IN_TEXT,
     discard_output,
-    export_target,
     print_json,
     print_path,
     printable,
@@ -40,8 +39,6 @@ from charrnn.distributed.connecting import launched_process
 from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
-from charrnn.hooks.manager import find_extension
-from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import load_torch, warn_before_kill
 from charrnn.system.progress import Progress, using
@@ -49,7 +46,6 @@ from charrnn.system.signals import READER_GONE, Signals
 from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
-from charrnn.views.delivery import describe_formats
 
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
@@ -100,18 +96,6 @@ class TrainOptions(CommandOptions):
         help="Continue the named run, or else the newest, from its last checkpoint."
         " A new --minutes, --epochs or --steps counts from its start.",
     )
-    export: Path | None = option(
-        None,
-        flags="--export FILE",
-        help=f"With --recipe vanishing: write the table and charts to FILE: {describe_formats()}.",
-        panel=SETTINGS,
-    )
-    force: bool = option(
-        False,
-        flags="--force",
-        help="With --export: replace FILE.",
-        panel=SETTINGS,
-    )
     show_config: bool = option(
         False,
         flags="--show-config",
@@ -133,23 +117,16 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     launched = launched_process()
     changes = parse_settings(options.settings)
 
-    # A lesson trains several networks and shows them in its own way.
+    # This recipe trains several networks and shows them in its own way.
     recipe = options.settings.recipe
-    lesson = None
-    if recipe is not None:
-        lesson = find_extension(lessons, kind="recipe", name=recipe)
-    if lesson is not None:
+    if recipe == "vanishing":
         _check_lesson(options, launched)
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
-        target = export_target(options.export, force=options.force, read=(), has_rows=True)
-        train_lesson = lesson.load()
-        code: int = train_lesson(changes, out=options.out, show_as_json=options.json, target=target)
-        return code
-    if options.export is not None:
-        raise UsageError(
-            "--export goes with a recipe that trains several networks, such as --recipe vanishing."
-        )
+        # Imported here: it imports what no other training needs.
+        from charrnn.analyses.vanishing import train_vanishing
+
+        return train_vanishing(changes, out=options.out, show_as_json=options.json)
 
     # Find out what to train: a run that is continued has its settings, a new run gets them here.
     invocation: Invocation = context.obj

@@ -7,9 +7,9 @@ from dataclasses import fields
 from string import ascii_uppercase
 from typing import Any
 
-from charrnn.detectors import formal, notations, prose, source
+from charrnn.detectors import notations, prose, source
 from charrnn.detectors.custom import plugin_detector
-from charrnn.detectors.detector import Detector, Label, Labelling
+from charrnn.detectors.detector import Detector, Labelling
 from charrnn.errors import UsageError, did_you_mean
 from charrnn.hooks.manager import find_extension, leave_out, offered_names
 from charrnn.hooks.specifications import detectors
@@ -27,14 +27,6 @@ _OF_TUNES: dict[str, Any] = {
     "absence": "this text is not ABC",
     "is_of_kind": notations.looks_like_abc,
 }
-
-
-def _formal(name: str, looks_for: str, label: Label) -> Detector:
-    """Return a detector for one formal language."""
-    # `label` itself checks whether a text is of that language, because it must read all of it.
-    return Detector(
-        name, looks_for, label=label, absence="this text is not of that formal language"
-    )
 
 
 _BUILT_IN = (
@@ -117,11 +109,6 @@ _BUILT_IN = (
     Detector("note", "a note or rest of a tune", label=notations.label_notes, **_OF_TUNES),
     Detector("bar-position", "notes read of this bar", label=notations.label_bar, **_OF_TUNES),
     Detector("key", "sharps of the key, less flats", label=notations.label_key, **_OF_TUNES),
-    _formal("a-minus-b", "a's minus b's of this string", label=formal.label_a_minus_b),
-    _formal("b-minus-c", "b's minus c's of this string", label=formal.label_b_minus_c),
-    _formal("dyck-depth", "open brackets of this string", label=formal.label_dyck_depth),
-    _formal("parity", "after an odd number of ones", label=formal.label_parity),
-    _formal("copy-position", "characters copied so far", label=formal.label_copy_position),
 )
 DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 """The detectors that come with charrnn, by name."""
@@ -131,10 +118,9 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """Return the chosen detectors, which are names or detectors, or one name; if none is chosen,
     return all detectors of charrnn, then those of installed packages.
 
-    A detector that is chosen by its name labels a text of any kind (`Detector.for_any_text`), but a
-    detector of a formal language labels only texts of this language. Raises UsageError for an
-    unknown or ambiguous name, and for a chosen detector of a package that cannot be loaded. One
-    that was not chosen labels nothing then, and gives the reason.
+    A detector that is chosen by its name labels a text of any kind (`Detector.for_any_text`).
+    Raises UsageError for an unknown or ambiguous name, and for a chosen detector of a package that
+    cannot be loaded. One that was not chosen labels nothing then, and gives the reason.
 
     >>> [detector.name for detector in get_detectors(["quote", "digit"])]
     ['quote', 'digit']

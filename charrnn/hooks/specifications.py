@@ -132,27 +132,6 @@ def cell_types() -> Mapping[str, str]:
 
 
 @hookspec
-def lessons() -> Mapping[str, str]:
-    """Return recipes of `charrnn train` that train several networks and compare them: functions of
-    the settings on the command line, `out`, `show_as_json` and `target`, where --export writes (a
-    `charrnn.runs.targets.Target` or None), which return the exit code.
-
-    {"vanishing": "my_package.lessons:train_vanishing"}
-    """
-    raise NotImplementedError
-
-
-@hookspec
-def texts() -> Mapping[str, str]:
-    """Return what `charrnn train` generates by its name: functions of the name, which return the
-    text.
-
-    {"rhymes": "my_package.texts:make_text"}
-    """
-    raise NotImplementedError
-
-
-@hookspec
 def detectors() -> Mapping[str, str]:
     """Return what `--detector` takes besides the built-in names.
 

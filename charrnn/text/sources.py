@@ -20,14 +20,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from charrnn.errors import DataError, NotHereError, did_you_mean, named, shortened
-from charrnn.hooks import specifications
-from charrnn.hooks.manager import find_extension
 from charrnn.system.files import (
     convert_os_errors,
     forms_of,
     placeholder_in,
     replacing,
-    write_atomically,
 )
 from charrnn.system.progress import task
 from charrnn.text.text_files import unreadable, without_gz
@@ -349,9 +346,6 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
         return _pattern(source, label=source, order=order, is_named_by_run=is_named_by_run)
     if path is None:
         path = _find_catalogued(source, may_download=not is_named_by_run)
-    # Plugins come last, because looking for them takes longest.
-    if path is None and not is_named_by_run:
-        path = _generate(source)
     if path is None and is_run_folder(Path(source)) and not is_named_by_run:
         raise DataError(
             f"{source} is a run, not a text\ncontinue it: charrnn train"
@@ -395,19 +389,6 @@ def _find_catalogued(source: str, *, may_download: bool) -> Path | None:
     if not may_download and path_of(entry) is None:
         raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
     return fetch(entry)
-
-
-def _generate(name: str) -> Path | None:
-    """Write the text that a plugin generates into the folder of downloaded texts, and return its
-    path; None if no plugin has such a text."""
-    extension = find_extension(specifications.texts, kind="text", name=name)
-    if extension is None:
-        return None
-    path = CORPORA / f"{name}.txt"
-    with convert_os_errors("write", path=path):
-        CORPORA.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, extension.load()(name).encode())
-    return path
 
 
 def origin_at(location: str, order: Order) -> Origin | None:

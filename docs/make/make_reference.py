@@ -31,7 +31,6 @@ from charrnn.config.options import options_of
 from charrnn.config.settings import FIELD_NAMES, Config
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
-from charrnn.languages.formal_languages import FORMAL_LANGUAGES, make_strings
 
 PAGE = Path(__file__).parents[1] / "look-up" / "reference.md"
 """The page that is written."""
@@ -131,7 +130,6 @@ def described_text(parameter: Any) -> str:
 def refusals() -> dict[str, Callable[[], object]]:
     """Return calls with a value out of range, by the command and option: each error has the
     range."""
-    words = FORMAL_LANGUAGES["anbn"]
     search = partial(SearchOptions, width=4, length=1)
     return {
         "sample --temp": lambda: Shaping(temperature=-1),
@@ -141,8 +139,6 @@ def refusals() -> dict[str, Callable[[], object]]:
         "sample --length": lambda: SampleOptions(length=-1),
         "sample --beam": lambda: SearchOptions(width=0, length=1),
         "sample --no-repeat": lambda: search(no_repeat=0),
-        "corpora make --count": lambda: next(make_strings(words, 0)),
-        "corpora make --length": lambda: next(make_strings(words, 1, max_length=0)),
     }
 
 

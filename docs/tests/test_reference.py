@@ -45,7 +45,7 @@ def test_every_option_of_every_command_is_an_entry(script, page):
     introduction, *parts = re.split(r"^### charrnn (.+)\n", text, flags=re.MULTILINE)
     sections = dict(zip(parts[::2], parts[1::2], strict=True))
     of_settings = set(re.findall(r"^- `\w+`, `(--[\w-]+)`: .", settings, re.MULTILINE))
-    assert {"train", "sample", "corpora make"} <= {*sections} and "--hidden-size" in of_settings
+    assert {"train", "sample", "corpora fetch"} <= {*sections} and "--hidden-size" in of_settings
     for name, command in script.commands():
         documented = options_of(introduction + sections[name])
         if "[settings](#settings)" in sections[name]:

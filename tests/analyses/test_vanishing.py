@@ -81,12 +81,8 @@ def test_the_table_and_the_chart_name_the_networks(command, monkeypatch):
     # Two charts side by side, with their legends.
     [legends] = [line for line in shown.splitlines() if "■ lstm" in line]
     assert legends.count("■ lstm") == 2
-    # Runs like others, which every command finds.
-    assert [run["name"] for run in as_json(command("runs", "--json"))] == [
-        "vanishing-rnn-001",
-        "vanishing-rnn-omega-001",
-        "vanishing-lstm-001",
-    ]
+    folders = {path.name for path in Path("checkpoints/vanishing-001").iterdir() if path.is_dir()}
+    assert folders == {*NETWORKS}
 
 
 @pytest.mark.parametrize(
@@ -131,16 +127,6 @@ def test_another_cell_type_is_a_fourth_network(command):
     assert charrnn.load(found[-1]["run"]).config.cell == "gru"
 
 
-def test_the_table_and_the_charts_are_exported(command):
-    command(*SHORT, "--export", "lesson.txt")
-    shown = Path("lesson.txt").read_text(encoding="utf-8")
-    assert "rnn-omega" in shown and "step 0" in shown
-    command(*SHORT, "--export", "lesson.csv")
-    assert ",rnn-omega," in Path("lesson.csv").read_text(encoding="utf-8-sig")
-    refused = command("train", "--recipe", "tiny", "--export", "tiny.svg")
-    assert refused.code == 2 and "several networks" in refused.err
-
-
 @pytest.mark.trained
 def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_reach(command):
     line = ("train", "--recipe", "vanishing", "--steps", 120, "--set", "learning_rate=0.005")
@@ -152,3 +138,19 @@ def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_r
     assert plain["trained"]["50"] < 1e-12
     assert plain["trained"]["50"] < regular["trained"]["50"]
     assert gated["trained"]["50"] > 1e-8
+
+
+def test_the_strings_the_table_and_the_charts_are_written_beside_the_runs(command):
+    command(*SHORT, "--out", "three")
+    lines = Path("three/recall.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 10_000
+    assert {len(line) for line in lines} == {*range(22, 63)}
+    assert all(re.fullmatch(r"([abcd])\.+\?\1", line) for line in lines)
+    assert "rnn-omega" in Path("three/gradients.svg").read_text(encoding="utf-8")
+    assert ",rnn-omega," in Path("three/gradients.csv").read_text(encoding="utf-8-sig")
+
+
+def test_the_runs_read_their_text_again(command):
+    command(*SHORT, "--out", "three")
+    assert command("train", "--resume", "three/rnn", "--steps", 3, "-q").code == 0
+    assert command("evaluate", "three/lstm", "three/rnn").code == 0

@@ -13,7 +13,7 @@ from charrnn.cli.help_page import MAX_NAME
 from charrnn.commands.app import app
 
 COMMANDS = ["", *typer.main.get_command(app).commands]
-COMMANDS += [f"corpora {name}" for name in ("list", "show", "fetch", "make")]
+COMMANDS += [f"corpora {name}" for name in ("list", "show", "fetch")]
 """All command lines that have a page of their own."""
 WIDTHS = (80, 100, 120)
 ROW = re.compile(r"  (\S.*?)(?:  +(\S.*))?")

@@ -218,7 +218,6 @@ COMMANDS = (
     "corpora list",
     "corpora show",
     "corpora fetch",
-    "corpora make",
 )
 
 

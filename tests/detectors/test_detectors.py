@@ -1,7 +1,7 @@
 """What a cell might keep track of, a label under each character: what holds after reading it
 (`labelled`).
 
-Tests `detectors.detector`, `detectors.formal`, `detectors.notations` and `detectors.prose`, too.
+Tests `detectors.detector`, `detectors.notations` and `detectors.prose`, too.
 """
 
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import FORMAL, check, label, rows
+from labelled import check, label, rows
 
 from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, why_not_scored
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -242,7 +242,6 @@ HEADERS = {
 NOT_EVERYWHERE = {
     **dict.fromkeys(OF_SOURCE, "this text is not source code"),
     "string": "this text is neither source code nor JSON",
-    **dict.fromkeys(FORMAL, "this text is not of that formal language"),
     **dict.fromkeys(OF_MOLECULES, "this text is not SMILES"),
     **dict.fromkeys(OF_TUNES, "this text is not ABC"),
     "bracket-depth": "this text is neither source code nor JSON nor SMILES",
@@ -258,8 +257,7 @@ COUNTS = {
     "open-rings",
     "bar-position",
     "key",
-    *FORMAL,
-} - {"parity"}
+}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -269,7 +267,7 @@ def test_labels(name):
 
 
 def test_every_detector_has_a_table():
-    assert {*TABLES, *FORMAL} == DETECTORS.keys()
+    assert {*TABLES} == DETECTORS.keys()
 
 
 def test_detectors_are_found_by_name():
@@ -292,11 +290,6 @@ OTHER_KINDS = [
     ("latex-math", "\\item\n" + "The lamp was lit.\n" * 50),
     ("string", LATEX + "\\emph{lamp}\n\\end{document}\n"),  # though lines end in braces
     ("open-rings", "Anna\nBob\nCoco\nEve\n"),
-    ("a-minus-b", "aabb\nabab\n"),
-    ("b-minus-c", "aabb\nab\n"),
-    ("dyck-depth", "(a)\n"),
-    ("parity", "1=01\n"),
-    ("copy-position", "a=a\nab=ba\na=a\n"),
     *((name, text) for name in NOT_EVERYWHERE for text in ("", "\n", PROSE)),
 ]
 
@@ -444,11 +437,8 @@ def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is
             assert not header or HEADERS.get(name) != SOURCE
         else:
             assert np.array_equal(default, labels)
-        if labels is None:
-            assert name in FORMAL
-        else:
-            assert labels.shape == (len(header + text),)
-            assert labels.dtype == (np.int64 if name in COUNTS else bool)
+        assert labels.shape == (len(header + text),)
+        assert labels.dtype == (np.int64 if name in COUNTS else bool)
 
 
 @given(st.text("ab \t\n", max_size=40))

@@ -8,8 +8,6 @@ from charrnn.detectors.detector import Labels
 from charrnn.detectors.registry import DETECTORS
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-FORMAL = ("a-minus-b", "b-minus-c", "dyck-depth", "parity", "copy-position")
-"""The detectors of formal languages, which have no table."""
 
 
 def rows(table: str) -> dict[str, tuple[str, str]]:

@@ -428,11 +428,6 @@ def test_the_package_lists_its_public_names():
     assert not {"Any", "find_spec", "import_module"} & set(dir(charrnn))
 
 
-def test_every_place_that_a_package_offers_exists():
-    for extension in manager.offered_by_name(specifications.lessons, "name"):
-        assert extension.load() is not None
-
-
 def test_torch_and_the_analyses_are_imported_at_their_first_use(tmp_path, process):
     (tmp_path / "torch.py").write_text(
         "zeros = list.__mul__"

@@ -22,7 +22,7 @@ LAYERS = (
     ({"api"},),
     ({"model_study"},),
     ({"analyses"}, {"formats"}),
-    ({"reports"}, {"languages"}),
+    ({"reports"},),
     ({"training"}, {"cli"}),
     ({"ngrams"}, {"views"}),
     ({"evaluation"},),

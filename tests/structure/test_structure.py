@@ -29,7 +29,7 @@ CEILINGS = {
     "tokens per line": 8.5,
     "lines per comment": 12.9,
     "lines of functions per blank line": 20,
-    "arguments per keyword": 4.3,
+    "arguments per keyword": 4.6,
     "conditional expressions per 1,000 lines": 20,
     "comprehensions per 1,000 lines": 30,
     "tuple assignments per 1,000 lines": 5,
