@@ -680,7 +680,7 @@ class Explorer(FullScreenApp):
 
     COMMAND = "explore"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
-    CSS_PATH = ["../full_screen.tcss", "app.tcss"]  # noqa: RUF012
+    CSS_PATH = ["full_screen.tcss", "app.tcss"]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = bind({"ctrl+c,ctrl+q": "quit"}, priority=True)
 
     def __init__(

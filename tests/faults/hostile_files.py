@@ -92,10 +92,12 @@ def assert_is_safe(path: Path) -> None:
         assert tags <= {"svg", "title", "style", "rect", "g", "text", "path"}
         sheets = [element.text or "" for element in root.iter() if element.tag.endswith("}style")]
         colour = "#[0-9a-f]{6}"
-        rule = rf'\.charrnn \[(?:fill|stroke)="{colour}"\]\{{(?:fill|stroke):{colour}\}}'
-        assert len(sheets) == 1 and re.fullmatch(
-            rf"@media \(prefers-color-scheme: dark\)\{{(?:{rule})+\}}", sheets[0]
-        ), "the program's own sheet, which replaces colours by colours"
+        letters = rf"\.\w+-r\d+ \{{ fill: {colour}(?:;[a-z-]+: [a-z]+)*;? \}}\s*"
+        shapes = rf'\.charrnn \[(fill|stroke)="{colour}"\] \{{ \1: {colour} \}}\s*'
+        dark = rf"@media \(prefers-color-scheme: dark\) \{{\s*(?:{letters})*(?:{shapes})*\}}\s*"
+        assert len(sheets) == 1 and re.fullmatch(rf"\s*(?:{letters})*{dark}", sheets[0]), (
+            "the program's own sheet, of colours and of bold and underlined letters"
+        )
         assert not {
             name
             for element in root.iter()
