@@ -318,7 +318,7 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
         gradient_chart(trained, "trained", beside=untrained),
     )
     return [
-        plain_table(*columns, rows=rows, right=columns[1:], narrow=True),
+        plain_table(*columns, rows=rows, right=columns[1:]),
         Text(TITLE, style="bold"),
         charts,
         Text(

@@ -426,7 +426,7 @@ def lines_view(lines: Sequence[LineLoss], *, title: str, names: Sequence[str]) -
     columns += [f"{name} − {names[0]}" for name in names[1:]]
     if len(files) > 1:
         columns.insert(0, "file")
-    table = plain_table(*columns, "text", right=columns, narrow=True)
+    table = plain_table(*columns, "text", right=columns)
     for line in lines:
         first = line.nats[0] / line.num_chars
         cells = [f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}"]

@@ -212,7 +212,7 @@ class CopiedPassages(Displayable):
             >>> model.provenance("What is it?").table().row_count
             1
         """
-        return records_table(self._columns(), [self], narrow=True)
+        return records_table(self._columns(), [self])
 
     def passages_table(self) -> Table:
         """Build the table of the longest passages, longest first, each with its places below it.
@@ -236,7 +236,7 @@ class CopiedPassages(Displayable):
         }
         # 80 columns have no room for two names of files beside an excerpt.
         below: Columns = {"passage": _shown_places}
-        return records_table(columns, longest, left=("passage",), narrow=True, below=below)
+        return records_table(columns, longest, left=("passage",), below=below)
 
 
 def repeats_in(corpus: Corpus, *, min_length: int = MIN_COPY_LENGTH) -> CopiedPassages:

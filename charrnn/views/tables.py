@@ -18,9 +18,8 @@ from typing import Any
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement, measure_renderables
-from rich.padding import Padding
 from rich.style import StyleType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
@@ -50,6 +49,8 @@ _NUM_NAMED = 3
 """Detectors that the line of those without a score names."""
 _MIN_TEXT_WIDTH = 8
 """Terminal columns that a text needs at least, however long its words are."""
+_BETWEEN = 2
+"""Columns between two columns of a table."""
 _BAR_WIDTH = 30
 """Columns of a bar for the share 1."""
 
@@ -95,41 +96,28 @@ class PlainTable(Table):
         if self.box is None:
             return self
 
-        # A number is useless without its last digits.
-        most = []
-        least = []
+        # A number is useless without its last digits; a text is folded.
+        columns: list[Column] = []
+        room = options.max_width
         for column in self.columns:
             cells = measure_renderables(console, options, [column.header, *column.cells])
-            most.append(cells.maximum)
-            if column.no_wrap:
-                least.append(cells.maximum)
-            else:
-                least.append(min(cells.minimum, _MIN_TEXT_WIDTH))
-        # The first column has names.
-        least[0] = min(most[0], _MAX_NAME_WIDTH, options.max_width // 2)
+            least = cells.maximum
+            if not columns:
+                least = min(least, _MAX_NAME_WIDTH, room // 2)
+            elif not column.no_wrap:
+                least = min(cells.minimum, _MIN_TEXT_WIDTH)
+            if len(columns) > 1 and least + _BETWEEN > room:
+                break
+            columns.append(replace(column, width=least, max_width=cells.maximum))
+            room -= least + _BETWEEN
 
-        # A line has a space at each end, and one between two columns beside their padding.
-        _, right, _, left = Padding.unpack(self.padding)
-        between = left + right + 1
-        num_columns = len(self.columns)
-        room = options.max_width - 2 - between * (num_columns - 1)
-        while num_columns > 2 and sum(least[:num_columns]) > room:
-            num_columns -= 1
-            room += between
-
-        # Names make room for a second column that is wide.
-        widths = least[:num_columns]
-        widths[0] = max(1, min(widths[0], room - sum(widths[1:])))
-        # The room that is left goes to the narrowest columns.
-        for _ in range(room - sum(widths)):
-            growing = [index for index, width in enumerate(widths) if width < most[index]]
-            if growing:
-                widths[min(growing, key=widths.__getitem__)] += 1
-
+        # Names make room for a second column that is wide. What room is left, the first texts have.
+        for column in columns:
+            width = column.width or 0
+            column.width = max(1, min(width + room, column.max_width or 0))
+            room -= column.width - width
         table = copy(self)
-        table.columns = []
-        for column, width in zip(self.columns, widths, strict=False):
-            table.columns.append(replace(column, width=width))
+        table.columns = columns
         return table
 
 
@@ -144,18 +132,11 @@ def plain_table(
     *columns: str,
     right: Collection[str] = (),
     rows: Iterable[Sequence[RenderableType]] = (),
-    narrow: bool = False,
 ) -> PlainTable:
     """Build a table that shows strings literally, headings too; the columns of `right` are numbers.
-
-    A `narrow` table has one space between its columns, to fit 80 columns of a terminal.
     """
-    padding = (0, 1, 0, 0) if narrow else (0, 1)
     table = PlainTable(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        header_style="bold",
-        padding=padding,
+        box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0)
     )
     for column in columns:
         # A run, which can have any name, is the heading of some columns.
@@ -203,13 +184,12 @@ def records_table(
     *,
     left: Collection[str] = (),
     style: Callable[[Any], str | None] = lambda record: None,
-    narrow: bool = False,
     below: Columns = MappingProxyType({}),
 ) -> PlainTable:
     """Build the table of records, each in a row of its `style`. The columns of `left` are words,
-    all others numbers; `narrow` is as in `plain_table`. The cells `below` those of a record, by
-    heading, are in a row of their own, which is dim and left out if it is empty."""
-    table = plain_table(*columns, right=columns.keys() - set(left), narrow=narrow)
+    all others numbers. The cells `below` those of a record, by heading, are in a row of their own,
+    which is dim and left out if it is empty."""
+    table = plain_table(*columns, right=columns.keys() - set(left))
     for record in records:
         cells = [record_cell(record, cell) for cell in columns.values()]
         table.add_row(*cells, style=style(record))
@@ -350,7 +330,6 @@ def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Ta
         findings.scores,
         left=("detector",),
         style=lambda score: "dim" if score_mark(score) else None,
-        narrow=True,
     )
 
 
@@ -395,7 +374,7 @@ def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
         "language": "{language}",
         "licence": "{licence}",
     }
-    return records_table(columns, entries, left=columns.keys() - {"bytes"}, narrow=True)
+    return records_table(columns, entries, left=columns.keys() - {"bytes"})
 
 
 def _as_in_yaml(value: Any) -> str:
@@ -503,7 +482,7 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
 
     # Names to the left, so that names that begin alike stand below each other.
     left = ("run", "best", "text", "from", "model")
-    table = records_table(columns, runs, left=left, narrow=True)
+    table = records_table(columns, runs, left=left)
 
     # A run without a loss cannot be compared wrongly.
     validated = [run for run in runs if run.best_nats is not None]
@@ -573,7 +552,7 @@ def seed_groups_view(groups: Sequence[SeedGroup]) -> RenderableType:
         note += " Difference: to the first group, its interval by Welch's t."
     return Group(
         Text("Runs that differ in the seed alone, in nats/char"),
-        records_table(columns, groups, left=("",), narrow=True),
+        records_table(columns, groups, left=("",)),
         Text(note),
     )
 
@@ -633,7 +612,7 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
         "bits/byte": lambda loss: _ends(loss.bits_per_byte_ci),
     }
     left = ("protocol", "precision")
-    return records_table(columns, reports, left=left, narrow=True, below=intervals)
+    return records_table(columns, reports, left=left, below=intervals)
 
 
 def _losses_of_several(rows: Sequence[EvaluationRow], has_protocols: bool) -> RenderableType:
@@ -658,7 +637,7 @@ def _losses_of_several(rows: Sequence[EvaluationRow], has_protocols: bool) -> Re
     if len({row.loss.text_length for row in rows}) > 1:
         intervals["bits/byte"] = lambda row: _ends(row.loss.bits_per_byte_ci)
 
-    return records_table(columns, rows, left=("",), narrow=True, below=intervals)
+    return records_table(columns, rows, left=("",), below=intervals)
 
 
 def _ends(interval: tuple[float, float] | None) -> str:

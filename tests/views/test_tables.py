@@ -80,12 +80,11 @@ WORDS = st.text("ab日é ", max_size=40)
 @given(
     rows=st.lists(st.tuples(WORDS, st.integers(0, 10**9), WORDS, st.integers()), max_size=4),
     width=st.integers(30, 120),
-    narrow=st.booleans(),
 )
-def test_no_table_is_wider_than_the_terminal_and_no_number_is_cut(rows, width, narrow):
+def test_no_table_is_wider_than_the_terminal_and_no_number_is_cut(rows, width):
     columns = ("name", "first", "words", "second")
     cells = [[f"{cell}" for cell in row] for row in rows]
-    table = tables.plain_table(*columns, right=("first", "second"), rows=cells, narrow=narrow)
+    table = tables.plain_table(*columns, right=("first", "second"), rows=cells)
     shown = lines(table, width)
     assert max(map(cell_len, shown)) <= width
     words = " ".join(shown).split()
