@@ -9,7 +9,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from charrnn.views.heatmap import coloured_line, fold, marks_below, without_carriage_returns
+from charrnn.views.heatmap import coloured_line, fold, marks_below
 from charrnn.views.theme import block, palette_of
 
 GUTTER = 2
@@ -50,8 +50,7 @@ class TextView(ScrollView, can_focus=False):
         if self._folded != (self._characters, width):
             self._folded = (self._characters, width)
             indexed = zip(self._characters, range(len(self._characters)), strict=True)
-            clusters = without_carriage_returns(indexed)
-            self._lines = list(fold(clusters, width, ascii_only=False))
+            self._lines = list(fold(indexed, width, ascii_only=False))
             num_rows = len(self._lines) * self.rows_per_line
             self.virtual_size = Size(width + GUTTER, num_rows)
 
@@ -81,8 +80,7 @@ class TextView(ScrollView, can_focus=False):
     @property
     def current_line(self) -> int:
         """The number of the line with the cursor."""
-        # It is the first line that ends at the cursor or after it. The cursor may be at a carriage
-        # return, which is not in any line.
+        # It is the first line that ends at the cursor or after it.
         for number, line in enumerate(self._lines):
             _, last = line[-1]
             if last >= (self._cursor or 0):

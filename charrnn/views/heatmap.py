@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise, zip_longest
+from itertools import groupby, zip_longest
 from operator import itemgetter
 from statistics import fmean
 
@@ -80,37 +80,29 @@ class HeatMap:
         ascii_only = options.ascii_only
         underline = ASCII_UNDERLINE if ascii_only else UNDERLINE
 
-        # The value of a character is looked up by its index, when it is drawn.
+        # The mark and the style of a character are looked up by its index, when it is drawn.
+        def block_of(index: int) -> str:
+            return block(self.scale.position(coloured.values[index]), ascii_only=ascii_only)
+
+        def underline_of(index: int) -> str:
+            return underline if coloured.inside and coloured.inside[index] else " "
+
         def style_of(index: int) -> Style:
             position = self.scale.position(coloured.values[index])
             style = palette.value(position)
             if self.hue:
                 style = palette.share(self.hue, (position + 1) / 2)
-            if coloured.inside and coloured.inside[index]:
-                style += UNDERLINED
-            return style
+            return style + Style(underline=underline_of(index) == underline)
 
-        def block_of(index: int) -> str:
-            position = self.scale.position(coloured.values[index])
-            if math.isnan(position):
-                return " "
-            return block(position, ascii_only=ascii_only)
-
-        def underline_of(index: int) -> str:
-            return underline if coloured.inside and coloured.inside[index] else " "
-
-        characters = without_carriage_returns(
-            zip(coloured.text, range(len(coloured.text)), strict=True)
-        )
+        characters = zip(coloured.text, range(len(coloured.text)), strict=True)
         for line in fold(characters, options.max_width, ascii_only=ascii_only):
             # The underline has a row of its own, so that its marks do not hide the marks of the
             # values. A row of blanks is left out.
             if is_plain(console):
-                yield Segment(f"{_text_of(line)}\n")
-                for mark_of in (underline_of, block_of):
-                    marks = marks_below(line, mark_of).rstrip()
-                    if marks:
-                        yield Segment(f"{marks}\n")
+                rows = [marks_below(line, underline_of), marks_below(line, block_of)]
+                yield Segment("".join(cluster for cluster, _ in line) + "\n")
+                for row in filter(None, map(str.rstrip, rows)):
+                    yield Segment(f"{row}\n")
             else:
                 yield from coloured_line(line, style_of)
                 yield Segment.line()
@@ -195,10 +187,6 @@ def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
     return HeatMap(coloured, Scale(0.0, MAX_BITS), hue="surprise")
 
 
-def _text_of(line: Iterable[tuple[str, Value]]) -> str:
-    return "".join(cluster for cluster, _ in line)
-
-
 def coloured_line(
     line: Iterable[tuple[str, Value]], style_of: Callable[[Value], Style]
 ) -> Iterator[Segment]:
@@ -206,15 +194,7 @@ def coloured_line(
     characters in the same style. Terminals, exported pictures and the explorer show it."""
     # A segment for each character would triple the size of an exported page.
     for style, run in groupby(line, key=lambda item: style_of(item[1])):
-        text = _text_of(run)
-        words = text.lstrip(" ")
-
-        # Some viewers of an exported picture drop spaces before a word in the same segment.
-        num_spaces = len(text) - len(words)
-        if num_spaces:
-            yield Segment(" " * num_spaces, style)
-        if words:
-            yield Segment(words, style)
+        yield Segment("".join(cluster for cluster, _ in run), style)
 
 
 def marks_below(line: Iterable[tuple[str, Value]], mark_of: Callable[[Value], str]) -> str:
@@ -264,7 +244,7 @@ def fold(
         if character == " ":
             num_before = len(line)
             width_before = used_width
-        elif character in LINE_ENDS:
+        elif character[-1] in LINE_ENDS:
             yield line
             line = []
             used_width = 0
@@ -291,35 +271,28 @@ def whole_words(
     more text comes after it.
     """
     text = coloured.text
-    values = coloured.values
-    inside = coloured.inside
-
-    # The end comes first, because cutting the beginning changes all positions.
+    begin = 0
+    end = len(text)
+    before = ""
+    after = ""
     if ends_inside_text:
-        text = LAST_WORD.sub("", text)
-        values = values[: len(text)]
-        inside = inside[: len(text)]
-        if not text.endswith(LINE_ENDS):
-            text += "…"
-            values = (*values, math.nan)
-            inside = _with_ellipsis(inside)
-
+        end = len(LAST_WORD.sub("", text))
+        if not text[:end].endswith(LINE_ENDS):
+            after = "…"
     if begins_inside_line:
-        cut_line = LINE_START.match(text)
-        begin = 0
+        before = "…"
+        cut_line = LINE_START.match(text, 0, end)
         if cut_line is not None:
             begin = cut_line.end()
-        text = "…" + text[begin:]
-        values = (math.nan, *values[begin:])
-        inside = _with_ellipsis(inside[begin:][::-1])[::-1]
-    return ColouredText(text=text, values=values, inside=inside)
 
-
-def _with_ellipsis(inside: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Return labels with a False for an ellipsis at their end; a text without labels has none."""
-    if not inside:
-        return ()
-    return (*inside, False)
+    # An ellipsis has no value, and is not inside.
+    inside = coloured.inside[begin:end]
+    if inside:
+        outside = (False,)
+        inside = outside * len(before) + inside + outside * len(after)
+    no_value = (math.nan,)
+    values = no_value * len(before) + coloured.values[begin:end] + no_value * len(after)
+    return ColouredText(text=before + text[begin:end] + after, values=values, inside=inside)
 
 
 def end_legend(text: str) -> list[RenderableType]:
@@ -330,20 +303,8 @@ def end_legend(text: str) -> list[RenderableType]:
     return [Text(note, style="dim")]
 
 
-def without_carriage_returns(
-    characters: Iterable[tuple[str, Value]],
-) -> Iterator[tuple[str, Value]]:
-    """Yield all characters except carriage returns before a newline: ↵ stands for both."""
-    for item, following in pairwise(chain(characters, [None])):
-        is_kept = following is None or item is None or (item[0], following[0]) != ("\r", "\n")
-        if item is not None and is_kept:
-            yield item
-
-
 LEGEND_WIDTH = 21
 """The largest number of columns of the scale without its ends."""
-GAP = "   "
-"""The space between the scale and the sample of an underline on the same line."""
 
 
 @dataclass(frozen=True)
@@ -367,39 +328,28 @@ class Legend:
             yield Text(f"values from {low} to {high}; underlined: {self.underlined or 'nothing'}")
             return
 
-        plain = is_plain(console)
-        palette = palette_of(console)
         # In a narrow terminal the scale is shorter, and its two ends stay.
-        width_of_ends = cell_len(low + high) + 2
-        length = max(2, min(LEGEND_WIDTH, options.max_width - width_of_ends))
-
-        yield Segment(f"{low} ")
+        palette = palette_of(console)
+        length = max(2, min(LEGEND_WIDTH, options.max_width - cell_len(low + high) - 2))
+        line = Text(f"{low} ")
         for index in range(length):
             share = index / (length - 1)
-            value = 2 * share - 1
-            style = palette.value(value)
+            style = palette.value(2 * share - 1)
             if self.hue:
                 style = palette.share(self.hue, share)
-            character = " "
-            if plain:
-                character = block(value, ascii_only=options.ascii_only)
-            yield Segment(character, style)
-        yield Segment(f" {high}")
-
-        if not self.underlined:
-            yield Segment.line()
-            return
+            if is_plain(console):
+                line.append(block(2 * share - 1, ascii_only=options.ascii_only))
+            else:
+                line.append(" ", style)
+        line.append(f" {high}")
 
         # The explanation of the underline or, without colours, of the mark that stands for it.
-        mark = "underlined:"
-        if plain:
-            mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
-        sample = Text.assemble((mark, UNDERLINED), f" {self.underlined}")
-        if width_of_ends + length + len(GAP) + sample.cell_len <= options.max_width:
-            yield Segment(GAP)
-        else:
-            yield Segment.line()
-        yield from console.render(sample, options)
+        if self.underlined:
+            mark = "underlined:"
+            if is_plain(console):
+                mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
+            line.append("   ").append(mark, UNDERLINED).append(f" {self.underlined}")
+        yield line
 
 
 ABOUT_OWN_SCALE = (

@@ -133,8 +133,7 @@ def plain_table(
     right: Collection[str] = (),
     rows: Iterable[Sequence[RenderableType]] = (),
 ) -> PlainTable:
-    """Build a table that shows strings literally, headings too; the columns of `right` are numbers.
-    """
+    """Build a table that shows strings literally, headings too; those of `right` are numbers."""
     table = PlainTable(
         box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0)
     )

@@ -149,11 +149,11 @@ def dark_colours() -> dict[str, str]:
 
 
 def block(value: float, *, ascii_only: bool = False) -> str:
-    """Return the block for a value, clipped to [-1, 1]: a higher value has a fuller block; nan
-    counts as 0."""
+    """Return the block for a value, clipped to [-1, 1]: a higher value has a fuller block, nan a
+    blank."""
     blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     if math.isnan(value):
-        value = 0.0
+        return " "
 
     # Each block stands for an interval of the same size; +1 belongs to the last interval.
     share = (min(1.0, max(-1.0, value)) + 1) / 2
@@ -312,25 +312,27 @@ Value = TypeVar("Value")
 def clusters(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
     """Yield the grapheme clusters of a text, each with the value of its last character.
 
-    A letter with its combining marks is one cluster, as are several emoji with joiners between.
+    A letter with its combining marks is one cluster, as are several emoji with joiners between, and
+    a carriage return with the newline after it.
     """
     # A cluster is complete when the next character does not join it.
     cluster = ""
-    last_value: list[Value] = []
+    values: list[Value] = []
     for character, value in characters:
-        if not joins(cluster, character):
-            for last in last_value:
-                yield cluster, last
+        if cluster and not joins(cluster, character):
+            yield cluster, values[-1]
             cluster = ""
         cluster += character
-        last_value = [value]
-    for last in last_value:
-        yield cluster, last
+        values = [value]
+    if cluster:
+        yield cluster, values[-1]
 
 
 @lru_cache(maxsize=4096)
 def joins(cluster: str, character: str) -> bool:
     """Return whether a character is drawn as one with the characters before it."""
+    if cluster == "\r":
+        return character == "\n"
     # Combining marks begin at U+0300. Most texts have few characters after it.
     if character < "\u0300" or not cluster or len(cluster) >= MAX_CLUSTER:
         return False
@@ -356,7 +358,7 @@ def visible(cluster: str) -> str:
     The result contains nothing that moves the cursor or reverses the direction of the text.
     """
     character = cluster[0]
-    if character == "\n":
+    if cluster in ("\n", "\r\n"):
         return "↵"
     if character == "\t":
         return "→".ljust(TAB_WIDTH)

@@ -106,7 +106,7 @@ def test_words_stand_where_they_do_on_the_terminal():
     """Viewers take other fonts: each text has its place and its width."""
     text = ColouredText(text="    if 日本\u0301 é", values=(-1.0,) * 7 + (1.0,) * 5)
     assert places_of(to_svg([HeatMap(text)])) == {
-        "if\xa0": (4, 7),
+        "\xa0\xa0\xa0\xa0if\xa0": (0, 7),
         "日本\u0301\xa0é": (7, 13),
     }
 
