@@ -370,34 +370,24 @@ class Model(TrainedModel):
         """
         return provenance.new_documents(self, known)
 
-    def provenance(
-        self,
-        text: GivenText,
-        *,
-        context: str | bytes | None = None,
-        min_length: int = MIN_COPY_LENGTH,
-    ) -> "Provenance":
-        """Find the passages of a text that stand in the training text, and predict each character.
+    def provenance(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "Provenance":
+        """Find the passages of a text that stand in the training text.
 
-        The training text of the run is read again, once, and its n-grams are counted. What the
+        The training text of the run is read again, once. What the
         beginning of the validation text shares with the training text is found, too, as
         `held_out_share`: names, idioms and licences recur without any copying, so a share near it
         is no sign of copying.
 
         Args:
             text: The text, at most 1,000,000 characters: a string, bytes, the `pathlib.Path` of a
-                file, or a list of these. It may have characters outside the vocabulary, unless
-                the alphabet is exact.
-            context: What the model reads before the text, as the prime of a sample; by default what
-                it reads before a text without a prime.
+                file, or a list of these. It may have characters outside the vocabulary.
             min_length: The length of the shortest passage that counts as a copy, in characters, at
                 least 1.
 
         Returns:
-            A `Provenance`: its `passages` with their places, the shares of the text and of
-            held-out text that are copied, from 0 to 1, and the `predictions` of each character. The
-            offsets of the passages refer to its `text`, which has LF line ends or, for the byte
-            alphabet, is bytes.
+            A `Provenance`: its `passages` with their places, and the shares of the text and of
+            held-out text that are copied, from 0 to 1. The offsets of the passages refer to its
+            `text`, which has LF line ends or, for the byte alphabet, is bytes.
 
         Raises:
             DataError: The text of the run is missing or changed, or nobody recorded it, or the text
@@ -415,11 +405,7 @@ class Model(TrainedModel):
         """
         given = read_given(text, self.config)
         return provenance.trace_text(
-            self,
-            given,
-            reference_text=self.reference_text(),
-            prime=context,
-            min_length=min_length,
+            given, reference_text=self.reference_text(), min_length=min_length
         )
 
     def reference_text(self, *, length: int = 0) -> "ReferenceText":

@@ -23,19 +23,17 @@ from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKN
 from charrnn.system.display import Displayable
 from charrnn.system.files import with_home
 from charrnn.system.lazy import LazyModule
-from charrnn.text.copies import SlicedText
 from charrnn.trained_model import SGD_LEARNING_RATE, TextModel, TrainedModel
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
 
 if TYPE_CHECKING:
-    from charrnn.reports import mix_arguments, passages, provenance, provenance_page
+    from charrnn.reports import mix_arguments, passages, provenance
 else:
     # Their plugin may be missing.
     mix_arguments = LazyModule("charrnn.reports.mix_arguments")
     passages = LazyModule("charrnn.reports.passages")
     provenance = LazyModule("charrnn.reports.provenance")
-    provenance_page = LazyModule("charrnn.reports.provenance_page")
 
 
 LEARNED_SHARE = 0.5
@@ -68,8 +66,7 @@ class PredictOptions(ReplacingOptions):
     trace: bool = option(
         False,
         flags="--trace",
-        help="Show which passages of TEXT stand in the training text, and how well the network and"
-        " n-grams of that text predict each character.",
+        help="Show which passages of TEXT stand in the training text.",
     )
     text: str | None = option(
         None,
@@ -104,10 +101,9 @@ def predict(options: PredictOptions) -> None:
     With --backward, also how it learns from TEXT: back-propagation through time, step by step, for
     rnn, lstm and gru.
 
-    With --trace, where TEXT itself comes from: which passages stand in the training text, and how
-    well the network and the n-grams of the training text predict each character. With --text FILE
-    it lists the passages of a whole file, with their places in the file and in the training text
-    or, with --within, in the rest of the file.
+    With --trace, where TEXT itself comes from: which passages stand in the training text. With
+    --text FILE it lists the passages of a whole file, with their places in the file and in the
+    training text or, with --within, in the rest of the file.
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
@@ -158,12 +154,8 @@ def predict(options: PredictOptions) -> None:
         shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
     elif options.trace:
         reference_text = provenance.read_reference_text(model)
-        found = provenance.trace_text(
-            _mixed(model, options), content, reference_text=reference_text
-        )
-        shown = provenance_page.shown(
-            found, reference_text.trainings, title=f"Provenance of a text, by {model.name}"
-        )
+        found = provenance.trace_text(content, reference_text=reference_text)
+        shown = _shown(found, title=f"Provenance of a text, by {model.name}")
     else:
         shown = _predictions(model, content, options)
 
@@ -193,22 +185,29 @@ def _trace_file(options: PredictOptions, file: str) -> None:
             config = load_model(run, quiet=options.quiet).config
         corpus = read_text_corpus(file, config, quiet=options.quiet)
         found = passages.repeats_in(corpus)
-        searched: Sequence[SlicedText] = [corpus.content]
     else:
         model = load_model(run, quiet=options.quiet)
         corpus = read_text_corpus(file, model.config, quiet=options.quiet)
         reference_text = provenance.read_reference_text(model)
         # The text of the run itself is one passage, which tells nobody anything.
         found = provenance.copies_in(corpus, reference_text)
-        searched = reference_text.trainings
         if found.share_copied > LEARNED_SHARE:
             learned = f"{model.name} has learned this text: --within compares it with itself"
             warn((learned,), quiet=options.quiet)
-    shown = provenance_page.shown(found, searched, title=f"Passages of {Path(file).name}")
+    shown = _shown(found, title=f"Passages of {Path(file).name}")
     if options.json:
         print_json(shown.data)
     else:
         deliver(shown, target)
+
+
+def _shown(found: "passages.CopiedPassages", title: str) -> Shown:
+    return Shown(
+        title,
+        pictures=found.view(),
+        data=found.to_json(),
+        rows=[asdict(passage) for passage in found.passages],
+    )
 
 
 def _predictions(model: TrainedModel, content: str | bytes, options: PredictOptions) -> Shown:

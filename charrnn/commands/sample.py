@@ -155,8 +155,8 @@ class SampleCommandOptions(ReplacingOptions):
     trace: bool = option(
         False,
         flags="--trace",
-        help="Show which passages stand in the training text, and what its n-grams would have"
-        " predicted; of several documents, print which stand in the run's text.",
+        help="Show which passages stand in the training text; of several documents, print which"
+        " stand in the run's text.",
         panel=COPIES,
     )
 

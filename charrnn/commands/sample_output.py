@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
 provenance = LazyModule("charrnn.reports.provenance")
-provenance_page = LazyModule("charrnn.reports.provenance_page")
 theme = LazyModule("charrnn.views.theme")
 records = LazyModule("charrnn.cells.findings")
 Options = TypeVar("Options", SampleOptions, SearchOptions)
@@ -431,17 +430,10 @@ def _show_provenance(
     assert writing.reference_text is not None, "--trace loads the training text"
     if not text.text:
         raise DataError("The text is empty, so nothing can be traced: draw another one.")
-    found = provenance.trace_text(
-        writing.model,
-        text.text,
-        reference_text=writing.reference_text,
-        prime=options.prime_text,
-        unknown=options.unknown,
-        clamps=options.clamps,
-    )
-    record = _as_json(writing, text, options=options)
+    found = provenance.trace_text(text.text, reference_text=writing.reference_text)
+    data = _as_json(writing, text, options=options) | {"provenance": found.to_json()}
     if writing.show_as_json:
-        print_json(record | {"provenance": found.to_json()})
+        print_json(data)
         return
 
     # A pipe gets the text without the marks, which are for a terminal.
@@ -452,10 +444,7 @@ def _show_provenance(
             result_console(stderr=True).print(figure)
     else:
         title = f"Provenance of a text of {writing.first.name}"
-        shown = provenance_page.shown(
-            found, writing.reference_text.trainings, title=title, sample=record
-        )
-        deliver(shown, writing.target)
+        deliver(Shown(title, pictures=found.view(), data=data), writing.target)
 
     # Nothing is marked in such a short text, so all of it would seem to be new.
     if len(found.text) < found.min_length:

@@ -124,14 +124,6 @@ class NgramPredictor(NamedTuple):
             _predict.run(self, histories, probabilities)
         return probabilities
 
-    def longest_contexts(self, histories: Int64Array) -> tuple[Int64Array, Int64Array]:
-        """Find the longest context, of at most K characters, that the text has at the end of each
-        of histories (M, K). Returns its length (M,) and the number (M,) of its places."""
-        lengths = np.zeros(len(histories), np.int64)
-        num_places = np.zeros(len(histories), np.int64)
-        _find_longest.run(self, np.ascontiguousarray(histories, np.int64), lengths, num_places)
-        return lengths, num_places
-
 
 class Scratch(NamedTuple):
     """Arrays that the loops of `NgramPredictor` overwrite."""
@@ -468,42 +460,11 @@ def _fill_probabilities(
         predict_next(ngrams, histories[row], probabilities[row], scratch)
 
 
-def _fill_longest(
-    ngrams: NgramPredictor, histories: Int64Array, lengths: Int64Array, num_places: Int64Array
-) -> None:
-    """Set lengths and num_places (M,) to the length of the longest context that the text has at the
-    end of each of histories (M, K), and to the number of its places in the text."""
-    contexts = ngrams.contexts
-    size = histories.shape[1]
-    for row in range(len(histories)):
-        low = 0
-        high = len(contexts.places)
-        length = 0
-        while length < min(ngrams.longest, size):
-            before = histories[row, size - length - 1]
-            # Places before the text count as -1, too.
-            if before < 0:
-                break
-            first = _first_from(contexts, low, high, length + 1, before)
-            after_last = _first_from(contexts, first, high, length + 1, before + 1)
-            if first == after_last:
-                break
-            low = first
-            high = after_last
-            length += 1
-            # A context reaches back to the END of the document before.
-            if before == ngrams.end_id:
-                break
-        lengths[row] = length
-        num_places[row] = high - low
-
-
 _count_shared = CompiledLoop(_fill_shared)
 _count_counts = CompiledLoop(_fill_counts_of_counts)
 _count_frequent = CompiledLoop(_count_intervals)
 _find_frequent = CompiledLoop(_fill_frequent)
 _predict = CompiledLoop(_fill_probabilities)
-_find_longest = CompiledLoop(_fill_longest)
 
 
 def counts_of_counts(

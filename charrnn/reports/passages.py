@@ -89,8 +89,7 @@ class CopiedPassages(Displayable):
     where: str = TRAINING_TEXT
     """Where the passages stand: `TRAINING_TEXT` or `REST`."""
     reach: str = ""
-    """How far the figures reach: the longest context of the n-grams and the characters that are
-    counted, unknown characters, and a text that was not compared."""
+    """Which text was not compared, in a sentence; "" if all were."""
 
     @property
     def unit(self) -> str:

@@ -1,5 +1,5 @@
-"""Where a text comes from: the passages that stand in the training text, and how well a model and
-the n-grams of the training text predict each character; and which documents stand in a corpus.
+"""Where a text comes from: the passages that stand in the training text; and which documents stand
+in a corpus.
 
 Shapes: N characters of a text (bytes, for the byte alphabet).
 """
@@ -7,7 +7,6 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -17,14 +16,6 @@ from rich.text import Text
 from charrnn.cells.findings import ColouredText
 from charrnn.errors import DataError, UsageError, check_range, named
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.generation.sample_options import DEFAULT_UNKNOWN, Clamps
-from charrnn.ngrams.contexts import NgramPredictor
-from charrnn.ngrams.text_model import ngrams_of
-from charrnn.reports.char_predictions import (
-    CharPredictions,
-    predict_chars,
-    with_ngrams,
-)
 from charrnn.reports.copies import learned_texts
 from charrnn.reports.passages import (
     CopiedPassages,
@@ -46,10 +37,9 @@ from charrnn.text.copies import (
 )
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.given_text import GivenText, whole_text
-from charrnn.text.vocab import as_bytes
-from charrnn.trained_model import TextModel, TrainedModel
+from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
+from charrnn.trained_model import TrainedModel
 from charrnn.views.heatmap import HeatMap
-from charrnn.views.tables import Columns
 from charrnn.views.theme import Scale
 
 MAX_CHARS = 1_000_000
@@ -60,37 +50,12 @@ MAX_COMPARED = 20_000_000
 """The longest text that is compared with another one, in characters."""
 REASON = " What is copied shows only beside the text it learned from."
 """The end of a message: why the training text is needed."""
-_ABOUT_LOSSES = (
-    "model, n-grams: how well the model, and the n-grams of the training text alone, predict the"
-    " text (mean loss in nats per character, lower is better)"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance(CopiedPassages):
     """The provenance of a text of N characters: the passages that stand in the training text, in
-    the order of the text, and the predictions of each character."""
-
-    predictions: CharPredictions = field(repr=False)
-    """The predictions of each character by the model and by n-grams."""
-
-    def to_json(self) -> dict[str, object]:
-        """Return the figures, the passages and the numbers of each character, without the text.
-
-        Returns:
-            A dictionary of numbers, strings, lists and None.
-
-        Example:
-            >>> len(model.provenance("What is it?").to_json()["characters"]["logprobs"])
-            11
-        """
-        # Not `super()` without arguments: a class with slots is made anew.
-        data = CopiedPassages.to_json(self)
-        data["characters"] = {
-            name: None if values is None else values.tolist()
-            for name, values in self.predictions._asdict().items()
-        }
-        return data
+    the order of the text, which are marked in it."""
 
     def view(self) -> Sequence[RenderableType]:
         """Return the text, in which passages are underlined, and the tables.
@@ -124,31 +89,6 @@ class Provenance(CopiedPassages):
         )
         return HeatMap(coloured, Scale(0.0, 1.0))
 
-    def _columns(self) -> Columns:
-        """Return the columns of the table of shares, and of the losses."""
-        return {
-            **CopiedPassages._columns(self),
-            "model": _mean_nats("logprobs"),
-            "n-grams": _mean_nats("ngram_logprobs"),
-        }
-
-    def _about(self) -> str:
-        """Return the explanation of the columns."""
-        return f"{CopiedPassages._about(self)}; {_ABOUT_LOSSES}"
-
-
-def _mean_nats(name: str) -> Callable[[Provenance], str]:
-    """Return a function that shows the mean of -ln p in a field of `CharPredictions`."""
-
-    def shown(provenance: Provenance) -> str:
-        # The column of n-grams is empty where nothing was counted.
-        logprobs = getattr(provenance.predictions, name)
-        if logprobs is None or not len(logprobs):
-            return ""
-        return f"{-logprobs.mean():.3f}"
-
-    return shown
-
 
 @dataclass(frozen=True)
 class ReferenceText:
@@ -158,10 +98,8 @@ class ReferenceText:
     blocks.
     """
 
-    model: TrainedModel = field(repr=False)
-    """The model that has learned the texts."""
     trainings: Sequence[CorpusPart] = field(repr=False)
-    """Its own training text, and those of the models that it started from."""
+    """The model's own training text, and those of the models that it started from."""
     held_out: str | bytes = field(repr=False)
     """The validation text."""
     missing: str = ""
@@ -185,12 +123,6 @@ class ReferenceText:
                 number=number,
             )
         return with_names(_longest(found))
-
-    @cached_property
-    def ngrams(self) -> NgramPredictor:
-        """The n-grams of the training text. Raises DataError if numba, which a long text needs, is
-        missing."""
-        return ngrams_of(self.model, training=self.trainings[0]).predictor
 
     def held_out_share(self, min_length: int) -> float:
         """Return the share of the characters of the held-out text that stand in the training text,
@@ -262,7 +194,7 @@ def _check_length(text: str | bytes, *, most: int) -> None:
         )
 
 
-def copies_in(corpus: Corpus, reference_text: "ReferenceText") -> CopiedPassages:
+def copies_in(corpus: Corpus, reference_text: ReferenceText) -> CopiedPassages:
     """Find the passages of a file that stand in the texts learned, with both places of each."""
     text = corpus.content
     return CopiedPassages(
@@ -282,78 +214,30 @@ def _capitalized(clause: str) -> str:
 
 
 def trace_text(
-    model: TextModel,
-    text: str | bytes,
-    *,
-    reference_text: ReferenceText,
-    prime: str | bytes | None = None,
-    unknown: str = DEFAULT_UNKNOWN,
-    clamps: Clamps | None = None,
-    min_length: int = MIN_COPY_LENGTH,
+    text: str | bytes, *, reference_text: ReferenceText, min_length: int = MIN_COPY_LENGTH
 ) -> Provenance:
-    """Trace a text that a model reads after `prime`, as `sample` reads it, with the same `clamps`.
+    """Find the passages of a text that stand in the texts learned.
 
     Raises DataError for an empty or too long text, UsageError for bytes that a model of characters
     is given, and for a `min_length` under 1.
     """
     # The text in the form in which the corpus is stored.
-    if isinstance(reference_text.held_out[:0], bytes):
+    if isinstance(reference_text.held_out, bytes):
         text = as_bytes(text)
-    elif isinstance(text, str):
+    elif isinstance(text, bytes):
+        raise UsageError(GIVEN_AS_BYTES)
+    else:
         text = text.replace("\r\n", "\n")
     if not text:
         raise DataError("The text is empty: give at least one character.")
     _check_length(text, most=MAX_CHARS)
-    ids = model.vocab.encode(text)
-    passages = reference_text.passages(text, min_length=min_length)
 
-    # The weights as they were trained: in 8 bits, as `sample` draws, the losses would differ a
-    # little from those of `evaluate`.
-    generator = model.generator
-    stepper = generator.model_for("fp32", clamps or {})
-    context_ids = generator.encode_prime(prime, unknown)
-    logprobs = predict_chars(stepper, ids=ids, context_ids=context_ids)
-    predictions = CharPredictions(logprobs - model.vocab.escapes(ids))
-    reach: list[str] = []
-
-    # The n-grams are those of the text of the first model, in its own alphabet.
-    first = model.trained_models[0].vocab
-    first_ids = first.encode(text)
-    unit = "bytes" if isinstance(text, bytes) else "characters"
-    try:
-        predictor = reference_text.ngrams
-    except DataError as error:
-        reach.append(error.message)
-    else:
-        if first != model.vocab:
-            context_ids = first.encode(model.vocab.decode(context_ids))
-        predictions = with_ngrams(
-            logprobs=predictions.logprobs,
-            ids=first_ids,
-            context_ids=context_ids,
-            predictor=predictor,
-            escapes=first.escapes(first_ids),
-        )
-        reach.append(
-            f"The n-grams are of {len(predictor.contexts.ids):,} {unit} of the training text, with"
-            f" contexts of up to {predictor.longest} {unit}."
-        )
-
-    # What a reader of the figures must know.
-    if num_unknown := model.vocab.num_unknown(ids):
-        reach.append(
-            f"{num_unknown:,} of {len(ids):,} {unit} are not in the alphabet: each costs"
-            f" {model.vocab.escape_nats:.2f} nats more than the unknown symbol."
-        )
-    if reference_text.missing:
-        reach.append(_capitalized(reference_text.missing))
     return Provenance(
         text=text,
         min_length=min_length,
-        passages=passages,
+        passages=reference_text.passages(text, min_length=min_length),
         held_out_share=reference_text.held_out_share(min_length),
-        predictions=predictions,
-        reach=" ".join(reach),
+        reach=_capitalized(reference_text.missing),
     )
 
 
@@ -379,7 +263,6 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
     learned = learned_texts(model, reason=REASON)
     validation = learned.parts[0][1]
     return ReferenceText(
-        model=model,
         trainings=learned.trainings,
         held_out=validation[:HELD_OUT_CHARS],
         missing=learned.missing,

@@ -3,10 +3,7 @@ provenance of a text."""
 
 from dataclasses import replace
 
-import numpy as np
-
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
-from charrnn.reports.char_predictions import CharPredictions
 from charrnn.reports.passages import Passage
 from charrnn.reports.provenance import Provenance
 from charrnn.runs.learning_curves import LearningCurve, LossCurve
@@ -103,11 +100,9 @@ def provenance(text, *spans):
         Passage(start=start, length=length, offset=9, place=place, num_more=2)
         for start, length in spans
     )
-    logprobs = np.full(len(text), -1.0)
     return Provenance(
         text=text,
         min_length=30,
         passages=passages,
         held_out_share=0.0,
-        predictions=CharPredictions(logprobs),
     )

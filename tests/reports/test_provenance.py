@@ -1,7 +1,7 @@
 """The passages of a text that stand in the training text are those that a naive search finds, with
 their places, and are underlined. N characters of the text, M of the corpus.
 
-Tests `reports.copies`, `reports.passages` and `reports.provenance_page`, too."""
+Tests `reports.copies` and `reports.passages`, too."""
 
 import io
 import json
@@ -25,7 +25,6 @@ from charrnn.errors import DataError, UsageError
 from charrnn.reports import provenance as plugin
 from charrnn.reports.passages import Passage, with_names
 from charrnn.reports.provenance import find_passages, tell_new
-from charrnn.reports.provenance_page import to_page
 from charrnn.text import copies
 from charrnn.text.copies import HashedText
 from charrnn.text.places import Place
@@ -250,15 +249,6 @@ def test_the_passages_of_a_file_have_both_places(command, tmp_path):
     assert "predict RUN --trace --text FILE" in command("evaluate", run, "--trace").err
 
 
-def test_the_page_of_a_byte_model_counts_bytes(byte_run):
-    model = charrnn.load(byte_run.path)
-    found = model.provenance("zäb «molü» 語 🙂\n" * 2)
-    page = to_page(found, model.reference_text().trainings, title="bytes")
-    length = found.passages[0].length
-    assert f"<p>{length} bytes: " in page
-    assert f"{len(found.text)} bytes, of which" in page
-
-
 @pytest.mark.trained
 @pytest.mark.parametrize("kind", ["lines", "blank-lines", "files", "column"])
 def test_the_place_of_a_passage_lies_in_a_document_that_was_learned(kind, tmp_path):
@@ -374,18 +364,6 @@ def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
         assert "first.txt" in written and "zyxwvu" not in written
 
 
-def test_unknown_characters_cost_as_much_as_in_evaluate(lstm, corpus):
-    model = charrnn.load(lstm.path)
-    text = f"{corpus.text[:40]}ЖЖ{corpus.text[40:80]}"
-    found = model.provenance(text, context=corpus.text[:1])
-    with pytest.warns(RuntimeWarning, match="2 of 82 characters are unknown"):
-        report = charrnn.evaluate(model, text, context=corpus.text[:1], precision="fp32")
-        bits = model.trace(text, context=corpus.text[:1]).bits
-    assert -found.predictions.logprobs.mean() == pytest.approx(report.nats_per_char, abs=1e-5)
-    assert "2 of 82 characters are not in the alphabet" in found.reach
-    assert bits.mean() * np.log(2) == pytest.approx(report.nats_per_char, abs=1e-5)
-
-
 def test_passages_are_underlined():
     assert lines(provenance("abcdefgh", (0, 3), (4, 3)).marked_text())[1] == "▔▔▔ ▔▔▔"
     assert lines(provenance("abcdefgh", (0, 5), (3, 5)).marked_text())[1] == "▔▔▔▔▔▔▔▔"
@@ -407,54 +385,6 @@ def test_passages_are_named_in_words():
         "no value, underlined: two",
         "no value: six",
     ]
-
-
-def test_a_page_shows_each_passage_in_its_surroundings(lstm, corpus):
-    model = charrnn.load(lstm.path)
-    copied = corpus.text[1_000:1_060]
-    found = model.provenance(f"<script>Ж{copied}&")
-    page = to_page(found, model.reference_text().trainings, title="<b>")
-    assert "<script>" not in page and "<b>" not in page and "&lt;script&gt;" in visible_text(page)
-    place = found.passages[0].place
-    assert f"60 characters: {place.file}, line {place.line}, column {place.column}" in page
-    around = corpus.text[1_000 - 300 : 1_060 + 300].replace("\n", "↵\n")
-    anchor = f"p0-{found.passages[0].offset}-60"
-    assert around in visible_text(page.split(f'<section id="{anchor}">')[1])
-    # 60 linked characters with their probabilities.
-    linked = page.split(f'<a href="#{anchor}">')[1].split("</a>")[0]
-    assert linked.count("</i>") == 60
-    number = float(np.exp(found.predictions.logprobs[len("<script>Ж")]).round(3))
-    assert re.match("<i p=([0-9.]*) n=", linked)[1] in (str(number), str(number)[1:])
-
-
-def test_a_passage_that_occurs_twice_has_one_section(lstm, corpus):
-    model = charrnn.load(lstm.path)
-    copied = corpus.text[1_000:1_060]
-    found = model.provenance(f"{copied}Ж{copied}Ж")
-    assert len(found.passages) == 2
-    page = to_page(found, model.reference_text().trainings, title="twice")
-    assert page.count("<section") == 1 and page.count("<a href") == 2
-
-
-def test_a_page_has_few_bytes_for_each_character(lstm):
-    found = provenance("x" * 10_000)
-    page = to_page(found, charrnn.load(lstm.path).reference_text().trainings, title="long")
-    assert page.count("<i p=.368>x</i>") == 10_000
-
-
-def test_the_page_shows_escape_codes_in_the_name_of_a_file(lstm, corpus):
-    model = charrnn.load(lstm.path)
-    found = model.provenance(corpus.text[1_000:1_060])
-    place = Place(file="a\x1b[31m<b>.txt", line=1, column=1)
-    [passage] = found.passages
-    found = replace(found, passages=(replace(passage, place=place),))
-    page = to_page(found, model.reference_text().trainings, title="names")
-    assert "\x1b" not in page and "[31m&lt;b&gt;.txt, line 1, column 1" in page
-
-
-def visible_text(page):
-    """The text of a page, with its characters as they are shown."""
-    return re.sub("<[^>]*>", "", page).replace("&#x27;", "'").replace("&quot;", '"')
 
 
 def test_files_are_named_without_the_folder_that_all_have_in_common(tmp_path):
