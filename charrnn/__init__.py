@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated_text import GeneratedText, Prediction
     from charrnn.reports.lines import losses_by_line
-    from charrnn.reports.mixing import Mixture, mix
     from charrnn.reports.provenance import Provenance
     from charrnn.runs.learning_curves import LearningCurves, learning_curves
     from charrnn.runs.overview import RunSummary, run_summaries
@@ -50,7 +49,6 @@ __all__ = [
     "GeneratedText",
     "LearningCurves",
     "LossReport",
-    "Mixture",
     "Model",
     "Prediction",
     "Provenance",
@@ -64,7 +62,6 @@ __all__ = [
     "learning_curves",
     "load",
     "losses_by_line",
-    "mix",
     "resume",
     "run_summaries",
     "train",
@@ -81,7 +78,6 @@ _NAMES = {
     "evaluation.loss_reports": "Evaluation LossReport",
     "generation.generated_text": "GeneratedText Prediction",
     "reports.lines": "losses_by_line",
-    "reports.mixing": "Mixture mix",
     "reports.provenance": "Provenance",
     "runs.learning_curves": "LearningCurves learning_curves",
     "runs.overview": "RunSummary run_summaries",

@@ -1,6 +1,6 @@
 """The public Python interface: the verbs and the option names of the command line.
 
-`Model` is a `TrainedModel` with methods that need n-grams or plugins. A module that stands for a
+`Model` is a `TrainedModel` with methods that need plugins. A module that stands for a
 plugin is imported when a method uses it, and the error names a plugin that is missing.
 """
 
@@ -14,13 +14,11 @@ from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
 from charrnn.generation.sample_options import (
     DEFAULT_UNKNOWN,
-    NGRAM_ORDER,
     NUM_CONTINUATIONS,
     SAMPLE_TEMPERATURE,
 )
 from charrnn.system.display import RecordList
 from charrnn.system.lazy import LazyModule
-from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, read_given, text_to_continue
 from charrnn.trained_model import (
     MAX_LAG,
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from charrnn.generation import continuations
     from charrnn.generation.continuations import Continuation
     from charrnn.model_study import ModelStudy
-    from charrnn.ngrams import text_model
     from charrnn.reports import copies, provenance
     from charrnn.reports.provenance import Provenance, ReferenceText
 else:
@@ -47,7 +44,6 @@ else:
     gates = LazyModule("charrnn.analyses.gates")
     gradients = LazyModule("charrnn.analyses.gradients")
     numbers = LazyModule("charrnn.analyses.numbers")
-    text_model = LazyModule("charrnn.ngrams.text_model")
     continuations = LazyModule("charrnn.generation.continuations")
     export = LazyModule("charrnn.formats.export")
     copies = LazyModule("charrnn.reports.copies")
@@ -268,36 +264,6 @@ class Model(TrainedModel):
         return backpropagation.model_backpropagation(
             self, beginning, learning_rate=learning_rate, unknown=unknown
         )
-
-    # N-grams of the training text.
-
-    def ngrams(
-        self, order: int = NGRAM_ORDER, *, training: CorpusPart | None = None
-    ) -> "text_model.TextNgrams":
-        """Count the n-grams of the training text, as a model of their own.
-
-        They have interpolated modified Kneser-Ney smoothing (Chen & Goodman 1998). Mixed with the
-        network, they predict better than it does alone.
-
-        Args:
-            order: The largest number of characters of an n-gram, from 1 to 32; by default 16.
-            training: The training text, where it is read already. By default it is read again.
-
-        Returns:
-            A `TextNgrams`, which has `sample` and the other methods that write, `predict` and
-            `logprob`.
-
-        Raises:
-            DataError: The training text is missing or changed, or nobody recorded it, or it is long
-                and numba is missing.
-            UsageError: `order` is out of range.
-
-        Example:
-            >>> mixture = charrnn.mix([model, model.ngrams()])
-            >>> len(mixture.sample(length=200, seed=1).text)
-            200
-        """
-        return text_model.ngrams_of(self, order=order, training=training)
 
     # Files that other programs read.
 

@@ -85,7 +85,7 @@ Options = TypeVar("Options", bound=TextOptions)
 
 
 class TextModel:
-    """What generates and predicts texts: a trained model, the n-grams of its text, or a mixture.
+    """What generates and predicts texts.
 
     `sample`, `stream` and `write` take the fields of `SampleOptions`, `samples` those of
     `SeveralOptions`, and `search` and `beam` those of `SearchOptions`, which are in
@@ -108,23 +108,9 @@ class TextModel:
         """The predictions as a torch module."""
         raise NotImplementedError
 
-    @property
-    def trained_models(self) -> "Sequence[TrainedModel]":
-        """The trained models that predict."""
-        raise NotImplementedError
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences that a reader of this model's figures must know."""
-        return ()
-
     def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it."""
         raise NotImplementedError
-
-    def origin(self) -> dict[str, object]:
-        """Return where the predictions come from, for JSON, as far as the name does not say it."""
-        return {}
 
     def _with_read_prime(self, options: Options) -> Options:
         """Return the options with the text of the prime, which may be a file or a list of texts."""
@@ -537,11 +523,6 @@ class TrainedModel(TextModel, Displayable):
             >>> rich.print(*model.view())
         """
         return self.description.view()
-
-    @property
-    def trained_models(self) -> "Sequence[TrainedModel]":
-        """This model."""
-        return (self,)
 
     @property
     def description(self) -> "overview.ModelDescription":

@@ -50,10 +50,9 @@ from numpy.typing import NDArray
 
 import charrnn
 from benchmarks.measuring import print_table
-from charrnn.generation.sample_options import NGRAM_ORDER
 from charrnn.model.losses import WINDOWED, windowed_scores
+from charrnn.ngrams.contexts import NgramPredictor
 from charrnn.ngrams.kneser_ney import NgramModel
-from charrnn.ngrams.text_model import NgramNetwork
 
 README_COMMAND = (
     *("config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),
@@ -68,6 +67,8 @@ ESTIMATE_COST = 14
 """Iterations that take as long as an estimate of the loss: 40 batches without gradients."""
 STRIDE = 8
 """Characters that nanoGPT's model predicts from one reading of a block."""
+NGRAM_ORDER = 16
+"""Characters of an n-gram, at most."""
 NANOGPT_SEED = 1337
 """The seed that stands in nanoGPT's program."""
 BUDGETS = [1.0, 3.0, 15.0]
@@ -360,13 +361,35 @@ def measure_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
             yield from read_rows(table)
 
 
+class NgramNetwork:
+    """N-grams, called like a network that reads a text from its beginning."""
+
+    device = torch.device("cpu")
+    end_id = None
+
+    def __init__(self, predictor: NgramPredictor) -> None:
+        self.predictor = predictor
+        self.vocab_size = predictor.vocab_size
+
+    def initial_state(self, batch_size: int) -> torch.Tensor:
+        """Return the characters (B, K) before a text: none, which is -1."""
+        return torch.full((batch_size, self.predictor.longest), -1)
+
+    def __call__(self, ids: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the log-probabilities (T, B, V) after each of ids (T, B), and the new state."""
+        log_probs = []
+        for row in ids:
+            state = torch.cat((state[:, 1:], row[:, None].long()), dim=1)
+            log_probs.append(torch.from_numpy(np.log(self.predictor.after(state.numpy()))).float())
+        return torch.stack(log_probs), state
+
+
 def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
     """Count the training text; yield one row."""
     ids, alphabet, num_train = read_ids(given.text)
     predictor = NgramModel.fit(ids[:num_train], len(alphabet), NGRAM_ORDER).predictor()
     seconds = seconds_since_start()
-    network = NgramNetwork(predictor, device=torch.device("cpu"), end_id=None)
-    loss = loss_of(network, ids[num_train:])
+    loss = loss_of(NgramNetwork(predictor), ids[num_train:])
     yield Measurement("n-grams alone", seconds / 60, 0, seconds, loss, "end")
 
 

@@ -14,7 +14,7 @@ from charrnn.cli.arguments import (
     read_text_corpus,
     to_content,
 )
-from charrnn.cli.command_options import ReplacingOptions, mix_option
+from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, warn
 from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
@@ -23,15 +23,14 @@ from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKN
 from charrnn.system.display import Displayable
 from charrnn.system.files import with_home
 from charrnn.system.lazy import LazyModule
-from charrnn.trained_model import SGD_LEARNING_RATE, TextModel, TrainedModel
+from charrnn.trained_model import SGD_LEARNING_RATE, TrainedModel
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
 
 if TYPE_CHECKING:
-    from charrnn.reports import mix_arguments, passages, provenance
+    from charrnn.reports import passages, provenance
 else:
     # Their plugin may be missing.
-    mix_arguments = LazyModule("charrnn.reports.mix_arguments")
     passages = LazyModule("charrnn.reports.passages")
     provenance = LazyModule("charrnn.reports.provenance")
 
@@ -78,7 +77,6 @@ class PredictOptions(ReplacingOptions):
         flags="--within",
         help="With --text: list the passages that stand in the file again; this needs no run.",
     )
-    mix: Sequence[str] = mix_option()
     export: Path | None = option(
         None,
         flags="--export FILE",
@@ -213,16 +211,7 @@ def _shown(found: "passages.CopiedPassages", title: str) -> Shown:
 def _predictions(model: TrainedModel, content: str | bytes, options: PredictOptions) -> Shown:
     """Return the most likely next characters after a text."""
     top = DEFAULT_TOP if options.top is None else options.top
-    predictions = _mixed(model, options).predict(content, top=top, unknown=options.unknown)
+    predictions = model.predict(content, top=top, unknown=options.unknown)
     pictures = [predictions_table(predictions)]
     data = [asdict(prediction) for prediction in predictions]
     return Shown(f"Predictions of {model.name}", pictures=pictures, data=data, rows=data)
-
-
-def _mixed(model: TrainedModel, options: PredictOptions) -> TextModel:
-    """Return the model, or its mixture with what --mix names."""
-    if not options.mix:
-        return model
-    mixture = mix_arguments.load_mixture(model, options.mix, quiet=options.quiet)
-    warn(mixture.warnings, quiet=options.quiet)
-    return mixture

@@ -68,8 +68,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--unique --new --accept", beside="--trace", why="which shows all that is drawn"),
         Rule("--known", without="--new"),
         Rule("--ignore-case", without="--unique --new"),
-        # These measure or change a single model, so they have no meaning for several.
-        Rule("--clamp --no-copy --new", beside="--mix"),
         Rule("--force", without="--export"),
     ),
     "train": (
@@ -80,11 +78,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "visualize": (Rule("--json", beside="--export"), Rule("--force", without="--export")),
     "predict": (
         Rule("--top", beside="--numbers --trace"),
-        Rule("--mix", beside="--numbers", why="which shows one network"),
         Rule("--trace", beside="--numbers"),
         Rule("--text", without="--trace"),
         Rule("--within", without="--text"),
-        Rule("--mix", beside="--text", why="which lists passages alone"),
         Rule("--unknown", beside="--trace", why="which reads the text as it is"),
         Rule("--backward", without="--numbers"),
         Rule("--json", beside="--export"),
@@ -99,7 +95,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--part", beside="--text", why="which is no part of the run's own text"),
         Rule("--json", beside="--export"),
         Rule("--export", beside="--per-line", why="whose JSON Lines go to stdout"),
-        Rule("--per-line", beside="--mix"),
         Rule("--force", without="--export"),
     ),
     "runs": (
@@ -147,8 +142,6 @@ def _first_of(flags: str, given: Collection[str]) -> str | None:
     return None
 
 
-SEVERAL_RUNS = "Several runs"
-"""Panel of the options that take further runs."""
 RUN_HELP = "A run folder, its name under checkpoints/, or a folder or .zip of charrnn export."
 """The help of RUN."""
 NEWEST_RUN = "the newest run there or in this folder"
@@ -222,17 +215,6 @@ def run_argument() -> Any:
     return argument("RUN", help=RUN_HELP, default=None, shown_default=NEWEST_RUN)
 
 
-def mix_option() -> Any:
-    """Declare what predicts together with the run."""
-    return option(
-        (),
-        flags="--mix RUN|ngrams[=W]",
-        help="Mix the predictions of another run in, or of the n-grams of the run's own text, with"
-        " the weight W; the run has the rest. Without =W all weights are equal (repeatable).",
-        panel=SEVERAL_RUNS,
-    )
-
-
 def command_of(
     function: Callable[..., object], *, name: str = "", added: Iterable[Option] = ()
 ) -> Callable[..., object]:
@@ -288,7 +270,7 @@ def command_of(
 
 def _read_names(given: Mapping[str, object], parameters: Iterable[Option]) -> tuple[str, ...]:
     """Return the names of runs and files among the given values: those of the parameters whose
-    placeholder is one, in all forms such as @FILE, NAME=FILE.py, RUN=W and RUN@STEP."""
+    placeholder is one, in all forms such as @FILE, NAME=FILE.py and RUN@STEP."""
     names: dict[str, None] = {}
     for parameter in parameters:
         # An argument in brackets is followed by another one, which the command itself tells apart.

@@ -7,24 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.arguments import load_models, read_text_corpus
-from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
+from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
 from charrnn.config.options import Option, argument, option
 from charrnn.evaluation.comparison import AddedRows, Listing, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import evaluations
-from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import task
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
 
 if TYPE_CHECKING:
-    from charrnn.reports import mix_arguments
     from charrnn.trained_model import TrainedModel
-else:
-    # Its plugin may be missing.
-    mix_arguments = LazyModule("charrnn.reports.mix_arguments")
 
 ROWS, REPORTS = "More rows", "In place of the loss"
 """Groups of options in the help."""
@@ -60,7 +55,6 @@ class EvaluateOptions(ExtensibleOptions):
         least=1,
         shown_default=f"{MAX_SCORED}",
     )
-    mix: Sequence[str] = mix_option()
     export: Path | None = option(
         None,
         flags="--export FILE",
@@ -92,9 +86,6 @@ def evaluate(options: EvaluateOptions) -> None:
 
     --per-line finds the lines that the model finds least likely for their length, such as misprints
     or another author's.
-
-    --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix
-    RUN3. --mix ngrams mixes the n-grams of its own training text in.
 
     Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20) come with
     --ngrams; --json has all of them.
@@ -148,11 +139,6 @@ def _measure_losses(
 ) -> Shown:
     """Measure the losses, with the rows that were asked for: `extra` are those of plugins, by the
     names of the arguments of `evaluate_runs`."""
-    # A mixture is one more row, below the rows of its models.
-    mixtures = []
-    if options.mix:
-        mixtures.append(mix_arguments.load_mixture(models[0], options.mix, quiet=options.quiet))
-
     evaluation = evaluate_runs(
         models,
         text=content,
@@ -161,7 +147,6 @@ def _measure_losses(
         # Without --chars, each protocol has a limit of its own.
         max_chars=options.max_chars or "auto",
         windowed=options.windowed,
-        mixtures=mixtures,
         **extra,
     )
     # Notes name parameters; a user of the command line types flags.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from charrnn.cli import arguments
 from charrnn.cli.command_options import (
     ReplacingOptions,
-    mix_option,
     run_argument,
 )
 from charrnn.cli.streams import export_target, warn
@@ -33,11 +32,9 @@ from charrnn.views.delivery import describe_formats
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.commands.sample_output import Output, Writing
-    from charrnn.reports import mix_arguments, provenance
-    from charrnn.trained_model import TextModel
+    from charrnn.reports import provenance
 else:
     # Its plugin may be missing.
-    mix_arguments = LazyModule("charrnn.reports.mix_arguments")
     provenance = LazyModule("charrnn.reports.provenance")
 
 MAX_EXPORTED_CHARS = 20_000
@@ -98,7 +95,6 @@ class SampleCommandOptions(ReplacingOptions):
         help="Never generate the same N characters twice.",
         panel=SEARCH,
     )
-    mix: Sequence[str] = mix_option()
     export: Path | None = option(
         None,
         flags="--export FILE",
@@ -182,7 +178,7 @@ def sample(options: SampleCommandOptions) -> None:
         has_rows=not (options.trace or options.cell),
     )
     writing = _load(options, temperatures=temperatures, target=target)
-    output = _choose_output(options, temperatures=temperatures, model=writing.first)
+    output = _choose_output(options, temperatures=temperatures, model=writing.model)
     output.show(writing)
 
 
@@ -294,8 +290,6 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
     a text."""
     if options.sort not in (None, "likely"):
         raise UsageError(f"--sort is {options.sort}; it must be likely.")
-    if options.mix:
-        mix_arguments.parse_mix(options.mix)
 
     # Several temperatures print several texts, and all of these options are about a single text.
     beside = {
@@ -360,9 +354,9 @@ def _load(
         typed = arguments.parse_text("--prime", typed.removeprefix("@"))
 
     # The default length depends on whether the model writes documents.
-    first = load(options.run)
-    arguments.introduce(first, options.run, quiet=options.quiet)
-    writes_documents = first.config.end_id is not None and options.width is None
+    model = load(options.run)
+    arguments.introduce(model, options.run, quiet=options.quiet)
+    writes_documents = model.config.end_id is not None and options.width is None
     length = options.length
     if length is None:  # A search keeps all its texts.
         length = DEFAULT_LENGTH
@@ -371,13 +365,11 @@ def _load(
 
     reference_text = None
     if options.trace and options.count is None:
-        reference_text = first.reference_text(length=length)
+        reference_text = model.reference_text(length=length)
     elif options.trace and not writes_documents:
         raise UsageError(
             "--count does not go with --trace, which shows one text. Leave one of them out."
         )
-
-    model = _writer(first, options)
 
     prime: str | bytes | None = None
     if is_file:
@@ -389,9 +381,8 @@ def _load(
         prime = arguments.to_content(typed, model.vocab.kind)
     drawing = replace(options.drawing, length=length, prime=prime, temperature=temperatures[0])
     return Writing(
-        first=first,
         model=model,
-        drawing=_with_values(drawing, options=options, model=first),
+        drawing=_with_values(drawing, options=options, model=model),
         typed=os.fsencode(typed).decode("utf-8", "replace"),
         reference_text=reference_text,
         show_as_json=options.json,
@@ -420,15 +411,6 @@ def _with_values(
         forbid = model.known_passages(options.no_copy)
     clamps = dict(_parse_clamp(text, model) for text in options.clamps)
     return replace(drawing, seed=seed, cell=cell, forbid=forbid, clamps=clamps)
-
-
-def _writer(first: "Model", options: SampleCommandOptions) -> "TextModel":
-    """Return the model that writes: `first`, or its mixture with what --mix names."""
-    if not options.mix:
-        return first
-    mixture = mix_arguments.load_mixture(first, options.mix, quiet=options.quiet)
-    warn(mixture.warnings, quiet=options.quiet)
-    return mixture
 
 
 def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
     from charrnn.reports.provenance import ReferenceText
-    from charrnn.trained_model import TextModel
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
 provenance = LazyModule("charrnn.reports.provenance")
@@ -68,10 +67,8 @@ LOOP_CHARS = 2_000
 class Writing:
     """What every output of `charrnn sample` needs: who writes, how, and where the text goes."""
 
-    first: "Model"
-    """The run."""
-    model: "TextModel"
-    """The model that generates: `first`, or its mixture with what --mix names."""
+    model: "Model"
+    """The model that generates."""
     drawing: SampleOptions
     """How the first text is drawn, and what it continues."""
     typed: str
@@ -94,7 +91,7 @@ class Writing:
         """Return the polarity with which the cell is drawn; None for the surprise."""
         if self.drawing.cell is None:
             return None
-        return self.first.polarity(*self.drawing.cell)
+        return self.model.polarity(*self.drawing.cell)
 
 
 class Output(Protocol):
@@ -202,7 +199,7 @@ class KnownDocuments:
         # Known documents are shown, too: the figure is their share of what the model writes.
         Texts(self.count, accept=accept).show(writing)
         documents = counted(self.count, "document")
-        figure = f"{len(known):,} of {documents} in the text of {writing.first.name}"
+        figure = f"{len(known):,} of {documents} in the text of {writing.model.name}"
         if known:
             shown = [shortened(text, MAX_SHOWN_CHARS) for text in dict.fromkeys(known)]
             figure += ": " + ", ".join(shown)
@@ -443,7 +440,7 @@ def _show_provenance(
         for figure in found.figures():
             result_console(stderr=True).print(figure)
     else:
-        title = f"Provenance of a text of {writing.first.name}"
+        title = f"Provenance of a text of {writing.model.name}"
         deliver(Shown(title, pictures=found.view(), data=data), writing.target)
 
     # Nothing is marked in such a short text, so all of it would seem to be new.
@@ -516,7 +513,7 @@ def _as_json(
     loop = _loop_at_end(text.text, options)
     if loop is not None:
         data["loop"] = asdict(loop)
-    return data | writing.model.origin()
+    return data
 
 
 def _begun(stretches: Iterable[Part]) -> Iterator[Part]:
@@ -534,7 +531,7 @@ def _heading(index: int, name: str) -> str:
     return heading
 
 
-def separator(model: "TextModel", index: int, count: int) -> str:
+def separator(model: "Model", index: int, count: int) -> str:
     """Return the separator before text `index` of `count`, which is the separator of such documents
     in a file.
 

@@ -2,7 +2,7 @@
 `evaluate`.
 
 An evaluation is a table. Each row has the loss of one predictor, measured by one protocol. The
-core adds the rows of runs and of mixtures of runs, measured by the protocol `stateful`. Packages
+core adds the rows of runs, measured by the protocol `stateful`. Packages
 add rows of further predictors (`AddedRows`) and what is printed in place of the losses (`Listing`).
 """
 
@@ -19,7 +19,7 @@ from charrnn.evaluation import loss_reports
 from charrnn.evaluation.loss_reports import LossReport
 from charrnn.evaluation.measured import Content, MeasuredRun
 from charrnn.evaluation.notes import note_of_scored, notes_of_part, notes_of_runs
-from charrnn.evaluation.same_text import check_mixture, texts_of
+from charrnn.evaluation.same_text import texts_of
 from charrnn.evaluation.seed_groups import SeedGroup, group_by_seed
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import OptionRecord, evaluations
@@ -33,7 +33,7 @@ from charrnn.statistics.intervals import MIN_VALUES, BlockSums
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText
-from charrnn.trained_model import TextModel, TrainedModel
+from charrnn.trained_model import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ class Listing(OptionRecord):
 
 
 def evaluate(
-    model: TextModel,
+    model: TrainedModel,
     text: GivenText | CorpusPart,
     *,
     context: str | bytes = "",
@@ -83,7 +83,7 @@ def evaluate(
     of the unknown symbol, and further nats that tell which character it is.
 
     Args:
-        model: What predicts: a `Model` or a mixture.
+        model: What predicts.
         text: The text: a string, bytes, the `pathlib.Path` of a file, a list of these, or a part of
             a corpus (`Model.held_out`), which contains its context and may be larger than memory.
         context: What the model reads before the text; it is not scored. By default nothing: then
@@ -148,7 +148,6 @@ def evaluate_runs(
     precision: str = "auto",
     max_chars: int | Auto | None = "auto",
     windowed: bool = False,
-    mixtures: Sequence[TextModel] = (),
     **extra_rows: Any,
 ) -> loss_reports.Evaluation:
     """Measure the losses of one or several models over a text, and their paired differences.
@@ -171,7 +170,6 @@ def evaluate_runs(
             that are spread evenly over it. Their losses are kept in memory, 13 bytes each. `auto`
             means 16,777,216, None all.
         windowed: Whether a row by the protocol `windowed-256` is added for each run.
-        mixtures: Mixtures of models (`charrnn.mix`): each has a row after those of the runs.
         **extra_rows: Further rows and parts of the evaluation, which plugins add. `ngrams` is a
             list of orders of n-gram models of the training text of the first run: each has a row.
 
@@ -195,8 +193,6 @@ def evaluate_runs(
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
     )
-    for mixture in mixtures:
-        comparison.add_mixture(mixture, context=context, precision=precision)
     check_comparable(comparison.runs)
 
     # All texts are checked first, because measuring the runs may take minutes.
@@ -218,8 +214,6 @@ def evaluate_runs(
         add_rows()
     if windowed:
         comparison.add_runs(WINDOWED, MeasuredRun.windowed_scores)
-    for mixture in mixtures:
-        comparison.notes += mixture.notes
     return comparison.evaluation()
 
 
@@ -229,7 +223,7 @@ class Comparison:
     first run."""
 
     runs: list[MeasuredRun] = field(default_factory=list)
-    """First the models that are compared, then the mixtures, then what plugins add."""
+    """The models that are compared."""
     part: str | None = None
     """`validation` or `test`; None for a text that was given."""
     common_bytes: tuple[int, int] | None = None
@@ -253,10 +247,6 @@ class Comparison:
         """Read the text for each model. See `evaluate_runs` for the arguments and errors."""
         for model in models:
             check_is_model(model)
-            if not isinstance(model, TrainedModel):
-                raise UsageError(
-                    f"{model.name} is no model of a run: give a mixture as {named('mixtures')}."
-                )
         contents, common_bytes = texts_of(models, text, part=part, context=context)
         comparison = cls(
             part=part if text is None else None, common_bytes=common_bytes, max_chars=max_chars
@@ -276,21 +266,6 @@ class Comparison:
             )
             comparison.runs.append(run)
         return comparison
-
-    def add_mixture(self, mixture: TextModel, *, context: str | bytes, precision: str) -> None:
-        """Add a mixture, which reads the text of the first model in the alphabet that its members
-        have in common.
-
-        Raises UsageError for a member with another text or another alphabet than the first model.
-        """
-        models = [model for _, model in self.models]
-        first = self.runs[0]
-        content = first.text.content
-        check_mixture(mixture, models, content=content, part=self.part or "")
-        run = MeasuredRun.of(
-            mixture, content, context=context, precision=precision, max_chars=first.max_chars
-        )
-        self.runs.append(run)
 
     @property
     def models(self) -> Sequence[tuple[MeasuredRun, TrainedModel]]:

@@ -28,7 +28,7 @@ from charrnn.model.shapes import check_finite
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, whole_text
 from charrnn.text.vocab import IdArray, Vocab, as_bytes
-from charrnn.trained_model import TextModel, TrainedModel
+from charrnn.trained_model import TrainedModel
 
 Content = str | bytes | CorpusPart
 """A text, or a part of the corpus of a run."""
@@ -127,7 +127,7 @@ class MeasuredText:
 
 
 def measured_text(
-    model: TextModel, text: GivenText | CorpusPart, context: str | bytes
+    model: TrainedModel, text: GivenText | CorpusPart, context: str | bytes
 ) -> MeasuredText:
     """Return a text as a model reads it. Raises UsageError for a part with a context or in another
     alphabet."""
@@ -168,7 +168,7 @@ def measured_text(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MeasuredRun:
-    """A run or a mixture whose losses over a text are measured."""
+    """A run whose losses over a text are measured."""
 
     name: str
     vocab: Vocab
@@ -182,14 +182,14 @@ class MeasuredRun:
     model: TrainedModel | None = None
     """The model of a run that predicts alone; None for other predictors."""
     step: int | None = None
-    """The step of the run's checkpoint; None for a mixture."""
+    """The step of the run's checkpoint."""
     trained_share: float | None = None
     """As in `EvaluationRow`."""
 
     @classmethod
     def of(
         cls,
-        model: TextModel,
+        model: TrainedModel,
         text: GivenText | CorpusPart,
         *,
         context: str | bytes,

@@ -9,7 +9,7 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.evaluation.measured import Content
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, whole_text
-from charrnn.trained_model import TextModel, TrainedModel
+from charrnn.trained_model import TrainedModel
 
 
 def texts_of(
@@ -50,21 +50,6 @@ def texts_of(
     return parts, None
 
 
-def check_mixture(
-    mixture: TextModel, models: Sequence[TrainedModel], *, content: Content, part: str
-) -> None:
-    """Raise UsageError unless the models of a mixture can read the text of the first of the models
-    that are compared."""
-    first = models[0]
-    for member in mixture.trained_models:
-        _check_same_documents(first, member)
-        # A member outside the comparison may have a different held-out text.
-        if isinstance(content, CorpusPart) and member not in models:
-            _check_same_alphabet(first, member)
-            member_part = member.held_out(part)
-            _check_same_part(first, content, other=member, other_part=member_part)
-
-
 def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tuple[int, int]]:
     """Return the passage that several held-out parts of one text have in common, for each part, and
     the range of its bytes.
@@ -101,7 +86,7 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
     return common, (first_byte, last_byte)
 
 
-def _check_same_documents(first: TextModel, other: TextModel) -> None:
+def _check_same_documents(first: TrainedModel, other: TrainedModel) -> None:
     # END is predicted like a character. A model without END is scored on fewer symbols, so the two
     # mean losses are taken over different symbols.
     if other.config.documents != first.config.documents:
@@ -113,7 +98,7 @@ def _check_same_documents(first: TextModel, other: TextModel) -> None:
 
 
 def _check_same_part(
-    first: TextModel, part: CorpusPart, other: TextModel, other_part: CorpusPart
+    first: TrainedModel, part: CorpusPart, other: TrainedModel, other_part: CorpusPart
 ) -> None:
     """Raise UsageError unless two models are measured on the same characters in the same
     alphabet."""
@@ -127,7 +112,7 @@ def _check_same_part(
         )
 
 
-def _check_same_alphabet(first: TextModel, other: TextModel) -> None:
+def _check_same_alphabet(first: TrainedModel, other: TrainedModel) -> None:
     """Raise UsageError, with the difference, unless two models have the same alphabet."""
     if other.vocab == first.vocab:
         return

@@ -33,9 +33,6 @@ DEFAULT_UNKNOWN = "error"
 """The treatment of characters of a prime that are not in the vocabulary."""
 DEFAULT_TOP = 5
 """Characters that a prediction lists."""
-NGRAM_ORDER = 16
-"""Characters of an n-gram of the training text, at most: a context of 15 characters and the
-character after it (benchmarks/LOG.md)."""
 NUM_CONTINUATIONS = 5
 """The number of continuations that are offered at a time."""
 DEFAULT_WIDTH = 8

@@ -111,7 +111,7 @@ def compiled_loop(
 ) -> ModuleType | None:
     """Return the module with the compiled `function` (`write`, `read`), ready for this
     model; None if NumPy computes instead."""
-    # Mixtures and some cell types have no compiled loop.
+    # Some cell types have no compiled loop.
     if engine is Engine.NUMPY or not isinstance(stepper, Stepper):
         return None
     compiled = _compiled_module()

@@ -42,10 +42,6 @@ Float64Array = NDArray[np.float64]
 FREQUENT = 2
 """A context is frequent if it occurs at least this number times V times. Counting so many followers
 takes longer than reading V probabilities."""
-MOST_OF_PYTHON = 256
-"""Probabilities that Python predicts at once, at most. For one character of a small alphabet Python
-takes 0.1 ms, as long as numba takes to unpack the arguments of a call. Loading numba takes 0.4 s
-(benchmarks/LOG.md)."""
 NO_END = -1
 """In place of the id of END: the text has no documents."""
 NO_FOLLOWER = 255
@@ -116,12 +112,7 @@ class NgramPredictor(NamedTuple):
         before it, the oldest first, -1 before the text."""
         probabilities = np.empty((len(histories), self.vocab_size))
         histories = np.ascontiguousarray(histories, np.int64)
-        # The results are the same, bit for bit: numba compiles these functions, and reorders no
-        # sum. But the first text need not wait until compiled code is loaded.
-        if probabilities.size <= MOST_OF_PYTHON:
-            _fill_probabilities(self, histories, probabilities)
-        else:
-            _predict.run(self, histories, probabilities)
+        _predict.run(self, histories, probabilities)
         return probabilities
 
 

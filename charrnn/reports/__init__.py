@@ -1,5 +1,4 @@
-"""Rows and reports of `charrnn evaluate`, one file each; mixtures of models, and the search for
-copied passages in a generated text."""
+"""The losses of lines, and the search for copied passages in a generated text."""
 
 from collections.abc import Sequence
 from typing import Any

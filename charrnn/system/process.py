@@ -22,9 +22,6 @@ NUMPY_BYTES = 100_000_000
 """Address space that NumPy and the program itself take."""
 TORCH_BYTES = 650_000_000
 """Address space that torch 2.13 for the CPU takes when it computes; loading it takes 485 MB."""
-NUMBA_BYTES = 180_000_000
-"""Address space that loading numba 0.68 takes."""
-
 
 PAUSE_SECONDS = 2.0
 """Minimum length of a pause. In a shorter time without computing, a process waits for a disk or for
@@ -168,12 +165,6 @@ def load_torch() -> None:
     # the process: "terminate called".
     with ending_signals_delayed():
         import_module("torch")
-
-
-def check_room_for_numba() -> None:
-    """Raise CharRNNError if numba is not loaded yet, and `ulimit -v` leaves too little for it."""
-    if "numba" not in sys.modules:
-        check_room(NUMBA_BYTES, "numba, which predicts by the counts,")
 
 
 NUMBA_SETTINGS = ".numba_config.yaml"

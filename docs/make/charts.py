@@ -103,8 +103,6 @@ HIGHEST_LOSS = 2.5
 """A higher loss is not in that chart: a network has it after a second or two of training."""
 NAME_WIDTH = 150
 """Pixels that the longest name takes in that chart."""
-MIXED = "charrnn --mix ngrams"
-"""The program whose line is dashed: the network of charrnn and the n-grams of its text."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,7 @@ def label_places(programs: dict[str, ProgramPoints], at: Placing) -> dict[str, t
     return places
 
 
-def draw_program(
-    points: ProgramPoints, at: Placing, colour: str, paper: str, dashes: str
-) -> list[str]:
+def draw_program(points: ProgramPoints, at: Placing, colour: str, paper: str) -> list[str]:
     """Return the dots and lines of a program."""
 
     def circle(point: tuple[float, float], fill: str) -> str:
@@ -165,7 +161,7 @@ def draw_program(
     line = f'stroke="{colour}" stroke-width="2"'
     route = "L".join("{:.1f} {:.1f}".format(*at(*point)) for point in sorted(points.ends))
     parts = [circle(point, paper) for point in points.within]
-    parts.append(f'<path d="M{route}" fill="none" {line}{dashes}/>')
+    parts.append(f'<path d="M{route}" fill="none" {line}/>')
     parts += [circle(point, colour) for point in points.ends]
     for (seconds, _), (lowest, highest) in zip(points.ends, points.ranges, strict=True):
         if lowest < highest:
@@ -217,9 +213,8 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
             parts.append(text_at(left + 4, y + 24, PUBLISHED[1], theme.faint, 12))
 
         for name, points in programs.items():
-            dashes = ' stroke-dasharray="6 4"' if name == MIXED else ""
             colour = theme.lines[names.index(name)]
-            parts += draw_program(points, at, colour=colour, paper=theme.paper, dashes=dashes)
+            parts += draw_program(points, at, colour=colour, paper=theme.paper)
         parts += [
             text_at(x, y, name, theme.lines[names.index(name)], 13)
             for name, (x, y) in label_places(programs, at).items()

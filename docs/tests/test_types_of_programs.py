@@ -27,14 +27,12 @@ for event in charrnn.train(config):
         print(event.best_nats, event.is_complete)
 
 model = charrnn.load("a@100")
-mixture = charrnn.mix([model, model.ngrams()], weights=[0.5, 0.5])
-for one in (model, model.ngrams(), mixture):
-    nats: float = one.logprob("Ada")
-    print(nats, one.logprob(["Ada", "Grace"]).shape, one.sample(prime="Ada").text)
-print(charrnn.evaluate_runs([model, model], Path("a.txt"), mixtures=[mixture]).rows)
+nats: float = model.logprob("Ada")
+print(nats, model.logprob(["Ada", "Grace"]).shape, model.sample(prime="Ada").text)
+print(charrnn.evaluate_runs([model, model], Path("a.txt"), ngrams=[3]).rows)
 print(charrnn.evaluate(model, ["Ada", "Grace"]).bpc, model.study(Path("a.txt")).num_cells)
 print(max(charrnn.losses_by_line([model], "Ada"), key=lambda line: line.excess).text)
-print(charrnn.evaluate(model.ngrams(6), model.held_out()).bpc)
+print(charrnn.evaluate(model, model.held_out()).bpc)
 try:
     print(charrnn.find_cells(model.trace("Ada"), "quote").scores)
 except (charrnn.UsageError, charrnn.DataError, charrnn.CheckpointError) as error:
@@ -47,9 +45,9 @@ print(charrnn.Config(corpus="a.txt").corpus, score)
 WRONG = """
 model.sample(length=10, temprature=1)
 model.sample(length="ten")
-mixture.samples(3, length=10, uniqu=True)
+model.samples(3, length=10, uniqu=True)
 model.stream(cell=3)
-model.ngrams().beam(temperature=1)
+model.beam(temperature=1)
 charrnn.evaluate_runs([model], part=2)
 charrnn.losses_by_line([model], parts="test")
 charrnn.tarin(config)

@@ -86,7 +86,6 @@ def test_what_newcomers_type_is_answered_with_the_words_that_work(command, alpha
         "export nowhere x.zip",
         "train --resume nowhere",
         "train text.txt --init-from nowhere",
-        "sample RUN --mix nowhere",
     ],
 )
 def test_a_missing_run_says_where_it_was_looked_for(command, alphabet_run, line):
@@ -99,7 +98,7 @@ def test_a_missing_run_says_where_it_was_looked_for(command, alphabet_run, line)
 
 
 def test_the_value_of_an_option_is_no_word_in_another_place(command, alphabet_run):
-    assert "--prime" not in command("sample", alphabet_run, "--mix", "quote").err
+    assert "--prime" not in command("evaluate", alphabet_run, "quote").err
 
 
 @pytest.mark.parametrize(

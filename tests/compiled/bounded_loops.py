@@ -99,7 +99,6 @@ def run_histograms(rng) -> None:
 def main(folder: Path) -> None:
     assert numba.config.BOUNDSCHECK
     sampling.COMPILED_FROM = sampling.UNCACHED_FROM = 0
-    contexts.MOST_OF_PYTHON = 0
     note_calls()
     rng = np.random.default_rng(7)
     run_networks(rng)

@@ -115,11 +115,11 @@ def test_documents_end_where_they_match_with_any_options(command, tmp_path):
         build_chain(tmp_path / "lines-001", f"{END}abcde", documents="lines"),
         "[^c]{2,3}(cd)?",
     )
-    drawn, mixed = (
+    drawn, cooled = (
         ("--count", 3, "--temp", 3, "--seed", 1),
-        ("--temp", "0,2", "--prime", "cd", "--mix", run),
+        ("--temp", "0,2", "--prime", "cd"),
     )
-    for options in (drawn, mixed, ("--beam", 5)):
+    for options in (drawn, cooled, ("--beam", 5)):
         ran = command("sample", run, "--match", expression, "--length", 7, "--json", *options)
         assert ran.code == 0
         for one in map(json.loads, ran.out.splitlines()):

@@ -30,7 +30,6 @@ COMMON = {
     "--debug": ("",),
     "--force": ("--force",),
     "--json": ("--json",),
-    "--mix": ("--mix {other}=0.3", "--mix {run}"),
     "--precision": ("--precision fp32", "--precision bf16"),
     "--quiet": ("--quiet",),
     "--run": ("",),
