@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
-display.notebook = LazyModule("charrnn.views.notebook")
+display.views = LazyModule("charrnn.views.records")
 
 __all__ = [
     "CellFindings",

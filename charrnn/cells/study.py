@@ -442,7 +442,7 @@ class Study(Displayable):
 
         Example:
             >>> first, *later = study.page_in_parts(0, 5)
-            >>> len(first.sections), len(later) > 3
+            >>> len(first.sections), len(later) > 0
             (0, True)
         """
         check_unit(layer, unit, num_layers=self.num_layers, num_units=self.num_units)

@@ -1,23 +1,41 @@
-"""Objects that show themselves in a notebook.
+"""Objects that show themselves in a terminal and in a notebook.
 
 Records are plain data. What draws them is of the views, which `charrnn` sets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-notebook: Any = None
-"""The module that draws objects, which is above this one: `charrnn`, imported first, sets it."""
+views: Any = None
+"""The module that draws records, which is above this one: `charrnn`, imported first, sets it."""
+COLUMNS = 100
+"""Width of what a notebook shows, in characters."""
+_INKS = (
+    (118, 118, 118),
+    (205, 65, 65),
+    (30, 138, 70),
+    (160, 112, 0),
+    (70, 115, 225),
+    (165, 85, 175),
+    (0, 128, 128),
+    (125, 125, 125),
+)
+"""The eight colours of a terminal in a notebook, legible on white and on black."""
+_PRE = (
+    '<pre style="font-family: monospace; white-space: pre; overflow-x: auto; line-height: 1.3;'
+    ' color: inherit; background: none">{code}</pre>'
+)
 Record = TypeVar("Record")
 """The type of the records of a list."""
 
 
 class Displayable:
-    """Base class of objects that a notebook shows as HTML.
+    """Base class of objects that show themselves.
 
     A record type that draws several records in one picture also has a static method
     `view_together(records)`, which returns renderables.
@@ -40,7 +58,7 @@ class Displayable:
         """
         if hasattr(self, "__rich_console__"):
             return [cast("RenderableType", self)]
-        pictures: Sequence[RenderableType] = notebook.view_record(self)
+        pictures: Sequence[RenderableType] = views.view_record(self)
         return pictures
 
     def to_json(self) -> Any:
@@ -56,11 +74,39 @@ class Displayable:
         """
         return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self._DERIVED}
 
-    def _repr_html_(self) -> str | None:
-        """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws
-        it."""
-        html: str | None = notebook.to_html(self)
-        return html
+    def _repr_mimebundle_(self, **_: object) -> Mapping[str, str] | None:
+        """Return the view as HTML and as plain text for Jupyter; None, for the `repr` instead, if
+        nothing draws the object."""
+        # Imported here: records are used without rich.
+        from rich.console import Console
+        from rich.terminal_theme import TerminalTheme
+
+        pictures = self.view()
+        if not pictures:
+            return None
+
+        # No environment: neither the colours nor the background of a terminal are the notebook's.
+        console = Console(
+            record=True,
+            file=StringIO(),
+            width=COLUMNS,
+            force_terminal=True,
+            force_jupyter=False,
+            color_system="truecolor",
+            legacy_windows=False,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            _environ={},
+        )
+        for picture in pictures:
+            console.print(picture)
+        # The two colours before _INKS only determine the grey of dim text.
+        theme = TerminalTheme((246, 246, 246), (0, 0, 0), list(_INKS))
+        return {
+            "text/plain": console.export_text(clear=False),
+            "text/html": console.export_html(theme=theme, code_format=_PRE, inline_styles=True),
+        }
 
 
 class RecordList(list[Record], Displayable):
@@ -68,7 +114,7 @@ class RecordList(list[Record], Displayable):
 
     def view(self) -> "Sequence[RenderableType]":
         """Return one table or chart of all records, or else the view of each."""
-        pictures: Sequence[RenderableType] = notebook.view_records(self)
+        pictures: Sequence[RenderableType] = views.view_records(self)
         return pictures
 
 
@@ -79,5 +125,5 @@ class RecordTuple(tuple[Record, ...], Displayable):
 
     def view(self) -> "Sequence[RenderableType]":
         """Return one table or chart of all records, or else the view of each."""
-        pictures: Sequence[RenderableType] = notebook.view_records(self)
+        pictures: Sequence[RenderableType] = views.view_records(self)
         return pictures

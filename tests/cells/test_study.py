@@ -48,7 +48,7 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model, damaged):
 def test_a_study_shows_itself_as_a_table_and_not_as_its_text(study):
     size = f"{study.num_layers} × {study.num_units}"
     assert repr(study) == f"<ModelStudy of {len(TEXT):,} characters by {size} cells>"
-    html = study._repr_html_()
+    html = study._repr_mimebundle_()["text/html"]
     assert "scoring half" in html and len(html) < len(TEXT)
     assert study.to_json()["half"] == HALF
 

@@ -1,18 +1,10 @@
-"""Draw records of the core, and objects in a notebook as HTML: the renderables of the terminal,
-and charts as SVG.
-
-Text without a colour has the text colour of the notebook; all other colours are legible on white
-and on black.
-"""
+"""Draw the records of the core: what `view` of a record returns."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
-from rich.color import parse_rgb_hex
 from rich.console import Group, RenderableType
-from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from charrnn.cells.findings import (
@@ -29,7 +21,6 @@ from charrnn.evaluation.loss_reports import Evaluation, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.runs.learning_curves import LearningCurve, LearningCurves
 from charrnn.runs.overview import ModelDescription, RunSummary
-from charrnn.system.display import Displayable
 from charrnn.views.cell_page import PassageList, draw_parts, page_pictures, values_parts
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
@@ -38,7 +29,6 @@ from charrnn.views.heatmap import (
     scale_of_text,
     surprise_map,
 )
-from charrnn.views.svg import FONTS, SvgDrawing, print_all, to_svg
 from charrnn.views.tables import (
     evaluation_view,
     losses_table,
@@ -52,69 +42,26 @@ MAX_CHARS = 4_000
 """Maximum number of characters of a text that are drawn: a notebook stores its outputs."""
 CHARS_OF_STUDY = 60
 """Characters of the text of a study that stand in its table."""
-MAX_GUESSED = 1_000
-"""Maximum number of characters of a text with guesses, whose HTML is about eight times as large."""
-_INKS = ("#767676", "#cd4141", "#1e8a46", "#a07000", "#4673e1", "#a555af", "#00808c", "#7d7d7d")
-NOTEBOOK = TerminalTheme(
-    background=(246, 246, 246),
-    foreground=(0, 0, 0),
-    normal=[parse_rgb_hex(ink[1:]) for ink in _INKS],
-)
-"""The theme of text in a notebook: its colours have a luminance between a dark and a light
-background.
-
-The first two colours only determine the grey of dim text."""
-_PRE = (
-    f'<pre style="font-family: {FONTS.replace(chr(39), "&quot;")}; white-space: pre; overflow-x:'
-    ' auto; line-height: 1.3; color: inherit; background: none">{code}</pre>'
-)
 
 
-def to_html(value: Displayable) -> str | None:
-    """Return the view of an object as HTML without scripts; None for an object without a view."""
-    # Charts become SVG, and all renderables between two charts become one block of text.
-    renderables = value.view()
-    if not renderables:
-        return None
-    html = ""
-    for is_drawing, group in groupby(
-        renderables, key=lambda picture: isinstance(picture, SvgDrawing)
-    ):
-        if is_drawing:
-            html += "".join(map(_drawn, group))
-        else:
-            # The background of a notebook is unknown.
-            html += print_all(group, _environ={}).export_html(
-                theme=NOTEBOOK, code_format=_PRE, inline_styles=True
-            )
-    return f"<div>{html}</div>"
-
-
-def _drawn(picture: RenderableType) -> str:
-    """Return a chart as SVG with its own background, at most as wide as the notebook."""
-    return to_svg([picture]).replace("<svg ", '<svg style="max-width: 100%; height: auto" ', 1)
-
-
-def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:
+def _cut(text: str) -> Sequence[RenderableType]:
     """Return a note with the number of characters that are drawn, nothing if the text is
     complete."""
-    if len(text) <= most:
+    if len(text) <= MAX_CHARS:
         return []
-    return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")]
+    return [Text(f"The first {MAX_CHARS:,} of {len(text):,} characters.", style="dim")]
 
 
 def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
-    most = MAX_GUESSED if coloured.guesses else MAX_CHARS
     shown = replace(
         coloured,
-        text=coloured.text[:most],
-        values=coloured.values[:most],
-        guesses=coloured.guesses[:most],
-        inside=coloured.inside[:most],
+        text=coloured.text[:MAX_CHARS],
+        values=coloured.values[:MAX_CHARS],
+        guesses=coloured.guesses[:MAX_CHARS],
+        inside=coloured.inside[:MAX_CHARS],
     )
-    cut = _cut(coloured.text, most)
     picture = HeatMap(shown, scale_of_text(coloured))
-    return [*picture.legend(), picture, *cut]
+    return [*picture.legend(), picture, *_cut(coloured.text)]
 
 
 def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
