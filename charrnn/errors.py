@@ -54,14 +54,13 @@ def install_command(extra: str = "") -> str:
     return f"{command} 'charrnn-lab[{extra}]'" if extra else f"{command} charrnn-lab"
 
 
-def require_package(package: str, *, user: str, extra: str = "", instead: str = "") -> None:
+def require_package(package: str, *, user: str, instead: str = "") -> None:
     """Raise UsageError if a package is missing that the `user`, such as a command, needs.
 
-    The package is installed with the `extra` of charrnn. `instead` describes another way to the
-    same result, in lines of its own.
+    `instead` describes another way to the same result, in lines of its own.
     """
     if find_spec(package) is None:
-        install = f"{user} needs the package {package}. Install it: {install_command(extra)}"
+        install = f"{user} needs the package {package}. Install it: {install_command()}"
         raise UsageError(f"{install}\n{instead}".rstrip())
 
 

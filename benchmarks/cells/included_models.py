@@ -29,8 +29,8 @@ import hashlib
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellScore
+from charrnn.cells.findings import CHARS_SCORED, CellFindings
 from charrnn.formats.model_folder import public_config, with_card
 from charrnn.model.portable_math import Matrix, from_rows
 from charrnn.runs.checkpoint import MODEL, SCALE, digest_of, tensors_to_bytes
@@ -67,12 +67,8 @@ class Recipe:
     text: str
     licence: str
     options: tuple[str, ...]
-    tested: tuple[str, ...]
-    """The detectors whose cells are tested further (`charrnn visualize --evidence`)."""
-    public: dict[str, Any] = field(default_factory=dict)
-    """What the catalogue of texts says of the text."""
-    note: str = ""
-    """What else a reader must know of the parts of the text."""
+    catalogue: tuple[str, ...] = ()
+    """The name of the text in the catalogue, if it has one."""
     scored_from: int = 0
     """The first character of the test tenth on which cells are scored."""
 
@@ -83,8 +79,7 @@ RECIPES = (
         "War and Peace",
         "public domain (Leo Tolstoy, translated by Louise and Aylmer Maude; Project Gutenberg)",
         ("--steps", "6000", "--seed", "2"),
-        tested=("quote",),
-        public={"catalogue": ["war-and-peace"], "languages": ["en"]},
+        catalogue=("war-and-peace",),
     ),
     Recipe(
         "code",
@@ -93,8 +88,6 @@ RECIPES = (
         # Accents and the like occur in a few names and tables. Of two trainings this one has the
         # better cells, and a loss higher by 0.02 than seed 0 after 6,000 steps.
         ("--set", "min_count=200", "--steps", "4000", "--seed", "1"),
-        tested=("comment", "string"),
-        note="Here its beginning decided, by the cells, which of two trainings is the model.",
         scored_from=CHARS_SCORED,
     ),
 )
@@ -180,30 +173,13 @@ def make_card(model: Model, recipe: Recipe) -> dict[str, Any]:
     return {
         "text": recipe.text,
         "licence": recipe.licence,
-        "weights_licence": "mit",
-        **recipe.public,
+        "catalogue": list(recipe.catalogue),
         "text_digest": model.recorded_corpus.digest,
-        "note": recipe.note,
-        "split": list(model.config.split),
-        "command": " ".join(["charrnn", "train", *model.config.corpus, *SETTINGS, *recipe.options]),
         "digest": model.step_digest,
         "losses": {part: report.nats_per_char for part, report in reports.items()},
         "intervals": {part: report.nats_ci for part, report in reports.items()},
         "cells": cells + others,
-        "verdicts": verdicts_of(model, recipe, scores),
     }
-
-
-def verdicts_of(model: Model, recipe: Recipe, scores: Sequence[CellScore]) -> dict[str, str]:
-    """Return the verdict of the evidence for some cells, on the beginning of the test tenth."""
-    held_out = model.held_out("test")
-    study = model.study(held_out[:CHARS_SCORED], context=held_out.context)
-    verdicts = {}
-    for score in scores:
-        if score.detector in recipe.tested:
-            card = study.evidence(score.layer, score.unit, score.detector)
-            verdicts[f"{score.layer}:{score.unit} {score.detector}"] = card.verdict
-    return verdicts
 
 
 def main() -> None:

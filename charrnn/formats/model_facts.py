@@ -68,7 +68,7 @@ def facts_of(model: TrainedModel) -> Facts:
     run has recorded, and the cells that were found."""
     if model.card:
         return dict(model.card)
-    facts: Facts = {"split": model.config.split, "losses": {}}
+    facts: Facts = {"losses": {}}
     if model.val_nats is not None:
         facts["losses"]["validation"] = model.val_nats
 

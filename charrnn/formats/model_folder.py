@@ -21,7 +21,6 @@ from charrnn.formats.model_page.page import to_model_page
 from charrnn.runs.checkpoint import (
     MANIFEST,
     MODEL,
-    digest_of,
     list_files,
     tensors_to_bytes,
 )
@@ -95,7 +94,7 @@ def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
     shared = replace(model, name=name, config=public_config(model), path=None)
     description = RunDescription.of(Path(), config=shared.config, vocab=shared.vocab)
     files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
-    facts = facts_of(model) | {"digest": digest_of(files)}
+    facts = facts_of(model)
     with suppress(UsageError):  # A browser cannot run every network.
         files[PAGE] = to_model_page(shared, cells_in(facts), run=name).encode("utf-8")
     return with_card(files, shared, facts=facts)

@@ -50,14 +50,13 @@ class RunSummary(Displayable):
     """`char`, `exact` or `byte`."""
     split: tuple[float, ...]
     """The shares of the training, the validation and, if there is one, the test text."""
-    seed: int | None
-    """None for a model that another program trained."""
+    seed: int
     num_parameters: int | None
     """Number of trained weights; None if the alphabet, on whose size it depends, is damaged."""
     step: int
     """The last step in its log."""
     num_steps: int
-    """0 for a model that another program trained."""
+    """The step at which its training ends."""
     num_chars: int
     """Characters that were read up to this step, all batch rows together."""
     best_nats: float | None

@@ -417,16 +417,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     return table
 
 
-def _shown_seed(run: RunSummary) -> str:
-    # Another program trained the model.
-    if run.num_steps == 0:
-        return "–"
-    return str(run.seed)
-
-
 def _shown_steps(run: RunSummary) -> str:
-    if run.num_steps == 0:
-        return "–"
     # Steps that are left show that a run has not ended.
     if run.step != run.num_steps:
         return f"{run.step:,}/{run.num_steps:,}"
@@ -452,7 +443,7 @@ RUN_COLUMNS: Columns = {
     "MB": lambda run: f"{run.num_bytes / 1e6:,.1f}",
     "min": "{minutes:.1f}",
     "params": shown_parameters,
-    "seed": _shown_seed,
+    "seed": "{seed}",
 }
 """The columns of the table of runs, the most important first."""
 

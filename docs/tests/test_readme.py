@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from environment import REPOSITORY
 
 from benchmarks.losses import peers
@@ -49,7 +50,7 @@ def test_the_python_example_runs(corpus_file, tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_of_interventions_changes_the_predictions(capsys):
-    _, _, code, _ = python_examples()
+    _, _, code, _, _ = python_examples()
     names = {}
     exec(compile(code, "python.md", "exec"), names)
     [recorded, *_] = names["memories"]
@@ -61,10 +62,26 @@ def test_the_example_of_interventions_changes_the_predictions(capsys):
 def test_the_example_of_every_number_is_right(command, capsys):
     assert command("train", "--recipe", "hello", "--steps", "20", "--out", "four").code == 0
     capsys.readouterr()
-    *_, code = python_examples()
+    *_, code, _ = python_examples()
     exec(compile(code, "python.md", "exec"), {})
     zeros = [float(number) for number in re.findall(r"[-\d.e]+", capsys.readouterr().out)]
     assert zeros == pytest.approx([0] * 6, abs=1e-12)
+
+
+def test_the_example_of_another_program_computes_what_torch_computes(capsys):
+    *_, code = python_examples()
+    names = {}
+    exec(compile(code, "python.md", "exec"), names)
+    assert len(capsys.readouterr().out.removesuffix("\n")) == 20
+
+    model = names["model"]
+    ids = torch.tensor(model.encode("hello").ids.astype("int64"))
+    with torch.no_grad():
+        outputs, _ = names["lstm"](names["embedding"](ids))
+        log_probabilities = names["head"](outputs).log_softmax(-1)
+    expected = sum(log_probabilities[step, ids[step + 1]].item() for step in range(4))
+    # Both sum in float32, in different orders.
+    assert model.logprob("hello") == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_commands_of_the_quick_start_parse():

@@ -92,9 +92,6 @@ def evidence(
     card = replace(card, born=_birth(study, score=card.tracks, labels=target.labels))
     # The page of the cell finds the card under this key, without a detector.
     study.cache.save("evidence of", study.cell_key(*cell), value=card)
-    # The card of an exported model has the verdict, which does not quote the text.
-    place = f"{card.layer}:{card.unit} {card.detector}"
-    study.cache.save("verdict", {"cell": place}, value=card.verdict)
     return card
 
 
