@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from shlex import quote
@@ -17,10 +18,15 @@ from zlib import crc32
 
 from charrnn.config.options import words_in_text
 from charrnn.errors import UsageError, require_package
+from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
+
+    from charrnn.views import svg
+else:
+    svg = LazyModule("charrnn.views.svg")
 
 
 def to_json(value: Any) -> str:
@@ -73,44 +79,30 @@ class ExportFormat:
     """The content of the file, or its purpose, in a few words."""
     write: Callable[[Shown], bytes]
     """Return the content of the file. Raises UsageError if it cannot be made here."""
-    package: str = ""
-    """A package that has to be installed, by the name under which it is imported."""
     mark: bytes = b""
     """Bytes near the beginning of a file that charrnn wrote, which may be replaced by a new file
     (`runs.targets`). b"" for a format without a mark."""
-    instead: str = ""
-    """Another way to such a file where the package is missing; {stem} stands for the path of the
-    file without its suffix."""
 
 
 def _to_html(shown: Shown) -> bytes:
-    from charrnn.views.svg import to_html
-
-    if shown.page is not None:
-        return shown.page().encode("utf-8")
-    return to_html(shown.pictures, shown.title).encode("utf-8")
+    page = shown.page or partial(svg.to_html, shown.pictures, shown.title)
+    return page().encode("utf-8")
 
 
 def _to_svg(shown: Shown) -> bytes:
-    from charrnn.views.svg import to_svg
-
-    return to_svg(shown.pictures, shown.title).encode("utf-8")
+    return svg.to_svg(shown.pictures, shown.title).encode("utf-8")
 
 
 def _to_png(shown: Shown) -> bytes:
-    from charrnn.views.svg import to_png, to_svg
-
     # A text chunk after the header: signature, then length, type, 13 bytes and checksum.
-    picture = to_png(to_svg(shown.pictures, shown.title))
+    picture = svg.to_png(svg.to_svg(shown.pictures, shown.title))
     chunk = b"tEXt" + _PNG_MARK
     length = len(_PNG_MARK).to_bytes(4, "big")
     return picture[:33] + length + chunk + crc32(chunk).to_bytes(4, "big") + picture[33:]
 
 
 def _to_text(shown: Shown) -> bytes:
-    from charrnn.views.svg import to_text
-
-    return to_text(shown.pictures).encode("utf-8")
+    return svg.to_text(shown.pictures).encode("utf-8")
 
 
 def _to_json(shown: Shown) -> bytes:
@@ -170,13 +162,7 @@ FORMATS = {
         "web page", write=_to_html, mark=b'<meta name="generator" content="charrnn">'
     ),
     ".svg": ExportFormat("picture", write=_to_svg, mark=b'class="charrnn"'),
-    ".png": ExportFormat(
-        "picture",
-        write=_to_png,
-        mark=_PNG_MARK,
-        package="resvg_py",
-        instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
-    ),
+    ".png": ExportFormat("picture", write=_to_png, mark=_PNG_MARK),
     ".txt": ExportFormat("plain text", write=_to_text),
     ".json": ExportFormat("numbers", write=_to_json, mark=_JSON_MARK.encode()),
     ".csv": ExportFormat("table", write=_to_csv),
@@ -203,8 +189,8 @@ def find_format(path: Path) -> ExportFormat:
     """Return the format of a file by its suffix. Raises UsageError for an unknown suffix, and for a
     missing package."""
     suffix = path.suffix.lower()
+    picture = quote(str(path.with_suffix(".svg")))
     if suffix == ".pdf":
-        picture = quote(str(path.with_suffix(".svg")))
         page = quote(str(path.with_suffix(".html")))
         raise UsageError(
             f"{path}: charrnn writes no .pdf. Write {picture}, and convert it: rsvg-convert -f pdf"
@@ -214,11 +200,11 @@ def find_format(path: Path) -> ExportFormat:
     # Any other suffix is a mistake in typing, for which the list of suffixes is enough.
     if suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {words_in_text(FORMATS)}.")
-    file_format = FORMATS[suffix]
-    if file_format.package:
+    if suffix == ".png":
+        convert = f"rsvg-convert -z 2 -o {quote(str(path))} {picture}"
         require_package(
-            file_format.package,
-            user=f"{path}: a {suffix}",
-            instead=file_format.instead.format(stem=path.with_suffix("")),
+            "resvg_py",
+            user=f"{path}: a .png",
+            instead=f"Or export {picture}, and convert it: {convert}",
         )
-    return file_format
+    return FORMATS[suffix]

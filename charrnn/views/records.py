@@ -17,7 +17,7 @@ from charrnn.cells.findings import (
 )
 from charrnn.cells.study import Study
 from charrnn.cells.trace import Trace
-from charrnn.evaluation.loss_reports import Evaluation, LossReport
+from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.runs.learning_curves import LearningCurve, LearningCurves
 from charrnn.runs.overview import ModelDescription, RunSummary
@@ -142,7 +142,7 @@ def _view_together(kind: type, records: Sequence[Any]) -> Sequence[RenderableTyp
     if kind is LearningCurve:
         return [learning_chart(LearningCurves(curves=tuple(records)))]
     if kind is LossReport:
-        return [losses_table(records)]
+        return [losses_table([EvaluationRow(name="", loss=loss) for loss in records])]
     if kind is Passage:
         return [Group(*passage_pictures(records))]
     if kind is Prediction:

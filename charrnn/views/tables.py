@@ -27,7 +27,6 @@ from charrnn.evaluation.loss_reports import (
     NGRAM,
     Evaluation,
     EvaluationRow,
-    LossReport,
 )
 from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.generation.generated_text import Prediction
@@ -504,12 +503,7 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     kind = "loss" if len(protocols) > 1 else f"{rows[0].loss.protocol} loss"
     pictures: list[RenderableType] = [Text(f"{kind} over {where}".capitalize())]
 
-    # A column of names says nothing where all rows have the same name.
-    has_one_name = len({row.name for row in rows}) == 1
-    if has_one_name and all(row.difference is None for row in rows):
-        pictures.append(losses_table([row.loss for row in rows]))
-    else:
-        pictures.append(_losses_of_several(rows, has_protocols=len(protocols) > 1))
+    pictures.append(losses_table(rows))
 
     # How to read the rows.
     notes = [how_to_read(rows)]
@@ -584,30 +578,13 @@ def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     return tuple(rows_to_draw)
 
 
-def losses_table(reports: Sequence[LossReport]) -> RenderableType:
-    """Build the table of the losses of a predictor, a row for each protocol, each figure above its
-    95 % interval."""
-    columns: Columns = {
-        "protocol": "{protocol}",
-        "nats/char": "{nats_per_char:.4f}",
-        "bits/char": "{bpc:.4f}",
-        "bits/byte": "{bits_per_byte:.4f}",
-        "right": "{first_guess:.1%}",
-        "scored": "{num_chars:,}",
-        "precision": "{precision}",
-    }
-    intervals: Columns = {
-        "nats/char": lambda loss: _ends(loss.nats_ci),
-        "bits/char": lambda loss: _ends(loss.bpc_ci),
-        "bits/byte": lambda loss: _ends(loss.bits_per_byte_ci),
-    }
-    left = ("protocol", "precision")
-    return records_table(columns, reports, left=left, below=intervals)
+def losses_table(rows: Sequence[EvaluationRow]) -> RenderableType:
+    """Build the table of losses, each figure above its 95 % interval.
 
-
-def _losses_of_several(rows: Sequence[EvaluationRow], has_protocols: bool) -> RenderableType:
-    # Differences instead of numbers of characters: all rows are about the same text. The columns
-    # on the right are those that a narrow terminal has no room for.
+    A row of one predictor is named by its protocol; the rows of several have their differences, and
+    their protocol if it is not the same in all rows.
+    """
+    # The columns on the right are those that a narrow terminal has no room for.
     columns: dict[str, Cell] = {
         "": "{name}",
         "protocol": "{loss.protocol}",
@@ -616,18 +593,28 @@ def _losses_of_several(rows: Sequence[EvaluationRow], has_protocols: bool) -> Re
         "bits/char": "{loss.bpc:.4f}",
         "bits/byte": "{loss.bits_per_byte:.4f}",
         "right": "{loss.first_guess:.1%}",
+        "scored": "{loss.num_chars:,}",
+        "precision": "{loss.precision}",
     }
-    if not has_protocols:
-        del columns["protocol"]
     intervals: dict[str, Cell] = {
         "nats/char": lambda row: _ends(row.loss.nats_ci),
         "difference": "{difference.low:+.3f}…{difference.high:+.3f}",
+        "bits/char": lambda row: _ends(row.loss.bpc_ci),
+        "bits/byte": lambda row: _ends(row.loss.bits_per_byte_ci),
     }
-    # Bytes and characters are compared by bytes: then the intervals of bits/byte count, too.
-    if len({row.loss.text_length for row in rows}) > 1:
-        intervals["bits/byte"] = lambda row: _ends(row.loss.bits_per_byte_ci)
 
-    return records_table(columns, rows, left=("",), below=intervals)
+    # A column says nothing where it is the same in all rows.
+    if len({row.name for row in rows}) == 1 and all(row.difference is None for row in rows):
+        del columns[""], columns["difference"]
+    else:
+        del columns["scored"], columns["precision"], intervals["bits/char"]
+        if len({row.loss.protocol for row in rows}) == 1:
+            del columns["protocol"]
+        # Bytes and characters are compared by bytes: then these intervals count, too.
+        if len({row.loss.text_length for row in rows}) == 1:
+            del intervals["bits/byte"]
+    left = ("", "protocol", "precision")
+    return records_table(columns, rows, left=left, below=intervals)
 
 
 def _ends(interval: tuple[float, float] | None) -> str:

@@ -133,7 +133,7 @@ WIDE_TABLES = {
     "predictions": tables.predictions_table(
         [Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]
     ),
-    "losses": tables.losses_table([WINDOWED_LOSS]),
+    "losses": tables.losses_table([EvaluationRow(name="", loss=WINDOWED_LOSS)]),
     "provenance": provenance("日本" * 50_000, (0, 100_000)).passages_table(),
     "catalogue": tables.catalogue_table(load_catalogue()),
     "settings": tables.settings_table(
