@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
     from charrnn.model import losses
-    from charrnn.model.network import CharRNN, Predictor
+    from charrnn.model.network import CharRNN
     from charrnn.runs import overview
 else:
     # `sample` uses none of them, and importing them takes a tenth of its start.
@@ -84,8 +84,11 @@ Options = TypeVar("Options", bound=TextOptions)
 """The options of a text that is drawn, or of one that is searched for."""
 
 
-class TextModel:
-    """What generates and predicts texts.
+@dataclass(eq=False, repr=False)
+class TrainedModel(Displayable):
+    """A trained model: generates text (without torch), predicts, and shows its cells.
+
+    Its `generator` generates text, with options in a dataclass.
 
     `sample`, `stream` and `write` take the fields of `SampleOptions`, `samples` those of
     `SeveralOptions`, and `search` and `beam` those of `SearchOptions`, which are in
@@ -97,20 +100,67 @@ class TextModel:
     The defaults are those of `charrnn sample`, but that a document has at most 1,000 characters.
     """
 
-    name: str
     config: Config
+    """The configuration of the run."""
     vocab: Vocab
-    generator: Generator
-    """Generates text, with options in a dataclass."""
+    """The alphabet, with V entries."""
+    tensors: dict[str, NDArray[Any]]
+    """The weights by name, as NumPy arrays."""
+    _: KW_ONLY
+    name: str = "model"
+    """The name of the run."""
+    path: Path | None = None
+    """The folder of the run; None if it was not loaded from one."""
+    step: int = 0
+    """The step at which it was saved."""
+    recorded_corpus: RecordedCorpus | None = None
+    """None if the run does not say what it learned."""
+    warnings: tuple[str, ...] = ()
+    """Warnings from loading it."""
+    step_digest: str | None = None
+    """The digest of its weights, configuration and alphabet."""
+    val_nats: float | None = None
+    """The validation loss at that step, in nats per character; None if it is not known."""
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """What tells the model from whose weights training started (`runs.checkpoint.base_state`);
+    empty without one, and where nobody recorded it."""
+    instead_of: str | None = None
+    """What is wrong with the checkpoint that was asked for, if this is another one; `export`
+    refuses it."""
 
-    @property
-    def network(self) -> "Predictor":
-        """The predictions as a torch module."""
-        raise NotImplementedError
+    def __post_init__(self) -> None:
+        self.generator = Generator(
+            self.config, vocab=self.vocab, tensors=self.tensors, name=self.name
+        )
 
-    def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
-        """Encode a text and the context before it."""
-        raise NotImplementedError
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, which another process may get: all else is built from them."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.init}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()
+
+    def __repr__(self) -> str:
+        # A loss that is not known is left out, and not shown as None.
+        found = self.description
+        loss = ""
+        if found.val_nats is not None:
+            loss = f", {found.val_nats:.4f} nats per character"
+        size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
+        return f"<{type(self).__name__} {found.name}: {size}, step {found.step:,}{loss}>"
+
+    def view(self) -> "Sequence[RenderableType]":
+        """Return the table that describes the model.
+
+        Returns:
+            Renderables, which `rich.print` prints.
+
+        Example:
+            >>> import rich
+            >>> rich.print(*model.view())
+        """
+        return self.description.view()
 
     def _with_read_prime(self, options: Options) -> Options:
         """Return the options with the text of the prime, which may be a file or a list of texts."""
@@ -453,76 +503,6 @@ class TextModel:
         precision = losses.precision_of(self.config, self.network.device, "auto")
         nats = losses.char_losses(self.network, ids=ids, first=first, precision=precision).nats
         return (nats + self.vocab.escapes(ids[first:])).astype(np.float64)
-
-
-@dataclass(eq=False, repr=False)
-class TrainedModel(TextModel, Displayable):
-    """A trained model: generates text (without torch), predicts, and shows its cells.
-
-    Its `generator` generates text, with options in a dataclass.
-    """
-
-    config: Config
-    """The configuration of the run."""
-    vocab: Vocab
-    """The alphabet, with V entries."""
-    tensors: dict[str, NDArray[Any]]
-    """The weights by name, as NumPy arrays."""
-    _: KW_ONLY
-    name: str = "model"
-    """The name of the run."""
-    path: Path | None = None
-    """The folder of the run; None if it was not loaded from one."""
-    step: int = 0
-    """The step at which it was saved."""
-    recorded_corpus: RecordedCorpus | None = None
-    """None if the run does not say what it learned."""
-    warnings: tuple[str, ...] = ()
-    """Warnings from loading it."""
-    step_digest: str | None = None
-    """The digest of its weights, configuration and alphabet."""
-    val_nats: float | None = None
-    """The validation loss at that step, in nats per character; None if it is not known."""
-    base: Mapping[str, Any] = field(default_factory=dict)
-    """What tells the model from whose weights training started (`runs.checkpoint.base_state`);
-    empty without one, and where nobody recorded it."""
-    instead_of: str | None = None
-    """What is wrong with the checkpoint that was asked for, if this is another one; `export`
-    refuses it."""
-
-    def __post_init__(self) -> None:
-        self.generator = Generator(
-            self.config, vocab=self.vocab, tensors=self.tensors, name=self.name
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the fields, which another process may get: all else is built from them."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.init}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.__post_init__()
-
-    def __repr__(self) -> str:
-        # A loss that is not known is left out, and not shown as None.
-        found = self.description
-        loss = ""
-        if found.val_nats is not None:
-            loss = f", {found.val_nats:.4f} nats per character"
-        size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
-        return f"<{type(self).__name__} {found.name}: {size}, step {found.step:,}{loss}>"
-
-    def view(self) -> "Sequence[RenderableType]":
-        """Return the table that describes the model.
-
-        Returns:
-            Renderables, which `rich.print` prints.
-
-        Example:
-            >>> import rich
-            >>> rich.print(*model.view())
-        """
-        return self.description.view()
 
     @property
     def description(self) -> "overview.ModelDescription":

@@ -12,7 +12,7 @@ import numpy as np
 
 from charrnn.errors import DataError, UsageError, check_length, check_range
 from charrnn.evaluation.loss_reports import LossReport
-from charrnn.model.annotations import Predictor
+from charrnn.model.annotations import CharRNN
 from charrnn.model.losses import (
     STATEFUL,
     WINDOWED,
@@ -172,7 +172,7 @@ class MeasuredRun:
 
     name: str
     vocab: Vocab
-    network: Predictor
+    network: CharRNN
     text: MeasuredText
     """The text as this run reads it."""
     precision: str

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.generation.distribution import Float64Array, log_softmax
 from charrnn.generation.patterns import Pattern
 from charrnn.generation.sample_options import SearchOptions
-from charrnn.model.stepper import CharacterModel
+from charrnn.model.stepper import Stepper
 
 Indices = NDArray[np.int64]
 
@@ -114,7 +114,7 @@ class BeamSearch:
 
     def __init__(
         self,
-        stepper: CharacterModel,
+        stepper: Stepper,
         prime: NDArray[np.integer],
         options: SearchOptions,
         on_step: Callable[[int], object] = lambda num_chars: None,

@@ -52,7 +52,7 @@ from charrnn.generation.writing import (
     in_pieces,
 )
 from charrnn.model.shapes import check_finite
-from charrnn.model.stepper import CharacterModel, Stepper
+from charrnn.model.stepper import Stepper
 from charrnn.text.documents import END, separator_of
 from charrnn.text.given_text import as_read
 from charrnn.text.vocab import Vocab
@@ -131,7 +131,7 @@ class Generator:
             check_finite(stepper.read(np.arange(NUM_PROBED) % stepper.vocab_size)[0], "predictions")
         return stepper
 
-    def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:
+    def model_for(self, precision: str, clamps: Clamps) -> Stepper:
         """Return the model that predicts characters with weights in a precision. If cells are
         clamped, the model is a new one."""
         if not clamps:
@@ -543,7 +543,7 @@ class Generator:
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned
 
-    def read_prime(self, stepper: CharacterModel, prime: Ids) -> PrimedState:
+    def read_prime(self, stepper: Stepper, prime: Ids) -> PrimedState:
         """Read the prime. The last result is kept, so that a long prime is read once."""
         # Another prime and other clamps lead to another state.
         key = prime.tobytes(), stepper.changes

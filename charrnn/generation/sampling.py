@@ -26,7 +26,8 @@ from charrnn.generation.distribution import (
 from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.model.stepper import CharacterModel, Stepper
+from charrnn.model.stepper import Stepper
+from charrnn.system.arrays import Float32Array
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import Task, task
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from charrnn.compiled.sampling import NetworkRows
 
 Ids = NDArray[np.integer]
-Vectors = NDArray[np.generic]
 
 COMPILED_FROM = 2_000
 """Number of characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
@@ -70,7 +70,7 @@ class PrimedState(NamedTuple):
 
     logits: NDArray[np.floating]
     """(1, V)."""
-    state: Any
+    state: RecurrentState[Float32Array]
     """The state of one row."""
 
 
@@ -106,13 +106,10 @@ def _compiled_module() -> ModuleType | None:
     return None
 
 
-def compiled_loop(
-    stepper: CharacterModel, engine: Engine, function: str = "write"
-) -> ModuleType | None:
+def compiled_loop(stepper: Stepper, engine: Engine, function: str = "write") -> ModuleType | None:
     """Return the module with the compiled `function` (`write`, `read`), ready for this
     model; None if NumPy computes instead."""
-    # Some cell types have no compiled loop.
-    if engine is Engine.NUMPY or not isinstance(stepper, Stepper):
+    if engine is Engine.NUMPY:
         return None
     compiled = _compiled_module()
     if compiled is None or not compiled.can_compile(stepper):
@@ -125,7 +122,7 @@ def compiled_loop(
 
 
 def read_blocks(
-    stepper: CharacterModel, blocks: Sequence[Ids], primed: PrimedState | None = None
+    stepper: Stepper, blocks: Sequence[Ids], primed: PrimedState | None = None
 ) -> Iterator[PrimedState]:
     """Read the blocks of a text, from the initial state or after `primed`, and yield the logits and
     the state after each block.
@@ -153,14 +150,14 @@ def read_blocks(
         yield PrimedState(logits, state)
 
 
-def unprimed(stepper: CharacterModel) -> PrimedState:
+def unprimed(stepper: Stepper) -> PrimedState:
     """Return the initial state, with logits of 0: nothing predicts the first character of a
     text."""
     logits = np.zeros((1, stepper.vocab_size), np.float32)
     return PrimedState(logits, stepper.initial_state(1))
 
 
-def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
+def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
     """Read the ids (N,) of a prime, N >= 1, from the initial state."""
     num_blocks = math.ceil(len(prime) / LAST_BLOCK)
     blocks = np.array_split(prime.astype(np.int64), num_blocks)
@@ -227,7 +224,7 @@ class GrowingText(Protocol):
 class Beginning(NamedTuple):
     """What texts that are drawn together have in common before their first character."""
 
-    stepper: CharacterModel
+    stepper: Stepper
     primed: PrimedState
     banned: Sequence[int] = ()
     """Ids that are never drawn."""
@@ -334,10 +331,12 @@ def _replace_ended(in_rows: dict[int, GrowingText], waiting: Iterator[GrowingTex
     return list(begun)
 
 
-def _begin_row(state: Any, *, row: int, primed: Any) -> Any:
+def _begin_row(
+    state: RecurrentState[Float32Array], *, row: int, primed: RecurrentState[Float32Array]
+) -> RecurrentState[Float32Array]:
     """Return a state of several texts, on the axis -2, with the state after the prime in a row."""
 
-    def with_row(vectors: Vectors, begun: Vectors) -> Vectors:
+    def with_row(vectors: Float32Array, begun: Float32Array) -> Float32Array:
         vectors = vectors.copy()
         vectors[..., row, :] = begun[..., 0, :]
         return vectors
@@ -358,7 +357,11 @@ def _allow(
 
 
 def _values_of(
-    cell: tuple[int, int] | None, stepper: CharacterModel, *, state: Any, num_rows: int
+    cell: tuple[int, int] | None,
+    stepper: Stepper,
+    *,
+    state: RecurrentState[Float32Array],
+    num_rows: int,
 ) -> NDArray[np.float32]:
     """Return the values (B,) of a cell; 0 without a cell."""
     if cell is None:

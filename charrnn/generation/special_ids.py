@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.generation.distribution import log_softmax
-from charrnn.model.stepper import CharacterModel
+from charrnn.model.stepper import Stepper
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 
@@ -36,9 +36,7 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
     return np.array([first], np.uint16)
 
 
-def opening_ids(
-    stepper: CharacterModel, vocab: Vocab, end_id: int | None = None
-) -> NDArray[np.uint16]:
+def opening_ids(stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
     """Return the ids (N,) that are read before a text without a prime, so that it begins like the
     training text.
 

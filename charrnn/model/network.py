@@ -47,8 +47,8 @@ class Read(NamedTuple):
 
 
 class Predictor(Protocol):
-    """The methods of a network that the measurement of a loss uses: a `CharRNN`, or several
-    networks that predict together."""
+    """The methods of a network that the measurement of a loss uses: a `CharRNN`, or an `Ensemble`
+    while it trains."""
 
     @property
     def device(self) -> torch.device:
@@ -63,7 +63,7 @@ class Predictor(Protocol):
         """The id of END, which resets the state; None without documents."""
 
     def initial_state(self, batch_size: int) -> Any:
-        """Return the state before a text: a `RecurrentState`, or several in one."""
+        """Return the state before a text."""
 
     def __call__(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character."""

@@ -6,7 +6,7 @@ throughout.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,40 +26,6 @@ from charrnn.model.portable_math import (
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
-
-
-class CharacterModel(Protocol):
-    """The attributes and methods of a model that generation uses: a `Stepper`, or several models
-    that predict together."""
-
-    vocab_size: int
-    """V."""
-    precision: str
-    """`fp32` or `int8`."""
-
-    @property
-    def changes(self) -> str:
-        """A cache key that distinguishes models with the same weights by precision and clamps."""
-
-    def initial_state(self, batch_size: int) -> Any:
-        """Return the state before a text: a `RecurrentState`, or several in one."""
-
-    def step(
-        self, ids: NDArray[np.integer[Any]], state: Any
-    ) -> tuple[NDArray[np.floating[Any]], Any]:
-        """Map ids (B,) and a state to logits (B, V) and a new state."""
-
-    def read(
-        self, ids: NDArray[np.integer[Any]], state: Any = None
-    ) -> tuple[NDArray[np.floating[Any]], Any]:
-        """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the last
-        id."""
-
-    def check_unit(self, layer: int, unit: int) -> None:
-        """Raise UsageError if the model has no such cell."""
-
-    def values(self, state: Any) -> NDArray[np.float32]:
-        """Compute the cell values (L, B, H), in [-1, 1], from a state."""
 
 
 class Linear(NamedTuple):
