@@ -136,7 +136,8 @@ def store(run: Model, recipe: Recipe, path: Path) -> None:
     config = public_config(run)
     description = RunDescription.of(Path(), config=config, vocab=run.vocab)
     files = {**description.files(), MODEL: tensors_to_bytes(stored)}
-    model = replace(run, name=name, tensors=rounded, step_digest=digest_of(files))
+    digest = digest_of(hashlib.sha256(files[MODEL]).hexdigest(), files)
+    model = replace(run, name=name, tensors=rounded, step_digest=digest)
     write_card(model, recipe, files, path)
 
 

@@ -41,7 +41,6 @@ from charrnn.generation.sample_options import (
 from charrnn.generation.sampling import Beginning, GrowingText, Ids, PrimedState
 from charrnn.generation.special_ids import opening_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import (
-    DrawnIds,
     Piece,
     TextInPieces,
     TextSearch,
@@ -453,13 +452,6 @@ class Generator:
         # on until the other rows have ended.
         num_rounds = max(1, math.ceil(count / most))
         return max(1, math.ceil(count / num_rounds))
-
-    def draw_ids(self, options: SampleOptions) -> list[int]:
-        """Draw `length` ids of one text; after the END of a document another one begins."""
-        text = DrawnIds(_seed_of(options), length=options.length)
-        for _ in self._write(options, [text]):
-            pass
-        return text.ids
 
     def _write(
         self,

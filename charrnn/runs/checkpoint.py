@@ -244,16 +244,12 @@ class VerifiedFiles:
 
         tensors = tensors_from_bytes(self.path / MODEL, self.read(MODEL))
 
-        return tensors, _digest_of(self.listed[MODEL][1], description.files())
+        return tensors, digest_of(self.listed[MODEL][1], description.files())
 
 
-def digest_of(files: Mapping[str, bytes]) -> str:
+def digest_of(weights_sha256: str, files: Mapping[str, bytes]) -> str:
     """Return the digest that identifies the model with these weights, configuration and
     alphabet."""
-    return _digest_of(_sha256(files[MODEL]), files)
-
-
-def _digest_of(weights_sha256: str, files: Mapping[str, bytes]) -> str:
     # The digest does not depend on the step and the path, so that copies of a model have the same
     # digest.
     digests = [weights_sha256, _sha256(files[CONFIG]), _sha256(files[VOCAB])]

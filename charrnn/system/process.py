@@ -254,14 +254,6 @@ def named_process(identity: str) -> str:
     return f"process {number} on {origin.partition(' ')[0]}"
 
 
-def signal_name(number: int) -> str:
-    """Return the name of a signal, such as SIGKILL."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # one of the real-time signals
-        return f"signal {number}"
-
-
 @contextlib.contextmanager
 def ending_signals_delayed() -> Iterator[None]:
     """Delay the signals that end a process until the block has ended. No effect outside the main

@@ -70,8 +70,6 @@ class CatalogueEntry:
     """The detectors that should find a cell in a model of this text."""
     command: str
     """A command to try with a run that was trained on it."""
-    language_code: str = ""
-    """The ISO 639 code of the language; "" for a text that is in none."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """The fields of `Config` with which this text is read, if they differ from the defaults."""
 

@@ -15,7 +15,6 @@ from charrnn.system.process import (
     ending_signals_delayed,
     memory_bytes,
     num_cores,
-    signal_name,
     warn_before_kill,
 )
 
@@ -124,8 +123,8 @@ def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled, number)
 def test_the_page_lists_every_signal_with_its_exit_code():
     page = (REPOSITORY / "docs/look-up/reliability.md").read_text(encoding="utf-8")
     numbers = dict(re.findall(r"^\| (SIG\w+) \| (\d+|–) \|", page, re.MULTILINE))
-    expected = {signal_name(number): str(128 + number) for number in ENDING_SIGNALS}
-    assert numbers == expected | {signal_name(number): "–" for number in SAVE_SIGNALS}
+    expected = {signal.Signals(number).name: str(128 + number) for number in ENDING_SIGNALS}
+    assert numbers == expected | {signal.Signals(number).name: "–" for number in SAVE_SIGNALS}
 
 
 @pytest.mark.parametrize(
