@@ -195,8 +195,8 @@ def _options(name: str) -> dict[str, str]:
         return {}
     return {
         option.name: option.opts[0]
-        # The options of `corpora make` count as options of `corpora`: a message does not know which
-        # command was started.
+        # The options of `corpora fetch` count as options of `corpora`: a message does not know
+        # which command was started.
         for group_command in (command, *getattr(command, "commands", {}).values())
         if group_command is not None
         for option in group_command.params

@@ -41,7 +41,6 @@ GONE = {
     "use/how-to": "use/your-text",
     "use/names": "use/lists",
     "use/publishing": "use/export",
-    "understand/formal-languages": "look-up/results",
 }
 """Pages that other pages have taken in."""
 PAGE = """<!DOCTYPE html>

@@ -1,8 +1,9 @@
 """Several processes train as one does: the same masks, gradients, weights and positions, whatever
 their number.
 
-The sessions of several processes (`training.shared_session`) are tested here, too. The processes are threads of this one, which exchange tensors in memory (`Threads`);
-`faults/test_killed_processes.py` starts real ones. `V`: characters of the vocabulary.
+The sessions of several processes (`training.shared_session`) are tested here, too. The processes
+are threads of this one, which exchange tensors in memory (`Threads`); `faults/test_torchrun.py`
+starts real ones. `V`: characters of the vocabulary.
 """
 
 import json
