@@ -66,9 +66,12 @@ def read_prime(option: str, name: str, *, config: Config) -> str | bytes:
     It is read as the text of the run was. Raises DataError that names the `option`.
     """
     from charrnn.text.given_text import read_text_file, text_to_continue
+    from charrnn.text.text_files import EmptyTextError
 
     try:
         corpus = read_text_file(name, config)
+    except EmptyTextError:
+        return to_content("", config.alphabet)
     except NotHereError as error:
         raise DataError(
             f"{option}: there is no file {shortened(error.source)}. Give a text file, or @- for"

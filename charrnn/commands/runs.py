@@ -117,8 +117,8 @@ def _list(options: RunsOptions) -> None:
 
 def _delete(options: RunsOptions) -> None:
     """Ask whether to delete the named runs, and delete them."""
-    from charrnn.runs.overview import find_runs
-    from charrnn.runs.writer import delete_run
+    from charrnn.runs.overview import bases_of, find_runs
+    from charrnn.runs.writer import check_deletable, delete_run
 
     if len(options.runs) == 1:
         raise UsageError("Name the runs to delete: charrnn runs delete RUN")
@@ -128,12 +128,18 @@ def _delete(options: RunsOptions) -> None:
     folders = [folder.path for folder in find_runs(options.runs[1:])]
     num_bytes = sum(map(bytes_of_folder, folders))
     names = ", ".join(map(str, folders))
+    # All or none: one that cannot be deleted is an error before the question, too.
+    for folder in folders:
+        check_deletable(folder)
+    for base, others in bases_of(folders).items():
+        write_aside(
+            f"{', '.join(others)} began from {base}, and needs its text to look for copies."
+        )
 
     # The answer may come from a program: echo y | charrnn runs delete RUN.
     write_aside(f"Delete {names} ({num_bytes / 1e6:,.1f} MB)? y for yes")
     if sys.stdin is None or sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was deleted: the answer was not y.")
-    # A run that is being trained is refused. Those before it are gone by then.
     for folder in folders:
         delete_run(folder)
     num_freed = num_bytes - sum(map(bytes_of_folder, folders))

@@ -33,7 +33,7 @@ from charrnn.cli.streams import (
     wrapped,
 )
 from charrnn.config.options import argument, option, option_group, option_texts
-from charrnn.config.settings import Config, check_field_name
+from charrnn.config.settings import BUDGETS, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
 from charrnn.distributed.connecting import launched_process
 from charrnn.distributed.group import SINGLE, ProcessGroup
@@ -93,8 +93,14 @@ class TrainOptions(CommandOptions):
     resume: bool = option(
         False,
         flags="--resume",
-        help="Continue the named run, or else the newest, from its last checkpoint."
+        help="Continue the named run, or else the newest unfinished, from its last checkpoint."
         " A new --minutes, --epochs or --steps counts from its start.",
+    )
+    show_text: bool = option(
+        False,
+        flags="--show-text",
+        help="Print the text as it would be read, with the file of each part; do not train.",
+        panel=SETTINGS,
     )
     show_config: bool = option(
         False,
@@ -134,10 +140,15 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         invocation.signals, show_as_json=options.json, quiet=options.quiet, launched=launched
     )
     if options.resume:
-        return _resume(view, _run_to_resume(options.corpus), changes)
+        return _resume(view, _run_to_resume(options.corpus, changes), changes)
     config, origins = configure(options.corpus, flags=changes, recipe=recipe)
     if options.show_config:
         _print_config(config, origins=origins, show_as_json=options.json)
+        return 0
+    if options.show_text:
+        from charrnn.commands.shown_text import show_text
+
+        show_text(config, quiet=options.quiet)
         return 0
     launched.check_corpus(config.corpus)
     asked = [name for name, origin in origins.items() if origin != "default"]
@@ -153,14 +164,19 @@ def _check_lesson(options: TrainOptions, launched: ProcessGroup) -> None:
         )
 
 
-def _run_to_resume(names: Sequence[str]) -> str | None:
-    """Return the one run that is named, or None for the newest."""
+def _run_to_resume(names: Sequence[str], changes: Mapping[str, object]) -> str | None:
+    """Return the one run that is named, or the newest that is not finished; None for the newest,
+    which a new budget continues."""
     if len(names) > 1:
         raise UsageError(
             f"--resume takes one run, not {len(names)}, and trains on its own text. To go on with"
             f" another text: charrnn train TEXT --init-from RUN --out NAME"
         )
-    return next(iter(names), None)
+    if names or set(BUDGETS).intersection(changes):
+        return next(iter(names), None)
+    from charrnn.runs.reader import newest_unfinished
+
+    return newest_unfinished()
 
 
 def _parse_last(name: str, texts: Sequence[str]) -> object:

@@ -40,6 +40,7 @@ from charrnn.hooks import specifications
 from charrnn.hooks.manager import offered
 from charrnn.runs.targets import Target
 from charrnn.system.progress import task
+from charrnn.text.cleaning import tidied
 from charrnn.text.given_text import encoding_warnings
 from charrnn.views.delivery import Shown
 
@@ -132,6 +133,10 @@ def _own_detector(spec: str) -> Detector:
     # A path may have a = in it, too.
     named = None
     if not spec.endswith(".py"):
+        # It finds what the model reads, and what a model that reads files as they stand reads.
+        read = tidied(spec)
+        if read != spec and "=" not in spec:
+            spec = f"(?:{spec})|(?:{read})"
         named = re.fullmatch(r"([^\W\d]\w*)=(.+)", spec, re.DOTALL)
     if named is None:
         return custom_detector(spec)

@@ -512,7 +512,7 @@ class Generator:
             if len(character) == 1 and id != end_id and id not in banned:
                 characters[id] = character
         return match_text(
-            options.match,
+            as_read(options.match, self.config),
             tuple(characters),
             length=options.length,
             end_id=None if end_id in banned else end_id,
@@ -521,6 +521,7 @@ class Generator:
     def never_drawn(self, ban: str) -> tuple[int, ...]:
         """Return the ids that are never drawn: ids that stand for no character, and the ids of the
         characters of `ban`."""
+        ban = as_read(ban, self.config)
         if self.vocab.kind == "byte" and not ban.isascii():
             raise UsageError(
                 f"{named('ban')} is {ban!r}; with the byte alphabet only ASCII characters can be"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -333,6 +334,20 @@ def _with_best(runs: Iterable[RunSummary]) -> Iterator[RunSummary]:
 def _comparable(run: RunSummary) -> tuple[object, ...]:
     """Return what runs have in common if their losses can be compared."""
     return run.digest or run.text, run.alphabet == "byte", run.split
+
+
+def bases_of(folders: Sequence[Path]) -> dict[str, list[str]]:
+    """Return which of these runs others began from, each with the names of the others."""
+    found: dict[str, list[str]] = {}
+    for run in list_all_runs():
+        with suppress(CharRNNError, OSError):
+            base = run.read_config().init_from
+            if base is None or run.path in folders:
+                continue
+            path = find_run(base).path
+            if any(path.samefile(folder) for folder in folders):
+                found.setdefault(str(path), []).append(str(run.path))
+    return found
 
 
 def select_runs(

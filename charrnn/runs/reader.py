@@ -15,12 +15,13 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
-from charrnn.errors import CheckpointError, NoRunError, RunInUseError, named
+from charrnn.errors import CharRNNError, CheckpointError, NoRunError, RunInUseError, named
 from charrnn.runs.checkpoint import (
     MANIFEST,
     MODEL,
@@ -346,6 +347,17 @@ def find_model_file(run: str) -> ModelFile | None:
     if run not in read_cards():
         return None
     return ModelFile(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}")
+
+
+def newest_unfinished() -> str | None:
+    """Return the path of the newest run that has steps left to train; None if there is none."""
+    for folder in reversed(_saved_runs()):
+        with suppress(CharRNNError):
+            steps = folder.read_config().steps
+            names = folder.checkpoints()
+            if names and steps is not None and checkpoint_step(names[-1]) < steps:
+                return str(folder.path)
+    return None
 
 
 def _saved_runs(alternative: str = "") -> list[RunReader]:

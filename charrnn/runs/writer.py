@@ -426,15 +426,21 @@ _OTHER_FILES = ("metrics.jsonl", "samples.txt", "latest", "best")
 """The other files of charrnn in a run's folder."""
 
 
+def check_deletable(path: Path) -> None:
+    """Raise UsageError for a link to a run, RunInUseError while a process trains the run."""
+    if path.is_symlink():
+        raise UsageError(f"{path} is a link: name {path.resolve()}, to which it leads.")
+    with lock_folder(path):
+        pass
+
+
 def delete_run(path: Path) -> None:
     """Remove a run: all that charrnn has written into its folder, and the folder itself, unless
     there are other files in it.
 
-    Raises UsageError for a link, RunInUseError while a process trains the run, CharRNNError if it
-    cannot be removed.
+    Raises the errors of `check_deletable`, and CharRNNError if it cannot be removed.
     """
-    if path.is_symlink():
-        raise UsageError(f"{path} is a link: name {path.resolve()}, to which it leads.")
+    check_deletable(path)
     with lock_folder(path), files.convert_os_errors("remove", path=path):
         # The checkpoints first: a run of which some are left can still be found, and deleted.
         for entry in list(path.iterdir()):

@@ -42,6 +42,8 @@ MAX_PAIRS = 1 << 22
 windows have `LEAST_PAIRS`."""
 LEAST_PAIRS = 1000
 """Pairs of each window that are followed in any case."""
+MOST_REPEATS = 64
+"""Equal windows of a text with which each of them is compared, on either side."""
 LEAST_SHARE = 0.05
 """The smallest share of copies that is reported. A smaller share changes the loss little."""
 BASE = 0x9E3779B97F4A7C15
@@ -225,29 +227,44 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
 def find_repeats(codes: Codes, length: int) -> Places:
     """Find the passages of a text, of at least `length` characters, that occur in it again.
 
-    Return start, length and another place of each (M, 3), in the order of the text: the place
-    before it or, of the first one, the place after it. Both places do not overlap. The passages
-    may overlap, but none contains another.
+    Return start, length and another place of each (M, 3), in the order of the text: the place with
+    which most is equal, and of several the first. Both places do not overlap. The passages may
+    overlap, but none contains another.
+
+    A window is compared with the next `MOST_REPEATS` equal ones on either side.
     """
     text = HashedText(codes)
     best = np.zeros(len(codes), np.int64)
     if length > len(codes):
         return _without_contained(best)
 
-    # Each window beside the next equal one in the text: equal hashes lie side by side, in order.
+    # Equal hashes lie side by side, in the order of the text.
     hashes = text.window_hashes(length)
     order = np.argsort(hashes, kind="stable")
-    is_repeated = hashes[order[1:]] == hashes[order[:-1]]
-    earlier = order[:-1][is_repeated]
-    later = order[1:][is_repeated]
-
-    # The later of two places has the earlier one, and the first of all the next one.
-    lengths = np.minimum(text.common_lengths(later, text, earlier), later - earlier)
-    for starts, sources in ((earlier, later), (later, earlier)):
+    hashes = hashes[order]
+    for distance in range(1, MOST_REPEATS + 1):
+        is_repeated = hashes[distance:] == hashes[:-distance]
+        if not is_repeated.any():
+            break
+        earlier = order[:-distance][is_repeated]
+        later = order[distance:][is_repeated]
+        lengths = np.minimum(text.common_lengths(later, text, earlier), later - earlier)
         # Where both places overlap, as in a row of dashes, too little is left.
         is_long = lengths >= length
-        best[starts[is_long]] = _as_number(lengths[is_long], sources[is_long])
-    return _without_contained(best)
+        for starts, sources in ((earlier, later), (later, earlier)):
+            numbers = _as_number(lengths[is_long], sources[is_long])
+            np.maximum.at(best, starts[is_long], numbers)
+    return _verified(_without_contained(best), codes, codes_of_places=codes)
+
+
+def _verified(matches: Places, codes: Codes, *, codes_of_places: Codes) -> Places:
+    """Return the matches (M, 3) that are equal character by character, and not by their hashes
+    alone, given the codes of both texts."""
+    is_equal = [
+        np.array_equal(codes[start : start + length], codes_of_places[place : place + length])
+        for start, length, place in matches.tolist()
+    ]
+    return matches[np.array(is_equal, np.bool_)]
 
 
 def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Counter[str | bytes]:

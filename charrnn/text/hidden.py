@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from zipfile import ZipFile
 
 _SKIPPED = {
+    "audio",
     "button",
     "menu",
     "nav",
@@ -34,8 +35,8 @@ _VOID = {
     "wbr",
 }
 _MAY_HIDE = re.compile(
-    rb"<(?i:button|menu|nav|noscript|rt|select|template)[\s>]|\shidden|display\s*:\s*none"
-    rb"|visibility\s*:\s*hidden|titlepage"
+    rb"<(?i:audio|video|button|col|colgroup|menu|nav|noscript|rt|select|template)[\s>/]|\shidden|titlepage"
+    rb"|display\s*:\s*none|visibility\s*:\s*hidden"
 )
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
 _RUN_IN_WORD = re.compile(rb"<w:r[ >](?:(?!</w:r>).)*</w:r>", re.DOTALL)
@@ -45,6 +46,7 @@ _HIDING_STYLE = re.compile(
     re.DOTALL,
 )
 _LINEAR = re.compile(rb"""(<(?:\w+:)?itemref\b[^>]*?)\slinear\s*=\s*["']no["']""")
+_COLUMNS = re.compile(rb"</?(?i:col|colgroup)(?:\s[^>]*)?/?>")
 _TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
 
 
@@ -112,8 +114,9 @@ def _page(content: bytes) -> bytes:
     """Return a page without its hidden elements. A section that is a title page becomes text."""
     if not _MAY_HIDE.search(content):
         return content
-    # pandoc takes a title page for metadata, and drops what else stands on it.
-    content = _TITLE_PAGE.sub(b"", content)
+    # pandoc takes a title page for metadata, and drops what else stands on it. Of a table it drops
+    # the cells beyond the columns that are declared.
+    content = _COLUMNS.sub(b"", _TITLE_PAGE.sub(b"", content))
     parser = _Visible(content.decode("utf-8", "surrogateescape"))
     return parser.visible().encode("utf-8", "surrogateescape")
 

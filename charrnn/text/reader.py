@@ -297,6 +297,7 @@ class SourceReader:
                 advance(len(block))
             file = ReadFile(
                 name=used.name,
+                begin=begin,
                 num_bytes=builder.num_bytes - begin,
                 digest=digest.digest(),
                 start=b"" if used.name in self._parsed else start,

@@ -36,6 +36,8 @@ class ReadFile:
 
     name: str
     """Its path."""
+    begin: int
+    """The offset in the text, in bytes of UTF-8, at which its text begins."""
     num_bytes: int
     """Bytes of its text in UTF-8."""
     digest: bytes

@@ -76,6 +76,10 @@ class Line(NamedTuple):
     order."""
 
 
+class EmptyTextError(DataError):
+    """A file or a stream has nothing in it."""
+
+
 class _Readable(Protocol):
     def read(self, num_bytes: int, /) -> bytes: ...
 
@@ -286,7 +290,7 @@ def clean_blocks(label: str, file: _Readable, reading: Reading, tally: Tally) ->
     # is empty, too.
     first = next(blocks, b"")
     if not first:
-        raise DataError(f"{label} is empty: give a file with text in it")
+        raise EmptyTextError(f"{label} is empty: give a file with text in it")
     yield first
     yield from blocks
 

@@ -1,5 +1,6 @@
 """Notes for the user about a run that begins: how its text is read, and what may surprise."""
 
+import os
 from collections.abc import Mapping
 
 import torch
@@ -32,6 +33,8 @@ LEAST_ARTICLES = 0.025
 """Share of the word "the" in English prose at least; it has 0.04 to 0.07."""
 MOST_SYMBOLS = 0.01
 """Share of the symbols of code in prose at most."""
+LISTED_FILES = 5
+"""Held-out files that a note names at most."""
 LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
 
@@ -51,6 +54,7 @@ def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
     return [
         *_reading_notes(guide, catalogued_settings(planned.corpus), planned=planned),
         *text.corpus.notes,
+        *_held_out_notes(planned, text),
         *_document_notes(asked, planned=planned, text=text),
         *_unknown_notes(planned, text),
         *_prose_notes(asked, text),
@@ -143,6 +147,20 @@ def _earlier_notes(planned: Config, text: RunText) -> list[str]:
         f"{planned.init_from} has learned {100 * share:.0f} % of the validation text: the loss is"
         " lower than that of new text"
     ]
+
+
+def _held_out_notes(planned: Config, text: RunText) -> list[str]:
+    """Name the files of a folder whose text is held out, because a copy or a draft among them says
+    nothing about new text."""
+    files = text.corpus.files
+    if planned.end_id is not None or len(files) < 2:
+        return []
+    begin = text.corpus.num_bytes(0, text.num_train)
+    names = [os.path.basename(file.name) for file in files if file.begin + file.num_bytes > begin]
+    listed = ", ".join(names[:LISTED_FILES])
+    if len(names) > LISTED_FILES:
+        listed += f" and {len(names) - LISTED_FILES:,} more"
+    return [f"held out: {listed}"]
 
 
 def _document_notes(asked: Config, planned: Config, text: RunText) -> list[str]:

@@ -1,0 +1,58 @@
+"""charrnn train --show-text: the text as it would be read."""
+
+import sys
+from collections.abc import Iterator
+
+from charrnn.cli.streams import printable, result_console, with_flags, write_aside
+from charrnn.config.settings import Config
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.documents import END, Documents
+from charrnn.text.sources import Order
+
+
+def show_text(config: Config, *, quiet: bool) -> None:
+    """Print the text of a configuration as it would be read, with the name of the file before each
+    part: to a pipe all of it, to a terminal through a pager."""
+    corpus = read_corpus(
+        config.corpus,
+        alphabet=config.alphabet,
+        encoding=config.encoding,
+        order=Order(config.order, config.order_seed),
+        documents=Documents.of(config),
+        joins_lines=config.join_lines,
+        is_cleaned=config.clean,
+        is_for_training=False,
+    )
+    parts = _shown_parts(corpus)
+    if sys.stdout.isatty():
+        pager = result_console()
+        with pager.pager():
+            for part in parts:
+                pager.print(printable(part), end="", markup=False, highlight=False)
+    else:
+        sys.stdout.writelines(parts)
+    if not quiet:
+        for note in corpus.notes:
+            write_aside(printable(with_flags(note)))
+
+
+def _shown_parts(corpus: Corpus) -> Iterator[str]:
+    """Yield a line with the name of each file, and the lines that are read of it. The end of a
+    document is a line end."""
+    file = None
+    ends_line = True
+    for line in corpus.lines():
+        if line.file != file:
+            # Where a file does not end its last line, the next one begins with a line end.
+            if not ends_line:
+                yield "\n"
+            file = line.file
+            yield f"--- {file}\n"
+            if not ends_line and line.content == b"\n":
+                ends_line = True
+                continue
+        content = line.content.decode("utf-8", "replace").replace(END, "\n")
+        ends_line = content.endswith("\n")
+        yield content
+    if not ends_line:
+        yield "\n"
