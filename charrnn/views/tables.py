@@ -19,7 +19,7 @@ from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement, measure_renderables
 from rich.style import StyleType
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
@@ -96,27 +96,33 @@ class PlainTable(Table):
             return self
 
         # A number is useless without its last digits; a text is folded.
-        columns: list[Column] = []
+        most: list[int] = []
+        widths: list[int] = []
         room = options.max_width
         for column in self.columns:
             cells = measure_renderables(console, options, [column.header, *column.cells])
             least = cells.maximum
-            if not columns:
+            if not widths:
                 least = min(least, _MAX_NAME_WIDTH, room // 2)
             elif not column.no_wrap:
                 least = min(cells.minimum, _MIN_TEXT_WIDTH)
-            if len(columns) > 1 and least + _BETWEEN > room:
+            if len(widths) > 1 and least + _BETWEEN > room:
                 break
-            columns.append(replace(column, width=least, max_width=cells.maximum))
+            most.append(cells.maximum)
+            widths.append(least)
             room -= least + _BETWEEN
 
-        # Names make room for a second column that is wide. What room is left, the first texts have.
-        for column in columns:
-            width = column.width or 0
-            column.width = max(1, min(width + room, column.max_width or 0))
-            room -= column.width - width
+        # Names make room for a second column that is wide. Room that is left goes to the narrowest.
+        widths[0] = max(1, widths[0] + min(0, room))
+        for _ in range(room):
+            growing = [index for index, width in enumerate(widths) if width < most[index]]
+            if growing:
+                widths[min(growing, key=widths.__getitem__)] += 1
         table = copy(self)
-        table.columns = columns
+        table.columns = [
+            replace(column, width=width)
+            for column, width in zip(self.columns, widths, strict=False)
+        ]
         return table
 
 
