@@ -8,7 +8,6 @@
     │   ├── TooLargeError     3  a text does not fit into this machine's memory
     │   └── TextChangedError  3  a text changed while it was read
     ├── CheckpointError       4  a run is missing, damaged or of a newer format
-    │   └── NoRunError        4  there is no run of this name
     ├── NonFiniteError        5  training reached a loss or a gradient that is not finite
     ├── RunInUseError         6  another process is training in the run's folder
     └── OtherProcessError     1  another of the processes that train together failed or ended
@@ -186,14 +185,6 @@ class CheckpointError(CharRNNError):
     """A run folder is missing, damaged or of a newer format (exit code 4)."""
 
     exit_code = 4
-
-
-class NoRunError(CheckpointError):
-    """There is no run of a name. `source` is the name as the user typed it."""
-
-    def __init__(self, source: str, message: str) -> None:
-        super().__init__(message)
-        self.source = source
 
 
 class NonFiniteError(CharRNNError):

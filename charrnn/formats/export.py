@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ReplacingOptions
-from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import print_json, print_path, write_aside
 from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
@@ -131,7 +130,7 @@ def export(options: ExportOptions) -> None:
     target = target_of(file, force=options.force, read=run)
     is_known = target.path.suffix.lower() in _formats()
     if not is_known and is_run(file) and not is_model_file(file):
-        raise UsageError(f"export takes [RUN] FILE.\n{meaning_of('export', file)}")
+        raise UsageError(f"export takes [RUN] FILE: {file} is a run. Write the file after it.")
     _format_of(target, options.title)
     target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
-from charrnn.errors import CharRNNError, CheckpointError, NoRunError, RunInUseError, named
+from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, named
 from charrnn.runs.checkpoint import (
     MANIFEST,
     MODEL,
@@ -454,11 +454,11 @@ def find_run(run: str) -> RunReader:
                 f"cannot read {path}: {os.strerror(errno.EACCES)}\ncheck that you may read it"
             )
         if is_model_file(path):
-            raise NoRunError(run, _file_message(path, run))
+            raise CheckpointError(_file_message(path, run))
         if not _missing_files(path):
             return RunReader(path if path.name.strip(".") else path.resolve())
         if os.path.isfile(path):
-            raise NoRunError(run, _file_message(path, run))
+            raise CheckpointError(_file_message(path, run))
 
     # An included model has no folder.
     if run in read_cards():
@@ -482,8 +482,8 @@ def find_run(run: str) -> RunReader:
     if near:
         hint = f"did you mean {near[0]}? "
     folder = os.path.abspath("")
-    raise NoRunError(
-        run, f"no run {run!r} in {folder} or in its folder {CHECKPOINTS}\n{hint}{listing}"
+    raise CheckpointError(
+        f"no run {run!r} in {folder} or in its folder {CHECKPOINTS}\n{hint}{listing}"
     )
 
 

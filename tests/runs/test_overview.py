@@ -148,7 +148,6 @@ def test_a_word_that_is_no_run_is_an_error_without_a_table(command, build):
     Path("one.zip").touch()
     ran = command("runs", "whole", "one.zip")
     assert (ran.code, ran.out) == (4, "") and "one.zip has no learning curve" in ran.err
-    assert "write charrnn runs delete RUN" in command("runs", "rm", "whole").err
 
 
 def test_the_best_of_each_text_is_marked(command, build):
