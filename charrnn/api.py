@@ -29,7 +29,6 @@ from charrnn.trained_model import (
 
 if TYPE_CHECKING:
     from charrnn.analyses import backpropagation, gates, gradients, numbers
-    from charrnn.analyses.atlas import Atlas
     from charrnn.analyses.backpropagation import Backpropagation
     from charrnn.analyses.gates import GateReport
     from charrnn.analyses.numbers import NetworkNumbers
@@ -91,37 +90,6 @@ class Model(TrainedModel):
         return ModelStudy(**vars(super().study(text, context=context, cached=cached)))
 
     # How cells are looked into.
-
-    def atlas(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Atlas":
-        """Measure all cells over a text, and place them on a map.
-
-        Measured are their values, inputs, outputs and findings. Cells whose values
-        correlate are near each other on the map.
-
-        Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned.
-            context: What the model reads before the text; it is not measured. By default nothing.
-            cached: Whether findings, inputs and outputs are looked up in the user's
-                cache folder and saved there. By default they are kept in memory only.
-
-        Returns:
-            An `Atlas`. Its `cells` has one entry for each of the C = L × H cells, layer by layer.
-            Inputs and outputs are None for a text too short for them.
-
-        Raises:
-            DataError: The text is empty or has fewer than 200 characters, or a file cannot be read.
-            UsageError: The text is bytes and the model reads characters, or it was encoded for
-                another alphabet.
-            CharRNNError: There is no room on the disk for the values of the cells.
-
-        Example:
-            >>> atlas = model.atlas(text)
-            >>> len(atlas.cells) == atlas.num_layers * atlas.num_units
-            True
-            >>> atlas.of(0, 5).values.mean  # of cell 0:5, between -1 and 1
-        """
-        return self.study(text, context=context, cached=cached).atlas()
 
     def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "GateReport":
         """Count how often each gate of each unit is saturated in a text.

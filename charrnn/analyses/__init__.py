@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from charrnn.hooks import hookimpl
-
-if TYPE_CHECKING:
-    from charrnn.cells.study import CellSection
 
 
 @hookimpl
@@ -28,14 +25,3 @@ def analyses() -> Sequence[Any]:
         # Some modules have no option of their own.
         declared += getattr(module, "ANALYSES", ())
     return declared
-
-
-@hookimpl
-def cell_sections() -> Sequence[CellSection]:
-    """Return the sections of the page of a cell."""
-    # Imported here: other commands do not need the modules that draw the sections.
-    from charrnn.analyses.evidence import SECTION as EVIDENCE
-    from charrnn.analyses.inputs import SECTION as INPUTS
-    from charrnn.analyses.outputs import SECTION as OUTPUTS
-
-    return [EVIDENCE, INPUTS, OUTPUTS]

@@ -11,15 +11,19 @@ from statistics import fmean
 
 from rich.console import RenderableType
 
-from charrnn.cells.activations import Activations
 from charrnn.cells.findings import GateUse
-from charrnn.cells.gates import GATE_NAMES
+from charrnn.cells.gates import GATE_NAMES, GateCounter
+from charrnn.cells.trace import states_of_text
 from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.config.options import option
 from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import CELLS
+from charrnn.model.reading import read_in_lanes
+from charrnn.model.shapes import check_finite
 from charrnn.system.display import Displayable
+from charrnn.system.lazy import torch
+from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 from charrnn.views.drawing import Drawing, Line, Plot
 
@@ -73,8 +77,8 @@ class GateReport(Displayable):
 def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
     """Count the share of characters at which each gate of each unit is saturated.
 
-    Raises UsageError for a cell type without gates, CharRNNError if there is no
-    room on the disk.
+    Raises UsageError for a cell type without gates, CheckpointError for values that are not
+    finite.
     """
     # All layers have the same cell type.
     layer = network.recurrent_layers()[0]
@@ -84,9 +88,22 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
             f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}."
         )
 
-    # The activations count the gates while they read the text.
-    activations = Activations(network, text)
-    return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates)
+    # As in a single pass over the whole text.
+    counter = GateCounter(network)
+    windows = read_in_lanes(
+        counter.read,
+        network.initial_state,
+        ids=text.ids,
+        first=text.first,
+        known=states_of_text(network, text),
+    )
+    with torch.inference_mode(), task("reading", total=len(text)) as advance:
+        for positions, (_, cells, _) in windows:
+            check_finite(cells, "cell values")
+            is_text = positions < len(text.ids)
+            counter.add(torch.from_numpy(is_text))
+            advance(int(is_text.sum()))
+    return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=counter.uses())
 
 
 def _plot(use: GateUse) -> Plot:

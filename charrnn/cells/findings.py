@@ -1,8 +1,6 @@
 """Plain records of the measurements of cells."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from charrnn.statistics.agreement import association_from_auc
 from charrnn.system.display import Displayable
@@ -13,10 +11,6 @@ MAX_P_VALUE = 0.05
 """Largest p-value of a significant score."""
 NUM_BINS = 40
 """Bins of a histogram of cell values, of equal width over [-1, 1]."""
-LAGS = (1, 2, 3, *(steps << octave for octave in range(7) for steps in (4, 5, 6)), 512)
-"""Distances in characters at which the autocorrelation is measured, if the text is longer."""
-FROM_AUTOCORRELATION = "autocorrelation"
-"""The source of the timescale for a cell type in which no gate keeps the memory."""
 CellIndex = tuple[int, int]
 """(layer, unit)"""
 
@@ -225,42 +219,6 @@ class ColouredText(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CellGate:
-    """How often a gate of a cell is saturated."""
-
-    gate: str
-    """The letter of the gate."""
-    closed: float
-    """The share of characters at which it is below 0.1, from 0 to 1."""
-    open: float
-    """The share of characters at which it is above 0.9, from 0 to 1."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AfterCharacter:
-    """The mean value of a cell after a character, which is decoded as in `EncodedText`."""
-
-    character: str
-    """The character."""
-    mean: float
-    """The mean value of the cell after it, in [-1, 1]."""
-    count: int
-    """How often it occurs."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CorrelatedCell:
-    """Another cell, and its Pearson correlation with the cell."""
-
-    layer: int
-    """The layer of the other cell, from 0."""
-    unit: int
-    """The unit of the other cell in its layer, from 0."""
-    correlation: float
-    """Pearson's correlation of the values, from -1 to 1."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PassagePlace:
     """Where a passage of a text is, which was chosen for the value of a cell."""
 
@@ -278,21 +236,14 @@ class PassagePlace:
     """The character after its last one."""
     value: float
     """The value of the cell at `index`."""
+    values: tuple[float, ...] = field(repr=False)
+    """A value for each of its characters, to four decimals."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CellValues(Displayable):
-    """The values of a cell over a text.
+class CellValues:
+    """The values of a cell over a text."""
 
-    The timescale is -1 / log of the mean of the gate that keeps the memory (Mahto et al. 2021),
-    times the dilation of the layer. For a cell type without such a gate, it is the lag at which the
-    autocorrelation falls to 1/e.
-    """
-
-    layer: int
-    """The layer of the cell, from 0."""
-    unit: int
-    """The unit of the cell in its layer, from 0."""
     num_chars: int
     """Characters of the text."""
     mean: float
@@ -302,35 +253,9 @@ class CellValues(Displayable):
     histogram: tuple[int, ...] = field(repr=False)
     """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower
     end, the last both."""
-    autocorrelation: tuple[float, ...] = field(repr=False)
-    """At the LAGS that are shorter than the text; () for a constant cell."""
-    decay: float | None
-    """The lag at which the autocorrelation falls to 1/e, between two lags interpolated; None if it
-    does not."""
-    timescale: float | None
-    """Characters after which the memory of the cell has decayed to 1/e; None if they are more than
-    can be measured."""
-    timescale_from: str
-    """The letter of the gate from which the timescale follows, or `autocorrelation`."""
-    gates: tuple[CellGate, ...]
-    """How often each gate of the cell is saturated."""
-    after_characters: tuple[AfterCharacter, ...] = field(repr=False)
-    """The characters of the text, the most frequent first."""
-    correlated: tuple[CorrelatedCell, ...]
-    """The cells with the largest absolute correlation, the largest first."""
     passages: tuple[PassagePlace, ...] = field(repr=False)
     """Top, bottom, then deciles, from the largest values to the smallest. They do not overlap, and
     the characters for which they were chosen are in different sentences."""
-
-    @property
-    def density(self) -> tuple[float, ...]:
-        """The histogram as a density: its integral over [-1, 1] is 1."""
-        return tuple(count / self.num_chars * NUM_BINS / 2 for count in self.histogram)
-
-    @property
-    def lags(self) -> tuple[int, ...]:
-        """The lags of `autocorrelation`."""
-        return LAGS[: len(self.autocorrelation)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -356,49 +281,43 @@ class CellPassage(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MeasuredCell:
-    """The cell `layer`:`unit`: its values, and the results of sections."""
+class CellPage(Displayable):
+    """What a cell does over a text."""
 
     layer: int
     """The layer of the cell, from 0."""
     unit: int
     """The unit of the cell in its layer, from 0."""
-    values: CellValues
-    """The description of its values."""
-    sections: Mapping[str, Any] = field(default_factory=dict)
-    """The results of `cells.study.CellSection` by name, in the order of the page; None for a
-    section that the text is too short for."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the result of a section: `page.inputs` is `page.sections["inputs"]`."""
-        if name.startswith("_") or name not in self.sections:
-            raise AttributeError(f"This cell has no section {name!r}.", name=name, obj=self)
-        return self.sections[name]
-
-    def to_json_with(self, **others: object) -> dict[str, object]:
-        """Return the cell and other fields as one object, each result as its own `to_json` gives
-        it."""
-        data: dict[str, object] = {"layer": self.layer, "unit": self.unit, **others}
-        # A missing result is null, so that every cell has the same keys.
-        for name, result in {"values": self.values, **self.sections}.items():
-            data[name] = None
-            if result is not None:
-                data[name] = result.to_json()
-        return data
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CellPage(MeasuredCell, Displayable):
-    """All measurements of a cell."""
-
+    scores: tuple[CellScore, ...]
+    """The score for each detector whose best cell it is, strongest first; of any other cell, the
+    score for the detector that it follows best on the choosing half. Empty if no detector can be
+    scored in the text."""
+    num_chars: int
+    """Characters of the text."""
+    mean: float
+    """Mean of the values."""
+    spread: float
+    """Standard deviation of the values."""
+    histogram: tuple[int, ...] = field(repr=False)
+    """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower
+    end, the last both."""
     passages: tuple[CellPassage, ...]
-    """The passages of `values.passages`, with text and values."""
+    """Passages in which the cell is highest and lowest, then one from each tenth of its values."""
     polarity: int = 1
     """-1 if the passages are drawn with their sign turned."""
 
     def to_json(self) -> dict[str, object]:
-        """Return all fields as one object, each record as its own `to_json` gives it."""
-        return self.to_json_with(passages=[asdict(passage) for passage in self.passages])
+        """Return all fields as one object, each score as `visualize --find --json` has it.
+
+        Returns:
+            A dictionary.
+
+        Example:
+            >>> page = study.page(0, 5)
+            >>> page.to_json()["unit"]
+            5
+        """
+        return asdict(self) | {"scores": [score.to_json() for score in self.scores]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,11 +1,9 @@
-"""How often gates are saturated while a network reads a text, and how much of the memory they keep.
+"""How often gates are saturated while a network reads a text.
 
-Shapes: T time, B batch, L layers, H units per layer, G gates, C = L * H cells.
+Shapes: T time, B batch, L layers, H units per layer, G gates.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from charrnn.cells.findings import GateUse
 from charrnn.cells.trace import torch_ops
@@ -13,7 +11,6 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.interventions import record_layers
 from charrnn.model.reading import Fragments, cut
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.system.arrays import Float64Array
 from charrnn.system.lazy import Tensor, torch
 
 LEFT = 0.1
@@ -25,8 +22,7 @@ GATE_NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "up
 
 
 class GateCounter:
-    """Counts over windows at how many characters each gate is saturated, and how much of its memory
-    a unit keeps.
+    """Counts over windows at how many characters each gate is saturated.
 
     `read` reads a window, `add` counts its gates.
     """
@@ -39,7 +35,6 @@ class GateCounter:
         shape = (len(self._names), len(self._layers), network.hidden_size)
         self._left = torch.zeros(shape, dtype=torch.float64)
         self._right = torch.zeros(shape, dtype=torch.float64)
-        self._retained = torch.zeros(shape[1:], dtype=torch.float64)
         self._num_chars = 0
         self._inputs = torch.empty(0, 0)
         self._calls: list[list[Tensor]] = []
@@ -59,8 +54,8 @@ class GateCounter:
         self._num_chars += int(is_text.sum())
         order = self._order(self._inputs).argsort()
         num_gates = len(self._names)
-        for index, (layer, calls) in enumerate(zip(self._layers, self._calls, strict=True)):
-            for gate, name in enumerate(self._names):
+        for index, calls in enumerate(self._calls):
+            for gate in range(num_gates):
                 # A cell computes its gates in the order of their names, step by step. A step of a
                 # dilated layer computes several characters at once, in the order of the text.
                 steps = [values.reshape(-1, values.shape[-1]) for values in calls[gate::num_gates]]
@@ -70,12 +65,6 @@ class GateCounter:
                 counted = is_text.flatten().to(values.dtype)
                 self._left[gate, index] += counted @ (values < LEFT).to(values.dtype)
                 self._right[gate, index] += counted @ (values > RIGHT).to(values.dtype)
-
-                # How much of its memory a unit keeps: the mean gives a timescale.
-                if name == layer.cell.keeping_gate:
-                    # Zoneout keeps a share of the state before, whatever the gate does.
-                    share = layer.zoneout + (1 - layer.zoneout) * values
-                    self._retained[index] += counted.double() @ share.double()
 
     def uses(self) -> tuple[GateUse, ...]:
         """Return how often each gate was saturated: layer by layer, the gates in the order of their
@@ -96,17 +85,6 @@ class GateCounter:
                     )
                 )
         return tuple(uses)
-
-    def retention(self) -> Float64Array | None:
-        """Return the mean (C,) of the gate that keeps each unit's memory.
-
-        None for a cell type without such a gate. A dilated layer keeps this share from D characters
-        before.
-        """
-        if self._layers[0].cell.keeping_gate is None:
-            return None
-        # Divided once, as the counts.
-        return np.asarray((self._retained / self._num_chars).flatten().numpy())
 
     def _order(self, inputs: Tensor) -> Tensor:
         """Return the position of each character in the flattened window, in the order in which the

@@ -80,7 +80,13 @@ def extreme_passages(
 
         begin, end = _between_words(text, index)
         yield records.PassagePlace(
-            kind=kind, rank=rank, index=index, begin=begin, end=end, value=float(values[index])
+            kind=kind,
+            rank=rank,
+            index=index,
+            begin=begin,
+            end=end,
+            value=float(values[index]),
+            values=tuple(round(value, 4) for value in values[begin:end].tolist()),
         )
 
 
@@ -155,11 +161,11 @@ def number_sentences(text: str) -> Indices:
 
 
 def read_passages(
-    text: str, places: Sequence[records.PassagePlace], values: Sequence[Float32Array]
+    text: str, places: Sequence[records.PassagePlace]
 ) -> tuple[records.CellPassage, ...]:
-    """Return the passages of a text at these places, each with its values (n,) to four decimals."""
+    """Return the passages of a text at these places."""
     passages = []
-    for place, of_passage in zip(places, values, strict=True):
+    for place in places:
         # Counted without a copy of the text before. A document begins on a new line.
         num_lines = text.count("\n", 0, place.index) + text.count("\0", 0, place.index)
         passages.append(
@@ -171,7 +177,7 @@ def read_passages(
                 begin=place.begin,
                 line=1 + num_lines,
                 text=text[place.begin : place.end],
-                values=tuple(round(value, 4) for value in of_passage.tolist()),
+                values=place.values,
             )
         )
     return tuple(passages)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charrnn.cells.choosing_half import Associations, ChoosingHalf, strongest
+from charrnn.cells.choosing_half import Associations, ChoosingHalf, polarity_of, strongest
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.cells.scoring_half import TargetScorer
 from charrnn.cells.target_labels import Target, choose_targets
@@ -29,8 +29,10 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import (
     auc_from_association,
     measure_score,
+    resample_score,
     score_from_association,
 )
+from charrnn.statistics.intervals import interval_of
 from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.progress import task
 
@@ -50,6 +52,36 @@ class Measured:
     """The score of the chosen cell on the scoring half."""
     on_choosing_half: Float32Array
     """(C,): the association of every cell."""
+
+
+def score_cell(
+    target: Target, measured: Measured, values: Float32Array, *, layer: int, unit: int, cell: int
+) -> CellScore:
+    """Score any cell for a target, beside the chance level and the untrained score of `measured`:
+    those that the best of all cells reaches.
+
+    `values` (N,) are those of the scoring half, and `cell` is the number of the cell among all.
+    """
+    chosen_on = float(measured.on_choosing_half[cell])
+    polarity = polarity_of(chosen_on)
+    labels = target.scoring_labels
+    reached = measure_score(values, labels=labels, polarity=polarity)
+    resampled = resample_score(values, labels=labels, polarity=polarity)
+    low, high = interval_of(resampled, len(labels))
+    return CellScore(
+        detector=target.name,
+        layer=layer,
+        unit=unit,
+        polarity=polarity,
+        num_positive=measured.score.num_positive,
+        auc=reached if target.is_yes_no else None,
+        spearman=None if target.is_yes_no else reached,
+        ci_low=low,
+        ci_high=high,
+        chosen_on=score_from_association(chosen_on, polarity, is_yes_no=target.is_yes_no),
+        untrained=measured.score.untrained,
+        null_level=measured.score.null_level,
+    )
 
 
 def sort_scores(

@@ -7,32 +7,28 @@ Shapes: N characters, C = L * H cells.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
-from charrnn.cells.activations import Activations
 from charrnn.cells.findings_cache import FindingsCache, Result
 from charrnn.cells.passages import choose_passages, read_passages
-from charrnn.cells.scores import Measured, measure, sort_scores
-from charrnn.cells.target_labels import Target, choose_targets, label_by_name
+from charrnn.cells.scores import Measured, measure, score_cell, sort_scores
+from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets, label_by_name
 from charrnn.cells.trace import Read, states_of_text, stream_cells, trace_text
 from charrnn.cells.value_statistics import measure_values
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
-from charrnn.errors import DataError
-from charrnn.hooks.manager import offered
-from charrnn.hooks.specifications import Record, cell_sections
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
 from charrnn.runs.included import card_of
+from charrnn.system.arrays import Float32Array
 from charrnn.system.display import Displayable, RecordTuple
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
@@ -48,38 +44,6 @@ Floats = NDArray[np.float32]
 
 Item = TypeVar("Item")
 """An item, such as a target, that is measured together with other items."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellSection(Record):
-    """A section of the page of a cell that a plugin or another package adds.
-
-    `measure` takes the study, the layer and the unit. The method `parts` of its result yields what
-    the page shows: each a `views.cell_page.Part`. `measure` raises DataError for a text too short,
-    and may return None: nothing is shown.
-    """
-
-    name: str
-    """The name of the result: `page.sections[name]`, and its key in the JSON of the page."""
-    message: str
-    """The message that is shown during the measurement."""
-    measure: Callable[[Study, int, int], Displayable | None]
-    place: int = field(kw_only=True)
-    """The place on the page: sections are in the order of these numbers."""
-    measure_all: Callable[[Study], Sequence[Displayable]] | None = field(default=None, kw_only=True)
-    """Measures all C cells for an atlas, in the order of their numbers; by default `measure` is
-    called for each cell."""
-
-    def of_all_cells(self, study: Study) -> Sequence[Displayable | None]:
-        """Return the results of all C cells; None for a result that the text is too short for."""
-        if self.measure_all is not None:
-            results = unless_too_short(partial(self.measure_all, study))
-            return results or [None] * study.num_cells
-
-        return [
-            unless_too_short(partial(self.measure, study, *divmod(cell, study.num_units)))
-            for cell in range(study.num_cells)
-        ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -310,12 +274,6 @@ class Study(Displayable):
         return RecordTuple(passages)
 
     @cached_property
-    def activations(self) -> Activations:
-        """The values of all cells over the text, with the use of their gates. Raises CharRNNError
-        if there is no room on the disk."""
-        return Activations(self.network(), self.text, known=self.known_states)
-
-    @cached_property
     def known_states(self) -> KnownStates:
         """The states of a single pass over the text, with which every reading begins."""
         return states_of_text(self.network(), self.text)
@@ -347,123 +305,178 @@ class Study(Displayable):
         keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
         return self.cached_each("values", keys, result=Floats, compute=trace)
 
-    def values_of(self, layer: int, unit: int) -> records.CellValues:
-        """Describe the values of a cell: histogram, timescale, gates, passages.
+    def strongest_cells(
+        self, num_cells: int, detectors: Sequence[str | Detector] | None = None
+    ) -> tuple[records.CellIndex, ...]:
+        """Return the cells that follow detectors best.
+
+        The best cells of the detectors come first, the strongest score first; then all other cells
+        by their strength for any detector on the choosing half.
 
         Args:
-            layer: The layer of the cell, from 0.
-            unit: The unit of the cell in its layer, from 0.
+            num_cells: The largest number of cells.
+            detectors: The detectors, as for `findings`.
 
         Returns:
-            A `CellValues`: among others the mean, the spread, and the timescale in characters.
+            The cells, as pairs (layer, unit).
 
         Raises:
-            CharRNNError: There is no room on the disk for the values of the cells.
+            UsageError: There is no such detector.
+            DataError: The text has fewer than 200 characters.
 
         Example:
-            >>> values = study.values_of(0, 5)
-            >>> sum(values.histogram) == len(study.text)
+            >>> study.strongest_cells(2)[0] == (0, 5)
             True
         """
-        return self.cached(
-            "values of",
-            self.cell_key(layer, unit),
-            result=records.CellValues,
-            compute=lambda: measure_values(self.activations, cells=[(layer, unit)])[0],
-        )
+        targets, _ = choose_targets(self.text.text, get_detectors(detectors))
+        measured = self.measure(targets)
+        by_strength = sorted(measured, key=lambda result: -result.score.strength)
+        cells = [(result.score.layer, result.score.unit) for result in by_strength]
+        if measured:
+            strengths = np.abs([result.on_choosing_half for result in measured]).max(axis=0)
+            order = np.argsort(-strengths, kind="stable").tolist()
+            cells += [divmod(cell, self.num_units) for cell in order]
+        return tuple(dict.fromkeys(cells))[:num_cells]
 
-    def passages_of(self, layer: int, unit: int) -> tuple[records.CellPassage, ...]:
-        """Return the passages in which a cell is highest and lowest, and one for each tenth.
-
-        A tenth is that of the values, from the smallest to the largest.
-
-        Args:
-            layer: The layer of the cell, from 0.
-            unit: The unit of the cell in its layer, from 0.
-
-        Returns:
-            A tuple of `CellPassage`: the text of each passage, and a value for each of its
-            characters.
-
-        Raises:
-            CharRNNError: There is no room on the disk for the values of the cells.
-
-        Example:
-            >>> for passage in study.passages_of(0, 5):
-            ...     print(passage.kind, passage.line, passage.text)
-        """
-        places = self.values_of(layer, unit).passages
-        # Only the values are saved, so that the file contains nothing of the text.
-        values = self.cached(
-            "passages of",
-            self.cell_key(layer, unit),
-            result=tuple[Floats, ...],
-            compute=lambda: tuple(
-                self.activations.of(layer, unit)[place.begin : place.end] for place in places
-            ),
-        )
-        return RecordTuple(read_passages(self.text.text, places=places, values=values))
-
-    def page(self, layer: int, unit: int) -> records.CellPage:
-        """Measure a cell: its passages, its values, and the sections of plugins.
+    def page(
+        self, layer: int, unit: int, detectors: Sequence[str | Detector] | None = None
+    ) -> records.CellPage:
+        """Measure a cell: its score beside the nulls, its values, and passages.
 
         Args:
             layer: The layer of the cell, from 0.
             unit: The unit of the cell in its layer, from 0.
+            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
+                default all.
 
         Returns:
-            A `CellPage`. A section that the text is too short for is None.
+            A `CellPage`.
 
         Raises:
-            UsageError: There is no such cell.
-            CharRNNError: There is no room on the disk for the values of the cells.
+            UsageError: There is no such cell or detector.
 
         Example:
             >>> page = study.page(0, 5)
-            >>> page.values.mean, page.inputs.earlier
+            >>> page.scores[0].detector, page.mean, page.passages[0].text
         """
-        *_, page = self.page_in_parts(layer, unit)
+        (page,) = self.pages([(layer, unit)], detectors)
         return page
 
-    def page_in_parts(self, layer: int, unit: int) -> Iterator[records.CellPage]:
-        """Measure a cell as `page` does, and yield what is there so far.
+    def pages(
+        self,
+        cells: Sequence[records.CellIndex],
+        detectors: Sequence[str | Detector] | None = None,
+    ) -> tuple[records.CellPage, ...]:
+        """Measure several cells as `page` does, which read the text once.
 
         Args:
-            layer: The layer of the cell, from 0.
-            unit: The unit of the cell in its layer, from 0.
+            cells: The cells: pairs (layer, unit), from 0.
+            detectors: The detectors, as for `page`.
 
-        Yields:
-            A `CellPage` with passages and values alone, and again with each section as it is
-            measured.
+        Returns:
+            A `CellPage` for each cell.
 
         Raises:
-            UsageError: There is no such cell.
-            DataError: The text has fewer than 2 characters.
+            UsageError: There is no such cell or detector.
 
         Example:
-            >>> first, *later = study.page_in_parts(0, 5)
-            >>> len(first.sections), len(later) > 0
-            (0, True)
+            >>> first, second = study.pages([(0, 5), (0, 6)])
+            >>> first.unit, second.unit
+            (5, 6)
         """
-        check_unit(layer, unit, num_layers=self.num_layers, num_units=self.num_units)
+        for layer, unit in cells:
+            check_unit(layer, unit, num_layers=self.num_layers, num_units=self.num_units)
+        scores = self._scores_of(cells, detectors)
 
-        # The passages and values are the cheapest, so that a screen shows the text at once.
-        with _announced("reading"):
-            passages = self.passages_of(layer, unit)
-            page = records.CellPage(
-                layer=layer,
-                unit=unit,
-                passages=passages,
-                values=self.values_of(layer, unit),
-                polarity=known_polarity(self.cache, layer=layer, unit=unit),
+        def measure_missing(missing: list[records.CellIndex]) -> list[records.CellValues]:
+            return measure_values(self.text.text, self._columns(missing))
+
+        keys = [(cell, self.cell_key(*cell)) for cell in cells]
+        measured = self.cached_each(
+            "values of", keys, result=records.CellValues, compute=measure_missing
+        )
+        pages = []
+        for (layer, unit), values, of_cell in zip(cells, measured, scores, strict=True):
+            pages.append(
+                records.CellPage(
+                    layer=layer,
+                    unit=unit,
+                    scores=of_cell,
+                    num_chars=values.num_chars,
+                    mean=values.mean,
+                    spread=values.spread,
+                    histogram=values.histogram,
+                    passages=read_passages(self.text.text, values.passages),
+                    polarity=known_polarity(self.cache, layer=layer, unit=unit),
+                )
             )
-        yield page
+        return RecordTuple(pages)
 
-        for section in sections():
-            with _announced(section.message):
-                result = unless_too_short(partial(section.measure, self, layer, unit))
-            page = replace(page, sections={**page.sections, section.name: result})
-            yield page
+    def _scores_of(
+        self,
+        cells: Sequence[records.CellIndex],
+        detectors: Sequence[str | Detector] | None,
+    ) -> list[tuple[records.CellScore, ...]]:
+        """Return the scores of each cell, as `CellPage` has them."""
+        if len(self.text) < MIN_TEXT:
+            return [()] * len(cells)
+        targets, _ = choose_targets(self.text.text, get_detectors(detectors))
+        measured = self.measure(targets)
+        if not targets:
+            return [()] * len(cells)
+
+        # The best cells of detectors are scored already.
+        scores: dict[records.CellIndex, tuple[records.CellScore, ...]] = {}
+        others = []
+        for layer, unit in cells:
+            of_cell = [
+                result.score
+                for result in measured
+                if (result.score.layer, result.score.unit) == (layer, unit)
+            ]
+            if of_cell:
+                scores[layer, unit] = tuple(sorted(of_cell, key=lambda score: -score.strength))
+                continue
+
+            # Any other cell: the detector that it follows best on the choosing half.
+            strengths = [
+                abs(result.on_choosing_half[layer * self.num_units + unit]) for result in measured
+            ]
+            best = int(np.argmax(strengths))
+            key = self.target_key(targets[best]) | self.cell_key(layer, unit)
+            others.append(((layer, unit, best), key))
+
+        def score_missing(missing: list[tuple[int, int, int]]) -> list[records.CellScore]:
+            values = self._columns([(layer, unit) for layer, unit, _ in missing])[:, self.half :]
+            return [
+                score_cell(
+                    targets[best],
+                    measured[best],
+                    of_cell,
+                    layer=layer,
+                    unit=unit,
+                    cell=layer * self.num_units + unit,
+                )
+                for (layer, unit, best), of_cell in zip(missing, values, strict=True)
+            ]
+
+        scored = self.cached_each(
+            "score of a cell", others, result=records.CellScore, compute=score_missing
+        )
+        for ((layer, unit, best), _), score in zip(others, scored, strict=True):
+            # Detectors with the same labels share an entry.
+            scores[layer, unit] = (replace(score, detector=targets[best].name),)
+        return [scores[cell] for cell in cells]
+
+    def _columns(self, cells: Sequence[records.CellIndex]) -> Float32Array:
+        """Read the values (c, N) of some cells."""
+        columns = [layer * self.num_units + unit for layer, unit in cells]
+        values = np.empty((len(cells), len(self.text)), np.float32)
+        with task("reading", total=len(self.text)) as advance:
+            for indices, window in self.reader()(0, len(self.text)):
+                values[:, indices] = window[:, columns].T
+                advance(len(indices))
+        return values
 
     @cached_property
     def text_key(self) -> dict[str, JSON]:
@@ -619,12 +632,6 @@ class Study(Displayable):
             self.cache.save(FOUND_CELLS, {}, value=best_first)
 
 
-def sections() -> tuple[CellSection, ...]:
-    """Return the sections of the page of a cell that plugins and other packages add, in the order
-    of the page."""
-    return tuple(sorted(offered(cell_sections, CellSection), key=lambda section: section.place))
-
-
 def found_scores(cache: FindingsCache) -> tuple[records.CellScore, ...]:
     """Return the scores of the cells that were found to follow a built-in detector better than an
     untrained network does, best first; of an included model those of its card."""
@@ -662,22 +669,6 @@ def known_polarity(cache: FindingsCache, layer: int, unit: int) -> int:
         if (cell.layer, cell.unit) == (layer, unit):
             return cell.polarity
     return 1
-
-
-@contextmanager
-def _announced(message: str) -> Iterator[None]:
-    """Show a message about a measurement, even if its result is only looked up."""
-    with task(message) as advance:
-        advance(0)
-        yield
-
-
-def unless_too_short(measure: Callable[[], Result]) -> Result | None:
-    """Return the result of `measure`; None if the text is too short for it."""
-    try:
-        return measure()
-    except DataError:
-        return None
 
 
 def _digest(ids: NDArray[np.uint16]) -> str:

@@ -2,26 +2,26 @@
 without options, and `--find`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
 
-from charrnn.cells.findings import CellFindings, Passage
+from rich.console import RenderableType
+
+from charrnn.cells.findings import CellFindings, CellPage, Passage
 from charrnn.cells.study import NUM_PASSAGES
 from charrnn.cli.analyses import NoOptions, Own, Subject
-from charrnn.errors import DataError
-from charrnn.model.cell_type_registry import cell_type
-from charrnn.system.lazy import LazyModule
+from charrnn.errors import DataError, UsageError
+from charrnn.views.cells_page import cells_to_html
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
 from charrnn.views.theme import all_visible
 
-if TYPE_CHECKING:
-    from charrnn.analyses import atlas as atlases
-    from charrnn.analyses.atlas import Atlas
-    from charrnn.analyses.atlas_page import HeatMapPage
-else:
-    # Its plugin may be missing.
-    atlases = LazyModule("charrnn.analyses.atlas")
+NUM_CELLS = 64
+"""Cells of an exported page, unless another number is asked for."""
+
+
+MAX_PAGE_BYTES = 5_000_000
+"""Size of an exported page, at most."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,8 @@ class FoundCells:
 
     findings: CellFindings
     passages: Sequence[Passage] = ()
-    atlas: "Atlas | None" = None
-    """All cells, for an exported .json."""
-    page: "HeatMapPage | None" = None
-    """All cells, as an exported page shows them."""
+    pages: Sequence[CellPage] = ()
+    """The strongest cells, for an exported page."""
 
 
 def find_best_cells(subject: Subject[Own]) -> CellFindings:
@@ -54,36 +52,27 @@ def find_best_cells(subject: Subject[Own]) -> CellFindings:
 
 
 def measure_findings(subject: Subject[NoOptions]) -> FoundCells:
-    """Find the best cells and, for an exported page or .json, measure all cells."""
+    """Find the best cells and, for an exported page, measure the strongest of all cells."""
     findings = find_best_cells(subject)
     options = subject.options
     study = subject.study
+
+    if options.suffix == ".html" and not options.find:
+        num_cells = NUM_CELLS
+        if options.top is not None:
+            num_cells = options.top
+        cells = study.strongest_cells(num_cells, subject.detectors)
+        return FoundCells(findings, pages=study.pages(cells, subject.detectors))
 
     # JSON and --find show no passages, which take time to choose.
     num_passages = NUM_PASSAGES
     if options.top is not None:
         num_passages = options.top
-    if options.json or options.find:
+    if options.json or options.suffix == ".json" or options.find:
         num_passages = 0
-    best_cells = FoundCells(
+    return FoundCells(
         findings, study.passages(findings, detectors=subject.detectors, num_passages=num_passages)
     )
-
-    if options.find:
-        return best_cells
-    if options.suffix in (".html", ".json"):
-        atlas = atlases.atlas(study, findings)
-        best_cells = replace(best_cells, atlas=atlas)
-        if options.suffix == ".html":
-            page = atlases.page_of(
-                atlas,
-                subject.model,
-                study,
-                title=_title_of(subject, findings),
-                detectors=subject.detectors,
-            )
-            best_cells = replace(best_cells, page=page)
-    return best_cells
 
 
 def _title_of(subject: Subject[NoOptions], findings: CellFindings) -> str:
@@ -115,20 +104,32 @@ def show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     looks_for = {detector.name: detector.looks_for for detector in subject.detectors}
     passages = passage_pictures(found.passages, looks_for=looks_for)
 
+    title = f"Cells of {model.name}"
     page: Callable[[], str] | None = None
-    if found.page is not None:
-        page = found.page.to_html
-    data: object = {"run": model.name} | findings.to_json()
-    # A page needs no data, which takes as long to build as the page.
-    if found.atlas is not None and page is None:
-        data = {
-            "run": model.name,
-            "shows": cell_type(model.config.cell).shows,
-        } | found.atlas.to_json()
+    if found.pages:
+        page = partial(_page_of_cells, subject, title, above=tables, pages=found.pages)
+    data = {"run": model.name} | findings.to_json()
 
     # A picture is for a slide or a paper, and has the tables only if there is nothing else.
     pictures = [*tables, *passages]
     if options.suffix in PICTURE_SUFFIXES and passages:
         pictures = passages
     rows = [score.to_json() for score in findings.scores]
-    return Shown(f"Cells of {model.name}", pictures=pictures, data=data, page=page, rows=rows)
+    return Shown(title, pictures=pictures, data=data, page=page, rows=rows)
+
+
+def _page_of_cells(
+    subject: Subject[NoOptions],
+    title: str,
+    above: Sequence[RenderableType],
+    pages: Sequence[CellPage],
+) -> str:
+    """Return the exported page of cells. Raises UsageError if it is too large."""
+    html = cells_to_html(title, above=above, pages=pages)
+    size = len(html.encode("utf-8"))
+    if size > MAX_PAGE_BYTES:
+        raise UsageError(
+            f"--export {subject.options.export}: the page of {len(pages):,} cells would have"
+            f" {size / 1e6:.1f} MB. Give a --top that is smaller than {len(pages):,}."
+        )
+    return html

@@ -124,7 +124,7 @@ BROWSER_KEYS: tuple[Keys, ...] = (
     ),
     (
         "Enter p",
-        "the page of the cell: passages, what it writes, its cost, values, what sets it",
+        "the page of the cell: its score, its values, and passages",
         {"enter,p": "page"},
     ),
     (
@@ -195,7 +195,7 @@ class Legible:
 
 
 class CellScreen(FullScreen):
-    """The page of a cell: a title, and pictures to scroll through, which appear one by one."""
+    """The page of a cell: a title, and pictures to scroll through."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind_all(PAGE_KEYS)
     app: "Explorer"
@@ -212,11 +212,11 @@ class CellScreen(FullScreen):
         self.show_subject()
 
     def on_unmount(self) -> None:
-        # The other parts of the page are not needed any more.
+        # The page is not needed any more.
         self.app.work.stop(PAGE)
 
     def show_subject(self) -> None:
-        """Show the name of the selected cell, and measure and draw the parts of its page."""
+        """Show the name of the selected cell, and measure and draw its page."""
         explorer = self.app
         exploration = explorer.browser.exploration
         cell = exploration.cell
@@ -226,13 +226,10 @@ class CellScreen(FullScreen):
         self._draw([])
         self.query_one("#pictures").scroll_home(animate=False)
 
-        # A job measures the parts; each part is drawn together with the parts before it.
         def measure(job: Job) -> None:
-            for page in explorer.study.page_in_parts(*cell):
-                # As in the text, where the detector of the row decides.
-                page = replace(page, polarity=exploration.polarity)
-                job.show(self._draw, page_pictures(page))
-                job.pause()
+            # As in the text, the detector of the row decides how the passages are drawn.
+            page = replace(explorer.study.page(*cell), polarity=exploration.polarity)
+            job.show(self._draw, page_pictures(page))
 
         explorer.measure(PAGE, measure, say=self.say)
 

@@ -171,12 +171,3 @@ def evaluations() -> Sequence[Any]:
     [AddedRows(name="entropy", help="Add a row of the entropy.", prepare=entropy_rows)]
     """
     raise NotImplementedError
-
-
-@hookspec
-def cell_sections() -> Sequence[Any]:
-    """Return sections of the page of a cell: each a `charrnn.cells.study.CellSection`.
-
-    [CellSection("tempo", message="counting", measure=tempo_of, place=50)]
-    """
-    raise NotImplementedError

@@ -53,7 +53,7 @@ def cell_type(name: str) -> type[Cell]:
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise UsageError(f"The {plugin} is no subclass of charrnn.model.cell_types.Cell.")
     try:
-        values = plugin.run(_values_after_step, cell, set())
+        values = plugin.run(_values_after_step, cell)
     except UsageError as error:
         size_of_x = NUM_ROWS, cell.input_blocks * HIDDEN_SIZE
         sizes = [f"B is {NUM_ROWS}, H is {HIDDEN_SIZE}, x is {size_of_x}"]
@@ -74,26 +74,13 @@ def cell_type(name: str) -> type[Cell]:
     return cell
 
 
-def products_of_outputs(cell: type[Cell]) -> list[str]:
-    """Return the names of the recurrent weights that multiply the last outputs of the layer as they
-    are, and nothing else."""
-    others: set[str] = set()
-    _values_after_step(cell, others)
-    return [name for name in cell.products if name not in others]
-
-
-def _values_after_step(cell: type[Cell], others: set[str]) -> Float32Array:
+def _values_after_step(cell: type[Cell]) -> Float32Array:
     """Return the values (B, H) of a cell after one step from zeros, in which the first unit is
-    clamped. Raises the errors of the cell's code.
-
-    The names of the weights that multiply anything but the last outputs are added to `others`.
-    """
+    clamped. Raises the errors of the cell's code."""
     before = tuple(np.zeros((cell.num_states, NUM_ROWS, HIDDEN_SIZE), np.float32))
 
     def product(name: str, h: Any) -> Any:
         weight = np.full((cell.products[name] * HIDDEN_SIZE, HIDDEN_SIZE), 0.01, np.float32)
-        if h is not before[0]:
-            others.add(name)
         return h @ cell.effective_weight(weight).T
 
     def clamp(memory: Any) -> Any:

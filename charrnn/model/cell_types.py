@@ -94,9 +94,6 @@ class Cell:
     None if the cell has no forget gate."""
     gates: ClassVar[tuple[str, ...]] = ()
     """Letters of the gates, in the order in which `step` passes them to `ops.sigmoid`."""
-    keeping_gate: ClassVar[str | None] = None
-    """Letter of the gate by which the previous memory is multiplied, if there is one: its mean
-    gives a timescale."""
     units_multiple: ClassVar[int] = 1
     """H must be a multiple of this number, a divisor of 8."""
     peak_rate: ClassVar[float] = 9e-3
@@ -165,7 +162,6 @@ class Gru(Cell):
     block_letters = "rzn"
     products: ClassVar[Mapping[str, int]] = {"hh": 3}
     gates = ("z", "r")
-    keeping_gate = "z"
 
     @staticmethod
     def step(
@@ -199,7 +195,6 @@ class Lstm(Cell):
     shows = "tanh(c)"
     forget_block: ClassVar[int | None] = 1
     gates: ClassVar[tuple[str, ...]] = ("f", "i", "o")
-    keeping_gate = "f"
     peak_rate = 1.35e-2
 
     @staticmethod
@@ -339,7 +334,6 @@ class Slstm(Cell):
     forget_block = 1
     gates = ("f", "o")
     """f means here the share of the old c that a unit keeps."""
-    keeping_gate = "f"
 
     @staticmethod
     def step(
@@ -385,7 +379,6 @@ class MinGru(LinearCell):
     block_letters = "zn"
     forget_block = 0
     gates = ("z",)
-    keeping_gate = "z"
     peak_rate = 3e-2
 
     @staticmethod

@@ -13,13 +13,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.system.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from charrnn.system.arrays import BoolArray, Float32Array, Float64Array
 
 LEAST_SPREAD = 1e-4
 """The smallest standard deviation of a cell relative to its size: below, it is constant up to
 float32 rounding."""
-ALL = slice(None)
-"""All cells."""
 
 
 class Means:
@@ -94,17 +92,12 @@ class TargetMoments(Means):
 class Moments(Means):
     """The means, variances and covariances of cells (N, C)."""
 
-    def __init__(self, rows: slice | Int64Array = ALL) -> None:
-        """Begin with no characters; the covariances are taken between the cells `rows` and all
-        cells."""
-        self._rows = rows
-
     def add_cells(self, cells: Float32Array) -> Float32Array:
         """Add cells (n, C), and return their deviations (n + 1, C)."""
         is_first = self.num_chars == 0
         deviations = self.deviations(cells)
         squares = np.einsum("nc,nc->c", deviations, deviations)
-        products = deviations[:, self._rows].T @ deviations
+        products = deviations.T @ deviations
 
         # The products of a window are in float32, the sums over windows in float64.
         if is_first:
@@ -136,7 +129,7 @@ class Moments(Means):
         return self.moves / self.scales
 
     def correlations(self) -> Float64Array:
-        """Return Pearson's r of the cells `rows` with all cells; 0 for constant cells."""
+        """Return Pearson's r (C, C) of all cells; 0 for constant cells."""
         inverse_scales = self.inverse_scales
-        scales = np.outer(inverse_scales[self._rows], inverse_scales)
-        return np.asarray((self._products / self.num_chars * scales).clip(-1, 1))
+        covariances = self._products / self.num_chars
+        return np.asarray((covariances * np.outer(inverse_scales, inverse_scales)).clip(-1, 1))

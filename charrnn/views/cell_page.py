@@ -1,48 +1,28 @@
-"""The page of a cell as a list of parts, and their drawing in a terminal and in a picture:
-passages first, then its values, what sets it, what it writes, and cells like it.
-
-The page of an atlas has the same parts for a browser.
-"""
+"""The page of a cell: its score beside the nulls, the histogram of its values, and passages."""
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from rich.cells import cell_len
-from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from charrnn.cells.findings import (
-    FROM_AUTOCORRELATION,
-    CellPage,
-    CellPassage,
-    CellValues,
-    ColouredText,
-    MeasuredCell,
-)
-from charrnn.cells.gates import GATE_NAMES
-from charrnn.cells.study import sections
+from charrnn.cells.findings import CellFindings, CellPage, CellPassage, ColouredText
+from charrnn.views.findings_tables import ABOUT_INNER, LEGEND
 from charrnn.views.heatmap import HeatMap, end_legend, fold, scale_pictures
-from charrnn.views.tables import PlainTable
-from charrnn.views.theme import (
-    BLOCKS,
-    Scale,
-    all_visible,
-    is_in_words,
-    quoted_character,
-    scale_of,
-    shown_at_each,
-)
+from charrnn.views.tables import PlainTable, findings_table, footnotes
+from charrnn.views.theme import BLOCKS, Scale, is_in_words, scale_of, shown_at_each
 
 ABOUT_PASSAGES = (
     "top and bottom: its highest and lowest values; tenth 10 to 1: one passage from each tenth of"
     " its values, the highest tenth first"
 )
 """The explanation of the passages."""
+NOT_BEST = "It is the best cell of no detector. This is the detector that it follows best."
+"""The note below the score of such a cell."""
 LABEL_WIDTH = 27
 """Columns of the label beside a passage: its rank, its line in the text, and the value for which it
 was chosen."""
@@ -53,154 +33,45 @@ SHARE_BEFORE = 2 / 3
 for its lines."""
 BARS_HEIGHT = 4
 """Lines of a chart of bars."""
-NUM_AFTER = 6
-"""The number of characters after which the mean value is highest that are listed, and of those
-after which it is lowest."""
-MIN_AFTER = 20
-"""Occurrences that a character needs to be listed."""
-
-Pairs = Sequence[tuple[str, float]]
-"""Characters in quotation marks or names of cells, such as `0:17`, each with a number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A part of the page of a cell, which is left out if it has no content.
-
-    `draw_as` says what the content is: `text` (lines), `rows` (each a name with a text, or with
-    `Pairs`), `bars` (the values of the first and the last bar, and the height of each from 0 to 1)
-    or `passages` (each a `CellPassage`).
-    """
-
-    title: str
-    draw_as: str
-    content: Any
-    about: str = ""
-    """The explanation of the content."""
-    polarity: int = 1
-    """-1 for passages that are drawn with their sign turned."""
-
-
-def page_parts(
-    cell: MeasuredCell, passages: Sequence[CellPassage], polarity: int = 1
-) -> Iterator[Part]:
-    """Yield the parts of the page of a cell: its passages, then all that was measured."""
-    yield Part(
-        title=f"Where cell {cell.layer}:{cell.unit} is high and low",
-        draw_as="passages",
-        content=passages,
-        about=ABOUT_PASSAGES,
-        polarity=polarity,
-    )
-    yield from values_parts(cell.values)
-
-    # The results of analyses that were made, in the order of `CellSection.place`.
-    for section in sections():
-        result = cell.sections.get(section.name)
-        if result is not None:
-            yield from result.parts()
-
-
-def values_parts(values: CellValues) -> Iterator[Part]:
-    """Yield the parts about the values of a cell over the text."""
-    # Some cells have no gates, and some no timescale.
-    figures = [
-        ("mean", f"{values.mean:+.3f}"),
-        ("standard deviation", f"{values.spread:.3f}"),
-        ("timescale", timescale_text(values)),
-    ]
-    if values.timescale_from != FROM_AUTOCORRELATION and values.decay is not None:
-        figures.append(("autocorrelation falls to 1/e after", characters_text(values.decay)))
-    for gate in values.gates:
-        # The gates of a cell type of another package have no name, but a letter.
-        name = GATE_NAMES.get(gate.gate, gate.gate)
-        figures.append((f"{name} gate", f"open {gate.open:.0%}, closed {gate.closed:.0%}"))
-    yield Part(
-        title=f"Values over {values.num_chars:,} characters", draw_as="rows", content=figures
-    )
-
-    # A correlation of 0 or less has no bar.
-    most = max(values.histogram, default=0) or 1
-    heights = [count / most for count in values.histogram]
-    yield Part(title="Histogram", draw_as="bars", content=(-1, 1, heights))
-    if values.autocorrelation:
-        yield Part(
-            title="Autocorrelation by lag",
-            draw_as="bars",
-            content=(values.lags[0], values.lags[-1], values.autocorrelation),
-        )
-
-    # The mean of a few values would often be extreme by chance.
-    frequent = [after for after in values.after_characters if after.count >= MIN_AFTER]
-    frequent.sort(key=lambda after: -after.mean)
-    means = [(quoted_character(after.character), after.mean) for after in frequent]
-    rows = [("highest", means[:NUM_AFTER]), ("lowest", means[::-1][:NUM_AFTER])]
-    yield Part(
-        title="Mean value after a character",
-        draw_as="rows",
-        content=rows if means else [],
-        about=f"of the characters that occur at least {MIN_AFTER} times",
-    )
-    # The cells that a reader looks at next.
-    similar = [(f"{other.layer}:{other.unit}", other.correlation) for other in values.correlated]
-    yield Part(
-        title="Most correlated cells",
-        draw_as="rows",
-        content=[("correlation", similar)] if similar else [],
-    )
-
-
-def draw_parts(parts: Iterable[Part]) -> list[RenderableType]:
-    """Draw parts below each other, for any width."""
-    pictures: list[RenderableType] = []
-    for part in parts:
-        # The text may be too short for a part, or the cell may have no gates.
-        if not part.content:
-            continue
-        if pictures:
-            pictures.append(Text())
-        pictures += [Text(all_visible(part.title), style="bold"), *_drawn(part)]
-        if part.about:
-            pictures.append(Text(part.about, style="dim"))
-    return pictures
-
-
-def _drawn(part: Part) -> Iterator[RenderableType]:
-    """Yield the content of a part."""
-    match part.draw_as:
-        case "text":
-            for line in part.content:
-                yield Text(all_visible(line), overflow="fold")
-        case "rows":
-            grid = PlainTable.grid(padding=(0, 2))
-            for name, shown in part.content:
-                if isinstance(shown, str):
-                    grid.add_row(name, Text(all_visible(shown), overflow="fold"))
-                else:
-                    # A number stays beside its name when the row is folded.
-                    pairs = [Text(f"{label} {number}") for label, number in with_numbers(shown)]
-                    grid.add_row(name, Columns(pairs, padding=(0, 3, 0, 0)))
-            yield grid
-        case "bars":
-            yield Bars(*part.content)
-        case "passages":
-            yield PassageList(part.content, part.polarity)
-
-
-def with_numbers(pairs: Pairs) -> list[tuple[str, str]]:
-    """Return pairs with their numbers as texts: two digits of the largest, and as many decimals for
-    all of them."""
-    # Effects of a few thousandths would all be 0.00.
-    largest = max((abs(number) for _, number in pairs), default=0.0)
-    num_decimals = 2
-    if 0 < largest < 0.1:
-        num_decimals = min(4, 1 - math.floor(math.log10(largest)))
-    return [(label, f"{number:+.{num_decimals}f}") for label, number in pairs]
 
 
 def page_pictures(page: CellPage) -> list[RenderableType]:
     """Draw a page for any width."""
-    return draw_parts(page_parts(page, page.passages, page.polarity))
+    pictures: list[RenderableType] = []
+    if page.scores:
+        pictures += [*score_pictures(page), Text()]
+
+    # A frequency without characters has no bar.
+    most = max(page.histogram, default=0) or 1
+    about = f"mean {page.mean:+.3f}, standard deviation {page.spread:.3f}"
+    pictures += [
+        Text.assemble((f"Values over {page.num_chars:,} characters", "bold"), f": {about}"),
+        Bars(-1, 1, [count / most for count in page.histogram]),
+        Text(),
+    ]
+
+    title = f"Where cell {page.layer}:{page.unit} is high and low"
+    pictures += [
+        Text(title, style="bold"),
+        PassageList(page.passages, page.polarity),
+        Text(ABOUT_PASSAGES, style="dim"),
+    ]
+    return pictures
+
+
+def score_pictures(page: CellPage) -> list[RenderableType]:
+    """Draw the scores of a cell beside the nulls."""
+    findings = CellFindings(scores=page.scores)
+    pictures: list[RenderableType] = [
+        Text(f"How well cell {page.layer}:{page.unit} follows a detector", style="bold"),
+        findings_table(findings),
+        Text(LEGEND + ABOUT_INNER, style="dim"),
+    ]
+    # Only the best cell of a detector has a p-value.
+    if page.scores[0].p_value is None:
+        pictures.append(Text(NOT_BEST))
+    pictures += map(Text, footnotes(findings))
+    return pictures
 
 
 @dataclass(frozen=True)
@@ -328,27 +199,3 @@ class Bars:
             yield line
         first = f"{self.first:g}"
         yield Text(f"  {first}{self.last:>{max(1, len(eighths) - len(first))}g}", no_wrap=True)
-
-
-def characters_text(number: float) -> str:
-    """Return a number of characters with three significant digits; from 1,000 on, rounded to an
-    integer."""
-    if number >= 999.5:
-        return f"{number:,.0f} characters"
-    return f"{number:.3g} characters"
-
-
-def timescale_text(values: CellValues) -> str:
-    """Return the timescale of a cell, and where it was measured."""
-    if values.timescale_from == FROM_AUTOCORRELATION:
-        source = "from the autocorrelation"
-    else:
-        source = f"mean of the {GATE_NAMES.get(values.timescale_from, values.timescale_from)} gate"
-
-    # A timescale is missing for one of two reasons.
-    timescale = "of a constant cell"
-    if values.timescale is not None:
-        timescale = characters_text(values.timescale)
-    elif values.autocorrelation:
-        timescale = "longer than can be measured"
-    return f"{timescale} ({source})"

@@ -11,7 +11,6 @@ from charrnn.cells.findings import (
     CellFindings,
     CellPage,
     CellPassage,
-    CellValues,
     ColouredText,
     Passage,
 )
@@ -21,7 +20,7 @@ from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossRepor
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.runs.learning_curves import LearningCurve, LearningCurves
 from charrnn.runs.overview import ModelDescription, RunSummary
-from charrnn.views.cell_page import PassageList, draw_parts, page_pictures, values_parts
+from charrnn.views.cell_page import PassageList, page_pictures
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
 from charrnn.views.heatmap import (
@@ -94,17 +93,12 @@ def _study_pictures(study: Study) -> Sequence[RenderableType]:
 
 
 def view_record(record: object) -> Sequence[RenderableType]:
-    """Return the view of a record of the core, or of one with parts; nothing for another
-    object."""
-    if hasattr(record, "parts"):
-        return draw_parts(record.parts())
+    """Return the view of a record of the core; nothing for another object."""
     match record:
         case CellFindings():
             return _findings_pictures(record)
         case CellPage():
             return page_pictures(record)
-        case CellValues():
-            return draw_parts(values_parts(record))
         case ColouredText():
             return _text_pictures(record)
         case Evaluation():

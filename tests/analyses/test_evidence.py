@@ -366,13 +366,6 @@ def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
     assert "born" not in card.lines()
 
 
-def test_the_page_and_the_atlas_show_a_card_that_was_measured(quoting):
-    study = quoting.study(quoting_text(12_000, seed=1))
-    card = study.evidence(0, QUOTING_UNIT, "quote")
-    assert study.page(0, QUOTING_UNIT).evidence == card
-    assert study.atlas().of(0, QUOTING_UNIT).evidence == card
-
-
 def test_short_documents_are_refused_before_cells_are_scored():
     network = make_network("lstm", num_layers=1, documents="lines")
     ids = np.tile(np.array([network.end_id, *[1, 2, 3] * 5], np.uint16), 40)
@@ -477,8 +470,6 @@ def test_all_views_of_a_card_end_in_the_verdict(quoting):
     assert "the claim does not hold: it fails " in card.verdict
     assert list(card.lines().items())[-1] == ("verdict", card.verdict)
     assert card.to_json()["verdict"] == card.verdict
-    part, *_ = card.parts()
-    assert part.content[-1] == ("verdict", card.verdict)
     assert "does not hold: it fails" in " ".join(" ".join(lines(Group(*card.view()))).split())
 
 

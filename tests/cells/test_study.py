@@ -29,18 +29,14 @@ def study(model):
     return model.study(TEXT)
 
 
-@pytest.mark.parametrize("damaged", ["layers.0.weight_hh_l0", "output.bias"])
-def test_a_model_that_computes_no_finite_numbers_is_refused(model, damaged):
+def test_a_model_that_computes_no_finite_numbers_is_refused(model):
+    damaged = "layers.0.weight_hh_l0"
     tensors = model.tensors | {damaged: np.full_like(model.tensors[damaged], np.nan)}
     # Lines, so that there are labels to score.
     study = Model(model.config, model.vocab, tensors).study("ab ba\na\n" * 500)
-    measured = [study.inputs, study.outputs, lambda: study.page(0, 1), study.atlas]
-    if damaged != "output.bias":
-        measured += [study.findings, study.ranking]
-    what = "predictions" if damaged == "output.bias" else "cell values"
-    for measure in measured:
+    for measure in (study.findings, study.ranking, lambda: study.page(0, 1)):
         with pytest.raises(
-            CheckpointError, match=f"^Some {what} of this model are not finite numbers"
+            CheckpointError, match=r"^Some cell values of this model are not finite numbers"
         ):
             measure()
 

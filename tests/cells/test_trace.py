@@ -1,13 +1,7 @@
 """Traces: what lanes read at once is what one character after the other leaves in every cell, its
 gates included.
 
-Tests `cells.activations`, too.
 """
-
-import errno
-import sys
-import tempfile
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,10 +10,7 @@ from encoded_texts import as_text
 from progress_reports import reports
 from random_networks import H, L, V, random_network
 
-from charrnn.analyses.gates import count_gates
-from charrnn.cells.activations import Activations
 from charrnn.cells.trace import trace_text
-from charrnn.errors import CharRNNError
 from charrnn.model.reading import INTERVAL, WARM_UP
 
 ROUNDING = 1e-5
@@ -115,21 +106,6 @@ def make_text(num_chars, first=0):
     return as_text(make_ids(num_chars), first)
 
 
-@pytest.mark.parametrize("cell, depth", [("lstm", "stacked"), ("gru", "dilated")])
-def test_the_values_are_those_of_a_trace(cell, depth):
-    network, text = random_network(cell, depth), make_text(LONG + 1, first=30)
-    with reports() as done:
-        activations = Activations(network, text)
-    cells = trace_text(network, text).cells.reshape(len(text), L * H)
-    # Half precision has 11 significant bits; gates are computed by other functions than those of
-    # the trace.
-    np.testing.assert_allclose(activations.values, cells.T, atol=1e-3)
-    np.testing.assert_array_equal(
-        activations.of(1, 2), activations.values[H + 2].astype(np.float32)
-    )
-    assert done["reading"] == len(text)
-
-
 def test_a_value_does_not_depend_on_what_follows_even_if_the_network_remembers_long():
     network, text = random_network("lstm"), make_text(4 * LONG)
     with torch.no_grad():
@@ -141,75 +117,3 @@ def test_a_value_does_not_depend_on_what_follows_even_if_the_network_remembers_l
         assert np.abs(whole.cells[:length] - part.cells).max() < 1e-4
     later = trace_text(network, text.part(LONG, LONG + 10))
     assert np.abs(whole.cells[LONG : LONG + 10] - later.cells).max() < 1e-4
-
-
-@pytest.mark.parametrize(
-    "cell, depth, documents",
-    [("lstm", "stacked", True), ("gru", "dilated", False), ("rnn", "stacked", False)],
-)
-def test_the_gates_are_counted_in_the_same_pass(cell, depth, documents):
-    network, text = random_network(cell, depth), make_text(LONG)
-    network.end_id = 3 if documents else None
-    activations = Activations(network, text)
-    if cell == "rnn":
-        assert activations.gates == ()
-        assert activations.retention is None
-        assert activations.keeping_gate is None
-        return
-    assert activations.gates == count_gates(network, text).gates
-    assert activations.keeping_gate == {"lstm": "f", "gru": "z"}[cell]
-    assert activations.retention.shape == (L * H,)
-    assert 0 < activations.retention.min() < activations.retention.max() < 1
-    assert activations.dilations == ((1, 2) if depth == "dilated" else (1, 1))
-
-
-def gates_one_at_a_time(network, ids):
-    """The forget gate (N, H) of the first layer of an LSTM, character by character."""
-    layer = network.recurrent_layers()[0]
-    state, gates = network.initial_state(1), []
-    for number in ids.tolist():
-        if number == network.end_id:
-            state = network.initial_state(1)
-        x = network.embedding.weight[number] @ layer.weight("ih").T + layer.bias("ih")
-        a = x + state.vectors[0, 0, 0] @ layer.weight("hh").T + layer.bias("hh")
-        gates.append(a[H : 2 * H].sigmoid().numpy())
-        _, state = network(torch.tensor([[number]]), state)
-    return np.stack(gates).astype(np.float64)
-
-
-@pytest.mark.parametrize("zoneout", [0.0, 0.25])
-@torch.no_grad()
-def test_the_mean_of_the_forget_gate_is_that_of_a_loop_over_documents(zoneout):
-    """END is id 3; zoneout keeps a quarter of the memory whatever the gate does."""
-    network, text = random_network("lstm", zoneout=zoneout), make_text(300)
-    network.end_id = 3
-    gates = zoneout + (1 - zoneout) * gates_one_at_a_time(network, text.ids)
-    retention = Activations(network, text).retention[:H]
-    np.testing.assert_allclose(retention, gates.mean(axis=0), atol=1e-5)  # sums of float32
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes the file when it is closed")
-@pytest.mark.parametrize("reserves", [True, False])
-def test_nothing_is_left_of_the_file(tmp_path, monkeypatch, reserves):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    if not reserves:  # as on ZFS
-        refuse = Mock(side_effect=OSError(errno.EOPNOTSUPP, "Operation not supported"))
-        monkeypatch.setattr("charrnn.cells.activations.os.posix_fallocate", refuse, raising=False)
-        monkeypatch.setattr("charrnn.cells.activations.ZEROS", bytes(7))
-    activations = Activations(random_network("rnn"), make_text(50))
-    kept = activations.values[0].copy()
-    assert list(tmp_path.iterdir()) == []
-    assert kept.shape == (50,)
-    assert kept.any()
-
-
-@pytest.mark.parametrize("at", ["os.posix_fallocate", "mmap.mmap"])
-def test_a_full_disk_is_one_clear_error_before_anything_is_read(monkeypatch, at):
-    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr(at, full, raising=False)
-    with pytest.raises(
-        CharRNNError, match="need 1,200 bytes in the folder for temporary files: No space left"
-    ) as info:
-        Activations(random_network("rnn"), make_text(50))
-    assert "TMPDIR" in str(info.value)
-    assert str(info.value).count("\n") < 3

@@ -226,24 +226,24 @@ def test_what_the_model_cannot_read_as_it_stands_is_said(command, lab, byte_run)
     assert command("visualize", "--text", "wide.txt", "--surprise", "-q").err == ""
 
 
-def test_a_page_that_begins_in_a_quotation_underlines_it(command, lab, fresh):
-    """The page shows the second half. Labelled by itself it would be inside out until the next
-    blank line."""
-    quoted = np.flatnonzero(fresh.is_quoted)
-    half = int(quoted[quoted < len(fresh.text) // 2][-3])
-    text = fresh.text[: 2 * half]
-    Path("half.txt").write_text(text, encoding="utf-8")
-    ran = command("visualize", "--text", "half.txt", "--detector", "quote", "--export", "page.html")
+def test_a_page_shows_the_strongest_cells_with_a_link_to_each(command, lab, fresh_file):
+    ran = command("visualize", "--text", fresh_file, "--top", 3, "--export", "cells.html")
     assert ran.code == 0, ran.err
-    data = json.loads(
-        re.search(r'id="data">(.*?)</script>', Path("page.html").read_text(encoding="utf-8"), re.S)[
-            1
-        ]
-    )
-    shown = [digit == "1" for digit in data["labels"]["quote"]]
-    whole = DETECTORS["quote"].label(text)
-    assert whole[half] and not DETECTORS["quote"].label(text[half:])[0]
-    assert shown == whole[half : half + len(shown)].tolist()
+    page = Path("cells.html").read_text(encoding="utf-8")
+    links = re.findall(r'<a [^>]*href="#(cell-\d+-\d+)"', page)
+    places = re.findall(r'id="(cell-\d+-\d+)"', page)
+    assert len(places) == 3 and set(links) == set(places)
+    best = find(command, "--text", fresh_file, "--find")[0]
+    assert places[0] == f"cell-{best['layer']}-{best['unit']}"
+    assert page.count("is high and low") == 3
+    assert "<script" not in page
+
+
+def test_a_page_that_would_be_too_large_is_refused(command, lab, fresh_file, monkeypatch):
+    monkeypatch.setattr("charrnn.commands.visualize_findings.MAX_PAGE_BYTES", 10_000)
+    ran = command("visualize", "--text", fresh_file, "--export", "cells.html")
+    ran.assert_refused(2, "--export cells.html", "--top")
+    assert not Path("cells.html").exists()
 
 
 def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
@@ -264,7 +264,7 @@ def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
 
 def test_a_picture_of_a_cell_measures_its_text_only(command, lab, fresh_file, monkeypatch):
     """Not the page of the cell, which the picture has no room for."""
-    monkeypatch.delattr("charrnn.cells.study.Study.page_in_parts")
+    monkeypatch.delattr("charrnn.cells.study.Study.pages")
     line = ("visualize", "--text", fresh_file, "--cell", "0:1", "--export", "cell.svg")
     assert command(*line).code == 0
     assert Path("cell.svg").read_text(encoding="utf-8").count("<text ") > 10

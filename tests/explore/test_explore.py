@@ -724,16 +724,13 @@ def test_the_list_of_all_cells_begins_at_the_best(quoting):
     play(quoting, script, QUOTED)
 
 
-def test_a_page_has_the_passages_and_what_the_cell_writes(quoting):
+def test_a_page_has_the_score_and_the_passages_of_the_cell(quoting):
     async def script(app, pilot):
         await open_page(app, pilot)
-        drawn = screen(app)
-        passage = next(line for line in drawn.splitlines() if line.startswith("top 1"))
-        assert "+1.00" in passage
         page = whole_page(app)
-        promoted = page[page.index("promotes") : page.index("suppresses")]
-        assert {"'x'", "'y'", "'z'"} <= {*promoted.split()}
-        assert "inside double quotation marks" in page
+        assert "quote" in page[page.index("How well cell") : page.index("Values over")]
+        passage = next(line for line in page.splitlines() if line.startswith("top 1"))
+        assert "+1.00" in passage
 
     play(quoting, script, QUOTED)
 
@@ -747,7 +744,7 @@ def test_a_page_scrolls(quoting):
             await pilot.press(key)
             await until(pilot, lambda y=y: pictures.scroll_offset.y == y)
         await pilot.press("end")
-        await until(pilot, lambda: "Described by a rule" in screen(app))
+        await until(pilot, lambda: "top and bottom" in screen(app))
 
     play(quoting, script, QUOTED)
 
@@ -771,27 +768,25 @@ def test_a_page_turns_to_the_other_cells_of_the_list(quoting):
     play(quoting, script, QUOTED)
 
 
-def test_parts_of_a_page_appear_when_measured_and_keys_work(quoting, monkeypatch):
-    go_on, measure = threading.Semaphore(0), Study.page_in_parts
+def test_a_page_appears_when_it_is_measured_and_keys_work(quoting, monkeypatch):
+    go_on, measure = threading.Semaphore(0), Study.page
 
     def wait(*arguments):
-        for page in measure(*arguments):
-            assert go_on.acquire(timeout=600)
-            yield page
+        page = measure(*arguments)
+        assert go_on.acquire(timeout=600)
+        return page
 
-    monkeypatch.setattr(Study, "page_in_parts", wait)
+    monkeypatch.setattr(Study, "page", wait)
 
     async def script(app, pilot):
         await until_scored(app, pilot)
         await pilot.press("enter")
+        assert on_page(app, "#status")
         go_on.release()
         await until(pilot, lambda: "Values over" in whole_page(app))
-        assert "promotes" not in whole_page(app)
-        assert on_page(app, "#status")
         await pilot.press("down")
         await until(pilot, lambda: app.screen.query_one("#pictures").scroll_offset.y == 1)
-        # A page that is left is not measured any further, and what it measures does not show on
-        # another.
+        # What a page that was left measures does not show on another.
         await pilot.press("right")
         for _ in range(10):
             go_on.release()
@@ -823,7 +818,7 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model, monkeypatch
         )
         await look(app, pilot, ClampScreen)
         await pilot.press("escape", "enter")
-        await until(pilot, lambda: "most correlated" in whole_page(app).lower())
+        await until(pilot, lambda: "values over" in whole_page(app).lower())
         await look(app, pilot, CellScreen)
         await look_at_help(app, pilot, "question_mark", PAGE_KEYS)
 

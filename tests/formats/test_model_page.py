@@ -1,6 +1,6 @@
 """The page of a model writes the text of `charrnn sample`, in node and in a browser.
 
-Tests `formats.model_page.page`, too.
+Tests `formats.model_page.page` and `views.page_template`, too.
 """
 
 import base64

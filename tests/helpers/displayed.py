@@ -10,14 +10,10 @@ from example_results import FINDINGS, HUGE, QUOTE, RUN, STRAIGHT, WAR, provenanc
 from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.analyses.gates import GateReport
 from charrnn.analyses.gradients import GradientReach
-from charrnn.analyses.inputs import CellInputs, Driver
 from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
-from charrnn.analyses.outputs import CellOutputs
 from charrnn.cells.findings import (
-    CellGate,
     CellPage,
     CellPassage,
-    CellValues,
     ColouredText,
     GateUse,
     Passage,
@@ -65,9 +61,6 @@ COLOURED = ColouredText(text=HOSTILE, values=(0.5,) * len(HOSTILE))
 REACHES = RecordTuple(
     [example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"]
 )
-VALUES = example(
-    CellValues, autocorrelation=(0.5, 0.2), timescale_from="f", gates=(example(CellGate, gate="f"),)
-)
 PASSAGE = example(
     CellPassage, kind="top", index=1, begin=0, text=HOSTILE, values=(0.5,) * len(HOSTILE)
 )
@@ -107,17 +100,11 @@ OBJECTS = {
     ),
     "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
-    "values": (VALUES, "standard deviation"),
     "cell passage": (PASSAGE, "+0.50"),
     "cell page": (
-        example(CellPage, passages=(PASSAGE,), values=VALUES, sections={}),
-        "Most correlated cells",
+        example(CellPage, scores=(QUOTE,), histogram=(1, 2), passages=(PASSAGE,)),
+        "standard deviation",
     ),
-    "inputs": (
-        example(CellInputs, drivers=(example(Driver, gate="f"),)),
-        "1:1 +0.50",
-    ),
-    "outputs": (example(CellOutputs, quantity="h"), "suppresses"),
     "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
     "model": (
         example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567),

@@ -11,13 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from elements import Elements
 from fake_packages import install
 
 import charrnn
 import charrnn.commands.app  # whose commands the group takes
 from charrnn.api import Model
-from charrnn.cells.study import CellSection
 from charrnn.cli import root, streams
 from charrnn.errors import named
 from charrnn.hooks import manager, specifications
@@ -63,31 +61,6 @@ def analyses():
     ]
 """
 
-SECTION = """
-from dataclasses import dataclass
-from charrnn.cells.study import CellSection
-from charrnn.hooks import hookimpl
-from charrnn.system.display import Displayable
-from charrnn.views.cell_page import Part
-
-
-@dataclass(frozen=True)
-class Parity(Displayable):
-    word: str
-
-    def parts(self):
-        return [Part(title="Parity", draw_as="text", content=["The number is " + self.word])]
-
-
-def measure(analysis, layer, unit):
-    return Parity("odd" if unit % 2 else "even")
-
-
-@hookimpl
-def cell_sections():
-    return [CellSection("parity", message="halving", measure=measure, place=5)]
-"""
-
 FORMAT = """
 import json
 from charrnn.hooks import hookimpl
@@ -123,7 +96,6 @@ def formats():
 
 EXAMPLE = """
 from dataclasses import dataclass
-from charrnn.cells.study import CellSection
 from charrnn.cli.analyses import Analysis
 from charrnn.config.options import option
 from charrnn.evaluation.comparison import AddedRows
@@ -136,7 +108,7 @@ class EntropyOptions:
     entropy: bool = option(False, "--entropy", "Show the entropy.")
 
 
-measure_entropy = draw_entropy = entropy_rows = tempo_of = tempo_parts = print
+measure_entropy = draw_entropy = entropy_rows = print
 
 
 @hookimpl
@@ -166,7 +138,7 @@ def offer(tmp_path, monkeypatch):
 def test_python_310_evaluates_the_annotations_of_every_record():
     """Its `typing.get_type_hints` refuses KW_ONLY in a module with postponed annotations."""
     records = specifications.Record.__subclasses__()
-    assert CellSection in records
+    assert records
     for record in records:
         records += record.__subclasses__()
         assert "KW_ONLY" not in inspect.get_annotations(record).values(), record
@@ -200,45 +172,23 @@ def test_a_package_adds_an_analysis(offer, capsys):
     assert "--gates and --length are different pictures" in capsys.readouterr().err
 
 
-def test_a_package_adds_a_section_to_the_page_of_a_cell(offer, alphabet_run, tmp_path, capsys):
-    from charrnn.commands.app import run
-
-    offer(SECTION)
-    text = tmp_path / "text.txt"
-    text.write_text(TEXT, encoding="utf-8")
-    page = tmp_path / "page.html"
-    assert run(["visualize", str(alphabet_run), "--cell", "0:3", "--text", str(text)]) == 0
-    assert "The number is odd" in capsys.readouterr().out
-    assert run(["visualize", str(alphabet_run), "--text", str(text), "--export", str(page)]) == 0
-    data = Elements(page.read_text(encoding="utf-8")).data
-    for number, cell in enumerate(data["cells"]):
-        shown = {data["parts"][kind]["title"]: content for kind, content in cell["parts"]}
-        assert shown["Parity"] == [f"The number is {'odd' if number % 2 else 'even'}"]
-    assert charrnn.load(alphabet_run).atlas(TEXT).cells[3].to_json()["parity"] == {"word": "odd"}
-
-
 def test_an_error_in_the_code_of_a_package_names_it(offer, alphabet_run, capsys):
     from charrnn.commands.app import run
 
-    offer(SECTION.replace("    return Parity", "    1 / 0 #"))
-    assert run(["visualize", str(alphabet_run), "--cell", "0:3", "--text", __file__]) == 1
+    offer(FORMAT.replace("    from charrnn", "    1 / 0; from charrnn"))
+    assert run(["export", str(alphabet_run), "a.hex"]) == 1
     shown = capsys.readouterr().err
-    package = "extension 'a_package' of the package a-package 1.0"
-    assert f"error: The {package} failed: unexpected ZeroDivisionError: division by zero" in shown
+    package = "of the package a-package 1.0"
+    assert package in shown and "unexpected ZeroDivisionError: division by zero" in shown
 
 
-@pytest.mark.parametrize(
-    "old, new", [("return Parity(", "return len("), ("measure=measure,", "measure=int,")]
-)
-def test_an_error_without_a_line_of_a_package_names_what_is_installed(
-    offer, alphabet_run, capsys, old, new
-):
+def test_an_error_without_a_line_of_a_package_names_what_is_installed(offer, alphabet_run, capsys):
     from charrnn.commands.app import run
 
-    offer(SECTION.replace(old, new))
-    assert run(["visualize", str(alphabet_run), "--cell", "0:3", "--text", __file__]) == 1
+    offer(FORMAT.replace('return json.dumps(files | {"title": title}).encode()', "return 3"))
+    assert run(["export", str(alphabet_run), "a.hex"]) == 1
     shown = " ".join(capsys.readouterr().err.split())
-    assert "It may be a fault of what extends charrnn: a-package 1.0." in shown
+    assert "a-package 1.0" in shown
 
 
 @pytest.mark.parametrize(
@@ -247,14 +197,12 @@ def test_an_error_without_a_line_of_a_package_names_what_is_installed(
         ("AddedRows(name='a b', prepare=print)", "name of AddedRows is 'a b', not a word"),
         ("Listing(name='a', help=None, show=print)", "help of Listing is None, not str"),
         ("Analysis(options=int, measure=print, show=print)", "must be called with a dataclass"),
-        ("CellSection('a', 'b', print, place='5')", "place of CellSection is '5', not int"),
     ],
 )
 def test_a_wrong_record_is_an_error_of_the_package_that_makes_it(offer, record, reason):
     imports = (
         "from charrnn.evaluation.comparison import AddedRows, Listing\n"
         "from charrnn.cli.analyses import Analysis, NoOptions\n"
-        "from charrnn.cells.study import CellSection\n"
     )
     offer(
         f"{imports}from charrnn.hooks import hookimpl\n@hookimpl\ndef analyses(): return [{record}]"

@@ -1,12 +1,14 @@
-"""The page of a cell: composed once, kept in the run, and drawn at any width with its passages
-first."""
+"""The page of a cell: measured once, kept in the cache, and drawn at any width; several of them as
+HTML.
+
+Tests `views.cells_page`, too.
+"""
 
 import json
 import re
 from dataclasses import replace
 from io import StringIO
 
-import numpy as np
 import pytest
 from conftest import copy_run
 from rich.cells import cell_len
@@ -22,7 +24,6 @@ from charrnn.views.cell_page import (
     PassageList,
     clipped,
     page_pictures,
-    timescale_text,
 )
 
 TEXT = make_corpus(num_chars=4_000, seed=3).text
@@ -55,26 +56,56 @@ def in_colour(passage, width):
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
 
 
-def test_a_page_has_every_part_of_its_cell(page):
-    assert page.inputs.earlier is not None
-    for part in (page, page.values, page.inputs, page.outputs):
-        assert (part.layer, part.unit) == (0, 7)
-
-
 def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(study, page):
-    values = study.activations.of(0, 7)
-    for passage, place in zip(page.passages, page.values.passages, strict=True):
-        assert passage.text == TEXT[place.begin : place.end]
-        assert passage.values == pytest.approx(values[place.begin : place.end].tolist(), abs=1e-4)
-        assert passage.index == place.index
-        assert passage.line == TEXT[: place.index].count("\n") + 1
-        assert passage.value == values[place.index]
+    [values] = study.values([(0, 7)])
+    assert len(page.passages) > 10
+    for passage in page.passages:
+        end = passage.begin + len(passage.text)
+        assert passage.text == TEXT[passage.begin : end]
+        # Half precision has 11 significant bits.
+        assert passage.values == pytest.approx(values[passage.begin : end].tolist(), abs=1e-3)
+        assert passage.line == TEXT[: passage.index].count("\n") + 1
+        assert passage.value == pytest.approx(values[passage.index], abs=1e-3)
+
+
+def test_the_best_cell_of_a_detector_has_the_score_of_the_findings(study):
+    best = study.findings().scores[0]
+    page = study.page(best.layer, best.unit)
+    assert page.scores[0] == best
+    assert {(score.layer, score.unit) for score in page.scores} == {(best.layer, best.unit)}
+
+
+def test_any_other_cell_is_scored_for_the_detector_that_it_follows_best(study):
+    found = {(score.layer, score.unit) for score in study.findings().scores}
+    other = next((0, unit) for unit in range(study.num_units) if (0, unit) not in found)
+    (score,) = study.page(*other).scores
+    ranked = next(
+        one for one in study.ranking([score.detector])[score.detector] if one.unit == other[1]
+    )
+    assert score.strength == pytest.approx(ranked.strength, abs=1e-6)
+    assert (score.null_level, score.untrained) == (ranked.null_level, ranked.untrained)
+    assert score.ci_low < (score.auc or score.spearman) < score.ci_high
+    assert "best cell of no detector" in "".join(drawn(page_pictures(study.page(*other)), 200))
+
+
+def test_several_pages_are_those_of_each_cell(study, model):
+    cells = [(0, 7), (0, 3)]
+    again = model.study(TEXT)
+    assert again.pages(cells) == tuple(study.page(*cell) for cell in cells)
+
+
+def test_the_strongest_cells_are_the_best_ones_first(study):
+    best = dict.fromkeys((score.layer, score.unit) for score in study.findings().scores)
+    cells = study.strongest_cells(1_000)
+    assert [*best] == [*cells[: len(best)]]
+    assert len(set(cells)) == len(cells) == study.num_cells
+    assert study.strongest_cells(3) == cells[:3]
 
 
 def test_a_page_is_written_as_json_with_every_part(page):
     found = page.to_json()
     json.dumps(found, allow_nan=False)
-    parts = {"passages", "values", "inputs", "outputs", "evidence"}
+    parts = {"scores", "num_chars", "mean", "spread", "histogram", "passages", "polarity"}
     assert found.keys() == {"layer", "unit"} | parts
 
 
@@ -87,16 +118,15 @@ def test_a_page_of_a_cell_that_does_not_exist_is_refused(study):
 @pytest.mark.parametrize("num_chars", [1, 40])
 def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model, num_chars):
     page = model.study(TEXT[:num_chars]).page(0, 3)
-    assert page.values.num_chars == num_chars
-    assert (page.outputs is None) == (num_chars == 1)
+    assert page.num_chars == num_chars
+    assert page.scores == ()
     assert drawn(page_pictures(page), 80)
 
 
 def test_a_second_page_is_read_from_the_run(lstm, tmp_path, monkeypatch):
     run = copy_run(lstm.path, tmp_path / "copy")
     first = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
-    for built in ("cells.activations.Activations", "model.network.CharRNN"):
-        monkeypatch.setattr(f"charrnn.{built}.__init__", pytest.fail)
+    monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", pytest.fail)
     again = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
     assert again == first
     assert isinstance(again.passages[0], CellPassage)
@@ -123,14 +153,7 @@ def drawn_page(page, width, color_system):
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
 
 
-HEADINGS = (
-    "Where cell 0:7 is",
-    f"Values over {len(TEXT):,}",
-    "Histogram",
-    "Mean value after",
-    "Most correlated",
-    "Cells that drive",
-)
+HEADINGS = ("How well cell 0:7 follows", f"Values over {len(TEXT):,}", "Where cell 0:7 is")
 
 
 def find_line(lines, beginning):
@@ -143,9 +166,8 @@ def test_a_page_has_its_headings_in_order(page):
     assert places == sorted(places)
 
 
-def test_a_page_begins_with_the_passages_and_says_what_they_are(page):
+def test_a_page_says_what_its_passages_are(page):
     lines = drawn_page(page, 40, None)
-    assert find_line(lines, "top 1") < 5
     for passage in page.passages:
         name = passage.kind.replace("decile", "tenth")
         find_line(lines, f"{name} {passage.rank}")
@@ -155,9 +177,10 @@ def test_a_page_begins_with_the_passages_and_says_what_they_are(page):
 
 def test_blocks_are_for_the_histogram_alone_where_there_are_colours(page):
     lines = drawn_page(page, 80, "truecolor")
-    begin = find_line(lines, "Histogram")
+    begin = find_line(lines, "Values over")
+    end = find_line(lines, "Where cell")
     assert not set("▁▂▃▄▅▆▇█") & set("".join(lines[:begin]))
-    assert "█" in "".join(lines[begin : find_line(lines, "Mean value after")])
+    assert "█" in "".join(lines[begin:end])
 
 
 @pytest.mark.parametrize("height, top", [(1.0, "███"), (0.5, ""), (-1.0, "")])
@@ -168,8 +191,8 @@ def test_a_bar_of_full_height_stands_for_one(height, top):
 
 
 def test_a_document_is_a_line():
-    place = PassagePlace(kind="top", rank=1, value=0.1, index=4, begin=0, end=5)
-    [passage] = read_passages("ab\0cd\n", [place], [np.zeros(5, np.float32)])
+    place = PassagePlace(kind="top", rank=1, value=0.1, index=4, begin=0, end=5, values=(0.0,) * 5)
+    [passage] = read_passages("ab\0cd\n", [place])
     assert (passage.text, passage.line) == ("ab\0cd", 2)
 
 
@@ -205,16 +228,3 @@ def test_line_ends_and_control_characters_stay_on_their_line(page):
     assert line.startswith("tenth 10  -1.00 line 123456 <b>")
     assert "↵" in line
     assert not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
-
-
-@pytest.mark.parametrize(
-    "timescale, source, expected",
-    [
-        (12.34, "f", "12.3 characters (mean of the forget gate)"),
-        (12.34, "autocorrelation", "12.3 characters (from the autocorrelation)"),
-        (None, "f", "longer than can be measured (mean of the forget gate)"),
-    ],
-)
-def test_the_timescale_says_where_it_comes_from(page, timescale, source, expected):
-    values = replace(page.values, timescale=timescale, timescale_from=source)
-    assert timescale_text(values) == expected

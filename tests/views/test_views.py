@@ -84,7 +84,7 @@ def test_no_figure_is_cut(name):
             assert ticks == sorted({*ticks}, reverse=True), "downwards along the axis"
 
 
-UNDRAWN = {"Atlas", "Continuation", "PairMatch"}
+UNDRAWN = {"Continuation"}
 """Records without a view."""
 ELSEWHERE = {
     "Backpropagation",

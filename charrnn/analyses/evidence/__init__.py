@@ -16,7 +16,7 @@ import numpy as np
 from charrnn.analyses.evidence.card import Choosing, Scoring, check_room
 from charrnn.analyses.evidence.results import Birth, EvidenceCard
 from charrnn.cells.findings import CellScore
-from charrnn.cells.study import CellSection, Study
+from charrnn.cells.study import Study
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cli.analyses import DETECTOR_OPTIONS, SINGLE_CELLS, Analysis, Shown, Subject
 from charrnn.cli.arguments import parse_cell
@@ -89,16 +89,7 @@ def evidence(
     card = study.cached(
         "evidence", key | {"output": resolved.output}, result=EvidenceCard, compute=measure
     )
-    card = replace(card, born=_birth(study, score=card.tracks, labels=target.labels))
-    # The page of the cell finds the card under this key, without a detector.
-    study.cache.save("evidence of", study.cell_key(*cell), value=card)
-    return card
-
-
-def card_of(study: Study, layer: int, unit: int) -> EvidenceCard | None:
-    """Return the latest card of a cell, or None: a page does not measure a card, which takes too
-    long."""
-    return study.cache.load("evidence of", study.cell_key(layer, unit), result=EvidenceCard)
+    return replace(card, born=_birth(study, score=card.tracks, labels=target.labels))
 
 
 def _birth(study: Study, score: CellScore, labels: np.ndarray) -> Birth | None:
@@ -160,15 +151,6 @@ def born_at(score: CellScore, steps: Sequence[int], values: Sequence[float]) -> 
             break
         born = step
     return born
-
-
-SECTION = CellSection(
-    "evidence",
-    message="looking for a card",
-    measure=card_of,
-    place=10,
-)
-"""The section of the page of a cell: the card, if one was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,18 @@
 """The evidence card: the results of its tests, and how they are shown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
 
 from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.errors import counted
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
-from charrnn.views.cell_page import Part
-from charrnn.views.tables import ends_text, score_number, score_text
-from charrnn.views.theme import block, shown_character
+from charrnn.views.tables import PlainTable, ends_text, score_number, score_text
+from charrnn.views.theme import all_visible, block, shown_character
 
 SHARE_CARRIED = 0.9
 """Cells carry an effect if this share of it remains with them…"""
@@ -349,21 +351,25 @@ class EvidenceCard(Displayable):
         """Return the lines of the card."""
         return "\n".join(f"{name}: {line}" for name, line in self.lines().items())
 
-    def parts(self) -> Iterator[Part]:
-        """Yield a line for each part of the evidence, then the places where the cell is most
+    def view(self) -> Sequence[RenderableType]:
+        """Return a line for each part of the evidence, then the places where the cell is most
         wrong, and the assumptions."""
-        yield Part(
-            title=f"Evidence that cell {self.layer}:{self.unit} follows {self.detector}"
-            f" ({self.looks_for}), over {self.num_chars:,} characters",
-            draw_as="rows",
-            content=list(self.lines().items()),
+        title = (
+            f"Evidence that cell {self.layer}:{self.unit} follows {self.detector}"
+            f" ({self.looks_for}), over {self.num_chars:,} characters"
         )
+        lines = PlainTable.grid(padding=(0, 2))
+        for name, line in self.lines().items():
+            lines.add_row(name, _folded(line))
+        pictures: list[RenderableType] = [_heading(title), lines, Text()]
+
         # A line for the figures of a place, and one for its text.
-        worst = []
-        for place in self.fooled.worst:
-            worst += [f"{place.about}:", place.excerpt]
-        yield Part(title="Where it is most wrong", draw_as="text", content=worst, about=ABOUT_WORST)
-        yield Part(title="What would refute it", draw_as="text", content=[self.assumptions])
+        if self.fooled.worst:
+            pictures.append(_heading("Where it is most wrong"))
+            for place in self.fooled.worst:
+                pictures += [_folded(f"{place.about}:"), _folded(place.excerpt)]
+            pictures += [Text(ABOUT_WORST, style="dim"), Text()]
+        return [*pictures, _heading("What would refute it"), _folded(self.assumptions)]
 
     def _tracks(self) -> str:
         score = self.tracks
@@ -471,3 +477,12 @@ def _birth_text(birth: Birth) -> str:
 
 SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
 """The words for fields of a score."""
+
+
+def _heading(title: str) -> Text:
+    return Text(all_visible(title), style="bold")
+
+
+def _folded(line: str) -> Text:
+    """Return a line of text, which is folded where it is longer than the terminal is wide."""
+    return Text(all_visible(line), overflow="fold")
