@@ -53,6 +53,7 @@ lets a document read no file of this machine."""
 _MOST_SAID = 10_000
 """Bytes of what pandoc says that are read, at most."""
 REMEDY = "save it as plain text (UTF-8) in the program that made it"
+"""What one can do with a document that is not read."""
 
 
 class DocumentTexts:
