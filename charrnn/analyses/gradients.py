@@ -57,7 +57,7 @@ STEP_0 = "step 0"
 NEW_WEIGHTS = "new weights"
 """Name of weights that were drawn anew, in place of those of step 0."""
 EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
-"""Shown instead of an empty chart."""
+"""Stands below an empty chart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,16 +201,29 @@ def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tens
     return torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 3)) for gradient in gradients])
 
 
-def gradient_chart(
-    reaches: Sequence[GradientReach], title: str = TITLE, beside: Sequence[GradientReach] = ()
-) -> Drawing:
-    """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
+def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Drawing:
+    """Draw the mean gradient norm of the loss by each layer's state k characters before, against k:
+    `gradient_plot` with a title."""
+    plot = gradient_plot(reaches)
+    notes = []
+    if not any(line.points for line in plot.lines):
+        notes.append(EMPTY_NOTICE)
+    return Drawing(title, rows=[[plot]], notes=notes)
+
+
+def gradient_plot(
+    reaches: Sequence[GradientReach],
+    *,
+    heading: Sequence[str] = (),
+    beside: Sequence[GradientReach] = (),
+) -> Plot:
+    """Return the plot of mean gradient norms against the lag.
 
     A straight falling line is a gradient that vanishes by the same factor at every character; a
     rising one explodes. Norms below 1e-12 or above 1e12 are not drawn, nor lags at which few losses
     have a gradient.
 
-    The axes have room for the norms `beside`, too, so that the chart of these has the same axes.
+    The axes have room for the norms `beside`, too, so that the plot of these has the same axes.
     """
     lines = _lines(reaches)
     all_lines = [*lines, *_lines(beside)]
@@ -218,11 +231,10 @@ def gradient_chart(
     # The axis ends at the last lag that is drawn, a whole number. It needs two ends, also for one
     # lag or none.
     last = max([2, *(round(lag) for lag, _ in points_of(all_lines))])
-
     step = max(1, round(round_step(last, MAX_TICKS)))
     lags = {1, *range(step, last + 1, step)}
-
-    plot = Plot(
+    return Plot(
+        heading=heading,
         lines=lines,
         x_range=(1, last),
         x_label="characters before",
@@ -230,7 +242,6 @@ def gradient_chart(
         y_ticks=power_ticks(all_lines),
         y_in_words=lambda power: f"{10**power:.1e}",
     )
-    return Drawing(title, rows=[[plot]], empty_notice=EMPTY_NOTICE)
 
 
 def _lines(reaches: Sequence[GradientReach]) -> list[Line]:

@@ -21,7 +21,7 @@ from rich.text import Text
 from charrnn.analyses.gradients import (
     GradientReach,
     before_training,
-    gradient_chart,
+    gradient_plot,
     measure_reach,
 )
 from charrnn.analyses.sampled_states import read_before
@@ -41,7 +41,8 @@ from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load
 from charrnn.training.events import StepEvent, WarningEvent
 from charrnn.views.delivery import Shown, find_format
-from charrnn.views.tables import PlainTable, plain_table
+from charrnn.views.drawing import Drawing
+from charrnn.views.tables import plain_table
 
 Item = TypeVar("Item")
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
@@ -310,17 +311,13 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
     trained = [learner.trained for learner in learners]
     # All runs have the same settings, so all have this checkpoint, or none.
     before = learners[0].weights_before
-    charts = PlainTable.grid(expand=True, padding=(0, 1, 0, 0))
-    charts.add_column(ratio=1)
-    charts.add_column(ratio=1)
-    charts.add_row(
-        gradient_chart(untrained, before, beside=trained),
-        gradient_chart(trained, "trained", beside=untrained),
-    )
+    plots = [
+        gradient_plot(untrained, heading=[before], beside=trained),
+        gradient_plot(trained, heading=["trained"], beside=untrained),
+    ]
     return [
         plain_table(*columns, rows=rows, right=columns[1:]),
-        Text(TITLE, style="bold"),
-        charts,
+        Drawing(TITLE, rows=[plots]),
         Text(
             f"at {LAGS[0]}: letters {LAGS[0]} characters before that it recalls, one in four by"
             f" chance; gradient: its norm {LAGS[-1]} characters before, after training; largest:"

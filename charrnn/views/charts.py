@@ -13,7 +13,7 @@ TITLE = "Validation loss (nats per character)"
 TRAINING_NOTE = "Lines without marks: training loss"
 """The beginning of the note below a chart with training losses."""
 EMPTY_NOTICE = "No loss has been logged yet."
-"""The text that replaces an empty chart."""
+"""The note below an empty chart."""
 MAX_RISE = 10.0
 """Losses that are more nats than this above the lowest loss are not drawn. A model that knows
 nothing of a text with 20,000 different characters is below this limit; a model that diverges would
@@ -49,6 +49,8 @@ def learning_chart(curves: LearningCurves) -> Drawing:
 
     # The legend does not name the lines without marks.
     notes = list(curves.notes)
+    if not points:
+        notes.append(EMPTY_NOTICE)
     max_steps = max((len(curve.training.steps) for curve in curves), default=0)
     if max_steps > MAX_POINTS:
         size = math.ceil(max_steps / MAX_POINTS)
@@ -63,7 +65,7 @@ def learning_chart(curves: LearningCurves) -> Drawing:
         x_ticks=_multiples(x_end),
         y_ticks=enclosing_ticks(lowest_loss, max((y for _, y in points), default=1.0)),
     )
-    return Drawing(TITLE, rows=[[plot]], notes=notes, empty_notice=EMPTY_NOTICE)
+    return Drawing(TITLE, rows=[[plot]], notes=notes)
 
 
 def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:

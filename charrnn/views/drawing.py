@@ -280,12 +280,10 @@ class Drawing:
     """The plots that stand side by side, where there is room."""
     notes: Sequence[str] = ()
     """Sentences below the plots."""
-    empty_notice: str = ""
-    """The text that replaces plots without any point."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # A stream that carries only ASCII has neither dots nor marks.
-        if self._has_points() and (is_in_words(console) or options.ascii_only):
+        if is_in_words(console) or options.ascii_only:
             yield Text(self.title, style="bold")
             for plot in chain.from_iterable(self.rows):
                 yield from map(Text, plot.in_words())
@@ -305,9 +303,6 @@ class Drawing:
         # A title of several lines moves the plots down.
         lines: list[RenderableType] = []
         lines += [Text(line, style="bold") for line in wrap(self.title, columns)]
-        if not self._has_points():
-            return [*lines, Text(self.empty_notice), *map(Text, self.notes)], []
-
         shapes: list[str] = []
         legend: dict[str, Text] = {}
         for plots in self.rows:
@@ -323,7 +318,12 @@ class Drawing:
                     )
                     blocks.append(block)
                     shapes += below
-                lines += _beside(blocks, width)
+                for pieces in zip_longest(*blocks, fillvalue=Text()):
+                    joined = Text(no_wrap=True, overflow="crop")
+                    for number, piece in enumerate(pieces):
+                        joined.pad_right(number * width - joined.cell_len)
+                        joined.append_text(piece)
+                    lines.append(joined)
 
             # The legend names the lines with marks; a note explains the lines without marks.
             for line in chain.from_iterable(plot.lines for plot in plots):
@@ -331,21 +331,6 @@ class Drawing:
                     legend[line.name] = Text(f"{line.mark} {all_visible(line.name)}", line.colour)
         lines += [Columns(legend.values(), padding=(0, 3, 0, 0)), *map(Text, self.notes)]
         return lines, shapes
-
-    def _has_points(self) -> bool:
-        plots = chain.from_iterable(self.rows)
-        return any(line.points for plot in plots for line in plot.lines)
-
-
-def _beside(blocks: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:
-    """Yield the lines of blocks of `width` columns side by side."""
-    for pieces in zip_longest(*blocks, fillvalue=Text()):
-        line = Text(no_wrap=True, overflow="crop")
-        # A block may have fewer lines than the block beside it.
-        for number, piece in enumerate(pieces):
-            line.append(" " * (number * width - line.cell_len))
-            line.append_text(piece)
-        yield line
 
 
 def tick_labels(label_of_column: dict[int, str], width: int) -> str:

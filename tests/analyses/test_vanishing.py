@@ -80,7 +80,7 @@ def test_the_table_and_the_chart_name_the_networks(command, monkeypatch):
     assert re.findall(r"(?m)^ ?(rnn|rnn-omega|lstm) +\d+% ", shown) == ["rnn", "rnn-omega", "lstm"]
     # Two charts side by side, with their legends.
     [legends] = [line for line in shown.splitlines() if "■ lstm" in line]
-    assert legends.count("■ lstm") == 2
+    assert legends.count("■ lstm") == 1
     folders = {path.name for path in Path("checkpoints/vanishing-001").iterdir() if path.is_dir()}
     assert folders == {*NETWORKS}
 
