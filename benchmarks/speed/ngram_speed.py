@@ -22,8 +22,8 @@ import numpy as np
 
 from benchmarks.measuring import Report, make_parser
 from benchmarks.speed.encode_speed import LATIN, make_block
+from charrnn.evaluation.ngram_rows import ORDERS
 from charrnn.ngrams.kneser_ney import NgramModel
-from charrnn.ngrams.rows import ORDERS
 
 VOCAB_SIZE = 256
 NUM_WORDS = 500_000

@@ -18,7 +18,6 @@ COMMANDS = (
         name="evaluate",
         summary="Measure how well models predict a text.",
         place="charrnn.commands.evaluate:evaluate",
-        added_options="charrnn.commands.evaluate:added_options",
     ),
     CommandEntry(
         name="runs", summary="List the runs and their losses.", place="charrnn.commands.runs:runs"

@@ -4,16 +4,15 @@ character."""
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_models, read_text_corpus
-from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions
+from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ReplacingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
-from charrnn.config.options import Option, argument, option
-from charrnn.evaluation.comparison import AddedRows, Listing, evaluate_runs
+from charrnn.config.options import argument, option
+from charrnn.evaluation.comparison import evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
-from charrnn.hooks.manager import offered
-from charrnn.hooks.specifications import evaluations
+from charrnn.evaluation.ngram_rows import ORDERS
 from charrnn.system.progress import task
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
@@ -26,8 +25,8 @@ ROWS, REPORTS = "More rows", "In place of the loss"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ExtensibleOptions):
-    """The options of `charrnn evaluate`; plugins add the flags of listings, rows and reports."""
+class EvaluateOptions(ReplacingOptions):
+    """The options of `charrnn evaluate`."""
 
     runs: Sequence[str] = argument(
         "RUN",
@@ -65,6 +64,19 @@ class EvaluateOptions(ExtensibleOptions):
         flags="--windowed",
         help="Add rows for random windows of 256 characters, each read from a zero state.",
         panel=ROWS,
+    )
+    ngrams: bool = option(
+        False,
+        flags="--ngrams",
+        help="Add rows for n-grams of the training text, with the difference to the first run.",
+        panel=ROWS,
+    )
+    per_line: bool = option(
+        False,
+        flags="--per-line",
+        help="Print the loss of each line, or of each sentence where a line is a paragraph, as JSON"
+        " Lines; on a terminal, the least and the most likely ones.",
+        panel=REPORTS,
     )
 
 
@@ -106,25 +118,24 @@ def evaluate(options: EvaluateOptions) -> None:
         corpus = read_text_corpus(options.text, reader.config, quiet=options.quiet)
         content = corpus.content
 
-    # A listing takes the place of the losses.
-    for listing in offered(evaluations, Listing):
-        if listing.name in options.extra:
-            listing.show(
-                models,
-                corpus,
-                part=options.part,
-                precision=options.precision,
-                max_chars=options.max_chars or MAX_SCORED,
-                as_json=options.json,
-                quiet=options.quiet,
-            )
-            return
+    # The lines take the place of the losses.
+    if options.per_line:
+        from charrnn.reports.lines import show_lines
+
+        show_lines(
+            models,
+            corpus,
+            part=options.part,
+            precision=options.precision,
+            max_chars=options.max_chars or MAX_SCORED,
+            as_json=options.json,
+            quiet=options.quiet,
+        )
+        return
 
     # This appears at once, because the work before the first bar takes seconds.
-    rows = [added for added in offered(evaluations, AddedRows) if added.name in options.extra]
-    extra = {added.name: added.value for added in rows}
     with task(f"reading {models[0].name}", unit=""):
-        shown = _measure_losses(models, content=content, options=options, extra=extra)
+        shown = _measure_losses(models, content=content, options=options)
     if options.json:
         print_json(shown.data)
     else:
@@ -132,13 +143,9 @@ def evaluate(options: EvaluateOptions) -> None:
 
 
 def _measure_losses(
-    models: "Sequence[TrainedModel]",
-    content: str | bytes | None,
-    options: EvaluateOptions,
-    extra: dict[str, Any],
+    models: "Sequence[TrainedModel]", content: str | bytes | None, options: EvaluateOptions
 ) -> Shown:
-    """Measure the losses, with the rows that were asked for: `extra` are those of plugins, by the
-    names of the arguments of `evaluate_runs`."""
+    """Measure the losses, with the rows that were asked for."""
     evaluation = evaluate_runs(
         models,
         text=content,
@@ -146,8 +153,8 @@ def _measure_losses(
         precision=options.precision,
         # Without --chars, each protocol has a limit of its own.
         max_chars=options.max_chars or "auto",
+        ngrams=ORDERS if options.ngrams else (),
         windowed=options.windowed,
-        **extra,
     )
     # Notes name parameters; a user of the command line types flags.
     evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
@@ -157,19 +164,3 @@ def _measure_losses(
         data=evaluation.to_json(),
         rows=[row.to_json() for row in evaluation.rows],
     )
-
-
-def added_options() -> Sequence[Option]:
-    """Return the flags of the rows and listings that packages offer."""
-    added = []
-    for rows in offered(evaluations, AddedRows):
-        # Without a help there is no option.
-        if rows.help:
-            added.append(_flag(rows.name, rows.help, panel=ROWS))
-    for listing in offered(evaluations, Listing):
-        added.append(_flag(listing.name, listing.help, panel=REPORTS))
-    return added
-
-
-def _flag(name: str, help: str, panel: str) -> Option:
-    return Option(f"--{name.replace('_', '-')}", help=help, panel=panel, name=name)

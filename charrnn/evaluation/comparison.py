@@ -1,9 +1,8 @@
 """Measure the losses of one or several models over the same text, and compare them: the verb
 `evaluate`.
 
-An evaluation is a table. Each row has the loss of one predictor, measured by one protocol. The
-core adds the rows of runs, measured by the protocol `stateful`. Packages
-add rows of further predictors (`AddedRows`) and what is printed in place of the losses (`Listing`).
+An evaluation is a table. Each row has the loss of one predictor, measured by one protocol: the
+rows of the runs, by the protocol `stateful`, and further rows that are asked for.
 """
 
 from __future__ import annotations
@@ -11,18 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from charrnn.config.settings import Auto
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation import loss_reports
 from charrnn.evaluation.loss_reports import LossReport
 from charrnn.evaluation.measured import Content, MeasuredRun
+from charrnn.evaluation.ngram_rows import ngram_rows, notes_of_ngrams, usable_orders
 from charrnn.evaluation.notes import note_of_scored, notes_of_part, notes_of_runs
 from charrnn.evaluation.same_text import texts_of
 from charrnn.evaluation.seed_groups import SeedGroup, group_by_seed
-from charrnn.hooks.manager import offered
-from charrnn.hooks.specifications import OptionRecord, evaluations
 from charrnn.model.losses import (
     STATEFUL,
     WINDOWED,
@@ -34,35 +31,6 @@ from charrnn.text.copies import trained_share
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText
 from charrnn.trained_model import TrainedModel
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AddedRows(OptionRecord):
-    """Rows and other parts of an evaluation that a package adds."""
-
-    name: str
-    """The parameter of `evaluate_runs`, and the option, which is spelled with hyphens."""
-    prepare: Callable[[Comparison, Any], Callable[[], None]]
-    """Check a comparison and the value of the parameter, and return a function that adds the rows.
-    It is called before any loss is measured."""
-    help: str = ""
-    """Empty if the command itself declares the option, or has none."""
-    value: Any = True
-    """The value of the parameter that the option stands for."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listing(OptionRecord):
-    """What the command prints in place of the losses: losses of the parts of the text, one by
-    one."""
-
-    name: str
-    """The option, which is spelled with hyphens."""
-    help: str
-    """What the help says of it."""
-    show: Callable[..., None]
-    """Print them. It is called with models, a text or None, and `part`, `precision`, `max_chars`,
-    `as_json` and `quiet`."""
 
 
 def evaluate(
@@ -78,9 +46,9 @@ def evaluate(
 
     The protocols are `stateful`, which predicts each character after all that come before it, and
     `windowed-256`, which begins anew in every window. Losses of different protocols must not be
-    compared. A long text is read in up to 32
-    batch rows, each warmed up on the 512 characters before it. An unknown character costs the nats
-    of the unknown symbol, and further nats that tell which character it is.
+    compared. A long text is read in up to 32 batch rows, each warmed up on the 512 characters
+    before it. An unknown character costs the nats of the unknown symbol, and further nats that tell
+    which character it is.
 
     Args:
         model: What predicts.
@@ -147,16 +115,15 @@ def evaluate_runs(
     context: str | bytes = "",
     precision: str = "auto",
     max_chars: int | Auto | None = "auto",
+    ngrams: Sequence[int] = (),
     windowed: bool = False,
-    **extra_rows: Any,
 ) -> loss_reports.Evaluation:
     """Measure the losses of one or several models over a text, and their paired differences.
 
     The differences are to the first model. The losses are measured by the protocol `stateful` of
-    `evaluate`. Runs that
-    differ in the seed alone are also `groups` of the evaluation, with intervals over the seeds.
-    Unknown characters cost as much as in `evaluate`, so that the losses of models with different
-    alphabets are code lengths of the same text.
+    `evaluate`. Runs that differ in the seed alone are also `groups` of the evaluation, with
+    intervals over the seeds. Unknown characters cost as much as in `evaluate`, so that the losses
+    of models with different alphabets are code lengths of the same text.
 
     Args:
         models: The models of runs, none of them twice.
@@ -169,9 +136,9 @@ def evaluate_runs(
         max_chars: The largest number of characters that are scored; of a longer text, in segments
             that are spread evenly over it. Their losses are kept in memory, 13 bytes each. `auto`
             means 16,777,216, None all.
+        ngrams: Orders of n-gram models of the training text of the first run, from 1 to 32: each
+            has a row.
         windowed: Whether a row by the protocol `windowed-256` is added for each run.
-        **extra_rows: Further rows and parts of the evaluation, which plugins add. `ngrams` is a
-            list of orders of n-gram models of the training text of the first run: each has a row.
 
     Returns:
         An `Evaluation`: a row for each predictor, with its `LossReport` and the difference to the
@@ -181,7 +148,6 @@ def evaluate_runs(
         UsageError: There is no model, one is given twice, the held-out texts or the alphabets
             differ, or a parameter is out of range.
         DataError: The text is too short or missing, or a file cannot be read.
-        TypeError: No plugin has a parameter of that name.
 
     Example:
         >>> models = [charrnn.load("first"), charrnn.load("second")]
@@ -196,22 +162,20 @@ def evaluate_runs(
     check_comparable(comparison.runs)
 
     # All texts are checked first, because measuring the runs may take minutes.
+    training = None
+    orders: Sequence[int] = ()
+    if ngrams:
+        training = comparison.training_text(f"leave {named('ngrams')} out")
+        orders = usable_orders(ngrams, training)
     if windowed:
         for run in comparison.runs:
             run.text.check_windowed()
-    prepared = []
-    for added in offered(evaluations, AddedRows):
-        value = extra_rows.pop(added.name, None)
-        if value:
-            prepared.append(added.prepare(comparison, value))
-    # No plugin has a parameter with these names.
-    for name in extra_rows:
-        raise TypeError(f"evaluate_runs() got an unexpected keyword argument {name!r}")
 
     # The runs first: all further rows are compared with them.
     comparison.add_runs(STATEFUL, lambda run: run.losses.scores)
-    for add_rows in prepared:
-        add_rows()
+    if training is not None:
+        comparison.rows += ngram_rows(training, orders=orders, run=comparison.runs[0])
+        comparison.notes += notes_of_ngrams(training)
     if windowed:
         comparison.add_runs(WINDOWED, MeasuredRun.windowed_scores)
     return comparison.evaluation()
@@ -260,17 +224,10 @@ class Comparison:
             run = replace(
                 run,
                 name=name,
-                model=model,
-                step=model.step,
                 trained_share=_trained_share(model, content),
             )
             comparison.runs.append(run)
         return comparison
-
-    @property
-    def models(self) -> Sequence[tuple[MeasuredRun, TrainedModel]]:
-        """The models that are compared, each after its row."""
-        return [(run, run.model) for run in self.runs if run.model is not None]
 
     def training_text(self, instead: str) -> CorpusPart:
         """Return the training text of the first model.
@@ -278,8 +235,8 @@ class Comparison:
         Raises DataError if it cannot be read, with `instead` as the remedy.
         """
         # A part of a corpus contains the corpus, which then need not be read again.
-        run, model = self.models[0]
-        return model.training_text(run.text.part, instead=instead)
+        run = self.runs[0]
+        return run.model.training_text(run.text.part, instead=instead)
 
     def add_runs(self, protocol: str, measure: Callable[[MeasuredRun], BlockScores]) -> None:
         """Measure all runs by one protocol, and add their rows with the differences to the first
@@ -296,7 +253,7 @@ class Comparison:
                 difference = loss_reports.block_difference(scores.losses, reference)
             row = loss_reports.EvaluationRow(
                 name=run.name,
-                step=run.step,
+                step=run.model.step,
                 loss=run.report(scores, protocol),
                 difference=difference,
                 trained_share=run.trained_share,
@@ -305,13 +262,12 @@ class Comparison:
 
     def evaluation(self) -> loss_reports.Evaluation:
         """Return the record of all rows, with the notes that a reader of the figures must know."""
-        # The notes of plugins come first, because they were added while rows were measured.
         notes = [*self.notes, *notes_of_runs(self.runs, is_given=self.part is None)]
-        run, model = self.models[0]
+        run = self.runs[0]
         notes += note_of_scored(run)
         # All runs have the same held-out part.
         if self.part is not None:
-            notes += notes_of_part(model, self.part, trained_share=run.trained_share)
+            notes += notes_of_part(run.model, self.part, trained_share=run.trained_share)
         return loss_reports.Evaluation(
             rows=tuple(self.rows),
             part=self.part,
@@ -324,7 +280,7 @@ class Comparison:
         """Return the groups of runs that differ in the seed alone."""
         stateful = [row for row in self.rows if row.loss.protocol == STATEFUL]
         losses = {row.name: row.loss.nats_per_char for row in stateful}
-        configs = {run.name: model.config for run, model in self.models if run.name in losses}
+        configs = {run.name: run.model.config for run in self.runs}
         return group_by_seed(configs, losses)
 
 

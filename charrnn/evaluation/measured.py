@@ -171,6 +171,7 @@ class MeasuredRun:
     """A run whose losses over a text are measured."""
 
     name: str
+    model: TrainedModel
     vocab: Vocab
     network: CharRNN
     text: MeasuredText
@@ -179,10 +180,6 @@ class MeasuredRun:
     """The precision in which its losses are computed: fp32, bf16 or fp16."""
     max_chars: int | None = None
     """The largest number of characters to score."""
-    model: TrainedModel | None = None
-    """The model of a run that predicts alone; None for other predictors."""
-    step: int | None = None
-    """The step of the run's checkpoint."""
     trained_share: float | None = None
     """As in `EvaluationRow`."""
 
@@ -199,6 +196,7 @@ class MeasuredRun:
         """Read a text for a model. Raises the errors of `measured_text` and `precision_of`."""
         return cls(
             name=model.name,
+            model=model,
             vocab=model.vocab,
             network=model.network,
             text=measured_text(model, text, context=context),

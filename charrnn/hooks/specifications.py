@@ -44,20 +44,6 @@ class Record:
                 fields(value)  # which raises TypeError for a class that is no dataclass
 
 
-class OptionRecord(Record):
-    """A record whose name is a parameter in Python and an option of the command."""
-
-    __slots__ = ()
-
-    name: str
-
-    def __post_init__(self) -> None:
-        """Raise TypeError for a wrong type, and ValueError for what no parameter is called."""
-        super().__post_init__()
-        if not self.name.isidentifier():
-            raise ValueError(f"name of {type(self).__name__} is {self.name!r}, not a word")
-
-
 @cache
 def _types_of(record: type[Record]) -> dict[str, tuple[type[Any], ...]]:
     """Return the types that each field of a record may have."""
@@ -159,15 +145,5 @@ def analyses() -> Sequence[Any]:
     options are fields of a dataclass.
 
     [Analysis(flag="--entropy", options=EntropyOptions, measure=measure_entropy, show=draw_entropy)]
-    """
-    raise NotImplementedError
-
-
-@hookspec
-def evaluations() -> Sequence[Any]:
-    """Return what `charrnn evaluate` can print, beside its rows or in place of them: each an
-    `AddedRows` or a `Listing` of `charrnn.evaluation.comparison`.
-
-    [AddedRows(name="entropy", help="Add a row of the entropy.", prepare=entropy_rows)]
     """
     raise NotImplementedError

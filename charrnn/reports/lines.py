@@ -20,7 +20,7 @@ from rich.text import Text
 
 from charrnn.cli.streams import print_json, result_console, with_flags, write_aside
 from charrnn.errors import UsageError, counted, named
-from charrnn.evaluation.comparison import Comparison, Listing, distinct_names
+from charrnn.evaluation.comparison import Comparison, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
@@ -439,17 +439,19 @@ def lines_view(lines: Sequence[LineLoss], *, title: str, names: Sequence[str]) -
     return Group(Text(title), table)
 
 
-def _show(
+def show_lines(
     models: Sequence[TrainedModel],
-    text: str | bytes | None,
+    text: GivenText | None,
     *,
+    part: str,
+    precision: str,
+    max_chars: int,
     as_json: bool,
     quiet: bool,
-    **options: Any,
 ) -> None:
     """Print the losses as JSON Lines or, on a terminal, tables of the least and the most likely
     lines; of sentences, where a line is a paragraph. The notes go to stderr."""
-    scored = score_text(models, text, **options)
+    scored = score_text(models, text, part=part, precision=precision, max_chars=max_chars)
     names = distinct_names(models)
     if not quiet:
         for note in scored.notes:
@@ -469,12 +471,3 @@ def _show(
     result_console().print(scored.ends_of_list(unit).view(names))
     if not quiet:
         write_aside("Add --json for all lines, as JSON Lines.")
-
-
-PER_LINE = Listing(
-    name="per_line",
-    help="Print the loss of each line, or of each sentence where a line is a paragraph, as JSON"
-    " Lines; on a terminal, the least and the most likely ones.",
-    show=_show,
-)
-"""`evaluate --per-line`."""

@@ -98,7 +98,6 @@ EXAMPLE = """
 from dataclasses import dataclass
 from charrnn.cli.analyses import Analysis
 from charrnn.config.options import option
-from charrnn.evaluation.comparison import AddedRows
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry, ModelFormat
 
@@ -108,7 +107,7 @@ class EntropyOptions:
     entropy: bool = option(False, "--entropy", "Show the entropy.")
 
 
-measure_entropy = draw_entropy = entropy_rows = print
+measure_entropy = draw_entropy = print
 
 
 @hookimpl
@@ -194,16 +193,11 @@ def test_an_error_without_a_line_of_a_package_names_what_is_installed(offer, alp
 @pytest.mark.parametrize(
     "record, reason",
     [
-        ("AddedRows(name='a b', prepare=print)", "name of AddedRows is 'a b', not a word"),
-        ("Listing(name='a', help=None, show=print)", "help of Listing is None, not str"),
         ("Analysis(options=int, measure=print, show=print)", "must be called with a dataclass"),
     ],
 )
 def test_a_wrong_record_is_an_error_of_the_package_that_makes_it(offer, record, reason):
-    imports = (
-        "from charrnn.evaluation.comparison import AddedRows, Listing\n"
-        "from charrnn.cli.analyses import Analysis, NoOptions\n"
-    )
+    imports = "from charrnn.cli.analyses import Analysis, NoOptions\n"
     offer(
         f"{imports}from charrnn.hooks import hookimpl\n@hookimpl\ndef analyses(): return [{record}]"
     )

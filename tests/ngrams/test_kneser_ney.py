@@ -1,7 +1,7 @@
 """n-gram models against a textbook implementation with dictionaries, and their rows in an
 evaluation.
 
-Tests `ngrams.contexts` and `ngrams.rows`, too.
+Tests `ngrams.contexts` and `evaluation.ngram_rows`, too.
 """
 
 from collections import Counter, defaultdict
@@ -16,12 +16,12 @@ from known_weights import CYCLE, chain_text
 
 import charrnn
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation import comparison
+from charrnn.evaluation import comparison, ngram_rows
 from charrnn.evaluation.loss_reports import NGRAM
-from charrnn.ngrams import contexts, rows
+from charrnn.evaluation.ngram_rows import ORDERS
+from charrnn.ngrams import contexts
 from charrnn.ngrams import kneser_ney as ngrams
 from charrnn.ngrams.kneser_ney import FALLBACK_DISCOUNTS, NgramModel, discounts_of
-from charrnn.ngrams.rows import ORDERS
 from charrnn.views.tables import shown_rows
 
 
@@ -252,7 +252,7 @@ def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model, evaluat
 
 
 def test_a_note_names_the_share_that_is_counted(model, monkeypatch):
-    for module in (ngrams, rows):
+    for module in (ngrams, ngram_rows):
         monkeypatch.setattr(module, "MOST_TRAINING_CHARS", 2_700)
     found = comparison.evaluate_runs([model], ngrams=(2,))
     assert (

@@ -1,0 +1,60 @@
+"""The rows of `evaluate` for n-grams of the training text."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from charrnn.errors import DataError, check_range, counted, named
+from charrnn.evaluation.loss_reports import NGRAM, EvaluationRow, paired_difference
+from charrnn.evaluation.measured import MeasuredRun
+from charrnn.model.losses import CharLosses
+from charrnn.ngrams.kneser_ney import MOST_ORDER, MOST_TRAINING_CHARS, fit_ngrams
+from charrnn.text.corpus import CorpusPart
+
+ORDERS = (*range(1, 13), 20)
+"""The orders that are reported by default."""
+
+
+def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
+    """Return the orders without repetition, ascending, and leave out those longer than the training
+    text.
+
+    Raises UsageError for an order out of range, DataError if no order is left.
+    """
+    for order in orders:
+        check_range("order", value=order, high=MOST_ORDER)
+
+    usable = sorted({order for order in orders if order <= len(training)})
+    if not usable:
+        raise DataError(
+            f"The training text has {counted(len(training), 'character')}, too few for n-grams of"
+            f" order {min(orders, default=1)}. Leave {named('ngrams')} out."
+        )
+    return usable
+
+
+def ngram_rows(
+    training: CorpusPart, *, orders: Sequence[int], run: MeasuredRun
+) -> Iterator[EvaluationRow]:
+    """Yield the row of each order, ascending, over the characters of a run, with the difference to
+    this run."""
+    text = run.text
+    positions = run.losses.positions
+    ngrams = fit_ngrams(training, order=orders[-1], end_id=run.network.end_id)
+    for order, probabilities in ngrams.by_order(text.ids, positions=positions, orders=orders):
+        nats = -np.log(probabilities).astype(np.float32)
+        losses = text.charged(CharLosses(positions=positions, nats=nats))
+        yield EvaluationRow(
+            name=NGRAM,
+            loss=text.report(losses.scores, protocol=f"{order}-gram"),
+            difference=paired_difference(losses, run.losses),
+        )
+
+
+def notes_of_ngrams(training: CorpusPart) -> Iterator[str]:
+    """Yield a note on the share of the training text that is counted, unless it is all of it."""
+    if len(training) > MOST_TRAINING_CHARS:
+        yield (
+            f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the"
+            f" training text ({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
+        )
