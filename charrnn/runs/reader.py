@@ -11,14 +11,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, named
@@ -53,16 +51,6 @@ CHECKPOINTS = Path("checkpoints")
 """The folder in which a new run is created if the user gives no path."""
 WHERE = f"here or in {CHECKPOINTS}"
 """The folders in which runs are searched, as messages name them."""
-
-
-class _Wanted(NamedTuple):
-    """The checkpoint that a command asks for."""
-
-    name: str | None
-    """The name of its folder; None if the best checkpoint is asked for and no checkpoint was
-    validated."""
-    problem: str | None = None
-    """The damage of the newest checkpoint, if an older one names the best checkpoint instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,25 +127,13 @@ class RunReader:
                 problem = problem or str(error)
         return {}, problem
 
-    def _wanted(self, which: str) -> _Wanted:
-        """Resolve `latest`, `best` or the name of a checkpoint."""
-        if which == "latest":
-            return _Wanted(self.checkpoints()[-1])
-        if which == "best":
-            state, problem = self.newest_state()
-            return _Wanted(best_checkpoint(state), problem)
-        return _Wanted(which)
-
     def load_best(self) -> Checkpoint:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was
         validated.
 
         Raises CheckpointError if no checkpoint can be loaded or a newer charrnn saved it.
         """
-        which = "best"
-        if best_checkpoint(self.newest_state()[0]) is None:
-            which = "latest"
-        return self.load_checkpoint(which, with_training=False)
+        return self.load_checkpoint("best", with_training=False)
 
     def load_step(self, step: int) -> Checkpoint:
         """Load the checkpoint of a step. Raises CheckpointError, which lists the saved steps, if it
@@ -190,33 +166,51 @@ class RunReader:
                 f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}"
             )
 
-        # Load the wanted checkpoint, or else the nearest intact one.
-        wanted = self._wanted(which)
-        problems = [] if wanted.problem is None else [wanted.problem]
-        for name in self._candidates(wanted.name):
+        # A training process may save and prune while the checkpoints are read: what could not be
+        # read was then removed, and is no damage.
+        names = saved_names
+        while True:
+            checkpoint, problems = self._load_nearest(which, names, with_training=with_training)
+            names_now = self.saved_checkpoints()
+            if not problems or names_now == names:
+                break
+            names = names_now
+
+        if checkpoint is None:
+            raise CheckpointError(
+                f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a"
+                " copy, or train a new run"
+            )
+        return self._with_warnings(checkpoint, problems)
+
+    def _load_nearest(
+        self, which: str, names: Sequence[str], *, with_training: bool
+    ) -> tuple[Checkpoint | None, list[str]]:
+        """Load the checkpoint that `latest`, `best` or a name means, or else the nearest intact
+        one, None if there is none; return it with the problems of those that cannot be loaded."""
+        wanted = which
+        problems = []
+        if which == "latest":
+            wanted = names[-1]
+        if which == "best":
+            state, problem = self.newest_state()
+            wanted = best_checkpoint(state) or names[-1]
+            if problem is not None:
+                problems.append(problem)
+
+        # Earlier checkpoints come first, the nearest of them at first.
+        step = checkpoint_step(wanted)
+        earlier = [name for name in reversed(names) if checkpoint_step(name) < step]
+        later = [name for name in names if checkpoint_step(name) > step]
+        for name in (wanted, *earlier, *later):
             try:
-                checkpoint = read_checkpoint(self.path / name, with_training=with_training)
+                return read_checkpoint(self.path / name, with_training=with_training), problems
             except (MissingPartError, NewerFormatError):
                 raise
             except CheckpointError as error:
-                # A training process saved and pruned while this checkpoint was read. That is no
-                # damage: start again.
-                if self._wanted(which).name != wanted.name:
-                    return self.load_checkpoint(which, with_training=with_training)
                 if str(error) not in problems:
                     problems.append(str(error))
-                continue
-
-            # The checkpoints that could not be read were pruned by a training process, which has
-            # saved this one.
-            if problems and self._wanted(which) == _Wanted(name):
-                problems = []
-            return self._with_warnings(checkpoint, problems)
-
-        raise CheckpointError(
-            f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or"
-            " train a new run"
-        )
+        return None, problems
 
     def _with_warnings(self, checkpoint: Checkpoint, problems: list[str]) -> Checkpoint:
         """Return a loaded checkpoint with warnings: the `problems` of other checkpoints, and those
@@ -269,19 +263,6 @@ class RunReader:
         except CheckpointError as error:
             problems.append(str(error))
         return problems
-
-    def _candidates(self, wanted: str | None) -> Iterator[str]:
-        """Yield the name of the wanted checkpoint, then the earlier checkpoints in descending
-        order, then the later ones in ascending order."""
-        if wanted is not None:
-            yield wanted
-
-        # The folder is listed only now: a training process may have saved and pruned while the
-        # wanted checkpoint was read.
-        saved_names = self.checkpoints()
-        limit = math.inf if wanted is None else checkpoint_step(wanted)
-        yield from (name for name in reversed(saved_names) if checkpoint_step(name) < limit)
-        yield from (name for name in saved_names if checkpoint_step(name) > limit)
 
 
 def open_run(run: str | None) -> RunReader:
