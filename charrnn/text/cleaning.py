@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from charrnn.errors import named
-from charrnn.text.text_files import Change, Line, Tally, file_lines, is_blank
+from charrnn.text.text_files import Change, Line, Tally, is_blank
 
 BEGINNING = 65_536
 """Bytes by which the kind of a text is recognised."""
@@ -245,8 +245,3 @@ def _last_alone(text: bytes) -> int:
         if text[index] < 0x80 or 0xE4 <= text[index] <= 0xE9:
             return index
     return 0
-
-
-def text_lines(text: str) -> list[Line]:
-    """Return the lines of a text."""
-    return [*file_lines([text.encode()])]

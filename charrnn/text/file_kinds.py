@@ -111,7 +111,7 @@ _DATA: Sequence[tuple[bytes, str]] = (
     (_PROLOGUE + rb"(?:<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", "drawings in SVG"),
     (
         rb"\{[0-9]+\}\{[0-9]+\}|\[Script Info\]|\[Events\]|(?:\[[a-z]+:[^\]]*\]\s*)*"
-        rb"\[\d\d:\d\d[.:]\d\d\]|" + _PROLOGUE + rb"<tt\s",
+        rb"\[\d\d:\d\d[.:]\d\d\]|" + _PROLOGUE + rb"<(?:tt\s|(?i:sami)[\s>])",
         "subtitles with their times, which other programs save as .srt",
     ),
     (_PROLOGUE + rb"<(?![!?])[A-Za-z][\w:.-]*[\s/>](?=.*</)", "XML with its tags"),

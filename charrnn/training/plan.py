@@ -32,6 +32,7 @@ from charrnn.model.shapes import (
     num_parameters,
 )
 from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.included import card_of
 from charrnn.runs.reader import open_run_to_read
 from charrnn.runs.writer import RunWriter
 from charrnn.text.sources import entry_of
@@ -231,6 +232,9 @@ def open_initial_model(
     run, _ = open_run_to_read(config.init_from)
     initial = run.load_best()
     theirs = initial.description.config()
+    # The included models are older than the setting, and their texts were clean.
+    if card_of(initial.digest):
+        theirs = replace(theirs, clean=True)
     config = with_model_of(run.name, theirs=theirs, config=config, asked=asked)
     vocab_size = check_shapes(config, tensors=initial.model, path=run.path)
     if vocab_size != len(initial.description.vocab()):

@@ -4,10 +4,17 @@ import json
 import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from charrnn.text import copies
-from charrnn.text.copies import LONG_COPY, trained_notes, trained_share
+from charrnn.text.copies import (
+    LONG_COPY,
+    codes_of,
+    find_repeats,
+    trained_notes,
+    trained_share,
+)
 
 LINES = SimpleNamespace(end_id=0)
 RUNNING = SimpleNamespace(end_id=None)
@@ -71,3 +78,27 @@ def test_a_list_that_is_there_twice_is_said_by_training_and_evaluate(command, tm
     assert evaluation.get("trained_share", 0) == start["trained_share"]
     for notes in (start["notes"], evaluation["notes"]):
         assert [note.startswith(said) for note in notes].count(True) == times - 1
+
+
+def test_the_longest_passage_is_found_whatever_stands_nearer():
+    """A window is compared with every equal one: a nearer one may end sooner."""
+    sentence = "Seventeen copper kettles were counted by the night watchman before he slept. " * 2
+    chorus = "na na na na, hey\n" * 8
+    between = [random_text(400, seed=seed) for seed in range(4)]
+    text = (
+        f"{between[0]}{chorus}{sentence}{between[1]}{sentence[:60]}{between[2]}{sentence}{chorus}"
+    )
+    repeats = find_repeats(codes_of(text + between[3]), length=30)
+    lengths = sorted(repeats[:, 1].tolist())
+    assert lengths[-1] >= len(sentence)
+    passages = [text[start : start + length] for start, length, _ in repeats.tolist()]
+    assert sum(chorus.strip() in passage for passage in passages) >= 2
+    assert sum(sentence.strip() in passage for passage in passages) >= 2
+
+
+def test_a_passage_is_equal_character_by_character(monkeypatch):
+    """Two different passages may have the same hash."""
+    monkeypatch.setattr(copies, "powers_of", lambda base, num: np.ones(num, np.uint64))
+    text = "abcdefghij" * 3 + "-" + "jihgfedcba" * 3
+    for start, length, place in find_repeats(codes_of(text), length=10).tolist():
+        assert text[start : start + length] == text[place : place + length]

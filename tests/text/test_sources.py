@@ -17,6 +17,7 @@ from charrnn.text.sources import (
     SORTED,
     Order,
     find_origin,
+    is_smiles_file,
     origin_at,
 )
 
@@ -227,3 +228,13 @@ def test_a_suffix_makes_no_file_like_a_text_of_the_catalogue(name, said, tmp_pat
         find_origin(name, is_named_by_run=False, order=SORTED)
     assert ("Did you mean" in str(raised.value)) == (said is not None)
     assert said is None or f"Did you mean {said}?" in str(raised.value)
+
+
+def test_a_list_of_molecules_is_known_by_its_content_too(here):
+    Path("film.smi").write_text("<SAMI><BODY><SYNC Start=1><P>Stay.</BODY></SAMI>\n")
+    Path("list.smi").write_text("CCO ethanol\n")
+    assert [is_smiles_file(name) for name in ("film.smi", "list.smi", "a.SMI.gz")] == [
+        False,
+        True,
+        True,
+    ]

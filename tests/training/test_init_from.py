@@ -22,7 +22,7 @@ from charrnn.model.network import CharRNN
 from charrnn.model.shapes import LESS_LIKELY, extend_rows, weight_shapes
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
 from charrnn.training.loop import resume
-from charrnn.training.plan import with_model_of
+from charrnn.training.plan import open_initial_model, with_model_of
 
 WORDS = st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)), min_size=1, max_size=60)
 NEW_TEXT = make_corpus(num_chars=6_000, seed=5).text.replace("a", "я")
@@ -324,3 +324,13 @@ def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command, lab, lstm
     ran = command("sample", "new", "--prime", "яé", "--length", 20, "--seed", 1)
     assert ran.code == 0, "both are known now"
     assert command("sample", "old", "--prime", "яé").code == 3
+
+
+def test_a_run_reads_its_text_as_the_run_that_it_began_from_but_not_as_an_included_model():
+    """The included models are older than the setting, and have read clean texts."""
+    as_it_stands = with_model_of("old", charrnn.Config(clean=False), charrnn.Config())
+    assert not as_it_stands.clean
+    asked = with_model_of("old", charrnn.Config(clean=False), charrnn.Config(), asked=["clean"])
+    assert asked.clean
+    config, _ = open_initial_model(charrnn.Config(init_from="prose"))
+    assert config.clean
