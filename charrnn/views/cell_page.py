@@ -1,7 +1,6 @@
 """The page of a cell: its score beside the nulls, the histogram of its values, and passages."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +45,7 @@ def page_pictures(page: CellPage) -> list[RenderableType]:
     about = f"mean {page.mean:+.3f}, standard deviation {page.spread:.3f}"
     pictures += [
         Text.assemble((f"Values over {page.num_chars:,} characters", "bold"), f": {about}"),
-        Bars(-1, 1, [count / most for count in page.histogram]),
+        Bars([count / most for count in page.histogram]),
         Text(),
     ]
 
@@ -136,12 +135,9 @@ def fitted(passage: CellPassage, width: int, num_lines: int) -> ColouredText:
 def clipped(passage: CellPassage, num_columns: int) -> ColouredText:
     """Return the excerpt of a passage around its character that fits into `num_columns` columns,
     with marks for line ends."""
-    # The visible form of each character, and the columns that it takes. ↵ stands for a carriage
-    # return and the newline after it. The form of a letter with combining marks is at the last of
-    # them.
+    # The visible form of each character, and the columns that it takes. The form of a letter with
+    # combining marks is at the last of them.
     forms = shown_at_each(passage.text)
-    for line_end in re.finditer("\r\n", passage.text):
-        forms[line_end.start()] = ""
     widths = list(map(cell_len, forms))
 
     # Grow in both directions, so that SHARE_BEFORE of the columns are before the character as long
@@ -173,29 +169,23 @@ def clipped(passage: CellPassage, num_columns: int) -> ColouredText:
 
 @dataclass(frozen=True)
 class Bars:
-    """A renderable of bars, one column wide, above the values of the first and the last bar."""
+    """A renderable of bars, one column wide, over the values from -1 to 1."""
 
-    first: float
-    last: float
     heights: Sequence[float]
-    """The height of each bar (n,), from 0 to 1; a negative number has no bar."""
+    """The height of each bar (n,), from 0 to 1."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Figures stand beside bars.
         if is_in_words(console) or options.ascii_only:
             return
 
-        # Heights in eighths of a line, rounded up so that every positive number has a bar.
-        eighths = []
-        for height in self.heights:
-            eighths.append(math.ceil(len(BLOCKS) * BARS_HEIGHT * min(1.0, max(0.0, height))))
-
-        # Line by line from the top. A bar fills a line as far as it is higher than the lines below.
+        # Line by line from the top, in eighths of a line, rounded up so that every positive number
+        # has a bar. A bar fills a line as far as it is higher than the lines below.
         fillings = " " + BLOCKS
         for level in range(BARS_HEIGHT - 1, -1, -1):
             line = Text("  ", no_wrap=True)
-            for height in eighths:
-                line.append(fillings[min(len(BLOCKS), max(0, height - level * len(BLOCKS)))])
+            for height in self.heights:
+                above = math.ceil(len(BLOCKS) * (BARS_HEIGHT * height - level))
+                line.append(fillings[min(len(BLOCKS), max(0, above))])
             yield line
-        first = f"{self.first:g}"
-        yield Text(f"  {first}{self.last:>{max(1, len(eighths) - len(first))}g}", no_wrap=True)
+        yield Text(f"  -1{'1':>{len(self.heights) - 2}}", no_wrap=True)

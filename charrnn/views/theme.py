@@ -121,14 +121,6 @@ def read_palette() -> dict[str, dict[str, list[Sequence[str]]]]:
     return palette
 
 
-def steps(background: Background) -> dict[int, Sequence[str]]:
-    """Return (background, text) of the shades from -NUM_SHADES to NUM_SHADES as #rrggbb, without
-    shade 0, which is the page itself."""
-    shades = read_palette()[background]
-    low = {-step: shade for step, shade in enumerate(shades["low"], start=1)}
-    return low | dict(enumerate(shades["high"], start=1))
-
-
 def dark_colours() -> dict[str, str]:
     """Return the colours on dark paper by the colours on light paper: of the paper, of text, and of
     every shade."""
@@ -253,27 +245,6 @@ def _style(background: Background, hue: str, step: int, colours: ColorSystem) ->
     return Style(
         color=Color.parse(ink).downgrade(colours), bgcolor=Color.parse(paper).downgrade(colours)
     )
-
-
-def shade_rules() -> str:
-    """Return the style sheet of an HTML page: variables for its colours, and a rule for every
-    shade, for the light and the dark colour scheme. What is coloured has the number of the shade in
-    its class: `.s3`."""
-    rules = [
-        f":root {{ {_variables('light')} }}",
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables('dark')} }} }}",
-    ]
-    for step in range(-NUM_SHADES, NUM_SHADES + 1):
-        rules.append(f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}")
-    return "\n".join(rules)
-
-
-def _variables(background: Background) -> str:
-    page = PAPERS[background]
-    variables = [f"--paper: {page.paper}; --ink: {page.ink};"]
-    for step, (paper, ink) in steps(background).items():
-        variables.append(f"--s{step}: {paper}; --i{step}: {ink};")
-    return " ".join(variables)
 
 
 TAB_WIDTH = 4

@@ -1,6 +1,6 @@
 """The page of a model writes the text of `charrnn sample`, in node and in a browser.
 
-Tests `formats.model_page.page` and `views.page_template`, too.
+Tests `formats.model_page.page`, too.
 """
 
 import base64
@@ -382,7 +382,7 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     assert "\u202e" not in text_of(elements, "written")
     assert "U+202E" in text_of(elements, "read")
     assert "cell 1:3 (tanh(c))" in text_of(elements, "caption")
-    assert elements.count("<script") == 5
+    assert elements.count("<script") == 4
 
 
 @pytest.mark.parametrize("name", ["page.html", "PAGE.HTML"])

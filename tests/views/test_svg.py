@@ -31,7 +31,7 @@ from charrnn.views.svg import (
     to_text,
 )
 from charrnn.views.tables import plain_table
-from charrnn.views.theme import NUM_SHADES, steps, visible
+from charrnn.views.theme import NUM_SHADES, read_palette, visible
 
 EXAMPLES = settings(max_examples=25)
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
@@ -127,11 +127,13 @@ def test_a_picture_has_the_shades_for_readers_who_prefer_dark_pages(to_picture):
     usual, dark = html.split("@media (prefers-color-scheme: dark)")
     usual += dark.split("</style>")[1]
     dark = "".join(re.findall(": (#[0-9a-f]{6})", dark.split("</style>")[0]))
-    for value in (-1.0, 0.2):
-        step = round(NUM_SHADES * value)
-        assert steps("light")[step][0] in usual
-        assert steps("dark")[step][0] in dark
-        assert steps("light")[step][0] not in dark
+    palette = read_palette()
+    for hue, step in (("low", NUM_SHADES), ("high", round(0.2 * NUM_SHADES))):
+        light, _ = palette["light"][hue][step - 1]
+        on_dark, _ = palette["dark"][hue][step - 1]
+        assert light in usual
+        assert on_dark in dark
+        assert light not in dark
 
 
 @pytest.mark.parametrize("columns", [20, 400])

@@ -11,8 +11,10 @@ Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E em
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +36,7 @@ from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 from charrnn.trained_model import TrainedModel
-from charrnn.views.page_template import fill_page
+from charrnn.views.theme import NUM_SHADES, PAPERS, Background, read_palette
 
 TEMPLATE = Path(__file__).with_name("model_page.html")
 """The page without its style sheet, its model and its programs."""
@@ -108,13 +110,51 @@ def to_model_page(
     encoded = encoded.replace("<", "\\u003c")
 
     packed = base64.b64encode(zlib.compress(weights, 9))
-    page = fill_page(
-        TEMPLATE,
-        scripts=(NETWORK, VIEW),
-        fields={"MODEL": encoded, "WEIGHTS": packed.decode("ascii")},
-    )
+    page = _fill(MODEL=encoded, WEIGHTS=packed.decode("ascii"))
     _check_size(model.name, len(page))
     return page
+
+
+def _fill(**fields: str) -> str:
+    """Return the template with its style sheet, its programs and `fields`, each in place of its
+    name in {{}}. Only this style sheet and these programs may be used, by their hashes."""
+    template = TEMPLATE.read_text(encoding="utf-8").replace("{{SHADES}}", shade_rules())
+    view = VIEW.read_text(encoding="utf-8").replace("{{NUM_SHADES}}", str(NUM_SHADES))
+    programs = [NETWORK.read_text(encoding="utf-8"), view]
+    style = template.partition("<style>")[2].partition("</style>")[0]
+    fields |= {
+        "STYLE_HASH": _hash(style),
+        "SCRIPT_HASHES": " ".join(map(_hash, programs)),
+        "SCRIPTS": "\n".join(f"<script>{program}</script>" for program in programs),
+    }
+    # All placeholders are replaced in one pass, so that the inserted texts are not changed.
+    return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: fields[placeholder[1]], template)
+
+
+def _hash(text: str) -> str:
+    """Return the source expression of a content security policy that allows exactly this text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def shade_rules() -> str:
+    """Return the rules of the shades: variables for the colours, for light and dark paper, and a
+    rule for every shade. What is coloured has the number of the shade in its class: `.s3`."""
+    rules = [
+        f":root {{ {_variables('light')} }}",
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables('dark')} }} }}",
+    ]
+    for step in range(-NUM_SHADES, NUM_SHADES + 1):
+        rules.append(f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}")
+    return "\n".join(rules)
+
+
+def _variables(background: Background) -> str:
+    page = PAPERS[background]
+    variables = [f"--paper: {page.paper}; --ink: {page.ink};"]
+    for sign, hue in ((-1, "low"), (1, "high")):
+        for step, (paper, ink) in enumerate(read_palette()[background][hue], start=1):
+            variables.append(f"--s{sign * step}: {paper}; --i{sign * step}: {ink};")
+    return " ".join(variables)
 
 
 def _check_size(name: str, num_bytes: int) -> None:

@@ -12,7 +12,7 @@ const cases = JSON.parse(fs.readFileSync(0, "utf-8"));
 const programs = [...page.matchAll(/<script>(.*?)<\/script>/gs)].map(found => found[1]);
 const textOf = id => new RegExp(`id="${id}">(.*?)</script>`, "s").exec(page)[1];
 const model = JSON.parse(textOf("model"));
-vm.runInThisContext(programs[1]);  // the network
+vm.runInThisContext(programs[0]);  // the network
 
 // Write a text as `charrnn sample` does; also return the cells and the next characters after the prime.
 function write(network, {prime, clamps, temperature, seed, length}) {
