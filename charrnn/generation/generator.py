@@ -162,7 +162,7 @@ class Generator:
             # In one precision and without clamps, so that all texts of a model begin alike.
             stepper = self.model_for("int8", clamps={})
             return opening_ids(stepper, vocab=self.vocab, end_id=end_id)
-        prime = self.known_text(prime, unknown, what=what)
+        prime = self._known_text(prime, unknown, what=what)
         if end_id is None:
             if not prime:
                 return start_ids(self.vocab)
@@ -172,7 +172,7 @@ class Generator:
         ids = np.concatenate((start_ids(self.vocab, end_id), self.vocab.encode(prime)))
         return ids[np.flatnonzero(ids == end_id)[-1] :]
 
-    def known_text(
+    def _known_text(
         self, text: str | bytes, unknown: str = DEFAULT_UNKNOWN, *, what: str = "prime"
     ) -> str | bytes:
         """Return a text without characters outside the vocabulary, as `encode_prime` reads it.
