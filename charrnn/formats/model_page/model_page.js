@@ -5,14 +5,11 @@ const byId = name => document.getElementById(name);
 // In a copy that a browser has saved, what was shown is there already: it begins anew.
 byId("shown").replaceChildren(byId("page").content.cloneNode(true));
 
-function fill(element, text, attributes) {
+function create(tag, text = "", attributes = {}) {
+  const element = document.createElement(tag);
   element.textContent = text;
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
-}
-
-function create(tag, text = "", attributes = {}) {
-  return fill(document.createElement(tag), text, attributes);
 }
 
 // The class of a value from -1 to 1, as the style sheet has one for each shade.
