@@ -200,10 +200,10 @@ class Config:
     part paragraphs; verse stays as it is."""
     clean: bool = True
     """Whether each file is read as what its author wrote (not for `byte`): documents of a word
-    processor, e-books, web pages and notebooks by pandoc; without the terms of Project Gutenberg
-    and the stamps of a WhatsApp chat or of subtitles; with each letter and its accents as one
-    character (NFC), also of what is typed. false: as it stands. Runs that do not record it were
-    trained with false."""
+    processor, e-books, web pages and notebooks by pandoc; without the terms of Project Gutenberg,
+    the stamps of chats and subtitles, a head of settings, and characters that nobody sees; with
+    each letter and its accents as one character (NFC), also of what is typed. false: as it stands.
+    Runs that do not record it were trained with false."""
     order: str = setting("shuffled", allowed=one_of(*ORDERS))
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from
     everywhere, or sorted by path."""
