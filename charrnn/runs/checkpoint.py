@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -51,6 +52,9 @@ _TRAINING, _STATE = "training.safetensors", "training.json"
 _MANIFEST_SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n')
 """The end of a manifest: the SHA-256 of the bytes before it."""
 _NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
+_FILES = (MODEL, _TRAINING, _STATE, CONFIG, VOCAB, MANIFEST)
+"""The files of a checkpoint, in the order in which they are removed: as long as the manifest is
+there, the folder is recognised."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +97,30 @@ def checkpoint_step(name: str) -> int:
 def is_checkpoint_name(text: str) -> bool:
     """Whether `text` is a name that `checkpoint_name` returns."""
     return _NAME.fullmatch(text) is not None
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether charrnn saved a checkpoint in this folder, whole or damaged: its manifest lists the
+    files of one. The name alone says nothing: other programs have folders of such names."""
+    if folder.is_symlink():
+        return False
+    try:
+        manifest = parse_json(
+            folder / MANIFEST, read_capped(folder / MANIFEST, max_bytes=MAX_TEXT_BYTES)
+        )
+    except CheckpointError:
+        return False
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    return isinstance(files, dict) and bool(files) and files.keys() <= set(_FILES)
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Remove the files of a checkpoint, and the folder unless other files are in it. Raises
+    OSError."""
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+    if not os.listdir(folder):
+        folder.rmdir()
 
 
 def base_state(initial: Checkpoint) -> dict[str, JSON]:

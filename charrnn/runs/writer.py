@@ -19,11 +19,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from charrnn.config.settings_file import SEAL_START
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
 from charrnn.runs.checkpoint import (
     MANIFEST,
@@ -33,8 +33,10 @@ from charrnn.runs.checkpoint import (
     checkpoint_name,
     checkpoint_step,
     checkpoint_to_bytes,
+    is_checkpoint,
     is_checkpoint_name,
     read_checkpoint,
+    remove_checkpoint,
 )
 from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError, RunDescription
 from charrnn.runs.reader import MAX_OWNER_BYTES, RunReader, check_not_in_use
@@ -261,14 +263,15 @@ class RunWriter(RunReader):
         would have been loaded. Raises CharRNNError if the folder cannot be changed.
         """
         with files.convert_os_errors("clean up", path=self.path):
-            files.remove_temporaries(self.path)
+            _remove_temporaries(self.path)
 
         # Damaged checkpoints are not removed: the user may be able to repair them.
         for name in self.checkpoints():
             if checkpoint_step(name) > checkpoint.step:
                 aside = self.path / f"damaged-{name}"
                 with files.convert_os_errors("set aside", path=self.path / name):
-                    shutil.rmtree(aside, ignore_errors=True)
+                    if is_checkpoint(aside):
+                        remove_checkpoint(aside)
                     os.rename(self.path / name, aside)
 
         self.write_pointers(checkpoint.name, checkpoint.state)
@@ -301,7 +304,7 @@ class RunWriter(RunReader):
         final = self.path / checkpoint_name(step)
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
-            files.remove_temporaries(self.path)
+            _remove_temporaries(self.path)
             if self._is_saved(final, payloads):
                 return final
 
@@ -325,7 +328,9 @@ class RunWriter(RunReader):
                 " needed)\nwhat was saved before is untouched"
             ) from error
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if temporary.exists():
+                with contextlib.suppress(OSError):
+                    remove_checkpoint(temporary)
         return final
 
     def prune(self, keep: int, *needed: str | None) -> None:
@@ -334,12 +339,16 @@ class RunWriter(RunReader):
 
         Raises CharRNNError if a checkpoint cannot be removed.
         """
-        removable = [name for name in self.checkpoints()[:-1] if name not in needed]
+        removable = [
+            name
+            for name in self.checkpoints()[:-1]
+            if name not in needed and is_checkpoint(self.path / name)
+        ]
         for name in removable[: max(len(removable) - keep, 0)]:
             with files.convert_os_errors("remove", path=self.path / name):
                 # The folder is renamed first: a crash during the removal then leaves a temporary
                 # folder, not a damaged checkpoint.
-                shutil.rmtree(_set_aside(self.path / name, "tmp"))
+                remove_checkpoint(_set_aside(self.path / name, "tmp"))
 
     def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
         """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError if a newer
@@ -364,7 +373,7 @@ class RunWriter(RunReader):
         except OSError:
             os.rename(replaced, final)
             raise
-        shutil.rmtree(replaced)
+        remove_checkpoint(replaced)
 
 
 def _set_aside(folder: Path, kind: str) -> Path:
@@ -422,14 +431,23 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
         yield run
 
 
+_TEMPORARY = re.compile(r"\.(.+)\.(?:tmp|old)-[0-9]+")
+"""The name of a temporary file or folder, with the name that it has in the end."""
 _OTHER_FILES = ("metrics.jsonl", "samples.txt", "latest", "best")
 """The other files of charrnn in a run's folder."""
 
 
 def check_deletable(path: Path) -> None:
-    """Raise UsageError for a link to a run, RunInUseError while a process trains the run."""
+    """Raise UsageError for a link to a run and for a folder that charrnn did not write,
+    RunInUseError while a process trains the run."""
     if path.is_symlink():
         raise UsageError(f"{path} is a link: name {path.resolve()}, to which it leads.")
+    # Other programs have files of these names, too.
+    has_mark = False
+    with contextlib.suppress(OSError), (path / CONFIG).open("rb") as file:
+        has_mark = file.read(len(SEAL_START)) == SEAL_START.encode("ascii")
+    if not has_mark and not any(map(is_checkpoint, path.glob("step-*"))):
+        raise UsageError(f"{path} is not a run of charrnn: its {CONFIG} has another beginning.")
     with lock_folder(path):
         pass
 
@@ -444,10 +462,9 @@ def delete_run(path: Path) -> None:
     with lock_folder(path), files.convert_os_errors("remove", path=path):
         # The checkpoints first: a run of which some are left can still be found, and deleted.
         for entry in list(path.iterdir()):
-            # A link, or a file of that name, is not written by charrnn.
-            is_folder = entry.is_dir() and not entry.is_symlink()
-            if is_folder and is_checkpoint_name(entry.name.removeprefix("damaged-")):
-                shutil.rmtree(entry)
+            is_named = is_checkpoint_name(entry.name.removeprefix("damaged-"))
+            if is_named and is_checkpoint(entry):
+                remove_checkpoint(entry)
         for name in _OTHER_FILES:
             (path / name).unlink(missing_ok=True)
         _remove_first_files(path)
@@ -456,10 +473,24 @@ def delete_run(path: Path) -> None:
             path.rmdir()
 
 
+def _remove_temporaries(path: Path) -> None:
+    """Remove the temporary files and folders of a run that killed processes left. Raises
+    OSError."""
+    # No other process is writing there, because the caller holds the lock of the folder.
+    for entry in list(path.iterdir()):
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match is None:
+            continue
+        if is_checkpoint_name(match[1]) and entry.is_dir() and not entry.is_symlink():
+            remove_checkpoint(entry)
+        elif match[1] in (*_FIRST_FILES, *_OTHER_FILES):
+            entry.unlink(missing_ok=True)
+
+
 def _remove_first_files(path: Path) -> None:
     """Remove the files that a run writes before its first save. They are removed by name, because
     any other file there belongs to the user. Raises OSError."""
-    files.remove_temporaries(path)
+    _remove_temporaries(path)
     for name in _FIRST_FILES:
         (path / name).unlink(missing_ok=True)
 

@@ -31,9 +31,6 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 HTML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head)[\s>]", re.IGNORECASE)
 """Matches the beginning of an HTML page."""
 _BEFORE_HOME = re.compile(r"(?:@|[\w-]+[=:])?(?=~)")
-_TEMPORARY_NAME = re.compile(r"\..+\.(tmp|old)-[0-9]+")
-"""Name of a file or folder before it is renamed into place (tmp) and after it was replaced (old),
-with a process id."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -123,18 +120,6 @@ def make_folder(path: Path) -> None:
     except OSError:
         path.rmdir()
         raise
-
-
-def remove_temporaries(folder: Path) -> None:
-    """Remove the temporary files and folders that killed processes left in a folder. Raises
-    OSError."""
-    # No other process is writing there, because the caller holds the lock of the folder.
-    for entry in list(folder.iterdir()):
-        if _TEMPORARY_NAME.fullmatch(entry.name):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
 
 
 def bytes_of_folder(folder: Path) -> int:

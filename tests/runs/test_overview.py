@@ -273,3 +273,42 @@ def test_as_many_curves_are_drawn_as_there_are_marks(command, build):
     assert all(f"d-{number}" in ran.out for number in range(MAX_CURVES)) and "b-001" not in ran.out
     ran = command("runs", "--plot", "--sort", "loss", "--quiet")
     assert "b-001" in ran.out and "d-6" not in ran.out and ran.err == ""
+
+
+FOREIGN = (
+    "step-00000100/notes.txt",
+    "step-00000100/model.bin",
+    ".notes.old-2020/diary.txt",
+    ".plan.tmp-7",
+    "damaged-step-00000007/mine.txt",
+)
+"""Files of other programs and of the user, with names like those of charrnn."""
+
+
+def with_foreign_files(run):
+    for name in FOREIGN:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("precious", encoding="utf-8")
+
+
+def foreign_files(run):
+    return [name for name in FOREIGN if (run / name).read_text(encoding="utf-8") == "precious"]
+
+
+def test_what_charrnn_did_not_write_stays_when_a_run_is_deleted(command, build):
+    run = build("a")
+    with_foreign_files(run)
+    assert command("runs", "delete", "a", stdin=b"y\n").code == 0
+    assert foreign_files(run) == [*FOREIGN]
+    left = {path.name for path in run.iterdir()}
+    assert left == {name.partition("/")[0] for name in FOREIGN}
+
+
+def test_the_folder_of_another_program_is_not_deleted(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("theirs").mkdir()
+    for name in ("config.yaml", "vocab.json"):
+        Path("theirs", name).write_text("{}", encoding="utf-8")
+    ran = command("runs", "delete", "theirs", stdin=b"y\n")
+    assert ran.code == 2
+    assert {path.name for path in Path("theirs").iterdir()} >= {"config.yaml", "vocab.json"}
