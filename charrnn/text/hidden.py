@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from html.parser import HTMLParser
 from zipfile import ZipFile
 
@@ -39,12 +40,9 @@ _MAY_HIDE = re.compile(
     rb"|display\s*:\s*none|visibility\s*:\s*hidden"
 )
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
-_RUN_IN_WORD = re.compile(rb"<w:r[ >](?:(?!</w:r>).)*</w:r>", re.DOTALL)
 _VANISH = re.compile(rb"<w:vanish(?:\s+w:val=\"(?:1|true|on)\")?\s*/>")
-_HIDING_STYLE = re.compile(
-    rb'<style:style\s[^>]*style:name="([^"]+)"(?:(?!</style:style>).)*text:display="none"',
-    re.DOTALL,
-)
+_STYLE_NAME = re.compile(rb'style:name="([^"]+)"')
+_USED_STYLE = re.compile(rb'<[^>]*\stext:style-name="([^"]+)"')
 _LINEAR = re.compile(rb"""(<(?:\w+:)?itemref\b[^>]*?)\slinear\s*=\s*["']no["']""")
 _COLUMNS = re.compile(rb"</?(?i:col|colgroup)(?:\s[^>]*)?/?>")
 _TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
@@ -73,10 +71,10 @@ def without_hidden(data: bytes, format: str) -> bytes:
 def _changed_parts(data: bytes, format: str) -> Iterator[tuple[str, bytes]]:
     # OpenDocument hides a passage by the name of its style.
     with ZipFile(io.BytesIO(data)) as archive:
-        hiding: list[bytes] = []
+        hiding: set[bytes] = set()
         if format == "odt":
             for name in {"content.xml", "styles.xml"}.intersection(archive.namelist()):
-                hiding += _HIDING_STYLE.findall(archive.read(name))
+                hiding |= _hiding_styles(archive.read(name))
         for name in archive.namelist():
             # Of an e-book the pages, of other documents their text.
             is_page = format == "epub" and re.search(r"\.(?:x?html?|opf)$", name, re.IGNORECASE)
@@ -85,9 +83,11 @@ def _changed_parts(data: bytes, format: str) -> Iterator[tuple[str, bytes]]:
             content = archive.read(name)
             changed = content
             if format == "docx":
-                changed = _RUN_IN_WORD.sub(_without_vanished, content)
+                changed = _without(content, b"w:r", is_hidden=_is_vanished)
             elif format == "odt":
-                changed = _without_styles(content, hiding)
+                is_hidden = partial(_has_style, names=hiding)
+                for element in (b"text:span", b"text:p"):
+                    changed = _without(changed, element, is_hidden=is_hidden)
             elif name.endswith(".opf"):
                 changed = _LINEAR.sub(rb"\1", content)
             else:
@@ -96,18 +96,39 @@ def _changed_parts(data: bytes, format: str) -> Iterator[tuple[str, bytes]]:
                 yield name, changed
 
 
-def _without_vanished(run: re.Match[bytes]) -> bytes:
-    return b"" if _VANISH.search(run[0]) else run[0]
+def _without(content: bytes, name: bytes, *, is_hidden: Callable[[bytes], bool]) -> bytes:
+    """Return a document without the elements of this name that are hidden, of which an inner one is
+    left out alone."""
+    # Split at the ends: a regular expression would look for the end of each beginning anew.
+    end = b"</%b>" % name
+    *parts, rest = content.split(end)
+    kept = []
+    for part in parts:
+        begin = max(part.rfind(b"<%b>" % name), part.rfind(b"<%b " % name))
+        if begin >= 0 and is_hidden(part[begin:]):
+            kept.append(part[:begin])
+        else:
+            kept.append(part + end)
+    return b"".join([*kept, rest])
 
 
-def _without_styles(content: bytes, names: list[bytes]) -> bytes:
-    # What is hidden by the parent of a style is not followed.
-    for name in names:
-        pattern = rb'<text:(span|p)\s[^>]*text:style-name="%b"[^>]*>' % re.escape(name)
-        content = re.sub(
-            pattern + rb"(?:(?!</text:\1>).)*</text:\1>", b"", content, flags=re.DOTALL
-        )
-    return content
+def _is_vanished(run: bytes) -> bool:
+    return _VANISH.search(run) is not None
+
+
+def _has_style(element: bytes, names: Collection[bytes]) -> bool:
+    style = _USED_STYLE.match(element)
+    return style is not None and style[1] in names
+
+
+def _hiding_styles(content: bytes) -> set[bytes]:
+    """Return the names of the styles that hide a passage. The parent of a style is not followed."""
+    names = set()
+    for part in content.split(b"</style:style>"):
+        style = part[part.rfind(b"<style:style ") :]
+        if b'text:display="none"' in style and (name := _STYLE_NAME.search(style)):
+            names.add(name[1])
+    return names
 
 
 def _page(content: bytes) -> bytes:

@@ -22,6 +22,7 @@ from charrnn.errors import DataError
 from charrnn.text import pandoc
 from charrnn.text.corpus import read_corpus
 from charrnn.text.given_text import read_text_file
+from charrnn.text.hidden import without_hidden
 from charrnn.text.kept_texts import kept_texts
 
 PARAGRAPHS = ("“I am here,” said Mara – and she was. " * 9, "It rained.")
@@ -191,6 +192,33 @@ def test_what_is_hidden_deleted_or_struck_out_in_word_is_not_there():
     body += run("struck", "<w:strike/>") + run("kept", '<w:vanish w:val="0"/>')
     assert read(word(f"<w:p>{body}</w:p>")) == "seen new kept\n"
     assert read(rb"{\rtf1\ansi Seen {\v SECRET }{\deleted OLD }end.\par}") == "Seen end.\n"
+
+
+def test_what_a_style_of_open_document_hides_is_not_there():
+    styles = '<office:automatic-styles><style:style style:name="T1"><style:text-properties text:display="none"/></style:style></office:automatic-styles>'
+    body = '<office:body><office:text><text:p>seen <text:span text:style-name="T1">SECRET</text:span>too</text:p></office:text></office:body>'
+    names = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+        for name in ("office", "style", "text")
+    )
+    content = f"<office:document-content {names}>{styles}{body}</office:document-content>"
+    parts = {
+        "mimetype": "application/vnd.oasis.opendocument.text",
+        "content.xml": content,
+        "styles.xml": f"<office:document-styles {names}/>",
+    }
+    assert read(in_zip(parts)) == "seen too\n"
+
+
+@pytest.mark.parametrize("part", ["<w:r ", "<w:r><w:vanish/>", "<p hidden>", "<rt><b "])
+def test_what_has_no_end_takes_no_long_time(part):
+    started = time.process_time()
+    for format in ("docx", "html"):
+        data = (part * 100_000).encode()
+        if format == "docx":
+            data = in_zip({"word/document.xml": part * 100_000})
+        without_hidden(data, format)
+    assert time.process_time() - started < 20
 
 
 def test_a_page_says_in_which_encoding_it_is():
