@@ -52,6 +52,7 @@ class RunSummary(Displayable):
     split: tuple[float, ...]
     """The shares of the training, the validation and, if there is one, the test text."""
     seed: int
+    """Seeds every random choice of the training."""
     num_parameters: int | None
     """Number of trained weights; None if the alphabet, on whose size it depends, is damaged."""
     step: int

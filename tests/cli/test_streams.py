@@ -72,7 +72,6 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
     text = Stream(is_terminal=True)
     monkeypatch.setattr(sys, "stdout", text)
     writing = Writing(
-        first=None,
         model=None,
         drawing=SampleOptions(length=2, seed=7),
         typed="",

@@ -193,7 +193,8 @@ def test_texts_are_exported_as_the_terminal_shows_them(command, alphabet_run, op
     assert Path("texts.txt").read_text("utf-8") == printed
     picture = ElementTree.parse("texts.svg").getroot()
     rows = ["".join(row.itertext()) for row in picture.iter("{http://www.w3.org/2000/svg}text")]
-    assert rows == [row for row in printed.split("\n") if row]
+    # No viewer joins blanks that do not break.
+    assert [row.replace("\xa0", " ") for row in rows] == [row for row in printed.split("\n") if row]
     assert printed in Path("texts.html").read_text("utf-8")
 
 

@@ -592,7 +592,9 @@ def test_other_random_numbers_and_scrolling_are_for_both_texts(model):
 
 @pytest.mark.filterwarnings("ignore:.* characters are unknown to ")
 def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(tmp_path):
-    model = charrnn.load(build_chain(tmp_path / "run", "".join(dict.fromkeys(HOSTILE))))
+    model = charrnn.load(
+        build_chain(tmp_path / "run", "".join(dict.fromkeys(HOSTILE)), clean=False)
+    )
     model.name = "[b]na\x1bme"
 
     async def script(app, pilot):

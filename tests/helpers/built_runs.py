@@ -21,6 +21,7 @@ def build_chain(
     *,
     corpus: Path | None = None,
     documents: str = "none",
+    clean: bool = True,
 ) -> Path:
     """Save the model of `chain_weights`, and return its folder. `corpus` is recorded as the
     training text.
@@ -30,7 +31,7 @@ def build_chain(
     """
     assert len(set(cycle)) == len(cycle)
     column = "poem" if documents == "column" else None
-    settings = {"documents": documents, "column": column}
+    settings = {"documents": documents, "column": column, "clean": clean}
     return _save(path, cycle, chain_weights(cycle), corpus, **settings)
 
 

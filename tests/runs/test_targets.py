@@ -243,6 +243,5 @@ def test_every_option_that_writes_a_file_has_a_command_line_here():
                 with_force.add(name)
             if flag in ("--export",) or (flag == "--out" and option.metavar == "FILE"):
                 writing.add(name)
-    # The lesson of `train` takes seconds: `test_vanishing.py` exports its chart.
-    lines = {line.split()[0] for line in LINES.values()} | {"train"}
+    lines = {line.split()[0] for line in LINES.values()}
     assert with_force == {*writing, "export"} == lines
