@@ -4,7 +4,7 @@
 plugin is imported when a method uses it, and the error names a plugin that is missing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,18 +28,23 @@ from charrnn.trained_model import (
 )
 
 if TYPE_CHECKING:
-    from charrnn.analyses import backpropagation, gates, gradients, numbers
+    from charrnn.analyses import backpropagation, evidence, gates, gradients, numbers, ranking
     from charrnn.analyses.backpropagation import Backpropagation
+    from charrnn.analyses.evidence.results import EvidenceCard
     from charrnn.analyses.gates import GateReport
     from charrnn.analyses.numbers import NetworkNumbers
+    from charrnn.cells.findings import CellScore
+    from charrnn.cells.study import Study
+    from charrnn.detectors.detector import Detector
     from charrnn.formats import export
     from charrnn.generation import continuations
     from charrnn.generation.continuations import Continuation
-    from charrnn.model_study import ModelStudy
     from charrnn.reports import copies, provenance
     from charrnn.reports.provenance import Provenance, ReferenceText
 else:
     backpropagation = LazyModule("charrnn.analyses.backpropagation")
+    evidence = LazyModule("charrnn.analyses.evidence")
+    ranking = LazyModule("charrnn.analyses.ranking")
     gates = LazyModule("charrnn.analyses.gates")
     gradients = LazyModule("charrnn.analyses.gradients")
     numbers = LazyModule("charrnn.analyses.numbers")
@@ -55,41 +60,69 @@ class Model(TrainedModel):
     Its `generator` generates text, with options in a dataclass.
     """
 
-    def study(
-        self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
-    ) -> "ModelStudy":
-        """Return a study of the cells over a text: findings, rankings, passages, values, history.
+    # How cells are looked into.
 
-        A study computes each result once, when it is asked for.
+    def evidence(
+        self,
+        study: "Study",
+        layer: int | None = None,
+        unit: int | None = None,
+        detector: "str | Detector | None" = None,
+    ) -> "EvidenceCard":
+        """Measure the evidence for the claim that a cell tracks the property of a detector.
+
+        The cell is held at its mean, set to other values, and exchanged between places of the text.
+        What the prediction then does says whether the cell is necessary and sufficient for it.
 
         Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned.
-            context: What the model reads before the text; it is not measured. By default nothing.
-            cached: Whether results are looked up in the user's cache folder and saved there. By
-                default they are kept in memory only.
+            study: What `study` returned.
+            layer: The layer of the cell, from 0. Without a cell, the best cell of the detector is
+                taken or, without a detector, the cell that exceeds the untrained baseline most.
+            unit: The unit of the cell in its layer, from 0.
+            detector: The name of a detector, such as `quote`, or a `Detector`. By default the one
+                that the cell follows best.
 
         Returns:
-            A `ModelStudy` of the N characters of the text and the C = L × H cells of the model.
+            An `EvidenceCard`: the score, the tests, the mistakes, and from which checkpoint on the
+            cell does it.
 
         Raises:
-            DataError: The text is empty, or a file cannot be read.
-            UsageError: The text is bytes and the model reads characters, or it was encoded for
-                another alphabet.
+            UsageError: There is no such detector or cell, or the cell follows no detector best and
+                none is given.
+            DataError: The text is too short or has too few labels.
 
         Example:
-            >>> study = model.study(text)
-            >>> findings = study.findings(["quote"])
-            >>> [score.detector for score in findings.scores]
-            ['quote']
-            >>> passages = study.passages(findings)
+            >>> card = model.evidence(study, 0, 5, "quote")
+            >>> card.tests()["sufficient"]
+            True
+            >>> card.necessary.rank  # among all cells, by what holding it at its mean costs
+            1
         """
-        from charrnn.model_study import ModelStudy
+        return evidence.evidence(study, layer=layer, unit=unit, detector=detector)
 
-        # The same study, with the methods that need plugins.
-        return ModelStudy(**vars(super().study(text, context=context, cached=cached)))
+    def ranking(
+        self, study: "Study", detectors: "Sequence[str | Detector] | None" = None
+    ) -> "dict[str, tuple[CellScore, ...]]":
+        """Rank all cells for each detector that can be scored.
 
-    # How cells are looked into.
+        Args:
+            study: What `study` returned.
+            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
+                default all.
+
+        Returns:
+            A tuple of `CellScore` for each detector by its name, the best cell first.
+
+        Raises:
+            UsageError: There is no such detector.
+            DataError: The text has fewer than 200 characters.
+
+        Example:
+            >>> best, *others = model.ranking(study, ["quote"])["quote"]
+            >>> best.layer, best.unit
+            (0, 5)
+        """
+        return ranking.ranking(study, detectors)
 
     def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "GateReport":
         """Count how often each gate of each unit is saturated in a text.

@@ -972,8 +972,32 @@ class TrainedModel(Displayable):
         return study.findings(detectors, untrained=untrained)
 
     def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Study":
-        """Return a study of the cells over a text; arguments and errors are those of `Model.study`
-        in `charrnn.api`."""
+        """Return a study of the cells over a text: findings, passages, values, pages of cells.
+
+        A study computes each result once, when it is asked for.
+
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned.
+            context: What the model reads before the text; it is not measured. By default nothing.
+            cached: Whether results are looked up in the user's cache folder and saved there. By
+                default they are kept in memory only.
+
+        Returns:
+            A `Study` of the N characters of the text and the C = L × H cells of the model.
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet.
+
+        Example:
+            >>> study = model.study(text)
+            >>> findings = study.findings(["quote"])
+            >>> [score.detector for score in findings.scores]
+            ['quote']
+            >>> passages = study.passages(findings)
+        """
         from charrnn.cells.study import Study
 
         return Study(

@@ -49,7 +49,7 @@ def measure(name: str, detector: str, *, part: str, arrays: Path | None) -> dict
     held_out = model.held_out(part)
     study = model.study(held_out[:CHARS_SCORED], context=held_out.context)
     begin = time.perf_counter()
-    card = study.evidence(detector=detector).to_json()
+    card = model.evidence(study, detector=detector).to_json()
     card = {"model": model.name, **card, "seconds": round(time.perf_counter() - begin, 1)}
 
     if arrays is not None:

@@ -14,8 +14,6 @@ from rich.console import RenderableType
 from charrnn.cells.findings import GateUse
 from charrnn.cells.gates import GATE_NAMES, GateCounter
 from charrnn.cells.trace import states_of_text
-from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
-from charrnn.config.options import option
 from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import CELLS
@@ -122,27 +120,3 @@ def _plot(use: GateUse) -> Plot:
         max_columns=SQUARE,
         height=SQUARE // 2 - 3,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GatesOptions:
-    """The option of the analysis."""
-
-    gates: bool = option(
-        False,
-        flags="--gates",
-        help="Show how often each gate is saturated, per layer.",
-        panel=NETWORK,
-    )
-
-
-def _measure(subject: Subject[GatesOptions]) -> GateReport:
-    return count_gates(subject.model.network, text=subject.text, name=subject.model.name)
-
-
-def _show(subject: Subject[GatesOptions], report: GateReport) -> Shown:
-    return Shown(f"Gates of {report.name}", pictures=report.view(), data=report.to_json())
-
-
-ANALYSES = (Analysis(flag="--gates", options=GatesOptions, measure=_measure, show=_show),)
-"""`visualize --gates`."""

@@ -17,9 +17,6 @@ import numpy as np
 from rich.console import RenderableType
 
 from charrnn.analyses.sampled_states import read_before
-from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
-from charrnn.cli.arguments import load_model
-from charrnn.config.options import option
 from charrnn.errors import DataError, check_range, named
 from charrnn.evaluation.comparison import distinct_names
 from charrnn.model.annotations import CharRNN
@@ -31,7 +28,7 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
-from charrnn.trained_model import MAX_LAG, TrainedModel, load_steps
+from charrnn.trained_model import TrainedModel, load_steps
 from charrnn.views.charts import round_step
 from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot, Point, Tick
 
@@ -291,49 +288,3 @@ def power_ticks(lines: Iterable[Line]) -> list[Tick]:
     step = math.ceil((high - low) / (MAX_TICKS - 1))
     lowest = high - step * math.ceil((high - low) / step)
     return [(tick, f"1e{tick}") for tick in range(lowest, high + 1, step)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GradientsOptions:
-    """The options of `visualize --gradients`."""
-
-    gradients: bool = option(
-        False,
-        flags="--gradients",
-        help="Show how the gradient decays or grows with distance.",
-        panel=NETWORK,
-    )
-    beside: Sequence[str] = option(
-        (),
-        flags="--with RUN",
-        help="With --gradients: add another run to the charts (repeatable).",
-        panel=NETWORK,
-    )
-
-
-def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
-    # All models read the same text.
-    models = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
-    return gradients_of(
-        (subject.model, *models), subject.content, context=subject.context, max_lag=MAX_LAG
-    )
-
-
-def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) -> Shown:
-    """Draw how far the gradient of each network reaches back: one run in one chart, several in
-    two."""
-    # A run and its baseline share a chart; the lines of several runs would cover each other.
-    pictures: list[RenderableType] = [gradient_chart(reaches)]
-    trained = [reach for reach in reaches if not reach.is_untrained]
-    untrained = [reach for reach in reaches if reach.is_untrained]
-    if len(trained) > 1:
-        pictures = [
-            gradient_chart(trained, f"{TITLE}, trained"),
-            gradient_chart(untrained, f"{TITLE}, untrained"),
-        ]
-    data = [reach.to_json() for reach in reaches]
-    return Shown(f"Gradients of {reaches[0].name}", pictures=pictures, data=data)
-
-
-ANALYSES = (Analysis(flag="--gradients", options=GradientsOptions, measure=_measure, show=_show),)
-"""`visualize --gradients`."""

@@ -1,15 +1,13 @@
 """Commands whose options are a dataclass, and the options that several commands share.
 
-The table `RULES` says which options go together; errors and the reference are made from it. The
-options that select and modify an analysis of `visualize` are declared with the analyses
-(`cli.analyses`).
+The table `RULES` says which options go together; errors and the reference are made from it.
 """
 
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Annotated, Any, TypeVar, cast, get_type_hints
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -46,6 +44,8 @@ class Rule:
 
 REPORTS = ("--windowed --ngrams", "--per-line")
 """The reports of `evaluate` that one call can print together."""
+VIEWS = ("--cell", "--surprise", "--find", "--evidence", "--gates", "--gradients")
+"""The options that choose what `visualize` shows."""
 _SHARED = options_of(TextOptions)
 _SHAPING = [shaping.flag for shaping in options_of(SampleOptions) if shaping not in _SHARED]
 _DRAWS = " ".join(["--temp", *_SHAPING, "--color"])
@@ -75,7 +75,16 @@ RULES: dict[str, tuple[Rule, ...]] = {
             "--recipe --out --show-config", beside="--resume", why="which continues a run as it is"
         ),
     ),
-    "visualize": (Rule("--json", beside="--export"), Rule("--force", without="--export")),
+    "visualize": (
+        # One picture at a time.
+        *(Rule(view, beside=" ".join(VIEWS[index + 1 :])) for index, view in enumerate(VIEWS[:-1])),
+        Rule("--detector --detect", beside="--surprise --gates --gradients"),
+        Rule("--top", beside=" ".join(VIEWS)),
+        Rule("--guesses", without="--cell"),
+        Rule("--with", without="--gradients"),
+        Rule("--json", beside="--export"),
+        Rule("--force", without="--export"),
+    ),
     "predict": (
         Rule("--top", beside="--numbers --trace"),
         Rule("--trace", beside="--numbers"),
@@ -156,8 +165,6 @@ _READ = re.compile("RUN|FILE")
 """Matches the placeholder of an option or an argument that names what is read."""
 _PATH = re.compile("RUN|FILE|DIR|CORPUS|TARGET|FIELD=VALUE|NAME$")
 """Matches the placeholder of an option or an argument that may be a path."""
-Extra = TypeVar("Extra")
-"""The dataclass of options that another module or package declares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,43 +204,24 @@ class ScreenOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExtensibleOptions(ReplacingOptions):
-    """The options of a command to which other modules and packages add options."""
-
-    extra: Mapping[str, object] = field(default_factory=dict)
-    """The values of all options that were given, including the command's, by the names of their
-    fields."""
-
-    def of(self, owner: type[Extra]) -> Extra:
-        """Return the options of a class that another module or package declares."""
-        return make(owner, self.extra)
-
-
 def run_argument() -> Any:
     """Declare the run of a command, by default the newest."""
     return argument("RUN", help=RUN_HELP, default=None, shown_default=NEWEST_RUN)
 
 
-def command_of(
-    function: Callable[..., object], *, name: str = "", added: Iterable[Option] = ()
-) -> Callable[..., object]:
+def command_of(function: Callable[..., object], *, name: str = "") -> Callable[..., object]:
     """Turn a function that takes a dataclass of options into a function for typer. The parameter of
     the dataclass is named `options`; a parameter `context` gets the context.
 
-    The new function checks the rules of the command `name`. `added` are options of other modules
-    and packages for `ExtensibleOptions.extra`.
+    The new function checks the rules of the command `name`.
     """
-    # An option of a package never replaces an option of the command.
     hints = get_type_hints(function)
     if "options" not in hints:
         raise TypeError(
             f"{function.__name__} has no parameter `options` with the class of its options"
         )
     owner = hints["options"]
-    declared = list(parameters_of(owner))
-    flags = {parameter.flag for parameter in declared}
-    parameters = [*declared, *(option for option in added if option.flag not in flags)]
+    parameters = list(parameters_of(owner))
     by_name = {option.name: option for option in parameters if option.flag}
     placeholders = {parameter.name: parameter.metavar or "" for parameter in parameters}
 
@@ -252,8 +240,6 @@ def command_of(
 
         # Only the options that were given: the dataclass has the defaults.
         options = make(owner, given)
-        if isinstance(options, ExtensibleOptions):
-            options = replace(options, extra=given)
         if isinstance(options, ReplacingOptions):
             options = replace(options, read=_read_names(given, parameters))
         return function(**context, options=options)

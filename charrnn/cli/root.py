@@ -21,7 +21,7 @@ from charrnn.hooks.manager import (
 from charrnn.hooks.specifications import CommandEntry
 
 if TYPE_CHECKING:
-    from charrnn.config.options import Option
+    pass
 
 
 _own_entries: list[CommandEntry] = []
@@ -66,12 +66,7 @@ def _load(entry: CommandEntry) -> Any:
     function = load_place(entry.place)
     if isinstance(function, typer.Typer):
         return typer.main.get_command(function)
-
-    # Packages may add options to a command of the core, too.
-    added = ()
-    if entry.added_options:
-        added = load_place(entry.added_options)()
-    return _built(entry, tuple(added))
+    return _built(entry)
 
 
 class _Loaded(Mapping[str, Any]):
@@ -94,9 +89,8 @@ class _Loaded(Mapping[str, Any]):
 
 
 @cache
-def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
-    """Build a command with the options that packages add, once for a process that runs several
-    command lines."""
+def _built(entry: CommandEntry) -> Any:
+    """Build a command, once for a process that runs several command lines."""
     # The options of commands import settings, which the list of all commands does not need.
     from charrnn.cli.command_options import command_of
 
@@ -105,7 +99,7 @@ def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
     epilog = None
     if entry.epilog:
         epilog = load_place(entry.epilog)()
-    function = command_of(load_place(entry.place), name=entry.name, added=added)
+    function = command_of(load_place(entry.place), name=entry.name)
     alone.command(entry.name, cls=Command, epilog=epilog)(function)
     return typer.main.get_command(alone)
 

@@ -11,7 +11,6 @@ COMMANDS = (
         name="visualize",
         summary="Show what the cells of a model keep track of.",
         place="charrnn.commands.visualize:visualize",
-        added_options="charrnn.commands.visualize:added_options",
         epilog="charrnn.commands.visualize:epilog",
     ),
     CommandEntry(

@@ -1,8 +1,7 @@
 """charrnn visualize: the cells of a model, coloured over a text, named and scored.
 
-Here it reads the options, the model and the text, and chooses an analysis: `visualize_findings`,
-`visualize_cells`, or that of a plugin. An analysis measures the cells by a `Study`, and draws what
-it found.
+Here it reads the options, the model and the text, and chooses what is shown: `visualize_findings`,
+`visualize_cells` and `visualize_network` measure it, and draw what they found.
 """
 
 import re
@@ -10,34 +9,16 @@ from collections.abc import Sequence
 
 from charrnn.api import load
 from charrnn.cells.findings import CHARS_SCORED
-from charrnn.cli.analyses import (
-    CHARS_SHOWN,
-    DETECTOR_OPTIONS,
-    Analysis,
-    AnyAnalysis,
-    NoOptions,
-    Own,
-    Subject,
-    VisualizeOptions,
-    analysis_options,
-    choose_analysis,
-)
 from charrnn.cli.arguments import introduce, read_passage
 from charrnn.cli.streams import deliver, export_target, print_json, warn
-from charrnn.commands.visualize_cells import (
-    measure_cells,
-    measure_surprise,
-    show_cells,
-    show_surprise,
-)
-from charrnn.commands.visualize_findings import measure_findings, show_findings
-from charrnn.config.options import Option, options_of
+from charrnn.commands.visualize_cells import show_cells, show_surprise
+from charrnn.commands.visualize_findings import show_findings
+from charrnn.commands.visualize_network import show_evidence, show_gates, show_gradients
+from charrnn.commands.visualize_options import CHARS_SHOWN, Subject, VisualizeOptions
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
-from charrnn.hooks import specifications
-from charrnn.hooks.manager import offered
 from charrnn.runs.targets import Target
 from charrnn.system.progress import task
 from charrnn.text.cleaning import tidied
@@ -59,21 +40,20 @@ def visualize(options: VisualizeOptions) -> None:
     inside what it follows is drawn with its sign turned, so that the inside is blue.
     """
     # Errors of the command line appear before a model is loaded.
-    analysis = choose_analysis(analyses(), _given_flags(options))
+    shows_network = options.gates or options.gradients
     target = export_target(
         options.export,
         force=options.force,
         read=options.read,
-        has_arrays=analysis.exports_arrays,
-        has_rows=analysis.exports_rows,
+        has_arrays=not (options.surprise or options.evidence or shows_network),
+        has_rows=not (options.colours_text or shows_network),
     )
-    own = options.of(analysis.options)
     detectors = _chosen_detectors(options.detectors, options.detect)
-    if options.chars is not None and not analysis.colours_text:
+    if options.chars is not None and not options.colours_text:
         warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=options.quiet)
 
-    # The arrays belong to the text itself, whatever the analysis.
-    subject = _prepare(analysis, options=options, own=own, detectors=detectors)
+    # The arrays belong to the text itself, whatever is shown of it.
+    subject = _prepare(options, detectors)
     if target is not None and options.suffix == ".npz":
         export_arrays(subject, target)
         return
@@ -83,24 +63,28 @@ def visualize(options: VisualizeOptions) -> None:
     subject.model.findings.on_warning = cache_warnings.append
     # This progress appears at once: the first bar of the measurement may come after seconds.
     with task(f"reading {subject.model.name}", unit=""):
-        result = analysis.show(subject, analysis.measure(subject))
+        shown = _show(subject)
     warn(tuple(cache_warnings), quiet=options.quiet)
     if options.json:
-        print_json(result.data)
+        print_json(shown.data)
     else:
-        deliver(result, target)
+        deliver(shown, target)
 
 
-def added_options() -> Sequence[Option]:
-    """Return the options that the analyses of plugins and of other packages declare."""
-    return analysis_options(analyses())
-
-
-def _given_flags(options: VisualizeOptions) -> list[str]:
-    """Return the flags that were given, in the order of the help."""
-    # `extra` has only the typed options; a field may have its default.
-    declared = (*options_of(VisualizeOptions), *added_options())
-    return [option.flag for option in declared if option.name in options.extra]
+def _show(subject: Subject) -> Shown:
+    """Measure and draw what the options ask for."""
+    options = subject.options
+    if options.cells:
+        return show_cells(subject)
+    if options.surprise:
+        return show_surprise(subject)
+    if options.evidence:
+        return show_evidence(subject)
+    if options.gates:
+        return show_gates(subject)
+    if options.gradients:
+        return show_gradients(subject)
+    return show_findings(subject)
 
 
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detector]:
@@ -143,23 +127,15 @@ def _own_detector(spec: str) -> Detector:
     return custom_detector(named[2], named[1])
 
 
-def _prepare(
-    analysis: AnyAnalysis,
-    options: VisualizeOptions,
-    own: Own,
-    detectors: list[Detector],
-) -> Subject[Own]:
-    """Load the model and encode the beginning of the text, with warnings about it.
-
-    An analysis that reads more has the first CHARS_SCORED characters encoded, too.
-    """
+def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
+    """Load the model and encode the beginning of the text, with warnings about it."""
     # Findings need many characters, a coloured text only as many as a person looks at. The page of
     # a cell is measured on more text than is coloured; an export of arrays has no such page.
     num_chars = CHARS_SCORED
-    if analysis.colours_text:
+    if options.colours_text:
         num_chars = options.chars or CHARS_SHOWN
     num_read = num_chars
-    if analysis.reads_more and options.suffix != ".npz":
+    if options.cells and options.suffix != ".npz":
         num_read = max(num_chars, CHARS_SCORED)
 
     model = load(options.run)
@@ -183,12 +159,11 @@ def _prepare(
         num_available=num_available,
         whole=whole,
         options=options,
-        own=own,
         detectors=detectors,
     )
 
 
-def export_arrays(subject: Subject[Own], target: Target) -> None:
+def export_arrays(subject: Subject, target: Target) -> None:
     """Write the trace of the text to a file, and the labels of the detectors."""
     # With the outputs h as well, because users of arrays fit models to them.
     trace = subject.model.trace(subject.text, keeps_hidden=True)
@@ -198,48 +173,3 @@ def export_arrays(subject: Subject[Own], target: Target) -> None:
         num_chosen_on = len(trace.text)
     arrays = trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on)
     deliver(Shown("", pictures=(), data=None, arrays=arrays), target)
-
-
-CORE_ANALYSES: tuple[AnyAnalysis, ...] = (
-    Analysis(
-        options=NoOptions,
-        measure=measure_findings,
-        show=show_findings,
-        takes=DETECTOR_OPTIONS | {"--top"},
-        exports_arrays=True,
-        exports_rows=True,
-    ),
-    Analysis(
-        flag="--find",
-        options=NoOptions,
-        measure=measure_findings,
-        show=show_findings,
-        takes=DETECTOR_OPTIONS,
-        exports_arrays=True,
-        exports_rows=True,
-    ),
-    Analysis(
-        flag="--cell",
-        options=NoOptions,
-        measure=measure_cells,
-        show=show_cells,
-        takes=DETECTOR_OPTIONS | {"--guesses"},
-        example="--cell 0:17",
-        colours_text=True,
-        reads_more=True,
-        exports_arrays=True,
-    ),
-    Analysis(
-        flag="--surprise",
-        options=NoOptions,
-        measure=measure_surprise,
-        show=show_surprise,
-        colours_text=True,
-    ),
-)
-"""The analyses of the core; `charrnn visualize` shows the first without any option."""
-
-
-def analyses() -> tuple[AnyAnalysis, ...]:
-    """Return all analyses: first of the core, then of plugins and of other packages."""
-    return (*CORE_ANALYSES, *offered(specifications.analyses, Analysis))

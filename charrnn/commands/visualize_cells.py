@@ -11,9 +11,9 @@ from rich.text import Text
 
 from charrnn.cells.findings import CellPage, ColouredText
 from charrnn.cells.trace import Trace
-from charrnn.cli.analyses import NoOptions, Own, Subject
 from charrnn.cli.arguments import parse_cell, read_text_corpus
 from charrnn.cli.streams import warn, with_flags
+from charrnn.commands.visualize_options import Subject
 from charrnn.detectors.detector import Labels
 from charrnn.errors import DataError, UsageError
 from charrnn.model.cell_type_registry import cell_type
@@ -65,7 +65,7 @@ class CellsInColour:
     pages: Sequence[CellPage] = ()
     """Empty for a picture, which a page would not fit on."""
 
-    def show(self, subject: Subject[NoOptions]) -> Shown:
+    def show(self, subject: Subject) -> Shown:
         """Draw the cells below each other; cells that share a scale follow each other without
         it."""
         kind = cell_type(subject.model.config.cell).shows
@@ -95,7 +95,7 @@ class CellsAsJson:
     cells: Sequence[ColouredCell]
     pages: Sequence[CellPage]
 
-    def show(self, subject: Subject[NoOptions]) -> Shown:
+    def show(self, subject: Subject) -> Shown:
         """Return the values of the cells and their pages."""
         # As in Python, layer and unit are numbers, and not the text that is typed.
         listed = []
@@ -123,7 +123,12 @@ CellsShown = CellsInColour | CellsAsJson
 """What `--cell` shows, one class for each output."""
 
 
-def measure_cells(subject: Subject[NoOptions]) -> CellsShown:
+def show_cells(subject: Subject) -> Shown:
+    """Measure and draw the cells of `--cell`."""
+    return _measure_cells(subject).show(subject)
+
+
+def _measure_cells(subject: Subject) -> CellsShown:
     """Measure the cells of `--cell` as far as the output needs it: the page of a cell takes a
     hundred times as long as its values."""
     options = subject.options
@@ -161,7 +166,7 @@ def measure_cells(subject: Subject[NoOptions]) -> CellsShown:
     return CellsInColour(cells, pages)
 
 
-def _chosen_labels(subject: Subject[NoOptions]) -> dict[str, Labels]:
+def _chosen_labels(subject: Subject) -> dict[str, Labels]:
     """Return the labels of the text by the one detector that was named, by its name; no labels
     without one.
 
@@ -189,17 +194,13 @@ def _chosen_labels(subject: Subject[NoOptions]) -> dict[str, Labels]:
     return {names[0]: labelling.labels}
 
 
-def show_cells(subject: Subject[NoOptions], shown: CellsShown) -> Shown:
-    return shown.show(subject)
-
-
-def _names_of(subject: Subject[NoOptions], cells: Sequence[ColouredCell]) -> str:
+def _names_of(subject: Subject, cells: Sequence[ColouredCell]) -> str:
     """Return the title of a file with some cells."""
     names = ", ".join(f"{cell.layer}:{cell.unit}" for cell in cells)
     return f"{subject.model.name}: {names}"
 
 
-def _drawn(subject: Subject[NoOptions], coloured: ColouredText) -> HeatMap:
+def _drawn(subject: Subject, coloured: ColouredText) -> HeatMap:
     """Return a text in the colours of a cell, with the guesses below each character if there are
     any."""
     scale = scale_of_text(coloured)
@@ -208,7 +209,7 @@ def _drawn(subject: Subject[NoOptions], coloured: ColouredText) -> HeatMap:
     return HeatMap(coloured, scale)
 
 
-def _whole_words(subject: Subject[Own], coloured: ColouredText) -> ColouredText:
+def _whole_words(subject: Subject, coloured: ColouredText) -> ColouredText:
     # A slice is compared, because a single byte of bytes is a number.
     last = subject.context[-1:]
     return whole_words(
@@ -227,7 +228,7 @@ class Surprise:
     lists: "Sequence[lines.EndsOfList]"
 
 
-def measure_surprise(subject: Subject[NoOptions]) -> Surprise:
+def _measure_surprise(subject: Subject) -> Surprise:
     # The first character of a text without context is predicted by nothing.
     trace = subject.model.trace(subject.text)
     if len(trace.text) == 1 and subject.text.first == 0:
@@ -237,7 +238,7 @@ def measure_surprise(subject: Subject[NoOptions]) -> Surprise:
     return Surprise(trace, _lists_of_whole_text(subject))
 
 
-def _lists_of_whole_text(subject: Subject[NoOptions]) -> "Sequence[lines.EndsOfList]":
+def _lists_of_whole_text(subject: Subject) -> "Sequence[lines.EndsOfList]":
     """Return the least and the most likely sentences and words of the whole text."""
     model = subject.model
     quiet = subject.options.quiet
@@ -256,9 +257,10 @@ def _lists_of_whole_text(subject: Subject[NoOptions]) -> "Sequence[lines.EndsOfL
     return [scored.ends_of_list(unit) for unit in (lines.SENTENCE, lines.WORD)]
 
 
-def show_surprise(subject: Subject[NoOptions], surprise: Surprise) -> Shown:
+def show_surprise(subject: Subject) -> Shown:
     """Draw the least and the most likely sentences and words of a text, and its beginning coloured
     by its surprise."""
+    surprise = _measure_surprise(subject)
     trace = surprise.trace
     name, bits = subject.model.name, trace.bits.tolist()
     # A reader must not take the beginning for the whole text.

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from charrnn.cells.findings import CellFindings, CellPage, Passage
 from charrnn.cells.study import NUM_PASSAGES
-from charrnn.cli.analyses import NoOptions, Own, Subject
+from charrnn.commands.visualize_options import Subject
 from charrnn.errors import DataError, UsageError
 from charrnn.views.cells_page import cells_to_html
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
@@ -18,8 +18,6 @@ from charrnn.views.theme import all_visible
 
 NUM_CELLS = 64
 """Cells of an exported page, unless another number is asked for."""
-
-
 MAX_PAGE_BYTES = 5_000_000
 """Size of an exported page, at most."""
 
@@ -34,7 +32,7 @@ class FoundCells:
     """The strongest cells, for an exported page."""
 
 
-def find_best_cells(subject: Subject[Own]) -> CellFindings:
+def _find_best_cells(subject: Subject) -> CellFindings:
     """Find the best cell for each detector. Raises DataError if detectors were chosen and none of
     them can be scored."""
     options = subject.options
@@ -51,9 +49,9 @@ def find_best_cells(subject: Subject[Own]) -> CellFindings:
     return findings
 
 
-def measure_findings(subject: Subject[NoOptions]) -> FoundCells:
+def _measure_findings(subject: Subject) -> FoundCells:
     """Find the best cells and, for an exported page, measure the strongest of all cells."""
-    findings = find_best_cells(subject)
+    findings = _find_best_cells(subject)
     options = subject.options
     study = subject.study
 
@@ -75,7 +73,7 @@ def measure_findings(subject: Subject[NoOptions]) -> FoundCells:
     )
 
 
-def _title_of(subject: Subject[NoOptions], findings: CellFindings) -> str:
+def _title_of(subject: Subject, findings: CellFindings) -> str:
     """Say how many cells were scored on how much text."""
     model = subject.model
     of = ""
@@ -90,11 +88,12 @@ def _title_of(subject: Subject[NoOptions], findings: CellFindings) -> str:
     )
 
 
-def show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
+def show_findings(subject: Subject) -> Shown:
     """Draw the table of the best cells, and the passages."""
+    found = _measure_findings(subject)
+    findings = found.findings
     model = subject.model
     options = subject.options
-    findings = found.findings
 
     tables = findings_pictures(
         _title_of(subject, findings),
@@ -119,7 +118,7 @@ def show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
 
 
 def _page_of_cells(
-    subject: Subject[NoOptions],
+    subject: Subject,
     title: str,
     above: Sequence[RenderableType],
     pages: Sequence[CellPage],

@@ -24,7 +24,7 @@ from charrnn.hooks.foreign import run_foreign
 
 GROUP = "charrnn"
 """The group of the entry points by which other packages name a module with hooks."""
-BUILT_IN = ("analyses", "formats")
+BUILT_IN = ("formats",)
 """The packages of charrnn with hooks, in the order in which they are asked."""
 Kind = TypeVar("Kind")
 """The class of what a hook returns."""

@@ -19,7 +19,7 @@ shows how.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -40,8 +40,6 @@ class Record:
             if not isinstance(value, types):
                 words = " or ".join(kind.__name__ for kind in types)
                 raise TypeError(f"{name} of {type(self).__name__} is {value!r:.80}, not {words}")
-            if types == (type,):
-                fields(value)  # which raises TypeError for a class that is no dataclass
 
 
 @cache
@@ -70,8 +68,6 @@ class CommandEntry(Record):
     """Where its function is, as "module:name": it has the parameter `options`, a dataclass that
     declares them (`config.options`), and may have `context`. Or a `typer.Typer` of several
     commands."""
-    added_options: str = ""
-    """Where a function is that returns the options which packages add to the command."""
     epilog: str = ""
     """Where the text is that stands below the help."""
 
@@ -134,16 +130,5 @@ def formats() -> Sequence[ModelFormat]:
     """Return what `charrnn export` writes, and what is read in place of a run.
 
     [ModelFormat(".names", content="the names of the weights", write="my_package.names:to_bytes")]
-    """
-    raise NotImplementedError
-
-
-# What is measured and shown. Types are not imported: every command reads these specifications.
-@hookspec
-def analyses() -> Sequence[Any]:
-    """Return what `charrnn visualize` can show: each a `charrnn.cli.analyses.Analysis`, whose
-    options are fields of a dataclass.
-
-    [Analysis(flag="--entropy", options=EntropyOptions, measure=measure_entropy, show=draw_entropy)]
     """
     raise NotImplementedError

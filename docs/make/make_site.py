@@ -155,7 +155,7 @@ def write_interface(source: Path) -> None:
         _class("charrnn.generation.sample_options.SearchOptions"),
         _heading("Study of a model", "-"),
         "``model.study(text)`` returns it.\n",
-        _class("charrnn.model_study.ModelStudy"),
+        _class("charrnn.cells.study.Study"),
         _heading("Config", "-"),
         "The fields are the settings of a training, which :doc:`docs/look-up/reference` describes,"
         " too.\n",

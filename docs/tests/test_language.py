@@ -31,11 +31,7 @@ def test_the_links_of_a_page_work(page, name):
             anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
             assert fragment in anchors, f"{path}#{fragment}"
     # The reader of the page on extending creates these two.
-    new = (
-        {"charrnn/analyses/vocabulary.py", "charrnn/analyses/entropy.py"}
-        if name.endswith("extending.md")
-        else set()
-    )
+    new = {"charrnn/commands/vocabulary.py"} if name.endswith("extending.md") else set()
     paths = {*re.findall(r"`((?:charrnn|tests|benchmarks|docs|\.ci)/[\w/.-]*)`", text)}
     # An entry of the log names what was there on its day.
     if name != "benchmarks/LOG.md":

@@ -39,12 +39,12 @@ from charrnn.analyses.evidence.readings import (
 )
 from charrnn.analyses.evidence.results import carrying
 from charrnn.cells.findings_cache import FindingsCache
+from charrnn.cells.study import Study
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import states_of_text, trace_text
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.model_study import ModelStudy
 from charrnn.statistics.agreement import measure_score
 from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText
@@ -138,7 +138,7 @@ def measured():
         patch.setattr(card_module, "NUM_OTHERS", 4)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
         other = make_network("lstm", num_layers=1, scale=0.1)
-        study = ModelStudy(
+        study = Study(
             text=text,
             num_layers=1,
             num_units=H,
@@ -147,7 +147,7 @@ def measured():
             cache=FindingsCache(),
             steps=lambda: [(10, network), (20, other), (30, network), (40, network)],
         )
-        card = study.evidence(*CELL, "quote")
+        card = package.evidence(study, *CELL, detector="quote")
         return card, Naive(network, text), label_quotes(text.text), Naive(other, text)
 
 
@@ -356,7 +356,7 @@ def quoting(tmp_path_factory):
 
 def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
     study = quoting.study(quoting_text(12_000, seed=1))
-    card = study.evidence(detector="quote")
+    card = package.evidence(study, detector="quote")
     assert (card.layer, card.unit) == (0, QUOTING_UNIT)
     assert card.necessary.rank == 1
     assert card.sufficient.num_carrying == 1
@@ -369,7 +369,7 @@ def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
 def test_short_documents_are_refused_before_cells_are_scored():
     network = make_network("lstm", num_layers=1, documents="lines")
     ids = np.tile(np.array([network.end_id, *[1, 2, 3] * 5], np.uint16), 40)
-    study = ModelStudy(
+    study = Study(
         text=EncodedText(ids, 0, "x" * len(ids), "char"),
         num_layers=1,
         num_units=H,
@@ -378,7 +378,7 @@ def test_short_documents_are_refused_before_cells_are_scored():
         cache=FindingsCache(),
     )
     with pytest.raises(DataError, match="too short for evidence: give a `text` with 17"):
-        study.evidence()
+        package.evidence(study)
 
 
 def test_a_verdict_names_the_tests_that_failed(measured):
@@ -466,7 +466,7 @@ def test_the_line_of_an_exchange_has_both_intervals(measured):
 
 
 def test_all_views_of_a_card_end_in_the_verdict(quoting):
-    card = quoting.study(quoting_text(12_000, seed=1)).evidence(0, 1, "quote")
+    card = package.evidence(quoting.study(quoting_text(12_000, seed=1)), 0, 1, detector="quote")
     assert "the claim does not hold: it fails " in card.verdict
     assert list(card.lines().items())[-1] == ("verdict", card.verdict)
     assert card.to_json()["verdict"] == card.verdict
@@ -503,7 +503,9 @@ def test_nothing_is_said_of_the_shares_of_an_effect_that_may_be_0(measured):
 
 
 def test_every_line_of_a_card_has_its_size_and_its_interval(quoting):
-    card = quoting.study(quoting_text(12_000, seed=1)).evidence(0, QUOTING_UNIT, "quote")
+    card = package.evidence(
+        quoting.study(quoting_text(12_000, seed=1)), 0, QUOTING_UNIT, detector="quote"
+    )
     found = card.lines()
     for name in ("tracks", "necessary", "sufficient", "fooled"):
         assert "…" in found[name], name
@@ -513,7 +515,9 @@ def test_every_line_of_a_card_has_its_size_and_its_interval(quoting):
 
 
 def test_the_score_of_a_cell_that_is_not_the_best_has_an_interval(quoting):
-    tracks = quoting.study(quoting_text(12_000, seed=1)).evidence(0, 1, "quote").tracks
+    tracks = package.evidence(
+        quoting.study(quoting_text(12_000, seed=1)), 0, 1, detector="quote"
+    ).tracks
     assert tracks.ci_low < tracks.auc < tracks.ci_high
 
 
@@ -592,7 +596,7 @@ def planted(quoting):
     """The card of a text in which one quotation lacks its closing mark and the paragraph ends."""
     text = quoting_text(6_000, seed=1)
     text += "” ab “xyz zyx\n\nabc bca cab abc bca abc\n" + quoting_text(6_000, seed=2)
-    return quoting.study(text).evidence(0, QUOTING_UNIT, "quote")
+    return package.evidence(quoting.study(text), 0, QUOTING_UNIT, detector="quote")
 
 
 def test_an_unpaired_mark_is_shown_before_a_place_that_is_labelled_outside(planted):
@@ -615,14 +619,14 @@ def test_a_card_is_a_table_with_a_row_for_each_part(command, quoting):
 
 def test_a_card_is_json_with_its_assumptions(quoting):
     study = quoting.study(quoting_text(12_000, seed=1))
-    card = study.evidence(0, 1, "quote")
+    card = package.evidence(study, 0, 1, detector="quote")
     found = json.loads(json.dumps(card.to_json()))
     assert "is refuted by" in found["assumptions"]
     assert str(card).splitlines()[-1] == f"verdict: {card.verdict}"
     with pytest.raises(UsageError, match=r"^There is no cell 0:999: "):
-        study.evidence(0, 999, "quote")
+        package.evidence(study, 0, 999, detector="quote")
     with pytest.raises(UsageError, match="Cell 0:0 follows no property best: choose one"):
-        study.evidence(0, 0)
+        package.evidence(study, 0, 0)
 
 
 @pytest.mark.parametrize("cell, depth", ARCHITECTURES[::3])

@@ -12,7 +12,7 @@ TEXT = make_corpus(num_chars=8_000, seed=1).text
 def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model):
     """By counting pairs; the order is by values in 512 bins that hold about equally many
     characters."""
-    scores = model.study(TEXT).ranking(["quote"])["quote"]
+    scores = model.ranking(model.study(TEXT), ["quote"])["quote"]
     assert sorted((score.layer, score.unit) for score in scores) == [
         (0, unit) for unit in range(32)
     ]

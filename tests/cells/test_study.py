@@ -1,7 +1,4 @@
-"""A study: what it measures in the half that did not choose, and its errors.
-
-Tests `model_study`, too.
-"""
+"""A study: what it measures in the half that did not choose, and its errors."""
 
 import re
 from dataclasses import replace
@@ -13,7 +10,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model, load
-from charrnn.commands.visualize import analyses
+from charrnn.cli.command_options import VIEWS
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
 
@@ -34,7 +31,7 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model):
     tensors = model.tensors | {damaged: np.full_like(model.tensors[damaged], np.nan)}
     # Lines, so that there are labels to score.
     study = Model(model.config, model.vocab, tensors).study("ab ba\na\n" * 500)
-    for measure in (study.findings, study.ranking, lambda: study.page(0, 1)):
+    for measure in (study.findings, lambda: study.page(0, 1)):
         with pytest.raises(
             CheckpointError, match=r"^Some cell values of this model are not finite numbers"
         ):
@@ -43,7 +40,7 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model):
 
 def test_a_study_shows_itself_as_a_table_and_not_as_its_text(study):
     size = f"{study.num_layers} × {study.num_units}"
-    assert repr(study) == f"<ModelStudy of {len(TEXT):,} characters by {size} cells>"
+    assert repr(study) == f"<Study of {len(TEXT):,} characters by {size} cells>"
     html = study._repr_mimebundle_()["text/html"]
     assert "scoring half" in html and len(html) < len(TEXT)
     assert study.to_json()["half"] == HALF
@@ -121,10 +118,7 @@ def test_the_page_computes_every_picture(rnn, gru, monkeypatch):
     page = (REPOSITORY / "docs" / "use" / "python.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
     options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}
-    assert {analysis.flag for analysis in analyses() if analysis.flag} | {
-        "--guesses",
-        "--with",
-    } <= options
+    assert {*VIEWS, "--guesses", "--with"} <= options
     for _, cell in rows:
         for expression in re.findall(r"`([^`]+)`", cell):
             long = expression.replace("17", "7")  # it has 12 units

@@ -223,12 +223,11 @@ COMMANDS = (
 
 
 OF_ANALYSES = ("predict", "visualize", "evaluate")
-"""The commands whose options are declared in plugins, beside what they measure."""
+"""The commands whose modules import what they measure."""
 
 
 def test_help_imports_what_it_needs_only(process):
-    # The options of the commands OF_ANALYSES are declared in the modules of the analyses, which
-    # compute with NumPy.
+    # The modules of the commands OF_ANALYSES import NumPy.
     others = ("", "--version", *(name for name in COMMANDS if name not in OF_ANALYSES))
     script = f"""
 import sys

@@ -1,7 +1,8 @@
 """`charrnn visualize` as a whole: table, pictures and the figures behind them. N characters, L
 layers, H units.
 
-Tests `commands.visualize_cells` and `commands.visualize_findings`, too.
+Tests `commands.visualize_cells`, `commands.visualize_findings`, `commands.visualize_network` and
+`commands.visualize_options`, too.
 """
 
 import csv
@@ -120,6 +121,19 @@ def test_the_labels_of_a_named_detector_are_underlined_under_a_cell(command, fre
     assert "where quote is on" in command("visualize", *shown).out
     page = command("visualize", *shown, "--export", "cell.html")
     assert page.code == 0 and "where quote is on" in Path("cell.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--gates --gradients", "--gates does not go with --gradients. Leave one of them out."),
+        ("--guesses", "--guesses needs --cell: add it, or leave --guesses out."),
+        ("--cell 0:1 --top 2", "--top does not go with --cell."),
+        ("--gates --detector quote", "--detector does not go with --gates."),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(command, options, message):
+    command("visualize", *options.split()).assert_refused(2, message)
 
 
 @pytest.mark.parametrize(

@@ -165,12 +165,8 @@ def train(folder: Path, kind: str) -> None:
 
 
 def parameters_of_command(name: str) -> list[Option]:
-    """Return all options and arguments of a command, those that plugins add too."""
-    entry = commands()[name]
-    parameters = list(parameters_of(get_type_hints(load_place(entry.place))["options"]))
-    if entry.added_options:
-        parameters += load_place(entry.added_options)()
-    return parameters
+    """Return all options and arguments of a command."""
+    return list(parameters_of(get_type_hints(load_place(commands()[name].place))["options"]))
 
 
 def examples_of(command: str, flag: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Other packages: what they add to charrnn by hooks.
 
-Tests `hooks.specifications`, `hooks.foreign`, `cli.analyses`, `system.lazy`, `analyses`, `formats`
-and `reports`, too.
+Tests `hooks.specifications`, `hooks.foreign`, `system.lazy`, `analyses`, `formats` and `reports`,
+too.
 """
 
 import ast
@@ -23,7 +23,6 @@ from charrnn.hooks import manager, specifications
 TEXT = "\nabcdefghijklmnopqrstuvwxyz" * 100
 GREETING = """
 from dataclasses import dataclass
-from charrnn.cli.analyses import Analysis, Shown
 from charrnn.cli.command_options import CommandOptions
 from charrnn.config.options import option
 from charrnn.hooks import hookimpl
@@ -39,26 +38,10 @@ def greet(options: GreetOptions) -> None:
     print("hello", options.name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LengthOptions:
-    length: bool = option(False, "--length", "Show the length of the text.")
-
-
 @hookimpl
 def commands():
     return [CommandEntry(name="greet", summary="Print a greeting.", place="a_package:greet")]
 
-
-@hookimpl
-def analyses():
-    return [
-        Analysis(
-            flag="--length",
-            options=LengthOptions,
-            measure=lambda subject: len(subject.text),
-            show=lambda subject, length: Shown("Length", [str(length)], {"length": length}),
-        )
-    ]
 """
 
 FORMAT = """
@@ -95,19 +78,8 @@ def formats():
 """
 
 EXAMPLE = """
-from dataclasses import dataclass
-from charrnn.cli.analyses import Analysis
-from charrnn.config.options import option
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry, ModelFormat
-
-
-@dataclass(frozen=True, kw_only=True)
-class EntropyOptions:
-    entropy: bool = option(False, "--entropy", "Show the entropy.")
-
-
-measure_entropy = draw_entropy = print
 
 
 @hookimpl
@@ -143,14 +115,6 @@ def test_python_310_evaluates_the_annotations_of_every_record():
         assert "KW_ONLY" not in inspect.get_annotations(record).values(), record
 
 
-def test_a_flag_of_two_analyses_is_refused(offer, capsys):
-    from charrnn.commands.app import run
-
-    offer(GREETING.replace("--length", "--gates"))
-    assert run(["visualize", "--help"]) == 2
-    assert "Two analyses declare --gates." in capsys.readouterr().err
-
-
 def test_a_package_adds_a_command(offer, capsys):
     from charrnn.commands.app import run
 
@@ -159,16 +123,6 @@ def test_a_package_adds_a_command(offer, capsys):
     assert "greet      Print a greeting." in capsys.readouterr().out
     assert run(["greet", "--name", "you"]) == 0
     assert capsys.readouterr().out == "hello you\n"
-
-
-def test_a_package_adds_an_analysis(offer, capsys):
-    from charrnn.commands.app import run
-
-    offer()
-    assert run(["visualize", "--help"]) == 0
-    assert "Show the length of the text." in capsys.readouterr().out
-    assert run(["visualize", "--length", "--gates"]) == 2
-    assert "--gates and --length are different pictures" in capsys.readouterr().err
 
 
 def test_an_error_in_the_code_of_a_package_names_it(offer, alphabet_run, capsys):
@@ -193,15 +147,18 @@ def test_an_error_without_a_line_of_a_package_names_what_is_installed(offer, alp
 @pytest.mark.parametrize(
     "record, reason",
     [
-        ("Analysis(options=int, measure=print, show=print)", "must be called with a dataclass"),
+        ("ModelFormat('.a', content=None)", "content of ModelFormat is None, not str"),
+        ("ModelFormat('.a', 'b', has_title=1)", "has_title of ModelFormat is 1, not bool"),
+        ("CommandEntry('a', summary='b', place=5)", "place of CommandEntry is 5, not str"),
     ],
 )
 def test_a_wrong_record_is_an_error_of_the_package_that_makes_it(offer, record, reason):
-    imports = "from charrnn.cli.analyses import Analysis, NoOptions\n"
     offer(
-        f"{imports}from charrnn.hooks import hookimpl\n@hookimpl\ndef analyses(): return [{record}]"
+        "from charrnn.hooks import hookimpl\n"
+        "from charrnn.hooks.specifications import CommandEntry, ModelFormat\n"
+        f"@hookimpl\ndef formats(): return [{record}]"
     )
-    manager.offered(specifications.analyses, object)
+    manager.offered(specifications.formats, object)
     assert len(manager.left_out()) == 1
     assert "of the package a-package 1.0 failed in" in str(manager.left_out()[0])
     assert reason in str(manager.left_out()[0])
@@ -243,7 +200,6 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
         assert repr(last).startswith(example[1:].partition("(")[0])
     assert run(["visualize", "--help"]) == 0
     assert list(manager.left_out()) == []
-    assert ("--entropy" in capsys.readouterr().out) == (name == "analyses")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +208,7 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
         ("raise RuntimeError('no time')", "failed in .*line 1: RuntimeError: no time"),
         (
             GREETING.replace("    return [CommandEntry", "    1 / 0 #"),
-            "failed in .*line 26: ZeroDivisionError",
+            "failed in .*line 20: ZeroDivisionError",
         ),
         (
             GREETING.replace("    return [CommandEntry", "    return 3 #"),
@@ -287,7 +243,7 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
         ),
         (
             GREETING.replace('name="greet"', "name=3"),
-            "failed in .*line 26: TypeError: name of CommandEntry is 3, not str",
+            "failed in .*line 20: TypeError: name of CommandEntry is 3, not str",
         ),
         (
             "import sys\nclass M(type(sys)):\n    def __dir__(self): 1 / 0\n"

@@ -20,7 +20,6 @@ LAYERS = (
     ({"explore"},),
     ({"__init__"},),
     ({"api"},),
-    ({"model_study"},),
     ({"analyses"}, {"formats"}),
     ({"reports"},),
     ({"training"}, {"cli"}),

@@ -21,7 +21,7 @@ from known_weights import quoting_text
 
 import charrnn
 from charrnn import errors
-from charrnn.model_study import ModelStudy
+from charrnn.cells.study import Study
 
 PACKAGE = Path(charrnn.__file__).parent
 NUM_CHARS = 3_000
@@ -70,7 +70,7 @@ def public_callables():
             found[name] = value
         elif inspect.isclass(value) and not issubclass(value, Exception):
             found.update(methods_of(value))
-    found.update(methods_of(ModelStudy))
+    found.update(methods_of(Study))
     # A method that classes inherit is read once, by the name of the last class.
     return {
         name: function for function, name in {call: name for name, call in found.items()}.items()
@@ -118,8 +118,8 @@ every_callable = pytest.mark.parametrize("name", sorted(CALLABLES))
 
 
 def test_the_public_functions_and_methods_are_found():
-    assert {"load", "Model.trace", "ModelStudy.page"} <= {*CALLABLES}
-    assert "ModelStudy.text_key" not in CALLABLES
+    assert {"load", "Model.trace", "Study.page"} <= {*CALLABLES}
+    assert "Study.text_key" not in CALLABLES
     assert len(CALLABLES) > 60
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.analyses.ranking import ranking
 from charrnn.cells.findings import CellPassage, PassagePlace
 from charrnn.cells.passages import read_passages
 from charrnn.errors import UsageError
@@ -80,7 +81,7 @@ def test_any_other_cell_is_scored_for_the_detector_that_it_follows_best(study):
     other = next((0, unit) for unit in range(study.num_units) if (0, unit) not in found)
     (score,) = study.page(*other).scores
     ranked = next(
-        one for one in study.ranking([score.detector])[score.detector] if one.unit == other[1]
+        one for one in ranking(study, [score.detector])[score.detector] if one.unit == other[1]
     )
     assert score.strength == pytest.approx(ranked.strength, abs=1e-6)
     assert (score.null_level, score.untrained) == (ranked.null_level, ranked.untrained)

@@ -90,7 +90,6 @@ ELSEWHERE = {
     "Backpropagation",
     "CopiedPassages",
     "Model",
-    "ModelStudy",
     "RunSummaries",
     "Study",
     "TrainedModel",

@@ -9,7 +9,7 @@ al. 2026), faithfulness over the size of a circuit and interchange interventions
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from charrnn.analyses.evidence.results import Birth, EvidenceCard
 from charrnn.cells.findings import CellScore
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import choose_targets
-from charrnn.cli.analyses import DETECTOR_OPTIONS, SINGLE_CELLS, Analysis, Shown, Subject
-from charrnn.cli.arguments import parse_cell
-from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
@@ -34,8 +31,6 @@ SEGMENTS_OF_BIRTH = 32
 """Segments of the scoring half that every checkpoint reads, at most."""
 CHARS_OF_BIRTH = 512
 """Characters of a segment: as many as its warm-up. Fewer and longer segments take more steps."""
-BEST = "best"
-"""The word for the cell that follows its detector best, in place of `L:U`."""
 
 
 def evidence(
@@ -51,7 +46,7 @@ def evidence(
     the untrained baseline most. Raises UsageError for an unknown detector or cell, DataError for a
     text without enough labels.
 
-    >>> study.evidence(0, 273, "quote").interchange.accuracy
+    >>> evidence(study, 0, 273, detector="quote").interchange.accuracy
     """
     # Checked before all cells are scored, which takes long.
     check_room(study)
@@ -151,57 +146,3 @@ def born_at(score: CellScore, steps: Sequence[int], values: Sequence[float]) -> 
             break
         born = step
     return born
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvidenceOptions:
-    """The option of the analysis."""
-
-    evidence: str = option(
-        "",
-        flags=f"--evidence L:U|{BEST}",
-        help="Show what there is for the claim that this cell, or the best one, tracks what a"
-        " detector labels: its score, necessity, sufficiency, interchange, birth and mistakes.",
-        panel=SINGLE_CELLS,
-    )
-
-
-def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
-    typed = subject.own.evidence
-    options = subject.options
-    names = [*options.detectors, *options.detect]
-    if len(names) > 1:
-        raise UsageError(f"A card is of one detector, not of {', '.join(names)}: give one.")
-    cell: tuple[int | None, int | None] = (None, None)
-    if typed != BEST:
-        cell = parse_cell("--evidence", text=typed, model=subject.model)
-    detector = subject.detectors[0] if names else None
-
-    return evidence(subject.study, *cell, detector=detector)
-
-
-def _show(subject: Subject[EvidenceOptions], card: EvidenceCard) -> Shown:
-    tests = card.tests()
-    return Shown(
-        f"Evidence for cell {card.layer}:{card.unit} of {subject.model.name}",
-        pictures=card.view(),
-        data={"run": subject.model.name, **card.to_json()},
-        rows=[
-            {"part": name, "passed": tests.get(name), "found": line}
-            for name, line in card.lines().items()
-        ],
-    )
-
-
-ANALYSES = (
-    Analysis(
-        flag="--evidence",
-        options=EvidenceOptions,
-        measure=_measure,
-        show=_show,
-        takes=DETECTOR_OPTIONS,
-        example="--evidence 0:17",
-        exports_rows=True,
-    ),
-)
-"""`visualize --evidence`."""

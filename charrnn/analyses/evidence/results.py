@@ -269,7 +269,7 @@ class EvidenceCard(Displayable):
             `interchangeable` and others. None if it was not measured.
 
         Example:
-            >>> study.evidence(0, 5, "quote").tests()["tracks"]
+            >>> model.evidence(study, 0, 5, "quote").tests()["tracks"]
             True
         """
         necessary = self.necessary
@@ -324,7 +324,7 @@ class EvidenceCard(Displayable):
             A sentence by the name of each part that was measured.
 
         Example:
-            >>> for name, line in study.evidence(0, 5, "quote").lines().items():
+            >>> for name, line in model.evidence(study, 0, 5, "quote").lines().items():
             ...     print(name, line)
         """
         lines = {

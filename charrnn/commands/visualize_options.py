@@ -1,0 +1,165 @@
+"""The options of `charrnn visualize`, and the subject that they name: a model and a text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from charrnn.cells.study import NUM_PASSAGES, Study
+from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, TEXT_HELP, ReplacingOptions
+from charrnn.cli.help_page import OTHER
+from charrnn.config.options import argument, option
+from charrnn.detectors.detector import Detector
+from charrnn.text.vocab import EncodedText
+from charrnn.trained_model import TrainedModel
+from charrnn.views.delivery import describe_formats
+
+COLOURS = "Coloured text"
+"""Group of the options in the help that change how a text is coloured."""
+SINGLE_CELLS = "What a cell does"
+"""Group of the option that tests a claim about a single cell."""
+NETWORK = "The network"
+"""Group of the options that show the gates or the gradients of a network."""
+CHARS_SHOWN = 1_200
+"""Characters that --cell and --surprise colour, unless another number is asked for."""
+BEST = "best"
+"""The word for the cell that follows its detector best, in place of `L:U`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualizeOptions(ReplacingOptions):
+    """The options of `charrnn visualize`."""
+
+    # The model, the text, and what is shown.
+    run: str | None = argument(
+        "RUN",
+        help=f"{RUN_HELP} RUN@STEP is one of its checkpoints.",
+        default=None,
+        shown_default=NEWEST_RUN,
+    )
+    text: str | None = option(None, flags="--text FILE", help=TEXT_HELP)
+    cells: Sequence[str] = option(
+        (), flags="--cell L:U", help="Show this cell: layer and unit, from 0 (repeatable)."
+    )
+    surprise: bool = option(
+        False,
+        flags="--surprise",
+        help="List the least and the most predictable sentences and words of the whole text, and"
+        " colour each character by its surprise in bits.",
+    )
+    detectors: Sequence[str] = option(
+        (),
+        flags="--detector NAME",
+        help="Score only this one of those below, such as quote (repeatable).",
+    )
+    detect: Sequence[str] = option(
+        (),
+        flags="--detect REGEX|FILE.py",
+        help="Score a detector of your own: a regular expression, NAME=REGEX to name it, or"
+        " FILE.py with a function label(text).",
+    )
+    find: bool = option(
+        False,
+        flags="--find",
+        help="Print the table only.",
+    )
+
+    # How much is shown, and where it is written. None, not a number, where the default depends on
+    # what is shown: a typed number can then be told from a default.
+    top: int | None = option(
+        None,
+        flags="--top N",
+        help="How many cells to colour.",
+        least=0,
+        shown_default=str(NUM_PASSAGES),
+    )
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help=f"Write the result to FILE: {describe_formats(has_arrays=True)}.",
+    )
+
+    # How a text is coloured.
+    chars: int | None = option(
+        None,
+        flags="--chars N",
+        help="Characters to colour with --cell or --surprise.",
+        panel=COLOURS,
+        shown_default=str(CHARS_SHOWN),
+        least=1,
+    )
+    guesses: bool = option(
+        False,
+        flags="--guesses",
+        help="With --cell: the five most likely next characters below each.",
+        panel=COLOURS,
+    )
+
+    # What is shown of a cell and of the network by functions of `charrnn.analyses`.
+    evidence: str = option(
+        "",
+        flags=f"--evidence L:U|{BEST}",
+        help="Show what there is for the claim that this cell, or the best one, tracks what a"
+        " detector labels: its score, necessity, sufficiency, interchange, birth and mistakes.",
+        panel=SINGLE_CELLS,
+    )
+    gates: bool = option(
+        False,
+        flags="--gates",
+        help="Show how often each gate is saturated, per layer.",
+        panel=NETWORK,
+    )
+    gradients: bool = option(
+        False,
+        flags="--gradients",
+        help="Show how the gradient decays or grows with distance.",
+        panel=NETWORK,
+    )
+    beside: Sequence[str] = option(
+        (),
+        flags="--with RUN",
+        help="With --gradients: add another run to the charts (repeatable).",
+        panel=NETWORK,
+    )
+
+    # Findings are keyed by weights, text and program, so results are right without this option. It
+    # is for users who doubt a finding.
+    recompute: bool = option(
+        False,
+        flags="--recompute",
+        help="Ignore the findings saved so far and measure again.",
+        panel=OTHER,
+    )
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the exported file in lower case, "" without an export."""
+        return "" if self.export is None else self.export.suffix.lower()
+
+    @property
+    def colours_text(self) -> bool:
+        """Whether the first `--chars` characters are shown, and not findings of a longer text."""
+        return bool(self.cells) or self.surprise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model, the text it is measured on, and the options."""
+
+    model: TrainedModel
+    content: str | bytes
+    """The text as it was read; `text` is the encoded text."""
+    context: str | bytes
+    text: EncodedText
+    num_available: int
+    """Number of characters of the whole text, of which `text` is the beginning."""
+    whole: EncodedText
+    """The text, or a longer text that begins with it, on which the page of a cell is measured."""
+    options: VisualizeOptions
+    detectors: list[Detector]
+    """The chosen detectors."""
+
+    @cached_property
+    def study(self) -> Study:
+        """The study of the cells over the text, with the findings saved so far."""
+        return self.model.study(self.text, cached=True)
