@@ -311,31 +311,28 @@ class Model(TrainedModel):
 
     # What of a text was copied.
 
-    def new_documents(self, known: GivenText = ()) -> Callable[[str | bytes], bool]:
+    def new_documents(self) -> Callable[[str | bytes], bool]:
         """Return a function that says whether a document is new: the `accept` of `samples`.
 
         A new document stands neither in the text of the model, held-out parts included, nor in the
-        texts of the models that it started from, and is none of the known ones.
-
-        Args:
-            known: Further documents that are not new: a string, bytes, the `pathlib.Path` of a
-                file, or a list of these. A file is read as the run read its own text.
+        texts of the models that it started from. Case, blanks at the ends and forms of Unicode make
+        no difference.
 
         Returns:
             A function of a document that returns a bool.
 
         Raises:
             UsageError: The model was not trained on documents.
-            DataError: The text of the run or a file is missing or changed.
+            DataError: The text of the run is missing or changed.
 
         Example:
             >>> model = charrnn.load("names")
-            >>> is_new = model.new_documents(known=["joanna"])
-            >>> is_new("joanna"), is_new("joan")
-            (False, True)
+            >>> is_new = model.new_documents()
+            >>> is_new("Zxyq")
+            True
             >>> names = model.samples(2, length=20, temperature=4, unique=True, accept=is_new)
         """
-        return provenance.new_documents(self, known)
+        return provenance.new_documents(self)
 
     def provenance(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "Provenance":
         """Find the passages of a text that stand in the training text.

@@ -55,19 +55,17 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--no-repeat", without="--beam"),
         # A search draws nothing at random.
         Rule(
-            f"{_DRAWS} --no-copy --unique --new --accept",
+            f"{_DRAWS} --no-copy --unique --new",
             beside="--beam",
             why="which searches for the most likely text",
         ),
         Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
         # Colours have one meaning at a time, and belong to one text.
         Rule("--color", beside="--trace", why="which colours the text, too"),
-        Rule("--color", beside="--count --unique --new --accept"),
+        Rule("--color", beside="--count --unique --new"),
         Rule("--export", beside="--json"),
         Rule("--sort", beside="--trace --color --beam"),
-        Rule("--unique --new --accept", beside="--trace", why="which shows all that is drawn"),
-        Rule("--known", without="--new"),
-        Rule("--ignore-case", without="--unique --new"),
+        Rule("--unique --new", beside="--trace", why="which shows all that is drawn"),
         Rule("--force", without="--export"),
     ),
     "train": (

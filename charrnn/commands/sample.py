@@ -113,32 +113,12 @@ class SampleCommandOptions(ReplacingOptions):
         help="Print the texts once all are drawn, the most likely first.",
     )
     unique: bool = option(
-        False, flags="--unique", help="Draw again what was drawn before.", panel=COPIES
+        False, flags="--unique", help="Write no text twice, also not in other case.", panel=COPIES
     )
     new: bool = option(
         False,
         flags="--new",
         help="Draw again what is a document of this run's text, or of a text learned before it.",
-        panel=COPIES,
-    )
-    ignore_case: bool = option(
-        False,
-        flags="--ignore-case",
-        help="With --unique or --new: compare without case, blanks at the ends and Unicode forms.",
-        panel=COPIES,
-    )
-    known: Sequence[str] = option(
-        (),
-        flags="--known FILE",
-        help="With --new, draw again what is a document of this file, too (repeatable): a line, or"
-        " what else the run reads as a document.",
-        panel=COPIES,
-    )
-    accept: str | None = option(
-        None,
-        flags="--accept FILE.py",
-        help="Draw until the function accept(text) of this file has returned True for --count"
-        " texts.",
         panel=COPIES,
     )
     no_copy: int | None = option(
@@ -190,7 +170,6 @@ def _choose_output(
     `RULES` and `_check_options` have refused what does not go together.
     """
     from charrnn.commands import sample_output
-    from charrnn.text.copies import loose_key
 
     count = options.count
     if options.width is not None:
@@ -203,44 +182,20 @@ def _choose_output(
         return sample_output.KnownDocuments(count, model.new_documents())
 
     # A single text in a file has the colours of its surprise, if not those of a cell.
-    is_single = count in (None, 1) and not (options.unique or options.new or options.accept)
+    is_single = count in (None, 1) and not (options.unique or options.new)
     if (is_single and _is_picture(options.export)) or (options.json and options.cell is not None):
         return sample_output.ColouredWhole()
     if options.cell is not None:
         return sample_output.ColouredText()
     accept: Accept | None = None
     if options.new:
-        known = [Path(file) for file in options.known]
-        key = loose_key if options.ignore_case else None
-        accept = provenance.new_documents(model, known, key=key)
-    if options.accept is not None:
-        accept = _accept_of_file(Path(options.accept), accept)
-    alike: sample_output.Alike = ""
-    if options.ignore_case and options.unique:
-        alike = "rejected"
-    elif not options.ignore_case and (options.unique or options.new):
-        alike = "counted"
+        accept = model.new_documents()
     return sample_output.Texts(
         1 if count is None else count,
         unique=options.unique,
-        alike=alike,
         accept=accept,
         likely_first=options.sort is not None,
     )
-
-
-def _accept_of_file(path: Path, accept: Accept | None) -> Accept:
-    """Return a function that accepts a text if `accept` does, and the function of the file, too.
-    Raises UsageError for a file without such a function."""
-    from charrnn.detectors.custom import function_of_file
-
-    run, function = function_of_file(path, name="accept", what="--accept:")
-
-    # The file comes second: a function for molecules may take long.
-    def accepts(text: str) -> bool:
-        return (accept is None or accept(text)) and bool(run(function, text))
-
-    return accepts
 
 
 def _is_picture(export: Path | None) -> bool:
@@ -298,7 +253,6 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
         "--trace": options.trace,
         "--unique": options.unique,
         "--new": options.new,
-        "--accept": options.accept is not None,
     }
     for flag, is_given in beside.items():
         if num_temperatures > 1 and is_given:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from charrnn.cli.streams import (
     IN_TEXT,
@@ -32,7 +32,6 @@ from charrnn.generation.writing import Loop, Piece, find_loop
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Task, WarningsOnly, current, task, using
-from charrnn.text.copies import loose_key
 from charrnn.text.documents import separator_of
 from charrnn.views.delivery import Shown
 
@@ -55,8 +54,6 @@ MAX_SHOWN_CHARS = 60
 """Characters that are shown of a document which is not new."""
 MAX_LINE_ROWS = 50
 """Rows of a terminal after which a coloured line is printed, even if it continues."""
-Alike = Literal["", "counted", "rejected"]
-"""What is done with texts that are nearly the same."""
 ShownText = tuple[str, GeneratedText, SampleOptions | SearchOptions]
 """The heading of a text, the text, and the options that it was generated with."""
 LOOP_CHARS = 2_000
@@ -109,33 +106,20 @@ class Texts:
     count: int
     _: KW_ONLY
     unique: bool = False
-    alike: Alike = ""
-    """What is done with a text that differs from an earlier one in case, blanks at the ends or the
-    form of Unicode alone; "": nothing."""
     accept: Accept | None = None
     likely_first: bool = False
 
     def show(self, writing: Writing) -> None:
         """Print or export the texts. With `unique` or `accept`, a line on stderr says how many
-        texts were drawn, and a note how many are nearly the same."""
+        texts were drawn."""
         count = self.count
         generator = writing.model.generator
         num_drawn = 0
-        accepted = set()
-        keys = set()
 
         def accept(text: str) -> bool:
             nonlocal num_drawn
             num_drawn += 1
-            key = loose_key(text)
-            if self.alike == "rejected" and key in keys:
-                return False
-            # Asked last, because a function of a file may take long.
-            if self.accept is not None and not self.accept(text):
-                return False
-            accepted.add(text)
-            keys.add(key)
-            return True
+            return self.accept is None or self.accept(text)
 
         is_chosen = self.unique or self.accept is not None
         counting = accept if is_chosen else None
@@ -171,13 +155,6 @@ class Texts:
             _warn_of_loops(writing, [end], options=writing.drawing, remedy=remedy)
         if is_chosen and not writing.quiet:
             write_aside(f"{count:,} of {counted(num_drawn, 'drawn text')}")
-            num_alike = len(accepted) - len(keys)
-            if self.alike == "counted" and num_alike:
-                pairs = counted(num_alike, "pair")
-                write_aside(
-                    f"{pairs} of them with no difference but case, blanks at the ends or forms of"
-                    " Unicode: --unique --ignore-case draws others"
-                )
 
 
 @dataclass(frozen=True)

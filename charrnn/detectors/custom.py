@@ -126,7 +126,7 @@ def function_of_file(path: Path, name: str, *, what: str) -> tuple[Run, Callable
     def run(function: Callable[..., Any], *arguments: Any) -> Any:
         return run_foreign(f"{what} {path.name}", is_of_file, function, *arguments)
 
-    # This is the only call of exec in charrnn. Only --detect, `custom_detector` and --accept may
+    # This is the only call of exec in charrnn. Only --detect and `custom_detector` may
     # lead here, never a file of a run or a corpus.
     run(lambda: exec(compile(source, str(path), "exec"), module.__dict__))
     function = getattr(module, name, None)

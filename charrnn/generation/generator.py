@@ -52,6 +52,7 @@ from charrnn.generation.writing import (
 )
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import Stepper
+from charrnn.text.copies import loose_key
 from charrnn.text.documents import END, separator_of
 from charrnn.text.given_text import as_read
 from charrnn.text.vocab import Vocab
@@ -248,7 +249,8 @@ class Generator:
         Text i does not depend on `count`: `sample` draws the same text with its seed
         (`sampling.seed_of_text`). With `temperatures`, one text is drawn for each temperature
         instead, all with the same random numbers. With `unique`, a text that was drawn before is
-        rejected; with `accept`, a text is rejected if `accept` returns False for it.
+        rejected, whatever its case, blanks at its ends and form of Unicode; with `accept`, a text
+        is rejected if `accept` returns False for it.
 
         Raises UsageError, when the first text is asked for, if `count` is out of range, and later
         after `MOST_REJECTED` rejected texts in a row.
@@ -277,12 +279,13 @@ class Generator:
         for text in self._whole_texts(options, seeds, num_expected=count, num_rows=num_rows):
             is_accepted = accept is None or accept(beginning + text.text)
             num_rejected += 1
-            if is_accepted and text.text not in seen:
+            key = loose_key(text.text)
+            if is_accepted and key not in seen:
                 yield text
                 num_left -= 1
                 num_rejected = 0
             if unique:
-                seen.add(text.text)
+                seen.add(key)
 
             if num_left == 0:
                 return

@@ -5,7 +5,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -26,7 +26,6 @@ from charrnn.reports.passages import (
 )
 from charrnn.system.arrays import Int64Array
 from charrnn.text.copies import (
-    Key,
     KnownHashes,
     SlicedText,
     are_covered,
@@ -34,9 +33,9 @@ from charrnn.text.copies import (
     document_hashes,
     find_matches,
     hash_documents,
+    loose_key,
 )
 from charrnn.text.corpus import Corpus, CorpusPart
-from charrnn.text.given_text import GivenText, whole_text
 from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.views.heatmap import HeatMap
@@ -146,23 +145,19 @@ def _longest(passages: Sequence[Passage]) -> list[Passage]:
     return kept
 
 
-def tell_new(*texts: SlicedText, key: Key | None = None) -> Callable[[str | bytes], bool]:
+def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
     """Return a function that says whether a document is not, as a whole, one of the documents of
-    some texts, each of which ends in END (U+0000). Each text is read once. With a `key`, documents
-    with one key are the same.
+    some texts, each of which ends in END (U+0000). Each text is read once. Documents
+    are compared by `loose_key`.
 
     Only hashes of 8 bytes are kept. No document of the texts passes as new. A new document has the
     hash of a document in them with a probability of 1 in 2^64, and then it does not count as new.
     """
     # A few bytes a document: a text may have millions.
-    known = KnownHashes(chain.from_iterable(document_hashes(text, key) for text in texts))
-    is_bytes = isinstance(texts[0][:0], bytes)
+    known = KnownHashes(chain.from_iterable(document_hashes(text) for text in texts))
 
     def is_new(document: str | bytes) -> bool:
-        stored: Hashable = as_bytes(document) if is_bytes else document
-        if key is not None:
-            stored = key(document)
-        indices, _ = known.find(hash_documents([stored]))
+        indices, _ = known.find(hash_documents([loose_key(document)]))
         return not len(indices)
 
     return is_new
@@ -270,13 +265,14 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
 
 
 def new_documents(
-    model: TrainedModel, known: GivenText = (), *, key: Key | None = None
+    model: TrainedModel,
 ) -> Callable[[str | bytes], bool]:
     """Return a function that says whether a document is new: it stands neither in the text of the
-    model, held-out parts included, nor in that of a model that it started from, and is none of
-    those that are `known`. The function is the argument `accept` of `Model.samples`.
+    model, held-out parts included, nor in that of a model that it started from,
+    whatever its case, the blanks at its ends and the form of Unicode. The function is the argument
+    `accept` of `Model.samples`.
 
-    Raises DataError if the run's text or a file is missing or changed, UsageError for a model
+    Raises DataError if the run's text is missing or changed, UsageError for a model
     without documents.
     """
     if model.config.end_id is None:
@@ -284,8 +280,5 @@ def new_documents(
             f"{model.name} was not trained on documents: use {named('trace')}, which finds copied"
             " passages."
         )
-    known_text = whole_text(known, model.config)
-    if model.vocab.kind == "byte":
-        known_text = as_bytes(known_text)
     texts = chain.from_iterable(learned_texts(model, reason=REASON).parts)
-    return tell_new(*texts, known_text, key=key)
+    return tell_new(*texts)

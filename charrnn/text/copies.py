@@ -9,7 +9,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 from unicodedata import normalize
@@ -145,10 +145,6 @@ def blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Code
             yield begin + first, codes_of(text[first : first + BLOCK_CHARS + length - 1])
 
 
-Key = Callable[["str | bytes"], Hashable]
-"""Returns that by which documents are compared."""
-
-
 def loose_key(document: str | bytes) -> str:
     """Return a document without case, blanks at its ends and the forms of Unicode."""
     if isinstance(document, bytes):
@@ -156,8 +152,8 @@ def loose_key(document: str | bytes) -> str:
     return normalize("NFKC", document).casefold().strip()
 
 
-def document_hashes(text: SlicedText, key: Key | None = None) -> Iterator[Codes]:
-    """Yield the hashes of the documents of a text, or of their keys, slice by slice. Each document
+def document_hashes(text: SlicedText) -> Iterator[Codes]:
+    """Yield the hashes of the keys of the documents of a text, slice by slice. Each document
     ends with END (U+0000). The hashes differ between processes."""
     rest: Any = text[:0]
     end: Any = END
@@ -166,7 +162,7 @@ def document_hashes(text: SlicedText, key: Key | None = None) -> Iterator[Codes]
     for begin in range(0, len(text), SLICE_CHARS):
         # The last piece continues in the next slice.
         *documents, rest = (rest + text[begin : begin + SLICE_CHARS]).split(end)
-        yield hash_documents(documents if key is None else list(map(key, documents)))
+        yield hash_documents(list(map(loose_key, documents)))
 
 
 def hash_documents(documents: Sequence[Hashable]) -> Codes:

@@ -46,32 +46,11 @@ def test_several_texts_are_a_table_the_most_likely_first(command, lab):
     assert "no table" in command("sample", "--trace", "--export", "other.csv").err
 
 
-def test_texts_are_drawn_until_a_function_of_a_file_accepts_enough(command, lab):
-    Path("ends.py").write_text("def accept(text):\n    return text[-1] in 'aeiou'\n", "utf-8")
-    line = ("sample", "--count", 4, "--length", 5, "--seed", 2, "--accept")
-    ran = command(*line, "ends.py", "--json")
-    texts = [json.loads(text)["text"] for text in ran.out.splitlines()]
-    assert len(texts) == 4 and all(text[-1] in "aeiou" for text in texts)
-    assert re.search(r"4 of \d+ drawn texts", ran.err)
-    Path("fails.py").write_text("def accept(text):\n    return text[99]\n", "utf-8")
-    assert "fails.py" in command(*line, "fails.py").err
-    Path("none.py").write_text("x = 1\n", "utf-8")
-    assert "has no function accept(text)" in command(*line, "none.py").err
-
-
 def test_texts_that_differ_in_case_alone_are_drawn_again(command, lab):
     line = ("sample", "--count", 9, "--length", 1, "--seed", 2, "--json")
-    ran = command(*line, "--unique", "--ignore-case")
+    ran = command(*line, "--unique")
     letters = [json.loads(text)["text"].lower() for text in ran.out.splitlines()]
     assert ran.code == 0 and len(letters) == len({*letters}) == 9
-
-
-def test_a_note_counts_texts_that_differ_in_case_alone(command, tmp_path):
-    run = build_chain(tmp_path / "run", "\naAbBc")
-    line = ("sample", run, "--length", 1, "--seed", 2, "--temp", 9, "--unique", "--count")
-    note = "of them with no difference but case, blanks at the ends or forms of Unicode: --unique"
-    assert f"2 pairs {note} --ignore-case draws" in command(*line, 6).err
-    assert note not in command(*line, 4, "--ignore-case").err + command(*line, 6, "--quiet").err
 
 
 def test_json_has_a_number_for_each_character_where_the_text_is_coloured(command, lab):

@@ -42,7 +42,6 @@ COMMON = {
 others with `-m thorough`."""
 EXAMPLES = {
     "sample": {
-        "--accept": ("--accept strange.txt", "--accept accept.py --count 2"),
         "--ban": ("--ban a",),
         "--beam": ("--beam 2", "--beam 2 --count 2"),
         "--clamp": ("--clamp line-position=high", "--clamp 0:1=0.5", "--clamp 0:1@2=1"),
@@ -53,12 +52,10 @@ EXAMPLES = {
             "--beam 2 --count 2 --export made.svg",
             "--temp 0.2,1 --export made.html",
         ),
-        "--ignore-case": ("--unique --ignore-case", "--new --ignore-case --count 2"),
         "--length": ("--length 5",),
         "--match": ("--match [ab]{{3}}",),
         "--min-p": ("--min-p 0.2",),
         "--new": ("--new", "--new --count 2"),
-        "--known": ("--new --known {few}",),
         "--no-copy": ("--no-copy 9",),
         "--no-repeat": ("--no-repeat 3 --beam 2",),
         "--trace": ("--trace", "--trace --json"),
@@ -127,7 +124,6 @@ ELSEWHERE = {
 PROSE = make_corpus(num_chars=4_400).text
 TEXTS = {
     "prose.txt": PROSE,
-    "accept.py": "def accept(text):\n    return len(text) > 1\n",
     "names.txt": "Anna\nBernd\nCarla (a)\n\n" * 220,
     "poems.csv": "title,poem\n" + 'one,"abc\nfga"\ntwo,abdefg\n' * 300,
     "bytes.txt": "zäb «molü» 語 🙂\n" * 220,

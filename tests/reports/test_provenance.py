@@ -246,7 +246,6 @@ def test_the_passages_of_a_file_have_both_places(command, tmp_path):
     run = build_chain(tmp_path / "run", CYCLE, corpus=Path("novel.txt").absolute())
     ran = command("predict", run, "--trace", "--text", "novel.txt")
     assert "has learned this text: --within compares" in ran.err and "line 1, column 1" in ran.out
-    assert "predict RUN --trace --text FILE" in command("evaluate", run, "--trace").err
 
 
 @pytest.mark.trained
@@ -309,16 +308,16 @@ def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copies, "SLICE_CHARS", slice_chars)
         is_new = tell_new(joined.encode() if as_bytes else joined)
+    known = set(map(copies.loose_key, corpus))
     found = {text for text in asked if not is_new(text)}
-    assert found == asked & set(corpus)
+    assert found == {text for text in asked if copies.loose_key(text) in known}
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
 def test_a_loose_comparison_ignores_case_blanks_and_forms_of_unicode(as_bytes):
     text = "Müller GmbH\0"
-    is_new = tell_new(text.encode() if as_bytes else text, key=copies.loose_key)
+    is_new = tell_new(text.encode() if as_bytes else text)
     assert not is_new(" mu\u0308ller gmbh ") and is_new("Müller")
-    assert tell_new(text)("müller gmbh")
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ READING = [
     for name in ("sample", "visualize", "evaluate")
     for option in every_option.parameters_of_command(name)
     if option.flag and re.search("FILE|RUN", option.metavar or "")
-    if option.flag not in ("--export", "--known")  # --known goes with --new, which exports nothing
+    if option.flag != "--export"
 ]
 """Each option by which a command that writes a file reads one, with its command."""
 TYPED = {
