@@ -29,11 +29,22 @@ def epilog() -> str:
     return f"The end of FILE says the format: {listed}."
 
 
+_FOLDER = "charrnn.formats.model_folder"
+FORMATS = (
+    ModelFormat(".zip", content="the folder in one file", write=f"{_FOLDER}:to_zip"),
+    ModelFormat(
+        ".html", content="a page that runs the model", write=f"{_FOLDER}:to_page", has_title=True
+    ),
+    ModelFormat("/", content="a folder with a card", write=f"{_FOLDER}:to_folder"),
+)
+"""The formats of charrnn."""
+
+
 def _formats() -> dict[str, ModelFormat]:
     """Return the formats that are written, by suffix. Of two with the same suffix the first counts,
     so that no package replaces a format of charrnn."""
     formats: dict[str, ModelFormat] = {}
-    for each in offered(specifications.formats, ModelFormat):
+    for each in (*FORMATS, *offered(specifications.formats, ModelFormat)):
         if each.write:
             formats.setdefault(each.suffix, each)
     return formats

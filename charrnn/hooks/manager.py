@@ -7,7 +7,7 @@ warning says why (`left_out`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -24,8 +24,6 @@ from charrnn.hooks.foreign import run_foreign
 
 GROUP = "charrnn"
 """The group of the entry points by which other packages name a module with hooks."""
-BUILT_IN = ("formats",)
-"""The packages of charrnn with hooks, in the order in which they are asked."""
 Kind = TypeVar("Kind")
 """The class of what a hook returns."""
 Names = Callable[[], Mapping[str, str]]
@@ -44,7 +42,7 @@ class Extension:
     place: str
     """Where it is, as "module" or "module:name"."""
     package: str
-    """The name and the version of the package that was installed, or "charrnn"."""
+    """The name and the version of the package."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} of the package {self.package}"
@@ -60,9 +58,6 @@ class Extension:
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of the package by `run_foreign`."""
-        # An error of charrnn is a bug, and is reported as one.
-        if self.package == "charrnn":
-            return function(*arguments)
         # The outermost package: an error in a module that it imports from itself is its fault, too.
         return run_foreign(
             f"The {self}", lambda frame: _top_of_frame(frame) == self.top, function, *arguments
@@ -87,10 +82,10 @@ class _Packages:
 
 @cache
 def _packages() -> _Packages:
-    """Import the modules with hooks, of charrnn and of other packages, and register their hooks."""
+    """Import the modules that other packages name, and register their hooks."""
     found = _Packages(pluggy.PluginManager(GROUP), extensions={}, left_out=[])
     found.manager.add_hookspecs(specifications)
-    for extension in dict.fromkeys((*_own_parts(), *_entry_points(found))):
+    for extension in dict.fromkeys(_entry_points(found)):
         try:
             extension.run(_register, found.manager, extension)
         except UsageError as error:
@@ -100,11 +95,6 @@ def _packages() -> _Packages:
         else:
             found.extensions[str(extension)] = extension
     return found
-
-
-def _own_parts() -> Iterator[Extension]:
-    for name in BUILT_IN:
-        yield Extension("part", name=name, place=f"charrnn.{name}", package="charrnn")
 
 
 def _entry_points(found: _Packages) -> Sequence[Extension]:
@@ -159,14 +149,13 @@ def load_place(place: str) -> Any:
 
 
 def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
-    """Return the records of a class that all packages offer by a hook, those of charrnn
-    first."""
+    """Return the records of a class that all packages offer by a hook."""
     return [record for _, record in offers(specification, kind)]
 
 
 def offers(specification: Records, kind: type[Kind]) -> list[tuple[str, Kind]]:
-    """Return what `offered` returns, each record after the name and the version of its package:
-    "charrnn" for a part of charrnn."""
+    """Return what `offered` returns, each record after the name and the version of its
+    package."""
     return [
         (extension.package, record)
         for extension, record in _results(specification, Sequence)
@@ -266,14 +255,14 @@ def forget() -> None:
 def other_packages() -> list[str]:
     """Return the names and versions of the packages that extend charrnn."""
     extensions = _packages().extensions.values()
-    return sorted(each.package for each in extensions if each.package != "charrnn")
+    return sorted(each.package for each in extensions)
 
 
 def extension_in(error: BaseException) -> str:
     """Return what messages call the package in whose code an error was raised, "" for charrnn."""
     extension = ""
     extensions = _packages().extensions.values()
-    others = {each.top: str(each) for each in extensions if each.package != "charrnn"}
+    others = {each.top: str(each) for each in extensions}
     # The last frame of a package: one that was called back by another one is at fault.
     for frame, _ in walk_tb(error.__traceback__):
         extension = others.get(_top_of_frame(frame), extension)

@@ -17,7 +17,7 @@ from command_lines import faults, run_line
 from every_option import BASES, ELSEWHERE, KINDS, command_lines, examples_of
 
 from charrnn.cli.root import commands
-from charrnn.formats import formats as model_formats
+from charrnn.formats.export import FORMATS
 
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
@@ -119,7 +119,7 @@ def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
     run_offline, tmp_path, num_examples
 ):
     lines = command_lines(num_examples=num_examples, is_plain=True)
-    formats = [f"export {{run}} made{each.suffix} --force" for each in model_formats()]
+    formats = [f"export {{run}} made{each.suffix} --force" for each in FORMATS]
 
     ran = run_offline(tmp_path / "home", [*formats, *lines, *ELSEWHERE.values()])
 
