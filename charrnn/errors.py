@@ -118,15 +118,20 @@ def written_whole(typed: object) -> str:
     return f" (without separators: {re.sub('[^-0-9]', '', typed)})"
 
 
-def warn(message: str) -> None:
-    """Issue a RuntimeWarning about the line of the program that called charrnn."""
+class GivenTextWarning(RuntimeWarning):
+    """A warning about a text that a program gave. Commands, which have notes about the texts that
+    they read, do not show it."""
+
+
+def warn(message: str, category: type[RuntimeWarning] = RuntimeWarning) -> None:
+    """Issue a warning of Python about the line of the program that called charrnn."""
     frame = sys._getframe()
     level = 1
     # The packages of charrnn call each other: the first line outside of them is the user's.
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
         level += 1
-    warnings.warn(message, RuntimeWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _is_ours(module: str) -> bool:

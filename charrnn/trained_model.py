@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import DataError, UsageError, check_length, did_you_mean, named
+from charrnn.errors import (
+    DataError,
+    GivenTextWarning,
+    UsageError,
+    check_length,
+    did_you_mean,
+    named,
+    warn,
+)
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.generator import Generator, check_vocab_size
 from charrnn.generation.keywords import with_options
@@ -39,7 +47,7 @@ from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import load_torch
-from charrnn.system.progress import advise, task
+from charrnn.system.progress import task
 from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
@@ -794,7 +802,7 @@ class TrainedModel(Displayable):
             for warning in unknown_warning(
                 self.name, num_unknown=num_unknown, num_chars=len(encoded)
             ):
-                advise(warning)
+                warn(warning, GivenTextWarning)
             return encoded
 
         # An encoded text may come from another model, whose ids stand for other characters.

@@ -15,7 +15,7 @@ from charrnn.cli.arguments import (
     to_content,
 )
 from charrnn.cli.command_options import ReplacingOptions
-from charrnn.cli.streams import deliver, export_target, print_json, warn
+from charrnn.cli.streams import deliver, export_target, print_json
 from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
@@ -23,6 +23,7 @@ from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKN
 from charrnn.system.display import Displayable
 from charrnn.system.files import with_home
 from charrnn.system.lazy import LazyModule
+from charrnn.system.progress import warn
 from charrnn.trained_model import SGD_LEARNING_RATE, TrainedModel
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
@@ -132,7 +133,7 @@ def predict(options: PredictOptions) -> None:
     text = parse_text("TEXT", typed)
 
     # A text in another alphabet is converted, or refused with the characters at fault.
-    model = load_model(run[0] if run else None, quiet=options.quiet)
+    model = load_model(run[0] if run else None)
     content = to_content(text, model.vocab.kind)
     if typed == "-":
         content = read_prime("standard input", typed, config=model.config)
@@ -180,18 +181,18 @@ def _trace_file(options: PredictOptions, file: str) -> None:
         # A run says only how the file is read: its documents, its encoding.
         config = Config()
         if run is not None:
-            config = load_model(run, quiet=options.quiet).config
-        corpus = read_text_corpus(file, config, quiet=options.quiet)
+            config = load_model(run).config
+        corpus = read_text_corpus(file, config)
         found = passages.repeats_in(corpus)
     else:
-        model = load_model(run, quiet=options.quiet)
-        corpus = read_text_corpus(file, model.config, quiet=options.quiet)
+        model = load_model(run)
+        corpus = read_text_corpus(file, model.config)
         reference_text = provenance.read_reference_text(model)
         # The text of the run itself is one passage, which tells nobody anything.
         found = provenance.copies_in(corpus, reference_text)
         if found.share_copied > LEARNED_SHARE:
             learned = f"{model.name} has learned this text: --within compares it with itself"
-            warn((learned,), quiet=options.quiet)
+            warn(learned)
     shown = _shown(found, title=f"Passages of {Path(file).name}")
     if options.json:
         print_json(shown.data)

@@ -35,7 +35,7 @@ from charrnn.runs.writer import RunWriter
 from charrnn.system.arrays import Int64Array
 from charrnn.system.files import write_atomically
 from charrnn.system.lazy import torch
-from charrnn.system.progress import Progress, Task, task, using, warn
+from charrnn.system.progress import Task, WarningsOnly, current, task, using, warn
 from charrnn.text.documents import END
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load
@@ -210,7 +210,7 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
     # One bar for all of them: those of each training would come and go.
     start = time.perf_counter()
     largest_norm = 0.0
-    with using(Progress()):
+    with using(WarningsOnly(current())):
         for event in train(config, out=run):
             if isinstance(event, StepEvent):
                 largest_norm = max(largest_norm, event.grad_norm)
@@ -226,7 +226,7 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
     marks = marks_of(text)
     reaches = []
     first, weights_before = before_training(model)
-    with using(Progress()):
+    with using(WarningsOnly(current())):
         for measured in (first, model.network):
             reaches.append(
                 measure_reach(measured, text, max_lag=max(LAGS), name=network, positions=marks)

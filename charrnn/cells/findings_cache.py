@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -21,10 +21,10 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 import numpy as np
 
-from charrnn.errors import warn
 from charrnn.hooks.manager import other_packages
 from charrnn.system.cache_folders import cache_folder
 from charrnn.system.files import JSON
+from charrnn.system.progress import warn
 
 Result = TypeVar("Result")
 """The type of a result: a dataclass, a tuple, an array of NumPy, a number, text, or one of these or
@@ -49,8 +49,6 @@ class FindingsCache:
     identity: str | None = None
     """The digest of the model's weights, configuration and alphabet. None for a model without a
     checkpoint: its results stay in memory."""
-    on_warning: Callable[[str], object] = warn
-    """Called with a message about each damaged file."""
     measures_anew: bool = False
     """Whether only the results of this process are used."""
     _known: dict[str, object] = field(default_factory=dict)
@@ -75,14 +73,14 @@ class FindingsCache:
             return None
         # Files are not synced to the disk, so they may be incomplete after a power failure.
         if digest != _digest(body):
-            self.on_warning(f"{path} is damaged: what it contains is measured again")
+            warn(f"{path} is damaged: what it contains is measured again")
             return None
         # A whole file may be unreadable all the same: Python and NumPy change how they represent
         # the annotations that `decode` follows. Measuring again without a warning would hide that.
         try:
             self._known[name] = decode(result, json.loads(body))
         except (TypeError, ValueError, LookupError) as error:
-            self.on_warning(f"{path} cannot be read back ({error!r}): it is measured again")
+            warn(f"{path} cannot be read back ({error!r}): it is measured again")
             return None
         return cast(Result, self._known[name])
 

@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, NotHereError, UsageError, shortened
+from charrnn.system.progress import tell, warn
 
 if TYPE_CHECKING:
     from charrnn.text.corpus import Corpus
@@ -39,23 +39,21 @@ def to_content(text: str, alphabet: str) -> str | bytes:
     return os.fsencode(text) if alphabet == "byte" else text
 
 
-def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
+def read_text(source: str, config: Config) -> str | bytes:
     """Return the text of the file of --text (see `read_text_corpus`)."""
-    return read_text_corpus(source, config, quiet=quiet).content
+    return read_text_corpus(source, config).content
 
 
-def read_text_corpus(source: str, config: Config, *, quiet: bool) -> "Corpus":
+def read_text_corpus(source: str, config: Config) -> "Corpus":
     """Read the file of --text as `read_text_file` does.
 
-    Prints notes on characters that were left out or changed, and on other ways to read the text,
-    unless `quiet`. Raises DataError if the file cannot be read or is empty.
+    Shows notes on characters that were left out or changed, and on other ways to read the text.
+    Raises DataError if the file cannot be read or is empty.
     """
     from charrnn.text.given_text import read_text_file
 
     corpus = read_text_file(source, config)
-    if not quiet:
-        for note in corpus.notes:
-            write_aside(printable(with_flags(note)))
+    tell(*corpus.notes)
     return corpus
 
 
@@ -83,7 +81,7 @@ def read_prime(option: str, name: str, *, config: Config) -> str | bytes:
 
 
 def read_passage(
-    model: "TrainedModel", source: str | None, num_chars: int, *, quiet: bool
+    model: "TrainedModel", source: str | None, num_chars: int
 ) -> tuple[str | bytes, str | bytes, int]:
     """Read the first `num_chars` characters of the file of --text or, if it is not given, of the
     validation text; of an included model, which has no validation text, of the text that it writes.
@@ -99,7 +97,7 @@ def read_passage(
     if model.config.end_id is not None:
         context = END
     if source is not None:
-        content = read_text(source, model.config, quiet=quiet)
+        content = read_text(source, model.config)
         return content[:num_chars], context, len(content)
     if model.card:
         written = model.written_text()
@@ -134,7 +132,7 @@ def parse_cell(option: str, text: str, model: "TrainedModel") -> tuple[int, int]
     return layer, unit
 
 
-def load_model(run: str | None, *, quiet: bool) -> "TrainedModel":
+def load_model(run: str | None) -> "TrainedModel":
     """Load a run, by default the newest, and print its warnings.
 
     RUN@STEP is the checkpoint of a step. Prints the name of the newest run, if that was taken.
@@ -144,19 +142,19 @@ def load_model(run: str | None, *, quiet: bool) -> "TrainedModel":
     from charrnn.trained_model import load
 
     model = load(run)
-    introduce(model, run, quiet=quiet)
+    introduce(model, run)
     return model
 
 
-def introduce(model: "TrainedModel", run: str | None, *, quiet: bool) -> None:
+def introduce(model: "TrainedModel", run: str | None) -> None:
     """Print the warnings of a model, and its name if it is the newest run, so that `run` is
     None."""
     # A user who named a run knows its name.
-    if run is None and not quiet:
-        write_aside(f"Run: {printable(model.name)}")
-    warn(model.warnings, quiet=quiet)
+    if run is None:
+        tell(f"Run: {model.name}")
+    warn(*model.warnings)
 
 
-def load_models(runs: Sequence[str], *, quiet: bool) -> "list[TrainedModel]":
+def load_models(runs: Sequence[str]) -> "list[TrainedModel]":
     """Load runs, by default the newest run, and print their warnings."""
-    return [load_model(run, quiet=quiet) for run in runs or (None,)]
+    return [load_model(run) for run in runs or (None,)]

@@ -11,7 +11,7 @@ import typer
 from charrnn.cli.root import commands, owner_of
 from charrnn.cli.streams import describe_unexpected, with_flags
 from charrnn.errors import CharRNNError, did_you_mean
-from charrnn.hooks.manager import extension_in, left_out, other_packages
+from charrnn.hooks.manager import extension_in, other_packages
 
 
 def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
@@ -55,10 +55,6 @@ def _refused_by_typer(error: typer.TyperException, arguments: Sequence[str]) -> 
     if hasattr(error, "possibilities"):
         typed = getattr(error, "option_name", "")
         problem = _about_unknown_option(typed, context, arguments=arguments)
-    elif problem.startswith("No such command"):
-        # The reason belongs to the error: -q hides warnings, but not this one.
-        for reason in left_out()[:1]:
-            problem += f"\n{reason}"
     elif extra := re.match(r"Got unexpected extra .*? \((.*)\)", problem, re.DOTALL):
         taken = [f"one {word.metavar}" for word in context.command.params if _is_argument(word)]
         problem = f"{command} takes {' and '.join(taken) or 'no word'}: leave out {extra[1]}."

@@ -4,7 +4,7 @@ import sys
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.streams import can_animate, printable, warn, write_aside
+from charrnn.cli.streams import can_animate, printable, with_flags, write_aside
 from charrnn.system.progress import Progress, Task
 
 if TYPE_CHECKING:
@@ -33,16 +33,20 @@ class TerminalProgress(Progress):
         return _Bar(label, total=total, unit=unit)
 
     def tell(self, message: str) -> None:
-        """Print a message on stderr."""
-        if not self.quiet:
-            write_aside(printable(message))
+        """Print a note on stderr, above the bars."""
+        if self.quiet:
+            return
+        line = printable(with_flags(message))
+        # Without tqdm no bar is drawn, and most commands do without it.
+        if "tqdm" not in sys.modules:
+            write_aside(line)
+            return
+        with _tqdm().external_write_mode(file=sys.stderr):
+            write_aside(line)
 
     def warn(self, message: str) -> None:
-        """Print a warning on stderr."""
-        warn((message,), quiet=self.quiet)
-
-    def advise(self, message: str) -> None:
-        """Show nothing: a command prints notes about the texts that it reads."""
+        """Print a warning on stderr, above the bars."""
+        self.tell(f"warning: {message}")
 
 
 class _Bar(Task):

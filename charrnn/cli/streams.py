@@ -108,12 +108,6 @@ def report_lost_characters() -> int:
     return int(not sys.stdout.isatty())
 
 
-def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
-    """Print warnings on stderr, one per line, unless `quiet`."""
-    for message in messages if not quiet else ():
-        write_aside(f"warning: {printable(with_flags(message))}")
-
-
 def write_aside(line: str) -> None:
     """Print a line on stderr, wrapped if that is a terminal; nothing once its reader has gone,
     because the reader of stdout may still be there."""

@@ -21,10 +21,9 @@ from charrnn.cli.streams import (
     end_interrupted_line,
     print_error,
     report_lost_characters,
-    warn,
 )
 from charrnn.commands import COMMANDS
-from charrnn.hooks.manager import left_out
+from charrnn.errors import GivenTextWarning
 from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, check_room
 from charrnn.system.progress import using
 from charrnn.system.signals import Signals
@@ -63,7 +62,6 @@ def run(arguments: Sequence[str]) -> int:
     if problem := _prepare_process():
         print_error(problem)
         return 1
-    message = ""
     try:
         return _run_with_signals(arguments) or report_lost_characters()
     except (BrokenPipeError, SystemExit):
@@ -89,11 +87,6 @@ def run(arguments: Sequence[str]) -> int:
                 signal.signal(number, signal.SIG_IGN)
         print_error(message)
         return code
-    finally:
-        # The error may have named the reason already.
-        reasons = tuple(reason for reason in left_out() if reason not in message)
-        if reasons and os.environ.get("RANK", "0") == "0":
-            warn(reasons, quiet=not QUIET.isdisjoint(arguments))
 
 
 def _prepare_process() -> str | None:
@@ -110,6 +103,7 @@ def _prepare_process() -> str | None:
     warnings.filterwarnings(
         "ignore", "(divide by zero|overflow|invalid value) encountered", RuntimeWarning
     )
+    warnings.filterwarnings("ignore", category=GivenTextWarning)
     try:
         os.getcwd()  # without one torch ends the process with a message about one of its libraries
     except OSError:
@@ -122,10 +116,12 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     it."""
     check_room(NUMPY_BYTES, "charrnn")
     signals = Signals()
+    # Of several processes that torchrun has started, the first one says what is to be said.
+    is_quiet = not QUIET.isdisjoint(arguments) or os.environ.get("RANK", "0") != "0"
     try:
         with signals.handle():
             invocation = Invocation(signals, tuple(arguments))
-            with using(TerminalProgress(quiet=not QUIET.isdisjoint(arguments))):
+            with using(TerminalProgress(quiet=is_quiet)):
                 result = app(
                     list(arguments) or ["--help"],
                     prog_name="charrnn",

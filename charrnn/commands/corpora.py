@@ -6,9 +6,10 @@ import typer
 
 from charrnn.cli.command_classes import Command, Group
 from charrnn.cli.command_options import CommandOptions, command_of
-from charrnn.cli.streams import print_json, print_path, result_console, warn, with_flags
+from charrnn.cli.streams import print_json, print_path, result_console, with_flags
 from charrnn.config.options import argument, option
 from charrnn.errors import DataError, UsageError, did_you_mean, named
+from charrnn.system.progress import warn
 from charrnn.text.sources import (
     CORPORA_VARIABLE,
     CatalogueEntry,
@@ -143,7 +144,7 @@ def _warn_of_folders(options: CommandOptions) -> None:
     """Warn of paths in $CHARRNN_CORPORA that are no folders."""
     for folder in corpora_folders()[1:]:
         if not folder.is_dir():
-            warn((f"{CORPORA_VARIABLE}: {folder} is no folder",), quiet=options.quiet)
+            warn(f"{CORPORA_VARIABLE}: {folder} is no folder")
 
 
 def _as_json(entry: CatalogueEntry) -> dict[str, object]:

@@ -109,13 +109,13 @@ def evaluate(options: EvaluateOptions) -> None:
         read=options.read,
         has_rows=True,
     )
-    models = load_models(options.runs, quiet=options.quiet)
+    models = load_models(options.runs)
 
     # The text is read once for all models: as characters, if any model reads characters.
     reader = next((model for model in models if model.vocab.kind == "char"), models[0])
     corpus = content = None
     if options.text is not None:
-        corpus = read_text_corpus(options.text, reader.config, quiet=options.quiet)
+        corpus = read_text_corpus(options.text, reader.config)
         content = corpus.content
 
     # The lines take the place of the losses.
@@ -129,7 +129,6 @@ def evaluate(options: EvaluateOptions) -> None:
             precision=options.precision,
             max_chars=options.max_chars or MAX_SCORED,
             as_json=options.json,
-            quiet=options.quiet,
         )
         return
 

@@ -7,17 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from charrnn.cli.command_options import ReplacingOptions
-from charrnn.cli.streams import (
-    deliver,
-    export_target,
-    print_json,
-    result_console,
-    warn,
-    write_aside,
-)
+from charrnn.cli.streams import deliver, export_target, print_json, result_console, write_aside
 from charrnn.config.options import argument, option
 from charrnn.errors import UsageError
 from charrnn.system.files import bytes_of_folder
+from charrnn.system.progress import warn
 from charrnn.views.delivery import Shown, describe_formats
 
 MAX_CURVES = 7
@@ -93,7 +87,7 @@ def _list(options: RunsOptions) -> None:
 
     # Warnings go first: a long table would push them out of sight.
     problems = [problem for summary in summaries for problem in summary.warnings]
-    warn((*summaries.skipped, *problems), quiet=options.quiet)
+    warn(*summaries.skipped, *problems)
     rows = [asdict(summary) for summary in summaries]
     if options.json:
         print_json(rows)
@@ -105,11 +99,9 @@ def _list(options: RunsOptions) -> None:
     elif summaries:
         result_console().print(runs_view(summaries))
     elif options.runs:
-        warn((f"No runs in {', '.join(options.runs)}.",), quiet=options.quiet)
+        warn(f"No runs in {', '.join(options.runs)}.")
     else:
-        warn(
-            ("No runs here or in checkpoints/ yet. Train one: charrnn train",), quiet=options.quiet
-        )
+        warn("No runs here or in checkpoints/ yet. Train one: charrnn train")
     if not options.runs and not options.json:
         listed = [f"{name} ({card['text']})" for name, card in read_cards().items()]
         result_console().print(f"included: {', '.join(listed)}", style="dim")
@@ -149,7 +141,7 @@ def _delete(options: RunsOptions) -> None:
         write_aside(f"Deleted {names}: {num_freed / 1e6:,.1f} MB are free.")
     kept = [str(folder) for folder in folders if folder.exists()]
     if kept:
-        warn((f"other files are left in {', '.join(kept)}",), quiet=options.quiet)
+        warn(f"other files are left in {', '.join(kept)}")
 
 
 def _plot(options: RunsOptions) -> None:
@@ -169,13 +161,10 @@ def _plot(options: RunsOptions) -> None:
 
     # Warn about the runs that are left out and the curves that are not drawn.
     of_curves = [problem for curve in curves for problem in curve.warnings]
-    warn((*problems, *curves.skipped, *of_curves), quiet=options.quiet)
+    warn(*problems, *curves.skipped, *of_curves)
     if num_listed > len(folders) > 0:
         end = "last" if options.sort is None else "first"
-        warn(
-            (f"drawing the {end} {len(curves)} of {num_listed:,} runs; name others to draw them",),
-            quiet=options.quiet,
-        )
+        warn(f"drawing the {end} {len(curves)} of {num_listed:,} runs; name others to draw them")
     if options.json:
         print_json(curves.to_json())
         return

@@ -12,7 +12,7 @@ from charrnn.cli.command_options import (
     ReplacingOptions,
     run_argument,
 )
-from charrnn.cli.streams import export_target, warn
+from charrnn.cli.streams import export_target
 from charrnn.config.options import option, option_group
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import (
@@ -27,6 +27,7 @@ from charrnn.generation.sample_options import (
 )
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
+from charrnn.system.progress import warn
 from charrnn.views.delivery import describe_formats
 
 if TYPE_CHECKING:
@@ -228,10 +229,7 @@ def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
     # Many languages write the decimal point as a comma.
     if re.fullmatch(r"\d+,\d+", text):
         one, point = text.replace(",", " and "), text.replace(",", ".")
-        warn(
-            (f"--temp {text} are two temperatures, {one}; one number is written {point}",),
-            quiet=options.quiet,
-        )
+        warn(f"--temp {text} are two temperatures, {one}; one number is written {point}")
 
     try:
         return tuple(map(float, text.split(",")))
@@ -309,7 +307,7 @@ def _load(
 
     # The default length depends on whether the model writes documents.
     model = load(options.run)
-    arguments.introduce(model, options.run, quiet=options.quiet)
+    arguments.introduce(model, options.run)
     writes_documents = model.config.end_id is not None and options.width is None
     length = options.length
     if length is None:  # A search keeps all its texts.
@@ -340,7 +338,6 @@ def _load(
         typed=os.fsencode(typed).decode("utf-8", "replace"),
         reference_text=reference_text,
         show_as_json=options.json,
-        quiet=options.quiet,
         target=target,
         # At temperature 0 nothing is random, and a search draws nothing, so no seed is printed.
         says_seed=options.drawing.seed is None and options.width is None and any(temperatures),

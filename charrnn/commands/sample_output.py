@@ -10,15 +10,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from charrnn.cli.streams import (
-    IN_TEXT,
-    deliver,
-    print_json,
-    printable,
-    result_console,
-    warn,
-    write_aside,
-)
+from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console
 from charrnn.errors import DataError, counted, shortened
 from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.sample_options import (
@@ -31,7 +23,7 @@ from charrnn.generation.sample_options import (
 from charrnn.generation.writing import Loop, Piece, find_loop
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import Task, WarningsOnly, current, task, using
+from charrnn.system.progress import Task, WarningsOnly, current, task, tell, using, warn
 from charrnn.text.documents import separator_of
 from charrnn.views.delivery import Shown
 
@@ -73,7 +65,6 @@ class Writing:
     reference_text: "ReferenceText | None"
     """The training text for --trace (`Model.reference_text`), or None."""
     show_as_json: bool
-    quiet: bool
     target: Target | None
     """The file of --export."""
     says_seed: bool
@@ -153,8 +144,8 @@ class Texts:
         if count == 1:
             remedy = "a higher --temp, or --temp 1 --top-p 0.95"
             _warn_of_loops(writing, [end], options=writing.drawing, remedy=remedy)
-        if is_chosen and not writing.quiet:
-            write_aside(f"{count:,} of {counted(num_drawn, 'drawn text')}")
+        if is_chosen:
+            tell(f"{count:,} of {counted(num_drawn, 'drawn text')}")
 
 
 @dataclass(frozen=True)
@@ -213,9 +204,7 @@ class ColouredText:
         """Print the text."""
         with _progress(writing, writing.drawing, is_streamed=True) as options:
             pieces = _begun(writing.model.generator.stream(options))
-            write_coloured(
-                writing.typed, pieces=pieces, polarity=writing.polarity(), quiet=writing.quiet
-            )
+            write_coloured(writing.typed, pieces=pieces, polarity=writing.polarity())
 
 
 @dataclass(frozen=True)
@@ -302,7 +291,7 @@ class Beams:
         # Beams are complete only now: as copies, as JSON, or numbered.
         texts = search.texts[: self.count]
         num_cut = sum(text.has_ended is False and not text.stop for text in texts)
-        _warn_of_cuts(num_cut, quiet=writing.quiet)
+        _warn_of_cuts(num_cut)
         if is_traced:
             _show_provenance(writing, texts[0], options=options)
         elif not is_streamed:
@@ -371,8 +360,8 @@ def _progress(
         # The seed comes before the first character, so that an interrupted text can be drawn again.
         def on_draw(num_drawn: int) -> None:
             nonlocal has_begun
-            if not has_begun and writing.says_seed and not writing.quiet:
-                write_aside(f"seed {options.seed}")
+            if not has_begun and writing.says_seed:
+                tell(f"seed {options.seed}")
             if not has_begun and is_beside_text:
                 stack.enter_context(using(WarningsOnly(current())))
             has_begun = True
@@ -387,13 +376,13 @@ def _progress(
         if not isinstance(options, SearchOptions):
             callbacks["on_cut"] = on_cut
         yield replace(options, **callbacks)
-    _warn_of_cuts(num_cut, quiet=writing.quiet)
+    _warn_of_cuts(num_cut)
 
 
-def _warn_of_cuts(num_cut: int, *, quiet: bool) -> None:
+def _warn_of_cuts(num_cut: int) -> None:
     if num_cut:
         cut = counted(num_cut, "document")
-        warn((f"{cut} cut before the end: give a larger --length",), quiet=quiet)
+        warn(f"{cut} cut before the end: give a larger --length")
 
 
 def _show_provenance(
@@ -424,7 +413,7 @@ def _show_provenance(
     if len(found.text) < found.min_length:
         has = f"the text has {counted(len(found.text), 'character')}"
         need = f"passages of {found.min_length} or more count: give a larger --length"
-        warn((f"{has}, and {need}",), quiet=writing.quiet)
+        warn(f"{has}, and {need}")
 
 
 def _warn_of_loops(
@@ -441,7 +430,7 @@ def _warn_of_loops(
     if len(texts) > 1:
         problem = f"{len(loops)} of {len(texts)} texts end in a loop, such as {repeats}"
     why = f"The most likely texts of character models do that; try {remedy}."
-    warn((f"{problem}. {why}",), quiet=writing.quiet)
+    warn(f"{problem}. {why}")
 
 
 def _loop_at_end(text: str, options: SampleOptions | SearchOptions) -> Loop | None:
@@ -563,9 +552,7 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
         yield carriage_return
 
 
-def write_coloured(
-    prime: str, pieces: Iterable[Piece], *, polarity: int | None, quiet: bool = False
-) -> None:
+def write_coloured(prime: str, pieces: Iterable[Piece], *, polarity: int | None) -> None:
     """Write the prime, and the text after it line by line, coloured by the values of a cell or,
     without a polarity, by surprise in bits.
 
@@ -576,7 +563,7 @@ def write_coloured(
     if not console.is_terminal:
         write(chain([prime], (piece.text for piece in pieces)))
         where = "a terminal, where FORCE_COLOR=1 is set, or in a file: --export FILE.html"
-        warn((f"--color shows colours on {where}",), quiet=quiet)
+        warn(f"--color shows colours on {where}")
         return
 
     # The usual scale of a cell needs no explanation.

@@ -3,14 +3,15 @@
 import sys
 from collections.abc import Iterator
 
-from charrnn.cli.streams import printable, result_console, with_flags, write_aside
+from charrnn.cli.streams import printable, result_console
 from charrnn.config.settings import Config
+from charrnn.system.progress import tell
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import END, Documents
 from charrnn.text.sources import Order
 
 
-def show_text(config: Config, *, quiet: bool) -> None:
+def show_text(config: Config) -> None:
     """Print the text of a configuration as it would be read, with the name of the file before each
     part: to a pipe all of it, to a terminal through a pager."""
     corpus = read_corpus(
@@ -31,9 +32,7 @@ def show_text(config: Config, *, quiet: bool) -> None:
                 pager.print(printable(part), end="", markup=False, highlight=False)
     else:
         sys.stdout.writelines(parts)
-    if not quiet:
-        for note in corpus.notes:
-            write_aside(printable(with_flags(note)))
+    tell(*corpus.notes)
 
 
 def _shown_parts(corpus: Corpus) -> Iterator[str]:

@@ -41,7 +41,7 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import load_torch, warn_before_kill
-from charrnn.system.progress import Progress, using
+from charrnn.system.progress import WarningsOnly, current, using
 from charrnn.system.signals import READER_GONE, Signals
 from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
@@ -148,7 +148,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     if options.show_text:
         from charrnn.commands.shown_text import show_text
 
-        show_text(config, quiet=options.quiet)
+        show_text(config)
         return 0
     launched.check_corpus(config.corpus)
     asked = [name for name, origin in origins.items() if origin != "default"]
@@ -405,7 +405,7 @@ class TrainingView:
                 self.signals.defers = True
                 if isinstance(event, events.StartEvent):
                     # The text is read; training has a bar of its own.
-                    stack.enter_context(using(Progress()))
+                    stack.enter_context(using(WarningsOnly(current())))
                 elif isinstance(event, events.DoneEvent):
                     is_complete = event.is_complete
                 try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from charrnn.api import load
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cli.arguments import introduce, read_passage
-from charrnn.cli.streams import deliver, export_target, print_json, warn
+from charrnn.cli.streams import deliver, export_target, print_json
 from charrnn.commands.visualize_cells import show_cells, show_surprise
 from charrnn.commands.visualize_findings import show_findings
 from charrnn.commands.visualize_network import show_evidence, show_gates, show_gradients
@@ -20,7 +20,7 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 from charrnn.runs.targets import Target
-from charrnn.system.progress import task
+from charrnn.system.progress import task, warn
 from charrnn.text.cleaning import tidied
 from charrnn.text.given_text import encoding_warnings
 from charrnn.views.delivery import Shown
@@ -50,7 +50,7 @@ def visualize(options: VisualizeOptions) -> None:
     )
     detectors = _chosen_detectors(options.detectors, options.detect)
     if options.chars is not None and not options.colours_text:
-        warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=options.quiet)
+        warn("--chars applies to --cell and --surprise only: it is ignored")
 
     # The arrays belong to the text itself, whatever is shown of it.
     subject = _prepare(options, detectors)
@@ -58,13 +58,9 @@ def visualize(options: VisualizeOptions) -> None:
         export_arrays(subject, target)
         return
 
-    # Warnings of the cache come after the measurement, below its progress bars.
-    cache_warnings: list[str] = []
-    subject.model.findings.on_warning = cache_warnings.append
     # This progress appears at once: the first bar of the measurement may come after seconds.
     with task(f"reading {subject.model.name}", unit=""):
         shown = _show(subject)
-    warn(tuple(cache_warnings), quiet=options.quiet)
     if options.json:
         print_json(shown.data)
     else:
@@ -139,13 +135,10 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
         num_read = max(num_chars, CHARS_SCORED)
 
     model = load(options.run)
-    introduce(model, options.run, quiet=options.quiet)
+    introduce(model, options.run)
 
-    read, context, num_available = read_passage(
-        model, source=options.text, num_chars=num_read, quiet=options.quiet
-    )
-    warnings = encoding_warnings(model.name, vocab=model.vocab, text=read[:num_chars])
-    warn(warnings, quiet=options.quiet)
+    read, context, num_available = read_passage(model, source=options.text, num_chars=num_read)
+    warn(*encoding_warnings(model.name, vocab=model.vocab, text=read[:num_chars]))
     whole = model.encode(read, context=context)
 
     # The findings of this command are measured anew, and replace the saved findings.

@@ -11,14 +11,15 @@ from rich.text import Text
 
 from charrnn.cells.findings import CellPage, ColouredText
 from charrnn.cells.trace import Trace
-from charrnn.cli.arguments import parse_cell, read_text_corpus
-from charrnn.cli.streams import warn, with_flags
+from charrnn.cli.arguments import parse_cell
 from charrnn.commands.visualize_options import Subject
 from charrnn.detectors.detector import Labels
 from charrnn.errors import DataError, UsageError
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.lazy import LazyModule
+from charrnn.system.progress import warn
 from charrnn.text.corpus import Corpus
+from charrnn.text.given_text import read_text_file
 from charrnn.trained_model import TrainedModel
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
@@ -241,19 +242,18 @@ def _measure_surprise(subject: Subject) -> Surprise:
 def _lists_of_whole_text(subject: Subject) -> "Sequence[lines.EndsOfList]":
     """Return the least and the most likely sentences and words of the whole text."""
     model = subject.model
-    quiet = subject.options.quiet
     # The same text as `read_passage` reads, whose notes are printed already.
     text: Corpus | str | bytes | None = None
     context: str | bytes = ""
     if subject.options.text is not None:
-        text = read_text_corpus(subject.options.text, model.config, quiet=True)
+        text = read_text_file(subject.options.text, model.config)
     elif model.card:
         text = model.written_text()
     if text is not None:
         context = subject.context
     scored = lines.score_text([model], text, context=context)
     # Whether the model has learned this text, above all.
-    warn(tuple(map(with_flags, scored.notes)), quiet=quiet)
+    warn(*scored.notes)
     return [scored.ends_of_list(unit) for unit in (lines.SENTENCE, lines.WORD)]
 
 

@@ -48,7 +48,7 @@ def show_gradients(subject: Subject) -> Shown:
     """Measure and draw how far the gradient of each network reaches back: one run in one chart,
     several in two."""
     # All models read the same text.
-    others = [load_model(name, quiet=subject.options.quiet) for name in subject.options.beside]
+    others = [load_model(name) for name in subject.options.beside]
     reaches = gradients_of(
         (subject.model, *others), subject.content, context=subject.context, max_lag=MAX_LAG
     )

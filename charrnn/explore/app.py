@@ -690,10 +690,6 @@ class Explorer(FullScreenApp):
         # `visualize` scores the same text, so that both commands share the cached scores.
         self._scored = text.part(0, num_scored)
         self.browser = Browser(model, text.part(0, num_shown))
-        self.warnings: list[str] = []
-        """Warnings about the findings of the run."""
-        # The warnings are shown on the screen, which would cover printed warnings.
-        model.findings.on_warning = self.warnings.append
 
     def on_mount(self) -> None:
         """Show the browser."""

@@ -230,6 +230,8 @@ class FullScreenApp(App[None]):
         self.theme = "ansi-dark"
         self._signals = Signals()
         self._failure: Exception | None = None
+        self.warnings: list[str] = []
+        """Warnings of the jobs, because the screen would cover what they print."""
 
         # After the interface has ended, there are no widgets that a function could change.
         def call_while_running(function: Callable[[], object]) -> None:
@@ -339,7 +341,7 @@ class FullScreenApp(App[None]):
             # The message of a CharRNNError is shown; any other exception closes the interface.
             message = ""
             try:
-                with using(CallbackProgress(show_task)):
+                with using(CallbackProgress(show_task, on_warning=self.warnings.append)):
                     compute(job)
             except CharRNNError as error:
                 message = with_flags(error.message, self.COMMAND)

@@ -7,10 +7,11 @@ import typer
 
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.command_options import ScreenOptions, run_argument
-from charrnn.cli.streams import supports_cursor_control, warn
+from charrnn.cli.streams import supports_cursor_control
 from charrnn.config.options import option
 from charrnn.errors import UsageError, require_package
 from charrnn.explore.keyboard import keys_dropped
+from charrnn.system.progress import tell, warn
 
 CHARS_SHOWN = 8_000
 """The default number of characters that are shown."""
@@ -62,17 +63,15 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     if options.text == "-":
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
     # Importing the interface takes so long that the user needs a message.
-    if not options.quiet:
-        sys.stderr.write("Looking into the model ...\n")
+    tell("Looking into the model ...")
     with keys_dropped():
         from charrnn.explore.app import Explorer
 
-        model = load_model(options.run, quiet=options.quiet)
+        model = load_model(options.run)
         content, before, _ = read_passage(
             model,
             source=options.text,
             num_chars=max(options.chars, CHARS_SCORED),
-            quiet=options.quiet,
         )
         # The shown text and the scored text begin at the same character, so that the scores belong
         # to the text on the screen.
@@ -85,5 +84,5 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     explorer.run_until_signal(context.obj.signals)
 
     # The warnings are repeated, because those on the screen have gone with it.
-    warn(tuple(explorer.warnings), quiet=options.quiet)
+    warn(*explorer.warnings)
     return explorer.exit_code(context.obj.signals.number)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ReplacingOptions
-from charrnn.cli.streams import print_json, print_path, write_aside
+from charrnn.cli.streams import print_json, print_path
 from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import load_place, offered
 from charrnn.hooks.specifications import ModelFormat
 from charrnn.runs.targets import FolderTarget, Target
+from charrnn.system.progress import tell
 
 if TYPE_CHECKING:
     from charrnn.trained_model import TrainedModel
@@ -144,16 +145,15 @@ def export(options: ExportOptions) -> None:
         raise UsageError(f"export takes [RUN] FILE: {file} is a run. Write the file after it.")
     _format_of(target, options.title)
     target.check()
-    model = load_model(run[0] if run else None, quiet=options.quiet)
+    model = load_model(run[0] if run else None)
     num_bytes = write_model(model, target, title=options.title)
 
     if options.json:
         result = {"file": file, "bytes": num_bytes, "step": model.step, "val_nats": model.val_nats}
         print_json(result)
         return
-    if not options.quiet:
-        loss = ""
-        if model.val_nats is not None:
-            loss = f", validation loss {model.val_nats:.4f} nats per character"
-        write_aside(f"step {model.step:,}{loss}")
+    loss = ""
+    if model.val_nats is not None:
+        loss = f", validation loss {model.val_nats:.4f} nats per character"
+    tell(f"step {model.step:,}{loss}")
     print_path(file)

@@ -1,7 +1,7 @@
 """Find the packages that extend charrnn, and ask them what they add.
 
 What another package does wrong never breaks a command that does not need it: it is left out, and a
-warning says why (`left_out`).
+warning says why.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pluggy
 from charrnn.errors import UsageError
 from charrnn.hooks import specifications
 from charrnn.hooks.foreign import run_foreign
+from charrnn.system.progress import warn
 
 GROUP = "charrnn"
 """The group of the entry points by which other packages name a module with hooks."""
@@ -71,25 +72,18 @@ class _Packages:
     manager: pluggy.PluginManager
     extensions: dict[str, Extension]
     """By the names that the manager gives them."""
-    left_out: list[str]
-    """Why packages are left out, one sentence each."""
-
-    def leave_out(self, reason: str) -> None:
-        """Note a reason, once, however often a hook is asked."""
-        if reason not in self.left_out:
-            self.left_out.append(reason)
 
 
 @cache
 def _packages() -> _Packages:
     """Import the modules that other packages name, and register their hooks."""
-    found = _Packages(pluggy.PluginManager(GROUP), extensions={}, left_out=[])
+    found = _Packages(pluggy.PluginManager(GROUP), extensions={})
     found.manager.add_hookspecs(specifications)
     for extension in dict.fromkeys(_entry_points(found)):
         try:
             extension.run(_register, found.manager, extension)
         except UsageError as error:
-            found.leave_out(f"{error}. It is left out: reinstall or remove the package")
+            leave_out(f"{error}. It is left out: reinstall or remove the package")
             # pluggy may have registered some of its hooks before the error.
             found.manager.set_blocked(str(extension))
         else:
@@ -107,7 +101,7 @@ def _entry_points(found: _Packages) -> Sequence[Extension]:
         entry_points = metadata.entry_points(group=GROUP)
     except (TypeError, ValueError, OSError) as error:
         problem = f"The entry points of an installed package cannot be read: {error}"
-        found.leave_out(f"{problem}. Reinstall or remove it; all packages are left out")
+        leave_out(f"{problem}. Reinstall or remove it; all packages are left out")
         return []
     extensions = []
     for entry_point in entry_points:
@@ -211,7 +205,7 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[Ex
         try:
             items = extension.run(_read_hook, name, hook.function, kind)
         except UsageError as error:
-            found.leave_out(f"{error}. It is left out: reinstall or remove the package")
+            leave_out(f"{error}. It is left out: reinstall or remove the package")
         else:
             results += [(extension, item) for item in items]
     return results
@@ -235,21 +229,18 @@ def _read_hook(name: str, function: Callable[[], Any], kind: type[Any]) -> list[
     return items
 
 
-def left_out() -> Sequence[str]:
-    """Return why packages are left out, as far as they were asked, one sentence each."""
-    if not _packages.cache_info().currsize:
-        return ()
-    return _packages().left_out
-
-
+@cache
 def leave_out(reason: str) -> None:
-    """Note why something that another package adds is left out."""
-    _packages().leave_out(reason)
+    """Warn that something that another package adds is left out: once, however often a hook is
+    asked."""
+    # A word in backticks would be replaced by its option, for which all packages are asked.
+    warn(reason.replace("`", "'"))
 
 
 def forget() -> None:
     """Look for the packages again when they are next needed."""
     _packages.cache_clear()
+    leave_out.cache_clear()
 
 
 def other_packages() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.errors import UsageError
-from charrnn.hooks.manager import find_extension, left_out
+from charrnn.hooks.manager import find_extension
 from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_types import CELLS, Cell
 from charrnn.model.portable_math import NUMPY, Float32Array
@@ -45,8 +45,7 @@ def cell_type(name: str) -> type[Cell]:
         built_in=CELLS,
     )
     if plugin is None:
-        reasons = "".join(f"\n{reason}" for reason in left_out())
-        raise UsageError(f"No installed package provides the cell {name!r}.{reasons}")
+        raise UsageError(f"No installed package provides the cell {name!r}.")
 
     # The cell type is checked once per process, because the result is cached.
     cell = plugin.load()

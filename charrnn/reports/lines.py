@@ -18,13 +18,14 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.cli.streams import print_json, result_console, with_flags, write_aside
+from charrnn.cli.streams import print_json, result_console
 from charrnn.errors import UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
 from charrnn.model.losses import CharLosses
+from charrnn.system.progress import tell
 from charrnn.text.documents import END
 from charrnn.text.given_text import FindPlaces, GivenText, place_finder, read_path
 from charrnn.text.paragraphs import join_lines
@@ -447,20 +448,17 @@ def show_lines(
     precision: str,
     max_chars: int,
     as_json: bool,
-    quiet: bool,
 ) -> None:
     """Print the losses as JSON Lines or, on a terminal, tables of the least and the most likely
     lines; of sentences, where a line is a paragraph. The notes go to stderr."""
     scored = score_text(models, text, part=part, precision=precision, max_chars=max_chars)
     names = distinct_names(models)
-    if not quiet:
-        for note in scored.notes:
-            write_aside(with_flags(note))
+    tell(*scored.notes)
 
     # A misprint is a small part of a paragraph, which would hide it.
     unit = scored.usual_unit()
-    if unit == SENTENCE and not quiet:
-        write_aside("A line of this text is a paragraph: its sentences are scored.")
+    if unit == SENTENCE:
+        tell("A line of this text is a paragraph: its sentences are scored.")
 
     # A program that reads the lines gets each line as soon as it is computed.
     if as_json or not sys.stdout.isatty():
@@ -469,5 +467,4 @@ def show_lines(
         return
 
     result_console().print(scored.ends_of_list(unit).view(names))
-    if not quiet:
-        write_aside("Add --json for all lines, as JSON Lines.")
+    tell("Add --json for all lines, as JSON Lines.")

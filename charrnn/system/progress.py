@@ -61,14 +61,10 @@ class Progress:
         return Task(label, total=total, unit=unit)
 
     def tell(self, message: str) -> None:
-        """Show a message before the work is done."""
+        """Show a note."""
 
     def warn(self, message: str) -> None:
-        """Issue a RuntimeWarning about something that makes the work slower."""
-        errors.warn(message)
-
-    def advise(self, message: str) -> None:
-        """Issue a RuntimeWarning about what a program gave."""
+        """Issue a RuntimeWarning."""
         errors.warn(message)
 
 
@@ -85,21 +81,24 @@ class WarningsOnly(Progress):
 
 
 class CallbackProgress(Progress):
-    """Calls `function` with a task after each amount of it; the function may raise Cancelled. Shows
-    no warning, and nothing at all without a function."""
+    """Calls `function` with a task after each amount of it, which may raise Cancelled, and
+    `on_warning` with each warning. Without these, nothing is shown."""
 
-    def __init__(self, function: Callable[[Task], object] = lambda task: None) -> None:
+    def __init__(
+        self,
+        function: Callable[[Task], object] = lambda task: None,
+        on_warning: Callable[[str], object] = lambda message: None,
+    ) -> None:
         self.function = function
+        self.on_warning = on_warning
 
     def start(self, label: str, total: int, unit: str) -> Task:
         """Return a task that calls the function."""
         return Task(label, total=total, unit=unit, report=self.function)
 
     def warn(self, message: str) -> None:
-        """Show nothing: an interface has no line for it."""
-
-    def advise(self, message: str) -> None:
-        """Show nothing: an interface has checked what it gives."""
+        """Call the function for warnings."""
+        self.on_warning(message)
 
 
 _SILENT = Progress()
@@ -122,21 +121,18 @@ def current() -> Progress:
     return _current.get()
 
 
-def tell(message: str) -> None:
-    """Show a message before the work is done."""
-    _current.get().tell(message)
+def tell(*messages: str) -> None:
+    """Show notes to the user of a command, such as what is waited for. A program, which has the
+    notes of its result, is told nothing."""
+    for message in messages:
+        _current.get().tell(message)
 
 
-def warn(message: str) -> None:
-    """Show a warning about something that makes the work slower or its result poorer, such as a
-    cache that cannot be written."""
-    _current.get().warn(message)
-
-
-def advise(message: str) -> None:
-    """Warn a program about a text that it gave. Commands, which have notes of their own about a
-    text, show nothing."""
-    _current.get().advise(message)
+def warn(*messages: str) -> None:
+    """Show warnings, about something that makes the work slower or its result poorer: a command on
+    stderr, a program as RuntimeWarnings."""
+    for message in messages:
+        _current.get().warn(message)
 
 
 @contextmanager

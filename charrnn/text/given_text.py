@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError, counted
+from charrnn.errors import DataError, GivenTextWarning, UsageError, counted, warn
 from charrnn.system.arrays import Int64Array
-from charrnn.system.progress import advise
 from charrnn.text.cleaning import tidied
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import END, END_BYTE, Documents, as_catalogued, end_documents
@@ -42,9 +41,10 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
         is_name = isinstance(text, str) and len(text) <= MAX_NAME_LENGTH and os.path.isfile(text)
         if is_name:
             length = counted(len(text), "character")
-            advise(
+            warn(
                 f"{text!r} is the name of a file, and is read as a text of {length}: give"
-                f" Path({text!r}) for what the file contains."
+                f" Path({text!r}) for what the file contains.",
+                GivenTextWarning,
             )
         return as_read(text, config)
     if isinstance(text, os.PathLike):
@@ -70,7 +70,7 @@ def read_path(path: os.PathLike[str], config: Config) -> Corpus:
         raise DataError(f"{os.fspath(path)}: there is no such file. Give another path.")
     corpus = read_text_file(os.fspath(path), config)
     for note in corpus.notes:
-        advise(note)
+        warn(note, GivenTextWarning)
     return corpus
 
 

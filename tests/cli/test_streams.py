@@ -45,7 +45,7 @@ def test_an_error_is_broken_between_words_only(make_terminal):
 
 def test_a_warning_and_a_note_are_broken_between_words_only(make_terminal):
     terminal = make_terminal()
-    streams.warn(("use " + "--join-lines " * 9,), quiet=False)
+    TerminalProgress().warn("use " + "--join-lines " * 9)
     assert terminal.text().startswith(
         "warning: use --join-lines --join-lines --join-lines\n" + 9 * " "
     )
@@ -56,7 +56,7 @@ def test_a_warning_and_a_note_are_broken_between_words_only(make_terminal):
 def test_a_program_reads_each_message_on_one_line(monkeypatch):
     stream = Stream()
     monkeypatch.setattr(sys, "stderr", stream)
-    streams.warn(("word " * 90,), quiet=False)
+    TerminalProgress().warn("word " * 90)
     assert stream.text().count("\n") == 1
 
 
@@ -77,7 +77,6 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
         typed="",
         reference_text=None,
         show_as_json=False,
-        quiet=False,
         target=None,
         says_seed=True,
     )

@@ -47,7 +47,7 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     state = state_of_corpus(read_corpus(config.corpus, documents=Documents.of(config)))
     recorded, text = (
         recorded_corpus("lines", config, state),
-        read_text("text.txt", config, quiet=True),
+        read_text("text.txt", config),
     )
     assert recorded.is_whole(text), "whatever the order of its documents"
     assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)

@@ -60,6 +60,7 @@ from charrnn.explore.full_screen import FullScreenApp, Question, Work
 from charrnn.explore.state import ALL, BEST, Row, TypedText, cell_name, columns
 from charrnn.generation.continuations import Continuation
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
+from charrnn.system import progress
 from charrnn.system.progress import task
 from charrnn.text.vocab import undo_decode_each
 from charrnn.views.tables import score_mark, score_text
@@ -166,7 +167,7 @@ def test_the_caption_says_what_the_cell_follows_and_how_well(model):
 
 def test_findings_that_cannot_be_right_are_named(model, monkeypatch):
     def findings(study):
-        study.cache.on_warning("0.9 cannot be right")
+        progress.warn("0.9 cannot be right")
         return CellFindings(scores=())
 
     async def script(app, pilot):

@@ -33,7 +33,8 @@ LAYERS = (
     ({"model"},),
     ({"text"}, {"distributed"}),
     ({"config"}, {"detectors"}, {"statistics"}),
-    ({"hooks"}, {"system"}),
+    ({"hooks"},),
+    ({"system"},),
     ({"errors"}, {"version"}),
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""

@@ -62,7 +62,7 @@ def test_a_text_of_documents_is_divided_as_the_run_and_the_command_do(folder, do
     model = documents_run(folder, documents)
     file = folder / f"text-{documents}.{'csv' if documents == 'column' else 'txt'}"
     file.write_text(FILES[documents])
-    command = read_text(str(file), model.config, quiet=True)
+    command = read_text(str(file), model.config)
     assert command == "bad\0cab\0dab\0"
     expected = charrnn.evaluate(model, command)
 
