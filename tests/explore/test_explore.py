@@ -669,9 +669,7 @@ def on_page(app, widget):
 
 
 async def until_measured(app, pilot):
-    await until(
-        pilot, lambda: "Described by a rule" in whole_page(app) and not on_page(app, "#status")
-    )
+    await until(pilot, lambda: "Where cell" in whole_page(app) and not on_page(app, "#status"))
 
 
 async def open_page(app, pilot):
@@ -784,7 +782,7 @@ def test_a_page_appears_when_it_is_measured_and_keys_work(quoting, monkeypatch):
     async def script(app, pilot):
         await until_scored(app, pilot)
         await pilot.press("enter")
-        assert on_page(app, "#status")
+        await until(pilot, lambda: on_page(app, "#status"))
         go_on.release()
         await until(pilot, lambda: "Values over" in whole_page(app))
         await pilot.press("down")
