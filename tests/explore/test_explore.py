@@ -782,7 +782,6 @@ def test_a_page_appears_when_it_is_measured_and_keys_work(quoting, monkeypatch):
     async def script(app, pilot):
         await until_scored(app, pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: on_page(app, "#status"))
         go_on.release()
         await until(pilot, lambda: "Values over" in whole_page(app))
         await pilot.press("down")
