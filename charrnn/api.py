@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING
 
 from charrnn import trained_model
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.generation.generator import beginning_of, fresh_seed
 from charrnn.generation.sample_options import (
     DEFAULT_UNKNOWN,
-    NUM_CONTINUATIONS,
-    SAMPLE_TEMPERATURE,
 )
-from charrnn.system.display import RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.text.given_text import GivenText, read_given, text_to_continue
 from charrnn.trained_model import (
@@ -37,8 +33,6 @@ if TYPE_CHECKING:
     from charrnn.cells.study import Study
     from charrnn.detectors.detector import Detector
     from charrnn.formats import export
-    from charrnn.generation import continuations
-    from charrnn.generation.continuations import Continuation
     from charrnn.reports import copies, provenance
     from charrnn.reports.provenance import Provenance, ReferenceText
 else:
@@ -48,7 +42,6 @@ else:
     gates = LazyModule("charrnn.analyses.gates")
     gradients = LazyModule("charrnn.analyses.gradients")
     numbers = LazyModule("charrnn.analyses.numbers")
-    continuations = LazyModule("charrnn.generation.continuations")
     export = LazyModule("charrnn.formats.export")
     copies = LazyModule("charrnn.reports.copies")
     provenance = LazyModule("charrnn.reports.provenance")
@@ -418,52 +411,6 @@ class Model(TrainedModel):
             0
         """
         return copies.known_passages(self, num_chars)
-
-    def continuations(
-        self,
-        text: GivenText,
-        *,
-        count: int = NUM_CONTINUATIONS,
-        until: str = "word",
-        temperature: float = SAMPLE_TEMPERATURE,
-        seed: int | None = None,
-    ) -> "list[Continuation]":
-        """Return different continuations of a text to the end of a word, a line or a sentence.
-
-        A fifth of them come from a beam search, the others are samples. Characters that the model
-        does not know are replaced by similar ones.
-
-        Args:
-            text: The text that is continued: a string, bytes, the `pathlib.Path` of a file, or a
-                list of these.
-            count: The number of continuations, from 1 to 100. Fewer are returned only if the model
-                has no more.
-            until: Where they end: `word`, `line` or `sentence`.
-            temperature: The temperature of the samples: 0 is greedy, 1 the model's own
-                distribution.
-            seed: The same seed gives the same continuations. By default a new one is drawn.
-
-        Returns:
-            A list of `Continuation`: the text that follows, and the log-probability of each of its
-            characters, in nats.
-
-        Raises:
-            UsageError: An option is out of range.
-            DataError: A file cannot be read.
-
-        Example:
-            >>> model = charrnn.load("prose")
-            >>> found = model.continuations("What is the ", count=3, seed=1)
-            >>> len({continuation.text for continuation in found})
-            3
-        """
-        if seed is None:
-            seed = fresh_seed()
-        beginning = beginning_of(text_to_continue(text, self.config))
-        options = continuations.ContinuationOptions(until=until, temperature=temperature, seed=seed)
-        return RecordList(
-            continuations.continue_text(self.generator, beginning, options=options).take(count)
-        )
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:

@@ -1,29 +1,23 @@
-"""The common parts of the interfaces that fill the terminal: key bindings, jobs in other threads,
-the end after a signal or an error, dialogs."""
+"""The parts of the interface that fills the terminal: key bindings, the end after a signal,
+dialogs."""
 
-import codecs
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rich.console import RenderableType
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
 from charrnn.cli.streams import printable, with_flags
-from charrnn.errors import CharRNNError, UsageError
-from charrnn.explore.keyboard import Modes, keyboard_modes, keys_dropped, restore_terminal
-from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
+from charrnn.errors import UsageError
+from charrnn.explore.keyboard import Modes, keyboard_modes, restore_terminal
 from charrnn.system.signals import Signals
 
 SIGNAL_POLL = 0.1
@@ -54,118 +48,6 @@ def bind_all(rows: Sequence[Keys]) -> list[BindingType]:
     return bindings
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """A computation in another thread than the interface. A new job replaces the earlier job of its
-    kind."""
-
-    kind: str
-    compute: Callable[["Job"], object]
-    _work: "Work"
-
-    def pause(self) -> None:
-        """Let newer jobs run first; a job must call this often. Raises Cancelled if the job was
-        stopped or replaced."""
-        self._work.take_turn(self)
-
-    def show(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a function in the thread of the interface, unless the job was stopped or replaced by
-        then."""
-        self._work.call_later(lambda: self._work.is_wanted(self) and function(*arguments))
-
-
-class Work:
-    """Run jobs one at a time, the newest first, so that no two jobs use torch or the findings at
-    once.
-
-    Each job has its own thread, because gradients that torch records and the progress belong to a
-    thread.
-    """
-
-    def __init__(
-        self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]
-    ) -> None:
-        """Prepare to run jobs. `on_failure` is called in the thread of a job with the exception
-        that the job raises, except Cancelled."""
-        self.call_later = call_later
-        self._on_failure = on_failure
-        self._changed = threading.Condition()
-        """Guards the following attributes; notified after every change of them."""
-        self._jobs: list[Job] = []
-        """All jobs that have not ended, in the order in which they were started."""
-        self._latest: dict[str, Job] = {}
-        self._running: Job | None = None
-        self._is_closed = False
-
-    def start(self, kind: str, compute: Callable[[Job], object]) -> None:
-        """Start a job, which replaces the earlier job of its kind."""
-        job = Job(kind, compute=compute, _work=self)
-        with self._changed:
-            self._latest[kind] = job
-            self._jobs.append(job)
-            self._changed.notify_all()
-
-        # The thread is a daemon, so that a job that never pauses cannot keep the process alive.
-        threading.Thread(target=self._run, args=(job,), daemon=True).start()
-
-    def stop(self, kind: str) -> None:
-        """Stop the job of a kind. Its results are no longer shown."""
-        with self._changed:
-            self._latest.pop(kind, None)
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Stop all jobs, and wait until the running job has ended."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-            # A thread that runs torch code while the process ends can crash it.
-            self._changed.wait_for(lambda: not self._jobs)
-
-    def is_wanted(self, job: Job) -> bool:
-        """Whether a job was neither stopped nor replaced by a newer job of its kind."""
-        # No lock is needed: a stale answer costs only one more step of a job.
-        return not self._is_closed and self._latest.get(job.kind) is job
-
-    def take_turn(self, job: Job) -> None:
-        """Wait until no other job runs and all newer jobs have ended. Raises Cancelled if the job
-        was stopped or replaced."""
-        # The usual case takes no lock, because a job calls this at every character that it reads.
-        if self._running is self._jobs[-1] is job and self.is_wanted(job):
-            return
-
-        def may_go_on() -> bool:
-            return self._running is None and self._jobs[-1] is job
-
-        # Newer jobs run while this one waits. A job that was replaced ends here.
-        with self._changed:
-            self._yield_turn(job)
-            self._changed.wait_for(lambda: may_go_on() or not self.is_wanted(job))
-            if not self.is_wanted(job):
-                raise Cancelled
-            self._running = job
-
-    def _yield_turn(self, job: Job) -> None:
-        # A job that has not begun has no turn to yield.
-        if self._running is job:
-            self._running = None
-        self._changed.notify_all()
-
-    def _run(self, job: Job) -> None:
-        try:
-            self.take_turn(job)
-            job.compute(job)
-        except Cancelled:
-            pass
-        except Exception as error:  # `FullScreenApp.finish` raises it again in the main thread.
-            self._on_failure(error)
-        finally:
-            with self._changed:
-                # A waiting job continues, and `close` returns when no job remains.
-                self._jobs.remove(job)
-                self._yield_turn(job)
-
-
 def one_line(*parts: str) -> Text:
     """Join the parts of a title to one line, which is cut where the screen ends."""
     # Names may contain line ends and control characters, which the title must not.
@@ -190,12 +72,7 @@ class HintLine(Static):
     """Some of the keys, in the last line of a screen: as many as fit."""
 
     def __init__(self, keys: str) -> None:
-        super().__init__(id="hint")
-        self.show(keys)
-
-    def show(self, keys: str) -> None:
-        """Replace the keys."""
-        self.update(Text(keys, no_wrap=True, overflow="ellipsis"))
+        super().__init__(Text(keys, no_wrap=True, overflow="ellipsis"), id="hint")
 
 
 class FullScreen(Screen[None]):
@@ -211,8 +88,7 @@ class FullScreen(Screen[None]):
 
 
 class FullScreenApp(App[None]):
-    """An interface in the terminal's own colours. A key, a signal or an error in another thread
-    closes it.
+    """An interface in the terminal's own colours. A key or a signal closes it.
 
     No text is dim: some terminals draw dim text with a contrast of less than 3. Marked text has
     swapped colours, which are legible on any background.
@@ -229,32 +105,6 @@ class FullScreenApp(App[None]):
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._signals = Signals()
-        self._failure: Exception | None = None
-        self.warnings: list[str] = []
-        """Warnings of the jobs, because the screen would cover what they print."""
-
-        # After the interface has ended, there are no widgets that a function could change.
-        def call_while_running(function: Callable[[], object]) -> None:
-            self.call_later(lambda: self.is_running and function())
-
-        self.work = Work(call_while_running, self.fail)
-
-    def get_driver_class(self) -> type[Driver]:
-        """Return the driver, which reads the keyboard and writes to the terminal. It reads each
-        byte that is not UTF-8 as U+FFFD.
-
-        Such bytes come from a terminal set to Latin-1 and from pasted binary data.
-        """
-        driver = super().get_driver_class()
-        names = vars(sys.modules[driver.__module__])
-        # Textual has no option for this. If its loop were started again after the error, the bytes
-        # that were read together with the wrong one would be lost, such as the end of a paste. A
-        # loop of our own would depend on more private names of Textual.
-        if "getincrementaldecoder" in names:
-            names["getincrementaldecoder"] = lambda name: partial(
-                codecs.getincrementaldecoder(name), errors="replace"
-            )
-        return driver
 
     def on_mount(self) -> None:
         """Check regularly whether a signal has arrived. Textual calls this method in addition to
@@ -267,10 +117,7 @@ class FullScreenApp(App[None]):
             self.exit()
 
     def run_until_signal(self, signals: Signals) -> None:
-        """Run until the interface is closed or a signal arrives.
-
-        Raises the error that has closed the interface, if there was one.
-        """
+        """Run until the interface is closed or a signal arrives."""
         # Without this, Textual would print a traceback of the interruption.
         signals.is_quiet = True
         signals.defers = True
@@ -280,12 +127,6 @@ class FullScreenApp(App[None]):
         threading.Thread(target=self._end_anyway, args=(is_over, modes), daemon=True).start()
         try:
             self.run()
-
-            # `finish` may raise an error, which can be printed only after Textual has restored the
-            # terminal. A job may take a second to end, and what is typed meanwhile is not meant for
-            # the shell.
-            with keys_dropped():
-                self.finish()
         finally:
             is_over.set()
 
@@ -317,51 +158,6 @@ class FullScreenApp(App[None]):
         if signal_number:
             return 128 + signal_number
         return self.return_code or 0
-
-    def measure(
-        self,
-        kind: str,
-        compute: Callable[[Job], object],
-        say: Callable[[str], object],
-        end: Callable[[str], object] | None = None,
-    ) -> None:
-        """Run `compute` as a job. `say` is called with its progress; `end`, or `say` if there is no
-        `end`, is called at the end with the message of an error or ""."""
-
-        def work(job: Job) -> None:
-            def show_task(task: Task) -> None:
-                # Every computation reports its progress often, so this is the place to let newer
-                # jobs run.
-                job.pause()
-                progress = "..."
-                if task.total and task.done:
-                    progress = f"{min(1, task.done / task.total):.0%}"
-                job.show(say, f"{task.label} {progress}")
-
-            # The message of a CharRNNError is shown; any other exception closes the interface.
-            message = ""
-            try:
-                with using(CallbackProgress(show_task, on_warning=self.warnings.append)):
-                    compute(job)
-            except CharRNNError as error:
-                message = with_flags(error.message, self.COMMAND)
-            job.show(end or say, message)
-
-        self.work.start(kind, work)
-
-    def finish(self) -> None:
-        """Stop all jobs after the interface was closed. Raises the error that has closed it, if
-        there was one."""
-        # `close` comes first: a job may still fail while the interface closes.
-        self.work.close()
-        if self._failure is not None:
-            raise self._failure
-
-    def fail(self, error: Exception) -> None:
-        """Close the interface because of an error in another thread, which calls this method;
-        `finish` raises the error in the main thread."""
-        self._failure = error
-        self.call_later(self.exit)
 
 
 class Question(ModalScreen[None]):

@@ -11,7 +11,7 @@ from charrnn.cli.streams import supports_cursor_control
 from charrnn.config.options import option
 from charrnn.errors import UsageError, require_package
 from charrnn.explore.keyboard import keys_dropped
-from charrnn.system.progress import tell, warn
+from charrnn.system.progress import tell
 
 CHARS_SHOWN = 8_000
 """The default number of characters that are shown."""
@@ -52,9 +52,7 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     """Browse the cells of a model over a text.
 
     The arrow keys move through the cells, best first; the text is coloured by the selected one: red
-    where it is low, blue where it is high. With t you type a text, watch the cells follow and take
-    what the model would write next. With c you clamp a cell at a value and compare what the model
-    generates. ? lists the keys.
+    where it is low, blue where it is high. Enter shows the page of a cell. ? lists the keys.
     """
     from charrnn.cells.findings import CHARS_SCORED
 
@@ -66,6 +64,7 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     tell("Looking into the model ...")
     with keys_dropped():
         from charrnn.explore.app import Explorer
+        from charrnn.explore.state import explore_text
 
         model = load_model(options.run)
         content, before, _ = read_passage(
@@ -75,14 +74,12 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
         )
         # The shown text and the scored text begin at the same character, so that the scores belong
         # to the text on the screen.
-        explorer = Explorer(
+        exploration = explore_text(
             model,
             text=model.encode(content, context=before),
             num_shown=options.chars,
             num_scored=CHARS_SCORED,
         )
+    explorer = Explorer(exploration)
     explorer.run_until_signal(context.obj.signals)
-
-    # The warnings are repeated, because those on the screen have gone with it.
-    warn(*explorer.warnings)
     return explorer.exit_code(context.obj.signals.number)

@@ -25,16 +25,13 @@ DEFAULT_LENGTH = 1000
 DOCUMENT_LENGTH = 10_000
 """Characters after which `charrnn sample` cuts a document that has not ended."""
 SAMPLE_TEMPERATURE = 0.8
-"""Temperature of `charrnn sample`, of the samples during training and of the explorer.
-`Model.sample` takes 1."""
+"""Temperature of `charrnn sample` and of the samples during training. `Model.sample` takes 1."""
 DEFAULT_PRECISION = "int8"
 """Precision of the weights while sampling."""
 DEFAULT_UNKNOWN = "error"
 """The treatment of characters of a prime that are not in the vocabulary."""
 DEFAULT_TOP = 5
 """Characters that a prediction lists."""
-NUM_CONTINUATIONS = 5
-"""The number of continuations that are offered at a time."""
 DEFAULT_WIDTH = 8
 """Beams of a search."""
 DEFAULT_SEARCH_LENGTH = 200

@@ -501,8 +501,3 @@ def decode_each(vocab: Vocab, ids: IdArray) -> str:
     """Decode ids (N,) into N characters, one for each id: chr(i) for byte i, also inside a
     character of several bytes."""
     return "".join(map(chr, ids)) if vocab.kind == "byte" else vocab.decode(ids)
-
-
-def undo_decode_each(text: str, kind: Literal["char", "byte"]) -> str | bytes:
-    """Return the text from which `decode_each` made this one: bytes for the byte alphabet."""
-    return text.encode("latin-1") if kind == "byte" else text

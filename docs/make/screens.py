@@ -21,7 +21,7 @@ import charrnn
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.target_labels import label_by_name
 from charrnn.explore.app import Explorer, TextView
-from charrnn.explore.state import BEST
+from charrnn.explore.state import BEST, explore_text
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 PICTURES = Path(__file__).parents[1] / "pictures"
@@ -59,7 +59,6 @@ def _screen_lines(app: Explorer) -> list[Text]:
 
 
 def _draw(app: Explorer, lines: list[Text], title: str, name: str) -> None:
-    app.finish()
     picture = to_svg(lines, title, COLUMNS)
     (PICTURES / name).write_text(picture, encoding="utf-8", newline="\n")
 
@@ -68,13 +67,11 @@ async def _explore(explorer: Explorer) -> list[Text]:
     """Select the cell, move to where most quotations begin and end, and return the screen."""
     async with explorer.run_test(size=(COLUMNS, LINES)) as pilot:
         browser = explorer.browser
-        while BEST not in browser.exploration.orders or browser.query_one("#status").display:
-            await pilot.pause(0.1)
         scores = [
             row.score.detector for row in browser.exploration.orders[BEST] if row.score is not None
         ]
         browser.choose(scores.index(DETECTOR))
-        labels = label_by_name(browser.given.text, [DETECTOR])[DETECTOR]
+        labels = label_by_name(browser.exploration.trace.text, [DETECTOR])[DETECTOR]
         # The passage in which the label changes most often.
         changes = np.diff(labels.astype(int)) != 0
         in_passage = np.convolve(changes, np.ones(CHARS_IN_VIEW - 1), mode="valid")
@@ -83,7 +80,7 @@ async def _explore(explorer: Explorer) -> list[Text]:
         view.styles.scrollbar_size_vertical = 0
 
         # The cursor is where the first quotation of the passage begins.
-        browser.exploration.viewed.cursor = begin + int(labels[begin:].argmax())
+        browser.exploration.cursor = begin + int(labels[begin:].argmax())
         browser.action_move(CHARS_AFTER)
         await pilot.pause()
         view.scroll_to(y=view.current_line - LINES_BEFORE, animate=False)
@@ -95,7 +92,7 @@ def draw_explorer() -> None:
     """Draw `charrnn explore prose` over the text that the model writes."""
     model = charrnn.load("prose")
     text = model.encode(model.written_text())
-    explorer = Explorer(model, text, num_shown=NUM_SHOWN, num_scored=CHARS_SCORED)
+    explorer = Explorer(explore_text(model, text, num_shown=NUM_SHOWN, num_scored=CHARS_SCORED))
     # With all colours, on light paper, whatever the terminal is.
     explorer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
     lines = asyncio.run(_explore(explorer))

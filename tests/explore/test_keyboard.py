@@ -7,14 +7,12 @@ import select
 import pytest
 
 termios = pytest.importorskip("termios")
-from charrnn.explore.full_screen import FullScreenApp  # noqa: E402
 from charrnn.explore.keyboard import (  # noqa: E402
     keyboard_modes,
     keys_dropped,
     restore_keyboard,
     restore_terminal,
 )
-from charrnn.system.signals import Signals  # noqa: E402
 
 
 @pytest.fixture
@@ -49,15 +47,6 @@ def test_keys_are_dropped_and_the_modes_are_as_before(keyboard, error):
         if error is not None:
             raise error
     assert keyboard_modes() == before
-    assert not waiting(0), "for the shell"
-    assert not waiting(keyboard), "echoed"
-
-
-def test_keys_are_dropped_while_the_jobs_of_a_closed_interface_end(keyboard, monkeypatch):
-    app = FullScreenApp()
-    monkeypatch.setattr(app, "run", lambda: None)
-    monkeypatch.setattr(app, "finish", lambda: type_keys(keyboard))
-    app.run_until_signal(Signals())
     assert not waiting(0), "for the shell"
     assert not waiting(keyboard), "echoed"
 

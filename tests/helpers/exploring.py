@@ -19,7 +19,7 @@ import charrnn.commands.app  # noqa: F401 - registers the options that messages 
 from charrnn.api import Model
 from charrnn.explore.app import Explorer
 from charrnn.explore.full_screen import Help, Keys, Question
-from charrnn.explore.state import BEST
+from charrnn.explore.state import explore_text
 
 Script = Callable[[Explorer, Pilot[None]], Awaitable[None]]
 FRESH = make_corpus(num_chars=5_000, seed=1).text[:5_000]
@@ -35,9 +35,8 @@ def play(
     num_shown: int = 2_000,
 ) -> Explorer:
     """Run a script in the explorer, as `play_in` does."""
-    return play_in(
-        Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000), script, size
-    )
+    exploration = explore_text(model, model.encode(text), num_shown=num_shown, num_scored=8_000)
+    return play_in(Explorer(exploration), script, size)
 
 
 def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple[int, int]) -> Any:
@@ -55,7 +54,6 @@ def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple
             patch.setattr(f"{module}.wait_for_idle", process_messages, raising=False)
         patch.setattr("textual.screen.UPDATE_PERIOD", FRAME_SECONDS / 2)
         asyncio.run(run())
-    app.finish()
     return app
 
 
@@ -79,10 +77,6 @@ async def until(pilot: Pilot[Any], is_reached: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.02)  # a thread computes meanwhile
     raise AssertionError(f"not reached; the screen shows\n{screen(pilot.app)}")
-
-
-async def until_scored(app: Explorer, pilot: Pilot[None]) -> None:
-    await until(pilot, lambda: BEST in app.browser.exploration.orders and not shown(app, "#status"))
 
 
 def screen(app: Any) -> str:
