@@ -21,10 +21,10 @@ from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
 from charrnn.text.recorded_corpus import recorded_corpus
-from charrnn.training import plan, run_text
+from charrnn.training import plan, recipe, run_text
 from charrnn.training.computing import Computing
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
-from charrnn.training.notes import extension_notes, inherited_notes
+from charrnn.training.notes import new_run_notes, resumed_notes
 from charrnn.training.plan import Resumed
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.run_text import RunText
@@ -130,8 +130,10 @@ def train(
         # The text, and every setting that is left open: the configuration now reproduces the run.
         text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
-        run_plan = yield from plan.plan_run(config, text=text, computing=computing)
-        planned = run_plan.config
+        sized = plan.choose_model(config, text=text, computing=computing)
+        if sized.minutes is not None:
+            yield plan.plan_event(sized, text)
+        planned = plan.plan_steps(sized, text=text, computing=computing, may_end_early=True)
 
         # The run's folder, which only the first process writes. Not earlier: a command that fails
         # leaves none.
@@ -149,17 +151,10 @@ def train(
         # The numbers that training changes.
         with on_threads(resolved(planned.threads)):
             trainer = _new_trainer(planned, text, computing=computing)
-        notes = run_plan.notes
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
             rows = text.vocab.rows_in(initial.description.vocab())
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors(), rows))
-            notes = [
-                *initial.warnings,
-                *inherited_notes(config, initial),
-                *extension_notes(config, initial=initial, text=text),
-                *notes,
-            ]
 
         # Training itself.
         session = _session_class(group)(
@@ -173,9 +168,15 @@ def train(
         if initial is not None:
             session.state.base = base_state(initial)
         # Steps that were cut because more would not help leave time over, as they should.
-        least_share = 0.0 if run_plan.ends_early else MIN_BUDGET_SHARE
+        least_share = MIN_BUDGET_SHARE
+        if recipe.ends_early(config, planned=planned, num_train_chars=text.num_train):
+            least_share = 0.0
         yield from _events(
-            session, notes=notes, asked=config, pauses=computing.pauses, least_share=least_share
+            session,
+            notes=new_run_notes(config, planned=planned, text=text, initial=initial),
+            asked=config,
+            pauses=computing.pauses,
+            least_share=least_share,
         )
 
 
@@ -328,8 +329,11 @@ def resume(
         with group.together():
             computing = Computing.of(resumed.config, group=group, start=start)
         text = group.in_turn(lambda: _read_same_text(resumed))
-        run_plan = yield from plan.plan_further(resumed, text=text, computing=computing)
-        planned = run_plan.config
+        config = plan.continued_config(resumed, text=text, computing=computing)
+        if config.minutes is not None:
+            yield plan.plan_event(config, text)
+        num_taken = resumed.checkpoint.step
+        planned = plan.plan_steps(config, text=text, computing=computing, num_taken=num_taken)
 
         # The numbers that training changes.
         checkpoint = resumed.checkpoint
@@ -358,7 +362,7 @@ def resume(
         )
         yield from _events(
             session,
-            notes=run_plan.notes,
+            notes=resumed_notes(resumed.before, planned=planned, text=text, step=num_taken),
             asked=resumed.config,
             pauses=computing.pauses,
             before=resumed.seconds,

@@ -1,15 +1,15 @@
 """Decide everything before the first step: the model, its precision, the steps, the threads.
 
-Precision and threads follow from the shape of the model. Minutes become steps in `plan_steps`: some
-trial steps are measured, and the rest of the budget, less the share of validation, is divided by
-the seconds per step. The choices of a command with a number of steps or epochs do not depend on how
-busy the machine is.
+`choose_model` and `continued_config` choose what no speed decides. `plan_steps` turns minutes into
+steps: some trial steps are measured, and the rest of the budget, less the share of validation, is
+divided by the seconds per step. The choices of a command with a number of steps or epochs do not
+depend on how busy the machine is.
 """
 
 import time
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -40,19 +40,7 @@ from charrnn.training import recipe
 from charrnn.training.computing import Computing
 from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
-from charrnn.training.notes import planned_notes, schedule_notes, several_notes, validation_notes
 from charrnn.training.run_text import RunText
-
-
-class Plan(NamedTuple):
-    """A configuration in which nothing is left open, and notes for the user."""
-
-    config: Config
-    notes: list[str]
-    """What may surprise the user: properties of the text, and settings that were changed to fit it.
-    """
-    ends_early: bool = False
-    """Whether a budget in minutes was cut to the steps that are useful."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +72,8 @@ def choose_precision(config: Config, device: torch.device) -> str:
     return chosen_precision(device, config.precision)
 
 
-def plan_run(
-    config: Config, text: RunText, computing: Computing
-) -> Generator[PlanEvent, None, Plan]:
-    """Choose every setting that is left open; yield the event of `plan_steps`.
+def choose_model(config: Config, text: RunText, computing: Computing) -> Config:
+    """Choose the sizes and the precision of a new run, and all else that no measured speed decides.
 
     Several processes get the choices of the first process. Raises UsageError for a model that
     cannot be trained on this machine.
@@ -117,18 +103,11 @@ def plan_run(
         # The precision is recorded, so that the run continues, and can be repeated, in the
         # precision that it started with.
         sized = replace(sized, precision=choose_precision(sized, device))
-    planned = yield from plan_steps(sized, text=text, computing=computing, may_end_early=True)
-
-    # What a user should know of these choices.
-    ends_early = recipe.ends_early(config, planned=planned, num_train_chars=text.num_train)
-    notes = planned_notes(config, planned=planned, text=text, ends_early=ends_early)
-    return Plan(planned, notes=notes, ends_early=ends_early)
+    return group.share_config(sized)
 
 
-def plan_further(
-    resumed: Resumed, text: RunText, computing: Computing
-) -> Generator[PlanEvent, None, Plan]:
-    """Plan the next steps of a run that is resumed; yield the event of `plan_steps`.
+def continued_config(resumed: Resumed, text: RunText, computing: Computing) -> Config:
+    """Return the configuration of a resumed run, with the minutes that are left of its budget.
 
     A budget counts from the start of the run. How often the run validates and saves follows from a
     new budget if it followed from the old budget. Raises UsageError for a budget that is used up.
@@ -143,17 +122,7 @@ def plan_further(
         _check_budget(resumed, text)
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes - resumed.seconds / 60)
-    num_taken = resumed.checkpoint.step
-    planned = yield from plan_steps(config, text=text, computing=computing, num_taken=num_taken)
-
-    # What a user should know of the rest of the run.
-    notes = [
-        *text.corpus.notes,
-        *several_notes(planned),
-        *validation_notes(planned, text),
-        *schedule_notes(resumed.before, planned=planned, step=num_taken),
-    ]
-    return Plan(planned, notes=notes)
+    return computing.group.share_config(config)
 
 
 def _without_followers(resumed: Resumed, text: RunText) -> Config:
@@ -289,6 +258,14 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
     return same
 
 
+def plan_event(config: Config, text: RunText) -> PlanEvent:
+    """Return the event about the model and the text, which the user can read about while steps are
+    measured."""
+    return PlanEvent(
+        num_parameters=num_parameters(config, len(text.vocab)), config=asdict(config), **text.facts
+    )
+
+
 def plan_steps(
     config: Config,
     text: RunText,
@@ -296,29 +273,24 @@ def plan_steps(
     *,
     num_taken: int = 0,
     may_end_early: bool = False,
-) -> Generator[PlanEvent, None, Config]:
+) -> Config:
     """Turn the budget into steps; choose the settings that depend on them, and the number of
     threads.
 
-    Minutes count from `Computing.start` and are turned into steps by measuring; a PlanEvent is
-    yielded before. With `may_end_early`, the steps are at most as many as are useful. These steps
-    follow the `num_taken` steps that a resumed run has taken before. Sums on another
-    number of threads differ in their last digits, so the configuration that is returned, not the
-    command, reproduces a run. Several processes measure together, and get the choices of the first
-    process.
+    Minutes count from `Computing.start` and are turned into steps by measuring. With
+    `may_end_early`, the steps are at most as many as are useful. These steps follow the `num_taken`
+    steps that a resumed run has taken before. Sums on another number of threads differ in their
+    last digits, so the configuration that is returned, not the command, reproduces a run. Several
+    processes measure together, and get the choices of the first process.
     """
     sizes = (text.num_train, text.num_validation)
-    config = computing.group.share_config(config)
 
     # Steps or epochs: nothing has to be measured.
     if config.minutes is None:
         planned = recipe.choose_steps(config, *sizes)
         return computing.group.share_config(replace(planned, threads=choose_threads(planned)))
 
-    # Minutes: how long is a step? While this is measured, the user can read about the model.
-    yield PlanEvent(
-        num_parameters=num_parameters(config, len(text.vocab)), config=asdict(config), **text.facts
-    )
+    # Minutes: how long is a step?
     budget_seconds = 60 * config.minutes
     seconds_per_step, threads = measure_step(
         config,

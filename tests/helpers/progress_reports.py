@@ -1,8 +1,7 @@
 """What was reported while a test measured something, and what it came to."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from charrnn.system.progress import CallbackProgress, Task, using
 
@@ -23,12 +22,3 @@ def reports() -> Iterator[dict[str, int]]:
     with using(CallbackProgress(note)):
         yield done
     assert all(task.total in (0, task.done) for task in tasks.values()), "each ends at its total"
-
-
-def returned(work: Generator[Any, None, Any]) -> Any:
-    """Return the result of work that yields what happens."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value

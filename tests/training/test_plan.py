@@ -10,14 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from progress_reports import returned
 
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError
 from charrnn.model.shapes import num_parameters
 from charrnn.text.vocab import Vocab
 from charrnn.training import notes as describing
-from charrnn.training import plan, recipe
+from charrnn.training import plan
 from charrnn.training.computing import Computing
 from charrnn.training.recipe import CPU_RATE, choose_embedding_size
 from charrnn.training.run_text import check_alphabet, read_text
@@ -35,9 +34,14 @@ def notes_on(folder, text, planned=None, **asked):
     config = Config(corpus=(str(folder / "text.txt"),), **settings)
     read = read_text(config)
     planned = Config(**{**settings, **(planned or {})})
-    early = recipe.ends_early(config, planned, read.num_train)
-    found = describing.planned_notes(config, planned, read, ends_early=early)
+    found = describing.new_run_notes(config, planned, read, initial=None)
     return [note for note in found if note not in read.corpus.notes]
+
+
+def planned_run(config, text, computing):
+    """The configuration of a new run."""
+    sized = plan.choose_model(config, text, computing)
+    return plan.plan_steps(sized, text, computing, may_end_early=True)
 
 
 MANY = "".join(
@@ -62,12 +66,6 @@ def test_unknown_characters_are_counted(tmp_path):
     ):
         assert notes_on(tmp_path, COMMON + rare, planned) == notes
         assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
-
-
-def test_characters_beyond_the_limit_are_named_as_such(tmp_path, monkeypatch):
-    monkeypatch.setattr(describing, "MAX_CHARACTERS", len({*COMMON}) + 1)
-    (note,) = notes_on(tmp_path, COMMON + RARE)
-    assert note == "2 of 21,002 characters are beyond the alphabet's limit: read as unknown"
 
 
 @pytest.mark.parametrize("name", ["batch_size", "bptt_length"])
@@ -110,7 +108,7 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypat
     monkeypatch.setattr(plan, "measure_step", measure)
     text, computing = read_text(config), Computing(torch.device("cpu"))
     for minutes in (0.01, 1.0, 5.0, 30.0):
-        returned(plan.plan_steps(replace(config, minutes=minutes), text, computing))
+        plan.plan_steps(replace(config, minutes=minutes), text, computing)
     assert measured == pytest.approx([0.25, 1.8, 2.5, 9.0])
 
 
@@ -123,7 +121,7 @@ def test_a_pause_while_steps_are_measured_is_not_taken_from_the_budget(tmp_path,
     computing = Computing(torch.device("cpu"), start=now - 300)
     computing.pauses.seconds = 270
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.1, 1))
-    planned = returned(plan.plan_steps(config, read_text(config), computing))
+    planned = plan.plan_steps(config, read_text(config), computing)
     assert planned.steps == pytest.approx(30 * 0.95 / 0.1, abs=1)
 
 
@@ -138,10 +136,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
     )
     # Its steps are measured as it can take them, of an irnn without dropped weights.
     irnn = replace(config, cell="irnn", hidden_size=4, minutes=0.002)
-    planning = plan.plan_run(irnn, text, computing)
-    event = next(planning)
-    assert event.config["hidden_size"] == 4 and event.num_chars == len(text.ids)
-    assert returned(planning).config.weight_drop == 0
+    assert planned_run(irnn, text, computing).weight_drop == 0
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.01, 1))
     monkeypatch.setattr(plan, "assumed_rate", lambda *_, **__: CPU_RATE)
     asked = [
@@ -156,11 +151,11 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         ({"minutes": None, "steps": 10**5}, (1, 256)),
     ]
     for changes, expected in asked:
-        planned = returned(plan.plan_run(replace(config, **changes), text, computing)).config
+        planned = planned_run(replace(config, **changes), text, computing)
         assert (planned.num_members, planned.hidden_size) == expected, changes
-    chosen = returned(plan.plan_run(config, text, computing))
+    chosen = planned_run(config, text, computing)
     again = replace(
-        chosen.config,
+        chosen,
         steps=None,
         minutes=30.0,
         num_members="auto",
@@ -168,12 +163,13 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         embedding_size=64,
     )
     computing = Computing(computing.device, start=time.perf_counter())
-    timed = returned(plan.plan_steps(again, text, computing))
+    timed = plan.plan_steps(again, text, computing)
     assert timed.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), (
         "a step of four takes four times as long"
     )
     beginning = "4 networks of 256 units are trained side by side"
-    assert any(note.startswith(beginning) for note in chosen.notes)
+    notes = describing.new_run_notes(config, chosen, text, initial=None)
+    assert any(note.startswith(beginning) for note in notes)
 
 
 def test_fewer_threads_than_there_are_is_noted(tmp_path, monkeypatch):
@@ -207,14 +203,14 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
 
 def test_a_longer_schedule_that_raises_the_learning_rate_is_noted():
     before = Config(steps=1000, learning_rate=0.01)
-    (note,) = describing.schedule_notes(before, planned=replace(before, steps=3000), step=1000)
+    (note,) = describing._schedule_notes(before, planned=replace(before, steps=3000), step=1000)
     assert note == (
         "the learning rate rises from 0.0002 to 0.0077, because it now falls over 3,000 steps"
         " instead of 1,000: the loss may rise at first"
     )
     for steps, step in ((1000, 500), (1000, 1000), (1010, 1000), (3000, 0)):
         planned = replace(before, steps=steps)
-        assert describing.schedule_notes(before, planned=planned, step=step) == []
+        assert [*describing._schedule_notes(before, planned=planned, step=step)] == []
 
 
 def test_an_alphabet_must_be_that_of_the_weights(lstm, monkeypatch):

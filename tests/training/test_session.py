@@ -9,12 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from progress_reports import returned
 
 import charrnn
 from charrnn.runs.writer import RunWriter, lock_folder
+from charrnn.training import plan
 from charrnn.training.computing import Computing
-from charrnn.training.plan import plan_run
 from charrnn.training.run_text import read_text
 from charrnn.training.session import SessionState, TrainingSession
 from charrnn.training.trainer import Trainer
@@ -44,8 +43,9 @@ class Session:
         self.is_stop_asked = False
         self.is_save_asked = False
         self.text = read_text(config)
-        plan = returned(plan_run(config, self.text, Computing(CPU)))
-        self.config = plan.config
+        computing = Computing(CPU)
+        sized = plan.choose_model(config, self.text, computing)
+        self.config = plan.plan_steps(sized, self.text, computing)
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
