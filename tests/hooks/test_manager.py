@@ -22,7 +22,6 @@ from charrnn.errors import named
 from charrnn.hooks import manager, specifications
 from charrnn.system.progress import using
 
-TEXT = "\nabcdefghijklmnopqrstuvwxyz" * 100
 GREETING = """
 from dataclasses import dataclass
 from charrnn.cli.command_options import CommandOptions
