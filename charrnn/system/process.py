@@ -9,7 +9,6 @@ import platform
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -22,34 +21,6 @@ NUMPY_BYTES = 100_000_000
 """Address space that NumPy and the program itself take."""
 TORCH_BYTES = 650_000_000
 """Address space that torch 2.13 for the CPU takes when it computes; loading it takes 485 MB."""
-
-PAUSE_SECONDS = 2.0
-"""Minimum length of a pause. In a shorter time without computing, a process waits for a disk or for
-a processor."""
-PAUSE_SHARE = 0.05
-"""Maximum share of a pause in which the process computes: a step that began before the pause."""
-
-
-class Pauses:
-    """Count the seconds in which this process did not run, because the process or its machine was
-    suspended. Running slowly on a busy machine is no pause."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.begin()
-
-    def begin(self) -> None:
-        """Start to measure the time."""
-        self._wall = time.perf_counter()
-        self._computed = time.process_time()
-
-    def look(self) -> None:
-        """Count the time since the last call as a pause, if the process hardly computed in it."""
-        seconds = time.perf_counter() - self._wall
-        computed = time.process_time() - self._computed
-        self.begin()
-        if seconds >= PAUSE_SECONDS and computed <= PAUSE_SHARE * seconds:
-            self.seconds += seconds
 
 
 def num_cores(root: Path = Path("/")) -> int:

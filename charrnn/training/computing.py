@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from charrnn.config.settings import Config
 from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.model.device import pick_device
 from charrnn.system.lazy import torch
-from charrnn.system.process import Pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +18,6 @@ class Computing:
     group: ProcessGroup = SINGLE
     start: float = 0.0
     """When a budget in minutes began, as `time.perf_counter` counts."""
-    pauses: Pauses = field(default_factory=Pauses)
-    """The pauses since then, which do not count."""
 
     @classmethod
     def of(cls, config: Config, group: ProcessGroup, start: float) -> Computing:

@@ -19,7 +19,6 @@ from charrnn.runs.config_files import RunDescription
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
-from charrnn.system.process import Pauses
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import plan, recipe, run_text
 from charrnn.training.computing import Computing
@@ -174,8 +173,7 @@ def train(
         yield from _events(
             session,
             notes=new_run_notes(config, planned=planned, text=text, initial=initial),
-            asked=config,
-            pauses=computing.pauses,
+            minutes=config.minutes,
             least_share=least_share,
         )
 
@@ -214,56 +212,45 @@ def _session_class(group: ProcessGroup) -> type[TrainingSession]:
 def _events(
     session: TrainingSession,
     notes: Sequence[str],
-    asked: Config,
     *,
-    pauses: Pauses,
+    minutes: float | None,
     before: float = 0.0,
     least_share: float = MIN_BUDGET_SHARE,
 ) -> Iterator[TrainEvent]:
-    """Yield all events of a session, and before the last one a warning about its budget in minutes.
+    """Yield all events of a session, and before the last one a warning if it took much less or much
+    more than its budget of `minutes`.
 
-    `before` are the seconds that the run had taken before this process. `pauses` has the pauses of
-    the planning; this adds the pauses of the training.
+    `before` are the seconds that the run had taken before this process.
     """
-    minutes = asked.minutes or 0
     threads = resolved(session.trainer.config.threads)
-    pauses.begin()
     with closing(computed_on_threads(threads, session.events(notes))) as events:
         for event in events:
-            pauses.look()
-            if isinstance(event, DoneEvent) and event.is_complete:
+            if isinstance(event, DoneEvent) and event.is_complete and minutes is not None:
                 warning = _budget_warning(
-                    before + event.seconds,
-                    minutes=minutes,
-                    paused=pauses.seconds,
-                    least_share=least_share,
+                    before + event.seconds, budget=60 * minutes, least_share=least_share
                 )
-                if warning:
-                    yield WarningEvent(message=warning)
+                if warning is not None:
+                    yield warning
             yield event
 
 
-def _budget_warning(seconds: float, minutes: float, *, paused: float, least_share: float) -> str:
-    """Return a warning if training took less than a share of its budget in minutes, or much more
-    than all of it, because the machine was slower or faster while its speed was measured; else
-    ""."""
-    budget = 60 * minutes
+def _budget_warning(seconds: float, *, budget: float, least_share: float) -> WarningEvent | None:
+    """Return a warning if training took less than a share of its budget in seconds, or much more
+    than all of it, because the machine was slower or faster while its speed was measured."""
     took = f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget"
     if budget < MIN_REPORTED_BUDGET:
-        return ""
+        return None
     if seconds < least_share * budget:
-        return (
-            f"{took}: the machine was slower while its speed was measured. Resume it with"
-            f" {named('minutes', f'{minutes:g}')} to use the rest."
+        return WarningEvent(
+            message=f"{took}: the machine was slower while its speed was measured. Resume it with"
+            f" {named('minutes', f'{budget / 60:g}')} to use the rest."
         )
-    if seconds <= MAX_BUDGET_SHARE * budget:
-        return ""
-
-    # Pauses that make up for the excess are named instead: a laptop that slept is no busy machine.
-    why = "the machine became busier meanwhile"
-    if seconds - paused <= MAX_BUDGET_SHARE * budget:
-        why = f"for {paused:.0f} seconds the process or the machine was stopped"
-    return f"{took}, {seconds - budget:.0f} more: {why}."
+    if seconds > MAX_BUDGET_SHARE * budget:
+        return WarningEvent(
+            message=f"{took}, {seconds - budget:.0f} more: the machine was busier meanwhile, or"
+            " stopped."
+        )
+    return None
 
 
 def resume(
@@ -363,8 +350,7 @@ def resume(
         yield from _events(
             session,
             notes=resumed_notes(resumed.before, planned=planned, text=text, step=num_taken),
-            asked=resumed.config,
-            pauses=computing.pauses,
+            minutes=resumed.config.minutes,
             before=resumed.seconds,
         )
 

@@ -46,9 +46,6 @@ MIN_MEASURE_SECONDS = 0.25
 
 NUM_WARM_UPS = 2
 """First steps, which are slower than all later steps, because libraries choose their kernels."""
-PAUSE_ROUNDS = 10
-"""A round of steps that takes so many times the usual time is a pause: the process was stopped in
-it."""
 
 
 class StepTime(NamedTuple):
@@ -138,7 +135,7 @@ def measure_step(
 
         # Each number of threads in turn, so that a busy moment meets all of them.
         begin = time.perf_counter()
-        rounds: list[float] = []
+        num_rounds = 0
         longest = 0.0
         is_over = False
         while not is_over:
@@ -149,19 +146,13 @@ def measure_step(
                     trainer.take_step()
                     taken.append(time.perf_counter() - step_begin)
                 advance()
-            rounds.append(time.perf_counter() - round_begin)
-            longest = max(longest, rounds[-1])
+            num_rounds += 1
+            longest = max(longest, time.perf_counter() - round_begin)
 
             # Measure for `seconds`, or for up to twice that time until there are three rounds. The
             # longest round does not count, because the process may have been stopped in it.
-            least = seconds if len(rounds) >= 3 else 2 * seconds
+            least = seconds if num_rounds >= 3 else 2 * seconds
             is_over = computing.group.any(time.perf_counter() - begin - longest >= least)
-
-    # A round much longer than the usual round had a pause in it, which does not count against the
-    # budget. Of two rounds the faster is the usual one.
-    usual = float(np.quantile(rounds, 0.5, method="lower"))
-    if longest > PAUSE_ROUNDS * usual:
-        computing.pauses.seconds += longest - usual
 
     # The fastest number of threads; all of them unless another is clearly faster.
     medians = {count: np.quantile(taken, 0.5, method="lower") for count, taken in times.items()}

@@ -301,7 +301,7 @@ def plan_steps(
     )
 
     # Steps as measured in the time that is left, after reading the text and measuring.
-    seconds_taken = time.perf_counter() - computing.start - computing.pauses.seconds
+    seconds_taken = time.perf_counter() - computing.start
     seconds_left = max(0.0, budget_seconds - seconds_taken)
     steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 

@@ -2,9 +2,7 @@
 end."""
 
 import json
-import re
 import shlex
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -211,23 +209,6 @@ def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(monkeypatch):
     *_, last, _ = train_for(1.0)
     assert last.event == "warning"
     assert last.message.startswith("training took 180 of the 60 seconds of its budget, 120 more: ")
-
-
-@pytest.mark.usefixtures("slow_steps")
-def test_a_process_that_was_stopped_is_not_called_slow(monkeypatch):
-    """Two minutes pass after the start, in which nothing is computed."""
-    events = train_for(1.0)
-    assert [next(events).event, next(events).event] == ["plan", "start"]
-    now, used = time.perf_counter, time.process_time()
-    monkeypatch.setattr(time, "perf_counter", lambda: now() + 120)
-    monkeypatch.setattr(time, "process_time", lambda: used)
-    *_, last, _ = events
-    assert last.event == "warning"
-    assert re.fullmatch(
-        r"training took 1\d\d of the 60 seconds of its budget, \d+ more: for 1\d\d seconds the process"
-        r" or the machine was stopped\.",
-        last.message,
-    )
 
 
 def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch):

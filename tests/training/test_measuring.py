@@ -104,18 +104,16 @@ def test_a_pause_in_one_step_decides_nothing(clock, paused):
     """The first two steps are not measured; for the next ones, the process is stopped once."""
     numbers = itertools.count()
     clock(lambda trainer: 30.0 if next(numbers) == paused else 0.05)
-    seconds, _, computing = measured()
+    seconds, _, _ = measured()
     assert seconds == pytest.approx(0.05)
-    assert computing.pauses.seconds == pytest.approx(29.95)
     assert next(numbers) >= 10, "as many as without the pause"
 
 
 def test_slow_steps_are_measured_twice(clock):
     stepped = clock(lambda trainer: 30.0)
-    seconds, threads, computing = measured()
+    seconds, threads, _ = measured()
     assert (seconds, threads) == (30.0, 1)
     assert len(stepped) == 2 + 2
-    assert computing.pauses.seconds == 0
 
 
 def test_minutes_take_the_fastest_threads(monkeypatch, four_threads, clock):

@@ -112,19 +112,6 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypat
     assert measured == pytest.approx([0.25, 1.8, 2.5, 9.0])
 
 
-def test_a_pause_while_steps_are_measured_is_not_taken_from_the_budget(tmp_path, monkeypatch):
-    (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
-    config = Config(corpus=(str(tmp_path / "text.txt"),), num_members=1, **SIZES)
-    config = replace(config, minutes=1.0, batch_size=2, bptt_length=8)
-    now = 1000.0
-    monkeypatch.setattr(time, "perf_counter", lambda: now)
-    computing = Computing(torch.device("cpu"), start=now - 300)
-    computing.pauses.seconds = 270
-    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.1, 1))
-    planned = plan.plan_steps(config, read_text(config), computing)
-    assert planned.steps == pytest.approx(30 * 0.95 / 0.1, abs=1)
-
-
 def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_given(
     tmp_path, monkeypatch
 ):
