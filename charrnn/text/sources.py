@@ -25,12 +25,17 @@ from charrnn.system.files import (
     forms_of,
     placeholder_in,
     replacing,
+    write_atomically,
 )
 from charrnn.system.progress import task
 from charrnn.text.text_files import unreadable, without_gz
 
 CORPORA = Path("corpora")
 """The folder into which texts of the catalogue are downloaded."""
+LECTURE_WORD = "hello"
+"""The name of the text of the recipe `hello`, and the word of which that text consists."""
+LECTURE_REPETITIONS = 100
+"""How often the text of the recipe `hello` has its word."""
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
 """Environment variable with folders in which corpora are looked up, separated like the folders in
 PATH."""
@@ -350,6 +355,8 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
         return _pattern(source, label=source, order=order, is_named_by_run=is_named_by_run)
     if path is None:
         path = _find_catalogued(source, may_download=not is_named_by_run)
+    if path is None and source == LECTURE_WORD and not is_named_by_run:
+        path = _write_lecture_text()
     if path is None and is_run_folder(Path(source)) and not is_named_by_run:
         raise DataError(
             f"{source} is a run, not a text\ncontinue it: charrnn train"
@@ -393,6 +400,16 @@ def _find_catalogued(source: str, *, may_download: bool) -> Path | None:
     if not may_download and path_of(entry) is None:
         raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
     return fetch(entry)
+
+
+def _write_lecture_text() -> Path:
+    """Write the text of the recipe `hello` into the folder of corpora, and return its path."""
+    path = CORPORA / f"{LECTURE_WORD}.txt"
+    text = LECTURE_WORD * LECTURE_REPETITIONS
+    with convert_os_errors("write", path=path):
+        CORPORA.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    return path
 
 
 def origin_at(location: str, order: Order) -> Origin | None:

@@ -109,7 +109,7 @@ def test_a_run_is_no_text():
 
 
 def test_a_run_hides_no_text_of_its_name():
-    for name in ("dickens", "recall"):
+    for name in ("dickens", "hello"):
         put_run(name)
         assert find(name).paths[0].suffix == ".txt"
 
@@ -238,3 +238,11 @@ def test_a_list_of_molecules_is_known_by_its_content_too(here):
         True,
         True,
     ]
+
+
+def test_the_text_of_the_recipe_hello_is_written_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotHereError):
+        find("hello", is_named_by_run=True)
+    assert find("hello").location == str(tmp_path / "corpora" / "hello.txt")
+    assert (tmp_path / "corpora" / "hello.txt").read_text() == "hello" * 100
