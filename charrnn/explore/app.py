@@ -42,6 +42,7 @@ from charrnn.views.tables import MEANINGS
 from charrnn.views.theme import Scale, block, palette_of, shown_character
 
 HELP_KEY: Keys = ("?", "these keys", {"question_mark": "app.help"})
+"""The key that lists the keys, on each screen."""
 PAGE_KEYS: tuple[Keys, ...] = (
     ("↑ ↓ k j", "a line up, down", {"j,down": "scroll(1)", "k,up": "scroll(-1)"}),
     (
