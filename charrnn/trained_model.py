@@ -25,6 +25,7 @@ from charrnn.errors import (
     named,
     warn,
 )
+from charrnn.generation.beam import TextSearch
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.generator import Generator, check_vocab_size
 from charrnn.generation.keywords import with_options
@@ -37,7 +38,7 @@ from charrnn.generation.sample_options import (
     SeveralOptions,
     TextOptions,
 )
-from charrnn.generation.writing import Piece, TextSearch
+from charrnn.generation.writing import Piece
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint
@@ -47,7 +48,6 @@ from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import load_torch
-from charrnn.system.progress import task
 from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
@@ -599,8 +599,7 @@ class TrainedModel(Displayable):
         key = {"length": WRITTEN.length}
         written = self.findings.load("written", key, result=str)
         if written is None:
-            with task("writing", total=WRITTEN.length) as advance:
-                written = self.generator.sample(replace(WRITTEN, on_draw=advance)).text
+            written = self.generator.sample(WRITTEN).text
             self.findings.save("written", key, value=written)
         return written
 

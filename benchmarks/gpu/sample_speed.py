@@ -11,7 +11,7 @@ from benchmarks.gpu.checking import DIVERGED_SHARE, TEXT, VOCAB, Results, Setup,
 from benchmarks.gpu.graph_sampler import GraphSampler
 from charrnn.generation.sample_options import SampleOptions, Shaping
 from charrnn.generation.sampling import Beginning, Ids, prime_model, write_texts
-from charrnn.generation.writing import DrawnIds
+from charrnn.generation.writing import DrawnText
 from charrnn.model.stepper import Stepper
 from charrnn.training.trainer import Trainer
 
@@ -99,9 +99,9 @@ def measure_sampling(setup: Setup, results: Results) -> None:
 
 def draw_by_processor(
     stepper: Stepper, prime: Ids, seeds: Sequence[int], length: int
-) -> list[DrawnIds]:
+) -> list[DrawnText]:
     """Draw a text for each seed as `charrnn sample` does."""
-    texts = [DrawnIds(seed, length) for seed in seeds]
+    texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in seeds]
     grown = write_texts(
         Beginning(stepper, prime_model(stepper, prime), banned=(0,)),
         SampleOptions(temperature=0.8),

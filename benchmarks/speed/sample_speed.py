@@ -3,7 +3,7 @@
     python benchmarks/speed/sample_speed.py              # random weights
     python benchmarks/speed/sample_speed.py --run RUN    # also: the loss in int8, and the time to the first character
 
-Ours is `write_texts` and `in_chunks`, decoding included, at temperature 0.8, on one thread for
+Ours is `write_texts`, decoding included, at temperature 0.8, on one thread for
 one text, after compilation. Stock is the common loop: an `nn.LSTM` called with one character,
 softmax, `torch.multinomial`, `item()`.
 
@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +33,7 @@ from charrnn.compiled.sampling import prepare
 from charrnn.config.settings import Config
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, prime_model, write_texts
-from charrnn.generation.writing import TextStream, WrittenText, as_wholes, in_chunks
+from charrnn.generation.writing import DrawnText, in_order
 from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.portable_math import Matrix
@@ -56,18 +55,16 @@ def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object
     beginning = Beginning(stepper, prime_model(stepper, np.array([1])), banned=(0,))
 
     def write() -> None:
-        texts = [
-            WrittenText(TextStream(VOCAB, ()), seed=seed, length=length)
-            for seed in range(num_streams)
-        ]
+        texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in range(num_streams)]
         grown = write_texts(
             beginning, options, texts, num_chars=num_streams * length, num_rows=num_streams
         )
         if num_streams == 1:
-            assert sum(map(len, in_chunks(grown, texts[0]))) == length
+            texts[0].grown = grown
+            assert sum(map(len, texts[0].chunks())) == length
         else:
-            written = as_wholes(grown, deque(texts))
-            assert sum(len(text.text) for text in written) == num_streams * length
+            written = in_order(grown, range(num_streams))
+            assert sum(len(text.take_text()) for text in written) == num_streams * length
 
     return write
 

@@ -22,7 +22,6 @@ from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
     SEARCH,
     TEXT,
-    Accept,
     SampleOptions,
 )
 from charrnn.runs.targets import Target
@@ -32,7 +31,7 @@ from charrnn.views.delivery import describe_formats
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.commands.sample_output import Output, Writing
+    from charrnn.commands.sample_output import Writing
     from charrnn.reports import provenance
 else:
     # Its plugin may be missing.
@@ -159,44 +158,41 @@ def sample(options: SampleCommandOptions) -> None:
         has_rows=not (options.trace or options.cell),
     )
     writing = _load(options, temperatures=temperatures, target=target)
-    output = _choose_output(options, temperatures=temperatures, model=writing.model)
-    output.show(writing)
+    _show(writing, options=options, temperatures=temperatures)
 
 
-def _choose_output(
-    options: SampleCommandOptions, temperatures: Sequence[float], model: "Model"
-) -> "Output":
-    """Return what shows the text or the texts that were asked for.
-
-    `RULES` and `_check_options` have refused what does not go together.
-    """
+def _show(writing: "Writing", options: SampleCommandOptions, temperatures: Sequence[float]) -> None:
+    """Show the text or the texts that were asked for. `RULES` and `_check_options` have refused
+    what does not go together."""
     from charrnn.commands import sample_output
 
-    count = options.count
-    if options.width is not None:
-        return sample_output.Beams(options.width, options.no_repeat, count=count or 1)
-    if len(temperatures) > 1:
-        return sample_output.Temperatures(temperatures)
-    if options.trace:
-        if count is None:
-            return sample_output.TracedText()
-        return sample_output.KnownDocuments(count, model.new_documents())
-
+    count = 1 if options.count is None else options.count
     # A single text in a file has the colours of its surprise, if not those of a cell.
-    is_single = count in (None, 1) and not (options.unique or options.new)
-    if (is_single and _is_picture(options.export)) or (options.json and options.cell is not None):
-        return sample_output.ColouredWhole()
-    if options.cell is not None:
-        return sample_output.ColouredText()
-    accept: Accept | None = None
-    if options.new:
-        accept = model.new_documents()
-    return sample_output.Texts(
-        1 if count is None else count,
-        unique=options.unique,
-        accept=accept,
-        likely_first=options.sort is not None,
-    )
+    is_coloured = options.cell is not None
+    is_single = count == 1 and not (options.unique or options.new)
+    is_single_picture = is_single and _is_picture(options.export)
+
+    if options.width is not None:
+        sample_output.show_beams(writing, options.width, no_repeat=options.no_repeat, count=count)
+    elif len(temperatures) > 1:
+        sample_output.show_temperatures(writing, temperatures)
+    elif options.trace and options.count is None:
+        sample_output.show_traced(writing)
+    elif options.trace:
+        is_new = writing.model.new_documents()
+        sample_output.show_known_documents(writing, count, is_new)
+    elif is_single_picture or (options.json and is_coloured):
+        sample_output.export_coloured(writing)
+    elif is_coloured:
+        sample_output.show_coloured(writing)
+    else:
+        sample_output.show_texts(
+            writing,
+            count,
+            unique=options.unique,
+            accept=writing.model.new_documents() if options.new else None,
+            likely_first=options.sort is not None,
+        )
 
 
 def _is_picture(export: Path | None) -> bool:

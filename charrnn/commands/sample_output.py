@@ -3,16 +3,16 @@ JSON."""
 
 import math
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
-from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console
 from charrnn.errors import DataError, counted, shortened
 from charrnn.generation.generated_text import GeneratedText
+from charrnn.generation.generator import beginning_of
 from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
     Accept,
@@ -20,10 +20,11 @@ from charrnn.generation.sample_options import (
     SearchOptions,
     TextOptions,
 )
-from charrnn.generation.writing import Loop, Piece, find_loop
+from charrnn.generation.sampling import place_of
+from charrnn.generation.writing import Loop, Piece, find_loop, is_cut, text_of
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import Task, WarningsOnly, current, task, tell, using, warn
+from charrnn.system.progress import WarningsOnly, current, tell, using, warn
 from charrnn.text.documents import separator_of
 from charrnn.views.delivery import Shown
 
@@ -37,11 +38,6 @@ heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views
 provenance = LazyModule("charrnn.reports.provenance")
 theme = LazyModule("charrnn.views.theme")
 records = LazyModule("charrnn.cells.findings")
-Options = TypeVar("Options", SampleOptions, SearchOptions)
-Part = TypeVar("Part")
-"""A stretch of a text: some characters, or a piece with the value of a cell."""
-LONG = 10_000
-"""A longer text may have a progress bar, because it may take a second or more."""
 MAX_SHOWN_CHARS = 60
 """Characters that are shown of a document which is not new."""
 MAX_LINE_ROWS = 50
@@ -82,301 +78,220 @@ class Writing:
         return self.model.polarity(*self.drawing.cell)
 
 
-class Output(Protocol):
-    """What `charrnn sample` shows: one class for each output."""
-
-    def show(self, writing: Writing) -> None:
-        """Generate the text or the texts, and print or export them."""
-
-
-@dataclass(frozen=True)
-class Texts:
-    """One text or several: as they are drawn, separated like the documents of a file, or as JSON
-    objects."""
-
-    count: int
-    _: KW_ONLY
-    unique: bool = False
-    accept: Accept | None = None
-    likely_first: bool = False
-
-    def show(self, writing: Writing) -> None:
-        """Print or export the texts. With `unique` or `accept`, a line on stderr says how many
-        texts were drawn."""
-        count = self.count
-        generator = writing.model.generator
-        num_drawn = 0
-
-        def accept(text: str) -> bool:
-            nonlocal num_drawn
-            num_drawn += 1
-            return self.accept is None or self.accept(text)
-
-        is_chosen = self.unique or self.accept is not None
-        counting = accept if is_chosen else None
-
-        # Each text as it is drawn, and each object once its text is whole.
-        end = ""
-        with _progress(writing, writing.drawing, count, is_streamed=True) as options:
-            if writing.is_whole or self.likely_first:
-                texts = generator.iter_samples(count, options, unique=self.unique, accept=counting)
-                if self.likely_first:
-                    texts = iter(sorted(texts, key=lambda text: -text.logprob))
-                _show_each(
-                    writing,
-                    (
-                        (separator(writing.model, index=index, count=count), text, options)
-                        for index, text in enumerate(texts)
-                    ),
-                )
-            else:
-                texts_in_chunks = generator.write_each(
-                    count, options, unique=self.unique, accept=counting
-                )
-                for index, chunks in enumerate(texts_in_chunks):
-                    before = [separator(writing.model, index=index, count=count), writing.typed]
-                    # A document ends its line, even if it is empty, because the next command line
-                    # begins there.
-                    end = write(
-                        chain(before, _begun(chunks)),
-                        ends_line=writing.model.config.end_id is not None,
-                    )
-        if count == 1:
-            remedy = "a higher --temp, or --temp 1 --top-p 0.95"
-            _warn_of_loops(writing, [end], options=writing.drawing, remedy=remedy)
-        if is_chosen:
-            tell(f"{count:,} of {counted(num_drawn, 'drawn text')}")
-
-
-@dataclass(frozen=True)
-class KnownDocuments:
-    """Several documents, and how many of them are not new."""
-
-    count: int
-    is_new: Accept
-
-    def show(self, writing: Writing) -> None:
-        """Print the documents and, on stderr, how many of them are not new, and which."""
-        known = []
-
-        def accept(text: str) -> bool:
-            if not self.is_new(text):
-                known.append(text)
-            return True
-
-        # Known documents are shown, too: the figure is their share of what the model writes.
-        Texts(self.count, accept=accept).show(writing)
-        documents = counted(self.count, "document")
-        figure = f"{len(known):,} of {documents} in the text of {writing.model.name}"
-        if known:
-            shown = [shortened(text, MAX_SHOWN_CHARS) for text in dict.fromkeys(known)]
-            figure += ": " + ", ".join(shown)
-        sys.stdout.flush()
-        result_console(stderr=True).print(printable(figure, IN_TEXT), markup=False)
-
-
-@dataclass(frozen=True)
-class Temperatures:
-    """A text for each temperature, as JSON objects, or each after its heading."""
-
-    temperatures: Sequence[float]
-
-    def show(self, writing: Writing) -> None:
-        """Print or export the texts."""
-        # All have the same seed: they differ by their temperature alone.
-        temperatures = self.temperatures
-        with _progress(writing, writing.drawing, len(temperatures), is_streamed=True) as options:
-
-            def shown() -> Iterator[ShownText]:
-                for index, temperature in enumerate(temperatures):
-                    drawing = replace(options, temperature=temperature)
-                    text = writing.model.generator.sample(drawing)
-                    yield _heading(index, f"temperature {temperature:g}"), text, drawing
-
-            _show_each(writing, shown())
-
-
-@dataclass(frozen=True)
-class ColouredText:
-    """A text line by line, each once it is drawn, coloured by a cell or by its surprise."""
-
-    def show(self, writing: Writing) -> None:
-        """Print the text."""
-        with _progress(writing, writing.drawing, is_streamed=True) as options:
-            pieces = _begun(writing.model.generator.stream(options))
-            write_coloured(writing.typed, pieces=pieces, polarity=writing.polarity())
-
-
-@dataclass(frozen=True)
-class ColouredWhole:
-    """A text in the file of --export, coloured by a cell or by its surprise, with the scale; or its
-    object with a number for each character."""
-
-    def show(self, writing: Writing) -> None:
-        """Write the file, or print the object."""
-        # The whole text, because a file is written at once or not at all.
-        with _progress(writing, writing.drawing) as options:
-            pieces = list(writing.model.generator.stream(options))
-
-        has_ended = None
-        if writing.model.config.end_id is not None:
-            has_ended = bool(pieces) and not pieces[-1].text  # the last piece is END
-        text = "".join(piece.text for piece in pieces)
-        logprobs = tuple(piece.logprob for piece in pieces)
-        data = _as_json(
-            writing,
-            GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended),
-            options=options,
-        )
-        data["logprobs"] = logprobs
-        if options.cell is not None:
-            data["values"] = [piece.value for piece in pieces]
-        if writing.show_as_json:
-            print_json(data)
-            return
-
-        # The prime has no value, and therefore no colour.
-        coloured = [Piece(writing.typed, logprob=0.0, value=math.nan)]
-        if options.cell is None:
-            name = "Surprise"
-            coloured += _with_surprise(pieces)
+def show_texts(
+    writing: Writing,
+    count: int,
+    *,
+    unique: bool = False,
+    accept: Accept | None = None,
+    likely_first: bool = False,
+) -> None:
+    """Print or export one text or several: as they are drawn, separated like the documents of a
+    file, or as JSON objects. With `unique` or `accept`, a line on stderr says how many were
+    drawn."""
+    generator = writing.model.generator
+    is_chosen = unique or accept is not None
+    end = ""
+    num_cut = 0
+    num_drawn = 0
+    with _begun(writing):
+        if is_chosen or likely_first or writing.is_whole:
+            texts = generator.iter_samples(count, writing.drawing, unique=unique, accept=accept)
+            if likely_first:
+                texts = iter(sorted(texts, key=lambda text: -text.logprob))
+            for text in _show_each(writing, _separated(writing, texts, count=count)):
+                num_cut += is_cut(text)
+                num_drawn = max(num_drawn, place_of(text.seed) - place_of(writing.drawing.seed) + 1)
         else:
-            layer, unit = options.cell
-            name = f"Cell {layer}:{unit}"
-            coloured += pieces
-        pictures = coloured_pictures(coloured, writing.polarity())
-        title = f"{name} in a text of {writing.model.name}"
-        deliver(Shown(title, pictures=pictures, data=data), writing.target)
+            for index, drawn in enumerate(generator.begin_each(count, writing.drawing)):
+                before = [separator(writing.model, index=index, count=count), writing.typed]
+                # A document ends its line, even if it is empty, because the next command line
+                # begins there.
+                ends_line = writing.model.config.end_id is not None
+                end = write(chain(before, drawn.chunks()), ends_line=ends_line)
+                num_cut += is_cut(drawn)
+    _warn_of_cuts(num_cut)
+    if count == 1:
+        remedy = "a higher --temp, or --temp 1 --top-p 0.95"
+        _warn_of_loops([end], options=writing.drawing, remedy=remedy)
+    if is_chosen:
+        tell(f"{count:,} of {counted(num_drawn, 'drawn text')}")
 
 
-@dataclass(frozen=True)
-class TracedText:
-    """A text with its provenance."""
+def show_known_documents(writing: Writing, count: int, is_new: Accept) -> None:
+    """Print several documents and, on stderr, how many of them are not new, and which."""
+    # Known documents are shown, too: the figure is their share of what the model writes.
+    known = []
+    num_cut = 0
+    beginning = beginning_of(writing.drawing.prime_text)
+    with _begun(writing):
+        texts = writing.model.generator.iter_samples(count, writing.drawing)
+        for text in _show_each(writing, _separated(writing, texts, count=count)):
+            num_cut += is_cut(text)
+            if not is_new(beginning + text.text):
+                known.append(beginning + text.text)
+    _warn_of_cuts(num_cut)
 
-    def show(self, writing: Writing) -> None:
-        """Print or export the text."""
-        with _progress(writing, writing.drawing) as options:
-            text = writing.model.generator.sample(options)
-        _show_provenance(writing, text, options=options)
-
-
-@dataclass(frozen=True)
-class Beams:
-    """The best texts of a beam search, numbered, best first; a single text is printed as far as it
-    is certain."""
-
-    width: int
-    no_repeat: int | None
-    _: KW_ONLY
-    count: int
-    """Number of texts that are shown."""
-
-    def show(self, writing: Writing) -> None:
-        """Print or export the texts."""
-        # A search shares the options of `TextOptions` with drawing: it has no temperature.
-        shared = {each.name: getattr(writing.drawing, each.name) for each in fields(TextOptions)}
-        searching = SearchOptions(**shared, width=self.width, no_repeat=self.no_repeat)
-
-        # The text that all beams have in common is certain, and can be shown while the search goes
-        # on.
-        is_traced = writing.reference_text is not None
-        is_streamed = self.count == 1 and not (writing.is_whole or is_traced)
-        with _progress(writing, searching, is_streamed=is_streamed) as options:
-            search = writing.model.generator.search(options)
-            if is_streamed:
-                write(chain([writing.typed], _begun(search)))
-            else:
-                deque(search, maxlen=0)  # The search has its texts once it is read to the end.
-
-        # Beams are complete only now: as copies, as JSON, or numbered.
-        texts = search.texts[: self.count]
-        num_cut = sum(text.has_ended is False and not text.stop for text in texts)
-        _warn_of_cuts(num_cut)
-        if is_traced:
-            _show_provenance(writing, texts[0], options=options)
-        elif not is_streamed:
-            headings = [
-                _heading(i, f"{i + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats")
-                for i, text in enumerate(texts)
-            ]
-            if self.count == 1:
-                headings = [""]
-            _show_each(writing, zip(headings, texts, repeat(options), strict=False))
-
-        # Likely texts repeat themselves. Beside a pattern --no-repeat is refused (`RULES`).
-        remedy = f"--temp {SAMPLE_TEMPERATURE}"
-        if options.match is None:
-            remedy = f"--no-repeat 20, or {remedy}"
-        _warn_of_loops(writing, [text.text for text in texts], options=options, remedy=remedy)
+    figure = f"{len(known):,} of {counted(count, 'document')} in the text of {writing.model.name}"
+    if known:
+        shown = [shortened(text, MAX_SHOWN_CHARS) for text in dict.fromkeys(known)]
+        figure += ": " + ", ".join(shown)
+    sys.stdout.flush()
+    result_console(stderr=True).print(printable(figure, IN_TEXT), markup=False)
 
 
-def _show_each(writing: Writing, shown: Iterable[ShownText]) -> None:
+def show_temperatures(writing: Writing, temperatures: Sequence[float]) -> None:
+    """Print or export a text for each temperature, each after its heading."""
+
+    def texts() -> Iterator[ShownText]:
+        # All have the same seed: they differ by their temperature alone.
+        for index, temperature in enumerate(temperatures):
+            drawing = replace(writing.drawing, temperature=temperature)
+            text = writing.model.generator.sample(drawing)
+            yield _heading(index, f"temperature {temperature:g}"), text, drawing
+
+    with _begun(writing):
+        num_cut = sum(map(is_cut, _show_each(writing, texts())))
+    _warn_of_cuts(num_cut)
+
+
+def show_coloured(writing: Writing) -> None:
+    """Print a text line by line, each once it is drawn, coloured by a cell or by its surprise."""
+    with _begun(writing):
+        text = writing.model.generator.begin(writing.drawing)
+        write_coloured(writing.typed, pieces=text.pieces(), polarity=writing.polarity())
+    _warn_of_cuts(is_cut(text))
+
+
+def export_coloured(writing: Writing) -> None:
+    """Write a text to the file of --export, coloured by a cell or by its surprise, with the scale;
+    or print its object with a number for each character."""
+    # The whole text, because a file is written at once or not at all.
+    drawing = writing.drawing
+    with _begun(writing, is_shown=False):
+        text = writing.model.generator.begin(drawing)
+        pieces = list(text.pieces())
+    _warn_of_cuts(is_cut(text))
+
+    logprobs = tuple(piece.logprob for piece in pieces)
+    whole = GeneratedText(
+        text=text_of(pieces), logprobs=logprobs, seed=text.seed, has_ended=text.has_ended
+    )
+    data = _as_json(writing, whole, options=drawing)
+    data["logprobs"] = logprobs
+    if drawing.cell is not None:
+        data["values"] = [piece.value for piece in pieces]
+    if writing.show_as_json:
+        print_json(data)
+        return
+
+    # The prime has no value, and therefore no colour.
+    coloured = [Piece(writing.typed, logprob=0.0, value=math.nan)]
+    if drawing.cell is None:
+        name = "Surprise"
+        coloured += _with_surprise(pieces)
+    else:
+        layer, unit = drawing.cell
+        name = f"Cell {layer}:{unit}"
+        coloured += pieces
+    pictures = coloured_pictures(coloured, writing.polarity())
+    title = f"{name} in a text of {writing.model.name}"
+    deliver(Shown(title, pictures=pictures, data=data), writing.target)
+
+
+def show_traced(writing: Writing) -> None:
+    """Print or export a text with its provenance."""
+    with _begun(writing, is_shown=False):
+        text = writing.model.generator.sample(writing.drawing)
+    _warn_of_cuts(is_cut(text))
+    _show_provenance(writing, text, options=writing.drawing)
+
+
+def show_beams(writing: Writing, width: int, *, no_repeat: int | None, count: int) -> None:
+    """Print or export the best texts of a beam search, numbered, best first; a single text is
+    printed as far as it is certain."""
+    # A search shares the options of `TextOptions` with drawing: it has no temperature.
+    shared = {each.name: getattr(writing.drawing, each.name) for each in fields(TextOptions)}
+    options = SearchOptions(**shared, width=width, no_repeat=no_repeat)
+    search = writing.model.generator.search(options)
+
+    # The text that all beams have in common is certain, and can be shown while the search goes on.
+    is_traced = writing.reference_text is not None
+    is_streamed = count == 1 and not (writing.is_whole or is_traced)
+    with _begun(writing, is_shown=is_streamed):
+        if is_streamed:
+            write(chain([writing.typed], search))
+        else:
+            for _ in search:
+                pass
+
+    # Beams are complete only now: as copies, as JSON, or numbered.
+    texts = search.texts[:count]
+    _warn_of_cuts(sum(map(is_cut, texts)))
+    if is_traced:
+        _show_provenance(writing, texts[0], options=options)
+    elif not is_streamed:
+        numbered = []
+        for index, text in enumerate(texts):
+            name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
+            heading = _heading(index, name) if count > 1 else ""
+            numbered.append((heading, text, options))
+        for _ in _show_each(writing, numbered):
+            pass
+
+    # Likely texts repeat themselves. Beside a pattern --no-repeat is refused (`RULES`).
+    remedy = f"--temp {SAMPLE_TEMPERATURE}"
+    if options.match is None:
+        remedy = f"--no-repeat 20, or {remedy}"
+    _warn_of_loops([text.text for text in texts], options=options, remedy=remedy)
+
+
+@contextmanager
+def _begun(writing: Writing, *, is_shown: bool = True) -> Iterator[None]:
+    """Name a new seed before anything is drawn, so that an interrupted text can be drawn again.
+
+    Beside a text that is shown on the terminal while it is drawn there is no progress: its lines
+    would move the text.
+    """
+    if writing.says_seed:
+        # What is wrong with the options comes before the seed.
+        writing.model.generator.begin(writing.drawing)
+        tell(f"seed {writing.drawing.seed}")
+    progress = current()
+    if is_shown and sys.stdout.isatty():
+        progress = WarningsOnly(progress)
+    with using(progress):
+        yield
+
+
+def _separated(writing: Writing, texts: Iterable[GeneratedText], count: int) -> Iterator[ShownText]:
+    """Yield texts after what separates them."""
+    for index, text in enumerate(texts):
+        yield separator(writing.model, index=index, count=count), text, writing.drawing
+
+
+def _show_each(writing: Writing, shown: Iterable[ShownText]) -> Iterator[GeneratedText]:
     """Print each text after its heading, or with --json its object; or write all to the file of
-    --export."""
+    --export. Yield each text."""
     pictures = []
     records = []
     rows = []
     for heading, text, options in shown:
         if not writing.is_whole:
-            write([heading, writing.typed, text.text])
-            continue
-        record = _as_json(writing, text, options=options)
-        if writing.show_as_json:
-            print_json(record)
+            # As where it is drawn, a document ends its line.
+            write([heading, writing.typed, text.text], ends_line=text.has_ended is not None)
+        elif writing.show_as_json:
+            print_json(_as_json(writing, text, options=options))
         else:
             whole = printable(heading + writing.typed + text.text, IN_TEXT)
             pictures.append(whole.removesuffix("\n"))  # each picture ends its line
+            record = _as_json(writing, text, options=options)
             records.append(record)
             rows.append({name: record[name] for name in ("text", "logprob", "logprob_per_char")})
+        yield text
     if writing.target is not None:
         title = f"Texts of {writing.model.name}"
         deliver(Shown(title, pictures=pictures, data=records, rows=rows), writing.target)
-
-
-@contextmanager
-def _progress(
-    writing: Writing, options: Options, num_texts: int = 1, *, is_streamed: bool = False
-) -> Iterator[Options]:
-    """Yield options with which drawing prints a new seed, moves a bar, and counts the documents
-    that are cut before their END.
-
-    There is no bar for short texts. Beside texts that appear on the terminal as they are drawn
-    there is neither a bar nor, from the first character on, any other line of progress.
-    """
-    num_chars = num_texts * options.length
-    # A search computes each character once for every beam.
-    num_computed = num_chars
-    if isinstance(options, SearchOptions):
-        num_computed *= options.width
-    # A bar beside text that appears would move the text.
-    is_beside_text = is_streamed and sys.stdout.isatty()
-    has_begun = False
-    num_cut = 0
-    with ExitStack() as stack:
-        advance = Task("writing")
-        if num_computed > LONG and not is_beside_text:
-            advance = stack.enter_context(task("writing", num_chars))
-
-        # The seed comes before the first character, so that an interrupted text can be drawn again.
-        def on_draw(num_drawn: int) -> None:
-            nonlocal has_begun
-            if not has_begun and writing.says_seed:
-                tell(f"seed {options.seed}")
-            if not has_begun and is_beside_text:
-                stack.enter_context(using(WarningsOnly(current())))
-            has_begun = True
-            advance(num_drawn)
-
-        def on_cut() -> None:
-            nonlocal num_cut
-            num_cut += 1
-
-        # The texts of a search are counted once it is known which of them are shown.
-        callbacks: dict[str, Any] = {"on_draw": on_draw}
-        if not isinstance(options, SearchOptions):
-            callbacks["on_cut"] = on_cut
-        yield replace(options, **callbacks)
-    _warn_of_cuts(num_cut)
 
 
 def _warn_of_cuts(num_cut: int) -> None:
@@ -417,7 +332,7 @@ def _show_provenance(
 
 
 def _warn_of_loops(
-    writing: Writing, texts: Sequence[str], options: SampleOptions | SearchOptions, remedy: str
+    texts: Sequence[str], options: SampleOptions | SearchOptions, remedy: str
 ) -> None:
     """Warn if texts end in a loop, with the number of such texts and the remedy."""
     ends = [_loop_at_end(text, options) for text in texts]
@@ -480,14 +395,6 @@ def _as_json(
     if loop is not None:
         data["loop"] = asdict(loop)
     return data
-
-
-def _begun(stretches: Iterable[Part]) -> Iterator[Part]:
-    """Return the stretches of a text once the first is drawn: the messages on stderr then come
-    before the prime."""
-    # Drawing the first stretch prints the seed, and the warnings about the prime.
-    iterator = iter(stretches)
-    return chain(list(islice(iterator, 1)), iterator)
 
 
 def _heading(index: int, name: str) -> str:

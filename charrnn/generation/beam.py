@@ -4,33 +4,24 @@ Shapes: W live texts, V vocabulary, N characters written so far. The model reads
 of all texts in one step.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.generation.distribution import Float64Array, log_softmax
+from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.patterns import Pattern
 from charrnn.generation.sample_options import SearchOptions
+from charrnn.generation.sampling import LONG_TEXT, reported
+from charrnn.generation.writing import DrawnText
 from charrnn.model.stepper import Stepper
+from charrnn.text.vocab import Vocab
 
 Indices = NDArray[np.int64]
-
-
-class Ends(NamedTuple):
-    """Which of W texts have ended."""
-
-    has_ended: NDArray[np.bool_]
-    """(W,)."""
-    num_cut: Indices
-    """(W,): the number of ids that are cut off the end of a text that has ended."""
-
-
-FindEnds = Callable[[NDArray[np.int32]], Ends]
-"""Called with texts (W, N); returns which of them have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,50 +108,35 @@ class BeamSearch:
         stepper: Stepper,
         prime: NDArray[np.integer],
         options: SearchOptions,
-        on_step: Callable[[int], object] = lambda num_chars: None,
         *,
         stops: Sequence[tuple[int, ...]] = (),
         banned: Sequence[int] = (),
         never_first: Sequence[int] = (),
-        read_prime: Callable[[], tuple[NDArray[np.float32], Any]] | None = None,
-        find_ends: FindEnds | None = None,
         pattern: Pattern | None = None,
     ) -> None:
         """Take the ids of the prime (P,), P >= 1, of stop strings and of `banned` characters, which
         are never chosen, or `never_first`. A text ends with the first stop string that it
         contains.
 
-        `on_step` is called with 1 whenever the live texts have grown by one character. `read_prime`
-        returns the logits (1, V) and the state after the prime; without it the stepper reads the
-        prime. `find_ends` says which texts have ended without a stop string. With a `pattern`, all
-        texts match it, and a text ends when nothing can follow.
+        With a `pattern`, all texts match it, and a text ends when nothing can follow.
         """
         self.beams: list[Beam] = []
         self._stepper = stepper
         self._prime = prime
-        self._options = options
-        self._on_step = on_step
+        self.options = options
         # The longest stop string comes last, because it overrides the shorter ones.
         self._stops = [np.array(stop) for stop in sorted(stops, key=len)]
         self._banned = list(banned)
         self._never_first = list(never_first)
-        self._read_prime = read_prime or partial(stepper.read, prime)
-        self._find_ends = find_ends
-        self._pattern = pattern
         self._matching: _Matching | None = None
+        if pattern is not None:
+            self._matching = _Matching(pattern, options.length)
         self._ngrams: SeenNgrams | None = None
+        if options.no_repeat is not None:
+            self._ngrams = SeenNgrams(options.no_repeat, prime, num_texts=1)
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """Search, and yield the ids of the best text."""
-        # Everything that follows the live texts starts anew, so that a search can be iterated over
-        # again.
-        self.beams = []
-        if self._pattern is not None:
-            self._matching = _Matching(self._pattern, self._options.length)
-            self._find_ends = self._matching.find_ends
-        if self._options.no_repeat is not None:
-            self._ngrams = SeenNgrams(self._options.no_repeat, self._prime, num_texts=1)
-
         # The search begins with one empty text.
         empty = np.zeros((1, 0))
         live = _LiveTexts(
@@ -170,29 +146,32 @@ class BeamSearch:
             parents=np.zeros(1, np.int64),
         )
 
-        logits, state = self._read_prime()
+        # A search computes each character once for every text that it keeps.
+        length = self.options.length
         num_yielded = 0
-        while True:
-            grown = self._write_likeliest(live, log_softmax(logits))
-            if len(grown) == 0:
-                break  # No character is allowed after any live text.
-            self._on_step(1)
-            live = self._collect(grown)
+        logits, state = self._stepper.read(self._prime)
+        with reported("writing", total=length, least=LONG_TEXT // self.options.width) as advance:
+            while True:
+                grown = self._write_likeliest(live, log_softmax(logits))
+                if len(grown) == 0:
+                    break  # No character is allowed after any live text.
+                advance(1)
+                live = self._collect(grown)
 
-            # The ids that all rivals share are final, long before the search ends.
-            final_ids = self._final_ids(live, num_yielded)
-            if final_ids:
-                num_yielded += len(final_ids)
-                yield final_ids
+                # The ids that all rivals share are final, long before the search ends.
+                final_ids = self._final_ids(live, num_yielded)
+                if final_ids:
+                    num_yielded += len(final_ids)
+                    yield final_ids
 
-            # The last characters are not read, because nothing is predicted after them.
-            if len(live) == 0 or live.num_chars == self._options.length:
-                break
-            logits, state = self._read(live, state)
+                # The last characters are not read, because nothing is predicted after them.
+                if len(live) == 0 or live.num_chars == length:
+                    break
+                logits, state = self._read(live, state)
 
         # Live texts of the whole length are results. Shorter live texts, which no character may
         # follow, are results only if no text has ended.
-        if live.num_chars == self._options.length or not self.beams:
+        if live.num_chars == length or not self.beams:
             for row in range(len(live)):
                 self._add(live, row, stop_length=0)
         last_ids = self.beams[0].ids[num_yielded:]
@@ -203,7 +182,7 @@ class BeamSearch:
         """Return the `width` most likely texts with one more character, by the log-probabilities
         (W, V) of the next characters."""
         totals = live.totals[:, None] + self._allowed(logprobs, live)
-        rows, chars = np.divmod(_greatest(totals, self._options.width), logprobs.shape[1])
+        rows, chars = np.divmod(_greatest(totals, self.options.width), logprobs.shape[1])
         return live.write(rows=rows, chars=chars, logprobs=logprobs[rows, chars])
 
     def _read(self, live: _LiveTexts, state: Any) -> tuple[NDArray[np.floating], Any]:
@@ -230,22 +209,23 @@ class BeamSearch:
     def _collect(self, live: _LiveTexts) -> _LiveTexts:
         """Add the texts that have ended to `beams`; return the texts that go on and may still be
         among the best."""
-        ends = Ends(np.zeros(len(live), np.bool_), np.zeros(len(live), np.int64))
-        if self._find_ends is not None:
-            ends = self._find_ends(live.texts)
+        has_ended = np.zeros(len(live), np.bool_)
+        if self._matching is not None:
+            has_ended |= self._matching.dead_ends(live.texts).all(axis=1)
 
-        # Stop strings come last: if a text ends in two ways, the stop string is cut off.
+        # If a text ends in two ways, the stop string is cut off.
+        num_cut = np.zeros(len(live), np.int64)
         for stop in self._stops:
             if len(stop) <= live.num_chars:
                 has_stop = (live.texts[:, -len(stop) :] == stop).all(axis=1)
-                ends.has_ended[has_stop] = True
-                ends.num_cut[has_stop] = len(stop)
-        for row in np.flatnonzero(ends.has_ended).tolist():
-            self._add(live, row, stop_length=int(ends.num_cut[row]))
-        goes_on = ~ends.has_ended
+                has_ended[has_stop] = True
+                num_cut[has_stop] = len(stop)
+        for row in np.flatnonzero(has_ended).tolist():
+            self._add(live, row, stop_length=int(num_cut[row]))
+        goes_on = ~has_ended
 
         # No text becomes more likely when it grows, so a text that is worse than all beams is lost.
-        if len(self.beams) == self._options.width:
+        if len(self.beams) == self.options.width:
             goes_on &= live.totals > self.beams[-1].total
         if goes_on.all():
             return live
@@ -260,9 +240,9 @@ class BeamSearch:
         rank = len(self.beams)
         while rank > 0 and self.beams[rank - 1].total < total:
             rank -= 1
-        if rank < self._options.width:
+        if rank < self.options.width:
             self.beams.insert(rank, live.beam(row, stop_length))
-            del self.beams[self._options.width :]
+            del self.beams[self.options.width :]
 
     def _final_ids(self, live: _LiveTexts, start: int) -> tuple[int, ...]:
         """Return the ids from `start` on that are common to all texts that may still become the
@@ -280,6 +260,56 @@ class BeamSearch:
         if differs.any():
             shared = shared[: int(differs.argmax())]
         return tuple(shared.tolist())
+
+
+class TextSearch:
+    """A beam search that decodes its results.
+
+    Iterating yields the best text piece by piece; a piece does not change later. Then `texts` has
+    all texts that were found, most likely first.
+    """
+
+    def __init__(
+        self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, end_id: int | None = None
+    ) -> None:
+        """Cut every text before the first of `stops` and before `end_id`; `search` has the ids of
+        both as its stop strings."""
+        self.texts: list[GeneratedText] = []
+        self._search = search
+        self._vocab = vocab
+        self._stops = stops
+        self._end_id = end_id
+
+    def __iter__(self) -> Iterator[str]:
+        """Search, and yield the best text."""
+        length = self._search.options.length
+        best = DrawnText(self._vocab, self._stops, length=length, end_id=self._end_id)
+        for ids in self._search:
+            zeros = [0.0] * len(ids)
+            best.add(list(ids), logprobs=zeros, values=zeros)
+            if text := best.take_text():
+                yield text
+        best.end()
+        if text := best.take_text():
+            yield text
+
+        # Each result has the length of its stop string, so nothing has to search for it.
+        self.texts = [self._text_of(beam) for beam in self._search.beams]
+
+    def _text_of(self, beam: Beam) -> GeneratedText:
+        length = len(beam.ids) - beam.stop_length
+        text = self._vocab.decode(beam.ids[:length])
+
+        # END is not part of the text, but its log-probability is kept.
+        if self._end_id is not None and beam.ids[-1:] == (self._end_id,):
+            return GeneratedText(text=text, logprobs=beam.logprobs, has_ended=True)
+
+        return GeneratedText(
+            text=text,
+            logprobs=beam.logprobs[:length],
+            stop=self._vocab.decode(beam.ids[length:]),
+            has_ended=None if self._end_id is None else False,
+        )
 
 
 def _greatest(values: Float64Array, number: int) -> Indices:
@@ -328,11 +358,6 @@ class _Matching:
 
         # After a dead end, more characters are missing than the length leaves room for.
         return np.asarray(np.stack(missing) >= self._length - texts.shape[1])
-
-    def find_ends(self, texts: NDArray[np.int32]) -> Ends:
-        """Return which of the texts (W, N) cannot go on; nothing is cut off them."""
-        has_ended = np.asarray(self.dead_ends(texts).all(axis=1))
-        return Ends(has_ended, np.zeros(len(texts), np.int64))
 
 
 class SeenNgrams:

@@ -3,7 +3,6 @@ predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -22,7 +21,7 @@ from charrnn.errors import (
     named,
 )
 from charrnn.generation import sampling
-from charrnn.generation.beam import BeamSearch
+from charrnn.generation.beam import BeamSearch, TextSearch
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.patterns import Guide, Pattern, match_text
@@ -38,17 +37,12 @@ from charrnn.generation.sample_options import (
     TextOptions,
     check_word,
 )
-from charrnn.generation.sampling import Beginning, GrowingText, Ids, PrimedState
+from charrnn.generation.sampling import Beginning, Ids, PrimedState
 from charrnn.generation.special_ids import opening_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import (
+    DrawnText,
     Piece,
-    TextInPieces,
-    TextSearch,
-    TextStream,
-    WrittenText,
-    as_wholes,
-    in_chunks,
-    in_pieces,
+    in_order,
 )
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import Stepper
@@ -62,7 +56,7 @@ MAX_ROWS = 256
 core."""
 GROUP_CHARS = 2_000_000
 """The largest number of characters of several texts that are drawn together, unless a single text
-is longer. A text waits in memory, at about 10 bytes a character, until the texts before it are
+is longer. A text waits in memory, at about 24 bytes a character, until the texts before it are
 handed over."""
 MOST_REJECTED = 1_000
 """The number of texts in a row that may be rejected before this is an error. If one text of a
@@ -216,15 +210,11 @@ class Generator:
         A piece is a character; with the byte alphabet it is "" until the bytes of a character are
         complete.
         """
-        text = TextInPieces(
-            self._text_stream(options), seed=_seed_of(options), length=options.length
-        )
-        return in_pieces(self._write(options, [text]), text)
+        return self.begin(options).pieces()
 
     def write(self, options: SampleOptions) -> Iterator[str]:
         """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
-        text = self._written_text(options, _seed_of(options))
-        return in_chunks(self._write(options, [text]), text)
+        return self.begin(options).chunks()
 
     def sample(self, options: SampleOptions) -> GeneratedText:
         """Draw a text. The options are the fields of `generation.sample_options.SampleOptions`.
@@ -232,7 +222,39 @@ class Generator:
         Raises UsageError for an option out of range, DataError for a prime with characters outside
         the vocabulary.
         """
-        return next(self.iter_samples(1, options))
+        return self.begin(options).whole()
+
+    def begin(self, options: SampleOptions) -> DrawnText:
+        """Read the prime, and return a text that is drawn when it is taken. Raises the errors of
+        `sample`."""
+        text = self._text(options, _seed_of(options))
+        text.grown = self._write(options, [text])
+        return text
+
+    def begin_each(self, count: int, options: SampleOptions) -> Iterator[DrawnText]:
+        """Yield `count` texts, of which at most about `GROUP_CHARS` characters are kept in memory.
+        Take a text before asking for the next one.
+
+        Text i does not depend on `count`: `begin` draws the same text with its seed
+        (`sampling.seed_of_text`). Several texts are drawn side by side, and a text that is longer
+        than `GROUP_CHARS` only when it is taken.
+        """
+        yield from self._begin_all(options, _seeds_of_texts(count, _seed_of(options)), count)
+
+    def _begin_all(
+        self, options: SampleOptions, seeds: Sequence[int], count: int
+    ) -> Iterator[DrawnText]:
+        """Yield the text of each seed. Of all these `count` are enough, unless some are rejected:
+        so many decide whether compiling the loop pays."""
+        num_rows = self._num_rows(options, count)
+        if num_rows == 1:
+            # A text that nothing is drawn beside has a guide of its own, which follows one text.
+            for seed in seeds:
+                yield self.begin(replace(options, seed=seed))
+            return
+        texts = (self._text(options, seed) for seed in seeds)
+        grown = self._write(options, texts, num_texts=count, num_rows=num_rows)
+        yield from in_order(grown, seeds)
 
     def iter_samples(
         self,
@@ -243,51 +265,50 @@ class Generator:
         unique: bool = False,
         accept: Accept | None = None,
     ) -> Iterator[GeneratedText]:
-        """Yield `count` texts one after the other. At most about `GROUP_CHARS` characters, or one
-        longer text, are kept in memory.
+        """Yield the texts of `begin_each`, each as a whole.
 
-        Text i does not depend on `count`: `sample` draws the same text with its seed
-        (`sampling.seed_of_text`). With `temperatures`, one text is drawn for each temperature
-        instead, all with the same random numbers. With `unique`, a text that was drawn before is
-        rejected, whatever its case, blanks at its ends and form of Unicode; with `accept`, a text
-        is rejected if `accept` returns False for it.
+        With `temperatures`, one text is drawn for each temperature instead, all with the same
+        random numbers. With `unique`, a text that was drawn before is rejected, whatever its case,
+        blanks at its ends and form of Unicode; with `accept`, a text is rejected if `accept`
+        returns False for it.
 
         Raises UsageError, when the first text is asked for, if `count` is out of range, and later
         after `MOST_REJECTED` rejected texts in a row.
         """
-        seed = _seed_of(options)
-
         # The texts differ in their temperatures, or else in their seeds.
-        if temperatures and (unique or accept is not None):
+        seed = _seed_of(options)
+        is_chosen = unique or accept is not None
+        if temperatures and is_chosen:
             raise UsageError(
                 f"{named('temperatures')} has one text each: leave {named('unique')} and"
                 f" {named('accept')} out."
             )
         if temperatures:
             for temperature in temperatures:
-                yield from self._whole_texts(replace(options, temperature=temperature), [seed])
+                yield self.sample(replace(options, seed=seed, temperature=temperature))
             return
-        seeds = _seeds_of_texts(count, seed)
-        if unique or accept is not None:
-            seeds = _seeds_of_texts(count * MOST_REJECTED, seed)
+        if not is_chosen:
+            for text in self._begin_all(options, _seeds_of_texts(count, seed), count):
+                yield text.whole()
+            return
 
         beginning = beginning_of(options.prime_text)
         seen = set[str]()
-        num_left = count
+        num_found = 0
         num_rejected = 0
-        num_rows = self._num_rows(options, count)
-        for text in self._whole_texts(options, seeds, num_expected=count, num_rows=num_rows):
-            is_accepted = accept is None or accept(beginning + text.text)
+        for text in self._begin_all(options, _seeds_of_texts(count * MOST_REJECTED, seed), count):
+            drawn = text.whole()
+            is_accepted = accept is None or accept(beginning + drawn.text)
+            key = loose_key(drawn.text)
             num_rejected += 1
-            key = loose_key(text.text)
             if is_accepted and key not in seen:
-                yield text
-                num_left -= 1
+                yield drawn
+                num_found += 1
                 num_rejected = 0
             if unique:
                 seen.add(key)
 
-            if num_left == 0:
+            if num_found == count:
                 return
             if num_rejected == MOST_REJECTED:
                 remedy = f"raise {named('temperature')}"
@@ -297,60 +318,9 @@ class Generator:
                         " higher one more that is new"
                     )
                 raise UsageError(
-                    f"{named('count')} is {count:,}, and after {counted(count - num_left, 'text')}"
+                    f"{named('count')} is {count:,}, and after {counted(num_found, 'text')}"
                     f" the next {MOST_REJECTED:,} were left out. Ask for fewer, or {remedy}."
                 )
-
-    def _whole_texts(
-        self,
-        options: SampleOptions,
-        seeds: Sequence[int],
-        *,
-        num_expected: int = 1,
-        num_rows: int = 1,
-    ) -> Iterator[GeneratedText]:
-        """Yield the text of each seed, in their order; `num_rows` texts are drawn side by side.
-
-        `num_expected` texts are enough, unless some are rejected: so many decide whether compiling
-        the loop pays.
-        """
-        # A text that nothing is drawn beside has a guide of its own, which follows one text.
-        if num_rows == 1 and len(seeds) > 1:
-            for seed in seeds:
-                yield from self._whole_texts(options, [seed])
-            return
-
-        begun = deque[WrittenText]()
-
-        def begin_texts() -> Iterator[WrittenText]:
-            for seed in seeds:
-                begun.append(self._written_text(options, seed))
-                yield begun[-1]
-
-        grown = self._write(options, begin_texts(), num_texts=num_expected, num_rows=num_rows)
-        yield from as_wholes(grown, begun)
-
-    def write_each(
-        self,
-        count: int,
-        options: SampleOptions,
-        *,
-        unique: bool = False,
-        accept: Accept | None = None,
-    ) -> Iterator[Iterator[str]]:
-        """Yield the texts of `iter_samples`, each in chunks.
-
-        A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk, unless `unique`
-        or `accept` need the whole text. Use up the chunks of a text before asking for the next
-        text.
-        """
-        is_chosen = unique or accept is not None
-        if is_chosen or self._num_rows(options, count) > 1:
-            for text in self.iter_samples(count, options, unique=unique, accept=accept):
-                yield iter((text.text,))
-            return
-        for seed in _seeds_of_texts(count, _seed_of(options)):
-            yield self.write(replace(options, seed=seed))
 
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
@@ -381,7 +351,6 @@ class Generator:
             stepper=self.model_for("fp32", options.clamps),
             prime=self.encode_prime(options.prime_text, options.unknown),
             options=options,
-            on_step=options.on_draw,
             stops=stops,
             banned=self.never_drawn(options.ban),
             never_first=never_first,
@@ -436,13 +405,14 @@ class Generator:
     def _stops(self, options: SampleOptions | SearchOptions) -> tuple[str, ...]:
         return tuple(as_read(stop, self.config) for stop in options.stops)
 
-    def _text_stream(self, options: SampleOptions) -> TextStream:
-        return TextStream(
-            self.vocab, self._stops(options), end_id=self.config.end_id, on_cut=options.on_cut
+    def _text(self, options: SampleOptions, seed: int) -> DrawnText:
+        return DrawnText(
+            self.vocab,
+            self._stops(options),
+            length=options.length,
+            end_id=self.config.end_id,
+            seed=seed,
         )
-
-    def _written_text(self, options: SampleOptions, seed: int) -> WrittenText:
-        return WrittenText(self._text_stream(options), seed=seed, length=options.length)
 
     def _num_rows(self, options: SampleOptions, count: int) -> int:
         """Return how many of `count` texts are drawn side by side."""
@@ -459,11 +429,11 @@ class Generator:
     def _write(
         self,
         options: SampleOptions,
-        texts: Iterable[GrowingText],
+        texts: Iterable[DrawnText],
         *,
         num_texts: int = 1,
         num_rows: int = 1,
-    ) -> Iterator[GrowingText]:
+    ) -> Iterator[DrawnText]:
         """Return an iterator that draws texts, as `sampling.write_texts` does."""
         # All errors are raised here, before a caller prints the first character.
         beginning = self._begin(options)

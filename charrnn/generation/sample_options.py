@@ -179,8 +179,6 @@ class TextOptions:
     clamps: Clamps = field(default_factory=dict)
     """Cells (layer, unit) that are clamped at values in [-1, 1] while the model generates (Radford
     2017)."""
-    on_draw: Callable[[int], object] = lambda num_chars: None
-    """Called with the number of characters of all texts that were drawn since the last call."""
 
     def __post_init__(self) -> None:
         # A string is also a sequence of stop strings of one character, which nobody means.
@@ -247,8 +245,6 @@ class SampleOptions(TextOptions, Shaping):
     forbid: "Forbid | None" = None
     """Returns the characters (V,) that must not follow the ids of the prime and of the text so far;
     if no character may follow, the text ends."""
-    on_cut: Callable[[], object] = lambda: None
-    """Called for each document that has not ended after `length` characters."""
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)

@@ -8,12 +8,12 @@ Shapes: B rows, one for each text, N characters, V vocabulary; state as in `mode
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from enum import Enum, auto
 from functools import cache, partial
 from itertools import islice
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from charrnn.generation.distribution import (
 )
 from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.writing import DrawnText
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 from charrnn.system.arrays import Float32Array
@@ -49,6 +50,8 @@ EARLY_BLOCK = 8
 after the end of a text are lost."""
 SLOW_PRIME = 20_000
 """The length from which reading a prime is reported as a task: it takes seconds without numba."""
+LONG_TEXT = 10_000
+"""The number of characters from which writing is reported: it may take a second or more."""
 BEFORE_LOADING = 16
 """Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at
 once."""
@@ -163,15 +166,18 @@ def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
     blocks = np.array_split(prime.astype(np.int64), num_blocks)
     results = read_blocks(stepper, blocks)
 
-    # The progress of a short prime goes to a task that nothing shows.
-    reading: Any = nullcontext(Task("reading"))
-    if len(prime) > SLOW_PRIME:
-        reading = task("reading", total=len(prime))
-    with reading as advance:
+    with reported("reading", total=len(prime), least=SLOW_PRIME) as advance:
         for block in blocks:
             primed = next(results)
             advance(len(block))
     return primed
+
+
+def reported(label: str, total: int, least: int) -> AbstractContextManager[Task]:
+    """Return a report of work on `total` characters. Nothing shows less than `least` of them."""
+    if total <= least:
+        return nullcontext(Task(label))
+    return task(label, total=total)
 
 
 NUM_SEEDS = 1 << 32
@@ -183,6 +189,11 @@ def seed_of_text(seed: int, index: int) -> int:
     """Return the seed that draws text `index` of several texts alone: seed + index * 2^32, which
     `generator_of` takes apart again."""
     return seed + index * NUM_SEEDS
+
+
+def place_of(seed: int | None) -> int:
+    """Return the index of the text that a result of `seed_of_text` draws."""
+    return (seed or 0) // NUM_SEEDS
 
 
 def generator_of(seed: int) -> np.random.Generator:
@@ -206,21 +217,6 @@ def draw(weights: CharWeights, uniform: float) -> int:
     return min(id, int(np.flatnonzero(weights.values)[-1]))
 
 
-class GrowingText(Protocol):
-    """A text while it is drawn."""
-
-    seed: int
-    num_left: int
-    """The largest number of characters that may still follow."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing follows."""
-
-    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
-        """Decode the next ids, up to the end of the text; what follows was drawn in vain."""
-
-
 class Beginning(NamedTuple):
     """What texts that are drawn together have in common before their first character."""
 
@@ -237,11 +233,11 @@ class Beginning(NamedTuple):
 def write_texts(
     beginning: Beginning,
     options: SampleOptions,
-    texts: Iterable[GrowingText],
+    texts: Iterable[DrawnText],
     *,
     num_chars: int,
     num_rows: int = 1,
-) -> Iterator[GrowingText]:
+) -> Iterator[DrawnText]:
     """Draw `texts`, each of which has at least one character and all of which have at most
     `num_chars` together, and yield each text whenever it has grown.
 
@@ -259,60 +255,94 @@ def write_texts(
     in_rows = dict(enumerate(islice(waiting, num_rows)))
     generators = [generator_of(text.seed) for text in in_rows.values()]
 
-    # Compiled code takes over from NumPy where it saves time. The search for it, which is slow, is
-    # made once per engine.
-    @cache
-    def find_compiled(engine: Engine) -> "NetworkRows | None":
-        return _compiled_rows(beginning, options=options, num_rows=num_rows, engine=engine)
-
+    engine = Engine.NUMPY
+    compiled: NetworkRows | None = None
     block_sizes = _block_sizes(beginning, options, num_rows=num_rows)
     num_drawn = 0
-    while in_rows:
-        num_left = max(text.num_left for text in in_rows.values())
-        engine = _next_engine(beginning, options, num_chars=num_chars, num_drawn=num_drawn)
-        compiled = find_compiled(engine)
-        if compiled is None:
-            # Distribution. A guide forbids characters of its only text; if it forbids all, the text
-            # ends.
-            allowed = _allow(logits, guide=beginning.guide, num_left=num_left)
-            if allowed is None:
-                return
-            distributions = [char_weights(row, options, banned=beginning.banned) for row in allowed]
+    with reported("writing", total=num_chars, least=LONG_TEXT) as advance:
+        while in_rows:
+            num_left = max(text.num_left for text in in_rows.values())
 
-            # Draw. The log-probabilities are the model's own, before the options shape them.
-            uniforms = [generator.random() for generator in generators]
-            ids = np.array(list(map(draw, distributions, uniforms)))
-            logprobs = log_softmax(logits)[np.arange(num_rows), ids]
-            if beginning.guide is not None:
-                beginning.guide.add(int(ids[0]))
+            # Compiled code takes over from NumPy where it saves time. The search for it is slow.
+            faster = _next_engine(beginning, options, num_chars=num_chars, num_drawn=num_drawn)
+            if faster is not engine:
+                engine = faster
+                compiled = _compiled_rows(
+                    beginning, options=options, num_rows=num_rows, engine=engine
+                )
+            if compiled is None:
+                drawn = _draw_step(
+                    beginning,
+                    options,
+                    logits=logits,
+                    state=state,
+                    generators=generators,
+                    num_left=num_left,
+                )
+                if drawn is None:
+                    in_rows[0].end()
+                    yield in_rows[0]
+                    return
+                block, logits, state = drawn
+            else:
+                # Compiled code takes the same steps, for a block of characters at once.
+                numbers = _uniforms(generators, num_chars=min(next(block_sizes), num_left))
+                columns, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
+                block = Block(*columns, values=np.zeros(numbers.shape, np.float32))
+            # A row without a text is drawn on, in vain, as long as other rows have texts.
+            num_drawn += block.ids.size
+            advance(block.ids.size)
 
-            # Read. The model reads the characters, and predicts the next ones.
-            logits, state = beginning.stepper.step(ids, state)
-            values = _values_of(options.cell, beginning.stepper, state=state, num_rows=num_rows)
-            block = Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
-        else:
-            # Compiled code takes the same steps, for a block of characters at once.
-            numbers = _uniforms(generators, num_chars=min(next(block_sizes), num_left))
-            drawn, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
-            block = Block(*drawn, values=np.zeros(numbers.shape, np.float32))
-        # A row without a text is drawn on, in vain, as long as other rows have texts.
-        num_drawn += block.ids.size
-        options.on_draw(block.ids.size)
+            # Decode. Each text takes its row of the block, up to its end.
+            for row, text in in_rows.items():
+                text.add(
+                    block.ids[row].tolist(),
+                    logprobs=block.logprobs[row].tolist(),
+                    values=block.values[row].tolist(),
+                )
+                yield text
 
-        # Decode. Each text takes its row of the block, up to its end.
-        for row, text in in_rows.items():
-            text.add(
-                block.ids[row].tolist(),
-                logprobs=block.logprobs[row].tolist(),
-                values=block.values[row].tolist(),
-            )
-            yield text
+            # Where a text has ended, the next one begins after the prime.
+            for row in _replace_ended(in_rows, waiting):
+                generators[row] = generator_of(in_rows[row].seed)
+                logits[row] = primed.logits[0]
+                state = _begin_row(state, row=row, primed=primed.state)
 
-        # Where a text has ended, the next one begins after the prime.
-        for row in _replace_ended(in_rows, waiting):
-            generators[row] = generator_of(in_rows[row].seed)
-            logits[row] = primed.logits[0]
-            state = _begin_row(state, row=row, primed=primed.state)
+
+def _draw_step(
+    beginning: Beginning,
+    options: SampleOptions,
+    *,
+    logits: NDArray[np.floating],
+    state: RecurrentState[Float32Array],
+    generators: Sequence[np.random.Generator],
+    num_left: int,
+) -> tuple[Block, NDArray[np.floating], RecurrentState[Float32Array]] | None:
+    """Draw the next character of every row in NumPy; return it with the logits and the state after
+    it, None if no character may follow."""
+    # Distribution. A guide forbids characters of its only text.
+    allowed = logits
+    if beginning.guide is not None:
+        allowed = beginning.guide.allow(logits, num_left=num_left)
+        if np.isneginf(allowed).all():
+            return None
+    distributions = [char_weights(row, options, banned=beginning.banned) for row in allowed]
+
+    # Draw. The log-probabilities are the model's own, before the options shape them.
+    uniforms = [generator.random() for generator in generators]
+    ids = np.array(list(map(draw, distributions, uniforms)))
+    logprobs = log_softmax(logits)[np.arange(len(ids)), ids]
+    if beginning.guide is not None:
+        beginning.guide.add(int(ids[0]))
+
+    # Read. The model reads the characters, and predicts the next ones.
+    logits, state = beginning.stepper.step(ids, state)
+    values = np.zeros(len(ids), np.float32)
+    if options.cell is not None:
+        layer, unit = options.cell
+        values = beginning.stepper.values(state)[layer, :, unit]
+    block = Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
+    return block, logits, state
 
 
 def _uniforms(generators: Sequence[np.random.Generator], *, num_chars: int) -> NDArray[np.float64]:
@@ -320,7 +350,7 @@ def _uniforms(generators: Sequence[np.random.Generator], *, num_chars: int) -> N
     return np.stack([generator.random(num_chars) for generator in generators])
 
 
-def _replace_ended(in_rows: dict[int, GrowingText], waiting: Iterator[GrowingText]) -> list[int]:
+def _replace_ended(in_rows: dict[int, DrawnText], waiting: Iterator[DrawnText]) -> list[int]:
     """Replace each text that has ended by the next one, as long as texts are waiting. Return the
     rows of the new texts."""
     free = [row for row, text in in_rows.items() if text.is_done]
@@ -342,32 +372,6 @@ def _begin_row(
         return vectors
 
     return state.map(with_row, primed)
-
-
-def _allow(
-    logits: NDArray[np.floating], *, guide: Guide | None, num_left: int
-) -> NDArray[np.floating] | None:
-    """Return the logits with -inf for characters that must not follow; None if none may follow."""
-    if guide is None:
-        return logits
-    allowed = guide.allow(logits, num_left=num_left)
-    if np.isneginf(allowed).all():
-        return None
-    return allowed
-
-
-def _values_of(
-    cell: tuple[int, int] | None,
-    stepper: Stepper,
-    *,
-    state: RecurrentState[Float32Array],
-    num_rows: int,
-) -> NDArray[np.float32]:
-    """Return the values (B,) of a cell; 0 without a cell."""
-    if cell is None:
-        return np.zeros(num_rows, np.float32)
-    layer, unit = cell
-    return stepper.values(state)[layer, :, unit]
 
 
 def _block_sizes(beginning: Beginning, options: SampleOptions, num_rows: int) -> Iterator[int]:

@@ -1,16 +1,13 @@
-"""Decode ids to text as they are drawn or found, cut the text at stop strings, and find loops at
+"""Decode ids to text as they are drawn, cut the text at stop strings, and find loops at
 its end."""
 
-import io
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
-from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.generated_text import GeneratedText
-from charrnn.generation.sampling import GrowingText
 from charrnn.text.vocab import Decoder, Vocab
 
 
@@ -23,90 +20,144 @@ class Piece(NamedTuple):
     """In nats."""
     value: float
     """The value, after this id, of the cell that is shown."""
-    id: int | None = None
-    """None for text that was not drawn."""
 
 
-class TextStream:
-    """Decodes a text id by id.
+class DrawnText:
+    """A text while its ids are drawn: it decodes them, and finds the end of the text.
 
     A stop string or `end_id`, the END of a document, ends the text; neither is part of it. Text
-    that may be the start of a stop string stays pending.
+    that may be the start of a stop string stays pending. What is certain waits until it is taken,
+    at about 24 bytes a character.
     """
 
     def __init__(
         self,
         vocab: Vocab,
-        stops: Sequence[str],
+        stops: Sequence[str] = (),
         *,
+        length: int,
         end_id: int | None = None,
-        on_cut: Callable[[], object] = lambda: None,
+        seed: int = 0,
     ) -> None:
-        """Cut the text before the first of `stops` that appears.
-
-        `on_cut` is called if `finish` ends a document before its END.
-        """
-        self._vocab = vocab
-        self._decoder = Decoder(vocab)
-        self._stops = tuple(stops)
-        self.end_id = end_id
-        self._on_cut = on_cut
-        self._pending: list[Piece] = []
-        self.is_done = False
+        """Cut the text after `length` ids, or before the first of `stops` that appears."""
+        self.seed = seed
+        self.num_left = length
+        """The largest number of ids that may still follow."""
+        self.is_done = length == 0
         self.stop = ""
+        """The stop string that has ended the text, or ""."""
         self.has_ended: bool | None = None
         """Whether the document has reached its END; None without documents."""
         if end_id is not None:
             self.has_ended = False
+        self.grown: Iterator[DrawnText] = iter(())
+        """Draws the text: it yields whenever ids were added."""
 
-    def feed(self, id: int, logprob: float, value: float) -> list[Piece]:
-        """Add an id, and return the pieces that now certainly belong to the text. The piece of END
-        has no text."""
-        if id != self.end_id:
-            self._pending.append(
-                Piece(text=self._decoder.feed(id), logprob=logprob, value=value, id=id)
-            )
-            return self._release()
+        self._vocab = vocab
+        self._stops = tuple(stops)
+        self._end_id = end_id
+        self._decoder = Decoder(vocab)
+        self._pending: list[Piece] = []
+        self._clear()
+
+    def _clear(self) -> None:
+        # The pieces that certainly belong to the text, in columns, which take less memory.
+        self._texts: list[str] = []
+        self._logprobs = array("d")
+        self._values = array("d")
+
+    # Taking
+
+    def pieces(self) -> Iterator[Piece]:
+        """Draw the text, and yield its pieces as soon as they are certain. The piece of END has no
+        text."""
+        for _ in chain(self.grown, [self]):
+            yield from map(Piece, self._texts, self._logprobs, self._values)
+            self._clear()
+
+    def chunks(self) -> Iterator[str]:
+        """Draw the text, and yield it in chunks of the size of the blocks that are drawn."""
+        for _ in chain(self.grown, [self]):
+            yield self.take_text()
+
+    def take_text(self) -> str:
+        """Return the certain text that was not taken yet."""
+        text = "".join(self._texts)
+        self._clear()
+        return text
+
+    def whole(self) -> GeneratedText:
+        """Draw the text, and return what was not taken yet."""
+        for _ in self.grown:
+            pass
+        return GeneratedText(
+            text="".join(self._texts),
+            logprobs=tuple(self._logprobs),
+            seed=self.seed,
+            stop=self.stop,
+            has_ended=self.has_ended,
+        )
+
+    # Adding
+
+    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
+        """Decode the next ids, up to the end of the text; what follows was drawn in vain."""
+        ids = ids[: self.num_left]
+        self.num_left -= len(ids)
+        if self._vocab.kind == "char" and not self._stops:
+            self._add_block(ids, logprobs=logprobs, values=values)
+        else:
+            for id, logprob, value in zip(ids, logprobs, values, strict=False):
+                if self.is_done:
+                    break
+                self._add_id(id, logprob=logprob, value=value)
+        if self.num_left == 0:
+            self.end()
+
+    def end(self) -> None:
+        """End the text here, if it has not ended."""
+        if not self.is_done:
+            self._flush()
+            self.is_done = True
+
+    def _add_block(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
+        """Add ids that are a character each, of which only END can end the text."""
+        # All at once: one by one, this would take as long as drawing the characters.
+        num_chars = len(ids)
+        num_kept = num_chars
+        if self._end_id in ids:
+            num_chars = ids.index(self._end_id)
+            num_kept = num_chars + 1
+            self.is_done = True
+            self.has_ended = True
+        self._texts.extend(self._vocab.decode(ids[:num_chars]))
+        if num_kept > num_chars:
+            self._texts.append("")  # END has a log-probability, and no text
+        self._logprobs.extend(logprobs[:num_kept])
+        self._values.extend(values[:num_kept])
+
+    def _add_id(self, id: int, logprob: float, value: float) -> None:
+        if id != self._end_id:
+            text = self._decoder.feed(id)
+            self._pending.append(Piece(text, logprob=logprob, value=value))
+            self._release()
+            return
 
         # A stop string in the pending text ends the text before END does.
-        released = self._flush()
+        self._flush()
         if not self.is_done:
             self.is_done = True
             self.has_ended = True
-            released.append(Piece(text="", logprob=logprob, value=value, id=id))
-        return released
+            self._keep([Piece("", logprob=logprob, value=value)])
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether every id is one character and only END ends the text, so that nothing stays
-        pending."""
-        return self._vocab.kind == "char" and not self._stops
+    def _keep(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            self._texts.append(piece.text)
+            self._logprobs.append(piece.logprob)
+            self._values.append(piece.value)
 
-    def feed_all(self, ids: Sequence[int]) -> str:
-        """Add ids, and return the text that now certainly belongs to the text."""
-        # All at once: piece by piece, this would take as long as drawing the characters.
-        if self.is_plain:
-            if self.end_id in ids:
-                self.is_done = True
-                self.has_ended = True
-                ids = ids[: ids.index(self.end_id)]
-            return self._vocab.decode(ids)
-        released: list[Piece] = []
-        for id in ids:
-            if self.is_done:
-                break
-            released += self.feed(id, logprob=0.0, value=0.0)
-        return text_of(released)
-
-    def finish(self) -> list[Piece]:
-        """End the text, and return its last pieces."""
-        released = self._flush()
-        if self.has_ended is False and not self.is_done:
-            self._on_cut()
-        return released
-
-    def _flush(self) -> list[Piece]:
-        """Return the pending pieces, which no stop string can end any more."""
+    def _flush(self) -> None:
+        """Keep the pending pieces, which no stop string can end any more."""
         # Bytes of an unfinished character become U+FFFD.
         unfinished = self._decoder.finish()
         if unfinished:
@@ -114,23 +165,23 @@ class TextStream:
             self._pending[-1] = last._replace(text=last.text + unfinished)
 
         # Text that looked like the start of a stop string belongs to the text.
-        released = self._release()
-        if not self.is_done:
-            released += self._pending
-            self._pending = []
-        return released
+        self._release()
+        self._keep(self._pending)
+        self._pending = []
 
-    def _release(self) -> list[Piece]:
-        """Return the pending pieces that certainly belong to the text; end it at a stop string."""
+    def _release(self) -> None:
+        """Keep the pending pieces that certainly belong to the text; end it at a stop string."""
         text = text_of(self._pending)
         stops = [(text.find(stop), stop) for stop in self._stops if stop in text]
         if stops:
-            self.is_done = True
             # If several begin at the same character, the shortest is complete first.
             begin, self.stop = min(stops, key=lambda item: (item[0], len(item[1])))
-            return self._cut(begin)
+            self.is_done = True
+            self._keep(_cut(self._pending, begin))
+            self._pending = []
+            return
 
-        # The last id of an unfinished character stays: if the text ends here, `finish` adds the
+        # The last id of an unfinished character stays: if the text ends here, `_flush` adds the
         # character to its piece. Text that may be the start of a stop string stays, too.
         num_kept = 0
         if self._decoder.is_amid_character:
@@ -139,30 +190,36 @@ class TextStream:
         num_certain = len(text) - max(overlaps, default=0)
 
         # A piece of several characters is certain when all of them are.
-        released: list[Piece] = []
-        while len(self._pending) > num_kept:
-            num_certain -= len(self._pending[0].text)
+        num_released = 0
+        for piece in self._pending[: len(self._pending) - num_kept]:
+            num_certain -= len(piece.text)
             if num_certain < 0:
                 break
-            released.append(self._pending.pop(0))
-        return released
+            num_released += 1
+        self._keep(self._pending[:num_released])
+        del self._pending[:num_released]
 
-    def _cut(self, length: int) -> list[Piece]:
-        """Return the first `length` characters of the pending pieces; a piece of several characters
-        may be cut."""
-        released: list[Piece] = []
-        for piece in self._pending:
-            if length <= 0:
-                break
-            released.append(piece._replace(text=piece.text[:length]))
-            length -= len(piece.text)
-        self._pending = []
-        return released
+
+def is_cut(text: DrawnText | GeneratedText) -> bool:
+    """Whether a document was cut before its END, and not by a stop string."""
+    return text.has_ended is False and not text.stop
 
 
 def text_of(pieces: Iterable[Piece]) -> str:
     """Return the text of pieces."""
     return "".join(piece.text for piece in pieces)
+
+
+def _cut(pieces: Iterable[Piece], length: int) -> list[Piece]:
+    """Return the first `length` characters of some pieces; a piece of several characters may be
+    cut."""
+    kept: list[Piece] = []
+    for piece in pieces:
+        if length <= 0:
+            break
+        kept.append(piece._replace(text=piece.text[:length]))
+        length -= len(piece.text)
+    return kept
 
 
 def _overlap(text: str, stop: str) -> int:
@@ -174,206 +231,18 @@ def _overlap(text: str, stop: str) -> int:
     return 0
 
 
-class DrawnIds:
-    """The ids of a text while it is drawn, with their log-probabilities and the values of the cell.
-    Nothing ends the text before its length."""
-
-    def __init__(self, seed: int, length: int) -> None:
-        self.seed = seed
-        self.num_left = length
-        """Characters that may still follow."""
-        self.ids: list[int] = []
-        self.logprobs: list[float] = []
-        self.values: list[float] = []
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the text has its whole length."""
-        return self.num_left == 0
-
-    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
-        """Keep the next ids, up to the length of the text."""
-        self.ids += ids[: self.num_left]
-        self.logprobs += logprobs[: self.num_left]
-        self.values += values[: self.num_left]
-        self.num_left -= min(len(ids), self.num_left)
-
-
-class DecodedText:
-    """A text while its ids are drawn and decoded by a `TextStream`."""
-
-    def __init__(self, stream: TextStream, seed: int, length: int) -> None:
-        self.seed = seed
-        self.num_left = length
-        """Characters that may still follow."""
-        self._stream = stream
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the text has ended or has its whole length."""
-        return self._stream.is_done or self.num_left == 0
-
-    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
-        """Decode the next ids, up to the end of the text."""
-        ids = ids[: self.num_left]
-        self.num_left -= len(ids)
-
-        # The ids after a stop string or END are dropped.
-        for id, logprob, value in zip(ids, logprobs, values, strict=False):
-            if self._stream.is_done:
-                break
-            self._keep(self._stream.feed(id, logprob=logprob, value=value))
-
-    def _end(self) -> None:
-        """Keep the last pieces, which were pending."""
-        if not self._stream.is_done:
-            self._keep(self._stream.finish())
-
-    def _keep(self, pieces: list[Piece]) -> None:
-        raise NotImplementedError
-
-
-class TextInPieces(DecodedText):
-    """A text whose pieces are taken while it is drawn."""
-
-    def __init__(self, stream: TextStream, seed: int, length: int) -> None:
-        super().__init__(stream, seed=seed, length=length)
-        self._pieces: list[Piece] = []
-
-    def take(self) -> list[Piece]:
-        """Return the pieces since the last call."""
-        pieces = self._pieces
-        self._pieces = []
-        return pieces
-
-    def finish(self) -> list[Piece]:
-        """End the text, and return its last pieces."""
-        self._end()
-        return self.take()
-
-    def _keep(self, pieces: list[Piece]) -> None:
-        self._pieces += pieces
-
-
-class WrittenText(DecodedText):
-    """A text that is kept until it is whole; a log-probability takes 8 bytes."""
-
-    def __init__(self, stream: TextStream, seed: int, length: int) -> None:
-        super().__init__(stream, seed=seed, length=length)
-        self._text = io.StringIO(newline="")  # "" keeps every line end as it is
-        self._logprobs = array("d")
-
-    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
-        """Decode the next ids, up to the end of the text."""
-        if not self._stream.is_plain:
-            super().add(ids, logprobs=logprobs, values=values)
-            return
-
-        # The whole block at once, if only END can end the text. END has a log-probability, too.
-        ids = ids[: self.num_left]
-        self.num_left -= len(ids)
-        text = self._stream.feed_all(ids)
-        self._text.write(text)
-        self._logprobs.extend(logprobs[: len(text) + self._stream.is_done])
-
-    def take(self) -> str:
-        """Return the text since the last call, which is then forgotten."""
-        text = self._text.getvalue()
-        self._text = io.StringIO(newline="")
-        self._logprobs = array("d")
-        return text
-
-    def finish(self) -> GeneratedText:
-        """End the text, and return what was not taken of it."""
-        self._end()
-        return GeneratedText(
-            text=self._text.getvalue(),
-            logprobs=tuple(self._logprobs),
-            seed=self.seed,
-            stop=self._stream.stop,
-            has_ended=self._stream.has_ended,
-        )
-
-    def _keep(self, pieces: list[Piece]) -> None:
-        for piece in pieces:
-            self._text.write(piece.text)
-            self._logprobs.append(piece.logprob)
-
-
-# Three renderings of the texts that `sampling.write_texts` yields whenever they have grown.
-
-
-def in_pieces(grown: Iterator[GrowingText], text: TextInPieces) -> Iterator[Piece]:
-    """Yield the pieces of the only text, each as soon as it certainly belongs to the text."""
-    for _ in grown:
-        yield from text.take()
-    yield from text.finish()
-
-
-def in_chunks(grown: Iterator[GrowingText], text: WrittenText) -> Iterator[str]:
-    """Yield the only text in chunks of the size of the blocks, which is faster than `in_pieces`."""
-    for _ in grown:
-        yield text.take()
-    yield text.finish().text
-
-
-def as_wholes(grown: Iterator[GrowingText], begun: deque[WrittenText]) -> Iterator[GeneratedText]:
-    """Yield all texts, each as a whole, in the order of `begun`, to which each is added when it
-    begins."""
-    for _ in grown:
-        # A text that has ended waits for the texts before it.
-        while begun and begun[0].is_done:
-            yield begun.popleft().finish()
-
-    # A guide may end a text before it has its length.
-    for text in begun:
-        yield text.finish()
-
-
-class TextSearch:
-    """A beam search that decodes its results.
-
-    Iterating yields the best text piece by piece; a piece does not change later. Then `texts` has
-    all texts that were found, most likely first.
-    """
-
-    def __init__(
-        self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, end_id: int | None = None
-    ) -> None:
-        """Cut every text before the first of `stops` and before `end_id`; `search` has the ids of
-        both as its stop strings."""
-        self.texts: list[GeneratedText] = []
-        self._search = search
-        self._vocab = vocab
-        self._stops = stops
-        self._end_id = end_id
-
-    def __iter__(self) -> Iterator[str]:
-        """Search, and yield the best text."""
-        stream = TextStream(self._vocab, self._stops, end_id=self._end_id)
-        for ids in self._search:
-            if text := stream.feed_all(ids):
-                yield text
-        if not stream.is_done and (last_text := text_of(stream.finish())):
-            yield last_text
-
-        # Each result has the length of its stop string, so no stream has to search for it.
-        self.texts = [self._text_of(beam) for beam in self._search.beams]
-
-    def _text_of(self, beam: Beam) -> GeneratedText:
-        length = len(beam.ids) - beam.stop_length
-        text = self._vocab.decode(beam.ids[:length])
-
-        # END is not part of the text, but its log-probability is kept.
-        if self._end_id is not None and beam.ids[-1:] == (self._end_id,):
-            return GeneratedText(text=text, logprobs=beam.logprobs, has_ended=True)
-
-        return GeneratedText(
-            text=text,
-            logprobs=beam.logprobs[:length],
-            stop=self._vocab.decode(beam.ids[length:]),
-            has_ended=None if self._end_id is None else False,
-        )
+def in_order(grown: Iterable[DrawnText], seeds: Iterable[int]) -> Iterator[DrawnText]:
+    """Yield texts that are drawn side by side, each once it has ended and the texts of all seeds
+    before its own were yielded."""
+    ended: dict[int, DrawnText] = {}
+    remaining = iter(seeds)
+    next_seed = next(remaining)
+    for text in grown:
+        if text.is_done:
+            ended[text.seed] = text
+        while next_seed in ended:
+            yield ended.pop(next_seed)
+            next_seed = next(remaining, -1)
 
 
 MIN_REPEATS = 3

@@ -6,13 +6,14 @@ Tests `cli.progress_bars`, too.
 
 import signal
 import sys
+from types import SimpleNamespace
 
 import pytest
 from streams import Stream
 
 from charrnn.cli import streams
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.commands.sample_output import Writing, _progress, write
+from charrnn.commands.sample_output import Writing, _begun, write
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.system.progress import tell, using, warn
 
@@ -72,7 +73,9 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
     text = Stream(is_terminal=True)
     monkeypatch.setattr(sys, "stdout", text)
     writing = Writing(
-        model=None,
+        model=SimpleNamespace(
+            generator=SimpleNamespace(begin=lambda options: tell("reading before the text ..."))
+        ),
         drawing=SampleOptions(length=2, seed=7),
         typed="",
         reference_text=None,
@@ -81,19 +84,22 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
         says_seed=True,
     )
 
-    def drawn(on_draw):
-        tell("compiling before the text ...")
-        on_draw(1)
+    def drawn():
         yield "a"
         tell("compiling within the text ...")
         warn("the loop cannot be compiled")
         yield "b"
 
     with using(TerminalProgress()):
-        with _progress(writing, writing.drawing, is_streamed=True) as options:
-            write(drawn(options.on_draw))
+        with _begun(writing):
+            write(drawn())
         tell("after the text")
     assert text.text() == "ab\n"
     shown = terminal.text().split("\n")
-    assert shown[:2] == ["compiling before the text ...", "seed 7"]
-    assert shown[2:] == ["warning: the loop cannot be compiled", "after the text", ""]
+    assert shown == [
+        "reading before the text ...",
+        "seed 7",
+        "warning: the loop cannot be compiled",
+        "after the text",
+        "",
+    ]

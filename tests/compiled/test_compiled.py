@@ -325,8 +325,7 @@ import sys
 import numpy as np
 from charrnn.generation import sampling
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.writing import DrawnIds
-from hand_built import hand_built_stepper
+from hand_built import DrawnIds, hand_built_stepper
 stepper = hand_built_stepper("lstm")
 beginning = sampling.Beginning(stepper, sampling.prime_model(stepper, np.array([1])))
 text = DrawnIds(1, length=10**6)

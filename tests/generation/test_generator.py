@@ -58,7 +58,7 @@ def test_texts_are_the_same_however_many_are_drawn_together(model, group_chars, 
     monkeypatch.setattr(generator, "GROUP_CHARS", group_chars)
     assert list(model.generator.iter_samples(5, SampleOptions(**options))) == expected
     written = [
-        "".join(chunks) for chunks in model.generator.write_each(5, SampleOptions(**options))
+        "".join(text.chunks()) for text in model.generator.begin_each(5, SampleOptions(**options))
     ]
     assert written == [text.text for text in expected]
     warm = model.generator.iter_samples(0, SampleOptions(**options), temperatures=(0.5, 1, 2))
@@ -96,15 +96,15 @@ def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):
                     yield text
 
     monkeypatch.setattr(sampling, "write_texts", write)
-    for chunks in model.generator.write_each(7, SampleOptions(length=900_000)):
-        next(chunks)
+    for text in model.generator.begin_each(7, SampleOptions(length=900_000)):
+        next(text.chunks())
     assert drawn_together == [2], "as many as have two million characters"
     monkeypatch.setattr(generator, "GROUP_CHARS", 20_000)
     with at_most(2 * MIB):
         num_chars = 0
         for count, length in ((3, 300_000), (40, 5_000)):
-            for chunks in model.generator.write_each(count, SampleOptions(length=length)):
-                num_chars += sum(len(chunk) for chunk in chunks)
+            for text in model.generator.begin_each(count, SampleOptions(length=length)):
+                num_chars += sum(len(chunk) for chunk in text.chunks())
     assert num_chars == 3 * 300_000 + 40 * 5_000
 
 

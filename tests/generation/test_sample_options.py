@@ -33,7 +33,7 @@ def test_the_command_line_finds_flags_and_help_at_the_fields():
     assert options["top_p"].flag == "--top-p"
     assert options["seed"].least == 0
     assert options["seed"].panel is None, "an option that everybody uses"
-    assert "on_draw" not in options
+    assert "cell" not in options
 
 
 def test_one_stop_string_may_be_given_by_itself():

@@ -19,7 +19,7 @@ from charrnn.generation.sampling import (
     seed_of_text,
 )
 from charrnn.generation.special_ids import start_ids, undrawable_ids
-from charrnn.generation.writing import TextStream
+from charrnn.generation.writing import DrawnText
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import REPLACEMENT, Vocab
@@ -78,9 +78,9 @@ def drawn(stepper, prime, *, seed, length, **options):
 def pieces_of(stepper, vocab, *, length, **options):
     """The text of one stream, piece by piece."""
     [text] = draw_texts(stepper, start_ids(vocab), [0], length=length, **options)
-    stream = TextStream(vocab, ())
-    pieces = [piece for id in text.ids for piece in stream.feed(id, 0.0, 0.0)]
-    return [*pieces, *stream.finish()]
+    whole = DrawnText(vocab, length=length)
+    whole.grown = (whole.add([id], [0.0], [0.0]) for id in text.ids)
+    return list(whole.pieces())
 
 
 def test_the_seed_decides_the_text():

@@ -4,8 +4,6 @@ its end.
 Tests `generation.generated_text`, too.
 """
 
-from collections import deque
-
 import pytest
 from hand_built import vocab_of
 from hypothesis import example, given, settings
@@ -14,14 +12,11 @@ from hypothesis import strategies as st
 from charrnn.generation import writing
 from charrnn.generation.writing import (
     MIN_CHARS,
+    DrawnText,
     Loop,
-    TextInPieces,
-    TextStream,
-    WrittenText,
-    as_wholes,
     find_loop,
-    in_chunks,
-    in_pieces,
+    in_order,
+    is_cut,
     text_of,
 )
 from charrnn.text.vocab import Vocab
@@ -45,24 +40,31 @@ def cut(text, stops):
 def feed(vocab, text, stops):
     """What is released after each id and at the end, and the log-probabilities, which count the
     ids."""
-    stream = TextStream(vocab, stops)
+    drawn = DrawnText(vocab, stops, length=len(text) + 1)
     released, logprobs = [], []
-    for index, id in enumerate(vocab.encode(text).tolist()):
-        if stream.is_done:
-            break
-        pieces = stream.feed(id, -float(index), 0.0)
-        released.append(text_of(pieces))
-        logprobs += [piece.logprob for piece in pieces]
-    if not stream.is_done:
-        pieces = stream.finish()
+    ids = vocab.encode(text).tolist()
+
+    def grow():
+        for index, id in enumerate(ids):
+            if drawn.is_done:
+                break
+            drawn.add([id], [-float(index)], [0.0])
+            yield drawn
+        if not drawn.is_done:
+            drawn.end()
+            yield drawn
+
+    for _ in grow():
+        drawn.grown = iter([drawn])
+        pieces = list(drawn.pieces())
         released.append(text_of(pieces))
         logprobs += [piece.logprob for piece in pieces]
     return released, logprobs
 
 
 def test_an_end_is_awaited_only_among_documents():
-    assert TextStream(CHARS, []).has_ended is None
-    assert TextStream(CHARS, [], end_id=3).has_ended is False
+    assert DrawnText(CHARS, length=1).has_ended is None
+    assert DrawnText(CHARS, length=1, end_id=3).has_ended is False
 
 
 @given(TEXTS, STOPS, st.sampled_from([CHARS, BYTES]))
@@ -96,11 +98,9 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text, stops):
 @example("é€🙂".encode()[:-1])
 @example(b"\xe2a\xe2\x82")
 def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data):
-    stream = TextStream(BYTES, ())
-    pieces = [
-        piece for index, byte in enumerate(data) for piece in stream.feed(byte, -float(index), 0.0)
-    ]
-    pieces += stream.finish()
+    drawn = DrawnText(BYTES, length=len(data))
+    drawn.grown = (drawn.add([byte], [-float(index)], [0.0]) for index, byte in enumerate(data))
+    pieces = list(drawn.pieces())
     assert text_of(pieces) == data.decode("utf-8", "replace")
     assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
 
@@ -121,15 +121,14 @@ def grow(text, characters, size, vocab):
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("stops", [(), ("bb",), ("c\na",)])
 def test_pieces_chunks_and_whole_texts_say_the_same(vocab, size, stops):
-    texts = ["abcabbcac", "cccc\naaaa", "aaaaabbbb"]
-    for characters in texts:
+    for characters in ("abcabbcac", "cccc\naaaa", "aaaaabbbb"):
         expected = cut(characters, stops)
-        text = TextInPieces(TextStream(vocab, stops), seed=0, length=9)
-        pieces = list(in_pieces(grow(text, characters, size, vocab), text))
-        text = WrittenText(TextStream(vocab, stops), seed=0, length=9)
-        chunks = list(in_chunks(grow(text, characters, size, vocab), text))
-        text = WrittenText(TextStream(vocab, stops), seed=0, length=9)
-        [found] = as_wholes(grow(text, characters, size, vocab), deque([text]))
+        texts = [DrawnText(vocab, stops, length=9) for _ in range(3)]
+        for text in texts:
+            text.grown = grow(text, characters, size, vocab)
+        pieces = list(texts[0].pieces())
+        chunks = list(texts[1].chunks())
+        found = texts[2].whole()
 
         assert found.text == text_of(pieces) == "".join(chunks) == expected
         assert found.stop == ("" if expected == characters else stops[0])
@@ -137,22 +136,28 @@ def test_pieces_chunks_and_whole_texts_say_the_same(vocab, size, stops):
         assert {piece.value for piece in pieces} <= {0.5}
 
 
-@pytest.mark.parametrize("kind", [TextInPieces, WrittenText])
-def test_nothing_more_is_drawn_when_the_text_has_ended(kind):
-    text = kind(TextStream(CHARS, ("bb",)), seed=0, length=20)
+def test_nothing_more_is_drawn_when_the_text_has_ended():
+    text = DrawnText(CHARS, ("bb",), length=20)
     assert len(list(grow(text, 5 * "cabb", 2, CHARS))) == 2
 
 
+def test_a_document_ends_within_a_block_with_the_log_probability_of_its_end():
+    text = DrawnText(CHARS, length=20, end_id=3)
+    text.add([1, 2, 3, 1], [-1.0, -2.0, -3.0, -4.0], [0.0] * 4)
+    found = text.whole()
+    assert (found.text, found.logprobs) == (CHARS.decode([1, 2]), (-1.0, -2.0, -3.0))
+    assert (text.is_done, found.has_ended, is_cut(found)) == (True, True, False)
+
+
 def test_a_text_waits_for_the_texts_before_it():
-    first = WrittenText(TextStream(CHARS, ()), seed=0, length=3)
-    second = WrittenText(TextStream(CHARS, ()), seed=1, length=3)
+    first = DrawnText(CHARS, seed=0, length=3)
+    second = DrawnText(CHARS, seed=1, length=3)
 
     def grown():
         yield from grow(second, "bbb", 3, CHARS)
         yield from grow(first, "aaa", 1, CHARS)
 
-    begun = deque([first, second])
-    assert [text.text for text in as_wholes(grown(), begun)] == ["aaa", "bbb"]
+    assert [text.take_text() for text in in_order(grown(), [0, 1])] == ["aaa", "bbb"]
 
 
 def naive_loop(text):

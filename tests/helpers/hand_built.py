@@ -12,7 +12,6 @@ from charrnn.config.settings import Config
 from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, prime_model, seed_of_text, write_texts
-from charrnn.generation.writing import DrawnIds
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import CharacterCounts, Vocab, code_points
@@ -76,6 +75,31 @@ def text_hash(cell: str) -> str:
         [text] = draw_texts(stepper, [1, 2], [seed_of_text(5, index)], length=300, **shaping)
         texts.append(text.ids)
     return hashlib.sha256(np.array(texts, np.int64).tobytes()).hexdigest()[:16]
+
+
+class DrawnIds:
+    """The ids of a text while it is drawn, with their log-probabilities and the values of the cell.
+    Nothing ends the text before its length."""
+
+    def __init__(self, seed: int, length: int) -> None:
+        self.seed = seed
+        self.num_left = length
+        self.ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.values: list[float] = []
+
+    @property
+    def is_done(self) -> bool:
+        return self.num_left == 0
+
+    def end(self) -> None:
+        """Nothing is kept back."""
+
+    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
+        self.ids += ids[: self.num_left]
+        self.logprobs += logprobs[: self.num_left]
+        self.values += values[: self.num_left]
+        self.num_left -= min(len(ids), self.num_left)
 
 
 def draw_texts(
