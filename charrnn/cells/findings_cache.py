@@ -1,20 +1,21 @@
 """Keep the measurements of cells in the user's cache folder.
 
 There is one file for each result. Its name is a digest of all that the result depends on: the
-weights, the text and the code that measures. So a file is never out of date, and each of them may
-be deleted.
+weights, the text, the code that measures, the libraries that compute, and the processor. So a file
+is never out of date, and each of them may be deleted.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -133,48 +134,30 @@ def delete_oldest(folder: Path) -> None:
 
 @cache
 def program_digest() -> str:
-    """Return a SHA-256 of the code that measures, and of the versions of the packages that add to
-    it."""
-    parts = [code_digest(Path(__file__).parents[1]), other_packages()]
+    """Return a SHA-256 of all but model and text that a measurement depends on: the code, the
+    versions of the libraries that compute, the packages that add to it, and the processor."""
+    libraries = [np.__version__, metadata.version("torch")]
+    parts = [code_digest(Path(__file__).parents[1]), libraries, other_packages(), _processor()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def code_digest(package: Path) -> str:
-    """Return a SHA-256 of the code that a measurement may depend on, without comments and
-    docstrings."""
+    """Return a SHA-256 of the code that a measurement may depend on."""
     digest = hashlib.sha256()
-    sources = []
     for path in sorted(package.rglob("*.py")):
         if not any(path.is_relative_to(package / name) for name in UNMEASURED):
-            sources.append(path.read_bytes())
-            digest.update(sources[-1])
-
-    # Parsing all sources takes a second, reading them a hundredth of it, so the digest is kept.
-    saved = None
-    with contextlib.suppress(OSError):
-        saved = cache_folder("programs") / digest.hexdigest()
-        parsed = saved.read_text("ascii")
-        if len(parsed) == len(saved.name):
-            return parsed
-
-    digest = hashlib.sha256()
-    for source in sources:
-        code = _WithoutDocstrings().visit(ast.parse(source))
-        digest.update(ast.dump(code).encode())
-    if saved:
-        with contextlib.suppress(OSError):
-            saved.write_text(digest.hexdigest(), "ascii")
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Removes the strings that are statements, wherever they stand."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        """Return the statement, None for a string."""
-        if isinstance(node.value, ast.Constant):
-            return None
-        return node
+def _processor() -> str:
+    """Return what tells apart processors whose libraries round differently: their instructions,
+    where the system lists them."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    return f"{platform.machine()} {platform.processor()}"
 
 
 def encode(value: object) -> JSON:

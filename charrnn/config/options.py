@@ -231,7 +231,7 @@ def _texts(value: Any) -> Any:
     return value
 
 
-def _type_of(owner: type[Any], class_field: "Field[Any]") -> Any:
+def _type_of(owner: type[Any], class_field: Field[Any]) -> Any:
     """Return the type of a field, which is a string in a module with postponed annotations."""
     if isinstance(class_field.type, str):
         return get_type_hints(owner)[class_field.name]

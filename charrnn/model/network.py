@@ -277,28 +277,6 @@ class CharRNN(nn.Module):
         assert read.cells is not None and read.outputs is not None, "they are kept"
         return (self.output(read.features), read.cells, read.outputs), state
 
-    def layer_inputs(
-        self, ids: Tensor, state: RecurrentState[Tensor], outputs: Tensor
-    ) -> list[Tensor]:
-        """Compute the inputs of each layer, (T, B, E) or (T, B, H), from ids (T, B), the state
-        before them, and the outputs (T, B, L, H) of all layers."""
-        below = self.vectors(ids)
-        links = _Links(self, vectors=below, state=state.vectors)
-
-        # This is the walk of `read_window` with known outputs.
-        inputs = []
-        for index, output in enumerate(outputs.unbind(2)):
-            if links.along_depth is not None:
-                below = links.along_depth[0]
-            inputs.append(below)
-            below = self.depth.join(
-                links,
-                layer=index,
-                x=below,
-                y=output,
-            )
-        return inputs
-
     def vectors(self, ids: Tensor) -> Tensor:
         """Return the vectors (T, B, E) of characters: embeddings, or one-hot."""
         if self.embedding is None:
