@@ -47,7 +47,7 @@ say how to train."""
 
 OTHER_PROGRAMS = ("text/file_kinds.py", "text/pandoc.py", "formats/model_facts.py")
 """Modules whose text shows what a shell is to run: another program, or charrnn on a card."""
-STYLE_SHEETS = ("views/theme.py",)
+STYLE_SHEETS = ("views/theme.py", "formats/model_page/page.py")
 """Modules that write CSS, whose variables begin with two hyphens."""
 
 

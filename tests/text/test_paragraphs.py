@@ -108,7 +108,7 @@ def test_every_command_reads_a_text_as_the_run_does(tmp_path, monkeypatch):
     model = charrnn.load("run")
     parts = [part[:] for part in model.read_parts()]
     assert "".join(parts) == whole
-    assert read_given_text("book.txt", model.config, quiet=True) == whole
+    assert read_given_text("book.txt", model.config) == whole
     assert [event.event for event in charrnn.resume("run", {"steps": 3})][-1] == "done"
 
 
