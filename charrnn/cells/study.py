@@ -273,16 +273,10 @@ class Study(Displayable):
             )
         return RecordTuple(passages)
 
-    @property
+    @cached_property
     def known_states(self) -> KnownStates:
         """The states of a single pass over the text, with which every reading begins."""
-        # No cached_property: before Python 3.12 it holds a lock while it computes, and a job of the
-        # explorer that pauses meanwhile would stop the job that it makes way for.
-        known: KnownStates | None = vars(self).get("_known_states")
-        if known is None:
-            known = states_of_text(self.network(), self.text)
-            vars(self)["_known_states"] = known
-        return known
+        return states_of_text(self.network(), self.text)
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
         """Return the value of each cell at each character of a part of the text.
