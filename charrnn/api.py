@@ -1,7 +1,7 @@
 """The public Python interface: the verbs and the option names of the command line.
 
-`Model` is a `TrainedModel` with methods that need plugins. A module that stands for a
-plugin is imported when a method uses it, and the error names a plugin that is missing.
+`Model` is a `TrainedModel` with the methods that need analyses, reports or formats. Their modules
+are imported when a method uses them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -441,5 +441,5 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
         ('lstm', 6000)
         >>> earlier = charrnn.load("shakespeare@1")
     """
-    # The same model, with the methods that need plugins.
+    # The same model, with the methods that need analyses, reports or formats.
     return Model(**trained_model.load(run, step=step).__getstate__())

@@ -31,7 +31,7 @@ from charrnn.views.tables import predictions_table
 if TYPE_CHECKING:
     from charrnn.reports import passages, provenance
 else:
-    # Their plugin may be missing.
+    # Imported only where it is used.
     passages = LazyModule("charrnn.reports.passages")
     provenance = LazyModule("charrnn.reports.provenance")
 

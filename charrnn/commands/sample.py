@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from charrnn.commands.sample_output import Writing
     from charrnn.reports import provenance
 else:
-    # Its plugin may be missing.
+    # Imported only where it is used.
     provenance = LazyModule("charrnn.reports.provenance")
 
 MAX_EXPORTED_CHARS = 20_000

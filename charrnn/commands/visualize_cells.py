@@ -35,7 +35,7 @@ from charrnn.views.theme import Scale, all_visible
 if TYPE_CHECKING:
     from charrnn.reports import lines
 else:
-    # Its plugin may be missing.
+    # Imported only where it is used.
     lines = LazyModule("charrnn.reports.lines")
 
 Guesses = list[list[tuple[str, float]]]

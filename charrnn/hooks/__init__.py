@@ -1,4 +1,4 @@
-"""What the plugins of charrnn and other installed packages add to it.
+"""What other installed packages add to charrnn.
 
 `specifications` lists every kind of extension, one hook each. `manager` finds the packages that
 implement them, and asks them.
