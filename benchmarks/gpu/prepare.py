@@ -7,7 +7,6 @@ import sys
 PACKAGES = {
     "torch": "2.13",
     "numpy": "2.1",
-    "pluggy": "1.5",
     "typer": "0.29",
     "rich": "15.0",
     "tqdm": "4.66",

@@ -10,15 +10,13 @@ import typer.core
 import typer.main
 
 from charrnn.cli.command_classes import Command, Group
-from charrnn.hooks import specifications
+from charrnn.hooks import CommandEntry
 from charrnn.hooks.manager import (
     Extension,
     leave_out,
     load_place,
     offered,
-    offers,
 )
-from charrnn.hooks.specifications import CommandEntry
 
 if TYPE_CHECKING:
     pass
@@ -44,7 +42,7 @@ def commands() -> dict[str, CommandEntry]:
     first counts."""
     # A command of a package never hides a command of charrnn.
     entries = dict(own_commands())
-    for entry in offered(specifications.commands, CommandEntry):
+    for _, entry in offered("commands"):
         if entries.setdefault(entry.name, entry) != entry:
             leave_out(f"The command {entry.name!r} of {entry.place} is left out: there is another")
     return entries
@@ -55,9 +53,9 @@ def owner_of(name: str) -> Extension | None:
     of that name."""
     if name in own_commands():
         return None
-    for package, entry in offers(specifications.commands, CommandEntry):
+    for extension, entry in offered("commands"):
         if entry.name == name:
-            return Extension("command", name=name, place=entry.place, package=package)
+            return Extension("command", name, place=entry.place, package=extension.package)
     return None
 
 

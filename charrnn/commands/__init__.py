@@ -1,6 +1,6 @@
 """The commands of charrnn, which are imported when they are used."""
 
-from charrnn.hooks.specifications import CommandEntry
+from charrnn.hooks import CommandEntry
 
 COMMANDS = (
     CommandEntry(

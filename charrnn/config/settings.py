@@ -37,7 +37,6 @@ from charrnn.errors import (
     written_with_point,
 )
 from charrnn.hooks.manager import offered_names
-from charrnn.hooks.specifications import cell_types
 
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
@@ -125,7 +124,7 @@ def _is_encoding(name: str) -> bool:
 
 def _is_cell(name: str) -> bool:
     # Packages are searched only for a name that is not built in: the search takes 25 ms.
-    return name in _CELL_NAMES or name in offered_names(cell_types)
+    return name in _CELL_NAMES or name in offered_names("cell_types")
 
 
 # Ranges that have more than two ends, or belong to several fields.
@@ -641,7 +640,7 @@ def _hint(name: str, value: Any) -> str:
         return did_you_mean(value, allowed.choices)
 
     # Cells of installed packages are choices, too.
-    installed = offered_names(cell_types)
+    installed = offered_names("cell_types")
     suggestion = did_you_mean(value, (*allowed.choices, *installed))
     if not installed:
         return suggestion

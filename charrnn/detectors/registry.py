@@ -12,7 +12,6 @@ from charrnn.detectors.custom import plugin_detector
 from charrnn.detectors.detector import Detector, Labelling
 from charrnn.errors import UsageError, did_you_mean
 from charrnn.hooks.manager import find_extension, leave_out, offered_names
-from charrnn.hooks.specifications import detectors
 
 # Prose has brackets and quotation marks, too, but no strings and comments.
 _OF_SOURCE: dict[str, Any] = {
@@ -148,7 +147,7 @@ class _Offered(Detector):
 def _of_packages() -> list[Detector]:
     """Return the detectors of installed packages, those that cannot be loaded, too."""
     found: list[Detector] = []
-    for name in offered_names(detectors):
+    for name in offered_names("detectors"):
         try:
             loaded = _find(name)
         except UsageError as error:
@@ -168,12 +167,12 @@ def _no_labels(text: str) -> None:
 
 def _find(name: str) -> Detector:
     # A package may have a detector of a built-in name, which is refused as ambiguous.
-    plugin = find_extension(detectors, kind="detector", name=name, built_in=DETECTORS)
+    plugin = find_extension("detectors", kind="detector", name=name, built_in=DETECTORS)
     if plugin is not None:
         return plugin_detector(plugin)
     if name not in DETECTORS:
         # The user may have misspelled the name of a detector of a package.
-        names = [*DETECTORS, *offered_names(detectors)]
+        names = [*DETECTORS, *offered_names("detectors")]
         hint = did_you_mean(name, names)
         raise UsageError(
             f"There is no detector {name!r}.{hint} The detectors are {', '.join(names)}."

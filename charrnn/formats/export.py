@@ -4,19 +4,20 @@ format of its suffix."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import print_json, print_path
 from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.hooks import specifications
-from charrnn.hooks.manager import load_place, offered
-from charrnn.hooks.specifications import ModelFormat
+from charrnn.formats.model_folder import to_folder, to_page, to_zip
+from charrnn.hooks import ModelFormat
+from charrnn.hooks.manager import offered
 from charrnn.runs.targets import FolderTarget, Target
 from charrnn.system.progress import tell
 
@@ -30,13 +31,10 @@ def epilog() -> str:
     return f"The end of FILE says the format: {listed}."
 
 
-_FOLDER = "charrnn.formats.model_folder"
 FORMATS = (
-    ModelFormat(".zip", content="the folder in one file", write=f"{_FOLDER}:to_zip"),
-    ModelFormat(
-        ".html", content="a page that runs the model", write=f"{_FOLDER}:to_page", has_title=True
-    ),
-    ModelFormat("/", content="a folder with a card", write=f"{_FOLDER}:to_folder"),
+    ModelFormat(".zip", content="the folder in one file", write=to_zip),
+    ModelFormat(".html", content="a page that runs the model", write=to_page, has_title=True),
+    ModelFormat("/", content="a folder with a card", write=to_folder),
 )
 """The formats of charrnn."""
 
@@ -45,7 +43,7 @@ def _formats() -> dict[str, ModelFormat]:
     """Return the formats that are written, by suffix. Of two with the same suffix the first counts,
     so that no package replaces a format of charrnn."""
     formats: dict[str, ModelFormat] = {}
-    for each in (*FORMATS, *offered(specifications.formats, ModelFormat)):
+    for each in (*FORMATS, *(each for _, each in offered("formats"))):
         if each.write:
             formats.setdefault(each.suffix, each)
     return formats
@@ -62,9 +60,9 @@ def target_of(
     return Target(Path(file), force=force, read=read)
 
 
-def _format_of(target: Target | FolderTarget, title: str | None) -> ModelFormat:
-    """Return the format of a folder, or of a file by its suffix. Raises UsageError for an unknown
-    suffix, an option of another format."""
+def _writer_of(target: Target | FolderTarget, title: str | None) -> Callable[..., Any]:
+    """Return the function that writes a folder, or a file by its suffix. Raises UsageError for an
+    unknown suffix, an option of another format."""
     formats = _formats()
     suffix = "/" if isinstance(target, FolderTarget) else target.path.suffix.lower()
     if title is not None and not (suffix in formats and formats[suffix].has_title):
@@ -76,7 +74,12 @@ def _format_of(target: Target | FolderTarget, title: str | None) -> ModelFormat:
         raise UsageError(
             f"{target.path}: the name must end in {words_in_text(formats)}: / is a folder."
         )
-    return formats[suffix]
+    write = formats[suffix].write
+    assert write is not None, suffix
+    # Only a page has a title, and the functions of other formats have no parameter for it.
+    if title is not None:
+        return partial(write, title=title)
+    return write
 
 
 def write_model(
@@ -85,7 +88,7 @@ def write_model(
     """Write a model to a folder, or to a file in the format of its suffix, and return the number of
     bytes. Raises the errors of `Model.export`."""
     # Looked for before all else: a name that is wrong is the error that is mended first.
-    write = load_place(_format_of(target, title).write)
+    write = _writer_of(target, title)
     if model.instead_of is not None:
         raise CheckpointError(
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
@@ -95,11 +98,7 @@ def write_model(
     # This raises CheckpointError if the predictions are not finite.
     model.generator.model_for("int8", clamps={})
 
-    # Only a page has a title, and the functions of other formats have no parameter for it.
-    titled = {}
-    if title is not None:
-        titled["title"] = title
-    content = write(model, target.path, **titled)
+    content = write(model, target.path)
     target.write(content)
     if isinstance(target, FolderTarget):
         return sum(map(len, content.values()))
@@ -143,7 +142,7 @@ def export(options: ExportOptions) -> None:
     is_known = target.path.suffix.lower() in _formats()
     if not is_known and is_run(file) and not is_model_file(file):
         raise UsageError(f"export takes [RUN] FILE: {file} is a run. Write the file after it.")
-    _format_of(target, options.title)
+    _writer_of(target, options.title)
     target.check()
     model = load_model(run[0] if run else None)
     num_bytes = write_model(model, target, title=options.title)

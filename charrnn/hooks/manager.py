@@ -7,30 +7,22 @@ warning says why.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from itertools import chain
 from traceback import walk_tb
-from types import FrameType
-from typing import Any, TypeVar
-
-import pluggy
+from types import FrameType, ModuleType
+from typing import Any
 
 from charrnn.errors import UsageError
-from charrnn.hooks import specifications
+from charrnn.hooks import HOOKS
 from charrnn.hooks.foreign import run_foreign
 from charrnn.system.progress import warn
 
 GROUP = "charrnn"
 """The group of the entry points by which other packages name a module with hooks."""
-Kind = TypeVar("Kind")
-"""The class of what a hook returns."""
-Names = Callable[[], Mapping[str, str]]
-"""A specification of things with a name, which the hook returns as places."""
-Records = Callable[[], Sequence[Any]]
-"""A specification of records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +57,19 @@ class Extension:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Packages:
-    """The packages with hooks, as they were found when the first hook was asked."""
-
-    manager: pluggy.PluginManager
-    extensions: dict[str, Extension]
-    """By the names that the manager gives them."""
-
-
 @cache
-def _packages() -> _Packages:
-    """Import the modules that other packages name, and register their hooks."""
-    found = _Packages(pluggy.PluginManager(GROUP), extensions={})
-    found.manager.add_hookspecs(specifications)
-    for extension in dict.fromkeys(_entry_points(found)):
+def _packages() -> Sequence[tuple[Extension, ModuleType]]:
+    """Import the modules that other packages name."""
+    found = []
+    for extension in dict.fromkeys(_entry_points()):
         try:
-            extension.run(_register, found.manager, extension)
+            found.append((extension, extension.load()))
         except UsageError as error:
             leave_out(f"{error}. It is left out: reinstall or remove the package")
-            # pluggy may have registered some of its hooks before the error.
-            found.manager.set_blocked(str(extension))
-        else:
-            found.extensions[str(extension)] = extension
     return found
 
 
-def _entry_points(found: _Packages) -> Sequence[Extension]:
+def _entry_points() -> Sequence[Extension]:
     """Return what the entry points of GROUP name; nothing if the metadata of a package are
     damaged."""
     from importlib import metadata
@@ -113,17 +91,6 @@ def _entry_points(found: _Packages) -> Sequence[Extension]:
     return extensions
 
 
-def _register(manager: pluggy.PluginManager, extension: Extension) -> None:
-    """Import a module with hooks, and register them. Raises TypeError for a hook that does not
-    exist, and all that the code of another package raises."""
-    module = load_place(extension.place)
-    manager.register(module, str(extension))
-    # pluggy takes a hook without a specification, which nothing would ever call.
-    for caller in manager.get_hookcallers(module) or ():
-        if not caller.has_spec():
-            raise TypeError(f"it has a hook {caller.name!r}; there is none")
-
-
 def _top_of(place: str) -> str:
     return re.split("[:.]", place)[0]
 
@@ -142,45 +109,60 @@ def load_place(place: str) -> Any:
     return getattr(imported, name)
 
 
-def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
-    """Return the records of a class that all packages offer by a hook."""
-    return [record for _, record in offers(specification, kind)]
+def offered(hook: str) -> list[tuple[Extension, Any]]:
+    """Return what all packages offer by a hook, each record, or each name with its place, after the
+    module that offers it; leave out packages whose function fails or returns another class."""
+    # The hooks are called anew each time, because a package may look at what else is installed.
+    found = []
+    for extension, module in _packages():
+        try:
+            items = extension.run(_read_hook, hook, module)
+        except UsageError as error:
+            leave_out(f"{error}. It is left out: reinstall or remove the package")
+        else:
+            found += [(extension, item) for item in items]
+    return found
 
 
-def offers(specification: Records, kind: type[Kind]) -> list[tuple[str, Kind]]:
-    """Return what `offered` returns, each record after the name and the version of its
-    package."""
-    return [
-        (extension.package, record)
-        for extension, record in _results(specification, Sequence)
-        if isinstance(record, kind)
-    ]
+def _read_hook(hook: str, module: ModuleType) -> list[Any]:
+    """Call a hook of a module, and copy its result to a list: the methods of the result are code of
+    the package, too. Raises TypeError for what is not of the kind that the hook returns."""
+    function: Any = getattr(module, hook, None)
+    if not hasattr(function, "is_hook"):
+        return []
+    result = function()
+    kind = HOOKS[hook]
+    if kind is str:
+        items = list(result.items())
+        parts = list(chain(*items))
+    else:
+        items = parts = list(result)
+    for part in parts:
+        if not isinstance(part, kind):
+            raise TypeError(f"{hook}() returns {part!r:.80}, which is no {kind.__name__}")
+    return items
 
 
-def offered_by_name(specification: Names, kind: str) -> list[Extension]:
-    """Return what all packages offer by a hook; `kind` is what messages call it."""
-    return [
-        Extension(kind=kind, name=name, place=place, package=extension.package)
-        for extension, (name, place) in _results(specification, Mapping)
-    ]
-
-
-def offered_names(specification: Names) -> list[str]:
+def offered_names(hook: str) -> list[str]:
     """Return the names that all packages offer by a hook, sorted."""
     # A name that two packages offer is listed once, and refused when it is used.
-    return sorted({extension.name for extension in offered_by_name(specification, "extension")})
+    return sorted({name for _, (name, _) in offered(hook)})
 
 
 def find_extension(
-    specification: Names, *, kind: str, name: str, built_in: Collection[str] = ()
+    hook: str, *, kind: str, name: str, built_in: Collection[str] = ()
 ) -> Extension | None:
-    """Return what is offered by a name, None if no package offers it.
+    """Return what is offered by a name, None if no package offers it; `kind` is what messages call
+    it.
 
     Raises UsageError if the name is ambiguous: offered by two packages, or by one and among the
     names in `built_in`.
     """
     # No package silently hides a built-in thing, or a thing of another package.
-    offers = [offer for offer in offered_by_name(specification, kind) if offer.name == name]
+    offers = []
+    for extension, (offered_name, place) in offered(hook):
+        if offered_name == name:
+            offers.append(Extension(kind, name, place=place, package=extension.package))
     owners = [f"the package {offer.package}" for offer in offers]
     if name in built_in:
         owners.insert(0, "charrnn")
@@ -190,43 +172,6 @@ def find_extension(
             "Uninstall one of the packages, or rename it."
         )
     return next(iter(offers), None)
-
-
-def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[Extension, Any]]:
-    """Call a hook of every package, and return each record, or each name with its place; leave out
-    packages whose function fails or returns another class."""
-    # The hooks are called anew each time, because a package may look at what else is installed.
-    found = _packages()
-    name = specification.__name__
-    results = []
-    # Not by calling the hook: that would not tell which package a result or an error is from.
-    for hook in getattr(found.manager.hook, name).get_hookimpls():
-        extension = found.extensions[hook.plugin_name]
-        try:
-            items = extension.run(_read_hook, name, hook.function, kind)
-        except UsageError as error:
-            leave_out(f"{error}. It is left out: reinstall or remove the package")
-        else:
-            results += [(extension, item) for item in items]
-    return results
-
-
-def _read_hook(name: str, function: Callable[[], Any], kind: type[Any]) -> list[Any]:
-    """Call a hook, and copy its result to a list: the methods of the result are code of the
-    package, too. Raises TypeError for what is not of the kind that the hook returns."""
-    result = function()
-    if not isinstance(result, kind):
-        raise TypeError(f"`{name}()` returns no {kind.__name__.lower()}")
-    wanted: type[Any] = specifications.Record
-    items = parts = list(result)
-    if kind is Mapping:
-        wanted = str
-        items = list(result.items())
-        parts = list(chain(*items))
-    for part in parts:
-        if not isinstance(part, wanted):
-            raise TypeError(f"`{name}()` returns {part!r:.80}, which is no {wanted.__name__}")
-    return items
 
 
 @cache
@@ -245,16 +190,14 @@ def forget() -> None:
 
 def other_packages() -> list[str]:
     """Return the names and versions of the packages that extend charrnn."""
-    extensions = _packages().extensions.values()
-    return sorted(each.package for each in extensions)
+    return sorted(extension.package for extension, _ in _packages())
 
 
 def extension_in(error: BaseException) -> str:
     """Return what messages call the package in whose code an error was raised, "" for charrnn."""
-    extension = ""
-    extensions = _packages().extensions.values()
-    others = {each.top: str(each) for each in extensions}
+    others = {extension.top: str(extension) for extension, _ in _packages()}
     # The last frame of a package: one that was called back by another one is at fault.
+    found = ""
     for frame, _ in walk_tb(error.__traceback__):
-        extension = others.get(_top_of_frame(frame), extension)
-    return extension
+        found = others.get(_top_of_frame(frame), found)
+    return found

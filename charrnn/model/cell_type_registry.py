@@ -13,7 +13,6 @@ import numpy as np
 
 from charrnn.errors import UsageError
 from charrnn.hooks.manager import find_extension
-from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_types import CELLS, Cell
 from charrnn.model.portable_math import NUMPY, Float32Array
 
@@ -38,12 +37,7 @@ def cell_type(name: str) -> type[Cell]:
         return CELLS[name]
 
     # Find the cell type of an installed package, or report why there is none.
-    plugin = find_extension(
-        cell_types,
-        kind="cell",
-        name=name,
-        built_in=CELLS,
-    )
+    plugin = find_extension("cell_types", kind="cell", name=name, built_in=CELLS)
     if plugin is None:
         raise UsageError(f"No installed package provides the cell {name!r}.")
 

@@ -19,7 +19,6 @@ from charrnn.config.settings import AUTO_FIELDS, Config
 from charrnn.config.settings_file import SEAL_START, from_yaml, to_yaml
 from charrnn.errors import CheckpointError, DataError, UnknownFieldError, UsageError
 from charrnn.hooks.manager import offered_names
-from charrnn.hooks.specifications import cell_types
 from charrnn.system.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
 from charrnn.text.vocab import Vocab
 
@@ -138,7 +137,8 @@ def _reason(error: Exception) -> str:
 def _check_cell(config_yaml: str) -> None:
     # The cell type is searched in the YAML text, because the parser has refused the value.
     line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
-    if line is not None and line[1] not in ("auto", *CELL_DESCRIPTIONS, *offered_names(cell_types)):
+    known = ("auto", *CELL_DESCRIPTIONS, *offered_names("cell_types"))
+    if line is not None and line[1] not in known:
         raise MissingPartError(
             f"The cell {line[1][:60]} of this run is not part of charrnn, and no installed package"
             " offers it.\nInstall the package that does."

@@ -22,9 +22,7 @@ from typing import Any
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError
-from charrnn.hooks import specifications
-from charrnn.hooks.manager import load_place, offered
-from charrnn.hooks.specifications import ModelFormat
+from charrnn.hooks.manager import offered
 from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import (
     MANIFEST,
@@ -119,7 +117,7 @@ class ModelFile:
             return
         # The code of another package has the files of such a folder at once.
         if path.suffix.lower() != MODEL_FILE_SUFFIX:
-            files: Mapping[str, bytes] = load_place(_readers()[path.suffix.lower()])(path)
+            files: Mapping[str, bytes] = _readers()[path.suffix.lower()](path)
             yield partial(_read_in_format, path, files)
             return
 
@@ -217,10 +215,9 @@ def is_model_file(run: str | Path) -> bool:
     return suffix == MODEL_FILE_SUFFIX or suffix in _readers()
 
 
-def _readers() -> dict[str, str]:
-    """Return where the function is that reads a file of another format, by suffix."""
-    formats = offered(specifications.formats, ModelFormat)
-    return {each.suffix: each.read for each in formats if each.read}
+def _readers() -> dict[str, Callable[[Path], Mapping[str, bytes]]]:
+    """Return the functions of packages that read a file of another format, by suffix."""
+    return {each.suffix: each.read for _, each in offered("formats") if each.read}
 
 
 def _read_in_format(path: Path, files: Mapping[str, bytes], name: str, max_bytes: int) -> bytes:

@@ -15,7 +15,6 @@ from charrnn.config.settings import (
 )
 from charrnn.errors import UsageError
 from charrnn.hooks.manager import find_extension
-from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.ensemble import can_join, check_ensemble
 from charrnn.model.reading import SEGMENT_LENGTH
@@ -60,7 +59,7 @@ def choose_sizes(
     """
     # Errors that no size can mend, such as a package that provides a cell by the name of a built-in
     # cell.
-    find_extension(cell_types, kind="cell", name=config.cell, built_in=CELL_DESCRIPTIONS)
+    find_extension("cell_types", kind="cell", name=config.cell, built_in=CELL_DESCRIPTIONS)
     if config.cell == "irnn" and config.depth == "grid":
         raise UsageError(
             "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"
