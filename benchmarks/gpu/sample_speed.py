@@ -53,7 +53,7 @@ def check_sampling(setup: Setup, results: Results) -> None:
         )
     stepper = Stepper(trainer.config, trainer.model_tensors())
     drawn = draw_by_processor(stepper, prime, seeds, length)
-    texts.append(np.array([text.ids for text in drawn]))
+    texts.append(np.array([VOCAB.encode(text.take_text()) for text in drawn]))
     kind = "captured graph" if sampler_of(setup, trainer, 1).is_captured else "eager"
     results.check(
         f"sampling: characters that differ, {kind} and eager",
