@@ -76,6 +76,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--shuffle", type=int, metavar="N", help="run the tests in the random order of seed N"
     )
+    group.addoption(
+        "--record", action="store_true", help="record what tests/commands/test_golden.py compares"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

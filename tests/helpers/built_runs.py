@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from known_weights import QUOTING_CHARACTERS, Weights, chain_weights, quoting_weights
+from known_weights import (
+    CYCLE,
+    QUOTING_CHARACTERS,
+    Weights,
+    chain_text,
+    chain_weights,
+    quoting_text,
+    quoting_weights,
+)
 from saved_runs import SMALLEST
 
 from charrnn.config.settings import Config
@@ -39,6 +47,15 @@ def build_quoting(path: Path, corpus: Path) -> Path:
     """Save the model of `quoting_weights`, and return its folder. `corpus` is a file of
     `quoting_text`."""
     return _save(path, QUOTING_CHARACTERS, quoting_weights(), corpus)
+
+
+def build_chain_and_quoting(folder: Path) -> None:
+    """Save the runs `chain` and `quoting` below `checkpoints/` of a folder, with their texts in
+    it."""
+    (folder / "chain.txt").write_text(chain_text(12_000), encoding="utf-8")
+    (folder / "quotes.txt").write_text(quoting_text(21_000), encoding="utf-8")
+    build_chain(folder / "checkpoints" / "chain", CYCLE, corpus=folder / "chain.txt")
+    build_quoting(folder / "checkpoints" / "quoting", folder / "quotes.txt")
 
 
 def _save(
