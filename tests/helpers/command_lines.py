@@ -1,6 +1,6 @@
 """Run command lines in this process at several places, and check the rules that all of them keep.
 
-The lines themselves stand in `tests/commands/test_golden.py` and in `every_option.py`.
+The lines themselves stand in `tests/commands/test_golden_outputs.py` and in `every_option.py`.
 """
 
 import os

@@ -19,23 +19,22 @@ BASES = {
     "visualize": "visualize {run}",
     "evaluate": "evaluate {run}",
     "runs": "runs {run}",
-    "explore": "explore {run}",
     "export": "export {run} made.zip",
-    "predict": "predict {run} ab",
+    "predict": "predict {run} aa",
 }
-"""A command line of each command that takes a run. The examples of its options are added to it.
-Full-screen commands and the server are refused here: nobody would end them."""
-EXPORTS = tuple(f"--export made{suffix}" for suffix in FORMATS)
+"""A command line of each command that takes a run. The examples of its options are added to it."""
+EXPORTS = tuple(f"--export made{suffix}" for suffix in FORMATS if suffix != ".npz")
+PICTURES = tuple(one for one in EXPORTS if not one.endswith("csv"))
 COMMON = {
     "--debug": ("",),
-    "--force": ("--force",),
+    "--force": ("--export made.svg --force",),
     "--json": ("--json",),
-    "--precision": ("--precision fp32", "--precision bf16"),
+    "--precision": ("--precision fp32",),
     "--quiet": ("--quiet",),
     "--run": ("",),
     "--seed": ("--seed 3",),
     "--temp": ("--temp 0.5", "--temp 0.2,1"),
-    "--text": ("--text strange.txt", "--text {few}", "--text empty.txt"),
+    "--text": ("--text strange.txt", "--text {few}"),
     "--top": ("--top 2",),
 }
 """What is added to try an option that several commands have. The first example is always tried, the
@@ -44,7 +43,7 @@ EXAMPLES = {
     "sample": {
         "--ban": ("--ban a",),
         "--beam": ("--beam 2", "--beam 2 --count 2"),
-        "--clamp": ("--clamp line-position=high", "--clamp 0:1=0.5", "--clamp 0:1@2=1"),
+        "--clamp": ("--clamp 0:1=0.5",),
         "--color": ("--color 0:1", "--color surprise"),
         "--count": ("--count 2", "--count 2 --json"),
         "--export": (
@@ -59,20 +58,20 @@ EXAMPLES = {
         "--no-copy": ("--no-copy 9",),
         "--no-repeat": ("--no-repeat 3 --beam 2",),
         "--trace": ("--trace", "--trace --json"),
-        "--prime": ("--prime a", "--prime é", "--prime @{few}"),
+        "--prime": ("--prime a", "--prime @{few}"),
         "--stop": ("--stop a",),
         "--top-k": ("--top-k 2",),
         "--top-p": ("--top-p 0.5",),
         "--sort": ("--sort likely --count 2",),
         "--unique": ("--unique --count 2", "--unique --count 2 --export made.csv"),
-        "--unknown": ("--unknown nearest --prime é",),
+        "--unknown": ("--unknown nearest --prime aé",),
     },
     "visualize": {
-        "--cell": ("--cell 0:1", "--cell 0:1 --cell 0:2 --json", "--cell 9:9"),
+        "--cell": ("--cell 0:1", "--cell 0:1 --cell 0:2 --json"),
         "--chars": ("--surprise --chars 20",),
-        "--detect": ("--find --detect a", "--detect mine.py"),
+        "--detect": ("--find --detect [aob]", "--detect mine.py"),
         "--detector": ("--detector line-position",),
-        "--export": EXPORTS,
+        "--export": (*EXPORTS, "--export made.npz"),
         "--find": ("--find", "--find --json"),
         "--evidence": ("--evidence best", "--evidence 0:1 --detector line-position --json"),
         "--gates": ("--gates", "--gates --export made.svg"),
@@ -91,32 +90,39 @@ EXAMPLES = {
         "--windowed": ("--windowed",),
     },
     "runs": {
-        "--export": (*EXPORTS, *(f"--plot {one}" for one in EXPORTS)),
+        "--export": (*EXPORTS, *(f"--plot {one}" for one in PICTURES)),
         "--plot": ("--plot",),
         "--sort": ("--sort loss",),
     },
-    "explore": {"--chars": ("--chars 5",)},
     "export": {
-        "--title": ("", "--title Lamps --force"),
+        "--force": ("--force",),
+        "--title": ("export {run} made.html --title Lamps",),
     },
     "predict": {
         "--backward": ("--numbers --backward",),
         "--export": ("--export made.svg", "--numbers --export made.html"),
         "--numbers": ("--numbers",),
-        "--text": ("--trace --text strange.txt",),
+        "--text": ("predict {run} --trace --text strange.txt",),
         "--trace": ("--trace", "--trace --json", "--trace --export made.html"),
-        "--within": ("--trace --text prose.txt --within",),
+        "--within": ("predict {run} --trace --text prose.txt --within",),
         "--unknown": ("--unknown nearest",),
     },
 }
 """The same for the options of each command. `{run}` is the model, `{other}` a plain one, `{few}` the
-first lines of the model's text."""
+first lines of the model's text. An example that begins with the command is the whole line."""
 SAME_FOR_ALL = ("--debug", "--quiet", "--force", "--out", "--run", "--sort", "--plot")
 """Options that change nothing of what is computed of a model."""
-REFUSED_HERE = ("explore",)
-"""Commands that no model of any kind starts: they fill a terminal."""
+REFUSED = {
+    "--new": ("plain", "bytes", "several", "two"),  # have no documents
+    "--evidence": ("lines", "column", "two"),  # documents too short, a text too uniform
+    "--detector": ("two",),
+    "--detect": ("two",),
+    "--with": ("bytes",),  # has another alphabet
+}
+"""The kinds of models that refuse the examples of an option. All others take them."""
 ELSEWHERE = {
     "demo": "demo",
+    "explore": "explore --help",
     "train": "train prose.txt --steps 1 --hidden-size 4 --out checkpoints/new",
     "corpora": "corpora list",
 }
@@ -130,7 +136,7 @@ TEXTS = {
     "two.txt": "ab" * 1_300 + "aab" * 600,
     "strange.txt": PROSE[:300] + "é語“\u0301x”🙂\n" * 20,
     "empty.txt": "",
-    "mine.py": "def label(text):\n    return [character == 'a' for character in text]\n",
+    "mine.py": "def label(text):\n    return [character in 'aob' for character in text]\n",
 }
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("prose.txt", {}),
@@ -148,14 +154,14 @@ def write_texts(folder: Path) -> None:
     """Write all texts, and the first lines of each."""
     for name, text in TEXTS.items():
         (folder / name).write_bytes(text.encode())
-        (folder / f"few-{name}").write_bytes("".join(text.splitlines(keepends=True)[:6]).encode())
-    (folder / "few-two.txt").write_text("abaab" * 12, encoding="utf-8")
+        (folder / f"few-{name}").write_bytes("".join(text.splitlines(keepends=True)[:60]).encode())
+    (folder / "few-two.txt").write_text("abaab" * 60, encoding="utf-8")
 
 
 def train(folder: Path, kind: str) -> None:
     """Train a model of a kind for four steps, with three checkpoints."""
     text, settings = KINDS[kind]
-    steps = {"threads": 1, "steps": 4, "save_every": 2, "keep": 5, "split": (0.5, 0.5)}
+    steps = {"threads": 1, "steps": 4, "save_every": 2, "keep": 5, "split": (0.4, 0.4, 0.2)}
     config = charrnn.Config(corpus=(str(folder / text),), **{**SMALL_RUN, **steps, **settings})
     list(charrnn.train(config, out=folder / "checkpoints" / kind))
 
@@ -171,14 +177,13 @@ def examples_of(command: str, flag: str) -> tuple[str, ...]:
     return EXAMPLES.get(command, {}).get(flag, COMMON.get(flag, ()))
 
 
-def command_lines(*, num_examples: int | None, is_plain: bool) -> Iterator[str]:
-    """Yield the command lines of all commands, with the first examples of each option. Those of
-    `SAME_FOR_ALL` are for a plain model only."""
+def command_lines(*, num_examples: int | None, is_plain: bool) -> Iterator[tuple[str, str]]:
+    """Yield the command lines of all commands, each with the option that it tries: the first
+    examples of each option. Those of `SAME_FOR_ALL` are for a plain model only."""
     for command, base in BASES.items():
-        if command in REFUSED_HERE and not is_plain:
-            continue
-        yield base
+        yield "", base
         for one in parameters_of_command(command):
             if one.flag and (is_plain or one.flag not in SAME_FOR_ALL):
                 for example in examples_of(command, one.flag)[:num_examples]:
-                    yield f"{base} {example}".rstrip()
+                    is_whole = example.startswith(command)
+                    yield one.flag, example if is_whole else f"{base} {example}".rstrip()

@@ -1,0 +1,146 @@
+"""What each command refuses: the exit code, and a word of the message without which nobody could help
+themselves. Every message is an error of at most three lines, and stdout stays empty.
+
+Tests `cli.root`, too.
+"""
+
+import pytest
+from built_runs import build_chain_and_quoting
+from command_lines import run_line
+
+REFUSED = {
+    "the program": (
+        ("trian", 2, "'train'"),
+        ("smaple chain", 2, "'sample'"),
+        ("corpora fethc x", 2, "'fetch'"),
+        ("demo nosuch", 2, "leave out nosuch"),
+    ),
+    "train": (
+        ("train nosuch.txt", 3, "charrnn corpora"),
+        ("train latin.txt", 3, "--encoding"),
+        ("train empty.txt", 3, "is empty"),
+        ("train one.txt", 3, "at least 16"),
+        ("train chain.txt --steps many", 2, "--steps"),
+        ("train chain.txt --steps 1.000", 2, "1000"),
+        ("train chain.txt --steps 5 --minutes 1", 2, "one budget only"),
+        ("train chain.txt --minutes 0,5", 2, "0.5"),
+        ("train chain.txt --cell lstn", 2, "mean lstm?"),
+        ("train chain.txt --hidden-size 1,024", 2, "1024"),
+        ("train chain.txt --weight-decay 0.1", 2, "--set weight_decay="),
+        ("train chain.txt --set learning_rat=1", 2, "mean learning_rate?"),
+        ("train chain.txt --set dropout=0,1", 2, "0.1"),
+        ("train chain.txt --set unique_documents=true", 2, "--documents"),
+        ("train chain.txt --device tpu", 2, "--device"),
+        ("train chain.txt --recipe nosuch", 2, "classic"),
+        ("train chain.txt --init-from nosuch", 4, "included models: code, prose"),
+        ("train poems.csv --column nosuch", 3, "title, poem"),
+        ("train chain.txt --out one.txt", 2, "give --out another name"),
+        ("train chain.txt --out checkpoints/chain", 2, "--resume checkpoints/chain"),
+        ("train chain.txt --resume chain", 2, "--init-from"),
+        ("train --resume chain --cell gru", 2, "--cell"),
+        ("train --resume nosuch", 4, "included models: code, prose"),
+    ),
+    "sample": (
+        ("sample nosuch", 4, "included models: code, prose"),
+        ("sample chain 500", 2, "leave out 500"),
+        ("sample chain --temperature 1", 2, "mean --temp?"),
+        ("sample chain --top_k 5", 2, "mean --top-k?"),
+        ("sample chain --tempp=1", 2, "mean --temp?"),
+        ("sample chain --temp -1", 2, "--temp"),
+        ("sample chain --temp nan", 2, "--temp"),
+        ("sample chain --temp hot", 2, "0.2,0.5,1"),
+        ("sample chain --top-p 0,9", 2, "0.9"),
+        ("sample chain --length 12.345.678", 2, "12345678"),
+        ("sample chain --seed 0,5", 2, "--seed"),
+        ("sample chain --count 0", 2, "at least 1"),
+        ("sample chain --beam 0", 2, "--beam"),
+        ("sample chain --match [", 2, "--match"),
+        ("sample chain --prime Z", 3, "--unknown nearest"),
+        ("sample chain --prime @nosuch.txt", 3, "begins with @@"),
+        ("sample chain --clamp quotes=high", 2, "charrnn visualize"),
+        ("sample chain --clamp 0:99=1", 2, "0 to 8"),
+        ("sample chain --color 0:99", 2, "0 to 8"),
+        ("sample chain --export a.doc", 2, ".svg"),
+        ("sample chain --trace --export a.csv", 2, "no table"),
+        ("sample chain --stop", 2, "--stop"),
+    ),
+    "predict": (
+        ("predict chain", 2, "the text is missing"),
+        ("predict nosuch a", 4, "included models: code, prose"),
+        ("predict chain €", 3, "--unknown nearest"),
+        ("predict chain € --unknown nearest", 3, "none that is similar"),
+    ),
+    "visualize": (
+        ("visualize nosuch", 4, "included models: code, prose"),
+        ("visualize chain chain", 2, "leave out chain"),
+        ("visualize chain --cell x", 2, "layer:unit"),
+        ("visualize chain --cell 0:99", 2, "0 to 8"),
+        ("visualize chain --cell 0:7 --detector quote --detector digit", 2, "quote, digit"),
+        ("visualize chain --cell 0:7 --detector line-position", 2, "line-position"),
+        ("visualize chain --cell 0:7 --detector quote --guesses", 2, "--guesses"),
+        ("visualize chain --detector quotes", 2, "mean quote?"),
+        ("visualize chain --detector quote", 3, "--detect"),
+        ("visualize chain --detect [", 2, "regular expression"),
+        ("visualize chain --gates", 2, "lstm"),
+        ("visualize chain --text empty.txt", 3, "is empty"),
+        ("visualize chain --surprise --text one.txt", 3, "at least"),
+        ("visualize chain --surprise --export s.csv", 2, "no table"),
+        ("visualize chain --export a.doc", 2, ".svg"),
+    ),
+    "evaluate": (
+        ("evaluate nosuch", 4, "included models: code, prose"),
+        ("evaluate chain --part test", 2, "--split"),
+        ("evaluate chain --text nosuch.txt", 3, "charrnn corpora"),
+        ("evaluate chain --text empty.txt", 3, "is empty"),
+        ("evaluate chain quoting", 2, "--text"),
+    ),
+    "others": (
+        ("runs nosuch", 4, "included models: code, prose"),
+        ("runs chain one.zip", 4, "one.zip"),
+        ("runs chain --export a.doc", 2, ".svg"),
+        ("runs delete", 2, "RUN"),
+        ("export chain", 2, "the file after it"),
+        ("export nosuch x.zip", 4, "included models: code, prose"),
+        ("export chain a.doc", 2, ".zip"),
+        ("corpora list x", 2, "leave out x"),
+        ("corpora list --kind nosuch", 2, "prose"),
+        ("corpora --kind c show x", 2, "after show"),
+        ("corpora show nosuch", 3, "charrnn corpora"),
+        ("corpora fetch nosuch", 3, "charrnn corpora"),
+        ("explore chain", 2, "charrnn visualize"),
+    ),
+}
+"""Command lines with their exit code and what the message must name."""
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory):
+    """A folder with two runs, `chain` and `quoting`, and texts of which little can be made."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    build_chain_and_quoting(folder)
+    (folder / "latin.txt").write_bytes("grün, so grün\n".encode("latin-1") * 20)
+    (folder / "poems.csv").write_text("title,poem\na,b\n")
+    (folder / "one.txt").write_text("a")
+    for empty in ("empty.txt", "one.zip"):
+        (folder / empty).touch()
+    return folder
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_what_cannot_be_done_is_refused_with_a_remedy(laboratory, command, monkeypatch):
+    monkeypatch.chdir(laboratory)
+    before = sorted(path for path in laboratory.rglob("*") if path.name != "lock")
+    for line, code, word in REFUSED[command]:
+        ran = run_line(line.split())
+        print(line)
+        ran.assert_refused(code)
+        assert word in " ".join(ran.err.split())
+    after = sorted(path for path in laboratory.rglob("*") if path.name != "lock")
+    assert after == before, "nothing was written"
+
+
+def test_a_number_with_a_comma_that_means_two_temperatures_is_noticed(laboratory, monkeypatch):
+    monkeypatch.chdir(laboratory)
+    for typed, is_said in (("0,8", True), ("0.5,1", False)):
+        ran = run_line(["sample", "chain", "--temp", typed, "--length", 1])
+        assert (ran.code, "two temperatures" in ran.err) == (0, is_said)
