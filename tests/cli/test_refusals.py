@@ -52,7 +52,7 @@ REFUSED = {
         ("sample chain --top-p 0,9", 2, "0.9"),
         ("sample chain --length 12.345.678", 2, "12345678"),
         ("sample chain --seed 0,5", 2, "--seed"),
-        ("sample chain --count 0", 2, "at least 1"),
+        ("sample chain --seed 1 --count 0", 2, "at least 1"),
         ("sample chain --beam 0", 2, "--beam"),
         ("sample chain --match [", 2, "--match"),
         ("sample chain --prime Z", 3, "--unknown nearest"),

@@ -1,5 +1,5 @@
 """What all commands share: what help imports, the newest run, and what goes wrong, which is said in
-at most three lines on stderr, with its exit code; tests/lock has the texts of some.
+at most three lines on stderr, with its exit code.
 
 Tests `__main__` and `commands`, too.
 """
