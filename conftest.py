@@ -77,7 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--shuffle", type=int, metavar="N", help="run the tests in the random order of seed N"
     )
     group.addoption(
-        "--record", action="store_true", help="record what tests/commands/test_golden_outputs.py compares"
+        "--record", action="store_true", help="record what test_golden_outputs.py compares"
     )
 
 

@@ -1,7 +1,8 @@
 """Ten command lines print what they printed when they were recorded: every word, and every number
 as near as two processors are.
 
-A change that is meant: `pytest tests/commands/test_golden_outputs.py --record`, and look at the difference.
+A change that is meant: `pytest tests/commands/test_golden_outputs.py --record`, and look at the
+difference.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Off a terminal, under CI, on a dumb or narrow one, without a home: the result, plain lines and
 nothing that moves.
 
-What is printed there is looked at by `tests/commands/test_golden_outputs.py`. And on a terminal the bar moves,
+`tests/commands/test_golden_outputs.py` looks at what is printed there. On a terminal the bar moves,
 and nothing but text to be copied is wider than it.
 
 Tests `system.words`, too.
