@@ -227,8 +227,7 @@ class Model(TrainedModel):
     ) -> "Backpropagation":
         """Compute the gradients of a text's loss by every number of a small network, in float64.
 
-        The loss is the sum over the characters of the text, in nats. The equations of the cells
-        rnn, lstm and gru are written out.
+        The loss is the sum over the characters of the text, in nats.
 
         Args:
             text: The text, at most 1,000 characters: a string, bytes, the `pathlib.Path` of a file,

@@ -1,18 +1,19 @@
-"""Every number of a small network while it reads a text, in NumPy and float64.
+"""Every number of a small network while it reads a text, in torch and float64.
 
 The numbers are weights, products, gates, states, logits and losses. The equations are those of
-`model.walk`, called with products and functions that record arguments and results.
+`model.walk` and `Cell.step`, called with products and functions that record arguments and results.
+autograd can therefore go back from the losses to each of them (`analyses.backpropagation`).
 
-Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have one row, (1, …).
+Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; vectors have one row, (1, …).
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
@@ -29,25 +30,27 @@ from charrnn.analyses.number_tables import (
     step_tables,
     vector_lines,
 )
-from charrnn.config.settings import Config, resolved
+from charrnn.config.settings import resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
-from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
+from charrnn.model.cell_types import Cell, CellState, Lstm, Ops, Unitary
 from charrnn.model.interventions import record
-from charrnn.model.portable_math import NUMPY
 from charrnn.model.shapes import check_shapes
-from charrnn.model.stepper import ArrayWalk
-from charrnn.model.walk import Architecture
-from charrnn.system.arrays import Float64Array
+from charrnn.model.walk import Architecture, Walk
 from charrnn.system.display import Displayable
+from charrnn.system.lazy import LazyModule, Tensor, torch
 from charrnn.trained_model import TrainedModel
+
+if TYPE_CHECKING:
+    from charrnn.model import layer as torch_layer
+else:
+    # `predict --help` reads MAX_UNITS, and imports no torch.
+    torch_layer = LazyModule("charrnn.model.layer")
 
 MAX_UNITS = 16
 """Units per layer of the largest network whose numbers are listed."""
 MAX_STEPS = 1_000
 """Characters of the longest text."""
-DOUBLE: Ops[Any] = NUMPY
-"""The equations' functions in NumPy, which have the precision of their arguments."""
 TANH = {
     "rnn": (("a", ""),),
     "gru": (("a_n", "n"),),
@@ -212,6 +215,17 @@ def model_numbers(model: TrainedModel, text: str | bytes, *, unknown: str) -> Ne
     MAX_UNITS units per layer, a text of more than MAX_STEPS characters or an empty one, DataError
     for characters outside the vocabulary unless `unknown` is `nearest`.
     """
+    return record_text(model, text, unknown=unknown).numbers()
+
+
+def number_row(name: str, tensor: Tensor, labels: Sequence[str] = ()) -> NumberRow:
+    """Return a row of values (1, N), which belong to the units unless there are labels."""
+    values = tensor.flatten().tolist()
+    return NumberRow(name, tuple(labels or _units([""], len(values))), tuple(values))
+
+
+def record_text(model: TrainedModel, text: str | bytes, *, unknown: str) -> "Recording":
+    """Read a text from the initial state, and record every vector. See `model_numbers`."""
     # The text, by the same rules as the prime of a sample.
     config = model.config
     ids = model.generator.encode_prime(text, unknown, what="text")
@@ -231,25 +245,10 @@ def model_numbers(model: TrainedModel, text: str | bytes, *, unknown: str) -> Ne
         raise UsageError(f"The text has {length}; the numbers of at most {MAX_STEPS:,} are listed.")
 
     # The target of each character is the next character.
-    vocabulary = tuple(model.generator.vocabulary())
-    reader = _Reader(config, tensors=model.tensors, vocabulary=vocabulary)
-    targets = [*ids[1:].tolist(), None]
-    steps = tuple(map(reader.step, ids.tolist(), targets))
-    return NetworkNumbers(
-        name=model.name,
-        cell=config.cell,
-        depth=config.depth,
-        vocabulary=vocabulary,
-        weights=tuple(reader.used.values()),
-        steps=steps,
-    )
-
-
-def number_row(name: str, values: Float64Array, labels: Sequence[str] = ()) -> NumberRow:
-    """Return a row of values (1, N), which belong to the units unless there are labels."""
-    if not labels:
-        labels = _units([""], values.size)
-    return NumberRow(name, labels=tuple(labels), values=tuple(values.reshape(-1).tolist()))
+    recording = Recording(model)
+    for char, target in zip(ids.tolist(), [*ids[1:].tolist(), None], strict=True):
+        recording.read_character(char, target)
+    return recording
 
 
 def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
@@ -257,154 +256,140 @@ def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
     return tuple(f"{letter}{unit}" for letter in letters for unit in range(num_units))
 
 
-class _Reader(ArrayWalk):
-    """A network and its state: lists all weights, and of each character all products, arguments and
-    results of functions, and states."""
+class Recording(Walk[Tensor]):
+    """A network and its state: records all weights, and of each character all products, arguments
+    and results of functions, and states."""
 
-    def __init__(
-        self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]
-    ) -> None:
-        # The state before the first character: zeros unless it was learned.
+    def __init__(self, model: TrainedModel) -> None:
+        config = model.config
         architecture = Architecture.of(config)
-        self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-        shape = (architecture.num_layers, architecture.num_states, 1, architecture.hidden_size)
-        self._initial = np.zeros(shape)
-        if "learned_state" in tensors:
-            self._initial += self._weights["learned_state"][:, :, None]
-        super().__init__(architecture, self._initial.copy())
-        self.ops = DOUBLE
-
-        # What is listed, while the characters are read.
-        self._config = config
-        self._vocabulary = vocabulary
+        super().__init__(architecture)
+        self.ops = torch_layer.TORCH
+        self._name = model.name
+        self.config = config
+        self.vocabulary = tuple(model.generator.vocabulary())
         self._size = architecture.hidden_size
-        self._linear = architecture.linear_weights(self._weights)
+
+        self._tensors = {
+            name: torch.tensor(values, dtype=torch.float64, requires_grad=True)
+            for name, values in model.tensors.items()
+        }
+        self._linear = architecture.linear_weights(self._tensors)
+
+        # The state before the first character: zeros unless it was learned.
+        shape = (architecture.num_layers, architecture.num_states, 1, self._size)
+        self._initial = torch.zeros(shape, dtype=torch.float64)
+        if "learned_state" in self._tensors:
+            self._initial = self._tensors["learned_state"].unsqueeze(2)
+        self._reset()
+
+        # What is recorded.
+        self.used: dict[tuple[int | None, str], WeightNumbers] = {}
+        """The weights that the steps so far have used, by layer and name."""
+        self.matrices: dict[tuple[int | None, str], tuple[Tensor, Tensor]] = {}
+        """Each of them (R, C), and its bias (R,), which may have no entry."""
+        self.steps: list[StepNumbers] = []
+        """The steps so far."""
+        self.losses: list[Tensor] = []
+        """The losses of the steps that have a target."""
+        self.kept: list[list[dict[str, Tensor]]] = []
+        """For each step the vectors of each layer by name, then those above the layers.
+
+        `h above`, `h right` and `c right` are copies of h and c for each of their readers, whose
+        gradients add up to that of the vector; `u` is the last block of `W_hh h + b_hh`.
+        """
         self._layers: list[LayerNumbers] = []
         """The layers of the current character that ended."""
         self._rows: list[NumberRow] = []
         """The vectors since the last layer ended."""
-        self.used: dict[tuple[int | None, str], WeightNumbers] = {}
-        """The weights that the steps so far have used, by layer and name."""
 
-    def step(self, char: int, target: int | None) -> StepNumbers:
+    def numbers(self) -> NetworkNumbers:
+        """Return the numbers of the network and of all steps."""
+        return NetworkNumbers(
+            name=self._name,
+            cell=self.config.cell,
+            depth=self.config.depth,
+            vocabulary=self.vocabulary,
+            weights=tuple(self.used.values()),
+            steps=tuple(self.steps),
+        )
+
+    def read_character(self, char: int, target: int | None) -> None:
         """Read a character, and compare the prediction with the target."""
         # END begins a document, and nothing remains of the document before.
-        if char == self._config.end_id:
-            self.state[:] = self._initial
+        if char == self.config.end_id:
+            self._reset()
         self._layers = []
         self._rows = []
+        self.kept.append([{}])
 
         # The input: a row of the embedding, or of the identity.
-        if self._config.embedding_size == "one-hot":
-            vector = np.eye(len(self._vocabulary))[[char]]
-            read = number_row("x", values=vector, labels=self._vocabulary)
+        if self.config.embedding_size == "one-hot":
+            self._input = torch.eye(len(self.vocabulary), dtype=torch.float64)[[char]]
+            read = number_row("x", self._input, labels=self.vocabulary)
         else:
-            embedding = self._weights["embedding.weight"]
-            vector = embedding[[char]]
-            read = number_row("x", vector)
-            self._use("embedding", embedding, layer=None, labels=self._vocabulary)
-        self._input = vector
+            embedding = self._tensors["embedding.weight"]
+            self._input = embedding[[char]]
+            read = number_row("x", self._input)
+            self._use("embedding", embedding, layer=None, labels=self.vocabulary)
         self._input_labels = read.labels
 
         # The walk up the layers records their vectors, the output layer the vectors above them.
-        top = self.read(vector)
-        if self._config.sum_outputs:
-            self._rows.append(number_row("sum", top))
+        top = self.read(self._input)
+        if self.config.sum_outputs:
+            self._add("sum", top)
         logits = self.product("output", top)
+        self._keep("logits", logits)
 
-        # The softmax; the largest logit is subtracted, so that no exponential overflows.
-        shifted = logits - logits.max()
-        logprobs = shifted - np.log(np.exp(shifted).sum())
-        return StepNumbers(
-            character=self._vocabulary[char],
-            target=None if target is None else self._vocabulary[target],
+        # The softmax, and the loss in nats.
+        logprobs = logits.log_softmax(-1)
+        target_name = loss = None
+        if target is not None:
+            target_name = self.vocabulary[target]
+            self.losses.append(-logprobs[0, target])
+            loss = self.losses[-1].item()
+        step = StepNumbers(
+            character=self.vocabulary[char],
+            target=target_name,
             input=read,
             layers=tuple(self._layers),
             output=tuple(self._rows),
-            logits=number_row("logits", values=logits, labels=self._vocabulary),
-            probabilities=number_row("softmax", values=np.exp(logprobs), labels=self._vocabulary),
-            loss=None if target is None else float(-logprobs[0, target]),
+            logits=number_row("logits", logits, labels=self.vocabulary),
+            probabilities=number_row("softmax", logprobs.exp(), labels=self.vocabulary),
+            loss=loss,
         )
+        self.steps.append(step)
 
-    def product(self, name: str, x: Float64Array) -> Float64Array:
-        weight, bias = self._linear[name]
-        kind = name.partition(".")[0]
+    def _reset(self) -> None:
+        """Return to the state before a text."""
+        self._queues = []
+        self._outputs = []
+        for layer in range(self.architecture.num_layers):
+            queue = self.architecture.queue(self._initial, layer)
+            self._queues.append(deque(map(tuple, queue.unbind(1))))
+            self._outputs.append(deque(self._initial[layer, self.architecture.kept_outputs]))
 
-        # The names of the product, the bias and their entries: first of the maps outside the cells.
-        if kind in PRODUCTS:
-            product_name, bias_name = PRODUCTS[kind]
-            labels = _units(BLOCKS.get(kind, [""]), self._size)
-            if kind == "output":
-                labels = tuple(self._vocabulary)
-        else:
-            # The weights of a cell. Along the depth of a grid there are LSTMs.
-            cell: type[Cell] = Lstm
-            cell_name = "lstm"
-            if kind == "layers":
-                cell = self.architecture.cell
-                cell_name = self._config.cell
-            matrix = name.rpartition(".")[2]
-            argument = "h"
-            if matrix == "ih":
-                argument = "x"
-            argument = ARGUMENTS.get(cell_name, {}).get(matrix, argument)
-            product_name = f"W_{matrix} {argument}"
-            bias_name = f"b_{matrix}"
+    def _keep(self, name: str, tensor: Tensor) -> None:
+        """Keep a vector of the current layer with its gradient."""
+        if tensor.requires_grad:
+            tensor.retain_grad()
+        self.kept[-1][-1][name] = tensor
 
-            # The units of each gate: `i0`, or `0:0` where gates have numbers.
-            letters = block_letters(cell, len(weight) // self._size)
-            if letters[0].isdigit():
-                letters = [f"{number}:" for number in letters]
-            labels = _units(letters, self._size)
-
-        # The columns of the weights that read the input are its entries.
-        columns: Sequence[str] = ()
-        if x is self._input:
-            columns = self._input_labels
-        layer = None
-        if kind != "output":
-            layer = len(self._layers)
-        along = ""
-        if kind == "grids":
-            along = "depth "
-        self._use(
-            along + product_name.partition(" ")[0],
-            weight,
-            layer=layer,
-            labels=labels,
-            columns=columns,
-            bias_name=along + bias_name,
-            bias=bias,
-        )
-
-        # The product and the bias are two rows, of which the next one is the sum.
-        product = x @ weight.T
-        self._rows += [
-            number_row(product_name, values=product, labels=labels),
-            number_row(bias_name, values=bias, labels=labels),
-        ]
-
-        # A unitary cell has no recurrent weight to multiply with: it rotates its outputs.
-        if kind == "layers" and matrix == "ih" and self.architecture.cell is Unitary:
-            rotated = Unitary.rotate(
-                DOUBLE, h=self._before[0], extras=self.extras_of(len(self._layers))
-            )
-            self._rows.append(number_row("U h", np.concatenate(rotated, axis=-1)))
-        return np.asarray(product + bias)
-
-    def ops_of(self, layer: int) -> Ops[Any]:
-        return _recording(self._rows, cell=self.architecture.cell, cell_name=self._config.cell)
+    def _add(self, name: str, tensor: Tensor, labels: Sequence[str] = ()) -> None:
+        """Record a vector of the current layer."""
+        self._keep(name, tensor)
+        self._rows.append(number_row(name, tensor, labels))
 
     def _use(
         self,
         name: str,
-        matrix: Float64Array,
+        matrix: Tensor,
         *,
         layer: int | None,
         labels: Sequence[str],
         columns: Sequence[str] = (),
         bias_name: str = "",
-        bias: Float64Array | None = None,
+        bias: Tensor | None = None,
     ) -> None:
         """List a weight (R, C) and its bias (R,), once.
 
@@ -413,7 +398,8 @@ class _Reader(ArrayWalk):
         if (layer, name) in self.used:
             return
         if bias is None:
-            bias = np.zeros(0)
+            bias = torch.zeros(0)
+        self.matrices[layer, name] = (matrix, bias)
         self.used[layer, name] = WeightNumbers(
             layer=layer,
             name=name,
@@ -424,79 +410,218 @@ class _Reader(ArrayWalk):
             bias=tuple(bias.tolist()),
         )
 
-    def extras_of(self, layer: int) -> dict[str, Any]:
-        extras = self.architecture.extras_of(layer, self._weights, dtype=np.float64)
-        for name, value in extras.items():
+    def product(self, name: str, x: Tensor) -> Tensor:
+        kind = name.partition(".")[0]
+        matrix = name.rpartition(".")[2]
+        product_name, bias_name, labels = self._names_of(name)
+        self._use_linear(name, x, names=(product_name, bias_name), labels=labels)
+
+        # What stands above a layer reads a copy of its h.
+        if self._layers and (kind == "output" or matrix == "ih"):
+            x = x.clone()
+            x.retain_grad()
+            self.kept[-1][-2]["h above"] = x
+
+        # The product and the bias are two rows, of which the next one is the sum.
+        weight, bias = self._linear[name]
+        product = x @ weight.T
+        self._add(product_name, product, labels)
+        self._add(bias_name, bias, labels)
+
+        # A unitary cell has no recurrent weight to multiply with: it rotates its outputs.
+        if kind == "layers" and matrix == "ih" and self.architecture.cell is Unitary:
+            extras = self.extras_of(len(self._layers))
+            rotated = Unitary.rotate(self.ops, h=self._before[0], extras=extras)
+            self._add("U h", torch.cat(rotated, dim=-1))
+        total = product + bias
+        if matrix == "hh":
+            others, last = total[:, : -self._size], total[:, -self._size :]
+            self._keep("u", last)
+            total = torch.cat((others, last), dim=-1)
+        return total
+
+    def _names_of(self, name: str) -> tuple[str, str, Sequence[str]]:
+        """Return the names of a product and of its bias, and the labels of their entries."""
+        # The maps outside the cells.
+        kind = name.partition(".")[0]
+        if kind == "output":
+            return *PRODUCTS[kind], self.vocabulary
+        if kind in PRODUCTS:
+            return *PRODUCTS[kind], _units(BLOCKS.get(kind, [""]), self._size)
+
+        # The weights of a cell.
+        cell, cell_name = self._cell_of(name)
+        matrix = name.rpartition(".")[2]
+        argument = "h"
+        if matrix == "ih":
+            argument = "x"
+        argument = ARGUMENTS.get(cell_name, {}).get(matrix, argument)
+
+        # The units of each gate: `i0`, or `0:0` where gates have numbers.
+        letters = block_letters(cell, len(self._linear[name][0]) // self._size)
+        if letters[0].isdigit():
+            letters = [f"{number}:" for number in letters]
+        return f"W_{matrix} {argument}", f"b_{matrix}", _units(letters, self._size)
+
+    def _use_linear(
+        self, name: str, x: Tensor, *, names: tuple[str, str], labels: Sequence[str]
+    ) -> None:
+        """List the weight and the bias of a product with x."""
+        product_name, bias_name = names
+        layer: int | None = len(self._layers)
+        along = ""
+        if name == "output":
+            layer = None
+        elif name.startswith("grids"):
+            along = "depth "
+
+        # The columns of the weights that read the input are its entries.
+        columns: Sequence[str] = ()
+        if x is self._input:
+            columns = self._input_labels
+        weight, bias = self._linear[name]
+        self._use(
+            along + product_name.partition(" ")[0],
+            weight,
+            layer=layer,
+            labels=labels,
+            columns=columns,
+            bias_name=along + bias_name,
+            bias=bias,
+        )
+
+    def _cell_of(self, name: str) -> tuple[type[Cell], str]:
+        """Return the cell type to which a weight or a prefix belongs, and its name."""
+        if name.startswith("grids"):
+            return Lstm, "lstm"
+        return self.architecture.cell, self.config.cell
+
+    def step_cell(
+        self,
+        cell: type[Cell],
+        prefix: str,
+        ops: Ops[Tensor],
+        x: Tensor,
+        state: CellState[Tensor],
+        extras: Mapping[str, Tensor],
+    ) -> CellState[Tensor]:
+        self._before = state
+        for name, vector in zip(_state_names(state), state, strict=True):
+            self._add(f"{name} before", vector)
+        recording = self._recording_ops(*self._cell_of(prefix))
+        return super().step_cell(cell, prefix, recording, x, state, extras)
+
+    def _recording_ops(self, cell: type[Cell], cell_name: str) -> Ops[Tensor]:
+        """Return the functions of torch, of which sigmoid, tanh and relu record their arguments and
+        results."""
+
+        def recorder(
+            function: str, names: Sequence[tuple[str, str]]
+        ) -> Callable[[Tensor, Tensor], None]:
+            # The calls of a step come in the order of the names; another package's cell type may
+            # make more calls.
+            remaining = iter(names)
+
+            def keep(value: Tensor, result: Tensor) -> None:
+                before, after = next(remaining, (f"a_{function}", function))
+                if before:
+                    self._add(before, value)
+                if after:
+                    self._add(after, result)
+
+            return keep
+
+        ops = self.ops
+        gates = [(f"a_{gate}", gate) for gate in cell.gates]
+        tanh = TANH.get(cell_name, ())
+        relu = RELU.get(cell_name, ())
+        for name, names in (("sigmoid", gates), ("tanh", tanh), ("relu", relu)):
+            ops = record(ops, name, keep=recorder(name, names))
+        return ops
+
+    def _add_state(self, state: CellState[Tensor]) -> None:
+        """Record the state after a step."""
+        (_, h), *memory = zip(_state_names(state), state, strict=True)
+        for name, vector in memory:
+            self._add(name, vector)
+        # The memory is known when the step is over, but belongs before tanh(c), which reads it.
+        self._rows.sort(key=lambda row: row.name == "tanh(c)")
+        self._add("h", h)
+
+    def extras_of(self, layer: int) -> dict[str, Tensor]:
+        extras = {}
+        for name, (_, kind) in self.architecture.cell.extras(self._size).items():
+            values = self._tensors[f"layers.{layer}.{name}"]
+            if kind == "permutation":
+                values = values.long()
+            extras[name] = values
+
             # One weight per unit is a matrix of one row.
-            matrix = np.atleast_2d(value)
+            matrix = values.reshape(-1, values.shape[-1])
             self._use(name, matrix, layer=layer, labels=_units([""], len(matrix)))
         return extras
 
-    def oldest(self, layer: int) -> tuple[Float64Array, ...]:
-        # The rows of this cell begin here; `append` adds its states to them.
-        self._begin = len(self._rows)
-        self._before = super().oldest(layer)
-        return self._before
+    def oldest(self, layer: int) -> CellState[Tensor]:
+        state: CellState[Tensor] = self._queues[layer].popleft()
+        return state
 
-    def append(self, layer: int, latest: tuple[Float64Array, ...]) -> None:
-        # Now, because the state before is changed in place.
-        self._rows[self._begin :] = _with_states(
-            self._rows[self._begin :], before=self._before, latest=latest
-        )
-        self._output = latest[0]
-        super().append(layer, latest)
+    def append(self, layer: int, latest: CellState[Tensor]) -> None:
+        self._add_state(latest)
 
-    def attended(
-        self, query: Float64Array, gate: Float64Array, opened: Float64Array, read: Float64Array
-    ) -> None:
-        self._rows += [
-            number_row("q", values=query),
-            number_row("a_s", values=gate),
-            number_row("s", values=opened),
-            number_row("read", values=read),
-        ]
+        # The next step reads a copy.
+        copies = tuple(vector.clone() for vector in latest)
+        for name, vector in zip(_state_names(latest), copies, strict=True):
+            self._keep(f"{name} right", vector)
+        self._queues[layer].append(copies)
 
-    def pass_on(self, layer: int, joined: Float64Array) -> None:
+    def attend(self, layer: int, y: Tensor) -> Tensor:
+        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
+        opened = self.ops.sigmoid(gate)
+
+        # A character does not attend to itself: y is appended afterwards.
+        outputs = torch.cat(tuple(self._outputs[layer]))
+        shares = (query @ outputs.T / self._size**0.5).softmax(-1)
+        read = shares @ outputs
+        self._outputs[layer].popleft()
+        self._outputs[layer].append(y)
+
+        for name, vector in (("q", query), ("a_s", gate), ("s", opened), ("read", read)):
+            self._add(name, vector)
+        gated: Tensor = opened * read
+        return gated
+
+    def gate(self, layer: int, x: Tensor) -> Tensor:
+        gate: Tensor = super().gate(layer, x)
+        self._add("t", gate)
+        return gate
+
+    def climb(self, layer: int, x: Tensor) -> Tensor:
+        # An LSTM whose steps are layers, not characters: its rows are told apart by their names.
+        rows = self._rows
+        self._rows = []
+        h: Tensor = super().climb(layer, x)
+        self._add_state(self.along_depth)
+        rows += [replace(row, name=f"depth {row.name}") for row in self._rows]
+        self._rows = rows
+        return h
+
+    def pass_on(self, layer: int, joined: Tensor) -> None:
         # A plain stack passes on h itself, and the output of a grid has its rows already.
-        if joined is not self._output and not self.architecture.depth.has_lstm:
-            self._rows.append(number_row("y", joined))
+        if joined is not self.kept[-1][-1]["h"] and not self.architecture.depth.has_lstm:
+            self._add("y", joined)
         self._layers.append(LayerNumbers(tuple(self._rows)))
         self._rows = []
-
-    def gate(self, layer: int, x: Float64Array) -> Float64Array:
-        gate = super().gate(layer, x)
-        self._rows.append(number_row("t", gate))
-        return np.asarray(gate)
-
-    def climb(self, layer: int, x: Float64Array) -> Float64Array:
-        # An LSTM whose steps are layers, not characters: its rows are told apart by their names.
-        before = self.along_depth
-        begin = len(self._rows)
-        ops = _recording(self._rows, cell=Lstm, cell_name="lstm")
-        self.along_depth = self.step_cell(
-            Lstm, prefix=f"grids.{layer}", ops=ops, x=x, state=before, extras={}
-        )
-        rows = _with_states(self._rows[begin:], before=before, latest=self.along_depth)
-        self._rows[begin:] = [replace(row, name=f"depth {row.name}") for row in rows]
-        return np.asarray(self.along_depth[0])
+        self.kept[-1].append({})
 
 
-def _with_states(
-    rows: Sequence[NumberRow], before: tuple[Float64Array, ...], latest: tuple[Float64Array, ...]
-) -> list[NumberRow]:
-    """Return the rows of a step with the states before and after it; c stands before the tanh and
-    the output gate that read it."""
-    # h is the first vector of a state and c the last; some cell types have more between them.
+def _state_names(state: CellState[Tensor]) -> list[str]:
+    """Return the names of the vectors of a state: h, c if there are several, and between them s1
+    and so on."""
     names = ["h"]
-    names += [f"s{number}" for number in range(1, len(latest) - 1)]
-    if len(latest) > 1:
+    names += [f"s{number}" for number in range(1, len(state) - 1)]
+    if len(state) > 1:
         names.append("c")
-    old = [number_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
-    h, *memory = map(number_row, names, latest)
-
-    # The memory is added when the step is over, but belongs before tanh(c).
-    computed = sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)")
-    return [*old, *computed, h]
+    return names
 
 
 def block_letters(cell: type[Cell], num_blocks: int) -> list[str]:
@@ -508,35 +633,6 @@ def block_letters(cell: type[Cell], num_blocks: int) -> list[str]:
     if not letters:
         letters = [str(block) for block in range(num_blocks)]
     return letters
-
-
-def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[Any]:
-    """Return the functions of NumPy, of which sigmoid, tanh and relu add their arguments and
-    results to `rows`."""
-
-    def recorder(
-        function: str, names: Sequence[tuple[str, str]]
-    ) -> Callable[[Float64Array, Float64Array], None]:
-        # The calls of a step come in the order of the names; another package's cell type may make
-        # more calls.
-        remaining = iter(names)
-
-        def keep(value: Float64Array, result: Float64Array) -> None:
-            before, after = next(remaining, (f"a_{function}", function))
-            if before:
-                rows.append(number_row(before, value))
-            if after:
-                rows.append(number_row(after, result))
-
-        return keep
-
-    ops = DOUBLE
-    gates = [(f"a_{gate}", gate) for gate in cell.gates]
-    tanh = TANH.get(cell_name, ())
-    relu = RELU.get(cell_name, ())
-    for name, names in (("sigmoid", gates), ("tanh", tanh), ("relu", relu)):
-        ops = record(ops, name, keep=recorder(name, names))
-    return ops
 
 
 def _output_rows(step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:

@@ -230,47 +230,13 @@ class Stepper:
         return logits, state
 
 
-class ArrayWalk(Walk[Any]):
-    """A walk from a state (L, S, B, H), an array of any precision, which it changes in place."""
-
-    def __init__(self, architecture: Architecture, state: NDArray[Any]) -> None:
-        super().__init__(architecture)
-        self.state = state
-
-    def oldest(self, layer: int) -> CellState[NDArray[Any]]:
-        return tuple(self.architecture.queue(self.state, layer)[:, 0])
-
-    def append(self, layer: int, latest: CellState[NDArray[Any]]) -> None:
-        # The queue is a view of the state, which is changed in place.
-        queue = self.architecture.queue(self.state, layer)
-        queue[:, :-1] = queue[:, 1:]
-        for vectors, value in zip(queue, latest, strict=True):
-            vectors[-1] = value
-
-    def attend(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
-        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
-        outputs = self.state[layer, self.architecture.kept_outputs]
-        opened = self.ops.sigmoid(gate)
-        read = attend(query, outputs)
-        self.attended(query, gate=gate, opened=opened, read=read)
-
-        # y is appended only now: a character does not attend to itself. The copy is needed because
-        # the ranges overlap.
-        outputs[:-1] = outputs[1:].copy()
-        outputs[-1] = y
-        return np.asarray(opened * read)
-
-    def attended(
-        self, query: NDArray[Any], gate: NDArray[Any], opened: NDArray[Any], read: NDArray[Any]
-    ) -> None:
-        """Take note of what an attention head computes."""
-
-
-class _StepWalk(ArrayWalk):
-    """The walk of a stepper, which reads ids (B,) instead of vectors."""
+class _StepWalk(Walk[Any]):
+    """The walk of a stepper, which reads ids (B,) instead of vectors, and changes a state (L, S, B,
+    H) in place."""
 
     def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array) -> None:
-        super().__init__(stepper.architecture, state)
+        super().__init__(stepper.architecture)
+        self.state = state
         self.ops = stepper.ops
         self._stepper = stepper
         self._ids = ids
@@ -287,3 +253,25 @@ class _StepWalk(ArrayWalk):
 
     def extras_of(self, layer: int) -> Mapping[str, NDArray[Any]]:
         return self._stepper.extras[layer]
+
+    def oldest(self, layer: int) -> CellState[NDArray[Any]]:
+        return tuple(self.architecture.queue(self.state, layer)[:, 0])
+
+    def append(self, layer: int, latest: CellState[NDArray[Any]]) -> None:
+        # The queue is a view of the state, which is changed in place.
+        queue = self.architecture.queue(self.state, layer)
+        queue[:, :-1] = queue[:, 1:]
+        for vectors, value in zip(queue, latest, strict=True):
+            vectors[-1] = value
+
+    def attend(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
+        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
+        outputs = self.state[layer, self.architecture.kept_outputs]
+        opened = self.ops.sigmoid(gate)
+        read = attend(query, outputs)
+
+        # y is appended only now: a character does not attend to itself. The copy is needed because
+        # the ranges overlap.
+        outputs[:-1] = outputs[1:].copy()
+        outputs[-1] = y
+        return np.asarray(opened * read)

@@ -1,8 +1,9 @@
 """The walk of one character up the layers of a network, for any array library.
 
-`Stepper` walks in NumPy, and `analyses.numbers` in float64 lists every number. `network` does not
-use the walk: in torch, a layer reads a whole window at once. `compiled.sampling` and the program of
-the model page repeat the walk by hand, as loops over single numbers that change arrays in place.
+`Stepper` walks in NumPy. `analyses.numbers` walks in torch, and records every number. `network`
+does not use the walk: there a layer reads a whole window at once. `compiled.sampling` and the
+program of the model page repeat the walk by hand, as loops over single numbers that change arrays
+in place.
 
 Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
 """
@@ -67,28 +68,26 @@ class Architecture:
         first."""
         return slice(self.cell.num_states, self.cell.num_states + self.depth.span)
 
-    def queue(self, state: NDArray[Any], layer: int) -> NDArray[Any]:
+    def queue(self, state: A, layer: int) -> A:
         """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first:
         (num_states, D, B, H)."""
         num_states = self.cell.num_states
         dilation = self.dilations[layer]
-        return state[layer, : num_states * dilation].reshape(num_states, dilation, *state.shape[2:])
+        latest = state[layer, : num_states * dilation]
+        queue: A = latest.reshape(num_states, dilation, *state.shape[2:])
+        return queue
 
-    def extras_of(
-        self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32
-    ) -> dict[str, Any]:
+    def extras_of(self, layer: int, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, other
-        arrays as `dtype`."""
+        arrays as float32."""
         return {
             name: np.asarray(
-                tensors[f"layers.{layer}.{name}"], np.int64 if kind == "permutation" else dtype
+                tensors[f"layers.{layer}.{name}"], np.int64 if kind == "permutation" else np.float32
             )
             for name, (_, kind) in self.cell.extras(self.hidden_size).items()
         }
 
-    def linear_weights(
-        self, tensors: Mapping[str, NDArray[Any]]
-    ) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    def linear_weights(self, tensors: Mapping[str, A]) -> dict[str, tuple[A, A]]:
         """Return weight (R, C) and bias (R,) of every product of the walk by its name; see
         `Walk.product`.
 

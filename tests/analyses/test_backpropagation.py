@@ -95,6 +95,15 @@ def test_the_gradients_are_those_of_autograd(cell, options):
     assert any(np.abs(backward.steps[0].layers[0].row("dh right").values) > 1e-3)
 
 
+def test_the_gradients_of_a_gru_are_its_equations():
+    backward = model_of(config_of("gru", num_layers=1)).backpropagation("hello")
+    for before, step in zip(backward.forward.steps, backward.steps, strict=True):
+        found, d = before.layers[0].row, step.layers[0].row
+        assert_close(d("du").values, np.multiply(d("da_n").values, found("r").values))
+        dz = np.subtract(found("h before").values, found("n").values)
+        assert_close(d("dz").values, np.multiply(d("dh").values, dz))
+
+
 def test_the_update_is_a_step_of_sgd():
     backward = model_of(config_of("gru")).backpropagation("hello", learning_rate=0.5)
     for weight, gradient, updated in zip(
