@@ -26,14 +26,11 @@ from charrnn.reports.passages import (
 )
 from charrnn.system.arrays import Int64Array
 from charrnn.text.copies import (
-    KnownHashes,
+    KnownDocuments,
     SlicedText,
     are_covered,
     codes_of,
-    document_hashes,
     find_matches,
-    hash_documents,
-    loose_key,
 )
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
@@ -143,24 +140,6 @@ def _longest(passages: Sequence[Passage]) -> list[Passage]:
         if not kept or passage.stop > kept[-1].stop:
             kept.append(passage)
     return kept
-
-
-def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
-    """Return a function that says whether a document is not, as a whole, one of the documents of
-    some texts, each of which ends in END (U+0000). Each text is read once. Documents
-    are compared by `loose_key`.
-
-    Only hashes of 8 bytes are kept. No document of the texts passes as new. A new document has the
-    hash of a document in them with a probability of 1 in 2^64, and then it does not count as new.
-    """
-    # A few bytes a document: a text may have millions.
-    known = KnownHashes(chain.from_iterable(document_hashes(text) for text in texts))
-
-    def is_new(document: str | bytes) -> bool:
-        indices, _ = known.find(hash_documents([loose_key(document)]))
-        return not len(indices)
-
-    return is_new
 
 
 def find_passages(
@@ -281,4 +260,5 @@ def new_documents(
             " passages."
         )
     texts = chain.from_iterable(learned_texts(model, reason=REASON).parts)
-    return tell_new(*texts)
+    known = KnownDocuments(*texts)
+    return lambda document: document not in known

@@ -1,15 +1,14 @@
 """Find the passages and documents of a text that occur in another text, by their hashes.
 
 The other text, the corpus, may be large: it is read slice by slice, so that the memory depends only
-on the first text. Two different passages have the same hash with a probability of 2^-64; then the
-first one wrongly counts as a copy.
+on the first text. What hashes find is compared character by character before it counts.
 
 Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 1 windows of
 `length` characters, M matches, P pairs of places, S segments.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 from unicodedata import normalize
@@ -152,22 +151,47 @@ def loose_key(document: str | bytes) -> str:
     return normalize("NFKC", document).casefold().strip()
 
 
-def document_hashes(text: SlicedText) -> Iterator[Codes]:
-    """Yield the hashes of the keys of the documents of a text, slice by slice. Each document
-    ends with END (U+0000). The hashes differ between processes."""
+def documents_of(text: SlicedText) -> Iterator[tuple[int, str | bytes]]:
+    """Yield the documents of a text, each after the index at which it begins. Each ends with END
+    (U+0000) in the text, which is read slice by slice."""
     rest: Any = text[:0]
     end: Any = END
     if isinstance(rest, bytes):
         end = END_BYTE
-    for begin in range(0, len(text), SLICE_CHARS):
+    begin = 0
+    for first in range(0, len(text), SLICE_CHARS):
         # The last piece continues in the next slice.
-        *documents, rest = (rest + text[begin : begin + SLICE_CHARS]).split(end)
-        yield hash_documents(list(map(loose_key, documents)))
+        *documents, rest = (rest + text[first : first + SLICE_CHARS]).split(end)
+        for document in documents:
+            yield begin, document
+            begin += len(document) + 1
 
 
-def hash_documents(documents: Sequence[Hashable]) -> Codes:
-    """Hash each of D documents (D,)."""
-    return np.fromiter(map(hash, documents), np.int64, len(documents)).view(np.uint64)
+class KnownDocuments:
+    """The documents of some texts, compared by `loose_key`. A hash and a place of each are kept; a
+    document with a known hash is read at its place, so that no hash decides."""
+
+    def __init__(self, *texts: SlicedText) -> None:
+        """Read each text once."""
+        self._texts = texts
+        rows = (
+            (hash(loose_key(document)), number, begin, begin + len(document))
+            for number, text in enumerate(texts)
+            for begin, document in documents_of(text)
+        )
+        table = np.fromiter(rows, np.dtype((np.int64, 4)))
+        order = np.argsort(table[:, 0], kind="stable")
+        self._hashes = table[order, 0]
+        self._places = table[order, 1:]
+
+    def __contains__(self, document: str | bytes) -> bool:
+        key = loose_key(document)
+        first = np.searchsorted(self._hashes, hash(key))
+        last = np.searchsorted(self._hashes, hash(key), side="right")
+        for number, begin, end in self._places[first:last].tolist():
+            if loose_key(self._texts[number][begin:end]) == key:
+                return True
+        return False
 
 
 class KnownHashes:
@@ -217,7 +241,9 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
             for begin, block in blocks_of_codes(corpus, length=length):
                 finder.read(begin, HashedText(block))
                 advance(len(block) - length + 1)
-    return finder.matches()
+    return _verified(
+        finder.matches(), codes, lambda start, end: codes_of(corpus[start:end]), length
+    )
 
 
 def find_repeats(codes: Codes, length: int) -> Places:
@@ -250,17 +276,20 @@ def find_repeats(codes: Codes, length: int) -> Places:
         for starts, sources in ((earlier, later), (later, earlier)):
             numbers = _as_number(lengths[is_long], sources[is_long])
             np.maximum.at(best, starts[is_long], numbers)
-    return _verified(_without_contained(best), codes, codes_of_places=codes)
+    return _verified(_without_contained(best), codes, lambda start, end: codes[start:end], length)
 
 
-def _verified(matches: Places, codes: Codes, *, codes_of_places: Codes) -> Places:
-    """Return the matches (M, 3) that are equal character by character, and not by their hashes
-    alone, given the codes of both texts."""
-    is_equal = [
-        np.array_equal(codes[start : start + length], codes_of_places[place : place + length])
-        for start, length, place in matches.tolist()
-    ]
-    return matches[np.array(is_equal, np.bool_)]
+def _verified(
+    matches: Places, codes: Codes, codes_at: Callable[[int, int], Codes], least: int
+) -> Places:
+    """Return the matches (M, 3) of at least so many characters that are equal, as far as they are
+    equal character by character, and not by their hashes alone. `codes_at` returns the codes of the
+    other text from an index to another one."""
+    for match in matches:
+        start, length, place = match.tolist()
+        is_equal = codes[start : start + length] == codes_at(place, place + length)
+        match[1] = np.logical_and.accumulate(is_equal).sum()
+    return matches[matches[:, 1] >= least]
 
 
 def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Counter[str | bytes]:
@@ -415,9 +444,9 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
     of `SEGMENT_CHARS` characters, spread evenly over the text.
     """
     if config.end_id is not None:
-        hashes = np.concatenate([np.zeros(0, np.uint64), *document_hashes(text)])
-        is_learned, _ = KnownHashes(document_hashes(training)).find(hashes)
-        return len(is_learned) / max(1, len(hashes))
+        known = KnownDocuments(training)
+        is_learned = [document in known for _, document in documents_of(text)]
+        return sum(is_learned) / max(1, len(is_learned))
 
     # A text that is shorter than a passage contains none.
     size = min(SEGMENT_CHARS, len(text))
