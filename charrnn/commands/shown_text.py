@@ -38,14 +38,14 @@ def show_text(config: Config) -> None:
 def _shown_parts(corpus: Corpus) -> Iterator[str]:
     """Yield a line with the name of each file, and the lines that are read of it. The end of a
     document is a line end."""
-    file = None
+    shown = None
     ends_line = True
-    for line in corpus.lines():
-        if line.file != file:
+    for file, line in corpus.lines():
+        if file != shown:
             # Where a file does not end its last line, the next one begins with a line end.
             if not ends_line:
                 yield "\n"
-            file = line.file
+            shown = file
             yield f"--- {file}\n"
             if not ends_line and line.content == b"\n":
                 ends_line = True

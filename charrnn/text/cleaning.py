@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from charrnn.errors import named
-from charrnn.text.text_files import Change, Line, Tally, is_blank
+from charrnn.text.text_files import Change, Line, Tally, is_blank, split_lines
 
 BEGINNING = 65_536
 """Bytes by which the kind of a text is recognised."""
@@ -192,15 +192,24 @@ def tidied(text: str, tally: Tally | None = None) -> str:
 def tidied_lines(lines: Iterable[Line], tally: Tally, *, end: bytes = b"") -> Iterator[Line]:
     """Yield the lines of a text tidied, with what was left out of each. The `end` of a document
     stays."""
-    for line in lines:
-        content = line.content.removesuffix(end)
-        if content.isascii() and not content.translate(None, _PRINTED):
-            yield line
+    for piece in lines:
+        # Most texts have nothing to tidy: then many lines are looked at together.
+        if _is_tidy(piece.content.removesuffix(end)):
+            yield piece
             continue
-        text = content.decode()
-        cuts = sorted([*line.cuts, *_unseen_in(text, line.cuts)])
-        rest = line.content[len(content) :]
-        yield Line(line.number, tidied(text, tally).encode() + rest, cuts)
+        for line in split_lines([piece]):
+            content = line.content.removesuffix(end)
+            text = content.decode()
+            cuts = sorted([*line.cuts, *_unseen_in(text, line.cuts)])
+            rest = line.content[len(content) :]
+            yield Line(line.number, tidied(text, tally).encode() + rest, cuts)
+
+
+def _is_tidy(content: bytes) -> bool:
+    if content.isascii():
+        return not content.translate(None, _PRINTED)
+    text = content.decode()
+    return not _UNSEEN.search(text) and unicodedata.is_normalized("NFC", text)
 
 
 _PRINTED = bytes({*range(256)} - {*_CONTROLS})
@@ -216,32 +225,3 @@ def _unseen_in(text: str, cuts: Sequence[tuple[int, int]]) -> Iterator[tuple[int
             if first <= begin:
                 begin += last - first
         yield begin, begin + 1
-
-
-def tidied_blocks(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
-    """Yield the blocks of a text tidied."""
-    # An accent at the beginning of a block belongs to the letter before it.
-    held = b""
-    for block in blocks:
-        if held:
-            cut = _last_alone(held)
-            yield _tidied_bytes(held[:cut], tally)
-            held = held[cut:]
-        held += block
-    yield _tidied_bytes(held, tally)
-
-
-def _tidied_bytes(text: bytes, tally: Tally) -> bytes:
-    # Most texts are in ASCII without controls.
-    if text.isascii() and not text.translate(None, _PRINTED):
-        return text
-    return tidied(text.decode(), tally).encode()
-
-
-def _last_alone(text: bytes) -> int:
-    """Return the index of the last character that is joined with none before it: one of ASCII, or a
-    Chinese one. A text in one line, such as a sequence of DNA, may have no blank."""
-    for index in range(len(text) - 1, 0, -1):
-        if text[index] < 0x80 or 0xE4 <= text[index] <= 0xE9:
-            return index
-    return 0

@@ -83,6 +83,8 @@ def _values(
         if table.delimiter == _BLANK_DELIMITER and index == 0:
             width = MAX_FIELD_CHARS
         for line, row in table.rows:
+            if column not in table.names and not tally.column_note and index < len(row):
+                tally.column_note = _describe_position(table, row, label)
             if table.has_header and _as_text(row) == table.names:
                 tally.changes[HEADERS] += 1
                 continue
@@ -103,6 +105,17 @@ def _values(
         if "new-line" in str(error):
             remedy = "put LF in the place of each CR"
         raise DataError(f"{label}, line {table.line}, is not CSV ({error}): {remedy}") from error
+
+
+def _describe_position(table: "_Table", row: Sequence[str], label: str) -> str:
+    """Say how a column is read that is given by its position, for a note."""
+    said = f"is read by column {table.index + 1} of {len(table.names)}"
+    if len(table.names) > 1:
+        said += f" {table.separated}, without the others"
+    said += f"; the first value is {shortened(_as_text(row)[table.index], 40)!r}"
+    if not is_smiles_file(label):
+        said += f": {named('column')} with a name leaves a header out"
+    return said
 
 
 def _lines_of_value(value: bytes, number: int, *, lines_per_end: int) -> Iterator[Line]:
@@ -265,27 +278,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _has_suffix(label: str, *suffixes: str) -> bool:
     return without_gz(label).lower().endswith(suffixes)
-
-
-def describe_start(blocks: Iterable[bytes], *, column: str, label: str) -> str:
-    """Describe how a column is read that is given by its position, for a note. Returns "" if the
-    header has the name of the column. Raises DataError."""
-    if is_json(b"", label):
-        return ""
-    table = _Table(file_lines(blocks), label=label, column=column)
-    with suppress(csv.Error):
-        if table.read_first() and column not in table.names:
-            _, row = next(table.rows, (0, []))
-            values = _as_text(row)
-            if len(values) > table.index:
-                said = f"is read by column {table.index + 1} of {len(table.names)}"
-                if len(table.names) > 1:
-                    said += f" {table.separated}, without the others"
-                said += f"; the first value is {shortened(values[table.index], 40)!r}"
-                if not is_smiles_file(label):
-                    said += f": {named('column')} with a name leaves a header out"
-                return said
-    return ""
 
 
 def describe_columns(start: bytes, *, label: str) -> str:

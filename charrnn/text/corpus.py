@@ -14,7 +14,7 @@ from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END, Documents
 from charrnn.text.id_builder import BLOCK_BYTES
-from charrnn.text.places import Place, PlacedLine, find_places
+from charrnn.text.places import Place, find_places
 from charrnn.text.reader import SourceReader, file_bytes
 from charrnn.text.reading_notes import ReadFile
 from charrnn.text.sources import (
@@ -23,6 +23,7 @@ from charrnn.text.sources import (
     find_origin,
     standard_library,
 )
+from charrnn.text.text_files import Line
 from charrnn.text.vocab import MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
 MIN_LENGTH = 16
@@ -63,7 +64,7 @@ class Corpus:
     """The omissions and changes while the text was read, one sentence each."""
     documents: Documents | None = None
     """The order of its documents; None for a running text."""
-    lines: Callable[[], Iterator[PlacedLine]] = field(default=lambda: iter(()), repr=False)
+    lines: Callable[[], Iterator[tuple[str, Line]]] = field(default=lambda: iter(()), repr=False)
     """Reads the files again, line by line (`SourceReader.lines`)."""
     documents_read: frozenset[str] = frozenset()
     """The files whose text pandoc has read, and whose lines are paragraphs."""

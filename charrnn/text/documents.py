@@ -22,7 +22,6 @@ from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.columns import column_values
 from charrnn.text.id_builder import EncodedBlock
-from charrnn.text.places import PlacedLine
 from charrnn.text.sources import SORTED, Order, catalogued_settings, entry_of
 from charrnn.text.text_files import Line, Tally, is_blank, without_blank_end
 from charrnn.text.vocab import NUL, IdArray, Vocab
@@ -148,17 +147,18 @@ class Documents:
 
 
 def without_repeated(
-    lines: Iterable[PlacedLine], *, seen: set[int], tally: Tally
-) -> Iterator[PlacedLine]:
-    """Yield the lines of documents without those of documents that were `seen`. What is seen is
-    added as a hash of 8 bytes, and what is left out is counted in `tally`."""
-    document: list[PlacedLine] = []
-    for line in lines:
-        document.append(line)
+    lines: Iterable[tuple[str, Line]], *, seen: set[int], tally: Tally
+) -> Iterator[tuple[str, Line]]:
+    """Yield the lines of documents, each after the name of its file, without those of documents
+    that were `seen`. What is seen is added as a hash of 8 bytes, and what is left out is counted in
+    `tally`."""
+    document: list[tuple[str, Line]] = []
+    for name, line in lines:
+        document.append((name, line))
         if not line.content.endswith(END_BYTE):
             continue
         # The document is whole.
-        key = hash(b"".join(part.content for part in document))
+        key = hash(b"".join(part.content for _, part in document))
         if key in seen:
             tally.changes[_REPEATED] += 1
         else:

@@ -12,7 +12,7 @@ from charrnn.system.arrays import Int64Array
 from charrnn.text.cleaning import tidied
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import END, END_BYTE, Documents, as_catalogued, end_documents
-from charrnn.text.places import Place, PlacedLine, find_places
+from charrnn.text.places import Place, find_places
 from charrnn.text.sources import SORTED
 from charrnn.text.text_files import Line, Tally, file_lines
 from charrnn.text.vocab import Vocab, as_bytes
@@ -220,7 +220,7 @@ def place_finder(
         source = as_read(text, config)
 
     def find(indices: Int64Array) -> list[Place | None]:
-        lines = (PlacedLine("", *line) for line in lines_of(source, documents))
+        lines = (("", line) for line in lines_of(source, documents))
         return [*find_places(indices.tolist(), lines, is_text=isinstance(content, str))]
 
     return find

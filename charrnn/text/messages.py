@@ -51,6 +51,8 @@ _PROGRAM_LINE = re.compile(
 )
 """Matches a line that the program wrote in the place of a message or a picture."""
 _NAMES = ("sender_name", "from", "author", "user_profile", "user", "role")
+JSON_CHAT = re.compile(rf'\s*[\[{{](?=.*"(?:{"|".join(_NAMES)})"\s*:)', re.DOTALL)
+"""Matches the beginning of JSON that may be a chat."""
 _CONTENTS = ("content", "text", "value")
 _DOUBLY_ENCODED = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]")
 

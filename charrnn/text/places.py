@@ -1,8 +1,9 @@
 """Find the places of characters of a corpus in its files: file, line and column."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from charrnn.text.text_files import Line, split_lines
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,39 +20,36 @@ class Place:
     """`line`, or `paragraph` of a document that pandoc has read."""
 
 
-class PlacedLine(NamedTuple):
-    """A line of a text, or a part of one, and where it stands."""
-
-    file: str
-    """The name of the file."""
-    number: int
-    """The number of the line in the file, from 1."""
-    content: bytes
-    cuts: Sequence[tuple[int, int]] = ()
-    """The characters of the line of the file that the content has not: [begin, end) of each cut, in
-    order."""
-
-
 def find_places(
-    indices: Iterable[int], lines: Iterable[PlacedLine], *, is_text: bool
+    indices: Iterable[int], lines: Iterable[tuple[str, Line]], *, is_text: bool
 ) -> Iterator[Place]:
     """Yield the places of the characters, or bytes, with these ascending indices in a text, which
-    is given in lines. No more is read than necessary."""
+    is given in lines, each after the name of its file. No more is read than necessary."""
     wanted = iter(indices)
     index = next(wanted, None)
     begin = 0
-    for file, number, content, cuts in lines:
-        length = len(content)
-        if is_text and not content.isascii():
-            length = len(content.decode())
-        # The column is that of the line in the file, with what was left out before.
-        while index is not None and index < begin + length:
-            column = index - begin
-            for first, last in cuts:
-                if first <= column:
-                    column += last - first
-            yield Place(file=file, line=number, column=column + 1)
-            index = next(wanted, None)
+    for file, piece in lines:
+        # A piece may have many lines, of which most have no place.
+        end = begin + _length(piece.content, is_text=is_text)
+        if index is not None and index >= end:
+            begin = end
+            continue
+        for line in split_lines([piece]):
+            length = _length(line.content, is_text=is_text)
+            # The column is that of the line in the file, with what was left out before.
+            while index is not None and index < begin + length:
+                column = index - begin
+                for first, last in line.cuts:
+                    if first <= column:
+                        column += last - first
+                yield Place(file=file, line=line.number, column=column + 1)
+                index = next(wanted, None)
+            begin += length
         if index is None:
             return
-        begin += length
+
+
+def _length(content: bytes, *, is_text: bool) -> int:
+    if is_text and not content.isascii():
+        return len(content.decode())
+    return len(content)

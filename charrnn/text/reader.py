@@ -1,17 +1,15 @@
 """Read the text of files and streams: find out what each is, leave out what nobody wrote, count and
 hash it, and then encode it in an alphabet."""
 
-import codecs
 import hashlib
 import os
 import re
-import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -22,19 +20,16 @@ from charrnn.text.cleaning import (
     CUES,
     STAMPS,
     UNWRITTEN,
-    tidied_blocks,
     tidied_lines,
     without_settings,
     without_terms,
 )
-from charrnn.text.columns import describe_start
 from charrnn.text.cues import cue_format, parse_cues
 from charrnn.text.documents import END_BYTE, Documents, without_repeated
 from charrnn.text.file_kinds import data_kind
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
-from charrnn.text.messages import find_stamps, messages_of_json, parse_chat
+from charrnn.text.messages import JSON_CHAT, find_stamps, messages_of_json, parse_chat
 from charrnn.text.pandoc import DocumentTexts
-from charrnn.text.places import PlacedLine
 from charrnn.text.reading_notes import (
     ReadFile,
     describe_faults,
@@ -45,13 +40,15 @@ from charrnn.text.sources import Origin
 from charrnn.text.text_files import (
     Change,
     Line,
+    PointerError,
     Reading,
     Tally,
     check_memory,
     file_blocks,
-    file_lines,
     is_blank,
+    split_lines,
     stream_blocks,
+    whole_lines,
     without_gz,
 )
 from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
@@ -60,23 +57,13 @@ MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
 """The ids of a corpus of more bytes are mapped from a temporary file."""
 _PART = re.compile(rb"[^\0]*\0|[^\0]+")
 """Matches a part of a document up to its END, or to the end of a block."""
-_JSON_CHAT = re.compile(
-    r'\s*[\[{](?=.*"(?:sender_name|from|author|user_profile|user|role)"\s*:)', re.DOTALL
-)
-_JUDGED = "file", "read {num} of {label} as UTF-8, which it is"
+_BLOCKS_HELD = 4
+"""Blocks of a file of a folder that are kept while its end is looked at, at most."""
 _LIKE_CHAT = (
     "message",
     "{label} looks like a chat of {num}, but many of them have no name: its dates are learned",
 )
 _FROM_JSON = "message", "read {num} of {label} out of its JSON, each after its name"
-
-
-@dataclass(frozen=True, slots=True)
-class _UsedFile:
-    """A file or a stream that is part of the text."""
-
-    name: str
-    reading: Reading
 
 
 class SourceReader:
@@ -131,8 +118,8 @@ class SourceReader:
         self._tallies: list[Tally] = []
         self._seen: set[int] = set()
         """The hashes of the documents, if they must not repeat each other."""
-        self._used: list[_UsedFile] = []
-        """What makes up the text, in order."""
+        self._used: list[tuple[str, Reading]] = []
+        """The names of what makes up the text, in order, and how each is read."""
         self._kept: dict[str, list[bytes]] = {}
         """Streams and pipes that can be read only once, by their names."""
         # What was read, for notes and places.
@@ -143,9 +130,10 @@ class SourceReader:
 
         # The size of streams, devices and compressed files is unknown before they are read. Then
         # the progress has no total, and the memory is checked while they are read.
-        sizes = [_size_of(path) for origin in origins for path in origin.paths]
-        self._num_bytes = sum(size or 0 for size in sizes)
-        self._is_sized = None not in sizes and not any(origin.stream for origin in origins)
+        self._num_bytes = file_bytes(origins)
+        paths = chain.from_iterable(origin.paths for origin in origins)
+        has_stream = any(origin.stream for origin in origins)
+        self._is_sized = not has_stream and all(map(_has_known_size, paths))
 
     def __enter__(self) -> "SourceReader":
         """Read the text. Raises DataError if a source cannot be used or does not fit into
@@ -245,7 +233,8 @@ class SourceReader:
             files = self.files[first : first + tally.num_used]
             first += tally.num_used
             notes += notes_on_source(origin, tally, files, documents=self.documents)
-            notes += self._note_on_column(origin)
+            if tally.column_note:
+                notes.append(f"{origin.label} {tally.column_note}")
 
         # Describe each change once: the shell may have named a hundred chapters.
         total: Counter[Change] = sum((tally.changes for tally in self._tallies), Counter())
@@ -259,25 +248,11 @@ class SourceReader:
             notes.append(note.format(num=counted(num, noun), label=label))
         return tuple(notes)
 
-    def _note_on_column(self, origin: Origin) -> Iterator[str]:
-        """Describe how the first file is read, if its column is given by its position."""
-        if self.documents is None or self.documents.column is None:
-            return
-        for path in origin.paths[:1]:
-            # A pipe cannot be read again, and an unusable file of a folder is skipped.
-            if path.is_file():
-                blocks = file_blocks(path, self._reading, Tally(), needs_regular=True)
-                with suppress(DataError):
-                    column = self.documents.column
-                    if start := describe_start(blocks, column=column, label=str(path)):
-                        yield f"{origin.label} {start}"
-
     def _read_source(self, origin: Origin, advance: Task) -> Tally:
         builder = self._builder
         tally = Tally()
-        for used, blocks in self._files(origin, tally):
+        for name, blocks in self._files(origin, tally):
             tally.num_used += 1
-            self._used.append(used)
             # Each file starts on a new line.
             if self._is_running_text and not builder.ends_line:
                 builder.add(b"\n")
@@ -296,12 +271,12 @@ class SourceReader:
                 start = start or block[:BEGINNING]
                 advance(len(block))
             file = ReadFile(
-                name=used.name,
+                name=name,
                 begin=begin,
                 num_bytes=builder.num_bytes - begin,
                 digest=digest.digest(),
-                start=b"" if used.name in self._parsed else start,
-                data=data_kind(start, used.name),
+                start=b"" if name in self._parsed else start,
+                data=data_kind(start, name),
             )
             self.files.append(file)
         # A lock file among the files that the shell has named is no mistake of the user.
@@ -309,47 +284,45 @@ class SourceReader:
             raise _no_file(origin, tally)
         return tally
 
-    def _without_repeated(self, blocks: Iterator[bytes], tally: Tally) -> Iterator[bytes]:
+    def _without_repeated(self, blocks: Iterable[bytes], tally: Tally) -> Iterable[bytes]:
         if self.documents is None or not self.documents.are_unique:
             return blocks
         # Here and not where documents are divided: a file of a folder may be read twice.
-        parts = (PlacedLine("", 0, part) for block in blocks for part in _PART.findall(block))
-        lines = without_repeated(parts, seen=self._seen, tally=tally)
-        return in_blocks(line.content for line in lines)
+        parts = (("", Line(0, part)) for block in blocks for part in _PART.findall(block))
+        kept = without_repeated(parts, seen=self._seen, tally=tally)
+        return in_blocks(line for _, line in kept)
 
     @property
     def _is_running_text(self) -> bool:
         """Whether files are joined: documents have their own ends, and bytes stay as they are."""
         return self.kind == "char" and self.documents is None
 
-    def lines(self) -> Iterator[PlacedLine]:
-        """Read the text again, before its documents are brought into their order: yield its lines.
-        They end before a stream that was not kept."""
+    def lines(self) -> Iterator[tuple[str, Line]]:
+        """Read the text again, before its documents are brought into their order: yield its lines,
+        each after the name of its file. They end before a stream that was not kept."""
         if self.documents is None or not self.documents.are_unique:
-            return self._lines_read()
-        return without_repeated(self._lines_read(), seen=set(), tally=Tally())
+            return self._lines_again()
+        return without_repeated(self._lines_again(), seen=set(), tally=Tally())
 
-    def _lines_read(self) -> Iterator[PlacedLine]:
+    def _lines_again(self) -> Iterator[tuple[str, Line]]:
         ends_line = True
-        for used in self._used:
-            name = used.name
+        for name, reading in self._used:
             tally = Tally()
             blocks: Iterable[bytes] = self._kept.get(name, ())
             if not blocks:
                 path = Path(name)
                 if not path.is_file():
                     return
-                blocks = file_blocks(path, used.reading, tally, needs_regular=True)
+                blocks = file_blocks(path, reading, tally, needs_regular=True)
             if self._is_running_text and not ends_line:
-                yield PlacedLine(name, 1, b"\n")
-            whole, lines = self._written(iter(blocks), label=name, tally=tally)
-            for line in lines or self._divided(file_lines(whole), label=name, tally=tally):
-                yield PlacedLine(name, *line)
+                yield name, Line(1, b"\n")
+            for line in self._lines_of(blocks, label=name, tally=tally):
+                yield name, line
                 ends_line = line.content.endswith(b"\n")
 
-    def _files(self, origin: Origin, tally: Tally) -> Iterator[tuple[_UsedFile, Iterator[bytes]]]:
-        """Yield each usable file, or the stream of a source, and its blocks; count unusable files
-        in `tally`.
+    def _files(self, origin: Origin, tally: Tally) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """Yield the name of each usable file, or of the stream of a source, and its text in blocks;
+        count unusable files in `tally`.
 
         Raises DataError for a named file that is unusable, TextChangedError for a file that changes
         while it is read.
@@ -357,185 +330,126 @@ class SourceReader:
         if origin.stream is not None:
             if origin.stream.isatty():
                 tell("Waiting for a text on standard input; Ctrl-D ends it ...")
-            content = stream_blocks(origin.label, origin.stream, self._reading, tally)
-            used = _UsedFile(origin.label, self._reading)
-            yield used, self._text_of(content, label=origin.label, tally=tally)
-        elif origin.skips_unusable:
-            yield from self._usable_files(origin, tally)
-        else:
-            for path in origin.paths:
-                if path.is_fifo() and not origin.needs_regular:
-                    tell(f"Waiting for a program that writes a text into the pipe {path} ...")
-                used = _UsedFile(str(path), self._reading)
-                yield used, self._file(path, origin, self._reading, tally)
+            self._used.append((origin.label, self._reading))
+            blocks = stream_blocks(origin.label, origin.stream, self._reading, tally)
+            yield origin.label, self._text_of(blocks, label=origin.label, tally=tally)
+            return
 
-    def _usable_files(
-        self, origin: Origin, tally: Tally
-    ) -> Iterator[tuple[_UsedFile, Iterator[bytes]]]:
-        """Yield each usable file of a folder or a pattern, and its blocks."""
+        reading = replace(self._reading, is_in_folder=origin.skips_unusable)
         first_fault: DataError | None = None
         for path in origin.paths:
-            # Each file is judged by itself: one in UTF-8 may stand beside one of the encoding.
-            fault: DataError | None = None
-            for reading in self._readings():
-                try:
-                    blocks = self._read_ahead(path, origin, reading, tally)
-                except TextChangedError:
-                    raise
-                except DataError as error:
-                    fault = error
-                    continue
-                fault = None
-                yield _UsedFile(str(path), reading), blocks
-                break
-            if fault is None:
-                continue
-            if self._is_pointer_fault(fault, tally):
-                continue
-            tally.skipped.append(path.name)
-            problem = str(fault).splitlines()[0].removeprefix(f"{path} ")
-            tally.faults.setdefault(problem, path.name)
-            first_fault = first_fault or fault
+            if path.is_fifo() and not origin.needs_regular:
+                tell(f"Waiting for a program that writes a text into the pipe {path} ...")
+            text: Iterable[bytes]
+            try:
+                if origin.skips_unusable:
+                    text = self._read_ahead(path, origin, reading, tally)
+                else:
+                    text = self._file(path, origin, reading, tally)
+            except TextChangedError:
+                raise
+            except PointerError:
+                tally.num_pointers += 1
+            except DataError as fault:
+                tally.skipped.append(path.name)
+                problem = str(fault).splitlines()[0].removeprefix(f"{path} ")
+                tally.faults.setdefault(problem, path.name)
+                first_fault = first_fault or fault
+            else:
+                self._used.append((str(path), reading))
+                yield str(path), text
 
         # The fault may be a single line of a large file. If no file has the column, the error is
         # raised, because it lists the columns.
-        has_column = self.documents is not None and self.documents.kind == "column"
-        if first_fault is not None and has_column and tally.num_used == 0:
+        if first_fault is not None and self._has_column and tally.num_used == 0:
             raise first_fault
-
-    def _is_pointer_fault(self, fault: DataError, tally: Tally) -> bool:
-        # A pointer is counted, and not called unusable.
-        is_pointer = isinstance(fault, _PointerError)
-        tally.num_pointers += is_pointer
-        return is_pointer
-
-    def _readings(self) -> Iterator[Reading]:
-        """Yield the ways to read a file of a folder, the first that fits counts."""
-        encoding = self._reading.encoding
-        if encoding is not None:
-            name = codecs.lookup(encoding).name
-            # In these, a text may have no byte that is not ASCII.
-            if not name.startswith(("utf", "iso2022", "hz")):
-                yield replace(self._reading, encoding="utf-8")
-        yield self._reading
 
     def _read_ahead(
         self, path: Path, origin: Origin, reading: Reading, tally: Tally
-    ) -> Iterator[bytes]:
-        """Read a file to its end, because even the last byte may show that it is unusable. A file
-        of one block is kept in memory; a longer file is read twice."""
-        changes = Tally()
-        blocks = self._file(path, origin, reading, changes)
-        try:
-            first_block = next(blocks)
-            is_long = next(blocks, None) is not None
-            for _ in blocks:
-                pass
-        except DataError as error:
-            if changes.num_pointers:
-                raise _PointerError(error.message) from error
-            raise
-        if reading != self._reading and not first_block.isascii():
-            changes.changes[_JUDGED] += 1
-        tally.add_changes(changes)
+    ) -> Iterable[bytes]:
+        """Read a file of a folder to its end, because even the last byte may show that it is
+        unusable. A long one is then read again."""
+        file_tally = Tally()
+        blocks = self._file(path, origin, reading, file_tally)
+        held = list(islice(blocks, _BLOCKS_HELD))
+        is_long = next(blocks, None) is not None
+        for _ in blocks:
+            pass
+        tally.add_file(file_tally)
         if is_long:
             return self._file(path, origin, reading, Tally())
-        return iter((first_block,))
+        return held
 
     def _file(self, path: Path, origin: Origin, reading: Reading, tally: Tally) -> Iterator[bytes]:
         blocks = file_blocks(path, reading, tally, needs_regular=origin.needs_regular)
         return self._text_of(blocks, label=str(path), tally=tally)
 
-    def _text_of(self, blocks: Iterator[bytes], *, label: str, tally: Tally) -> Iterator[bytes]:
-        """Yield the text of a file in blocks, of which what nobody wrote is left out."""
+    def _text_of(self, blocks: Iterable[bytes], *, label: str, tally: Tally) -> Iterator[bytes]:
+        """Yield the text of a file in blocks. What can be read only once is kept."""
         if self._stays_in_memory and not Path(label).is_file():
-            blocks = self._keeping(blocks, label)
-        # The lines of a text that nothing changes need not be looked at.
-        blocks, lines = self._written(blocks, label=label, tally=tally)
-        if lines is None and (self.documents is not None or self._joins_lines):
-            lines = self._divided(file_lines(blocks), label=label, tally=tally)
-        if lines is not None:
-            blocks = in_blocks(line.content for line in lines)
-        elif self._is_cleaned:
-            blocks = tidied_blocks(blocks, tally)
-        yield from blocks
+            blocks = self._kept.setdefault(label, list(blocks))
+        yield from in_blocks(self._lines_of(blocks, label=label, tally=tally))
 
-    def _keeping(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
-        kept = self._kept.setdefault(label, [])
-        for block in blocks:
-            kept.append(block)
-            yield block
+    @property
+    def _has_column(self) -> bool:
+        return self.documents is not None and self.documents.kind == "column"
 
-    def _written(
-        self, blocks: Iterator[bytes], *, label: str, tally: Tally
-    ) -> tuple[Iterator[bytes], Iterator[Line] | None]:
-        """Return a text in blocks, and its lines if a part of it is left out, or if pandoc has made
-        them; None if not."""
-        start = next(blocks)
-        blocks = chain((start,), blocks)
-        has_column = self.documents is not None and self.documents.kind == "column"
-        is_document = label in tally.documents
-        if not self._is_cleaned or has_column:
-            if not is_document:
-                return blocks, None
-            lines: Iterable[Line] = _numbered_by_paragraph(file_lines(blocks))
-            return iter(()), self._divided(lines, label=label, tally=tally)
-
-        head = start[:BEGINNING].decode("utf-8", "replace")
-        if start[:3] in (b"---", b"+++"):
-            lines = without_settings(file_lines(blocks), tally)
-            return iter(()), self._divided(lines, label=label, tally=tally)
-        if is_document or b"roject Gutenberg" in start or b"PROJECT GUTENBERG" in start:
-            all_lines = [*file_lines(blocks)]
-            # Nobody sees the lines of a document that pandoc has made.
-            if is_document:
-                all_lines = [*_numbered_by_paragraph(all_lines)]
-            all_lines = without_terms(all_lines, tally) or all_lines
-            return iter(()), self._divided(all_lines, label=label, tally=tally)
-
-        # Of these, a text is parsed as a whole.
-        is_unit = cue_format(head) or len(find_stamps(head)) > 0 or _JSON_CHAT.match(head)
-        if not is_unit:
-            return blocks, None
-        content = b"".join(blocks)
-        check_memory(label, len(content))
-        unit_lines = _unit_lines(label, content.decode(), tally)
-        if unit_lines is None:
-            return iter((content,)), None
-        self._parsed.add(label)
-        return iter(()), self._divided(unit_lines, label=label, tally=tally)
-
-    def _divided(self, lines: Iterable[Line], *, label: str, tally: Tally) -> Iterator[Line]:
-        """Yield the lines of the text of one file, with the numbers that they have in the file,
-        tidied, joined and divided into documents."""
+    def _lines_of(self, blocks: Iterable[bytes], *, label: str, tally: Tally) -> Iterable[Line]:
+        """Return the lines of the text of a file, with the numbers that they have in the file:
+        without what nobody wrote, tidied, joined and divided into documents."""
+        # The beginning is read first: then it is known whether pandoc has read the file.
+        rest = iter(blocks)
+        start = next(rest)
+        lines: Iterable[Line] = whole_lines(chain((start,), rest))
+        # Nobody sees the lines of a document that pandoc has made.
+        if label in tally.documents:
+            lines = _numbered_by_paragraph(split_lines(lines))
         # The values of a column are known only when its table is read.
-        has_column = self.documents is not None and self.documents.kind == "column"
-        if self._is_cleaned and not has_column:
-            lines = tidied_lines(lines, tally)
+        if self._is_cleaned and not self._has_column:
+            written = self._written(lines, start[:BEGINNING], label=label, tally=tally)
+            lines = tidied_lines(written, tally)
         if self._joins_lines:
             # Its regular expressions take a twentieth of the start of `sample`.
             from charrnn.text.paragraphs import join_lines
 
-            lines = join_lines(lines)
+            lines = join_lines(split_lines(lines))
         if self.documents is not None:
-            lines = self.documents.read(lines, label=label, tally=tally)
-        if self._is_cleaned and has_column:
+            lines = self.documents.read(split_lines(lines), label=label, tally=tally)
+        if self._is_cleaned and self._has_column:
             lines = tidied_lines(lines, tally, end=END_BYTE)
-        yield from lines
+        return lines
+
+    def _written(
+        self, lines: Iterable[Line], start: bytes, *, label: str, tally: Tally
+    ) -> Iterable[Line]:
+        """Return the lines of a file that somebody wrote, given its beginning."""
+        if start[:3] in (b"---", b"+++"):
+            return without_settings(split_lines(lines), tally)
+        if label in tally.documents or b"project gutenberg" in start.lower():
+            all_lines = list(split_lines(lines))
+            return without_terms(all_lines, tally) or all_lines
+
+        # A chat and subtitles are parsed as a whole.
+        head = start.decode("utf-8", "replace")
+        if not (cue_format(head) or find_stamps(head) or JSON_CHAT.match(head)):
+            return lines
+        content = b"".join(line.content for line in lines)
+        check_memory(label, len(content))
+        said = _said_lines(label, content.decode(), tally)
+        if said is None:
+            return [Line(1, content)]
+        self._parsed.add(label)
+        return said
 
 
-class _PointerError(DataError):
-    """A file stands for another one."""
-
-
-def _unit_lines(label: str, text: str, tally: Tally) -> list[Line] | None:
-    """Return the lines that somebody wrote of subtitles or a chat; None for any other text."""
+def _said_lines(label: str, text: str, tally: Tally) -> Sequence[Line] | None:
+    """Return the lines that somebody said of subtitles or a chat; None for any other text."""
     if format := cue_format(text[:BEGINNING]):
         lines = parse_cues(label, text, format)
         if lines is not None:
             tally.changes[CUES] += text.count("\n") - len(lines)
         return lines
-    if _JSON_CHAT.match(text[:BEGINNING]):
+    if JSON_CHAT.match(text[:BEGINNING]):
         lines = messages_of_json(text)
         tally.changes[_FROM_JSON] += len(lines)
         return lines or None
@@ -547,7 +461,7 @@ def _unit_lines(label: str, text: str, tally: Tally) -> list[Line] | None:
         return None
     tally.changes[STAMPS] += chat.num_stamps
     tally.changes[UNWRITTEN] += chat.num_left_out
-    return [*chat.lines]
+    return chat.lines
 
 
 def _numbered_by_paragraph(lines: Iterable[Line]) -> Iterator[Line]:
@@ -557,31 +471,19 @@ def _numbered_by_paragraph(lines: Iterable[Line]) -> Iterator[Line]:
         yield Line(max(1, number), line.content)
 
 
-def in_blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+def in_blocks(lines: Iterable[Line]) -> Iterator[bytes]:
     """Join lines into blocks."""
-    # A small file is one block.
     pieces: list[bytes] = []
     num_bytes = 0
     for line in lines:
-        pieces.append(line)
-        num_bytes += len(line)
+        pieces.append(line.content)
+        num_bytes += len(line.content)
         if num_bytes >= BLOCK_BYTES:
             yield b"".join(pieces)
             pieces = []
             num_bytes = 0
     if pieces:
         yield b"".join(pieces)
-
-
-def _size_of(path: Path) -> int | None:
-    """Return the size of a file; None if it is missing, compressed or not a regular file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    if without_gz(path.name) != path.name or not stat.S_ISREG(status.st_mode):
-        return None
-    return status.st_size
 
 
 def file_bytes(origins: Iterable[Origin]) -> int:
@@ -592,6 +494,12 @@ def file_bytes(origins: Iterable[Origin]) -> int:
             with suppress(OSError):  # The file is missing, which is reported when it is read.
                 num_bytes += os.stat(path).st_size
     return num_bytes
+
+
+def _has_known_size(path: Path) -> bool:
+    """Whether the size of a file says how long its text is, which is unknown of pipes, devices and
+    compressed files."""
+    return path.is_file() and without_gz(path.name) == path.name
 
 
 def _no_file(origin: Origin, tally: Tally) -> DataError:

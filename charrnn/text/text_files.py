@@ -54,6 +54,8 @@ _BLANK = re.compile(r"[\s\u200b\u2060\ufeff]*")
 """Matches what nobody sees: white space of every script, and characters without width."""
 _BLOCK_BYTES = 4 * 1024 * 1024
 """Number of bytes that are read at a time, at least the four of a byte-order mark."""
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""Size of a line that is kept whole, such as a sequence of DNA, at most."""
 _MEMORY_PER_BYTE = 8
 """Upper bound of the memory in bytes for each byte of a text while it is read: for the bytes, the
 characters and the ids."""
@@ -66,7 +68,8 @@ MOST_NULS = 0.01
 
 
 class Line(NamedTuple):
-    """A line of a text, or a part of one. It has its end, if it has one."""
+    """A line of a text, or a part of one. It has its end, if it has one. Where nobody looks at
+    lines, it may be many whole lines, without cuts."""
 
     number: int
     """The number of the line of the file in which it stands, from 1."""
@@ -74,6 +77,10 @@ class Line(NamedTuple):
     cuts: Sequence[tuple[int, int]] = ()
     """The characters of the line of the file that the content has not: [begin, end) of each cut, in
     order."""
+
+
+class PointerError(DataError):
+    """A file stands for another one, which is somewhere else."""
 
 
 class EmptyTextError(DataError):
@@ -101,6 +108,8 @@ class Reading:
     """Whether pages are read as documents, and stray NULs left out."""
     documents: ReadsDocuments | None = None
     """What reads documents; None to refuse them."""
+    is_in_folder: bool = False
+    """Whether a file in UTF-8 may stand beside those in the encoding."""
 
 
 def without_gz(name: str) -> str:
@@ -142,6 +151,7 @@ MARKS = "byte-order mark", "removed {num} from {label}"
 """The change of a text with byte-order marks."""
 LINE_ENDS = "CRLF line end", "turned {num} of {label} into LF"
 """The change of a text of Windows."""
+_JUDGED = "file", "read {num} of {label} as UTF-8, which it is"
 OLD_LINE_ENDS = "CR line end", "turned {num} of {label} into LF"
 """The change of an old text."""
 
@@ -166,11 +176,14 @@ class Tally:
     """What was left out or changed in the text, and how many times."""
     documents: set[str] = field(default_factory=set)
     """The names of the files that pandoc has read."""
+    column_note: str = ""
+    """How the first table is read whose column is given by its position."""
 
-    def add_changes(self, file: "Tally") -> None:
-        """Add what was changed in one file."""
+    def add_file(self, file: "Tally") -> None:
+        """Add what was found in one file."""
         self.changes += file.changes
         self.documents |= file.documents
+        self.column_note = self.column_note or file.column_note
 
 
 def file_blocks(
@@ -220,21 +233,42 @@ def stream_blocks(label: str, stream: _Readable, reading: Reading, tally: Tally)
         raise unreadable(label, error) from error
 
 
-def file_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
-    """Yield the lines of a file, which is read in blocks of any size."""
+def whole_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
+    """Yield the lines of a file, which is read in blocks of any size: as many at a time as a block
+    ends. A line that is too long for memory is several."""
     # Blocks are collected until one has a newline: a line may be longer than many blocks.
-    number = 0
+    number = 1
     pieces: list[bytes] = []
+    num_bytes = 0
     for block in blocks:
         head, newline, tail = block.rpartition(b"\n")
-        if newline:
-            for line in io.BytesIO(b"".join((*pieces, head, newline))):
-                number += 1
-                yield Line(number, line)
+        num_bytes += len(block)
+        if newline or num_bytes > MAX_LINE_BYTES:
+            if not newline:
+                head, tail = tail, b""
+            lines = b"".join((*pieces, head, newline))
+            yield Line(number, lines)
+            number += lines.count(b"\n")
             pieces = []
+            num_bytes = len(tail)
         pieces.append(tail)
     if last_line := b"".join(pieces):
-        yield Line(number + 1, last_line)
+        yield Line(number, last_line)
+
+
+def split_lines(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield each line by itself."""
+    for line in lines:
+        if line.cuts:
+            yield line
+            continue
+        for index, content in enumerate(io.BytesIO(line.content)):
+            yield Line(line.number + index, content)
+
+
+def file_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
+    """Yield each line of a file, which is read in blocks of any size."""
+    return split_lines(whole_lines(blocks))
 
 
 def is_blank(line: bytes) -> bool:
@@ -269,11 +303,9 @@ def clean_blocks(label: str, file: _Readable, reading: Reading, tally: Tally) ->
     # A page may be the wanted text, but a pointer to a text never is.
     start = file.read(_BLOCK_BYTES)
     if start.startswith(LFS_POINTER):
-        tally.num_pointers += 1
-        raise DataError(f"{label} {placeholder_in(start)}")
+        raise PointerError(f"{label} {placeholder_in(start)}")
     if reading.is_cleaned and is_pointer(start):
-        tally.num_pointers += 1
-        raise DataError(f"{label} stands for a document that is somewhere else: export that one")
+        raise PointerError(f"{label} stands for a document that is somewhere else: export that one")
 
     # Each generator takes the blocks of the generator before, so that the file is never in memory
     # as a whole. The names of the files in a ZIP archive are at its end.
@@ -312,6 +344,10 @@ def _as_text(
         blocks = iter((b"".join(blocks),))
     if kind is None or not start.startswith(b"PK"):
         encoding = _encoding_of(start, encoding, is_document=kind is not None)
+        # Of a folder, each file is judged by itself.
+        if reading.is_in_folder and _is_rather_utf8(start, encoding):
+            tally.changes[_JUDGED] += 1
+            encoding = "utf-8"
         utf8 = _as_utf8(label, blocks, encoding, tally)
         checked = _checked(label, utf8, tally, reading=reading)
         blocks = _normalized(checked, tally)
@@ -343,6 +379,18 @@ def _encoding_of(start: bytes, encoding: str, *, is_document: bool) -> str:
         if name != "utf-8":
             return _WIDER.get(name, name)
     return encoding
+
+
+def _is_rather_utf8(start: bytes, encoding: str) -> bool:
+    """Whether a file with characters beside ASCII is in UTF-8, and not in an encoding of bytes."""
+    # In these, a text may have no byte that is not ASCII.
+    if start.isascii() or codecs.lookup(encoding).name.startswith(("utf", "iso2022", "hz")):
+        return False
+    try:
+        codecs.utf_8_decode(start, "strict", False)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str, tally: Tally) -> Iterator[bytes]:

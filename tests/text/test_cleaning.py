@@ -11,7 +11,8 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn.text.cleaning import tidied, tidied_blocks, without_settings
+from charrnn.text import text_files
+from charrnn.text.cleaning import tidied, without_settings
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.file_kinds import data_kind, document_kind
@@ -184,9 +185,13 @@ def test_every_letter_that_changes_is_counted(text, num):
 
 
 @pytest.mark.parametrize("line", [b"ACGT", "雨".encode()])
-def test_a_text_in_one_line_is_not_kept_until_its_end(line):
-    blocks = tidied_blocks(iter([line * 9] * 9), Tally())
-    assert max(map(len, blocks)) <= len(line) * 10
+def test_a_text_in_one_line_is_not_kept_until_its_end(line, monkeypatch):
+    monkeypatch.setattr(text_files, "MAX_LINE_BYTES", 20 * len(line))
+    blocks = [line * 9] * 9 + [b"\nend"]
+    pieces = list(text_files.whole_lines(blocks))
+    assert max(len(piece.content) for piece in pieces) <= len(line) * 27 + 1
+    assert b"".join(piece.content for piece in pieces) == b"".join(blocks)
+    assert pieces[-1] == (2, b"end", ())
 
 
 @pytest.mark.parametrize(

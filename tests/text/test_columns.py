@@ -6,7 +6,7 @@ import pytest
 
 from charrnn.errors import DataError
 from charrnn.text import columns
-from charrnn.text.columns import describe_columns, describe_start, is_table
+from charrnn.text.columns import column_values, describe_columns, is_table
 from charrnn.text.documents import end_documents
 from charrnn.text.text_files import Tally, file_lines
 
@@ -104,12 +104,16 @@ def test_by_its_number_a_column_begins_with_the_first_line_and_a_note_says_so():
     rows = "name\tsex\nAnna\tgirl\nBen\tboy\n"
     assert documents(rows, "1", "a.tsv") == [b"name", b"Anna", b"Ben"]
     assert documents(rows, "name", "a.tsv") == [b"Anna", b"Ben"]
-    said = describe_start([rows.encode()], column="1", label="a.tsv")
-    assert said == (
+    notes = []
+    for column in ("1", "name"):
+        tally = Tally()
+        list(column_values(file_lines([rows.encode()]), column=column, label="a.tsv", tally=tally))
+        notes.append(tally.column_note)
+    assert notes[0] == (
         "is read by column 1 of 2 between tabs, without the others; the first value is"
         " 'name': `column` with a name leaves a header out"
     )
-    assert describe_start([rows.encode()], column="name", label="a.tsv") == ""
+    assert notes[1] == ""
 
 
 @pytest.mark.parametrize(
@@ -188,7 +192,6 @@ def test_a_line_of_json_without_the_text_is_an_error_with_its_number(line, messa
         documents(
             f'{{"text": "one"}}\n{line}\n'.encode("utf-8", "surrogatepass"), "text", "a.jsonl"
         )
-    assert describe_start([b"{}"], column="text", label="a.jsonl") == ""
 
 
 def test_json_of_several_lines_or_in_a_list_is_read_too():

@@ -13,8 +13,9 @@ from charrnn.text import copies
 from charrnn.text.copies import count_places
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
-from charrnn.text.places import Place, PlacedLine, find_places
+from charrnn.text.places import Place, find_places
 from charrnn.text.sources import SORTED, Order
+from charrnn.text.text_files import Line
 from charrnn.text.vocab import as_bytes
 
 
@@ -91,12 +92,13 @@ def test_the_texts_have_wrapped_paragraphs_that_are_joined(tmp_path):
 @given(LINES, st.booleans())
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_columns_count_characters_and_in_bytes_bytes(lines, is_text):
-    numbered = [PlacedLine(file, n, text.encode()) for n, (file, text) in enumerate(lines, 1)]
+    numbered = [(file, Line(9 * n, text.encode())) for n, (file, text) in enumerate(lines)]
     expected = []
-    for file, number, content, _ in numbered:
-        length = len(content.decode()) if is_text else len(content)
-        for column in range(1, length + 1):
-            expected.append(Place(file=file, line=number, column=column))
+    for file, piece in numbered:
+        for number, content in enumerate(piece.content.splitlines(keepends=True), piece.number):
+            length = len(content.decode()) if is_text else len(content)
+            for column in range(1, length + 1):
+                expected.append(Place(file=file, line=number, column=column))
     indices = range(len(expected))
     assert list(find_places(indices, numbered, is_text=is_text)) == expected
     assert list(find_places(indices[::2], numbered, is_text=is_text)) == expected[::2]
@@ -123,7 +125,7 @@ def test_places_are_counted_across_slices(text, passages, size, is_bytes):
 
 def test_no_file_is_read_after_the_last_character_was_found():
     def lines():
-        yield PlacedLine("a.txt", 1, b"a passage")
+        yield "a.txt", Line(1, b"a passage")
         raise AssertionError("it is read on")
 
     assert list(find_places([2], lines(), is_text=True)) == [Place(file="a.txt", line=1, column=3)]
