@@ -64,7 +64,7 @@ def test_the_example_of_every_number_is_right(command, capsys):
     capsys.readouterr()
     *_, code, _ = python_examples()
     exec(compile(code, "python.md", "exec"), {})
-    zeros = [float(number) for number in re.findall(r"[-\d.e]+", capsys.readouterr().out)]
+    zeros = [float(number) for number in re.findall(r"[-+\d.e]+", capsys.readouterr().out)]
     assert zeros == pytest.approx([0] * 6, abs=1e-12)
 
 
