@@ -4,10 +4,8 @@ documents."""
 import json
 import random
 import shutil
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +14,9 @@ from conftest import SMALL_RUN, Ran
 from hand_built import vocab_of
 
 import charrnn
-from charrnn.commands.sample_output import separator
-from charrnn.errors import DataError
 from charrnn.generation import sampling
 from charrnn.generation.sampling import Engine
 from charrnn.text.documents import END
-from charrnn.text.vocab import Vocab
 from charrnn.training.run_text import read_text
 
 SYLLABLES = ("an", "be", "la", "mi", "ro", "ta")
@@ -56,16 +51,6 @@ def chain(command, tmp_path):
 def as_json(ran):
     assert ran.code == 0
     return [json.loads(line) for line in ran.out.splitlines()]
-
-
-@pytest.mark.parametrize(
-    "characters, expected",
-    [("\0ab", ""), ("\0ab\n", "--- 2 of 3 ---\n")],
-)
-def test_values_that_may_have_a_newline_get_a_heading(characters, expected):
-    config = charrnn.Config(column="smiles")
-    model = SimpleNamespace(config=config, vocab=Vocab("char", tuple(characters)))
-    assert separator(model, 1, 3) == expected
 
 
 @pytest.mark.parametrize("documents", ["lines", "column"])
@@ -144,22 +129,6 @@ def test_a_trace_of_documents_says_which_stand_in_the_text(command, trained):
     assert ", ".join(dict.fromkeys(known)) in shown
 
 
-@pytest.mark.trained
-def test_samples_are_accepted_with_their_prime(trained):
-    model = charrnn.load()
-    known = min(trained)
-    accept = model.new_documents()
-    assert [accept(known), accept(known + "x")] == [False, True]
-    asked = []
-
-    def is_long(text):
-        asked.append(text)
-        return len(text) > 4
-
-    texts = model.samples(9, prime="Be", length=20, seed=1, accept=is_long)
-    assert [text.text for text in texts] == [text[2:] for text in asked if len(text) > 4]
-
-
 @pytest.fixture
 def continued(command, trained):
     """A run of other documents that started from the run of `trained`."""
@@ -181,38 +150,11 @@ def test_new_documents_are_none_of_those_that_the_model_began_with(trained, cont
 
 
 @pytest.mark.trained
-def test_passages_of_the_text_that_the_model_began_with_are_not_copied(trained, continued):
-    known = max(trained, key=len)
-    forbid = continued.known_passages(3)
-    completes = forbid(continued.vocab.encode(known[:3]).tolist())
-    assert completes[continued.vocab.encode(known[3])[0]]
-
-
-@pytest.mark.trained
 def test_a_text_that_the_model_began_with_and_that_is_gone_is_named(trained, continued):
     Path("names.txt").unlink()
     with pytest.warns(RuntimeWarning, match=r"what .* learned before is not compared: The text of"):
         accept = continued.new_documents()
     assert [accept("Abe"), accept(min(trained))] == [False, True]
-
-
-@pytest.mark.trained
-def test_no_hub_is_asked_for_the_model_that_a_run_began_with(continued):
-    continued.config = replace(continued.config, init_from="gone")
-    with pytest.warns(RuntimeWarning, match=r"what gone learned before is not compared"):
-        accept = continued.new_documents()
-    assert [accept("Abe"), accept("Abex")] == [False, True]
-
-
-@pytest.mark.trained
-def test_another_model_of_the_same_name_is_not_taken_for_the_first(command, continued):
-    first = Path(continued.config.init_from)
-    shutil.rmtree(first)
-    Path("others.txt").write_text("Quibble\nQuorum\n" * 30, "utf-8")
-    command("train", "others.txt", "--documents", "lines", "--steps", 1, "--out", first, "--quiet")
-    with pytest.warns(RuntimeWarning, match="not compared: another model has that name now"):
-        accept = continued.new_documents()
-    assert [accept("Abe"), accept("Quibble")] == [False, True]
 
 
 def test_no_text_is_left_that_is_different(command, chain, monkeypatch):
@@ -245,15 +187,6 @@ def all_of(parts):
     return [document for part in parts for document in part]
 
 
-def test_a_model_of_a_column_reads_values_that_stand_on_lines(command):
-    Path("mols.csv").write_text("smiles,split\n" + "CCO,train\nC(=O)N,train\n" * 200)
-    Path("two.smi").write_text("CCO\nC(=O)N\n")
-    line = ("train", "mols.csv", "--column", "smiles", "--steps", 2, "--hidden-size", 8)
-    run = command(*line, "--quiet").out.strip()
-    found = command("evaluate", run, "--text", "two.smi", "--per-line").out
-    assert [json.loads(row)["text"] for row in found.splitlines()] == ["CCO", "C(=O)N"]
-
-
 def test_a_short_list_with_repeated_documents_names_what_helps(command):
     Path("names.txt").write_text("".join(f"name {n % 150}\n" for n in range(400)))
     line = ("train", "names.txt", "--steps", 2, "--hidden-size", 8)
@@ -274,27 +207,6 @@ def test_a_short_list_with_repeated_documents_names_what_helps(command):
     refused.assert_refused(2, "the text has no documents: say what a document is by --documents")
 
 
-def test_files_and_columns_are_documents(command):
-    Path("poems").mkdir()
-    for number in range(5):
-        Path("poems", f"{number}.txt").write_text(f"\n  poem {number}\n\nsecond part\n\n", "utf-8")
-    Path("poems", "blank.txt").write_bytes(b" \n")
-    text = read_text(charrnn.Config(corpus=("poems",), documents="files"))
-    assert sorted(all_of(parts_of(text))) == [
-        f"  poem {number}\n\nsecond part" for number in range(5)
-    ]
-    assert any("skipped 1 file" in note for note in text.corpus.notes)
-    with pytest.raises(DataError, match="has no document that is not empty"):
-        read_text(charrnn.Config(corpus=("poems/blank.txt",), documents="lines"))
-    Path("poems/table.csv").write_bytes(b"id;body\n1;one\n")
-    with pytest.raises(DataError, match="has no column 'text'; its first line has id, body"):
-        read_text(charrnn.Config(corpus=("poems/*.csv",), column="text"))
-    Path("a.csv").write_bytes(b'id;body\n1;"one\ntwo"\n2;\n3;three, four\n')
-    for alphabet in ("char", "byte"):
-        config = charrnn.Config(corpus=("a.csv",), column="body", alphabet=alphabet)
-        assert sorted(all_of(parts_of(read_text(config)))) == ["one\ntwo", "three, four"]
-
-
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
 def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
@@ -309,73 +221,19 @@ def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
     assert "Élan" in str(large.corpus.content).split(END)
 
 
-MOLECULES = [f"CC{'C' * (number % 5)}N{'O' * (number % 3)}" for number in range(60)]
-NOTES = {
-    "--documents none": "m.smi is read with all that follows the molecules: --column smiles reads",
-    "--documents lines": "m.smi is read with all that follows the molecules: --column smiles reads",
-    "--column 2": "m.smi is read by column 2 of 2 between blanks, without the others; the first value is 'CHEMBL0'",
-    "": "m.smi is read by column 1 of 2 between blanks, without the others; the first value is 'CCN'",
-}
-
-
-@pytest.mark.trained
-@pytest.mark.parametrize("options, note", NOTES.items())
-def test_a_file_of_molecules_is_read_without_their_names_unless_its_lines_are_asked_for(
-    command, options, note
-):
-    lines = [f"{smiles} CHEMBL{number}\n" for number, smiles in enumerate(MOLECULES)]
-    Path("m.smi").write_text("".join(lines), "utf-8")
-    ran = command(
-        "train", "m.smi", *options.split(), "--steps", 1, "--hidden-size", 8, "--out", "m"
-    )
-    assert ran.code == 0
-    assert note in " ".join(ran.err.replace("Note ", "").split())
-    config = charrnn.load("m").config
-    assert ("H" in charrnn.load("m").vocab.characters) == (options != "")
-    first_field = "read as a file of molecules, the first field of each line"
-    assert (first_field in " ".join(ran.err.split())) == (options == "")
-    assert config.documents == {"": "column", "--column 2": "column"}.get(options, options[12:])
-
-
-@pytest.mark.trained
-@pytest.mark.parametrize(
-    "name, start",
-    [("0.smi", "SMILES name\n"), ("0.csv", 'smiles,name\n"CCO'), ("0.csv", "name,smiles\n1\n")],
-)
-def test_a_folder_whose_first_file_has_no_molecules_is_read_without_it(command, name, start):
-    Path("mols").mkdir()
-    Path("mols", name).write_text(start, "utf-8")
-    lines = [f"{smiles} CHEMBL{number}\n" for number, smiles in enumerate(MOLECULES)]
-    Path("mols/1.smi").write_text("".join(lines), "utf-8")
-    options = ("--column", 2, "--set", "order=sorted", "--hidden-size", 8, "--steps", 1)
-    ran = command("train", "mols", *options)
-    assert ran.code == 0
-    assert "skipped 1 file" in ran.err
-
-
-@pytest.mark.parametrize(
-    "name, line, note",
-    [
-        ("list.txt", "{0}", "look like a list: --documents lines makes each a document\n"),
-        ("list.txt", "{0} x{1}", "look like a list: --documents lines makes each a document\n"),
-        (
-            "list.csv",
-            "{0},x{1}",
-            "(between commas): --column reads one column",
-        ),
-    ],
-)
-def test_a_list_that_is_measured_as_running_text_is_noted(command, tmp_path, name, line, note):
-    run = str(build_chain(tmp_path / "chain-001", "CNOx0123456789, \n"))
-    lines = [line.format(smiles, number) + "\n" for number, smiles in enumerate(MOLECULES)]
-    Path(name).write_text("".join(lines), "utf-8")
-    ran = command("evaluate", run, "--text", name, "--per-line", "--json")
-    assert note in ran.err
-    assert command("evaluate", run, "--text", name, "--per-line", "--json", "--quiet").err == ""
-
-
 def test_a_file_of_molecules_is_measured_without_their_names(command, chain):
     Path("new.smi").write_text("abcd CHEMBL1\nabc\tCHEMBL2\n", "utf-8")
     for documents in ("lines", "column"):
         ran = command("evaluate", chain(documents), "--text", "new.smi", "--per-line", "--json")
         assert [line["text"] for line in as_json(ran)] == ["abcd", "abc"]
+
+
+@pytest.mark.trained
+def test_another_model_of_the_same_name_is_not_taken_for_the_first(command, continued):
+    first = Path(continued.config.init_from)
+    shutil.rmtree(first)
+    Path("others.txt").write_text("Quibble\nQuorum\n" * 30, "utf-8")
+    command("train", "others.txt", "--documents", "lines", "--steps", 1, "--out", first, "--quiet")
+    with pytest.warns(RuntimeWarning, match="not compared: another model has that name now"):
+        accept = continued.new_documents()
+    assert [accept("Abe"), accept("Quibble")] == [False, True]

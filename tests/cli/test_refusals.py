@@ -1,7 +1,7 @@
 """What each command refuses: the exit code, and a word of the message without which nobody could help
 themselves. Every message is an error of at most three lines, and stdout stays empty.
 
-Tests `cli.root`, too.
+Tests `cli.explanations` and `cli.root`, too.
 """
 
 import pytest

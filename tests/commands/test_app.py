@@ -14,12 +14,9 @@ from unittest.mock import Mock
 
 import pytest
 from conftest import SMALL_RUN, Ran, clean_environment
-from saved_runs import forge_description
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.runs.config_files import seal
-from charrnn.runs.writer import RunWriter
 
 DATA, CHECKPOINT = 3, 4
 READERS = ("sample --length 9", "predict zib", "train --resume --steps 301")
@@ -60,43 +57,6 @@ def test_the_step_stands_in_for_a_damaged_file(command, lab, line):
     )
     if "--resume" in line:
         assert command("sample", "--seed", 0, "--length", 5).notes == "", "it was mended"
-
-
-def test_a_run_of_a_newer_version_is_not_called_damaged(command, lab):
-    text = (lab / "config.yaml").read_text().partition("\n")[2]
-    forge_description(RunWriter(lab), "config.yaml", seal(text + "lookahead: 3\n"))
-    for line in ("sample", "train --resume --steps 301"):
-        ran = command(*line.split())
-        ran.assert_refused(
-            CHECKPOINT, "written by a newer version", "no configuration field", "Upgrade"
-        )
-        assert "damaged" not in ran.err
-
-
-def test_damaged_metrics_are_named_by_their_line(command, lab):
-    lines = (lab / "metrics.jsonl").read_text().splitlines()
-    lines[6] = lines[6][:10]
-    (lab / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    warning = "warning: checkpoints/lstm-001/metrics.jsonl line 7 is damaged and is skipped"
-    assert command("runs").err.splitlines() == [warning] and command("runs", "--quiet").err == ""
-    ran = command("train", "--resume", "--steps", 301)
-    assert ran.code == 0 and warning in ran.err.splitlines()
-    assert command("runs").err == "", "what is left parses"
-
-
-def test_training_that_leaves_the_finite_numbers(command, mess):
-    settings = {
-        **SMALL_RUN,
-        "learning_rate": 10,
-        "weight_decay": 1_000,
-        "steps": 30,
-        "warmup_steps": 0,
-    }
-    flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    ran = command("train", "good.txt", "--quiet", *flags)
-    ran.assert_refused(5, "Step ", "learning rate", "--set learning_rate=")
-    # The step before is kept, and can be read.
-    assert command("sample", "good-001", "--length", 5).code == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -340,20 +340,6 @@ def test_a_text_that_was_fetched_is_found(command, shelf):
     assert f"{file} exists but is not the catalogue's girls" in command(*fetch_girls).err
 
 
-def test_an_entry_is_shown_with_what_can_be_typed(command, shelf):
-    shown = " ".join(command("corpora", "show", "towns").out.split())
-    assert " read with --column name " in shown
-    assert " train charrnn train towns " in shown
-    shelf.joinpath("towns.csv").unlink()
-    shown = " ".join(command("corpora", "show", "towns").out.split())
-    assert " here no: charrnn corpora fetch towns" in shown
-    assert json.loads(command("corpora", "show", "towns", "--json").out)["path"] is None
-    assert (
-        "no 'town'; charrnn corpora lists it. Did you mean towns?"
-        in command("corpora", "show", "town").err
-    )
-
-
 def test_the_catalogue_proposes_no_pattern_for_what_a_built_in_detector_labels_better():
     patterns = {}
     for entry in load_catalogue():

@@ -8,7 +8,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from built_runs import build_chain
 from conftest import Ran, as_json, clean_environment
 from streams import Terminal
 
@@ -68,16 +67,6 @@ def test_json_tells_no_prime_from_an_empty_one(command, lab):
     options = ("sample", "--seed", 0, "--length", 30, "--json")
     assert as_json(command(*options))["prime"] is None
     assert as_json(command(*options, "--prime", ""))["prime"] == ""
-
-
-def test_clamps_and_the_precision_do_not_change_what_is_read_first(lab):
-    model = charrnn.load(lab)
-    opening = model.vocab.decode(model.generator.encode_prime(None))
-    clamped = {"seed": 0, "length": 30, "clamps": {(0, 1): 1.0}}
-    expected = model.sample(prime=opening, **clamped)
-    assert model.sample(**clamped) == expected
-    exact = model.sample(prime=opening, seed=0, length=30, precision="fp32")
-    assert model.sample(seed=0, length=30, precision="fp32") == exact
 
 
 def test_a_prime_that_begins_with_an_at_sign_begins_with_two(command, byte_run):
@@ -160,16 +149,6 @@ def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks, monkeypatch)
 )
 def test_a_typed_text_has_escapes(typed, text):
     assert parse_text("--stop", typed) == text
-
-
-def test_texts_with_a_backslash_can_be_primed_stopped_and_banned(command, tmp_path):
-    run = build_chain(tmp_path / "chain", "\n\\nab")
-    options = ("sample", run, "--temp", 0, "--length", 4, "--prime")
-    assert command(*options, "\\\\").out == "\\nab\n"
-    assert command(*options, "\\n").out == "\n\\nab\n"
-    assert command(*options, "b", "--stop", "\\\\n").out == "b\n"
-    assert "\\" not in command(*options, "b", "--ban", "\\\\").out
-    assert "\n" not in command(*options, "\\\\", "--ban", "\\n").out[:-1]
 
 
 SUFFIXES = (".txt", ".svg", ".html", ".png")

@@ -46,13 +46,6 @@ def test_several_texts_are_a_table_the_most_likely_first(command, lab):
     assert "no table" in command("sample", "--trace", "--export", "other.csv").err
 
 
-def test_texts_that_differ_in_case_alone_are_drawn_again(command, lab):
-    line = ("sample", "--count", 9, "--length", 1, "--seed", 2, "--json")
-    ran = command(*line, "--unique")
-    letters = [json.loads(text)["text"].lower() for text in ran.out.splitlines()]
-    assert ran.code == 0 and len(letters) == len({*letters}) == 9
-
-
 def test_json_has_a_number_for_each_character_where_the_text_is_coloured(command, lab):
     options = ("sample", "--length", 6, "--seed", 1, "--json")
     plain = as_json(command(*options))
@@ -89,17 +82,6 @@ def test_blanks_and_rules_in_a_drawn_text_are_no_loop(
     options = ("sample", run, "--temp", temperature, "--length", 120, "--seed", 1)
     assert ("ends in a loop" in command(*options).err) == is_loop
     assert (as_json(command(*options, "--json"))["loop"] is not None) == is_loop
-
-
-def test_each_of_several_temperatures_has_a_loop_by_its_own_rule(command, tmp_path):
-    run = build_chain(tmp_path / "run", "-")
-    lines = json_lines(
-        command("sample", run, "--temp", "0,0.8", "--length", 120, "--seed", 1, "--json")
-    )
-    assert [(line["temperature"], line["loop"] is not None) for line in lines] == [
-        (0, True),
-        (0.8, False),
-    ]
 
 
 SEVERAL = ("--count", 3, "--json")
@@ -240,13 +222,6 @@ def test_the_text_of_predict_may_have_escapes(command, tmp_path):
         "\\",
         "n",
     ]
-
-
-def test_predict_leaves_out_what_has_no_similar_character(command, alphabet_run):
-    typed = ("predict", alphabet_run, "--unknown", "nearest", "--json")
-    assert command(*typed, "ab€").out == command(*typed, "ab").out
-    refused = command(*typed, "€")
-    refused.assert_refused(3, "knows no character of the text, and none that is similar")
 
 
 def test_predict_reads_standard_input_without_the_newline_of_echo(command, alphabet_run):

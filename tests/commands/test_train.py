@@ -7,7 +7,6 @@ import math
 import os
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -24,9 +23,8 @@ from torch import nn
 import charrnn
 from charrnn.commands.train import TrainingView, readable
 from charrnn.config.settings import FIELD_NAMES
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError
 from charrnn.system.signals import Signals
-from charrnn.training.events import DoneEvent, StepEvent, WarningEvent
 from charrnn.training.trainer import Trainer
 
 TEXT = make_corpus(num_chars=3_000, seed=5).text
@@ -38,7 +36,7 @@ EVENT_KEYS = {
     "saved": {"step", "path"},
     "done": {"step", "seconds", "val_nats", "best_nats", "best_step", "run"},
 }
-"""As /CLI.md documents them: the keys that others may rely on."""
+"""The keys of each event that others may rely on."""
 
 
 def json_lines(text):
@@ -183,40 +181,6 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command, text_file):
     assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
 
 
-def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys, lstm):
-    start = next(event for event in lstm.events if event.event == "start")
-    start = replace(start, num_chars=1_000_000, num_train_chars=900_000)
-    for best_step, line in ((1_057, "1,057,"), (3_200, "3,200.")):
-        done = {
-            "step": 3_200,
-            "seconds": 1.0,
-            "val_nats": 1.2775,
-            "best_nats": 1.146,
-        }
-        events = [
-            DoneEvent(**done, best_step=best_step, run=f"elsewhere/{'a' * 90}", is_complete=True)
-        ]
-        view = TrainingView(Signals(), show_as_json=False, quiet=False)
-        view._start = start
-        assert view.show(event for event in events) == 0
-        first, second, *rest = capsys.readouterr().err.splitlines()
-        assert f"  charrnn visualize elsewhere/{'a' * 90}" in rest, "a command is not divided"
-        assert (
-            first
-            == f"Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step {line}"
-        )
-        assert second == ("which every command uses." if best_step < 3_200 else "Next:")
-    view = TrainingView(Signals(), show_as_json=False, quiet=False)
-    view._start = start
-    view._bar = Mock(total=9, n=0)
-    for nats, rate in ((1.0, 100_000.0), (2.0, 300_000.0)):
-        steps = {"step": 1, "seconds": 1.0, "grad_norm": 1.0, "learning_rate": 1e-3}
-        view._show_step(StepEvent(train_nats=nats, chars_per_second=rate, **steps))
-    assert view._bar.set_postfix_str.call_args.args == ("1.500 nats, 110k chars/s",), (
-        "means of the last steps"
-    )
-
-
 def test_the_column_of_times_continues_after_a_resume(command, text_file):
     assert (
         command("train", "text.txt", "--steps", 4, "--set", "evaluate_every=2", *SMALL_FLAGS).code
@@ -302,16 +266,6 @@ def test_the_last_command_trains_the_same_weights_again(command, text_file):
     assert resumed.code == 0 and "--recipe" not in resumed.err
 
 
-def test_the_model_is_shown_first(command, text_file, monkeypatch):
-    monkeypatch.setattr(
-        "charrnn.training.plan.measure_step", Mock(side_effect=UsageError("measured"))
-    )
-    err = command(
-        "train", "text.txt", "--minutes", 1, "--cell", "gru", "--set", "hidden_size=128"
-    ).err
-    assert re.fullmatch(r"Text .*\nModel +gru 1×128, [\d,]+ parameters\nerror: measured\n", err)
-
-
 def test_a_plan_is_the_first_event_of_a_budget_in_minutes(command, text_file):
     plan, start, *_ = json_lines(command("train", "text.txt", "--minutes", 0.002, "--json").out)
     assert (plan["event"], start["event"]) == ("plan", "start")
@@ -335,20 +289,6 @@ def test_a_first_sample_is_one_line(lstm, monkeypatch, is_terminal):
     ]
     assert lines == [1, 1, 1, 8, 8]
     assert readable("a\ufffd\x07\x86b\0\0c\n\u202ed é 語") == "a·b ¶ ¶ c ·d é 語"
-
-
-def test_the_header_fits_a_narrow_terminal(monkeypatch):
-    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=50)
-    monkeypatch.setattr("charrnn.commands.train.result_console", lambda stderr: console)
-    corpus = f"/a-path/{60 * 'x'}.txt"
-    values = {"corpus": corpus, "kinds": "", "alphabet": "char", "num_chars": 4_661_437}
-    values |= {"num_distinct_chars": 166, "vocab_size": 99}
-    view = partial(TrainingView, Signals(), show_as_json=False, quiet=False)
-    view().show_facts(values, 1)
-    rest = ["          4,661,437 characters, 166 different, 98", "          in the alphabet"]
-    assert console.file.getvalue().splitlines() == [f"Text      {corpus}:", *rest]
-    view().show_facts(values | {"num_distinct_chars": 98}, 1)
-    assert console.file.getvalue().endswith(" 98 different\n")
 
 
 def test_an_error_removes_the_bar_first(command, text_file, monkeypatch):
@@ -384,29 +324,6 @@ def test_the_different_characters_are_those_of_the_text(command, tmp_path, loop_
             4,
             vocab_size,
         )
-
-
-def test_notes_and_warnings_name_options(command, tmp_path, capsys):
-    rare = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
-    (tmp_path / "rare.txt").write_text(TEXT * 5 + rare, encoding="utf-8")
-    note = "--alphabet byte learns every character of such a text"
-    for options in ((), ("--json",)):
-        ran = command("train", "rare.txt", "--steps", 1, *options, *SMALL_FLAGS)
-        assert note in (
-            " ".join(json_lines(ran.out)[0]["notes"]) if options else " ".join(ran.err.split())
-        )
-        assert options or re.search(
-            r"3\d\d different, \d\d in the alphabet", " ".join(ran.err.split())
-        )
-    event = WarningEvent(message=f"Resume it with {named('minutes', '1.5')}.")
-
-    def stream():
-        yield event
-
-    TrainingView(Signals(), show_as_json=True, quiet=False).show(stream())
-    assert json_lines(capsys.readouterr().out) == [
-        {"event": "warning", "message": "Resume it with --minutes 1.5."}
-    ]
 
 
 def test_it_learns(lstm, corpus):

@@ -77,19 +77,6 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
     )
 
 
-def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command, lab, tmp_path):
-    (tmp_path / "plain.txt").write_bytes(
-        make_corpus(num_chars=2_000, with_quotes=False).text.encode()
-    )
-    ran = command("visualize", "--detector", "quote", "--text", "plain.txt")
-    own = r"define your own detector by a regular expression: --detect '\([^)]*\)'"
-    ran.assert_refused(3, "quote: there are none in this text", own)
-    # Not asked for by name, it is one of those that were not scored.
-    ran = command("visualize", "--find", "--text", "plain.txt")
-    assert ran.code == 0 and "quote" not in table_rows(ran.out)
-    assert ran.out.count("not scored") == 1
-
-
 def test_a_cell_is_shown_over_the_text(command, fresh_file, lab, fresh, corpus):
     arguments = ("--cell", "0:7", "--text", fresh_file, "--chars", 300)
     found, model = find(command, *arguments), charrnn.load(lab)
@@ -121,32 +108,6 @@ def test_the_labels_of_a_named_detector_are_underlined_under_a_cell(command, fre
     assert "where quote is on" in command("visualize", *shown).out
     page = command("visualize", *shown, "--export", "cell.html")
     assert page.code == 0 and "where quote is on" in Path("cell.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ("--gates --gradients", "--gates does not go with --gradients. Leave one of them out."),
-        ("--guesses", "--guesses needs --cell: add it, or leave --guesses out."),
-        ("--cell 0:1 --top 2", "--top does not go with --cell."),
-        ("--gates --detector quote", "--detector does not go with --gates."),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(command, options, message):
-    command("visualize", *options.split()).assert_refused(2, message)
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ("--detector quote --detector digit", "One detector is underlined, not quote, digit"),
-        ("--detector line-position", "line-position counts, and only a yes/no detector can be"),
-        ("--detector quote --guesses", "--guesses stand below the characters"),
-    ],
-)
-def test_what_cannot_be_underlined_is_refused(command, fresh_file, options, message):
-    ran = command("visualize", "--cell", "0:7", "--text", fresh_file, *options.split())
-    assert ran.code == 2 and message in " ".join(ran.err.split())
 
 
 def test_the_json_of_the_findings_says_what_was_not_scored(command, fresh_file):
@@ -229,15 +190,6 @@ def test_the_surprise_lists_words_and_sentences_of_the_whole_text(command, lab):
     words = {word["text"] for word in data["words"]["least"]}
     assert data["words"]["least"][0]["file"] == "lamps.txt"
     assert words == {"The", "lamp", "was", "lit.", "Qxzvj."}
-
-
-def test_what_the_model_cannot_read_as_it_stands_is_said(command, lab, byte_run):
-    Path("wide.txt").write_text("語語 lamp\n" * 100, encoding="utf-8")
-    ran = command("visualize", "--text", "wide.txt", "--surprise")
-    assert ran.code == 0 and "200 of 800 characters are unknown to" in ran.err
-    said = command("visualize", byte_run.path, "--text", "wide.txt", "--surprise").err
-    assert "600 bytes of longer characters" in said
-    assert command("visualize", "--text", "wide.txt", "--surprise", "-q").err == ""
 
 
 def test_a_page_shows_the_strongest_cells_with_a_link_to_each(command, lab, fresh_file):

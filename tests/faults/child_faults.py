@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.runs import writer
-from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system import files
 
@@ -141,25 +140,6 @@ def die_at_call(number: int | None, count_path: str, signals: list[int] = [signa
 
     atexit.register(tell)
     sys.setprofile(count)
-
-
-def die_within_a_line(number: int) -> None:
-    """Kill this process when half of the `number`-th line (from 1) is written to
-    `metrics.jsonl`."""
-    num_lines = 0
-    append = MetricsLog.append
-
-    def append_or_die(log: MetricsLog, record: Any) -> None:
-        nonlocal num_lines
-        num_lines += 1
-        append(log, record)
-        if num_lines == number:
-            whole = log.path.read_bytes()
-            begin = whole.rfind(b"\n", 0, -1) + 1
-            os.truncate(log.path, begin + (len(whole) - begin) // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    MetricsLog.append = append_or_die
 
 
 def use_pipe(path: str, stream: int) -> None:

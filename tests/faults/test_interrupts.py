@@ -3,15 +3,12 @@ behind."""
 
 import json
 import os
-import random
-import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 from small_runs import (
-    SETTINGS,
     assert_same,
     last_logged,
     latest_step,
@@ -61,77 +58,7 @@ def test_a_signal_saves_at_a_complete_step(
     assert_same(run, uninterrupted.path)
 
 
-LONGER = 20
 ONCE, TWICE, KILL = [signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGKILL]
-AMID_RESUMING = [
-    ("charrnn.runs.reader:choose_run", ONCE, LONGER),
-    ("charrnn.training.run_text:read_text", ONCE, LONGER),
-    ("charrnn.runs.writer:RunWriter.write_description", ONCE, LONGER),
-    ("charrnn.training.trainer:Trainer.take_step", ONCE, LONGER),
-    ("charrnn.training.run_text:read_text", TWICE, SETTINGS["steps"]),
-    ("charrnn.training.run_text:read_text", KILL, SETTINGS["steps"]),
-    ("charrnn.training.trainer:Trainer.take_step", TWICE, LONGER),
-    ("charrnn.training.trainer:Trainer.take_step", KILL, LONGER),
-]
-"""A function in which a signal comes, and the budget with which the run goes on: what ends at once
-before the run is changed has no effect."""
-
-
-# In a random order, tests of other files come between: a module's fixture would be made again.
-@pytest.fixture(scope="session")
-def longer(fork_server, uninterrupted):
-    """Return, by their steps, that run and one that was resumed with more, uninterrupted."""
-    run = fork_server.folder / "longer"
-    shutil.copytree(uninterrupted.path, run)
-    code, child = fork_server.run(*restart(run), "--steps", LONGER)
-    assert code == 0, child.err
-    return {SETTINGS["steps"]: uninterrupted.path, LONGER: run}
-
-
-@pytest.mark.parametrize("place, signals, steps", AMID_RESUMING)
-def test_a_new_budget_survives_an_interruption(
-    fork_server, uninterrupted, longer, tmp_path, place, signals, steps
-):
-    run = tmp_path / "run"
-    shutil.copytree(uninterrupted.path, run)
-    line = (*restart(run), "--steps", LONGER)
-    code, child = fork_server.run(*line, prepare=HEAR, place=place, call=1, signals=signals)
-    assert code in (130, -signal.SIGKILL), child.err
-    assert fork_server.run(*restart(run))[0] == 0
-    assert_same(run, longer[steps])
-
-
-@pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.thorough)])
-def test_a_signal_at_any_moment_leaves_a_consistent_run(
-    fork_server, uninterrupted, tmp_path, count
-):
-    dice = random.Random(count)
-    codes = []
-    for attempt in range(count):
-        run = tmp_path / str(attempt)
-        number = dice.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        call = 1 + int(
-            dice.random() * uninterrupted.num_calls
-        )  # a fraction: the same moments, whatever their number
-        code, child = fork_server.run(
-            *train(run),
-            prepare="child_faults:die_at_call",
-            number=call,
-            count_path="",
-            signals=[number],
-        )
-        codes.append(code)
-        # Ended by the signal itself: the child was not yet the command. 0: it had taken its last
-        # step.
-        assert code in (128 + number, -number, 0), (number, code, child.err)
-        assert "Traceback" not in child.err, child.err
-        if run.exists():
-            assert latest_step(run) == last_logged(run)
-            assert code != 0 or latest_step(run) == SETTINGS["steps"]
-        code, child = fork_server.run(*restart(run))
-        assert code == 0, child.err
-        assert_same(run, uninterrupted.path)
-    assert sum(code > 0 for code in codes) >= count / 2, codes
 
 
 def test_a_second_ctrl_c_exits_at_once(fork_server, uninterrupted, tmp_path):

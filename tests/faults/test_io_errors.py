@@ -1,17 +1,14 @@
 """A full or faulty disk: checkpoints load, and one message names the reason."""
 
 import errno
-import json
 import os
 import re
 import shutil
 import sys
 
 import pytest
-from conftest import SMALL_RUN
 from faulty_disk import faulty_disk
 from saved_runs import commit, hidden, make_run, save
-from synthetic import make_corpus
 
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import read_checkpoint
@@ -87,70 +84,3 @@ def test_checkpoints_load_whatever_fails(tmp_path, action, number):
         assert hidden(run.path) == []
         assert run.load_checkpoint("latest", with_training=True).warnings == ()
         assert run.load_best().warnings == ()
-
-
-SETTINGS = {
-    **SMALL_RUN,
-    "hidden_size": 4,
-    "steps": 3,
-    "save_every": 1,
-    "evaluate_every": 2,
-    "keep": 1,
-}
-FLAGS = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
-
-
-def weights_of(run):
-    return (run / (run / "latest").read_text().strip() / "training.safetensors").read_bytes()
-
-
-def train_on(command, root, at, number):
-    with faulty_disk(root, at, failing(number)) as disk:
-        ran = command("train", root.parent / "text.txt", "--quiet", *FLAGS)
-    return ran, disk.seen
-
-
-@pytest.mark.parametrize("stride", [193, pytest.param(1, marks=pytest.mark.thorough)])
-@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
-def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
-    command, tmp_path, number, stride
-):
-    (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
-    root, run = tmp_path / "checkpoints", tmp_path / "checkpoints" / "text-001"
-    ran, operations = train_on(command, root, None, number)
-    assert ran.code == 0 and len(operations) > 150
-    whole = weights_of(run)
-    # All operations of the first save, which is to find a full disk before hours are spent, and
-    # some of the others.
-    first_save = operations.index(("rename", "text-001/step-00000000"))
-    numbers = sorted(
-        {
-            *range(1, 8),
-            *range(8, first_save, (stride + 3) // 4),
-            *range(first_save, len(operations) + 1, stride),
-        }
-    )
-    for at in numbers:
-        shutil.rmtree(root)
-        ran, seen = train_on(command, root, at, number)
-        where = f"operation {at}, {seen[-1]}: {ran.err}"
-        if ran.code:
-            assert ran.code == 1 or (ran.code, seen[at - 1][0]) == (4, "list"), where
-            assert "checkpoints" in ran.err and os.strerror(number) in ran.err, where
-            assert len(ran.err.splitlines()) <= 3 and "Traceback" not in ran.err, where
-            if seen[at - 1][0] == "write" and number == errno.ENOSPC:
-                assert "bytes needed" in ran.err, where
-        else:
-            assert seen[at - 1][0] in ("open", "list"), where
-        if ran.code and not list(run.glob("step-*")):
-            assert not run.exists(), f"an empty run was left at {where}"
-            assert train_on(command, root, None, number)[0].code == 0, where
-        else:
-            again = command("train", "--resume", "text-001")
-            assert again.code == 0, where + again.err
-        assert weights_of(run) == whole, where
-        steps = [
-            json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()
-        ]
-        assert steps == sorted(steps) and set(steps) == {1, 2, 3}, where
-        assert hidden(run) == []

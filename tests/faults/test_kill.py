@@ -120,36 +120,3 @@ def test_simultaneous_starts_get_a_folder_each(fork_server, count):
     assert len(reported) == count and [latest_step(run) for run in reported] == [1] * count
     weights = {(run / "step-00000001" / "model.safetensors").read_bytes() for run in reported}
     assert len(weights) == 1, "nobody wrote into another's folder"
-
-
-KILLED_BEFORE_SAVING = {
-    "place": "charrnn.training.trainer:Trainer.__init__",
-    "call": 1,
-    "signals": [signal.SIGKILL],
-}
-
-
-@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.thorough)])
-@pytest.mark.parametrize("is_saved", [True, False])
-def test_of_simultaneous_commands_on_a_killed_run_one_trains(
-    fork_server, uninterrupted, tmp_path, is_saved, count
-):
-    run = tmp_path / "run"
-    if is_saved:
-        killed = fork_server.spawn(*train(run), prepare="child_faults:die_within_a_line", number=6)
-    else:
-        killed = fork_server.spawn(
-            *train(run), prepare="child_faults:receive_in", **KILLED_BEFORE_SAVING
-        )
-    assert killed.wait() == -signal.SIGKILL
-    assert is_saved or {entry.name for entry in run.iterdir()} == {
-        "config.yaml",
-        "vocab.json",
-        "lock",
-    }
-    arguments = ["train", "--resume", run] if is_saved else train(run)
-    codes = [child.wait() for child in [fork_server.spawn(*arguments) for _ in range(count)]]
-    # A resume that comes after the run has ended finds nothing left to do.
-    assert 0 in codes and set(codes) <= ({0, 6} if is_saved else {0, 2, 6}), codes
-    assert is_saved or codes.count(0) == 1
-    assert_same(run, uninterrupted.path)

@@ -14,31 +14,13 @@ from pathlib import Path
 
 import pytest
 from built_runs import build_chain
-from command_lines import COLOUR, PLACES, run_line
+from command_lines import COLOUR, run_line
 from conftest import SMALL_FLAGS, clean_environment
 from environment import python_path
 from rich.cells import cell_len
 from terminals import Terminal
 
 pytest_plugins = ("shared",)
-
-
-@pytest.mark.parametrize("place", ["ci-120-columns", "no-colour"])
-def test_training_prints_one_line_for_each_evaluation(corpus_file, tmp_path, monkeypatch, place):
-    monkeypatch.chdir(tmp_path)
-    line = ("train", corpus_file, "--steps", 40, "--set", "evaluate_every=4", *SMALL_FLAGS)
-    ran = run_line(line, **PLACES[place])
-    assert ran.code == 0
-    assert ("\r" in ran.err) == (place == "no-colour"), "as above"
-    if place == "no-colour":
-        return
-    reported = COLOUR.sub("", ran.err)
-    assert "\x1b" not in reported
-    lines = [
-        line.split()[0]
-        for line in without_samples(reported.splitlines(), Path("checkpoints/synthetic-001"))
-    ]
-    assert lines[lines.index("step") + 1 :][:11] == [*map(str, range(4, 41, 4)), "Done:"]
 
 
 def without_samples(lines, run):
@@ -102,17 +84,6 @@ def test_a_closed_pipe_is_not_an_error(lab, line, streams):
         if process.stderr is not None:
             assert process.stderr.read() in (b"", b"Run: lstm-001\n")
         assert process.wait(timeout=600) == 0
-
-
-@pytest.mark.parametrize(
-    "line, code, size", [("sample --length 50 --prime zib", 0, 53), ("sample nosuch", 4, 0)]
-)
-def test_without_a_reader_of_stderr_nothing_else_changes(lab, line, code, size):
-    with start(lab, line, subprocess.PIPE) as process:
-        process.stderr.close()  # a new seed, or the error, goes there
-        # A newline may be the last character of the text itself.
-        written = process.stdout.read().decode().removesuffix("\n")
-        assert size - len(written) in (0, 1) and process.wait(timeout=600) == code
 
 
 @pytest.mark.parametrize(
@@ -190,18 +161,6 @@ def test_an_encoding_that_the_user_sets_is_kept(process, cyrillic, asked, code, 
     ran = process(*line, PYTHONIOENCODING=asked)
     assert (ran.returncode, ran.stdout) == (code, text)
     assert (b"Set PYTHONIOENCODING=utf-8" in ran.stderr) == (code == 1)
-
-
-@pytest.mark.parametrize(
-    "name, options",
-    [("sample", ["--temp", 0, "--length", 9]), ("predict", ["\n"]), ("runs", [])],
-)
-def test_the_locale_changes_no_result(process, cyrillic, name, options):
-    line = ("-m", "charrnn", name, cyrillic, *options)
-    plain = process(*line)
-    of_c = process(*line, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
-    assert not plain.stdout.isascii()
-    assert (of_c.returncode, of_c.stdout) == (0, plain.stdout)
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,6 @@ def test_a_run_takes_the_number_after_the_highest(tmp_path):
     assert RunWriter.create(parent, "war.peace").path.name == "war.peace-008"
 
 
-def test_a_run_takes_a_folder_that_is_new_or_empty(tmp_path):
-    for _ in range(2):
-        assert RunWriter.create_at(tmp_path / "a" / "b").path == tmp_path / "a" / "b"
-
-
 def test_a_run_takes_no_folder_with_files_and_no_file(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("mine")
@@ -105,11 +100,6 @@ def test_a_run_is_read_where_python_has_no_locks(run):
     command = [sys.executable, "-c", program, run.path]
     printed = subprocess.run(command, capture_output=True, check=True, text=True)
     assert printed.stdout.split() == ["prose", "locked"]
-
-
-def test_a_lock_is_refused_to_the_process_that_holds_it(run):
-    with lock_folder(run.path), pytest.raises(RunInUseError), lock_folder(run.path):
-        pass
 
 
 FOREIGN = "4711 another-host 123456"
@@ -221,21 +211,6 @@ def test_a_lock_that_cannot_be_read_is_kept_and_still_excludes(run, monkeypatch)
         run.check_still_owned()
         with pytest.raises(RunInUseError, match="in use by another process"), lock_folder(run.path):
             pass
-
-
-def test_an_error_in_a_locked_folder_is_not_one_of_the_lock(run):
-    with pytest.raises(FileNotFoundError), lock_folder(run.path):
-        raise FileNotFoundError("not about the lock")
-
-
-def test_a_lock_that_is_removed_at_the_same_moment_is_refused(run, monkeypatch):
-    def remove(file):
-        (run.path / "lock").unlink()
-        return True
-
-    monkeypatch.setattr("charrnn.system.files.try_lock", remove)
-    with pytest.raises(RunInUseError), lock_folder(run.path):
-        pass
 
 
 def test_a_step_comes_back_exactly(run):
@@ -523,6 +498,14 @@ def test_int8_weights_without_a_scale_for_each_row_are_damage(values, scale):
         checkpoint.tensors_from_bytes(Path("model.safetensors"), data)
 
 
+def test_a_run_of_an_older_version_opens(alphabet_run):
+    data = (alphabet_run / "config.yaml").read_bytes()
+    older = data + b"held_back: 500\ncapture: auto\n"
+    assert parse_config(Path("config.yaml"), older) == parse_config(Path("config.yaml"), data)
+    (alphabet_run / "counts.safetensors").write_bytes(b"counts of an older version")
+    assert charrnn.load(alphabet_run).sample(length=5, seed=1).text
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "training.json", "manifest.json"])
 def test_line_ends_that_git_has_changed_are_named(run, name):
     step = save(run, 100)
@@ -532,11 +515,3 @@ def test_line_ends_that_git_has_changed_are_named(run, name):
         CheckpointError, match=rf"{name} is damaged: its line ends are CRLF, as core"
     ):
         find_run(str(run.path)).load_checkpoint("latest", with_training=True)
-
-
-def test_a_run_of_an_older_version_opens(alphabet_run):
-    data = (alphabet_run / "config.yaml").read_bytes()
-    older = data + b"held_back: 500\ncapture: auto\n"
-    assert parse_config(Path("config.yaml"), older) == parse_config(Path("config.yaml"), data)
-    (alphabet_run / "counts.safetensors").write_bytes(b"counts of an older version")
-    assert charrnn.load(alphabet_run).sample(length=5, seed=1).text

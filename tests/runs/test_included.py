@@ -11,9 +11,8 @@ import safetensors.numpy
 
 import charrnn
 from charrnn import trained_model
-from charrnn.errors import CheckpointError
 from charrnn.model.portable_math import Matrix
-from charrnn.runs.checkpoint import MODEL, SCALE, tensors_from_bytes, tensors_to_bytes
+from charrnn.runs.checkpoint import MODEL, SCALE
 from charrnn.runs.included import INCLUDED
 
 TEXT = '"Well, Prince," he said, "what is it?"\n' * 20
@@ -30,20 +29,6 @@ def test_a_model_is_small_and_rounding_it_gives_the_stored_integers(name):
         assert stored[tensor].dtype == np.int8
         assert rounded.values.tobytes() == stored[tensor].tobytes()
         assert rounded.scale.tobytes() == stored[tensor + SCALE].tobytes()
-
-
-@pytest.mark.parametrize("scale", [np.ones(3), np.full(2, 3e38)], ids=["of columns", "too large"])
-def test_integers_without_a_scale_for_each_row_are_damage(scale):
-    tensors = {"a": np.full((2, 3), 127, np.int8), "a.scale": scale.astype(np.float32)}
-    with pytest.raises(CheckpointError, match="m is damaged"):
-        tensors_from_bytes(Path("m"), tensors_to_bytes(tensors))
-
-
-def test_a_card_is_that_of_the_weights_not_of_the_name(tmp_path):
-    model = charrnn.load("prose")
-    assert model.val_nats == model.card["losses"]["validation"]
-    # The exported weights are floats, so that the file is another one.
-    assert charrnn.load(model.export(tmp_path / "prose.zip")).card == {}
 
 
 @pytest.mark.parametrize(
@@ -91,11 +76,6 @@ def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, wor
     assert ran.code == 0, ran.err
 
 
-def test_without_a_run_an_included_model_is_named(command):
-    said = "charrnn train, or use an included model: charrnn sample prose"
-    assert said in command("sample").err
-
-
 def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, monkeypatch):
     monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=2000))
     ran = command("visualize", "prose", "--find")
@@ -103,10 +83,3 @@ def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, 
     assert "ρ +0.740 \n" in ran.out, "the scores of the card are the last column"
     written = command("sample", "prose", "--seed", 1, "--length", 2000).out
     assert charrnn.load("prose").written_text() == written.removesuffix("\n")
-
-
-def test_the_text_that_a_model_is_measured_on_is_written_once(monkeypatch):
-    monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=20))
-    written = charrnn.load("prose").written_text()
-    monkeypatch.setattr("charrnn.generation.generator.Generator.sample", None)
-    assert charrnn.load("prose").written_text() == written

@@ -55,20 +55,6 @@ def test_it_tells_nothing_of_a_private_text(lstm, tmp_path):
     assert charrnn.load(model.export(tmp_path / "given.zip")).recorded_corpus is None
 
 
-@pytest.mark.parametrize(
-    "line, code, problem",
-    [
-        ("train --resume abc.zip", 4, "--init-from abc.zip"),
-        ("runs abc.zip", 4, "error: abc.zip has no learning curve: an exported model is one"),
-    ],
-)
-def test_it_cannot_be_continued_and_has_no_history(command, file, line, code, problem):
-    refused = command(*line.split())
-    assert refused.code == code, refused.err
-    assert problem in refused.err
-    assert "Traceback" not in refused.err
-
-
 def test_it_has_one_step(file):
     with pytest.raises(UsageError, match="one step of a run"):
         list(load_steps(file))
@@ -220,35 +206,12 @@ def test_a_bomb_that_its_list_of_files_hides_is_noticed_while_it_is_unpacked(fil
     assert f"charrnn export does not compress {MODEL} like that" in str(raised.value)
 
 
-def test_another_compression_is_refused(file):
-    content = content_of(file)
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    with pytest.raises(CheckpointError, match=r"does not compress config\.yaml like that"):
-        ModelFile(file).load_best()
-
-
 def test_a_list_of_many_empty_files_is_not_read(file):
     with zipfile.ZipFile(file, "a") as archive:
         for index in range(6_000):
             archive.writestr(f"{index}", b"")
     with pytest.raises(CheckpointError, match="its list of files is too long"):
         ModelFile(file).load_best()
-
-
-def test_an_error_of_whoever_reads_is_no_damage(file):
-    with pytest.raises(ValueError, match="mine"), ModelFile(file).opened():
-        raise ValueError("mine")
-
-
-def test_a_folder_that_was_zipped_as_a_folder_is_read(file):
-    content = content_of(file)
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("abc/", b"")
-        for name, data in content.items():
-            archive.writestr(f"abc/{name}", data)
-    assert ModelFile(file).load_best().step == 1
 
 
 def test_weights_that_are_nearly_all_zero_are_not_compressed(file, monkeypatch):
@@ -350,3 +313,21 @@ def test_what_hubs_and_authors_add_to_a_folder_does_not_matter(folder):
     (folder / "README.md").write_text("mine")
     (folder / PAGE).unlink()
     assert charrnn.load(folder).name == "abc"
+
+
+def test_another_compression_is_refused(file):
+    content = content_of(file)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    with pytest.raises(CheckpointError, match=r"does not compress config\.yaml like that"):
+        ModelFile(file).load_best()
+
+
+def test_a_folder_that_was_zipped_as_a_folder_is_read(file):
+    content = content_of(file)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("abc/", b"")
+        for name, data in content.items():
+            archive.writestr(f"abc/{name}", data)
+    assert ModelFile(file).load_best().step == 1

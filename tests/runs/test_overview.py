@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from built_runs import build_chain
 from drawn import lines
-from example_results import RUN, UNLIKE, WAR
+from example_results import RUN
 from rich.cells import cell_len
 
-from charrnn.commands.runs import MAX_CURVES
 from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
 from charrnn.runs import overview
@@ -27,7 +26,6 @@ from charrnn.runs.overview import (
 from charrnn.runs.reader import RunReader
 from charrnn.system.progress import CallbackProgress, using
 from charrnn.views.tables import runs_view
-from charrnn.views.theme import short_number
 
 
 def step(number, seconds, nats=2.0):
@@ -143,13 +141,6 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build):
             read(["whol"])
 
 
-def test_a_word_that_is_no_run_is_an_error_without_a_table(command, build):
-    build("whole", validation(1, 1.0, 2.0))
-    Path("one.zip").touch()
-    ran = command("runs", "whole", "one.zip")
-    assert (ran.code, ran.out) == (4, "") and "one.zip has no learning curve" in ran.err
-
-
 def test_the_best_of_each_text_is_marked(command, build):
     for name, nats in (("a", 2.0), ("b", 1.0)):
         build(name, validation(1, 1.0, nats))
@@ -180,15 +171,6 @@ def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, b
     assert command("runs", "delete").code == 2
 
 
-def test_runs_of_one_name_are_told_apart_by_their_paths(build):
-    names = [f"checkpoints/{name}" for name in ("first/same", "second/same", "other")]
-    for name in names:
-        build(name.removeprefix("checkpoints/"), validation(1, 1.0, 2.0))
-    expected = [*names[:2], "other"]
-    assert [run.name for run in run_summaries(names)] == expected
-    assert [curve.run for curve in learning_curves(names)] == expected
-
-
 def test_runs_without_a_loss_have_no_curve(build):
     with pytest.raises(CheckpointError, match="no runs"):
         learning_curves()
@@ -210,43 +192,6 @@ def shown(*runs, width):
     return [line.strip() for line in drawn if line.strip() and "───" not in line]
 
 
-def test_what_all_runs_share_stands_below_and_what_their_names_repeat_is_left_out():
-    lines = shown(RUN, WAR, width=110)
-    headings = "run nats/char date text model steps MB min params seed"
-    assert lines[0].split() == headings.split()
-    row = "war-001 war-and-peace lstm 2×512 1,200/2,472 0.0 10.0 812k 7"
-    assert lines[2].split() == row.split()
-    lines = shown(UNLIKE, replace(UNLIKE, name="y"), width=80)
-    assert lines[0].split()[:5] == ["run", "nats/char", "date", "model", "steps"]
-    assert lines[-1] == "All runs: text a-long-name-of-a-text, seed 4294967295."
-    assert "text" not in "".join(shown(RUN, replace(RUN, name="shakespeare-002", seed=1), width=80))
-
-
-def test_a_date_is_never_folded():
-    war = replace(WAR, saved="2026-11-28T12:00:00+00:00", init_from="a-long-name-of-a-model")
-    assert "2026-11-28" in " ".join(shown(RUN, war, width=70))
-
-
-def test_names_of_24_columns_are_not_folded_and_stand_before_their_loss():
-    for width in (48, 60, 80):
-        run = replace(RUN, name="x" * 24, best_nats=1.25)
-        headings, row, *_ = shown(run, width=width)
-        assert headings.split()[:2] == ["run", "nats/char"]
-        assert row.split()[:2] == ["x" * 24, "1.2500"]
-
-
-def test_short_numbers():
-    texts = {
-        0.25: "0.25",
-        9999: "9,999",
-        10_000: "10k",
-        999_499: "999k",
-        999_600: "1M",
-        3_321_921: "3.32M",
-    }
-    assert {value: short_number(value) for value in texts} == texts
-
-
 def test_losses_that_must_not_be_compared_get_a_note():
     for change, note in (
         ({"digest": "b"}, "These runs learned different texts: their losses must not be compared."),
@@ -259,20 +204,6 @@ def test_losses_that_must_not_be_compared_get_a_note():
             replace(RUN, name="b", best_nats=None, **change),
         ):
             assert "compared" not in " ".join(shown(RUN, other, width=140))
-
-
-def test_as_many_curves_are_drawn_as_there_are_marks(command, build):
-    for name, nats in (
-        ("b-001", 2.0),
-        ("a-001", 1.5),
-        *((f"d-{number}", 9.0) for number in range(MAX_CURVES)),
-    ):
-        build(name, validation(2, 1.0, nats))
-    ran = command("runs", "--plot")
-    assert ran.err == "warning: drawing the last 7 of 9 runs; name others to draw them\n"
-    assert all(f"d-{number}" in ran.out for number in range(MAX_CURVES)) and "b-001" not in ran.out
-    ran = command("runs", "--plot", "--sort", "loss", "--quiet")
-    assert "b-001" in ran.out and "d-6" not in ran.out and ran.err == ""
 
 
 FOREIGN = (
@@ -312,3 +243,12 @@ def test_the_folder_of_another_program_is_not_deleted(command, tmp_path, monkeyp
     ran = command("runs", "delete", "theirs", stdin=b"y\n")
     assert ran.code == 2
     assert {path.name for path in Path("theirs").iterdir()} >= {"config.yaml", "vocab.json"}
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(build):
+    names = [f"checkpoints/{name}" for name in ("first/same", "second/same", "other")]
+    for name in names:
+        build(name.removeprefix("checkpoints/"), validation(1, 1.0, 2.0))
+    expected = [*names[:2], "other"]
+    assert [run.name for run in run_summaries(names)] == expected
+    assert [curve.run for curve in learning_curves(names)] == expected

@@ -1,7 +1,6 @@
 """The files that a user names for a result: none is replaced that charrnn did not write, unless the
 user allows it, and never a text of a run or what is inside a run."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -124,26 +123,6 @@ def test_a_result_replaces_a_result_of_its_format(targets, name, suffix):
     assert (ran.code, ran.out) == (0, f"{file}\n")
 
 
-def test_an_exported_json_says_who_wrote_it(targets):
-    targets("sample", "text.json")
-    targets("runs", "curves.json")
-    assert json.loads(Path("text.json").read_text())["generator"] == "charrnn"
-    assert json.loads(Path("curves.json").read_text())[0]["generator"] == "charrnn"
-
-
-def test_a_page_of_a_model_is_no_page_of_a_result(targets):
-    assert targets("export", "page.html").code == 0
-    page = Path("page.html").read_bytes()
-    assert targets("sample", "page.html").code == 2
-    assert Path("page.html").read_bytes() == page
-
-
-def test_a_file_that_is_read_is_not_replaced(targets):
-    targets("visualize", "other.txt", "--force").assert_refused(
-        2, "other.txt is a file that is read"
-    )
-
-
 READING = [
     (name, option.flag)
     for name in ("sample", "visualize", "evaluate")
@@ -186,14 +165,6 @@ def test_the_model_file_that_is_read_is_not_replaced(targets, command, line):
     whole = Path("model.zip").read_bytes()
     ran = command(*line.split(), "--force")
     assert (ran.code, ran.out, Path("model.zip").read_bytes()) == (2, "", whole)
-
-
-@pytest.mark.parametrize("text", ["folder", "folder/*.txt", "./folder/sub/../x.txt"])
-def test_a_file_of_a_folder_that_is_read_is_not_replaced(targets, command, text):
-    Path("folder/sub").mkdir(parents=True)
-    Path("folder/x.txt").write_text(chain_text(400))
-    ran = command("evaluate", "chain", "--text", text, "--export", "folder/x.txt", "--force")
-    ran.assert_refused(2, "folder/x.txt is a file that is read")
 
 
 def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):
@@ -245,3 +216,11 @@ def test_every_option_that_writes_a_file_has_a_command_line_here():
                 writing.add(name)
     lines = {line.split()[0] for line in LINES.values()}
     assert with_force == {*writing, "export"} == lines
+
+
+@pytest.mark.parametrize("text", ["folder", "folder/*.txt", "./folder/sub/../x.txt"])
+def test_a_file_of_a_folder_that_is_read_is_not_replaced(targets, command, text):
+    Path("folder/sub").mkdir(parents=True)
+    Path("folder/x.txt").write_text(chain_text(400))
+    ran = command("evaluate", "chain", "--text", text, "--export", "folder/x.txt", "--force")
+    ran.assert_refused(2, "folder/x.txt is a file that is read")

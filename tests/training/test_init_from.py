@@ -127,12 +127,6 @@ def test_the_network_keeps_the_dropout_with_which_it_has_learned_unless_it_is_as
     assert (asked.dropout, asked.input_dropout, asked.weight_drop) == (0.4, 0.03, 0.0)
 
 
-def test_a_default_that_is_asked_for_is_kept():
-    theirs = charrnn.Config(column="smiles", encoding="latin-1")
-    config = with_model_of("old", theirs, charrnn.Config(), asked=["documents"])
-    assert (config.documents, config.column, config.encoding) == ("none", None, "latin-1")
-
-
 @pytest.mark.trained
 def test_a_model_of_documents_goes_on_with_documents_or_with_one_text_where_that_is_asked_for(
     command,
@@ -168,14 +162,6 @@ def test_a_model_of_one_text_learns_to_end_documents(command, lab):
     assert "1 new character added to the alphabet of old: END" in ran.err
     drawn = charrnn.load("names").samples(count=9, length=40, seed=0)
     assert sum(len(text.text) < 20 for text in drawn) > 4, "most of them end"
-
-
-def test_validation_on_what_the_first_run_has_learned_is_noted(command, lab, lstm):
-    learned = Path(charrnn.load(lstm.path).recorded_corpus.locations[0]).read_text()[:3_000]
-    Path("new.txt").write_text(NEW_TEXT + learned, encoding="utf-8")
-    ran = command("train", "new.txt", "--init-from", "old", "--steps", 1)
-    assert ran.code == 0, ran.err
-    assert "old has learned 100 % of the validation text" in ran.err
 
 
 def text_with(share):

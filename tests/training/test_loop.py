@@ -18,7 +18,6 @@ from charrnn.runs.config_files import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
 from charrnn.training import loop, plan, recipe
-from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
 
 pytestmark = pytest.mark.trained
@@ -177,38 +176,10 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch
             read()
 
 
-@pytest.fixture
-def slow_steps(monkeypatch):
-    """Let steps be so slow that one is planned."""
-    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
-
-
 def train_for(minutes, **options):
     """Return the events of a training with a budget in minutes."""
     settings = {**SETTINGS, "steps": None, "minutes": minutes}
     return charrnn.train(charrnn.Config(**settings), out=Path("run"), **options)
-
-
-@pytest.mark.usefixtures("slow_steps")
-@pytest.mark.parametrize("is_stopped, minutes", [(False, 30.0), (True, 30.0), (False, 0.1)])
-def test_an_underused_budget_warns_first(is_stopped, minutes):
-    *events, last, done = train_for(minutes, should_stop=lambda: is_stopped)
-    assert done.event == "done" and done.is_complete is not is_stopped
-    assert not any(event.event == "warning" for event in events)
-    assert (last.event == "warning") is (minutes == 30 and not is_stopped)
-    if last.event == "warning":
-        assert "of the 1800 seconds of its budget" in last.message
-        assert "Resume it with `minutes=30`" in last.message
-
-
-@pytest.mark.usefixtures("slow_steps")
-def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(monkeypatch):
-    """The clock of the end of training is two minutes ahead: the machine became busier."""
-    done = TrainingSession._done_event
-    monkeypatch.setattr(TrainingSession, "_done_event", lambda self, _: done(self, 180.4))
-    *_, last, _ = train_for(1.0)
-    assert last.event == "warning"
-    assert last.message.startswith("training took 180 of the 60 seconds of its budget, 120 more: ")
 
 
 def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch):

@@ -68,32 +68,7 @@ def test_unknown_characters_are_counted(tmp_path):
         assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
 
 
-@pytest.mark.parametrize("name", ["batch_size", "bptt_length"])
-def test_sizes_that_a_short_text_changed_are_named(tmp_path, name):
-    (note,) = notes_on(tmp_path, COMMON, {name: 5})
-    assert note.startswith("the text is short: it is read in ") and "5 " in note
-    assert notes_on(tmp_path, COMMON, {name: 5}, **{name: "auto"}) == []
-
-
 SIZES = {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "embedding_size": 64, "minutes": None}
-
-
-def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path):
-    (note,) = notes_on(tmp_path, COMMON, {**SIZES, "steps": 1}, minutes=0.2, steps=None)
-    assert (
-        note
-        == "`minutes=0.2` leaves time for 1 step after the start and the measuring, which is too few"
-        " to learn words. Give more, or a smaller `hidden_size`"
-    )
-    assert (
-        notes_on(
-            tmp_path, COMMON, {**SIZES, "steps": describing.FEW_STEPS}, minutes=0.2, steps=None
-        )
-        == []
-    )
-    assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
-    knows_words = {"minutes": 0.2, "steps": None, "init_from": "old"}
-    assert notes_on(tmp_path, COMMON, {**SIZES, "steps": 20}, **knows_words) == []
 
 
 def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypatch):
@@ -159,25 +134,6 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
     assert any(note.startswith(beginning) for note in notes)
 
 
-def test_fewer_threads_than_there_are_is_noted(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    minutes = {"minutes": 1.0, "steps": None}
-    planned = {"minutes": None, "steps": 149}  # fewer than are useful
-    for threads, told in ((3, "3 threads"), (1, "1 thread")):
-        (note,) = notes_on(
-            tmp_path, COMMON, {**SIZES, **planned, "threads": threads}, threads="auto", **minutes
-        )
-        assert note.startswith(f"training uses {told}, which is faster than 4 (")
-    assert (
-        notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 4}, threads="auto", **minutes)
-        == []
-    )
-    assert (
-        notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 3}, threads=3, **minutes) == []
-    ), "as it was set"
-    assert notes_on(tmp_path, COMMON, {"threads": 3}, threads="auto") == [], "chosen by a rule"
-
-
 def test_a_number_of_weights_chooses_the_width(tmp_path):
     (tmp_path / "text.txt").write_text(COMMON, encoding="utf-8")
     text = read_text(Config(corpus=(str(tmp_path / "text.txt"),)), None, None)
@@ -186,18 +142,6 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
     assert fitted.parameters is None
     assert 18_000 < num_parameters(embedded, len(text.vocab)) <= 20_000
     assert plan.with_fitting_size(fitted, text) is fitted
-
-
-def test_a_longer_schedule_that_raises_the_learning_rate_is_noted():
-    before = Config(steps=1000, learning_rate=0.01)
-    (note,) = describing._schedule_notes(before, planned=replace(before, steps=3000), step=1000)
-    assert note == (
-        "the learning rate rises from 0.0002 to 0.0077, because it now falls over 3,000 steps"
-        " instead of 1,000: the loss may rise at first"
-    )
-    for steps, step in ((1000, 500), (1000, 1000), (1010, 1000), (3000, 0)):
-        planned = replace(before, steps=steps)
-        assert [*describing._schedule_notes(before, planned=planned, step=step)] == []
 
 
 def test_an_alphabet_must_be_that_of_the_weights(lstm, monkeypatch):

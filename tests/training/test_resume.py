@@ -1,15 +1,11 @@
 """A run that was interrupted and resumed is the run that was never interrupted, bit for bit."""
 
-import io
 import json
-import os
 import re
 import shutil
-import threading
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL_FLAGS, SMALL_RUN
@@ -17,14 +13,11 @@ from saved_runs import FILES, files_of, metrics_of
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.config.settings_file import from_yaml
 from charrnn.errors import UsageError
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
-from charrnn.system.progress import using
-from charrnn.text.corpus import read_corpus
 from charrnn.training import plan
 from charrnn.training.loop import CHANGEABLE
 
@@ -32,13 +25,6 @@ TEXT = make_corpus(num_chars=3_000, seed=6).text
 # Everything random is on: dropout and resets draw from generators that must be resumed too.
 SETTINGS = {**SMALL_RUN, "dropout": 0.3, "reset_probability": 0.4}
 SETTINGS |= {"steps": 12, "evaluate_every": 5, "save_every": 4}
-
-
-class Keyboard(io.BytesIO):
-    """Standard input that is a terminal."""
-
-    def isatty(self):
-        return True
 
 
 @pytest.fixture
@@ -205,35 +191,6 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command):
         assert (
             gone.code == 3 and f"learned from standard input, which is gone: {remedy}." in gone.err
         )
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(command, tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    threading.Thread(
-        target=(tmp_path / "pipe").write_bytes, args=(TEXT.encode(),), daemon=True
-    ).start()
-    ran = command("train", "pipe", "--steps", 1, "--out", "piped", *SMALL_FLAGS)
-    assert ran.code == 0 and ran.err.startswith(
-        "Waiting for a program that writes a text into the pipe pipe ...\n"
-    )
-    again = command("evaluate", "piped")
-    assert again.code == 3 and again.err.rstrip().endswith(
-        "put a file with the same text in its place or give --text FILE"
-    )
-
-
-def test_it_says_that_it_waits_for_the_keyboard(capsys, monkeypatch):
-    keyboard = Keyboard(TEXT.encode())
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=keyboard))
-    for quiet, expected in (
-        (False, "Waiting for a text on standard input; Ctrl-D ends it ...\n"),
-        (True, ""),
-    ):
-        keyboard.seek(0)
-        with using(TerminalProgress(quiet=quiet)):
-            read_corpus(["-"])
-        assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(
