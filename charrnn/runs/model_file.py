@@ -51,8 +51,12 @@ CARD, PAGE = "README.md", "index.html"
 """Names of the files for people."""
 CARD_DIGEST = "card_sha256"
 """The key of the manifest under which the digest of the card stands: another card was edited."""
-OPTIONAL = frozenset((CARD, PAGE))
-"""Names of the files without which a model file can be read."""
+FILES = (CONFIG, VOCAB, MODEL, PAGE, CARD, MANIFEST)
+"""Names of all files, in the order in which those of a new model replace those of an earlier
+one."""
+NEW = ".charrnn-new"
+"""The folder inside a model file with the files of a new model until they have replaced those of an
+earlier one: a file that is in it counts."""
 _DATE = (1980, 1, 1, 0, 0, 0)  # A fixed date, so that the same model gives the same bytes.
 
 _LISTED = {CONFIG, VOCAB, MODEL}
@@ -111,7 +115,10 @@ class ModelFile:
         if path.is_dir():
 
             def read_in_folder(name: str, max_bytes: int) -> bytes:
-                return read_capped(path / name, max_bytes=max_bytes)
+                # There while the folder is written, or if that process was killed.
+                new = path / NEW / name
+                source = new if new.exists() else path / name
+                return read_capped(source, max_bytes=max_bytes)
 
             yield read_in_folder
             return
@@ -206,7 +213,8 @@ def is_model_file(run: str | Path) -> bool:
         path = Path(run)
         if path.is_dir():
             # A checkpoint has a manifest, too.
-            return os.path.isfile(path / MANIFEST) and not is_checkpoint_name(path.resolve().name)
+            has_manifest = any(os.path.isfile(path / name / MANIFEST) for name in ("", NEW))
+            return has_manifest and not is_checkpoint_name(path.resolve().name)
         if not path.is_file():
             return False
     except (OSError, ValueError):  # ValueError: a NUL in the name

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
+import json
 import os
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from charrnn.errors import CharRNNError, DataError, UsageError, named
 from charrnn.system.files import (
+    MAX_TEXT_BYTES,
     behind_links,
     convert_os_errors,
     fsync_folder,
     make_folder,
+    read_capped,
     write_atomically,
     write_synced,
 )
@@ -143,75 +144,105 @@ class FolderTarget:
         _check_place(self.path, remedy=remedy)
 
         # Hidden files, such as the `.git` of a repository that was just cloned, stay there.
-        names = os.listdir(self.path) if self.path.exists() else []
-        if all(name.startswith(".") for name in names):
-            return
-        if not is_model_file(self.path):
+        if is_model_file(self.path):
+            if any(_reads(str(name), self.path) for name in self.read):
+                raise UsageError(f"{self.path} is the model that is read: {remedy}.")
+            if not self.force:
+                raise UsageError(f"{self.path} exists: {remedy}, or {named('force')}.")
+        elif self.path.exists() and not all(name.startswith(".") for name in os.listdir(self.path)):
             raise UsageError(f"{self.path} has other files than an exported model: {remedy}.")
-        if any(_reads(str(name), self.path) for name in self.read):
-            raise UsageError(f"{self.path} is the model that is read: {remedy}.")
-        if not self.force:
-            raise UsageError(f"{self.path} exists: {remedy}, or {named('force')}.")
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Write the files of a model, in their order. Files that an earlier model had and this one
-        has not are removed, a card that somebody has edited is put aside, and other files stay.
+        """Write the files of a model. Files that an earlier model had and this one has not are
+        removed, a card that somebody has edited is put aside, and other files stay.
 
-        The earlier model stays whole until all new files are on disk. Raises UsageError as `check`,
-        CharRNNError if a file cannot be written.
+        The files are written into a folder of their own, which is renamed in one step: before it
+        the folder is the earlier model, after it the new one, also if this process is killed.
+        Raises UsageError as `check`, CharRNNError if a file cannot be written.
         """
-        from charrnn.runs.model_file import CARD, OPTIONAL
+        # Imported here: every command imports this module, and most name no folder.
+        from charrnn.runs.model_file import NEW
 
         self.check()
         is_new = not self.path.exists()
-        temporaries: dict[str, Path] = {}
+        temporary = self.path / f"{NEW}.tmp-{os.getpid()}"
+        num_bytes = sum(map(len, files.values()))
         try:
-            with convert_os_errors(
-                "write", path=self.path, num_bytes=sum(map(len, files.values()))
-            ):
+            with convert_os_errors("write", path=self.path, num_bytes=num_bytes):
                 if is_new:
                     make_folder(self.path)
-                self._sweep(files)
-                for name, data in files.items():
-                    temporaries[name] = self.path / f".{name}.tmp-{os.getpid()}"
-                    write_synced(temporaries[name], data=data)
+                # Processes that were killed may have left these.
+                for left in self.path.glob(f"{NEW}.tmp-*"):
+                    _remove_new(left)
+                self._take_over()
 
-                # Renaming takes no time and no room. The manifest is the last file.
-                if self._has_edited_card():
-                    os.replace(self.path / CARD, self.path / EDITED_CARD)
-                    warn(f"{self.path / CARD} was edited: the edited one is {EDITED_CARD} now")
-                for name, temporary in temporaries.items():
-                    os.replace(temporary, self.path / name)
-                for name in OPTIONAL - files.keys():
-                    (self.path / name).unlink(missing_ok=True)
+                temporary.mkdir()
+                for name, data in files.items():
+                    write_synced(temporary / name, data=data)
+                fsync_folder(temporary)
+                os.rename(temporary, self.path / NEW)
                 fsync_folder(self.path)
+                self._take_over()
         except BaseException:
-            for temporary in temporaries.values():
-                temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                _remove_new(temporary)
             if is_new:
-                shutil.rmtree(self.path, ignore_errors=True)
+                with suppress(OSError):  # It is not empty: the new model counts already.
+                    self.path.rmdir()
             raise
 
-    def _sweep(self, files: Iterable[str]) -> None:
-        """Remove what a process that was killed has left of these files."""
-        for name in files:
-            for left in self.path.glob(f".{glob.escape(name)}.tmp-*"):
-                left.unlink(missing_ok=True)
+    def _take_over(self) -> None:
+        """Move the files of a new model from their own folder to where they belong, which a process
+        that was killed may have begun. The manifest is the last one."""
+        from charrnn.runs.model_file import CARD, FILES, NEW
+
+        new = self.path / NEW
+        if not new.is_dir() or new.is_symlink():
+            return
+        # The first file is there: no file was moved, and what is missing is not part of the model.
+        if (new / FILES[0]).exists():
+            for name in FILES:
+                if not (new / name).exists():
+                    (self.path / name).unlink(missing_ok=True)
+
+        # Renaming takes no time and no room.
+        for name in FILES:
+            if not (new / name).exists():
+                continue
+            if name == CARD and self._has_edited_card():
+                os.replace(self.path / CARD, self.path / EDITED_CARD)
+                warn(f"{self.path / CARD} was edited: the edited one is {EDITED_CARD} now")
+            os.replace(new / name, self.path / name)
+        fsync_folder(self.path)
+        _remove_new(new)
 
     def _has_edited_card(self) -> bool:
         """Whether the folder has another card than the one that its manifest was written with."""
-        from charrnn.runs.model_file import CARD, CARD_DIGEST, ModelFile
+        from charrnn.runs.checkpoint import MANIFEST
+        from charrnn.runs.model_file import CARD, CARD_DIGEST
 
         card = self.path / CARD
         if not card.exists():
             return False
         try:
-            written = ModelFile(self.path).read_manifest().get(CARD_DIGEST)
-        except CharRNNError:
+            manifest = read_capped(self.path / MANIFEST, max_bytes=MAX_TEXT_BYTES)
+            written = json.loads(manifest)[CARD_DIGEST]
+        except (CharRNNError, ValueError, TypeError, KeyError):
             return True
         # Git may have changed the line ends.
         content = card.read_bytes().replace(b"\r\n", b"\n")
         return bool(hashlib.sha256(content).hexdigest() != written)
+
+
+def _remove_new(folder: Path) -> None:
+    """Remove the files of a model from a folder, and the folder unless others are in it. Raises
+    OSError."""
+    from charrnn.runs.model_file import FILES
+
+    if folder.is_dir() and not folder.is_symlink():
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _check_place(path: Path, *, remedy: str) -> None:

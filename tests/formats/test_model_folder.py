@@ -10,7 +10,10 @@ import platform
 import re
 import shutil
 import socket
+import sys
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -20,9 +23,10 @@ from browser import dump, needs_browser
 import charrnn
 from charrnn.errors import UsageError
 from charrnn.formats.export import target_of
+from charrnn.formats.model_folder import files_of
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.config_files import CONFIG, VOCAB
-from charrnn.runs.model_file import CARD, PAGE
+from charrnn.runs.model_file import CARD, PAGE, ModelFile, is_model_file
 from charrnn.text.sources import find_entry
 
 NAMES = {CARD, PAGE, MANIFEST, CONFIG, VOCAB, MODEL}
@@ -138,6 +142,72 @@ def test_a_full_disk_leaves_the_earlier_model(alphabet_run, loop_run, tmp_path, 
     with pytest.raises(charrnn.CharRNNError, match="No space left"):
         charrnn.load(loop_run).export(f"{folder}/", force=True)
     assert content_of(folder) == before
+
+
+def is_killed_before(number, function):
+    """Whether a function that changes files was killed before the change of this number."""
+    child = os.fork()
+    if child == 0:
+        changes = count()
+
+        def hook(event, _):
+            is_change = event in ("open", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
+            if is_change and next(changes) == number:
+                os._exit(9)
+
+        code = 1
+        try:
+            sys.addaudithook(hook)
+            function()
+            code = 0
+        finally:  # The child never returns to the tests.
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, 9)
+    return code == 9
+
+
+@pytest.mark.filterwarnings("ignore:.*README.md was edited")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked to be killed")
+@pytest.mark.parametrize("has_earlier", [True, False])
+def test_a_kill_leaves_the_earlier_or_the_new_model(alphabet_run, loop_run, tmp_path, has_earlier):
+    earlier = charrnn.load(alphabet_run)
+    files = files_of(charrnn.load(loop_run), "away")
+    # The earlier model has a page, a picture of an earlier version and an edited card.
+    del files[PAGE]
+    others = {"cell.svg": b"<svg/>", "notes.txt": b"mine"}
+    digests = [None]
+    for number in count():
+        folder = tmp_path / str(number) / "away"
+        folder.parent.mkdir()
+        if has_earlier:
+            earlier.export(f"{folder}/")
+            (folder / CARD).write_text("edited")
+            for name, data in others.items():
+                (folder / name).write_bytes(data)
+            digests[0] = ModelFile(folder).load_best().digest
+        target = target_of(f"{folder}/", force=True, read=[])
+        is_killed = is_killed_before(number, partial(target.write, files))
+
+        digest = None
+        if is_model_file(folder):
+            digest = ModelFile(folder).load_best().digest
+        if digest != digests[-1]:
+            digests.append(digest)
+        if is_killed:
+            target.write(files)
+
+        # The next export completes what the killed one had begun.
+        expected = dict(files)
+        if has_earlier:
+            expected |= others | {"README-edited.md": b"edited"}
+        assert content_of(folder) == expected
+        shutil.rmtree(folder)
+        if not is_killed:
+            break
+    # From one change on, it is the new model.
+    assert len(digests) == 2 and number > 20
 
 
 @pytest.mark.parametrize(
