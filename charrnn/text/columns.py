@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from charrnn.errors import DataError, counted, named, shortened
 from charrnn.text.sources import is_smiles_file
@@ -72,47 +72,43 @@ def _values(
     lines: Iterable[Line], *, column: str, label: str, tally: Tally
 ) -> Iterator[Iterator[Line]]:
     """Yield the values of one column of a table, row by row. Raises DataError."""
-    table = _Table(lines, label=label, column=column)
-    try:
-        if not table.read_first():
-            return
-        # A row with too few or too many values is damaged, and its values may be in other columns.
-        # Only the first field of a list with blanks is safe: the other fields may contain blanks.
-        index = table.index
-        width = len(table.names)
-        if table.delimiter == _BLANK_DELIMITER and index == 0:
-            width = MAX_FIELD_CHARS
-        for line, row in table.rows:
-            if column not in table.names and not tally.column_note and index < len(row):
-                tally.column_note = _describe_position(table, row, label)
-            if table.has_header and _as_text(row) == table.names:
-                tally.changes[HEADERS] += 1
-                continue
-            if not index < len(row) <= width:
-                values = counted(len(row), "value")
-                raise DataError(
-                    f"{label}, line {line}: {values}, but {column!r} is column {index + 1} of"
-                    f" {len(table.names)} {table.separated}: mend the line; a value with a"
-                    f" delimiter needs quotes, and {named('documents', 'lines')} reads whole lines"
-                )
-            value = row[index].encode("latin-1")
-            tally.changes[EMPTY] += is_blank(value)
-            # The values before it may have lines, too.
-            number = line + sum(value.count("\n") for value in row[:index])
-            yield _lines_of_value(value, number, lines_per_end=1)
-    except csv.Error as error:
-        remedy = "a quotation mark that begins a value must end it, too; double the marks inside"
-        if "new-line" in str(error):
-            remedy = "put LF in the place of each CR"
-        raise DataError(f"{label}, line {table.line}, is not CSV ({error}): {remedy}") from error
+    table = _read_table(lines, label=label, column=column)
+    if table is None:
+        return
+    names = table.names
+    index = _index_of(column, table, label)
+    has_header = column in names or (is_smiles_file(label) and SMILES in names[0].lower())
+    # A row with too few or too many values is damaged, and its values may be in other columns.
+    # Only the first field of a list with blanks is safe: the other fields may contain blanks.
+    width = len(names)
+    if table.delimiter == _BLANK_DELIMITER and index == 0:
+        width = MAX_FIELD_CHARS
+    for row_index, (line, row) in enumerate(table.rows):
+        if has_header and _as_text(row) == names:
+            tally.changes[HEADERS] += row_index > 0
+            continue
+        if not index < len(row) <= width:
+            values = counted(len(row), "value")
+            raise DataError(
+                f"{label}, line {line}: {values}, but {column!r} is column {index + 1} of"
+                f" {len(names)} {table.separated}: mend the line; a value with a"
+                f" delimiter needs quotes, and {named('documents', 'lines')} reads whole lines"
+            )
+        value = row[index].encode("latin-1")
+        if column not in names and not tally.column_note:
+            tally.column_note = _describe_position(table, index, value, label)
+        tally.changes[EMPTY] += is_blank(value)
+        # The values before it may have lines, too.
+        number = line + sum(value.count("\n") for value in row[:index])
+        yield _lines_of_value(value, number, lines_per_end=1)
 
 
-def _describe_position(table: "_Table", row: Sequence[str], label: str) -> str:
+def _describe_position(table: "_Table", index: int, value: bytes, label: str) -> str:
     """Say how a column is read that is given by its position, for a note."""
-    said = f"is read by column {table.index + 1} of {len(table.names)}"
+    said = f"is read by column {index + 1} of {len(table.names)}"
     if len(table.names) > 1:
         said += f" {table.separated}, without the others"
-    said += f"; the first value is {shortened(_as_text(row)[table.index], 40)!r}"
+    said += f"; the first value is {shortened(value.decode('utf-8', 'replace'), 40)!r}"
     if not is_smiles_file(label):
         said += f": {named('column')} with a name leaves a header out"
     return said
@@ -130,103 +126,90 @@ def _lines_of_value(value: bytes, number: int, *, lines_per_end: int) -> Iterato
             number += lines_per_end
 
 
-class _Table:
+class _Table(NamedTuple):
     """A CSV file or another table that is read row by row. Blank lines are no rows."""
 
-    names: Sequence[str] = ()
+    names: Sequence[str]
     """The first row as text."""
-    has_header = False
-    """Whether the first row has the names of the columns."""
-    index: int = 0
-    """The index of the column."""
-    line = 0
-    """The number of the line, from 1, in which the last row that was read begins."""
-
-    def __init__(self, lines: Iterable[Line], *, label: str, column: str) -> None:
-        """Read the lines of a file up to the first row."""
-        self._label = label
-        self._column = column
-        # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own
-        # characters are all ASCII.
-        content = (line.content.decode("latin-1") for line in lines)
-
-        # Before the first row there may be blank lines, and a line in which Excel names the
-        # delimiter.
-        self._num_before = -1
-        named_delimiter = None
-        start = ""
-        for line in content:
-            start = line.removeprefix("ï»¿")
-            self._num_before += 1
-            excel = _EXCEL_DELIMITER.fullmatch(start)
-            if excel:
-                named_delimiter = excel[1]
-            elif not is_blank(start.encode("latin-1")):
-                break
-        else:
-            start = ""
-        self.delimiter = named_delimiter or _delimiter(start, label=label, column=column)
-        self.rows = self._rows(chain((start,), content))
-        """Each row, after the number of the line in which it begins."""
-
-    def _rows(self, content: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-        self.line = self._num_before + 1
-        if self.delimiter in ("\t", _BLANK_DELIMITER):
-            for line in content:
-                if line.strip():
-                    yield self.line, _fields(line, self.delimiter)
-                self.line += 1
-            return
-
-        # A value in quotes may go on in the next line.
-        csv.field_size_limit(MAX_FIELD_CHARS)
-        reader = csv.reader(content, delimiter=self.delimiter, strict=True)
-        for row in reader:
-            if row:
-                yield self.line, row
-            self.line = self._num_before + 1 + reader.line_num
+    delimiter: str
+    rows: Iterator[tuple[int, list[str]]]
+    """Each row, the first one included, after the number of the line in which it begins."""
 
     @property
     def separated(self) -> str:
         """Say what separates the columns, for a message."""
         return f"between {DELIMITERS.get(self.delimiter, 'blanks')}"
 
-    def read_first(self) -> bool:
-        """Read the first row, and find the column by its name in it, or else by its number from 1.
-        The row stays a row of the table, unless it has the name.
 
-        Returns False for a table without rows. Raises DataError if there is no such column.
-        """
-        first = next(self.rows, None)
-        if first is None:
-            return False
-        column = self._column
-        self.names = _as_text(first[1])
-        if self.names.count(column) > 1:
-            raise DataError(
-                f"{self._label} has {self.names.count(column)} columns {column!r} in its header:"
-                " rename all but one"
-            )
-        if column in self.names:
-            self.index = self.names.index(column)
-            self.has_header = True
-            return True
+def _read_table(lines: Iterable[Line], *, label: str, column: str) -> _Table | None:
+    """Read a table up to its first row, None if it has none. Raises DataError."""
+    # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own characters
+    # are all ASCII. Spreadsheets write a byte-order mark.
+    content = (line.content.decode("latin-1") for line in lines)
+    delimiter = None
+    number = 0
+    for line in content:
+        number += 1
+        start = line.removeprefix("ï»¿")
+        # Excel may name the delimiter before the first row.
+        if excel := _EXCEL_DELIMITER.fullmatch(start):
+            delimiter = excel[1]
+        elif not is_blank(start.encode("latin-1")):
+            break
+    else:
+        return None
+    delimiter = delimiter or _delimiter(start, label=label, column=column)
+    rows = _rows(chain((start,), content), delimiter, number, label)
+    first = next(rows)
+    return _Table(_as_text(first[1]), delimiter, chain((first,), rows))
 
-        # Few files of molecules have a header.
-        is_molecules = is_smiles_file(self._label)
-        self.has_header = is_molecules and SMILES in self.names[0].lower()
-        if is_molecules and column.lower() == SMILES:
-            column = "1"
-        if not (_POSITION.fullmatch(column) and int(column) <= len(self.names)):
-            raise DataError(
-                f"{self._label} has no column {column!r}; its first line has"
-                f" {_listed(self.names)} ({self.separated}): give one of them, or a number from 1"
-                f" to {len(self.names)}, as {named('column')}"
-            )
-        self.index = int(column) - 1
-        if not self.has_header:
-            self.rows = chain((first,), self.rows)
-        return True
+
+def _rows(
+    content: Iterable[str], delimiter: str, first_number: int, label: str
+) -> Iterator[tuple[int, list[str]]]:
+    if delimiter in ("\t", _BLANK_DELIMITER):
+        for number, line in enumerate(content, first_number):
+            if line.strip():
+                yield number, _fields(line, delimiter)
+        return
+
+    # A value in quotes may go on in the next line.
+    csv.field_size_limit(MAX_FIELD_CHARS)
+    reader = csv.reader(content, delimiter=delimiter, strict=True)
+    number = first_number
+    try:
+        for row in reader:
+            if row:
+                yield number, row
+            number = first_number + reader.line_num
+    except csv.Error as error:
+        remedy = "a quotation mark that begins a value must end it, too; double the marks inside"
+        if "new-line" in str(error):
+            remedy = "put LF in the place of each CR"
+        raise DataError(f"{label}, line {number}, is not CSV ({error}): {remedy}") from error
+
+
+def _index_of(column: str, table: _Table, label: str) -> int:
+    """Return the index of a column, which is given by its name in the first row, or else by its
+    number from 1. Raises DataError."""
+    names = table.names
+    if names.count(column) > 1:
+        raise DataError(
+            f"{label} has {names.count(column)} columns {column!r} in its header: rename all but"
+            " one"
+        )
+    if column in names:
+        return names.index(column)
+    # Few files of molecules have a header.
+    if is_smiles_file(label) and column.lower() == SMILES:
+        return 0
+    if _POSITION.fullmatch(column) and int(column) <= len(names):
+        return int(column) - 1
+    raise DataError(
+        f"{label} has no column {column!r}; its first line has {_listed(names)}"
+        f" ({table.separated}): give one of them, or a number from 1 to {len(names)}, as"
+        f" {named('column')}"
+    )
 
 
 def _delimiter(start: str, *, label: str, column: str) -> str:
@@ -291,14 +274,13 @@ def describe_columns(start: bytes, *, label: str) -> str:
             return ""
         remedy = f"{named('column')} reads one alone"
         return f"is read with its braces; it has {_listed(columns)}: {remedy}"
-    table = _Table(file_lines([start]), label=label, column="")
-    with suppress(csv.Error, DataError):
-        _, row = next(table.rows, (0, []))
-        return (
-            f"is read as a text, with all columns. Its first line has {_listed(_as_text(row))}"
-            f" ({table.separated}): {named('column')} reads one column, by its name there or its"
-            f" number, and {named('documents', 'lines')} whole lines"
-        )
+    with suppress(DataError):
+        if table := _read_table(file_lines([start]), label=label, column=""):
+            return (
+                "is read as a text, with all columns. Its first line has"
+                f" {_listed(table.names)} ({table.separated}): {named('column')} reads one column,"
+                f" by its name there or its number, and {named('documents', 'lines')} whole lines"
+            )
     return ""
 
 

@@ -330,7 +330,6 @@ class _Finder:
     def __init__(self, codes: Codes, length: int) -> None:
         self._length = length
         self._text = HashedText(codes)
-        self._reversed_text = HashedText(codes[::-1])
 
         # Equal windows are a group. Its number is the number of windows with smaller hashes: at
         # this index of `_places` its places begin.
@@ -364,15 +363,6 @@ class _Finder:
 
         starts, sources = self._new_pairs(block, indices[is_within], groups=groups[is_within])
 
-        # Pairs that were left out may lie before these ones, so that their matches begin earlier.
-        if not is_within.all():
-            back = self._reversed_text.common_lengths(
-                len(self._best) - starts,
-                HashedText(block.codes[::-1]),
-                others=len(block.codes) - sources,
-            )
-            starts -= back
-            sources -= back
         pairs = np.concatenate([self._open, [starts, begin + sources]], axis=1)
         if pairs.size:
             self._follow(pairs, begin, block=block)

@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +36,8 @@ SHORT_LINE, NARROW = 100, 50
 do not count as wrapped."""
 _SPEAKER = re.compile(r"(?:\[?[\d:./, -]+\]? )?<?([^:<>]{1,40})[:>] ")
 _BLOCK_IDS = 1 << 20
+_BLOCK_DOCUMENTS = 100
+"""Documents that are moved at a time."""
 _REPEATED = "repeated document", "left out {num} of {label}"
 
 
@@ -96,54 +97,42 @@ class Documents:
             return digest
         return hashlib.sha256(f"{digest} shuffled {self.order.seed}".encode("ascii")).hexdigest()
 
-    def arrange(
-        self, encoded: Iterable[EncodedBlock], vocab: Vocab, scratch: BinaryIO | None
-    ) -> Iterator[EncodedBlock]:
+    def arrange(self, encoded: EncodedBlock, vocab: Vocab) -> Iterator[EncodedBlock]:
         """Bring the documents of a whole corpus into their order.
 
-        Takes and yields blocks of ids, each with its unknown characters (`IdBuilder.encode`). The
-        last block that is yielded has no ids, but all unknown characters. The ids are kept in
-        memory, or in the file `scratch` if it is given. Raises OSError.
+        Takes all ids and unknown characters, and yields them in blocks; the last block has no ids,
+        but all unknown characters.
         """
-        # The whole corpus is read first, because its last document may be the first in the order.
-        ids: list[IdArray] = []
-        unknown = []
-        for block, missing in encoded:
-            unknown.append(missing)
-            if scratch is None:
-                ids.append(block)
-            else:
-                scratch.write(block.tobytes())
-        if scratch is not None:
-            scratch.flush()
-            ids = [np.memmap(scratch, vocab.id_type, "r")]
-        whole = ids[0]
-        if len(ids) > 1:
-            whole = np.concatenate(ids)
+        ids, unknown = encoded
+        ends = document_ends(ids, end_id=int(vocab.encode(END)[0]))
+        layout = _Layout(ends, self.order)
+        for first in range(0, len(ends), _BLOCK_DOCUMENTS):
+            documents = layout.order[first : first + _BLOCK_DOCUMENTS]
+            parts = [ids[layout.starts[number] : ends[number]] for number in documents]
+            yield np.concatenate(parts), unknown[:0]
+            release_pages(ids)
 
         # There are few unknown characters, so they are all moved at the end.
-        layout = _Layout(whole, end_id=int(vocab.encode(END)[0]), order=self.order)
-        for block in layout.blocks(whole):
-            yield block, unknown[0][:0]
-            release_pages(whole)
-        missing = np.concatenate(unknown)
-        missing["position"] = layout.moved(missing["position"].astype(np.int64))
-        yield whole[:0], missing[np.argsort(missing["position"], kind="stable")]
+        positions = unknown["position"].astype(np.int64)
+        documents = np.searchsorted(ends, positions, side="right")
+        moved = layout.new_starts[documents] + positions - layout.starts[documents]
+        order = np.argsort(moved, kind="stable")
+        arranged = unknown[order]
+        arranged["position"] = moved[order]
+        yield ids[:0], arranged
 
     def in_file_order(self, positions: Int64Array, *, ids: IdArray, end_id: int) -> Int64Array:
         """Return the positions (P,) in the order of the files of the characters at these positions
         of ids (N,), which are in the order of the documents."""
         ends = document_ends(ids, end_id)
         lengths = np.diff(ends, prepend=0)
-        order = document_order(len(ends), self.order)
 
-        # The lengths and the beginnings of the documents as the files have them.
+        # The lengths of the documents as the files have them.
         file_lengths = np.empty_like(lengths)
-        file_lengths[order] = lengths
-        file_starts = np.cumsum(file_lengths) - file_lengths
-
+        file_lengths[document_order(len(ends), self.order)] = lengths
+        layout = _Layout(np.cumsum(file_lengths), self.order)
         ranks = np.searchsorted(ends, positions, side="right")
-        return file_starts[order[ranks]] + positions - (ends - lengths)[ranks]
+        return layout.starts[layout.order[ranks]] + positions - (ends - lengths)[ranks]
 
 
 def without_repeated(
@@ -271,44 +260,19 @@ def document_ends(ids: NDArray[np.integer], end_id: int) -> Int64Array:
 
 
 class _Layout:
-    """The positions of the D documents of a corpus of N ids, in the corpus and in their order."""
+    """The places of the D documents of a corpus, in the corpus and in their order."""
 
-    def __init__(self, ids: NDArray[np.integer], end_id: int, order: Order) -> None:
-        self._ends = document_ends(ids, end_id)
-        self._starts = np.concatenate((np.zeros(1, np.int64), self._ends[:-1]))
-        self._order = document_order(len(self._ends), order)
-        lengths = (self._ends - self._starts)[self._order]
-        self._bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        """(D + 1,): the positions in the order at which the documents begin, and N."""
-
-    def blocks(self, ids: IdArray) -> Iterator[IdArray]:
-        """Yield the ids (N,) of the documents in their order, in blocks of about a million ids."""
-        bounds = self._bounds
-        first = 0
-        while first < len(self._order):
-            # A block has as many documents as fit into it, and at least one.
-            num_fitting = np.searchsorted(bounds, bounds[first] + _BLOCK_IDS, side="right")
-            last = max(first + 1, int(num_fitting) - 1)
-            documents = self._order[first:last]
-            if len(documents) == 1:
-                # A single document may be large: a slice needs no index for each id.
-                yield ids[self._starts[documents[0]] : self._ends[documents[0]]]
-            else:
-                # The id at position p of the order is at p + the shift of its document in the
-                # corpus.
-                lengths = np.diff(bounds[first : last + 1])
-                shifts = np.repeat(self._starts[documents] - bounds[first:last], lengths)
-                yield ids[shifts + np.arange(bounds[first], bounds[last])]
-            first = last
-
-    def moved(self, positions: Int64Array) -> Int64Array:
-        """Return the positions in the order of the ids at these positions of the corpus."""
-        documents = np.searchsorted(self._ends, positions, side="right")
-
-        # The order is a permutation: its inverse is the rank of each document.
-        ranks = np.empty_like(self._order)
-        ranks[self._order] = np.arange(len(self._order))
-        return self._bounds[ranks[documents]] + positions - self._starts[documents]
+    def __init__(self, ends: Int64Array, order: Order) -> None:
+        """Arrange documents with these ends (D,) in the corpus."""
+        lengths = np.diff(ends, prepend=0)
+        self.starts = ends - lengths
+        """(D,): the index in the corpus at which each document begins."""
+        self.order = document_order(len(ends), order)
+        """(D,): the numbers of the documents in their order."""
+        self.new_starts = np.empty_like(ends)
+        """(D,): the index in the order at which each document begins."""
+        new_lengths = lengths[self.order]
+        self.new_starts[self.order] = np.cumsum(new_lengths) - new_lengths
 
 
 def split_text(ids: NDArray[np.integer], config: Config) -> tuple[slice, ...]:

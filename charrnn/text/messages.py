@@ -177,18 +177,18 @@ def _lines_of(text: str, *, begin: int, after: int, end: int, number: int) -> It
     """Yield the lines of a message without what the program wrote. A caption keeps the name."""
     message = _NAME.match(text, after, end)
     assert message is not None, "it has a name"
-    # The columns are those of the file.
-    name_cuts = _cuts(text, begin, message.start("said"), after)
-    name = _LEFT_OUT_OF_NAMES.sub("", text[after : message.start("said")])
-    is_first = True
     line_begin = message.start("said")
+    name = _LEFT_OUT_OF_NAMES.sub("", text[after:line_begin])
+    # The columns are those of the file, in which the name ends where the message begins.
+    offset = line_begin - begin
+    name_cuts = [(0, offset - len(name))]
+    is_first = True
     for line in message["said"].splitlines(keepends=True):
         content = line.rstrip("\n")
         if not _PROGRAM_LINE.fullmatch(content) and (content.strip() or not is_first):
             edited = _EDITED.sub("", line)
             cuts = [match.span() for match in _EDITED.finditer(line)]
             if is_first and line_begin == message.start("said"):
-                offset = line_begin - begin
                 cuts = name_cuts + [(first + offset, last + offset) for first, last in cuts]
                 edited = name + edited
             elif is_first:
@@ -198,14 +198,6 @@ def _lines_of(text: str, *, begin: int, after: int, end: int, number: int) -> It
             is_first = False
         number += 1
         line_begin += len(line)
-
-
-def _cuts(text: str, begin: int, end: int, after: int) -> list[tuple[int, int]]:
-    """Return which characters of the head of a message are left out, from the stamp on."""
-    cuts = [(0, after - begin)]
-    for mark in _LEFT_OUT_OF_NAMES.finditer(text, after, end):
-        cuts.append((mark.start() - begin, mark.end() - begin))
-    return cuts
 
 
 def messages_of_json(text: str) -> list[Line]:

@@ -6,9 +6,10 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
@@ -189,19 +190,16 @@ class SourceReader:
         Raises CharRNNError if the ids of a large text cannot be written.
         """
         blocks = self._builder.encode(vocab)
-        if self._builder.file is None:
-            if self.documents is not None:
-                blocks = self.documents.arrange(blocks, vocab, scratch=None)
-            return joined(blocks)
-
-        # If the text is too large for memory, its ids are, too. Documents need a second file to
-        # bring them into their order.
-        blocks = self._watched(blocks)
+        store: Callable[[Iterator[EncodedBlock]], EncodedBlock] = joined
+        if self._builder.file is not None:
+            # If the text is too large for memory, its ids are, too.
+            store = partial(mapped, vocab=vocab)
+            blocks = self._watched(blocks)
         try:
-            if self.documents is None:
-                return mapped(blocks, vocab)
-            with tempfile.TemporaryFile() as scratch:
-                return mapped(self.documents.arrange(blocks, vocab, scratch=scratch), vocab)
+            encoded = store(blocks)
+            if self.documents is not None:
+                encoded = store(self.documents.arrange(encoded, vocab))
+            return encoded
         except OSError as error:
             raise self._write_error(error) from error
 

@@ -20,7 +20,7 @@ from charrnn.system.process import memory_bytes
 from charrnn.text.file_kinds import Kind, document_kind, is_pointer, why_not_text
 
 _MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -46,9 +46,10 @@ _CANDIDATES = (
 )
 MOST_NAMED = 4
 """Encodings that an error names, at most."""
-MOST_STRANGE = 0.3
-"""How much less a text in an encoding that is named looks like words than in the best one."""
-_ESCAPES = re.compile(rb"\x1b(?:\$[@B]|\([BJ]|\$\([A-D])")
+FEW_LETTERS = 10
+"""Letters beside ASCII from which on the words of a text are recognised."""
+_FOREIGN = bytes(range(0x80, 0x100))
+_ESCAPES = re.compile(r"\x1b(?:\$[@B]|\([BJ]|\$\([A-D])")
 _LINE_END = re.compile(rb"[\r\n]")
 _BLANK = re.compile(r"[\s\u200b\u2060\ufeff]*")
 """Matches what nobody sees: white space of every script, and characters without width."""
@@ -59,10 +60,10 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 _MEMORY_PER_BYTE = 8
 """Upper bound of the memory in bytes for each byte of a text while it is read: for the bytes, the
 characters and the ids."""
-_SEEN_BYTES = 1000
+_SEEN_BYTES = 20_000
 """Number of bytes that show what kind of text a wrong byte is in."""
-MOST_BLOCKS = 5
-"""Blocks of 256 characters in which a text in wide characters is looked for, at most."""
+_DECLARING_BYTES = 1000
+"""Number of bytes in which a page says how it is encoded."""
 MOST_NULS = 0.01
 """Share of NULs in a text, at most: a file with more is none."""
 
@@ -132,14 +133,9 @@ def check_memory(what: str, num_bytes: int) -> None:
     if num_bytes <= most:
         return
 
-    # The remedy takes half of the possible size, in the notation of `head`.
-    size = str(most // 2)
-    if most >= 2 * 10**6:
-        size = f"{most // 2 // 10**6}M"
     raise TooLargeError(
         f"{what}: more than {most / 1e9:,.1f} GB of text, but this machine's memory of"
-        f" {memory / 1e9:,.1f} GB is enough for no more\ntake fewer files, or a"
-        f" part of one: head -c {size} FILE > part.txt"
+        f" {memory / 1e9:,.1f} GB is enough for no more\ntake fewer files, or a part of one"
     )
 
 
@@ -348,9 +344,8 @@ def _as_text(
         if reading.is_in_folder and _is_rather_utf8(start, encoding):
             tally.changes[_JUDGED] += 1
             encoding = "utf-8"
-        utf8 = _as_utf8(label, blocks, encoding, tally)
-        checked = _checked(label, utf8, tally, reading=reading)
-        blocks = _normalized(checked, tally)
+        decoded = _decoded(label, blocks, encoding, tally, reading=reading)
+        blocks = _normalized(decoded, tally)
     if kind is not None and documents is not None:
         content = b"".join(blocks)
         check_memory(label, len(content))
@@ -363,22 +358,27 @@ def _as_text(
 def _encoding_of(start: bytes, encoding: str, *, is_document: bool) -> str:
     """Return the encoding of a file: that of its mark, or else the given one. A page or an XML file
     that is not in UTF-8 says which one it is in."""
-    for mark, name in _MARKS.items():
+    for mark, mark_name in _MARKS.items():
         if start.startswith(mark):
-            return name
-    declared = _DECLARED.search(start[:_SEEN_BYTES])
-    if not declared or codecs.lookup(encoding).name != "utf-8":
-        return encoding
-    try:
-        codecs.utf_8_decode(start, "strict", is_document)
-        return encoding
-    except UnicodeDecodeError:
-        pass
+            return mark_name
+    name = codecs.lookup(encoding).name
+    if name in ("utf-16", "utf-32"):
+        # Without a mark, the byte order is that of most machines.
+        return f"{name}-le"
+    declared = _DECLARED.search(start[:_DECLARING_BYTES])
+    if not declared or name != "utf-8" or _is_utf8(start, is_whole=is_document):
+        return name
     with suppress(LookupError):
         name = codecs.lookup((declared[1] or declared[2]).decode("ascii")).name
-        if name != "utf-8":
-            return _WIDER.get(name, name)
-    return encoding
+    return _WIDER.get(name, name)
+
+
+def _is_utf8(data: bytes, *, is_whole: bool) -> bool:
+    try:
+        codecs.utf_8_decode(data, "strict", is_whole)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_rather_utf8(start: bytes, encoding: str) -> bool:
@@ -386,102 +386,60 @@ def _is_rather_utf8(start: bytes, encoding: str) -> bool:
     # In these, a text may have no byte that is not ASCII.
     if start.isascii() or codecs.lookup(encoding).name.startswith(("utf", "iso2022", "hz")):
         return False
-    try:
-        codecs.utf_8_decode(start, "strict", False)
-    except UnicodeDecodeError:
-        return False
-    return True
+    return _is_utf8(start, is_whole=False)
 
 
-def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str, tally: Tally) -> Iterator[bytes]:
-    """Convert blocks in `encoding` to UTF-8, which is not checked. An incomplete character at the
-    end is left out. Raises DataError if they are not in `encoding`."""
-    name = codecs.lookup(encoding).name
-    if name in ("utf-8", "utf-8-sig"):
-        yield from blocks
-        return
-    if name in ("utf-16", "utf-32"):
-        # Without a mark, the byte order is the one of this machine, which an incremental decoder
-        # does not assume.
-        first = next(blocks, b"")
-        blocks = chain((first,), blocks)
-        if not any(first.startswith(mark) and _MARKS[mark] == name for mark in _MARKS):
-            name = f"{name}-le"
-
-    # The empty block at the end makes the decoder report an incomplete character.
-    decoder = codecs.getincrementaldecoder(name)()
+def _decoded(
+    label: str, blocks: Iterator[bytes], encoding: str, tally: Tally, *, reading: Reading
+) -> Iterator[bytes]:
+    """Convert blocks in `encoding` to UTF-8, in blocks of whole characters. An incomplete character
+    at the end is left out. Raises DataError if they are not in `encoding`, or no text."""
+    decoder = codecs.getincrementaldecoder(encoding)()
     num_bytes = 0
+    num_nuls = 0
+    is_ascii = True
+    ending = ""
+    # The empty block at the end makes the decoder report an incomplete character.
     for block in chain(blocks, (b"",)):
         # The offset of an error counts from the bytes of the block before that the decoder keeps.
         num_kept = len(decoder.getstate()[0])
         try:
-            # A lone surrogate, which UTF-7 can encode, is refused where UTF-8 is checked.
-            yield decoder.decode(block, final=not block).encode("utf-8", "surrogatepass")
+            text = decoder.decode(block, final=not block)
+            data = text.encode()
         except UnicodeDecodeError as error:
-            if not block:
+            # The last byte of a text in Latin-1 may be ß, é or another small letter, which begins a
+            # character of UTF-8, too.
+            is_letter = is_ascii and num_kept == 1 and error.object >= b"\xdf"
+            if not block and not (is_letter and encoding == "utf-8"):
                 tally.changes[CUT] += num_kept
                 return
-            offset = num_bytes - num_kept + error.start
-            remedy = _remedy(error.object[error.start :])
-            wider = _WIDER.get(name)
-            if wider is not None:
-                remedy = f"it may be {wider}, which has more characters: {named('encoding', wider)}"
-            raise DataError(
-                f"{label} is not {encoding} at byte offset {offset}: {remedy}"
+            raise _not_in(
+                encoding, label, error.object, offset=num_bytes - num_kept, start=error.start
             ) from error
-        num_bytes += len(block)
+        except UnicodeEncodeError as error:
+            raise _not_in("utf-8", label, b"", offset=num_bytes, start=error.start) from error
 
-
-def _checked(
-    label: str, blocks: Iterable[bytes], tally: Tally, *, reading: Reading
-) -> Iterator[bytes]:
-    """Yield blocks of whole characters; an incomplete character at the end is left out. Raises
-    DataError if the blocks are not UTF-8 or no text."""
-    offset = 0
-    num_nuls = 0
-    incomplete = b""  # the beginning of a character that ends in the next block
-    is_ascii = True
-    ending = b""
-    for block in blocks:
-        data = incomplete + block
-        if is_ascii and _ESCAPES.search(ending + data) and data.isascii():
+        if is_ascii and data.isascii() and _ESCAPES.search(ending + text):
             raise DataError(
                 f"{label} has escapes as Japanese and Chinese texts have: say how it is encoded"
                 f" ({named('encoding', 'iso2022_jp')})"
             )
-        ending = data[-3:]
         # A stray NUL is left out later; a file with many is in wide characters, or no text.
-        num_nuls += data.count(b"\0")
-        most = MOST_NULS * (offset + len(data)) if reading.is_cleaned else 0
-        if num_nuls > most:
-            raise DataError(f"{label} {_about_nul(data, offset)}")
-
-        # An incomplete character at the end of a block is kept for the next block.
-        try:
-            _, num_used = codecs.utf_8_decode(data, "strict", False)
-        except UnicodeDecodeError as error:
-            raise _not_utf8(label, data, offset, error.start) from error
-        yield data[:num_used]
-        offset += num_used
-        incomplete = data[num_used:]
-        is_ascii = is_ascii and data[:num_used].isascii()
-
-    # The last byte of a text in Latin-1 may be ß, é or another small letter, which begins a
-    # character of UTF-8, too.
-    if is_ascii and len(incomplete) == 1 and incomplete >= b"\xdf":
-        raise _not_utf8(label, incomplete, offset, 0)
-    tally.changes[CUT] += len(incomplete)
+        num_nuls += text.count("\0")
+        num_bytes += len(block)
+        if num_nuls > (MOST_NULS * num_bytes if reading.is_cleaned else 0):
+            raise DataError(f"{label} {_about_nul(data, num_bytes - len(block))}")
+        is_ascii = is_ascii and data.isascii()
+        ending = text[-3:]
+        yield data
 
 
 def _about_nul(data: bytes, offset: int) -> str:
-    nul = data.find(b"\0")
-    remedy = (
-        f"it is not text; {named('alphabet', 'byte')} trains on raw bytes, without"
-        f" {named('documents')}"
+    return (
+        f"has a NUL at byte offset {offset + max(0, data.find(0))}: it is not text;"
+        f" {named('encoding', 'utf-16-le')} reads one in wide characters, and"
+        f" {named('alphabet', 'byte')} any file, without {named('documents')}"
     )
-    if wide := _wide_encoding(data):
-        remedy = f"for text in wide characters use {named('encoding', wide)}"
-    return f"has a NUL at byte offset {offset + max(0, nul)}: {remedy}"
 
 
 def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
@@ -522,80 +480,43 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
         yield carriage_return
 
 
-def _wide_encoding(data: bytes) -> str:
-    """Return the encoding with two or four bytes for each character in which a file with a NUL may
-    be a text; "" if there is none."""
-    num_ascii = {"": 0}
-    for name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
-        with suppress(UnicodeDecodeError):
-            text = codecs.getincrementaldecoder(name)().decode(data[:_SEEN_BYTES])
-            # An alphabet is in few blocks of 256 characters. In the wrong order of bytes, blanks
-            # and other ASCII characters become others.
-            num_blocks = len({ord(character) >> 8 for character in text})
-            are_shown = all(character.isprintable() or character.isspace() for character in text)
-            if are_shown and num_blocks <= MOST_BLOCKS:
-                num_ascii[name] = sum(map(str.isascii, text))
-    return max(num_ascii, key=num_ascii.__getitem__)
-
-
-def _not_utf8(label: str, data: bytes, offset: int, start: int) -> DataError:
+def _not_in(encoding: str, label: str, data: bytes, *, offset: int, start: int) -> DataError:
+    """Return the error for a file with a wrong byte at `start` of the data, which begin at an
+    offset."""
+    shown = encoding
+    if encoding == "utf-8":
+        shown = "UTF-8"
+        # It is no text in another encoding of bytes.
+        if b"\0" in data:
+            return DataError(f"{label} {_about_nul(data, offset)}")
     return DataError(
-        f"{label} is not UTF-8 at byte offset {offset + start}: {_remedy(data, start)}"
+        f"{label} is not {shown} at byte offset {offset + start}: {_remedy(data, start)}"
     )
 
 
 def _remedy(data: bytes, start: int = 0) -> str:
     """Return the remedy for a text with a wrong byte at `start`: the encodings in which it makes
-    words, each with what it makes of the place."""
+    words, each with what it makes of a word."""
     from charset_normalizer import from_bytes
 
     # Whole lines around the wrong byte, so that the words are whole.
-    begin = max(0, start - 20 * _SEEN_BYTES)
-    seen = data[begin : start + 20 * _SEEN_BYTES]
-    coherence = {"cp1252": 0.0}
-    for match in from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5):
-        for name in (match.encoding, *match.could_be_from_charset):
-            coherence[name] = max(match.coherence, coherence.get(name, 0.0))
-    strangeness = {
-        name: _strangeness(seen, name) - coherence[name]
-        for name in _CANDIDATES
-        if name in coherence
-    }
-    least = min(strangeness.values())
+    seen = data[max(0, start - _SEEN_BYTES) : start + _SEEN_BYTES]
+    matches = from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5)
+    texts = [seen.decode(match.encoding, "replace") for match in matches]
+    # In a few letters no words are recognised, and most such texts are of Windows.
+    if len(seen) - len(seen.translate(None, _FOREIGN)) < FEW_LETTERS or not texts:
+        texts.insert(0, seen.decode("cp1252", "replace"))
 
-    # Two of them may make the same text of it.
-    shown: dict[str, str] = {}
-    for name in sorted(strangeness, key=strangeness.__getitem__):
-        text = seen.decode(name, "replace")
-        is_likely = strangeness[name] <= least + MOST_STRANGE
-        if is_likely and text not in shown.values() and len(shown) < MOST_NAMED:
-            shown[name] = text
-    # A word that they make different things of.
-    words = zip(*(text.split() for text in shown.values()), strict=False)
-    shown_words = max(words, key=lambda made: len(set(made)), default=tuple(shown))
-    # The user knows which of these is a word.
-    candidates = [
-        f"{named('encoding', name)} makes {word[:20]!r}"
-        for name, word in zip(shown, shown_words, strict=True)
-    ]
+    # The user knows which of these is a word. Several encodings may make the same text.
+    candidates = []
+    for text in list(dict.fromkeys(texts))[:MOST_NAMED]:
+        name = next(name for name in _CANDIDATES if seen.decode(name, "replace") == text)
+        word = next((word for word in text.split() if not word.isascii()), "")
+        candidates.append(f"{named('encoding', name)} makes {word[:20]!r}")
     return (
         f"say how it is encoded: {', '.join(candidates)}; {named('alphabet', 'byte')} trains on raw"
         " bytes"
     )
-
-
-def _strangeness(data: bytes, encoding: str) -> float:
-    """Return how little a text looks like words: the share of its neighbouring characters that are
-    no letters of one script, or not of one case."""
-    text = data.decode(encoding, "replace")
-    # Letters of one script lie in few blocks of 128 characters.
-    foreign = re.findall(r"[^\x00-\x7f]+", text)
-    letters = "".join(foreign)
-    blocks = Counter(ord(character) >> 7 for character in letters)
-    usual = sum(num for _, num in blocks.most_common(3))
-    odd = sum(not character.isalpha() for character in letters)
-    mixed = len(re.findall(r"[a-zа-яё][A-ZА-ЯЁÀ-ÖØ-Þ]|[a-z][^\W\u0000-\u024f]", text))
-    return (len(letters) - usual + odd + 2 * mixed) / max(1, len(letters))
 
 
 def unreadable(label: str, error: OSError) -> DataError:
