@@ -206,6 +206,7 @@ def tidied_lines(lines: Iterable[Line], tally: Tally, *, end: bytes = b"") -> It
 
 
 def _is_tidy(content: bytes) -> bool:
+    # Bytes of ASCII need no decoding.
     if content.isascii():
         return not content.translate(None, _PRINTED)
     text = content.decode()

@@ -167,6 +167,7 @@ def _read_table(lines: Iterable[Line], *, label: str, column: str) -> _Table | N
 def _rows(
     content: Iterable[str], delimiter: str, first_number: int, label: str
 ) -> Iterator[tuple[int, list[str]]]:
+    # Between tabs and blanks, a quotation mark joins no lines.
     if delimiter in ("\t", _BLANK_DELIMITER):
         for number, line in enumerate(content, first_number):
             if line.strip():
@@ -193,6 +194,7 @@ def _index_of(column: str, table: _Table, label: str) -> int:
     """Return the index of a column, which is given by its name in the first row, or else by its
     number from 1. Raises DataError."""
     names = table.names
+    # Neither of two columns of one name is the one that is meant.
     if names.count(column) > 1:
         raise DataError(
             f"{label} has {names.count(column)} columns {column!r} in its header: rename all but"

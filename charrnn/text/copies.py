@@ -179,12 +179,14 @@ class KnownDocuments:
             for number, text in enumerate(texts)
             for begin, document in documents_of(text)
         )
+        # Four numbers for each document: a list may have millions of them.
         table = np.fromiter(rows, np.dtype((np.int64, 4)))
         order = np.argsort(table[:, 0], kind="stable")
         self._hashes = table[order, 0]
         self._places = table[order, 1:]
 
     def __contains__(self, document: str | bytes) -> bool:
+        # Several documents may have the same hash, equal ones or not.
         key = loose_key(document)
         first = np.searchsorted(self._hashes, hash(key))
         last = np.searchsorted(self._hashes, hash(key), side="right")

@@ -269,6 +269,7 @@ class _Layout:
         """(D,): the index in the corpus at which each document begins."""
         self.order = document_order(len(ends), order)
         """(D,): the numbers of the documents in their order."""
+        # The order is a permutation: what is said of it in its order is put at its numbers.
         self.new_starts = np.empty_like(ends)
         """(D,): the index in the order at which each document begins."""
         new_lengths = lengths[self.order]

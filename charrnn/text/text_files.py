@@ -255,6 +255,7 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
 def split_lines(lines: Iterable[Line]) -> Iterator[Line]:
     """Yield each line by itself."""
     for line in lines:
+        # A line of which something was left out stands alone already.
         if line.cuts:
             yield line
             continue
@@ -368,6 +369,7 @@ def _encoding_of(start: bytes, encoding: str, *, is_document: bool) -> str:
     declared = _DECLARED.search(start[:_DECLARING_BYTES])
     if not declared or name != "utf-8" or _is_utf8(start, is_whole=is_document):
         return name
+    # A page may name an encoding that nobody knows.
     with suppress(LookupError):
         name = codecs.lookup((declared[1] or declared[2]).decode("ascii")).name
     return _WIDER.get(name, name)
@@ -417,6 +419,7 @@ def _decoded(
                 encoding, label, error.object, offset=num_bytes - num_kept, start=error.start
             ) from error
         except UnicodeEncodeError as error:
+            # UTF-7 can encode half of a surrogate pair, which is no character.
             raise _not_in("utf-8", label, b"", offset=num_bytes, start=error.start) from error
 
         if is_ascii and data.isascii() and _ESCAPES.search(ending + text):
@@ -427,7 +430,8 @@ def _decoded(
         # A stray NUL is left out later; a file with many is in wide characters, or no text.
         num_nuls += text.count("\0")
         num_bytes += len(block)
-        if num_nuls > (MOST_NULS * num_bytes if reading.is_cleaned else 0):
+        most_nuls = MOST_NULS * num_bytes if reading.is_cleaned else 0
+        if num_nuls > most_nuls:
             raise DataError(f"{label} {_about_nul(data, num_bytes - len(block))}")
         is_ascii = is_ascii and data.isascii()
         ending = text[-3:]
