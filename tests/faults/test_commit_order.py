@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from built_runs import build_chain_and_quoting
 from faulty_disk import Killed, faulty_disk
 from saved_runs import FILES, commit, hidden, make_run, save
 
@@ -60,6 +61,40 @@ def test_a_commit_goes_in_order(tmp_path):
     ]
     assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
     assert steps[-1] == f"rmdir .{OLD}.tmp"
+
+
+LOGS = ("metrics.jsonl", "samples.txt", "lock")
+"""Files of a run of which a power cut may take the end."""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sample chain --length 9 --export {}/x.txt",
+        "export chain {}/x.zip",
+        "export chain {}/x/",
+        "train chain.txt --steps 1 --hidden-size 4 --out {}/run",
+    ],
+)
+def test_what_is_written_is_on_disk_before_it_gets_its_name_and_its_name_before_the_end(
+    command, tmp_path, line
+):
+    build_chain_and_quoting(tmp_path)
+    with faulty_disk(tmp_path) as disk:
+        assert command(*line.format(tmp_path).split()).code == 0
+
+    unsynced = set()
+    for operation, path in disk.seen:
+        if operation == "write" and Path(path).name not in LOGS:
+            unsynced.add(path)
+        if operation == "fsync":
+            unsynced -= {path}
+        if operation == "rename":
+            # The contents before the name; of the folder only what is not yet renamed there.
+            assert unsynced <= {str(Path(path).parent)}, path
+            unsynced.add(str(Path(path).parent))
+    assert unsynced == set()
+    assert "rename" in {operation for operation, _ in disk.seen}
 
 
 def history(run, keep):
