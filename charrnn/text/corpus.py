@@ -24,7 +24,14 @@ from charrnn.text.sources import (
     standard_library,
 )
 from charrnn.text.text_files import Line
-from charrnn.text.vocab import MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
+from charrnn.text.vocab import (
+    MAX_VOCAB_SIZE,
+    REPLACEMENT,
+    CharacterCounts,
+    IdArray,
+    Vocab,
+    as_bytes,
+)
 
 MIN_LENGTH = 16
 """Minimum number of characters (or bytes) of a text on which a model can be trained."""
@@ -140,24 +147,15 @@ class Corpus:
         return places
 
     def num_bytes(self, begin: int = 0, end: int | None = None) -> int:
-        """Count the bytes of characters [begin, end) in UTF-8 without decoding them. Both are
-        clipped as in a slice."""
+        """Count the bytes of characters [begin, end) in UTF-8. Both are clipped as in a slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         if self.vocab.kind == "byte":
             return max(0, end - begin)
 
-        # Known characters are counted by their ids. Unknown characters, which have id 0, are
-        # counted by `unknown` instead.
-        point_of = [ord(character or "\0") for character in self.vocab.characters]
-        sizes = utf8_sizes(np.array(point_of))
-        if self.vocab.has_unknown_symbol:
-            sizes[0] = 0
-        total = int(utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
-
-        # The ids are read block by block, because the ids of a large text are on disk.
+        # The text is decoded block by block, because that of a large corpus is on disk.
+        total = 0
         for first in range(begin, end, BLOCK_BYTES):
-            block = self.ids[first : min(end, first + BLOCK_BYTES)]
-            total += int(sizes.take(block).sum())
+            total += len(as_bytes(self.text(first, min(end, first + BLOCK_BYTES))))
             release_pages(self.ids)
         return total
 
@@ -251,11 +249,6 @@ def read_corpus(
             # All characters of a text that is only measured are in its alphabet.
             vocab = text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE)
         return Corpus.of(text, vocab)
-
-
-def utf8_sizes(code_points: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the number of bytes of each code point in UTF-8."""
-    return 1 + np.searchsorted([0x80, 0x800, 0x10000], code_points, side="right")
 
 
 def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> None:

@@ -23,12 +23,13 @@ class Kind(NamedTuple):
 
 
 _PROLOGUE = rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
-_OPEN_DOCUMENT = b"application/vnd.oasis.opendocument."
+_OPEN_DOCUMENT = r"application/vnd\.oasis\.opendocument\."
 # Any file of these folders will do, because programs name the first one differently.
 _IN_ZIP = (
     (r"word/", Kind("a Word document", "docx")),
     (r"ppt/", Kind("slides", "pptx")),
     (r"META-INF/container\.xml", Kind("an e-book", "epub")),
+    (rf"{_OPEN_DOCUMENT}text$", Kind("an OpenDocument file", "odt")),
 )
 _RICH_TEXT: Sequence[tuple[bytes, Kind]] = (
     (rb"\{\\rtf", Kind("an RTF document", "rtf")),
@@ -49,6 +50,7 @@ _REFUSED_IN_ZIP = (
     (r"xl/", "a spreadsheet", _CSV),
     (r"(?:.*/)?(?:Index\.zip|.*\.iwa)$", "a document of Pages, Numbers or Keynote", _EXPORT),
     (r"config\.yaml", "an exported model", "charrnn sample FILE"),
+    (rf"{_OPEN_DOCUMENT}spreadsheet$", "a spreadsheet", _CSV),
 )
 # The first bytes are those of the formats' own specifications.
 _PICTURE = rb"\x89PNG\r|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF.{4}WEBP|BM.{4}\0\0\0\0"
@@ -125,14 +127,10 @@ _PROGRAM = re.compile(r"\.(?:m?js|css|json|map)(?:\.gz)?$", re.IGNORECASE)
 def document_kind(data: bytes, *, is_cleaned: bool) -> Kind | None:
     """Return the kind of a document that begins with these bytes, None for anything else. A ZIP
     archive must be whole. What could be learned from as it stands counts if it `is_cleaned`."""
-    if data.startswith(b"PK\x03\x04"):
-        for name in _names_in_zip(data):
-            for pattern, kind in _IN_ZIP:
-                if re.match(pattern, name):
-                    return kind
-        if _mimetype(data) == _OPEN_DOCUMENT + b"text":
-            return Kind("an OpenDocument file", "odt")
-        return None
+    for name in _names_in_zip(data):
+        for pattern, kind in _IN_ZIP:
+            if re.match(pattern, name):
+                return kind
     # A page may be learned from with its tags.
     rows = [*_RICH_TEXT]
     if is_cleaned:
@@ -146,23 +144,19 @@ def document_kind(data: bytes, *, is_cleaned: bool) -> Kind | None:
 def why_not_text(data: bytes) -> str:
     """Say what kind of file begins with these bytes, and how to get a text out of it; "" if it may
     be a text."""
-    # By the beginning, and then by the names in an archive.
-    what = way = ""
-    for pattern, refused, remedy in _REFUSED:
-        if re.match(pattern, data, re.DOTALL):
-            what, way = refused, remedy
-            break
-    if what and data.startswith(b"PK"):
-        for name in _names_in_zip(data):
-            for name_pattern, refused, remedy in _REFUSED_IN_ZIP:
-                if re.match(name_pattern, name):
-                    what, way = refused, remedy
-        if _mimetype(data) == _OPEN_DOCUMENT + b"spreadsheet":
-            what, way = "a spreadsheet", _CSV
     # A document is refused only as the text of a model that reads files as they stand.
+    what = way = ""
     if document := document_kind(data, is_cleaned=False):
         what = document.what
         way = f"leaving {named('clean', 'false')} out, and giving it as a file"
+    # By the names in an archive, and else by the beginning.
+    for name in _names_in_zip(data):
+        for name_pattern, refused, remedy in _REFUSED_IN_ZIP:
+            if not what and re.match(name_pattern, name):
+                what, way = refused, remedy
+    for pattern, refused, remedy in _REFUSED:
+        if not what and re.match(pattern, data, re.DOTALL):
+            what, way = refused, remedy
     if not what:
         return ""
     return f"is {what}, not a plain text: get its text by {way}"
@@ -207,19 +201,14 @@ def data_kind(start: bytes, name: str) -> str:
 
 
 def _names_in_zip(data: bytes) -> list[str]:
+    """Return the names in a ZIP archive, and what it says it is; none for any other file."""
+    if not data.startswith(b"PK"):
+        return []
     try:
         with ZipFile(io.BytesIO(data)) as archive:
-            return archive.namelist()
-    except (BadZipFile, OSError, ValueError):
+            names = archive.namelist()
+            if "mimetype" in names:
+                names.append(archive.read("mimetype").decode("ascii", "replace").strip())
+            return names
+    except (BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError):
         return []
-
-
-def _mimetype(data: bytes) -> bytes:
-    """Return the kind that an archive says it is, b"" if it says none."""
-    if "mimetype" not in _names_in_zip(data):
-        return b""
-    with ZipFile(io.BytesIO(data)) as archive:
-        try:
-            return archive.read("mimetype").strip()
-        except (BadZipFile, RuntimeError, NotImplementedError):
-            return b""

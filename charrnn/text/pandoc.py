@@ -5,13 +5,12 @@ import atexit
 import hashlib
 import os
 import re
-import select
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from charrnn.errors import CharRNNError, DataError, UsageError, install_command, named
 from charrnn.system.cache_folders import cache_folder
@@ -189,39 +188,32 @@ class _Pandoc:
     def ask(self, format: str, content: bytes, *, seconds: float) -> bytes:
         """Return the JSON of a document. Raises ValueError if pandoc cannot read it, OSError if it
         does not answer in time, or ends."""
-        deadline = time.monotonic() + seconds
         source = self._process.stdin
         answer = self._process.stdout
         assert source is not None and answer is not None
-        with suppress(BrokenPipeError):
-            source.write(f"{format} {len(content)}\n".encode() + content)
-            source.flush()
-        # The answer begins with a line: whether the document was read, and how long it is.
-        received = b""
-        while b"\n" not in received:
-            received += self._receive(answer, deadline, seconds)
-        head, _, rest = received.partition(b"\n")
-        state, _, size = head.partition(b" ")
-        pieces = [rest]
-        num_missing = int(size) - len(rest)
-        while num_missing > 0:
-            piece = self._receive(answer, deadline, seconds)
-            num_missing -= len(piece)
-            pieces.append(piece)
-        if state != b"read":
-            raise ValueError(b"".join(pieces).decode("utf-8", "replace"))
-        return b"".join(pieces)
+        started = time.monotonic()
+        # A document that hangs takes the process with it.
+        timer = threading.Timer(seconds, self._process.kill)
+        timer.start()
+        try:
+            with suppress(BrokenPipeError):
+                source.write(f"{format} {len(content)}\n".encode() + content)
+                source.flush()
+            # The answer begins with a line: whether the document was read, and how long it is.
+            state, _, size = answer.readline().partition(b" ")
+            result = answer.read(int(size or 0))
+        finally:
+            timer.cancel()
 
-    def _receive(self, answer: IO[bytes], deadline: float, seconds: float) -> bytes:
-        ready, _, _ = select.select([answer], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise OSError(f"it has not been read in {seconds:.3g} seconds")
-        piece = os.read(answer.fileno(), 1 << 20)
-        if not piece:
+        if not size or len(result) < int(size):
+            if time.monotonic() - started >= seconds:
+                raise OSError(f"it has not been read in {seconds:.3g} seconds")
             self._said.seek(0)
             said = self._said.read(_MOST_SAID).decode("utf-8", "replace")
             raise OSError(said or "it has ended")
-        return piece
+        if state != b"read":
+            raise ValueError(result.decode("utf-8", "replace"))
+        return result
 
     def end(self) -> None:
         """End the process."""

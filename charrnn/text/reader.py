@@ -37,7 +37,7 @@ from charrnn.text.reading_notes import (
     describe_skipped,
     notes_on_source,
 )
-from charrnn.text.sources import Origin
+from charrnn.text.sources import LOCK, Origin
 from charrnn.text.text_files import (
     Change,
     Line,
@@ -278,7 +278,7 @@ class SourceReader:
             )
             self.files.append(file)
         # A lock file among the files that the shell has named is no mistake of the user.
-        if tally.num_used == 0 and not (origin.num_locks and len(self.origins) > 1):
+        if tally.num_used == 0 and not (origin.skipped.get(LOCK) and len(self.origins) > 1):
             raise _no_file(origin, tally)
         return tally
 

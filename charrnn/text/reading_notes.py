@@ -57,15 +57,7 @@ def describe_skipped(origin: Origin, tally: Tally) -> str:
     if tally.num_pointers:
         pointers = counted(tally.num_pointers, "pointer")
         skipped.append(f"{pointers} to files that are elsewhere (of Git LFS: git lfs pull)")
-    for num, noun in (
-        (origin.num_hidden, "hidden name"),
-        (origin.num_locks, "lock file"),
-        (origin.num_runs, "run"),
-    ):
-        if num:
-            skipped.append(counted(num, noun))
-    if origin.num_links:
-        skipped.append(f"{counted(origin.num_links, 'link')} to places outside")
+    skipped += [counted(num, noun) for noun, num in origin.skipped.items() if num]
     return " and ".join(skipped)
 
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -298,6 +299,7 @@ corpus would change the text."""
 
 LOCK_FILE = "~$"
 """The beginning of the name of a file that Word writes beside a document that is open."""
+LOCK = "lock file"
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
@@ -321,14 +323,9 @@ class Origin:
     """Whether pipes and devices, which may never end, are refused."""
     skips_unusable: bool = False
     """Whether unusable files are skipped, as in a folder or a pattern, and not refused."""
-    num_hidden: int = 0
-    """Number of hidden files and folders that were skipped."""
-    num_runs: int = 0
-    """Number of run folders that were skipped."""
-    num_locks: int = 0
-    """Number of lock files of open documents that were skipped."""
-    num_links: int = 0
-    """Number of links that lead out of the folder, and were skipped."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """How many names of each kind were skipped: hidden ones, runs, lock files of open documents,
+    and links that lead out of the folder."""
 
 
 def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
@@ -347,7 +344,7 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
 
     # The shell names it for novel/*.docx, too, and it is gone when the document is closed.
     if Path(source).name.startswith(LOCK_FILE):
-        return Origin(label=source, names=(), num_locks=1)
+        return Origin(label=source, names=(), skipped={LOCK: 1})
 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
     path = _find_path(source)
@@ -640,17 +637,17 @@ def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) ->
 
     search = _Search(label, is_named_by_run)
     paths: list[Path] = []
-    num_hidden = num_runs = num_links = 0
+    skipped: Counter[str] = Counter()
     inner = os.path.join(os.path.realpath(folder), "")
     for inside, subfolders, files in os.walk(folder, onerror=refuse):
         search.count(len(subfolders) + len(files))
         if inside != str(folder) and is_run_folder(Path(inside)):
-            num_runs += 1
+            skipped["run"] += 1
             subfolders.clear()  # os.walk then enters none of them.
             continue
 
         # The list is changed in place, so that os.walk does not enter hidden folders.
-        num_hidden += sum(name.startswith(".") for name in (*subfolders, *files))
+        skipped["hidden name"] += sum(name.startswith(".") for name in (*subfolders, *files))
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in files:
             path = Path(inside, name)
@@ -658,7 +655,7 @@ def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) ->
                 continue
             # A link in a stranger's folder may lead to what is private.
             if path.is_symlink() and not os.path.realpath(path).startswith(inner):
-                num_links += 1
+                skipped["outward link"] += 1
             else:
                 paths.append(path)
 
@@ -670,7 +667,7 @@ def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) ->
         order=order,
         location=_absolute(folder),
     )
-    return replace(origin, num_hidden=num_hidden, num_runs=num_runs, num_links=num_links)
+    return replace(origin, skipped=skipped + Counter(origin.skipped))
 
 
 def _several(
@@ -688,7 +685,7 @@ def _several(
         label=label,
         names=names,
         paths=tuple(sorted(texts, key=lambda path: order.key(name_of(path)))),
-        num_locks=len(paths) - len(texts),
+        skipped=Counter({LOCK: len(paths) - len(texts)}),
         is_shuffled=order.kind == "shuffled",
         location=location,
         skips_unusable=True,
@@ -726,12 +723,6 @@ def corpora_folders(folder: Path = CORPORA) -> list[Path]:
 
 
 def _not_found(source: str) -> str:
-    if "://" in source:
-        return shortened(
-            f"{source!r} is an address, and only texts of the catalogue are downloaded: fetch it"
-            f" by curl -LO {source}"
-        )
-
     folders = corpora_folders()
     # The name may be misspelt: collect the names of the files in the searched folders.
     parent = Path(source).parent
@@ -739,15 +730,8 @@ def _not_found(source: str) -> str:
     for folder in folders:
         known_names += _listing(folder)
 
-    # corpora/ is optional, but a folder in the environment variable should exist.
-    searched = [str(folders[0])]
-    for folder in folders[1:]:
-        searched.append(str(folder) if os.path.isdir(folder) else f"{folder} (no such folder)")
-
-    lines = [
-        f"no corpus {source!r}: it is not a path and not in {', '.join(searched)} (each also with"
-        " .txt)"
-    ]
+    searched = ", ".join(map(str, folders))
+    lines = [f"no corpus {source!r}: it is not a path and not in {searched} (each also with .txt)"]
     # The names of the catalogue have no suffix, which would make a file and an entry alike.
     entries = [entry.name for entry in load_catalogue()]
     hint = did_you_mean(Path(source).stem, entries) or did_you_mean(source, known_names)

@@ -70,6 +70,7 @@ def test_no_command_decodes_the_whole_corpus(command, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Corpus, "text", text)
     monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
+    monkeypatch.setattr("charrnn.text.corpus.BLOCK_BYTES", 500)
     monkeypatch.setattr("charrnn.text.copies.SLICE_CHARS", 500)
     monkeypatch.setattr("charrnn.text.copies.SEGMENT_CHARS", 500)
     monkeypatch.setattr("charrnn.reports.provenance.HELD_OUT_CHARS", 400)

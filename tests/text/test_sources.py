@@ -184,7 +184,7 @@ def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_n
     Path("private").write_text("A key that nobody else may see.\n")
     Path("texts/planted.txt").symlink_to("../private")
     Path("texts/absolute.txt").symlink_to(Path("private").absolute())
-    outside = "skipped 2 links to places outside in texts"
+    outside = "skipped 2 outward links in texts"
     assert outside in read_corpus(["texts"], is_for_training=False).notes
     Path("texts/loop").symlink_to("loop")
     with pytest.raises(DataError, match=r"^cannot read texts/loop: .*links"):
