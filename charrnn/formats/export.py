@@ -15,14 +15,17 @@ from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import print_json, print_path
 from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.formats.model_folder import to_folder, to_page, to_zip
 from charrnn.hooks import ModelFormat
 from charrnn.hooks.manager import offered
 from charrnn.runs.targets import FolderTarget, Target
+from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import tell
 
 if TYPE_CHECKING:
+    from charrnn.formats import model_folder
     from charrnn.trained_model import TrainedModel
+else:
+    model_folder = LazyModule("charrnn.formats.model_folder")
 
 
 def epilog() -> str:
@@ -31,10 +34,27 @@ def epilog() -> str:
     return f"The end of FILE says the format: {listed}."
 
 
+def _to_zip(model: TrainedModel, path: Path) -> bytes:
+    """Return the files of a model in one, with the name of the file."""
+    from charrnn.runs.model_file import pack
+
+    return pack(model_folder.files_of(model, path.stem))
+
+
+def _to_folder(model: TrainedModel, path: Path) -> dict[str, bytes]:
+    """Return the files of a model by their names, with the name of the folder."""
+    return model_folder.files_of(model, path.resolve().name)
+
+
+def _to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes:
+    """Return the page of a model, with the name of the file if its text is private."""
+    return model_folder.page_of(model, path.stem, title=title)
+
+
 FORMATS = (
-    ModelFormat(".zip", content="the folder in one file", write=to_zip),
-    ModelFormat(".html", content="a page that runs the model", write=to_page, has_title=True),
-    ModelFormat("/", content="a folder with a card", write=to_folder),
+    ModelFormat(".zip", content="the folder in one file", write=_to_zip),
+    ModelFormat(".html", content="a page that runs the model", write=_to_page, has_title=True),
+    ModelFormat("/", content="a folder with a card", write=_to_folder),
 )
 """The formats of charrnn."""
 

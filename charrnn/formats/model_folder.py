@@ -31,7 +31,6 @@ from charrnn.runs.model_file import (
     CARD_DIGEST,
     MODEL_FILE_VERSION,
     PAGE,
-    pack,
 )
 from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.trained_model import TrainedModel
@@ -69,20 +68,10 @@ def without_private_name(model: TrainedModel, name: str) -> TrainedModel:
     return model
 
 
-def to_zip(model: TrainedModel, path: Path) -> bytes:
-    """Return the files of `files_of` in one, with the name of the file."""
-    return pack(files_of(model, path.stem))
-
-
-def to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes:
-    """Return the page of a model, with the name of the file if its text is private."""
-    shared = replace(without_private_name(model, path.stem), config=public_config(model))
+def page_of(model: TrainedModel, name: str, title: str | None = None) -> bytes:
+    """Return the page of a model, which has another name if its text is private."""
+    shared = replace(without_private_name(model, name), config=public_config(model))
     return to_model_page(shared, cells_in(facts_of(model)), title=title).encode("utf-8")
-
-
-def to_folder(model: TrainedModel, path: Path) -> dict[str, bytes]:
-    """Return the files of `files_of`, with the name of the folder."""
-    return files_of(model, path.resolve().name)
 
 
 def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
