@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from charrnn.generation.generated_text import GeneratedText, Prediction
     from charrnn.reports.lines import losses_by_line
     from charrnn.reports.provenance import Provenance
-    from charrnn.runs.learning_curves import LearningCurves, learning_curves
-    from charrnn.runs.overview import RunSummary, run_summaries
+    from charrnn.runs.overview import LearningCurves, RunSummary, learning_curves, run_summaries
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
@@ -79,8 +78,7 @@ _NAMES = {
     "generation.generated_text": "GeneratedText Prediction",
     "reports.lines": "losses_by_line",
     "reports.provenance": "Provenance",
-    "runs.learning_curves": "LearningCurves learning_curves",
-    "runs.overview": "RunSummary run_summaries",
+    "runs.overview": "LearningCurves RunSummary learning_curves run_summaries",
     "training.events": "TrainEvent",
     "training.loop": "resume train",
 }

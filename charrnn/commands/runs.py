@@ -3,7 +3,7 @@ curves; and their deletion."""
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charrnn.cli.command_options import ReplacingOptions
@@ -88,7 +88,7 @@ def _list(options: RunsOptions) -> None:
     # Warnings go first: a long table would push them out of sight.
     problems = [problem for summary in summaries for problem in summary.warnings]
     warn(*summaries.skipped, *problems)
-    rows = [asdict(summary) for summary in summaries]
+    rows = [summary.to_json() for summary in summaries]
     if options.json:
         print_json(rows)
     elif target is not None:
@@ -146,8 +146,7 @@ def _delete(options: RunsOptions) -> None:
 
 def _plot(options: RunsOptions) -> None:
     """Draw the learning curves of the runs, or write them as JSON or to a file."""
-    from charrnn.runs.learning_curves import learning_curves
-    from charrnn.runs.overview import select_runs
+    from charrnn.runs.overview import learning_curves
     from charrnn.views.charts import learning_chart
 
     # The target is checked before the runs are read, which may take seconds.
@@ -156,17 +155,20 @@ def _plot(options: RunsOptions) -> None:
         force=options.force,
         read=options.read,
     )
-    folders, num_listed, problems = select_runs(options.runs, most=MAX_CURVES, sort=options.sort)
-    curves = learning_curves(folders or options.runs)
+    curves = learning_curves(options.runs, sort=options.sort)
 
     # Warn about the runs that are left out and the curves that are not drawn.
+    num_listed = len(curves)
+    if not options.runs and num_listed > MAX_CURVES:
+        drawn = curves.curves[-MAX_CURVES:] if options.sort is None else curves.curves[:MAX_CURVES]
+        curves = replace(curves, curves=drawn)
     of_curves = [problem for curve in curves for problem in curve.warnings]
-    warn(*problems, *curves.skipped, *of_curves)
-    if num_listed > len(folders) > 0:
+    warn(*curves.skipped, *of_curves)
+    if num_listed > len(curves):
         end = "last" if options.sort is None else "first"
         warn(f"drawing the {end} {len(curves)} of {num_listed:,} runs; name others to draw them")
     if options.json:
         print_json(curves.to_json())
         return
-    title = f"Learning curves of {', '.join(curve.run for curve in curves)}"
+    title = f"Learning curves of {', '.join(curve.name for curve in curves)}"
     deliver(Shown(title, pictures=[learning_chart(curves)], data=curves.to_json()), target)

@@ -1,21 +1,22 @@
-"""Summarize runs: one run, all runs, or the named runs."""
+"""Summarize runs: one run, all runs, or the named runs, and the losses that they logged."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from typing import Any, cast
 
-from charrnn.config.settings import Config, resolved
+from charrnn.config.settings import resolved
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.config_files import VOCAB, read_alphabet
-from charrnn.runs.logs import MetricsLog
+from charrnn.runs.logs import LoggedLoss, MetricsLog
 from charrnn.runs.reader import (
+    WHERE,
     RunReader,
     find_model_file,
     find_run,
@@ -23,40 +24,100 @@ from charrnn.runs.reader import (
     list_all_runs,
 )
 from charrnn.system.display import Displayable, RecordList
-from charrnn.system.files import JSON, bytes_of_folder
+from charrnn.system.files import bytes_of_folder
 from charrnn.system.progress import task
 from charrnn.text.text_files import without_gz
 
+AGAINST = ("steps", "characters", "seconds")
+"""The quantities against which learning curves can be drawn."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunSummary(Displayable):
-    """One line of `charrnn runs`."""
+class LossCurve:
+    """Losses in nats per character, each with the number of steps, characters and seconds after
+    which it was measured."""
+
+    steps: tuple[int, ...]
+    """The steps after which the losses were measured."""
+    characters: tuple[int, ...] = field(repr=False)
+    """Characters of the training text that were read, all batch rows together."""
+    seconds: tuple[float, ...] = field(repr=False)
+    """Seconds since the start of training, without the time between a stop and a resume."""
+    nats: tuple[float, ...]
+    """The losses in nats per character."""
+
+    def against(self, axis: str) -> tuple[float, ...]:
+        """Return the steps, the characters or the seconds, as `axis` says, which is in AGAINST."""
+        assert axis in AGAINST, axis
+        return cast("tuple[float, ...]", getattr(self, axis))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelDescription(Displayable):
+    """What a model is: of a loaded one `print` and notebooks show it, and its card; a row of
+    `charrnn runs` has more."""
 
     name: str
     """The name of the run."""
     cell: str
     """The cell type, such as `lstm`."""
+    depth: str
+    """How the layers are connected, such as `stacked`."""
     num_layers: int
     """L."""
     hidden_size: int
     """H: units per layer."""
-    corpus: str
-    """The files, folders or names of which the text was made."""
+    num_parameters: int | None
+    """Number of trained weights; None if the alphabet, on whose size it depends, is damaged."""
+    alphabet: str
+    """`char` or `byte`; of a run also `exact`."""
+    vocab_size: int | None
+    """Entries of the vocabulary, the unknown symbol among them; None if it is damaged."""
     text: str
     """The corpus in short: the name of its first file without folder and suffix, and the number of
     further files."""
+    step: int
+    """The step of the checkpoint; of a run the last step in its log."""
+    val_nats: float | None
+    """The validation loss at this step; None if it was not validated."""
+
+    @property
+    def architecture(self) -> str:
+        """The cell type, layers and units, such as `lstm 2×512` or `gru 4×128 residual`."""
+        depth = "" if self.depth == "stacked" else f" {self.depth}"
+        return f"{self.cell} {self.num_layers}×{self.hidden_size}{depth}"
+
+    @property
+    def symbols(self) -> str:
+        """The size of the vocabulary with its unit, such as `96 characters` or `256 bytes`."""
+        return f"{self.vocab_size or 0:,} {'bytes' if self.alphabet == 'byte' else 'characters'}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the names and values of a table, without unknown values."""
+        rows = [
+            ("cells", self.architecture),
+            ("weights", f"{self.num_parameters or 0:,}"),
+            ("alphabet", self.symbols),
+            ("text", self.text),
+            ("step", f"{self.step:,}"),
+        ]
+        if self.val_nats is not None:
+            rows.append(("validation loss", f"{self.val_nats:.4f} nats per character"))
+        return [(name, value) for name, value in rows if value]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary(ModelDescription):
+    """One line of `charrnn runs`, and one of its learning curves."""
+
+    corpus: str
+    """The files, folders or names of which the text was made."""
     digest: str | None
     """SHA-256 of the text; None if no checkpoint records it."""
-    alphabet: str
-    """`char`, `exact` or `byte`."""
     split: tuple[float, ...]
     """The shares of the training, the validation and, if there is one, the test text."""
     seed: int
     """Seeds every random choice of the training."""
-    num_parameters: int | None
-    """Number of trained weights; None if the alphabet, on whose size it depends, is damaged."""
-    step: int
-    """The last step in its log."""
     num_steps: int
     """The step at which its training ends."""
     num_chars: int
@@ -75,9 +136,25 @@ class RunSummary(Displayable):
     is_best: bool = False
     """Whether several of the listed runs can be compared with it, and none of them has a lower
     loss."""
+    validation: LossCurve = field(repr=False)
+    """The stateful loss on the validation text, at every validation."""
     warnings: tuple[str, ...] = ()
     """The damaged lines of its log, or a damaged alphabet; the figures are computed without
     them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields but the learning curve.
+
+        Returns:
+            A dictionary, which `json.dumps` takes.
+
+        Example:
+            >>> charrnn.run_summaries(["first"])[0].to_json()["name"]
+            'first'
+        """
+        fields = asdict(self)
+        del fields["validation"]
+        return fields
 
 
 class RunSummaries(RecordList[RunSummary]):
@@ -88,55 +165,68 @@ class RunSummaries(RecordList[RunSummary]):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModelDescription(Displayable):
-    """The facts about a loaded model that `print` and notebooks show."""
+class LearningCurves(Displayable):
+    """The learning curves of several runs, and the quantity against which they are drawn."""
 
-    name: str
-    """The name of the run."""
-    cell: str
-    """The cell type, such as `lstm`."""
-    depth: str
-    """How the layers are connected, such as `stacked`."""
-    num_layers: int
-    """L."""
-    hidden_size: int
-    """H: units per layer."""
-    num_parameters: int
-    """Number of trained weights."""
-    alphabet: str
-    """`char` or `byte`."""
-    vocab_size: int
-    """Entries of the vocabulary, the unknown symbol among them."""
-    text: str
-    """The corpus in short, as in `RunSummary`."""
-    step: int
-    """The step of the checkpoint."""
-    val_nats: float | None
-    """The validation loss at this step; None if it was not validated."""
+    curves: tuple[RunSummary, ...]
+    """The runs, each with its curve."""
+    against: str = "steps"
+    """`steps`, `characters` or `seconds`."""
+    skipped: tuple[str, ...] = ()
+    """The reason for every run that is left out, one sentence each."""
+
+    def __iter__(self) -> Iterator[RunSummary]:
+        return iter(self.curves)
+
+    def __len__(self) -> int:
+        return len(self.curves)
 
     @property
-    def architecture(self) -> str:
-        """The cell type, layers and units, such as `lstm 2×512` or `gru 4×128 residual`."""
-        depth = "" if self.depth == "stacked" else f" {self.depth}"
-        return f"{self.cell} {self.num_layers}×{self.hidden_size}{depth}"
+    def notes(self) -> tuple[str, ...]:
+        """The reasons why these losses must not be compared with each other, one sentence each."""
+        return comparison_notes(self.curves)
 
-    @property
-    def symbols(self) -> str:
-        """The size of the vocabulary with its unit, such as `96 characters` or `256 bytes`."""
-        return f"{self.vocab_size:,} {'bytes' if self.alphabet == 'byte' else 'characters'}"
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the curves for JSON.
 
-    def rows(self) -> list[tuple[str, str]]:
-        """Return the names and values of a table, without unknown values."""
-        rows = [
-            ("cells", self.architecture),
-            ("weights", f"{self.num_parameters:,}"),
-            ("alphabet", self.symbols),
-            ("text", self.text),
-            ("step", f"{self.step:,}"),
+        Returns:
+            One dictionary per run, which `json.dumps` takes.
+
+        Example:
+            >>> [curve["run"] for curve in charrnn.learning_curves(["first"]).to_json()]
+            ['first']
+        """
+        shared = ("text", "digest", "alphabet", "split", "warnings")
+        return [
+            {
+                "run": curve.name,
+                **{name: getattr(curve, name) for name in shared},
+                "validation": asdict(curve.validation),
+            }
+            for curve in self.curves
         ]
-        if self.val_nats is not None:
-            rows.append(("validation loss", f"{self.val_nats:.4f} nats per character"))
-        return [(name, value) for name, value in rows if value]
+
+
+def comparison_notes(runs: Sequence[RunSummary]) -> tuple[str, ...]:
+    """Return the reasons why the losses of these runs must not be compared with each other, one
+    sentence each."""
+    notes = []
+
+    # The runs learned different texts. If a run has no digest, the names of the texts are compared.
+    texts: set[str | None] = {run.digest for run in runs}
+    if None in texts:
+        texts = {run.text for run in runs}
+    if len(texts) > 1:
+        notes.append("These runs learned different texts: their losses must not be compared.")
+
+    # The losses have different units, or were measured on different parts of the text.
+    if len({run.alphabet == "byte" for run in runs}) > 1:
+        notes.append("Losses per character and losses per byte must not be compared.")
+    if len({run.split for run in runs}) > 1:
+        notes.append(
+            "These runs split their text differently: their validation losses must not be compared."
+        )
+    return tuple(notes)
 
 
 WILDCARDS = frozenset("*?[")
@@ -144,75 +234,73 @@ WILDCARDS = frozenset("*?[")
 
 
 def summarize(folder: RunReader) -> RunSummary:
-    """Summarize a run's model, progress and best loss. Raises CheckpointError if it is damaged."""
+    """Summarize a run's model, progress and losses. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
     problems: list[str] = []
 
     # Read from the log how far training came, and its losses.
     step = 0
     seconds = 0.0
-    losses: list[float] = []
+    validations: list[LoggedLoss] = []
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
         step = max(step, loss.step or 0)
         seconds = loss.seconds
-        if loss.is_validation and loss.nats is not None:
-            losses.append(loss.nats)
+        if loss.is_validation and loss.nats is not None and loss.step is not None:
+            # A run that is resumed from an earlier step logs the steps after it again.
+            while validations and cast(int, validations[-1].step) >= loss.step:
+                validations.pop()
+            validations.append(loss)
+    steps = tuple(cast(int, loss.step) for loss in validations)
+    nats = tuple(cast(float, loss.nats) for loss in validations)
 
-    state = state_of(folder)
+    # The commands that load a checkpoint report one that cannot be read.
+    digest = None
+    with suppress(CheckpointError):
+        digest = folder.newest_state()[0].get("corpus_digest")
 
     saved = None
     if nanoseconds := last_change(folder.path):
         saved = datetime.fromtimestamp(nanoseconds // 10**9).astimezone().isoformat()
 
     # The number of weights depends on the size of the alphabet.
-    num_weights = None
+    vocab_size = num_weights = None
     try:
-        num_weights = num_parameters(config, len(read_alphabet(folder.path / VOCAB)))
+        vocab_size = len(read_alphabet(folder.path / VOCAB))
+        num_weights = num_parameters(config, vocab_size)
     except CheckpointError as error:
         problems.append(str(error).splitlines()[0])
 
     return RunSummary(
         name=folder.name,
         cell=config.cell,
+        depth=config.depth,
         num_layers=resolved(config.num_layers),
         hidden_size=resolved(config.hidden_size),
-        corpus=", ".join(config.corpus) or "the standard library",
-        seed=config.seed,
         num_parameters=num_weights,
+        alphabet=config.alphabet,
+        vocab_size=vocab_size,
+        text=text_name(config.corpus),
+        corpus=", ".join(config.corpus) or "the standard library",
+        digest=digest if isinstance(digest, str) else None,
+        split=config.split,
+        seed=config.seed,
         step=step,
         num_steps=config.steps or 0,
         num_chars=step * config.chars_per_step,
-        best_nats=min(losses, default=None),
+        val_nats=dict(zip(steps, nats, strict=True)).get(step),
+        best_nats=min(nats, default=None),
         minutes=seconds / 60,
         init_from=config.init_from,
         saved=saved,
         num_bytes=bytes_of_folder(folder.path),
-        **logged_fields(config, state=state, problems=problems),
+        validation=LossCurve(
+            steps=steps,
+            characters=tuple(step * config.chars_per_step for step in steps),
+            seconds=tuple(loss.seconds for loss in validations),
+            nats=nats,
+        ),
+        warnings=tuple(problems),
     )
-
-
-def state_of(folder: RunReader) -> Mapping[str, JSON]:
-    """Return the state of a run's newest checkpoint; empty if it cannot be read, which the commands
-    that load it report."""
-    try:
-        return folder.newest_state()[0]
-    except CheckpointError:
-        return {}
-
-
-def logged_fields(
-    config: Config, state: Mapping[str, JSON], *, problems: Sequence[str]
-) -> dict[str, Any]:
-    """Return the fields that a summary and a learning curve share. The `problems` of the run's log
-    and alphabet become its warnings."""
-    digest = state.get("corpus_digest")
-    return {
-        "text": text_name(config.corpus),
-        "digest": digest if isinstance(digest, str) else None,
-        "alphabet": config.alphabet,
-        "split": config.split,
-        "warnings": tuple(problems),
-    }
 
 
 def text_name(corpus: Sequence[str]) -> str:
@@ -251,9 +339,6 @@ SORT_KEYS = {
 }
 """The fields of `RunSummary` by which runs are sorted, ascending, for each word of `sort`."""
 
-Read = TypeVar("Read")
-"""The type of the result that `read_each` reads from each run."""
-
 
 def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
     """Open the named runs, each once and in the given order; without names all runs, oldest first.
@@ -274,17 +359,6 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
 
     # A run that is named twice is opened once.
     return list({folder.path.resolve(): folder for folder in folders}.values())
-
-
-def distinct_names(folders: Sequence[RunReader]) -> dict[Path, str]:
-    """Return the name of each run by its path; of runs with equal names, the path itself."""
-    counts = Counter(folder.name for folder in folders)
-    names = {}
-    for folder in folders:
-        names[folder.path] = folder.name
-        if counts[folder.name] > 1:
-            names[folder.path] = str(folder.path)
-    return names
 
 
 def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> RunSummaries:
@@ -308,9 +382,39 @@ def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -
         >>> [run.name for run in charrnn.run_summaries(["second", "first"], sort="name")]
         ['first', 'second']
     """
-    # A named run is never left out: the user asked for it.
-    pairs, skipped = _summarize_each(find_runs(runs), sort=sort, is_named=bool(runs))
-    summaries = RunSummaries(_with_best(run for _, run in pairs))
+    if sort is not None:
+        _check_word("sort", sort, SORT_KEYS)
+    folders = find_runs(runs)
+    names = Counter(folder.name for folder in folders)
+    found: list[RunSummary] = []
+    skipped = []
+    with task("runs", total=len(folders), unit="runs") as advance:
+        for folder in folders:
+            try:
+                summary = summarize(folder)
+            except CharRNNError as error:
+                # A named run is never left out: the user asked for it.
+                if runs:
+                    raise
+                skipped.append(f"{folder.name}: {error}")
+            else:
+                # Runs with equal names are told apart by their paths.
+                if names[folder.name] > 1:
+                    summary = replace(summary, name=str(folder.path))
+                found.append(summary)
+            advance()
+
+    # They are oldest first already.
+    if sort is not None:
+        fields = SORT_KEYS[sort].split()
+
+        def sort_key(run: RunSummary) -> list[tuple[bool, object]]:
+            values = [getattr(run, name) for name in fields]
+            # Runs without a value come last.
+            return [(value is None, value) for value in values]
+
+        found.sort(key=sort_key)
+    summaries = RunSummaries(_with_best(found))
     summaries.skipped = tuple(skipped)
     return summaries
 
@@ -351,77 +455,58 @@ def bases_of(folders: Sequence[Path]) -> dict[str, list[str]]:
     return found
 
 
-def select_runs(
-    runs: Sequence[str | Path] = (),
-    *,
-    most: int,
-    sort: str | None = None,
-) -> tuple[list[Path], int, list[str]]:
-    """Select the runs whose learning curves are drawn.
+def learning_curves(
+    runs: Sequence[str | Path] = (), *, against: str = "steps", sort: str | None = None
+) -> LearningCurves:
+    """Read the learning curves of the named runs or of all runs: their losses over the training.
 
-    From the named runs or all runs, the `most` newest ones with a validation loss are selected, or
-    with `sort` the first ones by one of `SORT_KEYS`. If more than `most` runs are named, all of
-    them are selected. Returns the folders of the selected runs, the number of runs from which they
-    were selected, and a message for every damaged run that is left out. Raises UsageError for an
-    unknown `sort`, CheckpointError for a named run that does not exist.
+    A run that has logged no validation loss is left out.
+
+    Args:
+        runs: The names or paths of the runs. By default all runs in `checkpoints` and in the
+            current folder, oldest first; damaged ones are then left out.
+        against: What the losses are drawn against: `steps`, `characters` or `seconds`.
+        sort: What the runs are sorted by, as in `run_summaries`.
+
+    Returns:
+        A `LearningCurves`, over which one can iterate: a `RunSummary` for each run, whose
+        `validation` has the losses in nats per character. Its `skipped` has a sentence for every
+        run that is left out.
+
+    Raises:
+        UsageError: `against` or `sort` is another word.
+        CheckpointError: A named run is missing or damaged, or no run has logged a loss.
+
+    Example:
+        >>> for run in charrnn.learning_curves(["first", "second"], against="seconds"):
+        ...     print(run.name, run.validation.steps[-1])
+        first 4
+        second 4
     """
-    folders = find_runs(runs)
-    most = max(most, len(runs))
-    # If all named runs are drawn in the given order, they need not be summarized.
-    if runs and sort is None and len(folders) <= most:
-        return [folder.path for folder in folders], len(folders), []
-
-    # Only runs with a validation loss have a learning curve.
-    pairs, problems = _summarize_each(folders, sort=sort, is_named=False)
-    paths = [path for path, run in pairs if run.best_nats is not None]
-    selected = paths[-most:] if sort is None else paths[:most]
-    return selected, len(paths), problems
-
-
-def read_each(
-    folders: Sequence[RunReader], read: Callable[[RunReader], Read], *, is_named: bool
-) -> tuple[list[Read], list[str]]:
-    """Call `read` with each run; return the results, and a message for every damaged run that is
-    left out. Raises CharRNNError for a damaged run if `is_named`."""
-    results = []
-    problems = []
-    with task("runs", total=len(folders), unit="runs") as advance:
-        for folder in folders:
-            # If all runs are read, a damaged run must not hide the others.
-            try:
-                results.append(read(folder))
-            except CharRNNError as error:
-                if is_named:
-                    raise
-                problems.append(f"{folder.name}: {error}")
-            advance()
-    return results, problems
-
-
-def _summarize_each(
-    folders: Sequence[RunReader], sort: str | None, *, is_named: bool
-) -> tuple[list[tuple[Path, RunSummary]], list[str]]:
-    """Return the path and the summary of each run, sorted, and a message for every damaged run that
-    is left out. Raises UsageError for an unknown `sort`."""
-    if sort is not None and sort not in SORT_KEYS:
-        hint = did_you_mean(sort, SORT_KEYS)
-        raise UsageError(
-            f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{hint}"
+    _check_word("against", against, AGAINST)
+    summaries = run_summaries(runs, sort=sort)
+    # A table of runs may be empty, but a chart may not.
+    if not summaries and not summaries.skipped:
+        raise CheckpointError(f"no runs {WHERE} yet\ntrain one first: charrnn train")
+    curves = tuple(run for run in summaries if run.validation.steps)
+    if not curves:
+        num_runs = len(summaries) + len(summaries.skipped)
+        subject = "the run has" if num_runs == 1 else f"the {num_runs:,} runs have"
+        raise CheckpointError(
+            f"there is nothing to draw: {subject} logged no validation loss yet\n"
+            "train until the first validation"
         )
-    names = distinct_names(folders)
+    skipped = list(summaries.skipped)
+    for run in summaries:
+        if runs and run not in curves:
+            skipped.append(f"{run.name}: no validation loss is logged yet")
+    return LearningCurves(curves=curves, against=against, skipped=tuple(skipped))
 
-    def read(folder: RunReader) -> tuple[Path, RunSummary]:
-        return folder.path, replace(summarize(folder), name=names[folder.path])
 
-    pairs, problems = read_each(folders, read, is_named=is_named)
-
-    # `folders` are oldest first already.
-    if sort is None:
-        return pairs, problems
-
-    def sort_key(pair: tuple[Path, RunSummary]) -> list[tuple[bool, object]]:
-        values = [getattr(pair[1], field) for field in SORT_KEYS[sort].split()]
-        # Runs without a value come last.
-        return [(value is None, value) for value in values]
-
-    return sorted(pairs, key=sort_key), problems
+def _check_word(name: str, word: str, words: Collection[str]) -> None:
+    """Raise UsageError for a word that is none of `words`."""
+    if word not in words:
+        raise UsageError(
+            f"{named(name)} is {word[:60]!r}; it must be one of {', '.join(words)}."
+            f"{did_you_mean(word, words)}"
+        )

@@ -1,17 +1,14 @@
 """Draw learning curves, with ticks at round numbers."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
-from charrnn.runs.learning_curves import LearningCurve, LearningCurves, LossCurve
-from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot, Point, Tick
+from charrnn.runs.overview import LearningCurves
+from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot, Tick
 from charrnn.views.theme import short_number
 
 TITLE = "Validation loss (nats per character)"
 """The title of a chart of learning curves."""
-TRAINING_NOTE = "Lines without marks: training loss"
-"""The beginning of the note below a chart with training losses."""
 EMPTY_NOTICE = "No loss has been logged yet."
 """The note below an empty chart."""
 MAX_RISE = 10.0
@@ -21,18 +18,18 @@ flatten the lines of all others."""
 MIN_X_END = 1e-6
 """The smallest end of the horizontal axis, in its unit. If all points are nearer to 0, the axis
 ends at 1."""
-MAX_POINTS = 200
-"""The largest number of points of a drawn training curve; each is the mean of several steps."""
 
 
 def learning_chart(curves: LearningCurves) -> Drawing:
-    """Draw the validation losses of several runs, and their training losses if they were logged.
+    """Draw the validation losses of several runs.
 
     Losses more than `MAX_RISE` nats above the lowest loss are not drawn.
     """
     logged: list[Line] = []
-    for number, curve in enumerate(curves):
-        logged += _lines(curve, number=number, against=curves.against)
+    for number, run in enumerate(curves):
+        points = zip(run.validation.against(curves.against), run.validation.nats, strict=True)
+        colour = COLOURS[number % len(COLOURS)]
+        logged.append(Line(run.name, [list(points)], colour, MARKS[number % len(MARKS)]))
     lowest_loss = min((y for line in logged for _, y in line.points), default=0.0)
 
     # A line that diverges would flatten all other lines.
@@ -42,56 +39,23 @@ def learning_chart(curves: LearningCurves) -> Drawing:
         lines.append(replace(line, segments=[points_in_range]))
 
     # The horizontal axis ends at the last point that is drawn.
-    points = [point for line in lines for point in line.points]
-    x_end = max((x for x, _ in points), default=0.0)
+    drawn = [point for line in lines for point in line.points]
+    x_end = max((x for x, _ in drawn), default=0.0)
     if x_end < MIN_X_END:
         x_end = 1.0
 
-    # The legend does not name the lines without marks.
     notes = list(curves.notes)
-    if not points:
+    if not drawn:
         notes.append(EMPTY_NOTICE)
-    max_steps = max((len(curve.training.steps) for curve in curves), default=0)
-    if max_steps > MAX_POINTS:
-        size = math.ceil(max_steps / MAX_POINTS)
-        notes.insert(0, f"{TRAINING_NOTE}, each point the mean of up to {size} steps.")
-    elif max_steps > 0:
-        notes.insert(0, f"{TRAINING_NOTE}.")
 
     plot = Plot(
         lines=lines,
         x_range=(0, x_end),
         x_label=curves.against,
         x_ticks=_multiples(x_end),
-        y_ticks=enclosing_ticks(lowest_loss, max((y for _, y in points), default=1.0)),
+        y_ticks=enclosing_ticks(lowest_loss, max((y for _, y in drawn), default=1.0)),
     )
     return Drawing(TITLE, rows=[[plot]], notes=notes)
-
-
-def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
-    """Yield the line of a run's training losses, if they were logged, then the line of its
-    validation losses. Each line has one segment."""
-    colour = COLOURS[number % len(COLOURS)]
-    # The validation losses come second, so that they are drawn over the training losses.
-    if curve.training.steps:
-        training = _thinned(curve.training, against)
-        yield Line(curve.run, [training], colour, width=1)
-
-    validation = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
-    yield Line(curve.run, [validation], colour, MARKS[number % len(MARKS)])
-
-
-def _thinned(curve: LossCurve, against: str) -> list[Point]:
-    """Return at most `MAX_POINTS` points, each with the mean loss of several successive steps at
-    the end of the last of these steps."""
-    # Thousands of noisy points would fill the drawing with dots.
-    size = math.ceil(len(curve.steps) / MAX_POINTS)
-    positions = curve.against(against)
-    points = []
-    for begin in range(0, len(positions), size):
-        nats = curve.nats[begin : begin + size]
-        points.append((positions[begin + len(nats) - 1], sum(nats) / len(nats)))
-    return points
 
 
 def _multiples(end: float) -> list[Tick]:

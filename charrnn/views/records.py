@@ -18,8 +18,7 @@ from charrnn.cells.study import Study
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
-from charrnn.runs.learning_curves import LearningCurve, LearningCurves
-from charrnn.runs.overview import ModelDescription, RunSummary
+from charrnn.runs.overview import LearningCurves, ModelDescription, RunSummary
 from charrnn.views.cell_page import PassageList, page_pictures
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
@@ -107,6 +106,8 @@ def view_record(record: object) -> Sequence[RenderableType]:
             return _generated_pictures(record)
         case LearningCurves():
             return [learning_chart(record)]
+        case RunSummary():
+            return [runs_view([record])]
         case ModelDescription():
             return [plain_table("model", record.name, rows=record.rows())]
         case Study():
@@ -133,8 +134,6 @@ def _view_together(kind: type, records: Sequence[Any]) -> Sequence[RenderableTyp
     """Return the table or the chart of records of a type; nothing for a type that has none."""
     if kind is CellPassage:
         return [PassageList(records)]
-    if kind is LearningCurve:
-        return [learning_chart(LearningCurves(curves=tuple(records)))]
     if kind is LossReport:
         return [losses_table([EvaluationRow(name="", loss=loss) for loss in records])]
     if kind is Passage:

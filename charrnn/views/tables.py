@@ -30,8 +30,7 @@ from charrnn.evaluation.loss_reports import (
 )
 from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.generation.generated_text import Prediction
-from charrnn.runs.learning_curves import comparison_notes
-from charrnn.runs.overview import RunSummary
+from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry, path_of
 from charrnn.views.theme import (
     all_visible,

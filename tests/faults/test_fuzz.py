@@ -18,9 +18,8 @@ from charrnn.config.settings_file import from_yaml, merge_settings, read_recipe,
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import seal_manifest
 from charrnn.runs.config_files import VOCAB, read_alphabet
-from charrnn.runs.learning_curves import learning_curves
 from charrnn.runs.logs import MetricsLog, SampleLog
-from charrnn.runs.overview import summarize
+from charrnn.runs.overview import learning_curves, summarize
 from charrnn.runs.reader import RunReader
 from charrnn.text.corpus import read_corpus
 from charrnn.training import loop
@@ -193,7 +192,7 @@ class Bench:
         log = MetricsLog(self.run / "metrics.jsonl")
         log.path.write_bytes(data)
         to_text([runs_view([summarize(RunReader(self.run))])])
-        to_text([learning_chart(learning_curves([self.run], training=True))])
+        to_text([learning_chart(learning_curves([self.run]))])
         log.rewind(1)
         log.read()
 

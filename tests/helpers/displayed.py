@@ -22,8 +22,7 @@ from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.model.losses import bits
-from charrnn.runs.learning_curves import LearningCurves
-from charrnn.runs.overview import ModelDescription
+from charrnn.runs.overview import LearningCurves, ModelDescription
 from charrnn.system.display import RecordList, RecordTuple
 from charrnn.text.sources import load_catalogue
 from charrnn.views import tables
@@ -98,7 +97,6 @@ OBJECTS = {
         Evaluation(rows=(EvaluationRow(name=HOSTILE, loss=LOSS),), part=None),
         "Stateful loss over this text",
     ),
-    "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
     "cell passage": (PASSAGE, "+0.50"),
     "cell page": (

@@ -6,10 +6,7 @@ from dataclasses import replace
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.reports.passages import Passage
 from charrnn.reports.provenance import Provenance
-from charrnn.runs.learning_curves import LearningCurve, LossCurve
-from charrnn.runs.overview import (
-    RunSummary,
-)
+from charrnn.runs.overview import LossCurve, RunSummary
 from charrnn.text.places import Place
 
 
@@ -23,17 +20,13 @@ def losses(*points):
     )
 
 
-def curve(run, *points, training=None, digest="a"):
-    text = {"text": "lamps", "digest": digest, "alphabet": "char", "split": (0.9, 0.1)}
-    return LearningCurve(run=run, validation=losses(*points), training=training or losses(), **text)
-
-
-STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
 MODEL = {
     "cell": "lstm",
+    "depth": "stacked",
     "num_layers": 2,
     "hidden_size": 512,
     "num_parameters": 3_321_921,
+    "vocab_size": 96,
     "seed": 0,
 }
 TEXT = {
@@ -46,9 +39,18 @@ STEPS = {
     "step": 2472,
     "num_steps": 2472,
     "num_chars": 20_250_624,
+    "val_nats": None,
     "best_nats": 1.34561,
+    "validation": losses(),
 }
 RUN = RunSummary(name="shakespeare-001", alphabet="char", minutes=10.04, **MODEL, **TEXT, **STEPS)
+
+
+def curve(name, *points, digest="a"):
+    return replace(RUN, name=name, digest=digest, validation=losses(*points))
+
+
+STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
 WAR = replace(
     RUN,
     name="war-001",

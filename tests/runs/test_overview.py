@@ -1,9 +1,10 @@
 """Many runs: their summaries sorted, in a table and as CSV, and their learning curves read from
 logs.
 
-Tests `commands.runs` and `runs.learning_curves`, too.
+Tests `commands.runs`, too.
 """
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,8 @@ from rich.cells import cell_len
 from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
 from charrnn.runs import overview
-from charrnn.runs.learning_curves import learning_curves, read_learning_curve
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.overview import (
-    run_summaries,
-    select_runs,
-)
+from charrnn.runs.overview import learning_curves, run_summaries
 from charrnn.runs.reader import RunReader
 from charrnn.system.progress import CallbackProgress, using
 from charrnn.views.tables import runs_view
@@ -87,12 +84,11 @@ def test_of_steps_that_were_taken_twice_the_later_ones_count(build):
         *(step(2, 12.0, 3.25), validation(2, 13.0, 1.75), step(3, 15.0, 3.0)),
         validation(3, 16.0, None),
     ]
-    curve = read_learning_curve(RunReader(build("chain", *records)), training=True)
-    assert curve.validation.steps == (1, 2)
-    assert curve.validation.characters == (2, 4)
-    assert curve.validation.seconds == (6.0, 13.0)
-    assert curve.validation.nats == (3.0, 1.75)
-    assert (curve.training.steps, curve.training.nats) == ((1, 2, 3), (4.0, 3.25, 3.0))
+    curve = overview.summarize(RunReader(build("chain", *records))).validation
+    assert curve.steps == (1, 2)
+    assert curve.characters == (2, 4)
+    assert curve.seconds == (6.0, 13.0)
+    assert curve.nats == (3.0, 1.75)
 
 
 def test_runs_are_sorted_and_those_without_a_value_come_last(build, tmp_path):
@@ -110,17 +106,23 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build, tmp_path):
     assert [run.name for run in run_summaries(["c", checkpoints / "a", "c"])] == ["c", "a"]
 
 
-def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build):
+def test_the_newest_or_the_first_runs_with_a_loss_are_drawn(build, command, monkeypatch):
     for name, nats in (("a", 2.0), ("b", None), ("c", 1.0), ("d", 3.0)):
         build(name, step(1, 1.0), validation(1, 1.0, nats))
+    monkeypatch.setattr("charrnn.commands.runs.MAX_CURVES", 2)
 
-    def names(*runs, most, **options):
-        paths, num, _ = select_runs(runs, most=most, **options)
-        return [path.name for path in paths], num
+    def drawn(*words):
+        ran = command("runs", "--plot", "--json", *words)
+        return [curve["run"] for curve in json.loads(ran.out)], ran.err
 
-    assert names(most=2) == (["c", "d"], 3) and names(most=2, sort="loss") == (["c", "a"], 3)
-    assert names("d", "a", "b", most=1) == (["d", "a", "b"], 3), "as many as are named"
-    assert names("d", "a", "b", most=1, sort="loss") == (["a", "d"], 2)
+    names, told = drawn()
+    assert names == ["c", "d"] and "drawing the last 2 of 3 runs" in told
+    names, told = drawn("--sort", "loss")
+    assert names == ["c", "a"] and "drawing the first 2 of 3 runs" in told
+    names, told = drawn("d", "a", "c", "b")
+    assert names == ["d", "a", "c"], "as many as are named"
+    assert "b: no validation loss is logged yet" in told
+    assert drawn("d", "a", "--sort", "loss")[0] == ["a", "d"]
 
 
 def test_a_damaged_run_is_skipped_unless_it_is_named(build):
@@ -153,7 +155,7 @@ def test_the_best_of_each_text_is_marked(command, build):
     rows = [line.split() for line in command("runs").out.splitlines()]
     assert ["b", "1.0000", "yes"] in [row[:3] for row in rows]
     assert command("runs", "--export", "runs.csv").code == 0
-    assert "\na,rnn,1," in Path("runs.csv").read_text("utf-8-sig")
+    assert "\na,rnn,stacked,1," in Path("runs.csv").read_text("utf-8-sig")
 
 
 def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, build):
@@ -179,10 +181,9 @@ def test_runs_without_a_loss_have_no_curve(build):
         CheckpointError, match="nothing to draw: the run has logged no validation loss"
     ):
         learning_curves()
-    assert learning_curves(training=True).curves[0].training.steps == (1,)
     build("validated", validation(1, 1.0, 2.0))
     found = learning_curves(["started", "validated"])
-    assert [curve.run for curve in found] == ["validated"]
+    assert [curve.name for curve in found] == ["validated"]
     assert found.skipped == ("started: no validation loss is logged yet",)
 
 
@@ -251,4 +252,4 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(build):
         build(name.removeprefix("checkpoints/"), validation(1, 1.0, 2.0))
     expected = [*names[:2], "other"]
     assert [run.name for run in run_summaries(names)] == expected
-    assert [curve.run for curve in learning_curves(names)] == expected
+    assert [curve.name for curve in learning_curves(names)] == expected

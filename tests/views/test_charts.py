@@ -14,8 +14,8 @@ from example_results import STRAIGHT, curve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charrnn.runs.learning_curves import LearningCurves, LossCurve
 from charrnn.runs.logs import MAX_VALUE
+from charrnn.runs.overview import LearningCurves, LossCurve
 from charrnn.views.charts import (
     EMPTY_NOTICE,
     MAX_RISE,
@@ -91,9 +91,7 @@ def test_whatever_numbers_a_log_holds_are_drawn(nats, seconds):
     logged = LossCurve(
         steps=steps, characters=steps, seconds=tuple(sorted(seconds)[: len(nats)]), nats=tuple(nats)
     )
-    shown = chart(
-        replace(curve("lamps-001", training=logged), validation=logged), against="seconds"
-    )
+    shown = chart(replace(curve("lamps-001"), validation=logged), against="seconds")
     drawn(shown)
     ElementTree.fromstring(to_svg([shown]))
 
