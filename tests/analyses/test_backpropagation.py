@@ -2,13 +2,11 @@
 can recompute from the printed numbers."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from drawn import lines
-from hand_built import vocab_of
 from numbered import TEXT, VOCAB, config_of, hello_model, model_of, printed
 from torch.nn.functional import cross_entropy
 
@@ -113,15 +111,6 @@ def test_the_update_is_a_step_of_sgd():
         assert_close(updated.bias, np.subtract(weight.bias, 0.5 * np.array(gradient.bias)))
 
 
-def test_the_screen_fits_80_columns_and_shows_the_update():
-    shown = lines(*hello_model().backpropagation("hello").view(), 80)
-    assert max(map(len, shown)) <= 80
-    text = "\n".join(shown)
-    for name in ("dlogits", "dh above", "dh right", "dh  ", "da ", "dW_ih", "db_hh", "dW_hy"):
-        assert name in text
-    assert "Weights after a step of SGD: W - 0.1 dW" in shown
-
-
 def test_a_reader_can_compute_every_gradient_from_the_printed_numbers():
     """Numbers of the network have three decimals, gradients five."""
     table = printed(lines(*hello_model().backpropagation("hello").view(), 60))
@@ -169,21 +158,3 @@ def test_what_cannot_be_learned_from_is_refused():
         model.backpropagation("h")
     with pytest.raises(UsageError, match=r"^`learning_rate` is 0; it must be above 0\."):
         model.backpropagation("hello", learning_rate=0)
-
-
-def test_json_has_the_numbers_and_their_gradients():
-    model = model_of(config_of("rnn", num_layers=1), vocab_of("hello", is_exact=True))
-    found = model.backpropagation("hello").to_json()
-    assert found == model.numbers("hello").to_json() | {"backward": found["backward"]}
-    assert found["backward"].keys() == {"learning_rate", "steps", "gradients", "updated"}
-
-
-def test_the_picture_is_the_screen(command, chain_run):
-    """The run has one unit per character."""
-    line = ("predict", chain_run, "abc", "--numbers", "--backward")
-    for suffix in ("svg", "html", "png"):
-        assert command(*line, "--export", f"made.{suffix}").out == f"made.{suffix}\n"
-    page = Path("made.html").read_text("utf-8")
-    assert "dh above" in page and "Gradients of the weights" in page
-    assert "above" in Path("made.svg").read_text("utf-8")
-    assert Path("made.png").read_bytes().startswith(b"\x89PNG")

@@ -5,7 +5,6 @@ Tests `analyses.evidence.card`, `analyses.evidence.property_output`,
 `analyses.evidence.readings` and `analyses.evidence.results`, too.
 """
 
-import csv
 import json
 import re
 from dataclasses import replace
@@ -444,39 +443,6 @@ def test_a_verdict_names_the_tests_that_failed(measured):
         assert replace(good, **changes).verdict.endswith(verdict)
 
 
-def test_the_line_of_an_exchange_has_both_intervals(measured):
-    exchanged = replace(
-        measured[0].interchange,
-        accuracy=0.012,
-        other_cells=0.0034,
-        equal_labels=0.0017,
-        above_other_cells=(0.0016, 0.036),
-        above_equal_labels=(0.0, 0.026),
-    )
-    line = replace(measured[0], interchange=exchanged).lines()["interchangeable"]
-    assert line.startswith("1.2% of ")
-    assert line.endswith(
-        ", 0.2%…3.6% more than for other cells (0.3%), 0.0%…2.6% more than for equal labels (0.2%)"
-    )
-    few = replace(exchanged, above_other_cells=None)
-    line = replace(measured[0], interchange=few).lines()["interchangeable"]
-    assert line.endswith(
-        "; other cells 0.3%, equal labels 0.2%, in too few passages for an interval"
-    )
-
-
-def test_all_views_of_a_card_end_in_the_verdict(quoting):
-    card = package.evidence(quoting.study(quoting_text(12_000, seed=1)), 0, 1, detector="quote")
-    assert "the claim does not hold: it fails " in card.verdict
-    assert list(card.lines().items())[-1] == ("verdict", card.verdict)
-    assert card.to_json()["verdict"] == card.verdict
-    assert "does not hold: it fails" in " ".join(" ".join(lines(Group(*card.view()))).split())
-
-
-CURVE = {"ci": (0.5, 1.0), "curve": ((0, 0.1), (1, 0.95)), "intervals": ((0.0, 0.2), (0.8, 1.1))}
-"""Fields of an effect of which the first follower has 95 %."""
-
-
 @pytest.mark.parametrize(
     "shares, num_free",
     [
@@ -500,18 +466,6 @@ def test_nothing_is_said_of_the_shares_of_an_effect_that_may_be_0(measured):
         "not measured: effect +0.19 (-0.20…+0.60) log odds at "
     )
     assert "%" not in card.lines()["sufficient"]
-
-
-def test_every_line_of_a_card_has_its_size_and_its_interval(quoting):
-    card = package.evidence(
-        quoting.study(quoting_text(12_000, seed=1)), 0, QUOTING_UNIT, detector="quote"
-    )
-    found = card.lines()
-    for name in ("tracks", "necessary", "sufficient", "fooled"):
-        assert "…" in found[name], name
-    assert "over 6,000 characters" in found["tracks"]
-    assert f"over {card.necessary.num_chars:,} characters; rank 1 of " in found["necessary"]
-    assert card.necessary.num_chars > card.necessary.num_ranked_chars > 0
 
 
 def test_the_score_of_a_cell_that_is_not_the_best_has_an_interval(quoting):
@@ -551,25 +505,6 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
     assert choosing.segment_length == card_module.MIN_SEGMENT
 
 
-@pytest.mark.parametrize(
-    "part, changes, words",
-    [
-        ("sufficient", {**CURVE, "num_carrying": 0}, "90% without any of them, so that others"),
-        ("sufficient", {**CURVE, "num_carrying": None}, "; 90% with none of these numbers"),
-        ("necessary", {"cells": (), "rank": 1}, "; rank 1 of 1 cells, "),
-        (
-            "fooled",
-            {"num_places": 0, "num_wrong": 0},
-            "not measured: the output shows the property",
-        ),
-    ],
-)
-def test_a_line_says_what_a_result_lacks(measured, part, changes, words):
-    card = measured[0]
-    found = replace(getattr(card, part), **changes)
-    assert words in replace(card, **{part: found}).lines()[part]
-
-
 def wrong_place(text, position):
     """The excerpt of a card for a position, of which the labels are those of quotations."""
     choosing = SimpleNamespace(
@@ -603,18 +538,6 @@ def test_an_unpaired_mark_is_shown_before_a_place_that_is_labelled_outside(plant
     (place,) = [one for one in planted.fooled.worst if not one.is_inside]
     assert "[“xyz zyx\n]\nabc" in place.excerpt
     assert "[“xyz zyx↵]↵abc" in "".join(lines(Group(*planted.view())))
-
-
-def test_a_card_is_a_table_with_a_row_for_each_part(command, quoting):
-    line = ("visualize", quoting.path, "--evidence", f"0:{QUOTING_UNIT}")
-    card = json.loads(command(*line, "--json").out)
-    assert command(*line, "--export", "card.csv").code == 0
-    with Path("card.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = {row["part"]: row for row in csv.DictReader(file)}
-    assert {name: rows[name]["passed"] for name in card["tests"]} == {
-        name: "" if passed is None else str(passed) for name, passed in card["tests"].items()
-    }
-    assert rows["verdict"]["found"] == card["verdict"]
 
 
 def test_a_card_is_json_with_its_assumptions(quoting):

@@ -20,7 +20,6 @@ from charrnn.model import reading
 from charrnn.model.cell_types import CELLS
 from charrnn.model.interventions import record_layers
 from charrnn.model.layer import TORCH
-from charrnn.views.delivery import FORMATS, Shown
 from charrnn.views.svg import to_svg
 
 L, SCALE = 3, 0.5
@@ -126,12 +125,3 @@ def test_a_picture_has_a_dot_for_each_unit_inside_its_square():
     assert len(places) == 6 * 3
     assert (np.min(places, axis=0) > 0).all()
     assert (np.max(places, axis=0) < [float(root.get("width")), float(root.get("height"))]).all()
-
-
-@pytest.mark.parametrize("suffix", [".svg", ".html"])
-def test_an_exported_picture_of_gates_has_no_braille(suffix):
-    use = GateUse(layer=0, gate="f", left=(0.2, 0.9), right=(0.5, 0.0))
-    report = GateReport(name="m", cell="lstm", num_chars=10, gates=(use,))
-    file = FORMATS[suffix].write(Shown("Gates", report.view(), None)).decode("utf-8")
-    assert "stroke-linecap" in file
-    assert not re.search("[\u2800-\u28ff]", file)

@@ -24,7 +24,7 @@ from charrnn.analyses.gradients import (
 )
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
-from charrnn.views.drawing import MAX_TICKS, tick_labels
+from charrnn.views.drawing import MAX_TICKS
 from charrnn.views.svg import COLUMN_WIDTH, GRID
 
 K = 5
@@ -193,7 +193,3 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale():
     assert {y for _, y in curves[1]} == {level[-3]}
     assert all(at <= 100 * COLUMN_WIDTH and y <= grid[0] for curve in curves for at, y in curve)
     assert texts[-1].endswith("characters before")
-
-
-def test_numbers_below_a_chart_do_not_touch():
-    assert tick_labels({1: "100", 4: "200", 5: "300", 11: "400"}, 12) == "100 300  400"

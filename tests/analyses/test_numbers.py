@@ -4,7 +4,6 @@ can recompute.
 Tests `analyses.number_tables` and `analyses.predict`, too.
 """
 
-import io
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +12,8 @@ import torch
 from drawn import lines
 from hand_built import vocab_of
 from numbered import TEXT, VOCAB, H, config_of, hello_model, model_of, printed
-from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.number_tables import number_cell
 from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.errors import DataError, UsageError
 
@@ -166,23 +163,6 @@ def test_the_table_folds_the_steps_to_the_width():
     assert shown[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
 
 
-def hello_numbers():
-    return hello_model().numbers("hell")
-
-
-def test_the_network_of_three_units_fits_a_small_screen():
-    shown = lines(*hello_numbers().view(), 80)
-    assert max(map(len, shown)) <= 80
-    assert len(shown) == 26
-    assert shown[0] == (
-        "W_ih        e      h      l      o   b_ih  W_hh        0      1      2   b_hh"
-    )
-    assert shown[4] == "W_hy        0      1      2    b_y"
-    names = " ".join(shown).split()
-    assert {"step", "input", "a", "h", "logits", "softmax", "target", "loss"} <= {*names}
-    assert names.count("b_ih") == 1, "the biases are not repeated at every step"
-
-
 def test_a_reader_can_compute_every_entry_from_the_printed_numbers():
     """Each printed number is at most half of the last decimal off."""
     table = printed(lines(*hello_model().numbers("hello").view(), 46))
@@ -229,24 +209,6 @@ def test_the_products_are_those_of_the_listed_weights(cell, depth, options):
                 before = found.row("h before").values
                 assert_close(row.values, np.array(weights[layer, name].values) @ before)
         below = found.rows[-1].values
-
-
-def test_the_numbers_are_bright_and_their_labels_dim():
-    console = Console(width=80, force_terminal=True, color_system="truecolor", file=io.StringIO())
-    segments = list(console.render(hello_numbers()))
-    dim = "".join(part.text for part in segments if part.style and part.style.dim)
-    bright = "".join(part.text for part in segments if not (part.style and part.style.dim))
-    assert "W_ih x" in dim
-    assert "." not in dim
-    assert bright.count(".") >= 4 * 34
-
-
-@pytest.mark.parametrize(
-    "value, shown",
-    [(-0.0001, "0.000"), (0.12345, "0.123"), (-12.3456, "-12.3"), (-123456.0, "-1e+05")],
-)
-def test_a_number_keeps_the_digits_that_its_column_has_room_for(value, shown):
-    assert number_cell(value) == shown
 
 
 def test_the_end_of_a_document_resets_the_state(monkeypatch):

@@ -1,7 +1,6 @@
 """The recipe that compares a plain network, one with Ω and a gated one."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -74,17 +73,6 @@ def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypa
     assert plain["recalled"]["20"] == pytest.approx(sum(is_right) / len(is_right))
 
 
-def test_the_table_and_the_chart_name_the_networks(command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
-    shown = command(*SHORT).out
-    assert re.findall(r"(?m)^ ?(rnn|rnn-omega|lstm) +\d+% ", shown) == ["rnn", "rnn-omega", "lstm"]
-    # Two charts side by side, with their legends.
-    [legends] = [line for line in shown.splitlines() if "■ lstm" in line]
-    assert legends.count("■ lstm") == 1
-    folders = {path.name for path in Path("checkpoints/vanishing-001").iterdir() if path.is_dir()}
-    assert folders == {*NETWORKS}
-
-
 @pytest.mark.parametrize(
     "setting",
     [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--show-config",)],
@@ -138,16 +126,6 @@ def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_r
     assert plain["trained"]["50"] < 1e-12
     assert plain["trained"]["50"] < regular["trained"]["50"]
     assert gated["trained"]["50"] > 1e-8
-
-
-def test_the_strings_the_table_and_the_charts_are_written_beside_the_runs(command):
-    command(*SHORT, "--out", "three")
-    lines = Path("three/recall.txt").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 10_000
-    assert {len(line) for line in lines} == {*range(22, 63)}
-    assert all(re.fullmatch(r"([abcd])\.+\?\1", line) for line in lines)
-    assert "rnn-omega" in Path("three/gradients.svg").read_text(encoding="utf-8")
-    assert ",rnn-omega," in Path("three/gradients.csv").read_text(encoding="utf-8-sig")
 
 
 def test_the_runs_read_their_text_again(command):

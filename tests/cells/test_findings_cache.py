@@ -8,7 +8,6 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -151,11 +150,6 @@ def test_a_detector_is_known_by_its_labels(lab, measured):
     assert measured == ["mine.py"] * 2
 
 
-def test_two_new_detectors_with_the_same_labels_are_scored_alike(lab):
-    first, second = survey(lab, letters("aeio"), letters("aeio", name="twice"))
-    assert replace(second, detector="mine.py") == first
-
-
 def test_another_program_measures_anew(lab, measured, monkeypatch):
     survey(lab, "quote")
     monkeypatch.setattr(findings_cache, "program_digest", lambda: "another")
@@ -278,29 +272,6 @@ def test_a_file_that_cannot_be_read_back_is_measured_again_with_a_warning(kind):
         assert FindingsCache("identity").load("score", KEY, kind) is None
 
 
-@pytest.mark.parametrize("is_found", [True, False])
-def test_damage_is_shown_once_on_the_command_line(command, quote_is_kept, is_found, monkeypatch):
-    # Whether a cell is found, which is a result of its own, depends on the processor.
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_found", is_found)
-    first = command(*QUOTE)
-    for path in saved_files():
-        if b"quote" in path.read_bytes():
-            half(path)
-    ran = command(*QUOTE)
-    assert ran.out == first.out
-    assert ran.err.count("is damaged") == 1 + is_found
-    assert command(*QUOTE).err == first.err
-
-
-def test_results_of_this_process_are_used_even_if_all_is_measured_anew():
-    save(0.5)
-    cache = FindingsCache("identity", measures_anew=True)
-    assert cache.load("score", KEY, float) is None
-    cache.save("score", KEY, 0.7)
-    assert cache.load("score", KEY, float) == 0.7
-    assert load() == 0.7
-
-
 def test_without_a_folder_that_can_be_written_it_is_kept_in_memory(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("somebody's")
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "file"))
@@ -418,14 +389,6 @@ def test_what_is_written_is_read_back_exactly():
     assert (found.values == values).all()
     assert found.columns.dtype == np.int64
     assert (found.columns == columns).all()
-
-
-def test_an_array_is_read_back_however_its_annotation_is_represented():
-    """As NumPy 2.5 represents `NDArray[np.float32]`: an alias that is no `np.ndarray`."""
-    values = np.array([[0.1], [-1 / 3]], np.float32)
-    found = decode(TypeVar("Alias"), in_json(values))
-    assert found.dtype == np.float32
-    assert (found == values).all()
 
 
 def test_a_measurement_is_read_back_exactly(lstm):

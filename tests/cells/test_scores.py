@@ -19,7 +19,7 @@ from charrnn.cells.scores import find_cells, measure
 from charrnn.cells.scoring_half import interior
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import Trace
-from charrnn.detectors.detector import Detector, why_not_scored
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import (
     auc,
@@ -368,29 +368,6 @@ def test_the_interval_of_a_short_text_contains_chance_about_as_often_as_it_says(
         low, high = interval_of(resample_score(values, labels, 1), len(labels))
         hits += low <= 0.5 <= high
     assert hits >= 26  # 15 with blocks of 500 characters
-
-
-def test_a_text_without_quotations_says_so_instead_of_a_score():
-    text = make_text(2000) + make_text(2000).replace('"', "_")
-    names = ["quote", "indentation", "digit", "line-position"]
-    findings = find_cells(make_trace(text, noise(4000)), get_detectors(names))
-    assert [score.detector for score in findings.scores] == ["line-position"]
-    reasons = {skipped.detector: skipped.reason for skipped in findings.skipped}
-    assert reasons.pop("quote") == why_not_scored(label("quote", text)[2000:])
-    assert reasons == {
-        "indentation": "it never changes in this text",
-        "digit": "there are none in this text",
-    }
-
-
-def test_a_text_of_capitals_without_a_word_of_them_says_what_is_missing():
-    text = "Anna Saw A Lamp In The Old House By The Sea\n" * 100
-    findings = find_cells(make_trace(text, noise(len(text))), get_detectors(["capital", "digit"]))
-    reasons = {skipped.detector: skipped.reason for skipped in findings.skipped}
-    assert reasons == {
-        "capital": "no word begins with two capitals here, and one alone does not count",
-        "digit": "there are none in this text",
-    }
 
 
 SCORE = CellScore(detector="quote", layer=0, unit=1, polarity=1, num_positive=500, p_value=0.005)

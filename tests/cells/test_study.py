@@ -38,14 +38,6 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model):
             measure()
 
 
-def test_a_study_shows_itself_as_a_table_and_not_as_its_text(study):
-    size = f"{study.num_layers} × {study.num_units}"
-    assert repr(study) == f"<Study of {len(TEXT):,} characters by {size} cells>"
-    html = study._repr_mimebundle_()["text/html"]
-    assert "scoring half" in html and len(html) < len(TEXT)
-    assert study.to_json()["half"] == HALF
-
-
 def test_the_passages_shown_come_from_that_half(study, monkeypatch):
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)

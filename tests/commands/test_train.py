@@ -147,36 +147,10 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command, text_file):
     run = Path("checkpoints/text-001")
     assert ran.out == f"{run}\n"
     assert "\x1b" not in ran.err and "\r" not in ran.err, "no cursor codes off a terminal"
-    words = " ".join(ran.err.split())
-    assert f"text.txt: {len(TEXT):,} characters" in words and "6 steps of 4 batch rows" in words
-    lines = ran.err.splitlines()
-    header = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
-    assert lines[header].split() == [
-        "step",
-        "epoch",
-        "train",
-        "val",
-        "bpc",
-        "right",
-        "chars/s",
-        "time",
-    ]
-    evaluations = [r for r in read_metrics(run) if r["event"] == "evaluation"]
-    rows = [line for line in lines[header + 1 :] if line[: len("     step")].strip().isdigit()]
-    assert [int(row.split()[0]) for row in rows] == [2, 4, 6]
-    for row, evaluation in zip(rows, evaluations, strict=True):
-        assert len(row.removesuffix("  best")) == len(lines[header])
-        # Aligned: each column ends where its heading does.
-        for heading, number in (
-            ("val", f"{evaluation['val_nats']:.4f}"),
-            ("bpc", f"{evaluation['val_bpc']:.3f}"),
-            ("right", f"{evaluation['first_guess']:.1%}"),
-        ):
-            assert row.index(number) + len(number) == lines[header].index(heading) + len(heading)
-    assert (
-        f"Best validation loss {min(one['val_nats'] for one in evaluations):.4f} nats/character, at"
-        " step" in words
-    )
+    rows = [line.split() for line in ran.err.splitlines() if re.match(r" +\d+ ", line)]
+    logged = [one for one in read_metrics(run) if one["event"] == "evaluation"]
+    expected = [(f"{one['step']}", f"{one['val_nats']:.4f}") for one in logged]
+    assert [(row[0], row[3]) for row in rows] == expected
     last = (run / "samples.txt").read_text().split("--- step 6 ---\n")[1]
     assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
 

@@ -54,27 +54,14 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
     assert (ran.code, ran.notes) == (0, "")
     scores = find(command, "--find")
     assert list(table_rows(ran.out)) == [score["detector"] for score in scores]
-    assert {score["detector"] for score in scores} >= {
-        "quote",
-        "line-position",
-        "indentation",
-        "line-length",
-    }
-    held_out = corpus.text[int(0.9 * len(corpus.text)) :]
-    assert f"32 cells over {len(held_out):,} characters" in ran.out.replace("\n", " ")
     captions = re.findall(r"(?m)^cell (\d+):(\d+) follows ([\w-]+) ", ran.out)
     # Those that exceed the untrained baseline most, not the strongest.
     found = [score for score in (CellScore(**score) for score in scores) if score.is_significant]
     best = sorted(found, key=lambda score: -score.gain)[:3]
     assert captions == [(str(one.layer), str(one.unit), one.detector) for one in best]
-    assert ran.out.count("-1 ▁") == 1, "one legend"
     for picture in ran.out.split(" follows ")[1:]:
         lines = [line.removesuffix("↵") for line in picture.splitlines() if line.endswith("↵")]
-        assert len(lines) > 3 and "\n".join(lines) in held_out
-    [line] = [line for line in ran.out.splitlines() if "not scored" in line]
-    assert re.fullmatch(
-        r"([\w-]+, ){2}[\w-]+ and \d+ more: not scored; name one to score it alone", line
-    )
+        assert len(lines) > 3 and "\n".join(lines) in corpus.text[int(0.9 * len(corpus.text)) :]
 
 
 def test_a_cell_is_shown_over_the_text(command, fresh_file, lab, fresh, corpus):

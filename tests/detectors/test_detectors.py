@@ -14,7 +14,6 @@ from labelled import check, label, rows
 
 from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, why_not_scored
 from charrnn.detectors.registry import DETECTORS, get_detectors
-from charrnn.errors import UsageError
 
 EXAMPLES = settings(max_examples=20)
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates included
@@ -274,12 +273,6 @@ def test_detectors_are_found_by_name():
     assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
     found = get_detectors(["comment", "quote"])
     assert [detector.name for detector in found] == ["comment", "quote"]
-
-
-def test_an_unknown_detector_is_refused_with_the_names_of_all():
-    listed = ", ".join(DETECTORS)
-    with pytest.raises(UsageError, match=rf"no detector 'quotes'.* {listed}"):
-        get_detectors(["quote", "quotes"])
 
 
 OTHER_KINDS = [

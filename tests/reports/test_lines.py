@@ -11,7 +11,7 @@ from placed_words import WORD, lines_by_grep, write_texts
 import charrnn
 from charrnn.model.losses import CharLosses
 from charrnn.reports import lines
-from charrnn.reports.lines import MAX_LINE_TEXT, ScoredText
+from charrnn.reports.lines import ScoredText
 from charrnn.text.given_text import place_finder
 
 
@@ -102,13 +102,6 @@ def test_lines_that_segments_cut_are_left_out():
     ]
 
 
-def test_a_long_line_is_cut_and_scored_whole():
-    text = "x" * (3 * MAX_LINE_TEXT)
-    (line,) = scored(text, np.arange(1, len(text))).iter_lines()
-    assert (line.text, line.num_chars) == ("x" * MAX_LINE_TEXT, len(text) - 1)
-    assert line.excess == pytest.approx(0, abs=1e-6), "the only line is as likely as the text"
-
-
 def test_the_excess_is_large_for_an_unlikely_line():
     losses = CharLosses(
         np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32)
@@ -174,13 +167,3 @@ def test_a_given_string_is_counted_as_an_editor_shows_it(tmp_path):
     assert [(line.file, line.line, line.text) for line in lines] == [(None, 2, "a"), (None, 4, "b")]
     lines = charrnn.losses_by_line([model], ["a", "b\nb"])
     assert [line.line for line in lines] == [1, 2, 3]
-
-
-def test_unknown_characters_are_said_on_stderr(command, tmp_path):
-    (tmp_path / "known.txt").write_text("abcd\n" * 400, encoding="utf-8")
-    build_chain(tmp_path / "checkpoints" / "run", "abcd\n", corpus=tmp_path / "known.txt")
-    (tmp_path / "other.txt").write_text("abcd\naQQd\n" * 40, encoding="utf-8")
-    shown = command("evaluate", "run", "--per-line", "--text", "other.txt")
-    assert "run does not know 80 characters of this text, each of which costs 13.9" in shown.err
-    quiet = command("evaluate", "run", "--per-line", "--text", "other.txt", "--quiet")
-    assert (quiet.err, quiet.out) == ("", shown.out)

@@ -3,7 +3,6 @@ their places, and are underlined. N characters of the text, M of the corpus.
 
 Tests `reports.copies` and `reports.passages`, too."""
 
-import io
 import json
 import re
 from dataclasses import replace
@@ -13,12 +12,10 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import SMALL_RUN
-from drawn import lines
 from example_results import provenance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_weights import CYCLE, chain_text
-from rich.console import Console
 
 import charrnn
 from charrnn.errors import DataError, UsageError
@@ -220,16 +217,6 @@ def test_a_byte_model_compares_bytes(byte_run):
     assert model.provenance("\ud800").text == b"\xed\xa0\x80"
 
 
-def test_a_text_of_predict_has_the_limit_of_a_comparison(byte_run, command, monkeypatch):
-    monkeypatch.setattr(plugin, "MAX_CHARS", 10)
-    monkeypatch.setattr(plugin, "HELD_OUT_CHARS", 10)
-    assert command("predict", byte_run.path, "a" * 10, "--trace").code == 0
-    ran = command("predict", byte_run.path, "a" * 11, "--trace")
-    assert ran.code == 3 and "has 11 characters; at most 10 are compared" in ran.err
-    ran = command("predict", byte_run.path, "a", "--trace", "--unknown", "nearest")
-    assert ran.code == 2 and "--unknown does not go with --trace" in ran.err
-
-
 def test_the_passages_of_a_file_have_both_places(command, tmp_path):
     sentence = "Nobody had ever seen the lamp that she lit.\n"
     Path("novel.txt").write_text(f"{sentence}One.\n\nTwo: {sentence}", encoding="utf-8")
@@ -354,15 +341,6 @@ def test_the_text_of_the_model_that_it_started_from_is_searched_too(tuned):
     assert {passage.number for passage in both} >= {0, 1}
 
 
-def test_a_text_that_is_not_compared_is_named_beside_the_figures(tuned, command, tmp_path):
-    _, text = tuned
-    (tmp_path / "users" / "zyxwvu" / "first.txt").unlink()
-    ran = command("predict", "tuned", text[1_000:1_060], "--trace", "--json")
-    reach = json.loads(ran.out)["reach"]
-    assert "learned before is not compared" in reach and ".." not in reach
-    assert "warning: what" in ran.err
-
-
 def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
     _, text = tuned
     for name in ("p.html", "p.json", "p.svg", "p.txt"):
@@ -370,29 +348,6 @@ def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
         assert ran.code == 0, ran.err
         written = Path(name).read_text("utf-8")
         assert "first.txt" in written and "zyxwvu" not in written
-
-
-def test_passages_are_underlined():
-    assert lines(provenance("abcdefgh", (0, 3), (4, 3)).marked_text())[1] == "▔▔▔ ▔▔▔"
-    assert lines(provenance("abcdefgh", (0, 5), (3, 5)).marked_text())[1] == "▔▔▔▔▔▔▔▔"
-
-
-def test_bytes_are_spelled_and_marked_by_the_character():
-    text = "aé日".encode() + b"\xff\x80b"
-    assert lines(provenance(text, (1, 5)).marked_text()) == ["aé日<dcff><dc80>b", " ▔▔▔"]
-    # One that is cut is not copied, what is no UTF-8 is a character of its own.
-    assert lines(provenance(text, (2, 5)).marked_text()) == ["aé日<dcff><dc80>b", "  ▔▔▔▔▔▔▔▔"]
-
-
-def test_passages_are_named_in_words():
-    found = provenance("one two six", (4, 4))
-    console = Console(file=io.StringIO(), width=60, _environ={"TERM": "dumb"})
-    console.print(found.marked_text())
-    assert console.file.getvalue().splitlines() == [
-        "no value: one",
-        "no value, underlined: two",
-        "no value: six",
-    ]
 
 
 def test_files_are_named_without_the_folder_that_all_have_in_common(tmp_path):
@@ -403,11 +358,3 @@ def test_files_are_named_without_the_folder_that_all_have_in_common(tmp_path):
     found = with_names(passages)
     assert [passage.place.file for passage in found] == ["a.txt", "more/b.txt"]
     assert with_names([replace(passages[0], place=None)])[0].place is None
-
-
-def test_an_exported_provenance_has_what_json_prints(lstm, command, tmp_path):
-    line = ("sample", lstm.path, "--seed", 3, "--trace")
-    made = tmp_path / "made.json"
-    assert command(*line, "--export", made).code == 0
-    printed = json.loads(command(*line, "--json").out)
-    assert json.loads(made.read_text("utf-8")) == {"generator": "charrnn", **printed}

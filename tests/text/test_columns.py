@@ -6,7 +6,7 @@ import pytest
 
 from charrnn.errors import DataError
 from charrnn.text import columns
-from charrnn.text.columns import column_values, describe_columns, is_table
+from charrnn.text.columns import column_values
 from charrnn.text.documents import end_documents
 from charrnn.text.text_files import Tally, file_lines
 
@@ -129,24 +129,6 @@ def test_by_its_number_a_column_begins_with_the_first_line_and_a_note_says_so():
 )
 def test_the_delimiter_is_that_by_which_the_first_line_has_the_column(content, column, expected):
     assert documents(content, column, "a.txt")[0].strip() == expected
-
-
-def test_where_no_delimiter_is_clear_the_error_says_how_to_make_one():
-    for content in ("1::Toy Story\n2::Heat\n", "CCO ethanol\nCC=O ethanal\n"):
-        with pytest.raises(
-            DataError, match=r"no comma, semicolon, tab or bar .*: save it as a table"
-        ):
-            documents(content, "2", "movies.dat")
-
-
-def test_a_note_names_the_delimiter_and_the_columns():
-    said = describe_columns(b"Why, nobody knows\n", label="jokes.csv")
-    assert "Its first line has Why, nobody knows (between commas)" in said
-    assert "`documents=lines` whole lines" in said
-    assert not is_table(b"Why\n", "jokes.txt") and is_table(b"", "jokes.csv.gz")
-    record = b'[\n {"title": "one", "n": 1, "text": "two"},\n'
-    assert "it has title, text: `column`" in describe_columns(record, label="a.json")
-    assert describe_columns(b'{"a": 1}', label="a.json") == ""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The share of a text that its training text has as well: documents and long passages."""
 
-import json
 import random
 from types import SimpleNamespace
 
@@ -12,7 +11,6 @@ from charrnn.text.copies import (
     LONG_COPY,
     codes_of,
     find_repeats,
-    trained_notes,
     trained_share,
 )
 
@@ -55,29 +53,6 @@ def test_a_long_text_is_searched_in_segments(monkeypatch):
 def test_a_text_shorter_than_a_passage_has_none():
     assert trained_share("abc", training="abc" * 99, config=RUNNING) == 0
     assert trained_share("a" * LONG_COPY, training="a" * LONG_COPY, config=RUNNING) == 1
-
-
-def test_a_small_share_is_not_said():
-    assert trained_notes(0.049, config=RUNNING, part="test") == []
-    assert trained_notes(None, config=LINES, part="test") == []
-    (note,) = trained_notes(0.05, config=RUNNING, part="test")
-    assert note.startswith("5 % of the test text lies in passages of at least 100 characters")
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_a_list_that_is_there_twice_is_said_by_training_and_evaluate(command, tmp_path, times):
-    names = "".join(f"name{number}\n" for number in range(200))
-    (tmp_path / "names.txt").write_text(names * times, encoding="utf-8")
-    sizes = ["--steps", "1", "--set", "hidden_size=4", "--out", "run"]
-    trained = command("train", "names.txt", "--documents", "lines", *sizes, "--json")
-    start = json.loads(trained.out.splitlines()[0])
-    said = f"{100 * start['trained_share']:.0f} % of the documents of the validation text are ones"
-    evaluation = json.loads(command("evaluate", "run", "--json").out)
-    assert (start["trained_share"] == 0, start["trained_share"] > 0.7) == (times == 1, times == 2)
-    assert any("as well" in note for note in start["notes"]) is (times == 2)
-    assert evaluation.get("trained_share", 0) == start["trained_share"]
-    for notes in (start["notes"], evaluation["notes"]):
-        assert [note.startswith(said) for note in notes].count(True) == times - 1
 
 
 def test_the_longest_passage_is_found_whatever_stands_nearer():

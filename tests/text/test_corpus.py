@@ -7,7 +7,6 @@ import glob
 import gzip
 import hashlib
 import os
-import re
 import sysconfig
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import pytest
 from streams import Stream
 
 from charrnn.errors import DataError, UsageError
-from charrnn.system.files import LFS_POINTER
 from charrnn.text import text_files
 from charrnn.text.corpus import corpus_name, read_corpus
 from charrnn.text.documents import Documents
@@ -105,43 +103,6 @@ def test_a_folder_gives_its_text_files_by_path():
         read_corpus(["book"])
 
 
-def test_a_folder_says_which_of_its_files_are_pointers_of_git_lfs(here):
-    pointer = LFS_POINTER + b"v1\noid sha256:4d7a2146\nsize 12345\n"
-    write("book/a.txt", pointer)
-    write("book/b.txt", pointer)
-    pointers = "2 pointers to files that are elsewhere (of Git LFS: git lfs pull)"
-    with pytest.raises(DataError, match=rf"no file to learn from .skipped: {re.escape(pointers)}"):
-        read_corpus(["book"])
-    write("book/c.txt")
-    write("book/empty.txt", b"")
-    fault = "(empty.txt is empty: give a file with text in it)"
-    skipped = "1 file (empty.txt)"
-    assert read_corpus(["book"]).notes == (f"skipped {skipped} and {pointers} in book {fault}",)
-
-
-def test_a_folder_says_what_was_changed_in_its_files_and_why_one_was_skipped(here):
-    write("book/a.txt", "old\rlines\rend\r")
-    write("book/b.txt", "new\nlines\n")
-    write("book/c.jsonl", '{"text":"a",}\n')
-    assert "turned 3 CR line ends of book/*.txt into LF" in read_corpus(["book/*.txt"]).notes
-    write("book/d.jsonl", '{"text": "one or two words"}\n')
-    documents = Documents("column", column="text", order=SORTED)
-    skipped, *_ = read_corpus(["book/*.jsonl"], documents=documents).notes
-    assert skipped.startswith(
-        "skipped 1 file (c.jsonl) in book/*.jsonl (c.jsonl book/c.jsonl, line 1"
-    )
-
-
-def test_one_file_that_has_most_of_a_folder_is_named(here):
-    for number in range(9):
-        write(f"notes/{number}.md", f"a short note {number}\n")
-    dominant = "of the text of notes is one file, notes/drawing.md"
-    write("notes/drawing.md", "a short note\n")
-    assert dominant not in str(read_corpus(["notes"]).notes)
-    write("notes/drawing.md", "Another kind. " * 60)
-    assert f"86 % {dominant}: leave it out" in str(read_corpus(["notes"]).notes)
-
-
 def test_a_name_is_found_in_both_forms_of_unicode(here):
     write("Mu\u0308ller.txt", "a text of some letters\n")
     for name in ("M\u00fcller.txt", "Mu\u0308ller", "M\u00fcller"):
@@ -184,28 +145,6 @@ def test_the_likely_encoding_is_named_first(byte, first):
     with pytest.raises(DataError) as caught:
         read_corpus([write("a.txt", b"it" + byte + b"s here")])
     assert first in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "name, content, between",
-    [
-        ("a.csv", b"smiles,split\nCCO,train\n", "between commas"),
-        ("A.TSV.GZ", gzip.compress(b"smiles\tsplit\nCCO\ttrain\n", mtime=0), "between tabs"),
-    ],
-)
-def test_a_table_read_as_a_text_has_a_note_with_its_columns(name, content, between):
-    (note,) = read_corpus([write(name, content)]).notes
-    assert note == (
-        f"{name} is read as a text, with all columns. Its first line has smiles, split ({between}):"
-        " `column` reads one column, by its name there or its number, and `documents=lines` whole"
-        " lines"
-    )
-
-
-def test_a_folder_of_other_files_says_how_to_get_the_text_of_the_first():
-    write("book/a.pdf", b"%PDF-1.7\n")
-    with pytest.raises(DataError, match=r"skipped: 1 file \(a.pdf\).*a.pdf is a PDF.*by pdftotext"):
-        read_corpus(["book"])
 
 
 def test_a_text_that_ends_inside_a_character_is_read_without_it():

@@ -3,7 +3,6 @@
 Tests `cli.arguments`, too.
 """
 
-import contextlib
 import math
 import re
 import warnings
@@ -152,14 +151,6 @@ def test_the_name_of_a_file_given_as_a_text_is_told(alphabet_run, tmp_path, monk
         model.predict("name")
 
 
-def test_many_unknown_characters_are_told_from_python_too(alphabet_run):
-    model = charrnn.load(alphabet_run)
-    said = f"3 of 5 characters are unknown to {model.name}, which reads each of them"
-    for read in (model.trace, model.logprob, lambda text: charrnn.evaluate(model, text)):
-        with pytest.warns(RuntimeWarning, match=said):
-            read("ab語語語")
-
-
 def test_log_probabilities_of_documents_are_those_of_a_loop(folder):
     """In nats, with END: float32 of few steps, so far below a thousandth."""
     model = documents_run(folder)
@@ -204,26 +195,3 @@ def test_the_log_probability_of_running_text_follows_its_context(alphabet_run):
     assert model.logprob(["xbca", "bc"])[0] == pytest.approx(expected, abs=1e-4)
     with pytest.raises(DataError, match="has 1 character; its probability needs at least 2"):
         model.logprob("a")
-
-
-@pytest.mark.parametrize(
-    "options, said",
-    [
-        ({"temp": 0.5}, "no option 'temp' of generated text. Did you mean temperature?"),
-        ({"nonsense": 3}, "no option 'nonsense' of generated text. There are "),
-        ({"prime": 3}, "3 is no text"),
-        ({"prime": b"ab"}, "reads characters, and the text is given as bytes: decode it first"),
-        ({"length": "long"}, "`length` is 'long'; it must be a number"),
-        ({"temperature": None}, "`temperature` is None; it must be a number"),
-        ({"seed": "x"}, "`seed` is 'x'; it must be a number"),
-    ],
-)
-def test_a_wrong_option_of_a_sample_is_an_error_of_ours(alphabet_run, options, said):
-    model = charrnn.load(alphabet_run)
-    for generate in (model.sample, model.stream, model.write):
-        with pytest.raises(UsageError, match=re.escape(said)):
-            generate(**options)
-    with pytest.raises(UsageError, match=re.escape(said)):
-        model.samples(2, **options)
-    with contextlib.suppress(UsageError):
-        model.beam(**options)  # a search has no temperature, and says so

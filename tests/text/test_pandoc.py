@@ -285,14 +285,6 @@ def test_of_a_hundred_documents_a_broken_one_is_named_and_all_others_are_read():
     assert "skipped 1 file (7.docx) in novel (7.docx is a Word document, but" in corpus.notes[0]
 
 
-def test_documents_that_the_shell_has_named_have_one_note(imitated):
-    imitated(answer("lamp"))
-    for name in ("1.docx", "2.docx"):
-        Path(name).write_bytes(DOCX)
-    notes = read_corpus(["1.docx", "2.docx"], is_for_training=False).notes
-    assert "read 2 files of 2 sources by pandoc (a Word document)" in notes
-
-
 def test_each_document_is_read_once_by_each_pandoc(imitated):
     Path("a.docx").write_bytes(DOCX)
     imitated(answer("first"))

@@ -11,8 +11,6 @@ from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.text.paragraphs import MOST_LINES, join_lines, share_wrapped
 from charrnn.text.text_files import file_lines
-from charrnn.training import notes
-from charrnn.training.run_text import read_text
 
 SENTENCES = (
     "The lamp by the river was lit again, and the boats that had come with the rain lay still. "
@@ -116,38 +114,6 @@ def test_every_command_reads_a_text_as_the_run_does(tmp_path, monkeypatch):
 def test_bytes_and_lines_have_no_paragraphs(other):
     with pytest.raises(UsageError, match=r"^`join_lines` is True; "):
         Config(join_lines=True, **other)
-
-
-def notes_on(text, **asked):
-    """What is said of a running text of this content."""
-    Path("text.txt").write_text(text, "utf-8")
-    config = Config(corpus=("text.txt",), **asked)
-    return " ".join(notes._prose_notes(config, read_text(config)))
-
-
-def test_a_wrapped_text_and_a_short_one_of_prose_are_noted(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    book = f"{WRAPPED}\n\n" * 20
-    assert "the paragraphs of the text are wrapped" in notes_on(book)
-    assert "starts with the included model" in notes_on(book)
-    assert "wrapped" not in notes_on(book, join_lines=True)
-    assert "included" not in notes_on(book, hidden_size=64)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"{VERSE}\n" * 4,
-        HEXAMETERS * 9,
-        f"{IDEOGRAPHS}\n\n" * 9,
-        *(text * 9 for text in LISTS),
-        "def lamp(river):\n    return [river.boat(number) for number in range(river.width)]\n" * 90,
-        "Die Lampe am Fluss brannte wieder, und die Boote lagen still.\n\n" * 200,
-    ],
-)
-def test_other_texts_get_no_advice(tmp_path, monkeypatch, text):
-    monkeypatch.chdir(tmp_path)
-    assert notes_on(text) == ""
 
 
 def test_the_share_of_wrapped_lines_counts_lines_that_are_not_blank():

@@ -93,33 +93,6 @@ def test_what_is_gone_is_named_with_its_place(project, tmp_path, monkeypatch):
     )
 
 
-def test_where_a_text_can_be_had_is_said():
-    recorded = record("novel.txt")
-    recorded = replace(recorded, config=Config(corpus=("shakespeare",)), locations=(None,))
-    with pytest.raises(
-        DataError, match=r"here: .*\nThe catalogue has it, too: charrnn corpora fetch shakespeare"
-    ):
-        recorded.read(instead="give --text FILE")
-    with pytest.raises(DataError, match=r"^a\.zip contains no text: give --text FILE"):
-        replace(recorded, model_file="a.zip").read(instead="give --text FILE")
-
-
-@pytest.mark.parametrize(
-    "source, remedy",
-    [
-        ("shakespeare", "run charrnn corpora fetch shakespeare"),
-        ("gone.txt", "give the text"),
-        ("novel.txt", "give the text"),
-        ("/**/*", "give the text"),
-    ],
-)
-def test_where_the_text_of_a_model_file_can_be_had_is_said(source, remedy):
-    recorded = replace(record("novel.txt"), config=Config(corpus=(source,)), locations=(None,))
-    with pytest.raises(DataError) as caught:
-        replace(recorded, model_file="a.zip").read()
-    assert caught.value.message == f"a.zip contains no text: {remedy}."
-
-
 @pytest.mark.parametrize("source", ["novel", "novel.txt"])
 def test_a_model_file_names_a_text_of_the_catalogue_or_its_file(source, monkeypatch):
     recorded = record("novel.txt")

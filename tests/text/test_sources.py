@@ -193,15 +193,6 @@ def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_n
     assert [str(path.relative_to("texts")) for path in paths] == sorted([*NAMES, "linked.txt"])
 
 
-def test_a_pattern_that_matches_nothing_says_that_a_bracket_is_special(here):
-    Path("notes[1]").mkdir()
-    Path("notes[1]/a.txt").write_text("a")
-    with pytest.raises(NotHereError, match=r"write \[\[\] for it"):
-        find_origin("notes[1]/*.txt", is_named_by_run=False, order=SORTED)
-    found = find_origin("notes[[]1]/*.txt", is_named_by_run=False, order=SORTED)
-    assert found.paths == (Path("notes[1]/a.txt"),)
-
-
 @pytest.mark.parametrize(
     "pattern", ["**/*", "**", "*.txt", "a/**/*.txt", ".*/*", "[ab]/b/../*", "?*/*.t?t", "[[]c]/*"]
 )

@@ -21,7 +21,6 @@ from charrnn.cells.findings import CellPassage, PassagePlace
 from charrnn.cells.passages import read_passages
 from charrnn.errors import UsageError
 from charrnn.views.cell_page import (
-    Bars,
     PassageList,
     clipped,
     page_pictures,
@@ -133,13 +132,6 @@ def test_a_second_page_is_read_from_the_run(lstm, tmp_path, monkeypatch):
     assert isinstance(again.passages[0], CellPassage)
 
 
-def test_passages_say_what_the_mark_of_the_end_of_a_document_is(page):
-    note = "¶ is the end of a document."
-    with_end = [replace(passage, text=passage.text[:-1] + "\0") for passage in page.passages]
-    assert note in drawn([PassageList(with_end)], 80)
-    assert note not in drawn([PassageList(page.passages)], 80)
-
-
 @pytest.mark.parametrize("width, color_system", [(40, None), (80, "truecolor")])
 def test_a_page_fits_its_width(page, width, color_system):
     lines = drawn_page(page, width, color_system)
@@ -152,43 +144,6 @@ def drawn_page(page, width, color_system):
     pictures = page_pictures(page)
     lines = drawn(pictures, width, color_system=color_system, force_terminal=is_terminal)
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-
-
-HEADINGS = ("How well cell 0:7 follows", f"Values over {len(TEXT):,}", "Where cell 0:7 is")
-
-
-def find_line(lines, beginning):
-    return next(number for number, line in enumerate(lines) if line.startswith(beginning))
-
-
-def test_a_page_has_its_headings_in_order(page):
-    lines = drawn_page(page, 40, None)
-    places = [find_line(lines, heading) for heading in HEADINGS]
-    assert places == sorted(places)
-
-
-def test_a_page_says_what_its_passages_are(page):
-    lines = drawn_page(page, 40, None)
-    for passage in page.passages:
-        name = passage.kind.replace("decile", "tenth")
-        find_line(lines, f"{name} {passage.rank}")
-    words = " ".join(" ".join(lines).split())
-    assert "tenth 10 to 1: one passage from each tenth of its values" in words
-
-
-def test_blocks_are_for_the_histogram_alone_where_there_are_colours(page):
-    lines = drawn_page(page, 80, "truecolor")
-    begin = find_line(lines, "Values over")
-    end = find_line(lines, "Where cell")
-    assert not set("▁▂▃▄▅▆▇█") & set("".join(lines[:begin]))
-    assert "█" in "".join(lines[begin:end])
-
-
-@pytest.mark.parametrize("height, top", [(1.0, "███"), (0.5, ""), (-1.0, "")])
-def test_a_bar_of_full_height_stands_for_one(height, top):
-    *bars, axis = drawn([Bars((height,) * 3)], 40)
-    assert bars[0].strip() == top
-    assert axis.strip() == "-11"
 
 
 def test_a_document_is_a_line():

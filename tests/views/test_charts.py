@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.overview import LearningCurves, LossCurve
 from charrnn.views.charts import (
-    EMPTY_NOTICE,
     MAX_RISE,
     enclosing_ticks,
     learning_chart,
 )
 from charrnn.views.drawing import MAX_TICKS, Canvas
-from charrnn.views.svg import LINE_HEIGHT, to_html, to_svg
+from charrnn.views.svg import to_html, to_svg
 
 
 def chart(*curves, against="steps"):
@@ -34,33 +33,9 @@ def words_of(picture):
     return re.sub("<[^>]*>", "", picture).replace("&#160;", " ")
 
 
-def first_path(picture):
-    """How far down the first grid line is."""
-    return float(re.search(r'd="M[\d.]+ ([\d.]+)', picture)[1])
-
-
-def test_a_chart_says_what_is_across():
-    lines = drawn(chart(STRAIGHT, against="seconds"), 70)
-    assert lines[-2].endswith("seconds")
-    assert lines[-1].strip() == "● lamps-001"
-
-
 def test_where_only_ascii_can_be_written_a_chart_is_words():
     lines = drawn(chart(STRAIGHT), 70, "ascii")
     assert lines[1] == "lamps-001, by steps: 10: 3; 20: 2.5; 30: 2"
-
-
-def test_a_long_title_is_wrapped_and_moves_the_drawing_down():
-    narrow = to_svg([replace(chart(STRAIGHT), title="lamps " * 20)], columns=72)
-    wide = to_svg([chart(STRAIGHT)], columns=72)
-    below = [first_path(picture) for picture in (wide, narrow)]
-    assert below[1] - below[0] == pytest.approx(LINE_HEIGHT, abs=0.1), "a line more"
-    assert "lamps " * 13 not in words_of(narrow)
-
-
-def test_a_chart_without_a_point_says_so():
-    assert EMPTY_NOTICE in drawn(chart(curve("empty")))
-    assert EMPTY_NOTICE in words_of(to_svg([chart()]))
 
 
 def test_a_loss_that_diverges_does_not_flatten_the_others():

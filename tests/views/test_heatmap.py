@@ -16,12 +16,10 @@ from rich.console import Console
 from charrnn.cells.findings import CellPassage, ColouredText
 from charrnn.views.cell_page import PassageList
 from charrnn.views.heatmap import (
-    ABOUT_OWN_SCALE,
     ABOUT_TURNED,
     SURPRISE_LEGEND,
     HeatMap,
     Legend,
-    end_legend,
     fold,
     scale_pictures,
     surprise_map,
@@ -88,13 +86,6 @@ def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own():
         "▁▃▅▇█",
     ]
     assert plain(heat_map("lamps", values)) == ["lamps", "█████"]
-
-
-def test_a_scale_of_its_own_says_so():
-    legend, about = scale_pictures(scale_of([0.91, 0.99]))
-    assert legend.ends == ("+0.91", "+0.99")
-    assert plain(about, 90) == [ABOUT_OWN_SCALE]
-    assert scale_of([0.9876, 0.9878]).ends == ("+0.9876", "+0.9878")
 
 
 def test_a_cell_that_is_low_inside_is_drawn_with_its_sign_turned():
@@ -359,10 +350,3 @@ def test_a_part_of_a_text_is_drawn_in_whole_words(
     assert all(text[int(value)] == char for char, value in kept)
     assert sum(map(math.isnan, shown.values)) == drawn.count("…")
     assert shown.inside == tuple(char != "…" for char in drawn)
-
-
-def test_the_mark_of_the_end_of_a_document_has_a_legend():
-    assert all_visible("Anna\0") == "Anna¶"
-    (legend,) = end_legend("Anna\0Bernd\0")
-    assert plain(legend) == ["¶ is the end of a document."]
-    assert end_legend("Anna\n") == []

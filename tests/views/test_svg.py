@@ -20,7 +20,7 @@ from rich.text import Text
 from charrnn.cells.findings import ColouredText
 from charrnn.errors import UsageError
 from charrnn.views import svg
-from charrnn.views.delivery import FORMATS, describe_formats, find_format, to_csv
+from charrnn.views.delivery import find_format, to_csv
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.svg import (
     COLUMN_WIDTH,
@@ -199,12 +199,6 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text):
     for drawn in (Elements(html).texts["code"], "".join(svg_lines(picture))):
         assert "".join(drawn.split()) == shown, "without white space"
     (html + picture).encode("utf-8")  # a lone surrogate would not be writable
-
-
-def test_every_format_is_listed_in_the_help_and_in_the_error():
-    assert all(suffix in describe_formats(has_arrays=True) for suffix in FORMATS)
-    with pytest.raises(UsageError, match=r"^a\.tif: .* must end in \.html, .*\.csv or \.npz\.$"):
-        find_format(Path("a.tif"))
 
 
 def test_a_pdf_is_made_of_a_picture_or_a_page():

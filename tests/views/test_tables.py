@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from displayed import WIDE_TABLES, WINDOWED_LOSS
+from displayed import WIDE_TABLES
 from drawn import lines
 from example_results import BRACKETS, QUOTE, provenance
 from hypothesis import given
@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Group
 
-from charrnn.cells.findings import CellFindings, ColouredText, Passage, Skipped
-from charrnn.evaluation.loss_reports import Difference, EvaluationRow
+from charrnn.cells.findings import CellFindings, ColouredText, Passage
 from charrnn.views import tables
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
 
@@ -141,49 +140,6 @@ def test_a_copy_is_shown_by_its_first_and_last_characters():
         (b"\xff\x1b", "\ufffd␛"),
     ):
         assert rows(provenance(text, (0, len(text))).passages_table())[0][1] == shown
-
-
-def test_the_longest_copy_is_first_and_its_place_is_below_it():
-    shown = rows(provenance("a" * 90, (0, 30), (40, 50)).passages_table())
-    places = [["text.txt, line 31,337, column 1"], ["2 more places"]]
-    assert shown == [["50", "a" * 50], *places, ["30", "a" * 30], *places]
-
-
-def loss_row(name, protocol, *, is_compared=True):
-    loss = replace(WINDOWED_LOSS, protocol=protocol, nats_ci=(0.9, 1.1))
-    difference = Difference(mean=0.1, low=0.0, high=0.2) if is_compared else None
-    return EvaluationRow(name=name, loss=loss, difference=difference)
-
-
-def test_a_note_says_which_loss_each_difference_is_to():
-    first = loss_row("one", "stateful", is_compared=False)
-    twice = replace(first, loss=replace(WINDOWED_LOSS, text_length=1_000))
-    assert tables.how_to_read([first, twice]).endswith(
-        "windowed-256: random windows, which overlap."
-    )
-    assert tables.how_to_read([first]) == (
-        "Lower is better; right: the share of characters that the first guess gets right."
-        " Below a figure: its 95 % interval."
-    )
-    rows = [
-        first,
-        loss_row("two", "stateful"),
-        loss_row("n-gram", "5-gram"),
-    ]
-    assert (
-        tables.how_to_read(rows)
-        == "Lower is better; right: the share of characters that the first guess gets right. Below a"
-        " figure: its 95 % interval. Difference of the loss: to one by the same protocol; of n-grams, to one, stateful."
-    )
-
-
-def test_detectors_without_a_score_have_one_line():
-    reasons = "abbcd"
-    skipped = [Skipped(detector=f"d{n}", reason=reason) for n, reason in enumerate(reasons)]
-    line = f"{tables.skipped_line(skipped)}"
-    assert line == "d0, d1, d2 and 2 more: not scored; name one to score it alone"
-    assert f"{tables.skipped_line(skipped[:2])}" == "d0, d1: not scored; name one to score it alone"
-    assert f"{tables.skipped_line(skipped[1:3])}" == "d1, d2: not scored, b"
 
 
 def test_there_is_one_legend_and_a_turned_cell_says_so():
