@@ -19,7 +19,6 @@ import charrnn
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, NotHereError, UsageError, named
-from charrnn.text.given_text import encoding_warnings
 from charrnn.text.vocab import Vocab, encode_text
 from charrnn.training.events import EvaluationEvent
 
@@ -225,18 +224,6 @@ def test_a_test_text_is_held_out_of_everything(tmp_path, corpus):
     assert validated.nats_per_char == pytest.approx(best, abs=1e-3)
     with pytest.raises(UsageError, match="'training'; use validation or test"):
         loaded.held_out_text("training")
-
-
-def test_encoding_warnings_count_what_is_not_known(model, byte_model):
-    read = {"語語a": "2 of 3 characters are unknown to {}, which reads each of them"}
-    read |= {"語a": "1 of 2 characters is unknown to {}, which reads it"}
-    for text, expected in read.items():
-        assert encoding_warnings(model.name, model.vocab, text) == (
-            f"{expected.format(model.name)} as the unknown symbol.",
-        )
-    said = "2 bytes of longer characters: each is shown, and labelled, as Latin-1."
-    assert encoding_warnings("x", byte_model.vocab, "é".encode()) == (said,)
-    assert encoding_warnings("x", model.vocab, "a") == ()
 
 
 def test_the_arrays_of_a_trace_contain_the_labels_of_the_detectors(model):

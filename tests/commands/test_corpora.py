@@ -314,16 +314,6 @@ def test_the_catalogue_is_listed(command):
     )
 
 
-@pytest.mark.parametrize(
-    "columns, first",
-    [(60, "umlauts 492 yes dat none MIT"), (28, "umlauts 492 yes dat"), (26, "umlauts 492 yes")],
-)
-@pytest.mark.usefixtures("shelf")
-def test_a_narrow_terminal_has_the_first_columns(command, monkeypatch, columns, first):
-    monkeypatch.setenv("COLUMNS", str(columns))
-    assert command("corpora", "list").out.split("\n")[5].split() == first.split()
-
-
 def test_a_folder_of_corpora_that_is_not_there_is_named(command, shelf, monkeypatch):
     for command_line in (("list",), ("show", "girls"), ("fetch", "girls")):
         monkeypatch.setenv("CHARRNN_CORPORA", f"/nope:{shelf}")

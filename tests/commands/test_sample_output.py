@@ -5,7 +5,6 @@ import csv
 import json
 import math
 import re
-from io import StringIO
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -15,12 +14,9 @@ import pytest
 from built_runs import build_chain
 from command_lines import COLOUR
 from conftest import as_json
-from rich.console import Console
 from streams import Terminal
 
 import charrnn
-from charrnn.commands.sample_output import coloured_pictures
-from charrnn.generation.writing import Piece
 from charrnn.views.heatmap import Legend
 
 
@@ -227,15 +223,3 @@ def test_the_text_of_predict_may_have_escapes(command, tmp_path):
 def test_predict_reads_standard_input_without_the_newline_of_echo(command, alphabet_run):
     typed = as_json(command("predict", alphabet_run, "abc", "--json"))
     assert as_json(command("predict", alphabet_run, "-", "--json", stdin=b"abc\n")) == typed
-
-
-def test_a_cell_that_is_low_inside_has_the_colours_of_one_that_is_high_there():
-    def drawn(values, polarity):
-        pieces = [Piece(text, logprob=0.0, value=value) for text, value in values.items()]
-        console = Console(file=StringIO(), force_terminal=True, color_system="truecolor", width=40)
-        console.print(coloured_pictures(pieces, polarity)[-1])
-        return console.file.getvalue()
-
-    high = drawn({"outside ": -0.9, "inside": 0.9}, 1)
-    assert drawn({"outside ": 0.9, "inside": -0.9}, -1) == high
-    assert drawn({"outside ": 0.9, "inside": -0.9}, 1) != high

@@ -21,20 +21,6 @@ def test_the_text_is_shown_with_the_file_of_each_part(command, here):
     assert shown.err == ""
 
 
-def test_the_plan_names_the_kinds_of_files_and_what_is_held_out(command, here):
-    Path("notes").mkdir()
-    for number in range(12):
-        Path(f"notes/{number:02}.txt").write_text(f"The lamp number {number} by the river.\n")
-    Path("notes/copy.txt").write_text("The lamp number 1 by the river.\n")
-    Path("notes/a.eps").write_text("%!PS-Adobe-3.0\n" + "1 20 moveto\n" * 30)
-    line = ("train", "notes", "--steps", 1, "--hidden-size", 4, "--set", "order=sorted")
-    said = " ".join(command(*line).err.split())
-    assert "notes (13 .txt 53 %, 1 .eps 47 %)" in said
-    assert "47 % of the text of notes is PostScript (a.eps)" in said
-    assert "copies of one another: 01.txt = copy.txt" in said
-    assert "held out: a.eps, copy.txt" in said
-
-
 @pytest.mark.parametrize(
     "arguments, said",
     [

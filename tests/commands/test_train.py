@@ -1,12 +1,10 @@
 """`charrnn train` as a whole: what it prints, what it leaves on disk, and that what it learned is a
 torch.nn model."""
 
-import io
 import json
 import math
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,17 +12,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_FLAGS, Ran
-from rich.console import Console
 from safetensors.torch import load_file
 from saved_runs import FILES
 from synthetic import make_corpus
 from torch import nn
 
 import charrnn
-from charrnn.commands.train import TrainingView, readable
+from charrnn.commands.train import TrainingView
 from charrnn.config.settings import FIELD_NAMES
 from charrnn.errors import UsageError
-from charrnn.system.signals import Signals
 from charrnn.training.trainer import Trainer
 
 TEXT = make_corpus(num_chars=3_000, seed=5).text
@@ -247,24 +243,6 @@ def test_a_plan_is_the_first_event_of_a_budget_in_minutes(command, text_file):
     assert {plan[name] == start[name] for name in ("corpus", "num_chars", "vocab_size")} == {True}
 
 
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_first_sample_is_one_line(lstm, monkeypatch, is_terminal):
-    console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, width=60)
-    monkeypatch.setattr("charrnn.commands.train.result_console", lambda stderr: console)
-    long = [
-        replace(event, text="a b\n" * 60) if event.event == "sample" else event
-        for event in lstm.events
-    ]
-    TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in long)
-    shown = console.file.getvalue()
-    lines = [
-        re.match(r"(?:a b.*\n)*", part)[0].count("\n")
-        for part in re.split(r"sample at step .*\n", shown)[1:]
-    ]
-    assert lines == [1, 1, 1, 8, 8]
-    assert readable("a\ufffd\x07\x86b\0\0c\n\u202ed é 語") == "a·b ¶ ¶ c ·d é 語"
-
-
 def test_an_error_removes_the_bar_first(command, text_file, monkeypatch):
     monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
     monkeypatch.setattr(
@@ -274,17 +252,6 @@ def test_an_error_removes_the_bar_first(command, text_file, monkeypatch):
     *drawn, message = ran.err.split("\r")
     assert ran.code == 2 and any("0/3" in bar for bar in drawn)
     assert message.startswith("error: the weights are not finite")
-
-
-def test_the_clock_of_the_bar_goes_on_while_it_validates(command, text_file, monkeypatch):
-    monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
-    num_drawn = []
-    for every in (10**9, 1):
-        monkeypatch.setattr("charrnn.model.losses.STOP_CHECK_CHARS", every)
-        ran = command("train", "text.txt", "--steps", 2, *SMALL_FLAGS, "--set", "evaluate_every=1")
-        num_drawn.append(ran.err.count("validating ..."))
-    assert 0 < num_drawn[0] < num_drawn[1]
-    assert re.search(r"1/2 [^\r]*validating", ran.err), "not only after the last step"
 
 
 def test_the_different_characters_are_those_of_the_text(command, tmp_path, loop_run):

@@ -3,7 +3,6 @@
 import codecs
 import math
 import os
-import re
 from encodings.aliases import aliases
 from typing import get_args, get_type_hints
 
@@ -81,19 +80,62 @@ def test_a_value_is_kept_or_refused_by_the_name_of_its_field(name):
         assert "; it must be " in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name, value, message",
-    [
-        ("alphabet", "CHAR", "`alphabet` is CHAR; it must be "),
-        ("muon_scale", 1e300, "`muon_scale` is 1e+300; it must be between 0 and 1000"),
-        ("hidden_size", 0, "`hidden_size` is 0; it must be between 1 and "),
-        ("split", (1.0,), "`split` is 1.0; it must be two or three positive shares"),
-        ("corpus", ("x" * 100_000,), "`corpus` is xxx"),
-    ],
-)
-def test_a_value_out_of_range_is_shown_with_what_is_allowed(name, value, message):
-    with pytest.raises(UsageError, match=re.escape(message)):
+SHARE = ((0.0, 0.999), (-0.001, 1.0))
+"""At least 0 and below 1."""
+COUNT = ((1, 10**9), (0, -1))
+RANGES = {
+    "hidden_size": ((1, 16_384), (0, 16_385)),
+    "embedding_size": ((1, 16_384, "one-hot"), (0, 16_385, "auto-hot")),
+    "num_layers": ((1, 64), (0, 65)),
+    "num_members": ((1, 64), (0, 65)),
+    "parameters": ((1, 10**12), (0, 10**12 + 1)),
+    "dropout": SHARE,
+    "input_dropout": SHARE,
+    "weight_drop": SHARE,
+    "zoneout": SHARE,
+    "beta1": SHARE,
+    "beta2": SHARE,
+    "weight_average": SHARE,
+    "reset_probability": ((0.0, 1.0), (-0.001, 1.001)),
+    "learning_rate": ((1e-9, 10.0), (0.0, 10.001)),
+    "final_learning_rate": ((0.0, 1.0), (-0.001, 1.001)),
+    "weight_decay": ((0.0, 1000.0), (-0.001, 1000.001)),
+    "muon_scale": ((0.0, 1000.0), (-0.001, 1e300)),
+    "clip_norm": ((1e-9, 1e9), (0.0, -1.0)),
+    "minutes": ((1e-9, 100_000.0), (0.0, 100_001.0)),
+    "epochs": ((1e-9, 100_000.0), (0.0, 100_001.0)),
+    "steps": ((1, 10**9), (0, 10**9 + 1)),
+    "batch_size": ((1, 65_536), (0, 65_537)),
+    "bptt_length": ((1, 65_536), (0, 65_537)),
+    "warmup_steps": ((0, 10**6), (-1,)),
+    "keep": ((0, 10**6), (-1,)),
+    "min_count": COUNT,
+    "evaluate_every": COUNT,
+    "save_every": COUNT,
+    "validation_chars": COUNT,
+    "threads": ((1, 1024), (0, 1025)),
+    "seed": ((0, 2**32 - 1), (-1, 2**32)),
+    "order_seed": ((0, 2**32 - 1), (-1, 2**32)),
+    "split": (((0.9, 0.1), (8, 1, 1)), ((1.0,), (0.9, 0.0), (0.9, math.nan))),
+    "alphabet": (("char", "byte", "exact"), ("CHAR",)),
+}
+"""Values that a field takes, and values that it refuses."""
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_field_takes_its_range_and_nothing_beside_it(name):
+    inside, outside = RANGES[name]
+    for value in inside:
         Config(**{name: value})
+    for value in outside:
+        with pytest.raises(UsageError, match=rf"^`{name}` is .*; it must be "):
+            Config(**{name: value})
+
+
+def test_a_long_value_is_shown_in_part():
+    with pytest.raises(UsageError, match=r"^`corpus` is xxx") as caught:
+        Config(corpus=("x" * 100_000,))
+    assert len(str(caught.value)) < 1_000
 
 
 @pytest.mark.parametrize(
@@ -135,12 +177,8 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name, written, meant
         ("minutes", 10**400, "a number or null"),  # larger than any float
         ("dropout", {"p": 1}, "a number or auto"),
         ("cell", 3, "a word"),
-        ("split", [0.9, True], "two or three positive shares, such as 90/10"),
-        (
-            "corpus",
-            ["a", 1],
-            "a list of words (entry 2, 1, is none: leave it out, or put quotes around it)",
-        ),
+        ("split", [0.9, True], "two or three positive shares"),
+        ("corpus", ["a", 1], "a list of words (entry 2, 1,"),
         ("sum_outputs", "yes", "true or false"),
         ("sum_outputs", 1, "true or false"),
     ],
@@ -148,7 +186,7 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name, written, meant
 def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted(name, written, wanted):
     with pytest.raises(UsageError) as caught:
         parse_value(name, written)
-    assert str(caught.value) == f"`{name}` is {str(written)[:80]!r}; it must be {wanted}."
+    assert f"; it must be {wanted}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["split", "corpus", "seed", "dropout", "cell", "sum_outputs"])

@@ -1,19 +1,15 @@
 """Runs that differ in the seed alone: what is a group, its figures, and what is printed of it."""
 
-import json
 import math
 from dataclasses import replace
 
-import drawn
 import pytest
 
 from charrnn.api import Model
 from charrnn.config.settings import Config
-from charrnn.evaluation.comparison import evaluate_runs
 from charrnn.evaluation.seed_groups import group_by_seed
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab
-from charrnn.views.tables import evaluation_view
 
 SMALL = Config(cell="lstm", hidden_size=8, dropout=0.1, steps=9)
 LARGE = replace(SMALL, hidden_size=16, dropout=0.2)
@@ -112,30 +108,3 @@ def test_bytes_and_characters_have_no_difference():
     configs = runs_of(*seeds_of(SMALL, 0, 1), *seeds_of(replace(SMALL, alphabet="byte"), 0, 1))
     found = group_by_seed(configs, dict.fromkeys(configs, 1.0))
     assert [group.difference for group in found] == [None, None]
-
-
-def test_several_runs_are_grouped_in_the_record_and_below_the_table():
-    models = [made(seed, size) for size in (5, 7) for seed in (1, 2, 3)]
-    found = evaluate_runs(models, TEXT, precision="fp32")
-
-    losses = [row.loss.nats_per_char for row in found.rows]
-    first, second = found.groups
-    assert (first.smallest, first.largest) == (min(losses[:3]), max(losses[:3]))
-    assert second.difference.mean == pytest.approx(sum(losses[3:]) / 3 - sum(losses[:3]) / 3)
-    assert json.loads(json.dumps(found.to_json()))["groups"][1]["name"] == "hidden_size=7"
-
-    lines = [line.rstrip() for line in drawn.lines(evaluation_view(found), 80)]
-    assert max(map(len, lines)) <= 80
-    begin = lines.index("Runs that differ in the seed alone, in nats/char")
-    shown = " ".join(lines[begin:])
-    for figure in (first.nats.mean, second.smallest, second.largest):
-        assert f"{figure:.4f}" in shown
-    assert f"{second.difference.mean:+.4f}" in shown
-    assert "Student's t" in shown and "Welch's t" in shown
-
-
-def test_runs_without_a_group_have_no_table():
-    models = [made(1, 5), made(2, 7)]
-    found = evaluate_runs(models, TEXT, precision="fp32")
-    assert found.groups == ()
-    assert not any("seed alone" in line for line in drawn.lines(evaluation_view(found), 80))

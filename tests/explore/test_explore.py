@@ -11,7 +11,6 @@ import re
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 
 import pytest
 from built_runs import build_chain, build_quoting
@@ -31,13 +30,12 @@ from exploring import (
     use_light_terminal,
     whole_page,
 )
-from known_weights import QUOTING_UNIT, quoting_text
+from known_weights import quoting_text
 from rich.cells import cell_len
 from rich.style import Style
 from textual.widgets import DataTable
 
 import charrnn
-from charrnn.cells.findings import CellScore
 from charrnn.cells.study import Study
 from charrnn.errors import DataError
 from charrnn.explore.app import (
@@ -50,8 +48,7 @@ from charrnn.explore.app import (
     TextView,
 )
 from charrnn.explore.full_screen import Question
-from charrnn.explore.state import ALL, BEST, Row, cell_name, columns
-from charrnn.views.tables import score_mark, score_text
+from charrnn.explore.state import ALL, BEST, cell_name, columns
 from charrnn.views.theme import NUM_SHADES, block
 
 HOSTILE = (
@@ -126,56 +123,6 @@ def name_of(place):
     if abs(place) < 1.5 / NUM_SHADES:
         return ""
     return "low" if place < 0 else "high"
-
-
-def test_the_caption_says_what_the_cell_follows_and_how_well(model):
-    found = model.survey(FRESH).scores[:5]
-
-    async def script(app, pilot):
-        for row, score in enumerate(found):
-            await until(pilot, lambda row=row: app.exploration.row == row)
-            caption = shown(app, "#caption")
-            cell = f"cell {score.layer}:{score.unit} follows {score.detector}"
-            assert caption.startswith(f"{cell}: {score_text(score)}{score_mark(score)}")
-            assert app.exploration.scale.is_turned == (score.polarity < 0)
-            untrained = f"untrained baseline {score.untrained:.3f}"
-            assert untrained in caption
-            assert untrained in " ".join(screen(app).split()), "nothing is cut off"
-            await pilot.press("down")
-
-    play(model, script)
-
-
-AUC_SCORE = CellScore(
-    detector="quote",
-    layer=0,
-    unit=1,
-    polarity=1,
-    num_positive=9,
-    auc=0.7,
-    ci_low=0.6,
-    ci_high=0.8,
-    chosen_on=0.7,
-    p_value=0.01,
-    null_level=0.6,
-    untrained=0.65,
-)
-
-
-@pytest.mark.parametrize(
-    "changes, mark",
-    [
-        ({}, ""),
-        # A cell below the best one has no p-value: it is held against the chance level of the best
-        # of all cells.
-        ({"p_value": None, "ci_low": None, "ci_high": None}, ""),
-        ({"p_value": None, "ci_low": None, "ci_high": None, "null_level": 0.75}, "?"),
-    ],
-)
-def test_a_list_has_the_marks_of_the_tables(changes, mark):
-    score = replace(AUC_SCORE, **changes)
-    assert score_mark(score) == mark
-    assert Row((0, 1), score).shown(BEST)[2] == f"AUC 0.700{mark}"
 
 
 def test_without_colours_each_line_has_its_values_below_it(model, monkeypatch):
@@ -349,31 +296,6 @@ def test_every_size_will_do(quoting, monkeypatch):
     play(quoting, script, QUOTED, size=(1, 1))
 
 
-def test_the_values_of_the_line_are_those_of_the_new_width(model):
-    async def script(app, pilot):
-        await pilot.press("j", "j")
-        for width in (120, 60, 100, 40):
-            await pilot.resize_terminal(width, 30)
-            view = text_of(app)
-            await until(pilot, lambda w=width: app.size.width == w)
-            await pilot.pause()
-            line = view.sparkline(view.current_line)
-            assert shown(app, "#sparkline").strip() == line.strip()
-            assert len(line.strip()) > 1
-
-    play(model, script, size=(80, 24))
-
-
-def test_list_and_text_are_side_by_side_where_there_is_room(model):
-    async def script(app, pilot):
-        table = app.browser.query_one(DataTable)
-        assert text_of(app).region.y >= table.region.bottom
-        await pilot.resize_terminal(110, 30)
-        await until(pilot, lambda: text_of(app).region.x >= table.region.right)
-
-    play(model, script, size=(80, 24))
-
-
 def on_page(app, widget):
     return str(app.screen.query_one(widget).render()) if isinstance(app.screen, CellScreen) else ""
 
@@ -386,54 +308,6 @@ async def open_page(app, pilot):
     """Open the page of the first cell of the list, by two keys."""
     await pilot.press("1", "enter")
     await until_measured(app, pilot)
-
-
-def test_the_page_of_the_quotation_cell_is_two_keys_away(quoting):
-    async def script(app, pilot):
-        assert f"1  0:{QUOTING_UNIT}" in screen(app)
-        await open_page(app, pilot)
-        assert on_page(app, "#caption").startswith(f"cell 0:{QUOTING_UNIT} follows quote")
-
-    play(quoting, script, QUOTED)
-
-
-def test_the_list_of_all_cells_begins_at_the_best(quoting):
-    async def script(app, pilot):
-        await pilot.press("S", "enter")
-        await until(pilot, lambda: on_page(app, "#caption"))
-        assert app.exploration.order == ALL
-        assert on_page(app, "#caption").startswith(f"cell 0:{QUOTING_UNIT} follows quote")
-        await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.browser)
-        table = app.browser.query_one(DataTable)
-        assert str(table.get_row_at(table.cursor_row)[1]) == f"0:{QUOTING_UNIT}"
-
-    play(quoting, script, QUOTED)
-
-
-def test_a_page_has_the_score_and_the_passages_of_the_cell(quoting):
-    async def script(app, pilot):
-        await open_page(app, pilot)
-        page = whole_page(app)
-        assert "quote" in page[page.index("How well cell") : page.index("Values over")]
-        passage = next(line for line in page.splitlines() if line.startswith("top 1"))
-        assert "+1.00" in passage
-
-    play(quoting, script, QUOTED)
-
-
-def test_a_page_scrolls(quoting):
-    async def script(app, pilot):
-        await open_page(app, pilot)
-        pictures = app.screen.query_one("#pictures")
-        await until(pilot, lambda: pictures.max_scroll_y > 2)
-        for key, y in (("down", 1), ("j", 2), ("k", 1)):
-            await pilot.press(key)
-            await until(pilot, lambda y=y: pictures.scroll_offset.y == y)
-        await pilot.press("end")
-        await until(pilot, lambda: pictures.scroll_offset.y == pictures.max_scroll_y)
-
-    play(quoting, script, QUOTED)
 
 
 def test_a_page_turns_to_the_other_cells_of_the_list(quoting):

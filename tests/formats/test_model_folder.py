@@ -257,22 +257,6 @@ def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_pa
     assert [path.name for path in tmp_path.rglob("*")] == ["clone", ".git"]
 
 
-@pytest.mark.parametrize(
-    "line, problem",
-    [
-        ("export {} given", "the name must end in .zip, .html or /: / is a folder"),
-        ("export {} given/ --title Lamps", "--title Lamps is for a page"),
-        ("export {} none/given/", "there is no folder none"),
-        ("export {} step-00000005/", "step-00000005 has the name of a checkpoint"),
-    ],
-)
-def test_what_export_cannot_do_is_said(command, alphabet_run, line, problem):
-    ran = command(*(word.format(alphabet_run) for word in line.split()))
-    assert (ran.code, ran.out) == (2, "")
-    assert problem in " ".join(ran.err.split())
-    assert not Path("given").exists()
-
-
 def test_a_network_that_no_browser_runs_has_no_page(alphabet_run, tmp_path, monkeypatch):
     monkeypatch.setattr("charrnn.formats.model_page.page.CELLS", ())
     folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
@@ -303,15 +287,6 @@ def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
     assert "- text: War and Peace\n" in card
     assert "- loss on its test part: 1.1677 nats per character, 95 % interval 1.131…1.203" in card
     assert "- cell 0:30: inside double quotation marks, AUC 0.996 (" in card
-
-
-def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
-    model = charrnn.load(alphabet_run)
-    model.config = replace(model.config, corpus=("diary.txt",))
-    card = (model.export(f"{tmp_path}/given/") / CARD).read_text("utf-8")
-    assert "- text: a private text" in card
-    assert "- licence of the text: not known" in card
-    assert "- cell" not in card
 
 
 @pytest.mark.parametrize("name", ["zz\n# evil", "zz\r```\n# evil", "x`y``", "<b> [l](u) *s*"])

@@ -18,7 +18,6 @@ from browser import dump, dump_saved, needs_browser
 from elements import Elements, text_of
 from page_in_node import NODE, write_in_node
 
-import charrnn
 from charrnn.api import Model
 from charrnn.cells.findings import FoundCell
 from charrnn.config.settings import Config
@@ -179,29 +178,6 @@ def test_a_page_without_a_prime_generates_what_its_command_does(alphabet_run, co
     assert words[3:] == ["--temp", "1.5", "--seed", "7", "--length", "100"]
     ran = command("sample", alphabet_run, *words[3:])
     assert ran.out.rstrip("\n") == text_of(page, "written").rstrip("\n")
-
-
-@needs_browser
-def test_an_exported_page_says_what_it_does(alphabet_run, exported):
-    assert 'data-done="true"' in exported
-    assert text_of(exported, "problem") == ""
-    assert "Not in the alphabet, and left out: \u00e5" in text_of(exported, "left-out")
-    assert exported.count('role="option"') == charrnn.load(alphabet_run).config.hidden_size
-    assert "400 characters" in text_of(exported, "progress")
-
-
-@pytest.mark.parametrize(
-    "start, texts",
-    [
-        ("prose", "War and Peace and then mynovel"),
-        ("checkpoints/base", "the texts of the model base and then mynovel"),
-        (None, "mynovel"),
-    ],
-)
-def test_a_page_names_the_texts_of_the_model_that_its_own_started_from(start, texts):
-    page = to_model_page(made(corpus=("folder/mynovel.txt",), init_from=start))
-    model = json.loads(page.split('id="model">', 1)[1].split("</script>")[0])
-    assert f" cells that has read {texts}, character by character." in model["about"]
 
 
 def test_the_page_allows_its_own_programs_only():

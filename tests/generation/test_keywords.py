@@ -35,13 +35,6 @@ def test_a_method_gets_its_keywords_as_a_record():
     assert greeter.greet("you", times=2) == "hello you hello you "
 
 
-def test_help_shows_the_fields():
-    assert str(inspect.signature(Greeter("hello").greet)) == "(name: str, *, times: int = 1) -> str"
-    assert Greeter.greet.__name__ == "greet"
-    for method in (Greeter.greet, Greeter("hello").greet):
-        assert inspect.getdoc(method) == "Greet somebody."
-
-
 def test_arguments_that_do_not_fit_are_said_by_the_name_of_the_method():
     for values, said in (((), "missing a required argument"), (("you", 3), "too many positional")):
         with pytest.raises(TypeError, match=rf"^greet\(\): {said}.*\. Options are given by name"):

@@ -1,6 +1,6 @@
 """Other packages: what they add to charrnn by hooks.
 
-Tests `hooks.foreign`, `system.lazy`, `analyses`, `formats` and `reports`,
+Tests `hooks`, `hooks.foreign`, `system.lazy`, `analyses`, `formats` and `reports`,
 too.
 """
 

@@ -5,7 +5,6 @@ Tests `reports.copies` and `reports.passages`, too."""
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from known_weights import CYCLE, chain_text
 import charrnn
 from charrnn.errors import DataError, UsageError
 from charrnn.reports import provenance as plugin
-from charrnn.reports.passages import Passage, with_names
 from charrnn.reports.provenance import find_passages
 from charrnn.text import copies
 from charrnn.text.copies import HashedText, KnownDocuments
@@ -348,13 +346,3 @@ def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
         assert ran.code == 0, ran.err
         written = Path(name).read_text("utf-8")
         assert "first.txt" in written and "zyxwvu" not in written
-
-
-def test_files_are_named_without_the_folder_that_all_have_in_common(tmp_path):
-    passages = []
-    for start, name in ((0, "a.txt"), (30, "more/b.txt")):
-        place = Place(file=str(tmp_path / "texts" / name), line=1, column=1)
-        passages.append(Passage(start=start, length=30, offset=0, place=place, num_more=0))
-    found = with_names(passages)
-    assert [passage.place.file for passage in found] == ["a.txt", "more/b.txt"]
-    assert with_names([replace(passages[0], place=None)])[0].place is None

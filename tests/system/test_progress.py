@@ -48,16 +48,6 @@ def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(monkeypatch):
     assert terminal.getvalue().split("\r")[-2].strip() == "", "the bars are removed"
 
 
-def test_what_is_not_counted_is_said_at_once(monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setenv("CI", "")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("sys.stderr", terminal)
-    with bar(0, "reading run", unit=""):
-        assert terminal.getvalue() == "\rreading run ..."
-    assert terminal.getvalue().split("\r")[-2].strip() == "", "it is removed"
-
-
 def test_a_bar_makes_no_lock_between_processes(monkeypatch):
     """For such a lock Python 3.14 starts a process."""
     terminal = Terminal()

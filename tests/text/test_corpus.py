@@ -193,23 +193,6 @@ def refusal(source):
     return str(caught.value)
 
 
-def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch):
-    monkeypatch.setenv("CHARRNN_CORPORA", "shelf")
-    message = refusal("qqq")
-    for part in ("'qqq'", "not a path", "corpora, shelf", ".txt", "charrnn corpora"):
-        assert part in message
-    assert "Did you mean" not in message
-    write("data/dickens.txt")
-    for typed, meant in (
-        ("war_and_peace", "war-and-peace"),
-        ("anna", "anna-karenina"),
-        ("data/dikens.txt", "data/dickens.txt"),
-    ):
-        assert f"Did you mean {meant}?" in refusal(typed)
-    for outlandish in ("x" * 5000, "two\nlines" * 40, "\ud800", "nul\0byte"):
-        assert "no corpus" in refusal(outlandish)
-
-
 def test_a_text_is_decoded_as_it_is_said_to_be():
     text = "Ein Buch, весна\nлето\n"
     path = write("novel.txt", text.replace("\n", "\r\n").encode("koi8-u"))

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -126,34 +125,15 @@ def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(command
 
 def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file):
     run = train("run", stop=3, evaluate_every="auto", save_every="auto", steps=400)
-    seen = []
-    for changes in (
-        {"epochs": 9.0},
-        {"steps": 4000},
-        {"steps": 8000, "save_every": 7},
-        {"steps": 400},
-    ):
+    asked = [{"steps": 4000}, {"steps": 8000, "save_every": 7}, {"steps": 400}]
+    every = []
+    for changes in asked:
         start, *_ = charrnn.resume(run, changes, should_stop=stop_after(1))
-        seen.append(start)
-    assert [start.config["evaluate_every"] for start in seen[1:]] == [500, 1000, 50]
-    assert [start.config["save_every"] for start in seen[1:]] == [500, 7, 7]
-    assert (
-        8 * (seen[0].config["evaluate_every"] - 1)
-        < seen[0].num_steps
-        <= 8 * seen[0].config["evaluate_every"]
-    )
-    with closing(
-        charrnn.resume(run, {"steps": 40_000})
-    ) as events:  # which ends before it has saved a step
-        assert next(events).config["evaluate_every"] == 5000
-    start, *_ = charrnn.resume(run, {"steps": 800}, should_stop=stop_after(1))
-    assert start.config["evaluate_every"] == 100
-    seconds = [
-        json.loads(line)["seconds"] for line in (run / "metrics.jsonl").read_text().splitlines()
-    ]
-    assert len(seconds) > 7 and seconds == sorted(seconds), (
-        "they count those of the processes before"
-    )
+        every.append((start.config["evaluate_every"], start.config["save_every"]))
+    assert every == [(500, 500), (1000, 7), (50, 7)]
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    assert len(seconds) > 5 and seconds == sorted(seconds), "they go on from those before"
 
 
 def test_nothing_is_left_to_do_in_a_finished_run(command, text_file):
