@@ -13,7 +13,7 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,67 +160,55 @@ class RunReader:
         files. Raises CheckpointError if no checkpoint can be loaded, none has that name, or a newer
         charrnn saved it.
         """
-        saved_names = self.saved_checkpoints()
-        if which not in ("latest", "best", *saved_names):
-            raise CheckpointError(
-                f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}"
-            )
-
-        # A training process may save and prune while the checkpoints are read: what could not be
-        # read was then removed, and is no damage.
-        names = saved_names
         while True:
-            checkpoint, problems = self._load_nearest(which, names, with_training=with_training)
-            names_now = self.saved_checkpoints()
-            if not problems or names_now == names:
+            names = self.saved_checkpoints()
+            if which not in ("latest", "best", *names):
+                raise CheckpointError(
+                    f"no {which} in {self.path}\nsaved there: {', '.join(names[-5:])}"
+                )
+            wanted = which
+            problems: list[str] = []
+            if which == "latest":
+                wanted = names[-1]
+            if which == "best":
+                state, problem = self.newest_state()
+                wanted = best_checkpoint(state) or names[-1]
+                if problem is not None:
+                    problems.append(problem)
+
+            # After the wanted one the earlier ones come, the nearest of them first.
+            step = checkpoint_step(wanted)
+
+            def distance(name: str, step: int = step) -> tuple[bool, int]:
+                return checkpoint_step(name) > step, abs(checkpoint_step(name) - step)
+
+            checkpoint = None
+            for name in sorted({wanted, *names}, key=distance):
+                try:
+                    checkpoint = read_checkpoint(self.path / name, with_training=with_training)
+                    break
+                except (MissingPartError, NewerFormatError):
+                    raise
+                except CheckpointError as error:
+                    if str(error) not in problems:
+                        problems.append(str(error))
+
+            # A training process may have saved and pruned meanwhile: that is no damage.
+            if not problems or names == self.saved_checkpoints():
                 break
-            names = names_now
 
         if checkpoint is None:
             raise CheckpointError(
                 f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a"
                 " copy, or train a new run"
             )
-        return self._with_warnings(checkpoint, problems)
-
-    def _load_nearest(
-        self, which: str, names: Sequence[str], *, with_training: bool
-    ) -> tuple[Checkpoint | None, list[str]]:
-        """Load the checkpoint that `latest`, `best` or a name means, or else the nearest intact
-        one, None if there is none; return it with the problems of those that cannot be loaded."""
-        wanted = which
-        problems = []
-        if which == "latest":
-            wanted = names[-1]
-        if which == "best":
-            state, problem = self.newest_state()
-            wanted = best_checkpoint(state) or names[-1]
-            if problem is not None:
-                problems.append(problem)
-
-        # Earlier checkpoints come first, the nearest of them at first.
-        step = checkpoint_step(wanted)
-        earlier = [name for name in reversed(names) if checkpoint_step(name) < step]
-        later = [name for name in names if checkpoint_step(name) > step]
-        for name in (wanted, *earlier, *later):
-            try:
-                return read_checkpoint(self.path / name, with_training=with_training), problems
-            except (MissingPartError, NewerFormatError):
-                raise
-            except CheckpointError as error:
-                if str(error) not in problems:
-                    problems.append(str(error))
-        return None, problems
-
-    def _with_warnings(self, checkpoint: Checkpoint, problems: list[str]) -> Checkpoint:
-        """Return a loaded checkpoint with warnings: the `problems` of other checkpoints, and those
-        of the run's own configuration and alphabet."""
-        warnings = [
-            f"{problem.splitlines()[0]}; using {checkpoint.name}"
-            for problem in (*problems, *self._problems_beside(checkpoint))
-        ]
-        instead_of = problems[0].splitlines()[0] if problems else None
-        return replace(checkpoint, warnings=tuple(warnings), instead_of=instead_of)
+        reasons = [problem.splitlines()[0] for problem in problems]
+        beside = [problem.splitlines()[0] for problem in self._problems_beside(checkpoint)]
+        return replace(
+            checkpoint,
+            warnings=tuple(f"{reason}; using {checkpoint.name}" for reason in reasons + beside),
+            instead_of=reasons[0] if reasons else None,
+        )
 
     def read_config(self) -> Config:
         """Read the configuration in the run's folder.
@@ -427,23 +415,24 @@ def find_run(run: str) -> RunReader:
     Raises RunInUseError if another process is just starting the run, and CheckpointError if there
     is no such run; the message names the missing files or similar names.
     """
+    if find_model_file(run) is not None:
+        raise CheckpointError(
+            f"{run} has no optimizer state to continue from\n"
+            f"start a new run with its weights: {named('init_from', run)}"
+        )
     paths = _paths_of(run) if run else []
-
     for path in paths:
         if _is_unreadable(path):
             raise CheckpointError(
                 f"cannot read {path}: {os.strerror(errno.EACCES)}\ncheck that you may read it"
             )
-        if is_model_file(path):
-            raise CheckpointError(_file_message(path, run))
         if not _missing_files(path):
             return RunReader(path if path.name.strip(".") else path.resolve())
         if os.path.isfile(path):
-            raise CheckpointError(_file_message(path, run))
-
-    # An included model has no folder.
-    if run in read_cards():
-        raise CheckpointError(_file_message(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}", run))
+            raise CheckpointError(
+                f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a folder or"
+                " .zip that `charrnn export` wrote"
+            )
 
     # There is no such run: the message lists the newest runs or similar names.
     run_names = [folder.name for folder in reversed(list_all_runs())]
@@ -466,21 +455,6 @@ def find_run(run: str) -> RunReader:
     raise CheckpointError(
         f"no run {run!r} in {folder} or in its folder {CHECKPOINTS}\n{hint}{listing}"
     )
-
-
-def _file_message(path: Path, run: str) -> str:
-    """Return the error message for the name of a file where a run is expected."""
-    if is_model_file(path):
-        return _weights_message(run)
-    return (
-        f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a folder or .zip that"
-        " `charrnn export` wrote"
-    )
-
-
-def _weights_message(run: str) -> str:
-    remedy = f"start a new run with its weights: {named('init_from', run)}"
-    return f"{run} has no optimizer state to continue from\n{remedy}"
 
 
 def _missing_files(path: Path) -> list[str]:
