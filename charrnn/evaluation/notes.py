@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from charrnn.errors import counted, named
 from charrnn.evaluation.measured import MeasuredRun
-from charrnn.model.reading import segments_of
+from charrnn.model.reading import num_segments_of
 from charrnn.text.copies import LEAST_SHARE, trained_notes
 from charrnn.text.vocab import Vocab
 from charrnn.trained_model import TrainedModel
@@ -58,9 +58,8 @@ def note_of_scored(run: MeasuredRun) -> Iterator[str]:
     text = run.text
     num_scored = len(run.losses)
     if run.max_chars is not None and num_scored < text.num_chars - 1:
-        num_segments, _ = segments_of(run.max_chars)
         where = "in segments spread evenly over the text"
-        if num_segments == 1:
+        if num_segments_of(run.max_chars) == 1:
             where = "from its beginning"
         yield (
             f"stateful: {num_scored:,} of {counted(text.num_chars, text.unit)}"

@@ -4,8 +4,8 @@ here."""
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from charrnn.model.ensemble import TrainedNetwork as TrainedNetwork
     from charrnn.model.layer import RecurrentLayer as RecurrentLayer
     from charrnn.model.network import CharRNN as CharRNN
-    from charrnn.model.network import Predictor as Predictor
 else:
-    CharRNN = Predictor = RecurrentLayer = Any
+    CharRNN = TrainedNetwork = RecurrentLayer = Any

@@ -6,7 +6,7 @@ the names, shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn laye
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum, auto
 from functools import partial
@@ -20,7 +20,7 @@ from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import Cell, CellState, LinearCell, Ops
 from charrnn.model.device import on_threads, to_device
 from charrnn.model.noise import Noise
-from charrnn.model.recurrence import RecurrentProduct, gru, has_library, rnn, run_library, scan
+from charrnn.model.recurrence import FUNCTIONS, RecurrentProduct, gru, rnn, run_library, scan
 
 TORCH: Ops[Tensor] = Ops(
     sigmoid=torch.sigmoid,
@@ -73,16 +73,11 @@ class Implementation(Enum):
     """`Cell.step`, character by character, which works for every cell type."""
 
 
-CPU = {
-    "lstm": Implementation.LIBRARY,
-    # On a CPU the libraries step through time, too, but with more operations.
-    "gru": Implementation.FUSED,
-    "rnn": Implementation.FUSED,
-}
-"""The fastest implementation of a cell type on a CPU; other cell types use `SCAN` or
-`EQUATIONS`."""
-CUDA = dict.fromkeys(("lstm", "gru", "rnn", "irnn"), Implementation.LIBRARY)
-"""The fastest implementation of a cell type on CUDA; other cell types use `SCAN` or `EQUATIONS`."""
+LIBRARY_ON_CPU = ("lstm",)
+"""The cell types for which the library is fastest on a CPU. For gru and rnn it steps through time
+there, too, but with more operations."""
+FUSED = {"gru": gru, "rnn": rnn}
+"""The fused loops."""
 
 
 def choose_implementation(
@@ -94,17 +89,13 @@ def choose_implementation(
     """
     if is_changed:
         return Implementation.EQUATIONS
-
-    implementation = CPU.get(cell_name)
-    if device.type == "cuda" and cell_name in CUDA:
-        implementation = CUDA[cell_name]
-    if implementation is Implementation.LIBRARY and not has_library(cell_name):
-        # This version of torch lacks the function: CUDA uses the implementation for a CPU.
-        implementation = CPU.get(cell_name)
-        if implementation is not Implementation.FUSED:
-            return Implementation.EQUATIONS
-    if implementation is not None:
-        return implementation
+    with_library: Container[str] = LIBRARY_ON_CPU
+    if device.type == "cuda":
+        with_library = FUNCTIONS
+    if cell_name in with_library:
+        return Implementation.LIBRARY
+    if cell_name in FUSED:
+        return Implementation.FUSED
 
     # The other cell types, also those of other packages, have no special implementation.
     if issubclass(cell_type(cell_name), LinearCell):
@@ -370,9 +361,8 @@ class RecurrentLayer(nn.Module):
         self, x: Tensor, weight_hh: Tensor, *, state: Tensor, keeps_cells: bool
     ) -> LayerRead:
         """Compute a gru or rnn from input products x (T, B, X*H)."""
-        run = gru if self.cell_name == "gru" else rnn
         arguments = [tensor.to(x.dtype) for tensor in (state[0], weight_hh, self.bias("hh"))]
-        outputs = run(x, *arguments)
+        outputs = FUSED[self.cell_name](x, *arguments)
 
         # The cell values of a gru and of an rnn are the outputs.
         cells = outputs if keeps_cells else None

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from charrnn.config.settings import Config, resolved
-from charrnn.model.annotations import Predictor
+from charrnn.model.annotations import TrainedNetwork
 from charrnn.model.device import BF16_UNITS, autocast, chosen_precision
-from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
+from charrnn.model.reading import Segments, read_segments
 from charrnn.statistics.intervals import BlockSums, num_blocks_of
 from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
 from charrnn.system.lazy import Tensor, inference_mode, torch
@@ -90,7 +90,7 @@ class BlockScores(NamedTuple):
 
 
 def char_losses(
-    network: Predictor,
+    network: TrainedNetwork,
     ids: IdArray,
     first: int = 1,
     *,
@@ -104,20 +104,18 @@ def char_losses(
     """
     # The readers yield several places of the text at once; the rank of a character is its index in
     # the result.
-    positions = scored_positions(len(ids), first=first, max_chars=max_chars)
-    nats = np.empty(len(positions), np.float32)
-    is_right = np.empty(len(positions), np.bool_)
-    segments = _segments(len(ids), first=first, max_chars=max_chars)
-    computed = iter_char_losses(network, ids, first=first, precision=precision, max_chars=max_chars)
-    for scored, some_nats, some_right in computed:
+    segments = _scored_segments(ids, first=first, max_chars=max_chars)
+    nats = np.empty(segments.num_chars, np.float32)
+    is_right = np.empty(segments.num_chars, np.bool_)
+    for scored, some_nats, some_right in iter_losses(network, ids, segments, precision=precision):
         ranks = segments.ranks(scored)
         nats[ranks] = some_nats
         is_right[ranks] = some_right
-    return CharLosses(positions, nats, is_right=is_right)
+    return CharLosses(segments.positions, nats, is_right=is_right)
 
 
 def stateful_scores(
-    network: Predictor,
+    network: TrainedNetwork,
     ids: IdArray,
     first: int = 1,
     *,
@@ -133,28 +131,20 @@ def stateful_scores(
     ids[:first] are context. Long texts are read in batch rows that are warmed up, which changes the
     mean by less than 1e-4 (`model.reading.WARM_UP`).
     With `max_chars`, a longer text is read in segments that are spread evenly over it, the same at
-    every call (`num_scored_chars` in all). `escape_nats` is what a character with the id 0 costs
+    every call (`reading.Segments`). `escape_nats` is what a character with the id 0 costs
     more (`Vocab.escape_nats`). Returns None if `should_stop`, which is called every
     STOP_CHECK_CHARS characters, returned true before all characters were scored. Raises ValueError
     if there is nothing to score.
     """
     # Block k begins at the character with the rank k * M / K, as in `BlockSums.of`.
-    num_scored = num_scored_chars(len(ids) - first, max_chars)
-    num_blocks = num_blocks_of(num_scored)
+    segments = _scored_segments(ids, first=first, max_chars=max_chars)
+    num_blocks = num_blocks_of(segments.num_chars)
     nats_sums = BlockSums.zeros(num_blocks)
     right_sums = BlockSums.zeros(num_blocks)
-    segments = _segments(len(ids), first=first, max_chars=max_chars)
-    computed = iter_char_losses(
-        network,
-        ids,
-        first=first,
-        precision=precision,
-        max_chars=max_chars,
-        escape_nats=escape_nats,
-    )
+    computed = iter_losses(network, ids, segments, precision=precision, escape_nats=escape_nats)
     num_unchecked = 0
     for scored, nats, is_right in computed:
-        blocks = segments.ranks(scored) * num_blocks // num_scored
+        blocks = segments.ranks(scored) * num_blocks // segments.num_chars
         nats_sums.add(nats, blocks)
         right_sums.add(is_right, blocks)
 
@@ -162,89 +152,44 @@ def stateful_scores(
         num_unchecked += len(scored)
         if num_unchecked >= STOP_CHECK_CHARS:
             num_unchecked = 0
-            if should_stop() and nats_sums.num_values < num_scored:
+            if should_stop() and nats_sums.num_values < segments.num_chars:
                 return None
     return BlockScores(nats_sums, right_sums)
 
 
-def num_scored_chars(num_chars: int, max_chars: int | None) -> int:
-    """Return how many of `num_chars` characters are scored: nearly `max_chars`, if there are
-    more."""
-    if max_chars is None or num_chars <= max_chars:
-        return num_chars
-    # Segments of equal length: a few characters fewer.
-    num_segments, length = segments_of(max_chars)
-    return num_segments * length
+def _scored_segments(ids: IdArray, first: int, max_chars: int | None) -> Segments:
+    """Return the segments of ids[first:] that are scored, or raise ValueError."""
+    if not 1 <= first < len(ids):
+        raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
+    return Segments.of(len(ids), first=first, max_chars=max_chars)
 
 
-def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None) -> Int64Array:
-    """Return the ascending indices (M,) of the characters that `char_losses` scores.
-
-    These are all characters from `first` on or, if they are more than `max_chars`, segments that
-    are spread evenly over the text.
-    """
-    segments = _segments(num_ids, first=first, max_chars=max_chars)
-    return (segments.starts[:, None] + np.arange(segments.length)).ravel()
-
-
-class _Segments(NamedTuple):
-    """The scored segments of a text, or the whole text as one segment."""
-
-    starts: Int64Array
-    """Index of the first scored character of each segment."""
-    length: int
-
-    def ranks(self, positions: Int64Array) -> Int64Array:
-        """Return the index in `scored_positions` of each scored position."""
-        # The characters of all segments before, and of its own segment before the position.
-        segment = np.searchsorted(self.starts, positions, side="right") - 1
-        return np.asarray(segment * self.length + positions - self.starts[segment])
-
-
-def _segments(num_ids: int, first: int, max_chars: int | None) -> _Segments:
-    if max_chars is None or num_ids - first <= max_chars:
-        return _Segments(np.array([first]), num_ids - first)
-    # The readers count inputs: each input is the character before a scored character.
-    starts = 1 + segment_starts(num_ids - 1, first=first - 1, max_chars=max_chars)
-    _, length = segments_of(max_chars)
-    return _Segments(starts, length)
-
-
-def iter_char_losses(
-    network: Predictor,
+def iter_losses(
+    network: TrainedNetwork,
     ids: IdArray,
-    first: int = 1,
+    segments: Segments,
     *,
-    precision: str = "auto",
-    max_chars: int | None = None,
+    precision: str,
     escape_nats: float = 0.0,
 ) -> Iterator[tuple[Int64Array, Float32Array, BoolArray]]:
     """Yield positions (K,), their losses (K,) in nats and whether the first guesses are right (K,),
     as they are computed.
 
-    The readers set the order: each time step has the characters of all batch rows. See
-    `char_losses` for the arguments and errors.
+    The readers set the order: each time step has the characters of all batch rows.
     """
-    if not 1 <= first < len(ids):
-        raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
-
     # Parameters may have another precision than the computation.
     device = network.device
 
     def step(inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         with autocast(device, precision):
-            return network(inputs, state)
+            computed: tuple[Tensor, Any] = network(inputs, state)
+            return computed
 
     # A long text is read in batch rows or in segments; ids[n + 1] is predicted at ids[n].
-    inputs = ids[:-1]
-    if max_chars is not None and max_chars < len(ids) - first:
-        reading = read_segments(
-            step, network.initial_state, ids=inputs, first=first - 1, max_chars=max_chars
-        )
-    else:
-        reading = read_in_lanes(step, network.initial_state, ids=inputs, first=first - 1)
+    inputs = Segments(segments.starts - 1, segments.length)
+    reading = read_segments(step, network.initial_state, ids=ids[:-1], segments=inputs)
 
-    with task("reading", total=num_scored_chars(len(ids) - first, max_chars)) as advance:
+    with task("reading", total=segments.num_chars) as advance:
         while True:
             with torch.inference_mode():  # which must end before the caller continues
                 read = next(reading, None)
@@ -285,8 +230,9 @@ def _scores(logits: Tensor, targets: Tensor, escape_nats: float) -> tuple[Float3
     return nats.cpu().numpy(), is_right.cpu().numpy()
 
 
+@inference_mode
 def windowed_scores(
-    network: Predictor, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
+    network: TrainedNetwork, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
 ) -> BlockScores:
     """Compute the scores of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters
     from a zero state.
@@ -301,41 +247,24 @@ def windowed_scores(
     num_blocks = num_blocks_of(len(ids), WINDOWED_LENGTH)
     nats_sums = BlockSums.zeros(num_blocks)
     right_sums = BlockSums.zeros(num_blocks)
+    device = network.device
     with task("reading", total=NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
-            targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-            nats, is_right = scores_from_start(
-                network, ids=ids, positions=targets, precision=precision, escape_nats=escape_nats
+            # Each window is a row of the batch.
+            positions = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
+            inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device)
+            targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
+            with autocast(device, precision):
+                logits, _ = network(inputs, network.initial_state(len(starts)))
+            nats, is_right = _scores(
+                logits.flatten(0, 1), targets.flatten(), escape_nats=escape_nats
             )
-            blocks = targets * num_blocks // len(ids)
+
+            blocks = positions.ravel() * num_blocks // len(ids)
             nats_sums.add(nats, blocks)
             right_sums.add(is_right, blocks)
-            advance(targets.size)
+            advance(positions.size)
     return BlockScores(nats_sums, right_sums)
-
-
-@inference_mode
-def scores_from_start(
-    network: Predictor,
-    ids: IdArray,
-    positions: Int64Array,
-    *,
-    precision: str,
-    escape_nats: float,
-) -> tuple[Float32Array, BoolArray]:
-    """Compute the losses (T, B) in nats and whether the first guesses are right (T, B) at
-    `positions` (T, B), which are consecutive in each column, from a zero state. A character with
-    the id 0 costs `escape_nats` more."""
-    # Each window is a row of the batch.
-    device = network.device
-    inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device)
-    targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
-    with autocast(device, precision):
-        logits, _ = network(inputs, network.initial_state(inputs.shape[1]))
-
-    # Not their mean: they are summed by position in the text or in the window.
-    nats, is_right = _scores(logits.flatten(0, 1), targets.flatten(), escape_nats=escape_nats)
-    return nats.reshape(positions.shape), is_right.reshape(positions.shape)
 
 
 def bits(nats: float) -> float:

@@ -7,7 +7,7 @@ state vectors per layer (the number of states of its cell times the largest dila
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -44,29 +44,6 @@ class Read(NamedTuple):
     """(T, B, L, H): the cell values of all layers, if they are kept."""
     outputs: Tensor | None
     """(T, B, L, H): the outputs of all layers, if the cells are kept."""
-
-
-class Predictor(Protocol):
-    """The methods of a network that the measurement of a loss uses: a `CharRNN`, or an `Ensemble`
-    while it trains."""
-
-    @property
-    def device(self) -> torch.device:
-        """The device on which it computes."""
-
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-
-    @property
-    def end_id(self) -> int | None:
-        """The id of END, which resets the state; None without documents."""
-
-    def initial_state(self, batch_size: int) -> Any:
-        """Return the state before a text."""
-
-    def __call__(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character."""
 
 
 class CharRNN(nn.Module):
@@ -251,14 +228,6 @@ class CharRNN(nn.Module):
             ops=ops,
         )
         return self.output(read.features), state
-
-    def features(
-        self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute the input (T, B, H) of the output layer and the logits (T, B, V). The arguments
-        are those of `forward`."""
-        read, _ = self.read_documents(ids, state=state, ops=ops)
-        return read.features, self.output(read.features)
 
     def trace(
         self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None

@@ -185,58 +185,69 @@ def lanes_of(num_chars: int) -> int:
     return max(1, min(MAX_LANES, num_chars // (4 * WARM_UP)))
 
 
-def read_segments(
-    step: Step[Output],
-    initial_state: InitialState,
-    ids: IdArray,
-    first: int,
-    max_chars: int,
-) -> Iterator[tuple[Indices, Output]]:
-    """Yield the output of `step` for segments of ids (N,), spread evenly over all characters from
-    index `first` on.
+class Segments(NamedTuple):
+    """Segments of equal length that are spread evenly over a text, or the whole text as one."""
 
-    The segments have at most `max_chars` characters together and are the same at every call; each
-    is warmed up like a lane. `step` and the yielded values are those of `read_in_lanes`, without
-    padding. Raises ValueError unless `max_chars` is in 1..N - first.
+    starts: Int64Array
+    """Index of the first character of each segment, ascending."""
+    length: int
+
+    @classmethod
+    def of(cls, num_ids: int, first: int, max_chars: int | None = None) -> Segments:
+        """Return the segments with at most `max_chars` of the characters from index `first` on: the
+        same at every call."""
+        num_chars = num_ids - first
+        if max_chars is None or num_chars <= max_chars:
+            return cls(np.array([first]), num_chars)
+
+        # The multiplication comes before the division, so that rounding errors do not add up along
+        # the text.
+        number = num_segments_of(max_chars)
+        starts = first + np.arange(number, dtype=np.int64) * num_chars // number
+        return cls(starts, max_chars // number)
+
+    @property
+    def num_chars(self) -> int:
+        """M: the characters of all segments."""
+        return len(self.starts) * self.length
+
+    @property
+    def positions(self) -> Int64Array:
+        """The ascending indices (M,) of the characters."""
+        return (self.starts[:, None] + np.arange(self.length)).ravel()
+
+    def ranks(self, positions: Int64Array) -> Int64Array:
+        """Return the index of each position in `positions`."""
+        # The characters of all segments before, and of its own segment before the position.
+        segment = np.searchsorted(self.starts, positions, side="right") - 1
+        return np.asarray(segment * self.length + positions - self.starts[segment])
+
+
+def num_segments_of(max_chars: int) -> int:
+    """Return the number of segments that have at most `max_chars` characters together."""
+    # If `max_chars` is small, segments are shorter than SEGMENT_LENGTH, so that they fill the
+    # lanes.
+    return max(1, max_chars // SEGMENT_LENGTH, min(MAX_LANES, max_chars // (4 * WARM_UP)))
+
+
+def read_segments(
+    step: Step[Output], initial_state: InitialState, ids: IdArray, segments: Segments
+) -> Iterator[tuple[Indices, Output]]:
+    """Yield the output of `step` for every character of some segments of ids (N,).
+
+    Each is warmed up like a lane. `step` and the yielded values are those of `read_in_lanes`; only
+    a single segment has padding.
     """
-    _, length = segments_of(max_chars)
-    starts = segment_starts(len(ids), first=first, max_chars=max_chars)
+    # A single segment is read in lanes.
+    starts, length = segments
+    if len(starts) == 1:
+        yield from read_parts(step, initial_state, ids=ids, begins=starts, num_chars=length)
+        return
 
     # At most MAX_LANES segments are read at once, so that the memory is bounded.
     for begin in range(0, len(starts), MAX_LANES):
-        yield from _read_from(
-            step,
-            initial_state=initial_state,
-            ids=ids,
-            starts=starts[begin : begin + MAX_LANES],
-            length=length,
-        )
-
-
-def segment_starts(num_ids: int, first: int, max_chars: int) -> Int64Array:
-    """Return the indices, ascending, at which the segments of `read_segments` start in `num_ids`
-    ids.
-
-    Raises ValueError unless `max_chars` is in 1..num_ids - first.
-    """
-    num_chars = num_ids - first
-    if not 1 <= max_chars <= num_chars:
-        raise ValueError(f"max_chars must be in 1..{num_chars}, not {max_chars}")
-
-    # The multiplication comes before the division, so that rounding errors do not add up along the
-    # text.
-    num_segments, _ = segments_of(max_chars)
-    return first + np.arange(num_segments, dtype=np.int64) * num_chars // num_segments
-
-
-def segments_of(max_chars: int) -> tuple[int, int]:
-    """Return the number and the length of the segments that have at most `max_chars` characters
-    together."""
-    # If `max_chars` is small, segments are shorter than SEGMENT_LENGTH, so that they fill the
-    # lanes.
-    num_lanes = min(MAX_LANES, max_chars // (4 * WARM_UP))
-    num_segments = max(1, max_chars // SEGMENT_LENGTH, num_lanes)
-    return num_segments, max_chars // num_segments
+        some = starts[begin : begin + MAX_LANES]
+        yield from _read_from(step, initial_state, ids=ids, starts=some, length=length)
 
 
 def _read_from(

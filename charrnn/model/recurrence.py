@@ -413,12 +413,7 @@ class _Scan(Function):
 
 FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh", "irnn": "rnn_relu"}
 """The functions of torch that compute a cell type, which `nn.LSTM`, `nn.GRU` and `nn.RNN` call.
-They are not documented, so a version of torch may lack them."""
-
-
-def has_library(cell_name: str) -> bool:
-    """Whether this version of torch has the function of a cell type."""
-    return hasattr(torch, FUNCTIONS[cell_name])
+They are not documented."""
 
 
 def run_library(

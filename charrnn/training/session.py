@@ -25,7 +25,8 @@ from charrnn.errors import (
 from charrnn.generation.generator import Generator as TextGenerator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.device import on_threads
-from charrnn.model.losses import bits, num_scored_chars, stateful_scores
+from charrnn.model.losses import bits, stateful_scores
+from charrnn.model.reading import Segments
 from charrnn.runs.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -349,7 +350,7 @@ class TrainingSession:
             val_nats=val_nats,
             val_bpc=bits(val_nats),
             first_guess=first_guess,
-            num_chars=num_scored_chars(self.text.num_validation, self._max_chars),
+            num_chars=Segments.of(self.text.num_validation, 0, self._max_chars).num_chars,
             is_best=is_best,
         )
 

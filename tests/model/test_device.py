@@ -20,9 +20,9 @@ from charrnn.model.device import (
     has_fast_bf16,
     pick_device,
 )
-from charrnn.model.layer import CUDA
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
+from charrnn.model.recurrence import FUNCTIONS
 from charrnn.training.optim import make_optimizers, update_average
 
 CPU = torch.device("cpu")
@@ -166,7 +166,7 @@ CASES = [
 def test_a_step_stays_on_its_device(case, monkeypatch):
     """The meta device computes shapes only, and refuses to mix devices as a GPU does."""
     # The implementations of CUDA, without autocast, which the meta device has not.
-    monkeypatch.setattr("charrnn.model.layer.CPU", CUDA)
+    monkeypatch.setattr("charrnn.model.layer.LIBRARY_ON_CPU", FUNCTIONS)
     monkeypatch.setattr("charrnn.model.recurrence.autocast_dtype", lambda device, dtype: dtype)
     monkeypatch.setattr("charrnn.training.optim.autocast", lambda device, precision: nullcontext())
     sizes = {

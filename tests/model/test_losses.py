@@ -19,10 +19,9 @@ from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.losses import (
     WINDOWED_LENGTH,
     char_losses,
-    scored_positions,
     stateful_scores,
 )
-from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
+from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, Segments, num_segments_of
 from charrnn.statistics.intervals import BlockSums
 from charrnn.system.progress import CallbackProgress, using
 
@@ -66,9 +65,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars, first):
     losses = char_losses(network, ids, first, precision="fp32", max_chars=max_chars)
     np.testing.assert_allclose(losses.nats, naive[losses.positions - 1], rtol=0, atol=NEAR)
     assert (
-        len(losses)
-        == loss_module.num_scored_chars(len(ids) - first, max_chars)
-        <= (max_chars or len(ids))
+        len(losses) == Segments.of(len(ids), first, max_chars).num_chars <= (max_chars or len(ids))
     )
     read = []
     with using(CallbackProgress(read.append)):
@@ -91,12 +88,15 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars, first):
     ],
 )
 def test_scored_positions_are_segments_spread_over_the_text(num_ids, first, max_chars):
-    positions = scored_positions(num_ids, first, max_chars)
+    segments = Segments.of(num_ids, first, max_chars)
+    positions = segments.positions
+    assert segments.ranks(positions).tolist() == list(range(segments.num_chars))
     num_chars = num_ids - first
     if max_chars is None or max_chars >= num_chars:
         assert positions.tolist() == list(range(first, num_ids))
         return
-    num_segments, length = segments_of(max_chars)
+    num_segments = num_segments_of(max_chars)
+    length = max_chars // num_segments
     starts = [first + number * num_chars // num_segments for number in range(num_segments)]
     assert positions.tolist() == [start + index for start in starts for index in range(length)]
     assert len(positions) <= max_chars and positions[-1] < num_ids

@@ -17,10 +17,10 @@ from charrnn.model.reading import (
     MAX_LANES,
     WARM_UP,
     WINDOW,
+    Segments,
     find_states,
     read_in_lanes,
     read_segments,
-    segments_of,
 )
 from charrnn.model.recurrent_state import RecurrentState
 
@@ -191,10 +191,9 @@ def test_segments_see_what_one_pass_sees_and_are_spread_evenly(num_chars, first,
     network, ids = make_network(forget_bias=2.0), make_ids(num_chars)
     read = []
     expected = read_in_one_go(network, ids)
+    segments = Segments.of(num_chars, first, max_chars)
     with torch.no_grad():
-        for positions, logits in read_segments(
-            network, network.initial_state, ids, first, max_chars
-        ):
+        for positions, logits in read_segments(network, network.initial_state, ids, segments):
             np.testing.assert_allclose(logits.numpy(), expected[positions], rtol=0, atol=1e-9)
             read.append(positions)
     starts = read[0][0]
@@ -203,16 +202,4 @@ def test_segments_see_what_one_pass_sees_and_are_spread_evenly(num_chars, first,
         "each begins as far from the next as all others"
     )
     positions = np.concatenate(read).ravel()
-    assert (
-        len(np.unique(positions))
-        == len(positions)
-        == np.multiply(*segments_of(max_chars))
-        <= max_chars
-    )
-
-
-@pytest.mark.parametrize("max_chars", [0, 92])
-def test_segments_of_no_characters_or_of_more_than_there_are_are_refused(max_chars):
-    network = make_network(1.0)
-    with pytest.raises(ValueError, match=rf"max_chars must be in 1\.\.91, not {max_chars}"):
-        next(read_segments(network, network.initial_state, make_ids(100), 9, max_chars))
+    assert len(np.unique(positions)) == len(positions) == segments.num_chars <= max_chars

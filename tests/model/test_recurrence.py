@@ -8,7 +8,6 @@ from torch.nn.functional import linear
 
 from charrnn.model import recurrence
 from charrnn.model.layer import (
-    CUDA,
     TORCH,
     Implementation,
     RecurrentLayer,
@@ -141,7 +140,7 @@ def test_the_fastest_implementation_is_chosen(cell, device, implementation):
 def test_a_fast_recurrence_is_that_of_the_equations(cell, device, options, monkeypatch):
     if device == "as on CUDA":
         # Every cell type with a function of torch uses it, with converted arguments.
-        monkeypatch.setattr("charrnn.model.layer.CPU", CUDA)
+        monkeypatch.setattr("charrnn.model.layer.LIBRARY_ON_CPU", FUNCTIONS)
         monkeypatch.setattr(recurrence, "_casts", lambda device, dtype: True)
     layer = make_layer(cell, **options)
     inputs, state = make_inputs(layer)
