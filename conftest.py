@@ -391,19 +391,6 @@ def loop_run(tmp_path_factory):
     return build_chain(tmp_path_factory.mktemp("runs") / "loop-001", "\nabcd")
 
 
-@pytest.fixture(scope="session")
-def chain_run(tmp_path_factory):
-    """Build a run whose model is nearly that of its corpus, a chain: 30,000 characters in
-    `chain.txt` beside it."""
-    from built_runs import build_chain
-    from known_weights import CYCLE, chain_text
-
-    folder = tmp_path_factory.mktemp("runs")
-    corpus = folder / "chain.txt"
-    corpus.write_bytes(chain_text(30_000).encode())
-    return build_chain(folder / "chain", CYCLE, corpus=corpus)
-
-
 @pytest.fixture
 def lab(lstm, command, tmp_path):
     """Copy the LSTM's run to `checkpoints/` in the working folder, to read or to damage; return the

@@ -5,28 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from charrnn.api import Model
 from charrnn.config.settings import Config
 from charrnn.evaluation.seed_groups import group_by_seed
-from charrnn.model.network import CharRNN
-from charrnn.text.vocab import Vocab
 
 SMALL = Config(cell="lstm", hidden_size=8, dropout=0.1, steps=9)
 LARGE = replace(SMALL, hidden_size=16, dropout=0.2)
-TEXT = "".join("abcd"[n * n % 12 % 4] for n in range(3000))
-
-
-def made(seed, size):
-    """Return an untrained model."""
-    vocab = Vocab("char", ("", *"abcd"))
-    config = Config(
-        cell="gru", num_layers=1, embedding_size=3, hidden_size=size, steps=1, seed=seed
-    )
-    tensors = {
-        name: 3 * value.detach().numpy()
-        for name, value in CharRNN(config, len(vocab)).state_dict().items()
-    }
-    return Model(config, vocab, tensors, name=f"model-{size}-{seed}")
 
 
 def runs_of(*settings):

@@ -184,15 +184,6 @@ def test_nothing_means_the_standard_library():
     )  # what _sysconfigdata*, with this machine's paths, begins with
 
 
-def refusal(source):
-    with pytest.raises(DataError) as caught:
-        read_corpus([source])
-    lines = str(caught.value).splitlines()
-    assert len(lines) <= 3
-    assert max(map(len, lines)) <= 200
-    return str(caught.value)
-
-
 def test_a_text_is_decoded_as_it_is_said_to_be():
     text = "Ein Buch, весна\nлето\n"
     path = write("novel.txt", text.replace("\n", "\r\n").encode("koi8-u"))
