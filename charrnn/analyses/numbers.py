@@ -414,7 +414,19 @@ class Recording(Walk[Tensor]):
         kind = name.partition(".")[0]
         matrix = name.rpartition(".")[2]
         product_name, bias_name, labels = self._names_of(name)
-        self._use_linear(name, x, names=(product_name, bias_name), labels=labels)
+        weight, bias = self._linear[name]
+
+        # The columns of the weights that read the input are its entries.
+        along = "depth " if kind == "grids" else ""
+        self._use(
+            along + product_name.partition(" ")[0],
+            weight,
+            layer=None if kind == "output" else len(self._layers),
+            labels=labels,
+            columns=self._input_labels if x is self._input else (),
+            bias_name=along + bias_name,
+            bias=bias,
+        )
 
         # What stands above a layer reads a copy of its h.
         if self._layers and (kind == "output" or matrix == "ih"):
@@ -423,7 +435,6 @@ class Recording(Walk[Tensor]):
             self.kept[-1][-2]["h above"] = x
 
         # The product and the bias are two rows, of which the next one is the sum.
-        weight, bias = self._linear[name]
         product = x @ weight.T
         self._add(product_name, product, labels)
         self._add(bias_name, bias, labels)
@@ -462,33 +473,6 @@ class Recording(Walk[Tensor]):
         if letters[0].isdigit():
             letters = [f"{number}:" for number in letters]
         return f"W_{matrix} {argument}", f"b_{matrix}", _units(letters, self._size)
-
-    def _use_linear(
-        self, name: str, x: Tensor, *, names: tuple[str, str], labels: Sequence[str]
-    ) -> None:
-        """List the weight and the bias of a product with x."""
-        product_name, bias_name = names
-        layer: int | None = len(self._layers)
-        along = ""
-        if name == "output":
-            layer = None
-        elif name.startswith("grids"):
-            along = "depth "
-
-        # The columns of the weights that read the input are its entries.
-        columns: Sequence[str] = ()
-        if x is self._input:
-            columns = self._input_labels
-        weight, bias = self._linear[name]
-        self._use(
-            along + product_name.partition(" ")[0],
-            weight,
-            layer=layer,
-            labels=labels,
-            columns=columns,
-            bias_name=along + bias_name,
-            bias=bias,
-        )
 
     def _cell_of(self, name: str) -> tuple[type[Cell], str]:
         """Return the cell type to which a weight or a prefix belongs, and its name."""

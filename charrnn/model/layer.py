@@ -345,36 +345,25 @@ class RecurrentLayer(nn.Module):
             threads = on_threads(1)
         with threads:
             if implementation is Implementation.FUSED:
-                return self._run_fused(x, weights["hh"], state=state, keeps_cells=keeps_cells)
-            if implementation is Implementation.SCAN:
-                return self._run_scan(x, state=state, keeps_cells=keeps_cells)
-            return self._run_equations(
-                x,
-                weights=weights,
-                state=state,
-                noise=noise,
-                ops=ops or TORCH,
-                keeps_cells=keeps_cells,
-            )
+                arguments = (state[0], weights["hh"], self.bias("hh"))
+                outputs = FUSED[self.cell_name](x, *(tensor.to(x.dtype) for tensor in arguments))
+            elif implementation is Implementation.SCAN:
+                # The coefficients do not depend on the state, so they are computed for all steps at
+                # once.
+                assert issubclass(self.cell, LinearCell), "only those are scanned"
+                a, b = self.cell.coefficients(TORCH, x=x.to(state.dtype), extras=self._extras())
+                outputs = scan(a, b=b, h=state[0])
+            else:
+                return self._run_equations(
+                    x,
+                    weights=weights,
+                    state=state,
+                    noise=noise,
+                    ops=ops or TORCH,
+                    keeps_cells=keeps_cells,
+                )
 
-    def _run_fused(
-        self, x: Tensor, weight_hh: Tensor, *, state: Tensor, keeps_cells: bool
-    ) -> LayerRead:
-        """Compute a gru or rnn from input products x (T, B, X*H)."""
-        arguments = [tensor.to(x.dtype) for tensor in (state[0], weight_hh, self.bias("hh"))]
-        outputs = FUSED[self.cell_name](x, *arguments)
-
-        # The cell values of a gru and of an rnn are the outputs.
-        cells = outputs if keeps_cells else None
-        return LayerRead(outputs, cells=cells, state=outputs[-1:])
-
-    def _run_scan(self, x: Tensor, *, state: Tensor, keeps_cells: bool) -> LayerRead:
-        """Compute a linear cell from input products x (T, B, X*H)."""
-        assert issubclass(self.cell, LinearCell), "only those are scanned"
-        # The coefficients do not depend on the state, so they are computed for all steps at once.
-        a, b = self.cell.coefficients(TORCH, x=x.to(state.dtype), extras=self._extras())
-        outputs = scan(a, b=b, h=state[0])
-
+        # The output is the only state of these cell types.
         cells = self.cell.value(TORCH, state=(outputs,)) if keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
