@@ -184,7 +184,7 @@ def _options(name: str) -> dict[str, str]:
     """Return the options of a command by the names of their parameters; {} if there is no such
     command."""
     try:
-        command = typer.main.get_command(app).commands.get(name)  # type: ignore[attr-defined]
+        command = typer.main.get_command(app).get_command(None, name)  # type: ignore[attr-defined]
     except UsageError:  # The command of a package that fails.
         return {}
     return {

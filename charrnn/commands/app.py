@@ -14,7 +14,7 @@ import typer
 from charrnn.cli.command_classes import Invocation
 from charrnn.cli.explanations import explain
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.cli.root import app, take_commands
+from charrnn.cli.root import OWN, app
 from charrnn.cli.streams import (
     choose_encoding,
     discard_output,
@@ -29,7 +29,7 @@ from charrnn.system.progress import using
 from charrnn.system.signals import Signals
 from charrnn.version import __version__
 
-take_commands(COMMANDS)
+OWN.update({entry.name: entry for entry in COMMANDS})
 
 QUIET = {"-q", "--quiet"}
 """Options that silence warnings and progress."""

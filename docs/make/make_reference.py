@@ -104,7 +104,9 @@ def items(descriptions: Mapping[str, str]) -> str:
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield every command by its name on the command line, and the commands of a group after it."""
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    group: Any = typer.main.get_command(app)
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         yield name, command
         yield from (
             (f"{name} {below}", one) for below, one in getattr(command, "commands", {}).items()

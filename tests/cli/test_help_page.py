@@ -12,7 +12,7 @@ import typer.main
 from charrnn.cli.help_page import MAX_NAME
 from charrnn.commands.app import app
 
-COMMANDS = ["", *typer.main.get_command(app).commands]
+COMMANDS = ["", *typer.main.get_command(app).list_commands(None)]
 COMMANDS += [f"corpora {name}" for name in ("list", "show", "fetch")]
 """All command lines that have a page of their own."""
 WIDTHS = (80, 100, 120)

@@ -97,7 +97,7 @@ def offer(tmp_path, monkeypatch):
     sys.modules.pop("a_package", None)
     monkeypatch.undo()
     manager.forget()
-    root._built.cache_clear()  # by the place of a command, which another test fills anew
+    root._load.cache_clear()  # by the place of a command, which another test fills anew
 
 
 def test_a_package_adds_a_command(offer, capsys):
