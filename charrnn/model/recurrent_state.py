@@ -38,11 +38,6 @@ class RecurrentState(Generic[A]):
         """The device of a tensor of torch."""
         return self.vectors.device
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of the vectors."""
-        return int(self.vectors.nbytes)
-
 
 def reset_rows(
     state: RecurrentState[Tensor], initial: RecurrentState[Tensor], is_reset: Tensor
