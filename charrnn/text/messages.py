@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from charrnn.text.text_files import Line
 
@@ -110,6 +111,16 @@ def _form(stamp: str) -> str:
     return f"{len(numbers)}{_DIGITS.sub('', form).replace('a', '').replace(' ', '')}"
 
 
+class _Message(NamedTuple):
+    """A message of a chat: where its stamp begins in the text, where the stamp ends, and where the
+    message ends; and its name and words, None for what the program says."""
+
+    begin: int
+    after: int
+    end: int
+    said: re.Match[str] | None
+
+
 def parse_chat(text: str) -> Messages | None:
     """Parse the messages of a chat. Returns None for a text that is none, or not surely one."""
     stamps = find_stamps(text)
@@ -119,85 +130,61 @@ def parse_chat(text: str) -> Messages | None:
     ends = [*(begin for begin, _ in stamps[1:]), len(text)]
     messages = []
     for (begin, after), end in zip(stamps, ends, strict=True):
-        messages.append((begin, after, _NAME.match(text, after, end)))
+        said = _NAME.match(text, after, end)
+        if said and (_LOGGED.match(said["name"]) or _STAMP.match(said["name"])):
+            said = None
+        messages.append(_Message(begin, after, end, said))
 
     # A group begins with what the program says of it.
-    is_named = [_is_name(message) for _, _, message in messages]
-    if True not in is_named:
-        return None
-    first = is_named.index(True)
-    # The sentences of a diary with a colon begin differently, and few say something twice.
-    names = {message["name"] for _, _, message in messages if _is_name(message) and message}
-    num_named = sum(is_named)
+    names = [message.said["name"] for message in messages if message.said]
+    first = next((index for index, message in enumerate(messages) if message.said), len(messages))
     num_messages = len(messages) - first
-    if num_named < LIKELY_SHARE * num_messages or len(names) > MOST_NAMES * num_named:
+    # The sentences of a diary with a colon begin differently, and few say something twice.
+    is_likely = len(names) >= LIKELY_SHARE * num_messages
+    if not names or not is_likely or len(set(names)) > MOST_NAMES * len(names):
         return None
-    if num_named < NAMED_SHARE * num_messages:
+    if len(names) < NAMED_SHARE * num_messages:
         return Messages((), num_stamps=len(messages), num_left_out=0, is_sure=False)
-    return _written(text, messages, is_named, ends)
 
-
-def _is_name(message: re.Match[str] | None) -> bool:
-    if message is None:
-        return False
-    return not _LOGGED.match(message["name"]) and not _STAMP.match(message["name"])
-
-
-def _written(
-    text: str,
-    messages: Sequence[tuple[int, int, re.Match[str] | None]],
-    is_named: Sequence[bool],
-    ends: Sequence[int],
-) -> Messages:
-    """Return the lines of the messages that somebody wrote."""
-    kept: list[Line] = []
+    # What stands before the first stamp is no message. The numbers of lines are those of the file.
+    kept = []
+    position = messages[0].begin
+    if position:
+        kept.append(Line(1, text[:position].encode()))
+    number = 1 + text.count("\n", 0, position)
     num_left_out = 0
-    number = 1
-    position = 0
-    # What stands before the first stamp is no message.
-    if messages[0][0]:
-        before = text[: messages[0][0]]
-        for line in before.splitlines(keepends=True):
-            kept.append(Line(number, line.encode()))
-            number += 1
-        position = messages[0][0]
-    for (begin, after, message), has_name, end in zip(messages, is_named, ends, strict=True):
-        # The number of the line is that of the file.
-        number += text.count("\n", position, begin)
-        position = begin
-        lines: list[Line] = []
-        if message is not None and has_name:
-            lines = list(_lines_of(text, begin=begin, after=after, end=end, number=number))
+    for message in messages:
+        number += text.count("\n", position, message.begin)
+        position = message.begin
+        lines = list(_lines_of(text, message, number))
         num_left_out += not lines
         kept += lines
     return Messages(kept, num_stamps=len(messages), num_left_out=num_left_out)
 
 
-def _lines_of(text: str, *, begin: int, after: int, end: int, number: int) -> Iterator[Line]:
+def _lines_of(text: str, message: _Message, number: int) -> Iterator[Line]:
     """Yield the lines of a message without what the program wrote. A caption keeps the name."""
-    message = _NAME.match(text, after, end)
-    assert message is not None, "it has a name"
-    line_begin = message.start("said")
-    name = _LEFT_OUT_OF_NAMES.sub("", text[after:line_begin])
+    if message.said is None:
+        return
+    line_begin = message.said.start("said")
+    name = _LEFT_OUT_OF_NAMES.sub("", text[message.after : line_begin])
     # The columns are those of the file, in which the name ends where the message begins.
-    offset = line_begin - begin
+    offset = line_begin - message.begin
     name_cuts = [(0, offset - len(name))]
     is_first = True
-    for line in message["said"].splitlines(keepends=True):
+    for index, line in enumerate(message.said["said"].splitlines(keepends=True)):
         content = line.rstrip("\n")
-        if not _PROGRAM_LINE.fullmatch(content) and (content.strip() or not is_first):
-            edited = _EDITED.sub("", line)
-            cuts = [match.span() for match in _EDITED.finditer(line)]
-            if is_first and line_begin == message.start("said"):
-                cuts = name_cuts + [(first + offset, last + offset) for first, last in cuts]
-                edited = name + edited
-            elif is_first:
-                # The caption stands below the picture: its columns are those after the name.
-                edited = name + edited
-            yield Line(number, edited.encode(), cuts)
-            is_first = False
-        number += 1
-        line_begin += len(line)
+        if _PROGRAM_LINE.fullmatch(content) or (is_first and not content.strip()):
+            continue
+        edited = _EDITED.sub("", line)
+        cuts = [match.span() for match in _EDITED.finditer(line)]
+        if is_first and index == 0:
+            cuts = name_cuts + [(first + offset, last + offset) for first, last in cuts]
+        # The caption stands below the picture: its columns are those after the name.
+        if is_first:
+            edited = name + edited
+        yield Line(number + index, edited.encode(), cuts)
+        is_first = False
 
 
 def messages_of_json(text: str) -> list[Line]:

@@ -182,13 +182,11 @@ def shares_of_kinds(files: Sequence[ReadFile]) -> str:
         sizes[suffix] += file.num_bytes
         nums[suffix] += 1
     total = max(1, sizes.total())
-    shown = [
-        f"{nums[suffix]:,} {suffix} {100 * size / total:.0f} %"
-        for suffix, size in sizes.most_common(MOST_KINDS)
-    ]
-    num_others = sum(nums.values()) - sum(
-        nums[suffix] for suffix, _ in sizes.most_common(MOST_KINDS)
-    )
+    shown = []
+    num_others = len(files)
+    for suffix, size in sizes.most_common(MOST_KINDS):
+        shown.append(f"{nums[suffix]:,} {suffix} {100 * size / total:.0f} %")
+        num_others -= nums[suffix]
     if num_others:
         shown.append(f"{num_others:,} others")
     return ", ".join(shown)

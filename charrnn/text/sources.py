@@ -300,6 +300,7 @@ corpus would change the text."""
 LOCK_FILE = "~$"
 """The beginning of the name of a file that Word writes beside a document that is open."""
 LOCK = "lock file"
+"""What such a file is called in a note."""
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
