@@ -29,9 +29,8 @@ _QUOTES = {"SingleQuote": "‘’", "DoubleQuote": "“”"}
 _TASK = re.compile(r"[☐☒]\s*")
 
 
-def text_of_json(content: bytes) -> tuple[str, int]:
-    """Return the text of pandoc's JSON of a document, and the number of formulas that were left
-    out."""
+def text_of_json(content: bytes) -> str:
+    """Return the text of pandoc's JSON of a document."""
     document: Node = json.loads(content)
     writer = _Writer()
     head = [
@@ -43,7 +42,7 @@ def text_of_json(content: bytes) -> tuple[str, int]:
     lines = [line for line in head if line and line not in body[:3]]
     parts = [*lines, *body, *writer.notes]
     text = "\n\n".join(part for part in parts if part)
-    return f"{text}\n", writer.num_formulas
+    return f"{text}\n"
 
 
 class _Writer:
@@ -52,8 +51,6 @@ class _Writer:
     def __init__(self) -> None:
         self.notes: list[str] = []
         """The footnotes, which stand at the end."""
-        self.num_formulas = 0
-        """Formulas that were left out."""
 
     def metadata(self, node: Node) -> str:
         """Return the text of a value of the metadata, such as the authors."""
@@ -183,7 +180,9 @@ class _Writer:
         elif kind == "Code":
             text = content[1]
         elif kind == "Math":
-            text = self._formula(content[1])
+            # What has no commands, such as x or n + 1, is its own text.
+            if _PLAIN_FORMULA.fullmatch(content[1]):
+                text = content[1]
         elif kind == "Note":
             # A note inside a note has the next number.
             self.notes.append("")
@@ -192,13 +191,6 @@ class _Writer:
             text = f"[{number}]"
         # Pictures, what was struck out, and the code of another format are no text.
         return text
-
-    def _formula(self, text: str) -> str:
-        # What has no commands, such as x or n + 1, is its own text.
-        if _PLAIN_FORMULA.fullmatch(text):
-            return text
-        self.num_formulas += 1
-        return ""
 
 
 def _is_hidden(attributes: Sequence[Any]) -> bool:

@@ -57,12 +57,11 @@ REMEDY = "save it as plain text (UTF-8) in the program that made it"
 
 class DocumentTexts:
     """The texts of documents, by the digest of each: those that a run has kept, and those that
-    pandoc has read. A failure is remembered, too."""
+    pandoc has read."""
 
     def __init__(self, kept: dict[str, str] | None = None) -> None:
         self.texts: dict[str, str] = dict(kept or {})
         """The text of each document by its digest."""
-        self._problems: dict[str, str] = {}
 
     def read(self, label: str, data: bytes, kind: Kind) -> str:
         """Return the text of a document (text formats in UTF-8), one line for each paragraph.
@@ -71,14 +70,8 @@ class DocumentTexts:
         """
         # The same bytes may be read as another format.
         digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
-        if digest in self._problems:
-            raise DataError(f"{label} {self._problems[digest]}")
         if digest not in self.texts:
-            try:
-                self.texts[digest] = _cached_text(label, data, kind, digest)
-            except DataError as error:
-                self._problems[digest] = error.message.removeprefix(f"{label} ")
-                raise
+            self.texts[digest] = _cached_text(label, data, kind, digest)
         return self.texts[digest]
 
 
@@ -148,7 +141,7 @@ def _read_anew(label: str, data: bytes, kind: Kind, program: str) -> str:
     seconds = MOST_SECONDS + SECONDS_PER_MB * len(data) / 1e6
     try:
         content = _process(program).ask(kind.format, shown, seconds=seconds)
-        text, _ = text_of_json(content)
+        text = text_of_json(content)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         if isinstance(error, OSError):
             _end_process()
