@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,23 @@ class ModelFile:
         NewerFormatError if a newer charrnn wrote it.
         """
         with self.opened() as read_file:
-            return _read_model(self.path, read_file)
+            manifest = _read_manifest(self.path, read_file)
+            state = _state_of(self.path, manifest)
+            files = VerifiedFiles.of(
+                self.path, manifest.get("files"), names=_LISTED, read_file=read_file
+            )
+            description = files.description()
+            model, digest = files.model(description)
+        check_shapes(description.config(), tensors=model, path=self.path)
+        return Checkpoint(
+            name=checkpoint_name(manifest["step"]),
+            step=manifest["step"],
+            model=model,
+            training={},
+            state=state,
+            description=description,
+            digest=digest,
+        )
 
     def load_step(self, step: int) -> Checkpoint:
         """Raise CheckpointError: the file has one checkpoint, which `load_best` reads."""
@@ -124,8 +139,14 @@ class ModelFile:
             return
         # The code of another package has the files of such a folder at once.
         if path.suffix.lower() != MODEL_FILE_SUFFIX:
-            files: Mapping[str, bytes] = _readers()[path.suffix.lower()](path)
-            yield partial(_read_in_format, path, files)
+            files = _readers()[path.suffix.lower()](path)
+
+            def read_in_format(name: str, max_bytes: int) -> bytes:
+                if name not in files:
+                    raise CheckpointError(f"{path} contains no model: it has no {name}")
+                return files[name][: max_bytes + 1]
+
+            yield read_in_format
             return
 
         with ExitStack() as stack:
@@ -228,12 +249,6 @@ def _readers() -> dict[str, Callable[[Path], Mapping[str, bytes]]]:
     return {each.suffix: each.read for _, each in offered("formats") if each.read}
 
 
-def _read_in_format(path: Path, files: Mapping[str, bytes], name: str, max_bytes: int) -> bytes:
-    if name not in files:
-        raise CheckpointError(f"{path} contains no model: it has no {name}")
-    return files[name][: max_bytes + 1]
-
-
 def pack(files: Mapping[str, bytes]) -> bytes:
     """Return the .zip of a model file with these files. The same files give the same bytes."""
     content = io.BytesIO()
@@ -270,26 +285,6 @@ def _read_manifest(path: Path, read_file: ReadFile) -> Mapping[str, Any]:
     if not isinstance(manifest, dict) or type(version) is not int or version < 1:
         raise CheckpointError(f"{path} is damaged: its format is not one of charrnn export")
     return manifest
-
-
-def _read_model(path: Path, read_file: ReadFile) -> Checkpoint:
-    """Read the model like the model of a checkpoint."""
-    manifest = _read_manifest(path, read_file)
-    state = _state_of(path, manifest)
-    files = VerifiedFiles.of(path, manifest.get("files"), names=_LISTED, read_file=read_file)
-    description = files.description()
-    model, digest = files.model(description)
-    check_shapes(description.config(), tensors=model, path=path)
-    step = manifest["step"]
-    return Checkpoint(
-        name=checkpoint_name(step),
-        step=step,
-        model=model,
-        training={},
-        state=state,
-        description=description,
-        digest=digest,
-    )
 
 
 def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:
