@@ -63,6 +63,11 @@ REFUSED = {
         ("sample chain --export a.doc", 2, ".svg"),
         ("sample chain --trace --export a.csv", 2, "no table"),
         ("sample chain --stop", 2, "--stop"),
+        ("sample chain --temp 0.2,1 --count 2", 2, "one --temp"),
+        ("sample chain --trace --count 2", 2, "--count"),
+        ("sample chain --beam 2 --count 3", 2, "widen --beam"),
+        ("sample chain --length 30000 --export x.svg", 2, "smaller --length"),
+        ("sample chain --length 99999999999 --json", 2, "out --json"),
     ),
     "predict": (
         ("predict chain", 2, "the text is missing"),

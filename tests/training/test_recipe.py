@@ -113,6 +113,11 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
     assert irnn.weight_drop == 0 < float(irnn.input_dropout)
 
 
+def test_the_other_shares_follow_from_the_dropout():
+    chosen = resolve(Config(dropout=0.4, steps=100, hidden_size=64), 10_000)
+    assert (chosen.input_dropout, chosen.weight_drop, chosen.weight_decay) == (0.13, 0.2, 0.3)
+
+
 def test_a_network_that_reads_its_text_a_few_times_drops_nothing():
     config = resolve(Config(epochs=5.0, hidden_size=256), 10**6)
     assert config.dropout == config.input_dropout == config.weight_drop == 0
