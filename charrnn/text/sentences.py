@@ -11,7 +11,7 @@ LANGUAGES = (
 """The language by the letters of a text; English without them."""
 
 
-def sentence_ends(text: str | bytes, language: str = "") -> Iterator[int]:
+def sentence_ends(text: str | bytes) -> Iterator[int]:
     """Yield the index after each sentence of a text, and after the blanks behind it: characters, or
     bytes of a text of bytes."""
     import sentencex  # type: ignore[import-untyped]
@@ -26,7 +26,7 @@ def sentence_ends(text: str | bytes, language: str = "") -> Iterator[int]:
         characters = text
     begin = 0
     num_bytes = 0
-    for sentence in sentencex.segment(language or _language(characters), characters):
+    for sentence in sentencex.segment(_language(characters), characters):
         if not sentence.strip():
             continue
         # Some versions leave blanks between sentences out.
