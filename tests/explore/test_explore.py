@@ -207,9 +207,7 @@ def test_the_command_opens_the_text_with_the_figures_of_visualize(command, lab, 
 
 
 def test_the_command_reads_no_text_from_the_keyboard(command, lab, opened):
-    ran = command("explore", "--text", "-")
-    assert ran.code == 2
-    assert "Give a file" in ran.err
+    command("explore", "--text", "-").assert_refused(2, "Give a file")
 
 
 def test_an_error_that_textual_reports_itself_is_an_exit_code(command, lab, opened, monkeypatch):
@@ -392,10 +390,7 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model, monkeypatch
 
 def test_the_explorer_needs_textual(command, monkeypatch):
     monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
-    ran = command("explore")
-    ran.assert_refused(2)
-    assert ran.err.startswith("error: charrnn explore needs the package textual.")
-    assert ran.err.endswith("pip install charrnn-lab\n")
+    command("explore").assert_refused(2, "textual", "pip install charrnn-lab")
 
 
 def test_the_explorer_opens_without_torch(process):
