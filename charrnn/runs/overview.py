@@ -93,7 +93,15 @@ class ModelDescription(Displayable):
         return f"{self.vocab_size or 0:,} {'bytes' if self.alphabet == 'byte' else 'characters'}"
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the names and values of a table, without unknown values."""
+        """Return what a table of the run shows, without unknown values.
+
+        Returns:
+            Pairs of a name, such as `weights`, and its value as text.
+
+        Example:
+            >>> [name for name, _ in charrnn.run_summaries(["first"])[0].rows()][:2]
+            ['cells', 'weights']
+        """
         rows = [
             ("cells", self.architecture),
             ("weights", f"{self.num_parameters or 0:,}"),

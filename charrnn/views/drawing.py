@@ -155,6 +155,7 @@ class Line:
     segments: Sequence[Sequence[Point]]
     """Points with ascending x; nothing is drawn between two segments."""
     colour: str = COLOURS[0]
+    """Its colour in a picture, as `#rrggbb`."""
     mark: str = ""
     """Its mark; "" for a line without marks, which is not in the legend."""
     width: float = 2
