@@ -214,6 +214,16 @@ def test_orders_and_texts_that_cannot_be_used_are_refused():
 
 
 @pytest.fixture(scope="module")
+def chain_run(tmp_path_factory):
+    """Build a run whose model is nearly that of its corpus, a chain: 30,000 characters in
+    `chain.txt` beside it."""
+    folder = tmp_path_factory.mktemp("runs")
+    corpus = folder / "chain.txt"
+    corpus.write_bytes(chain_text(30_000).encode())
+    return build_chain(folder / "chain", CYCLE, corpus=corpus)
+
+
+@pytest.fixture(scope="module")
 def model(chain_run):
     return charrnn.load(chain_run)
 
