@@ -4,6 +4,7 @@ Tests `explore.app`, `explore.state`, `explore.text_view` and
 `explore.terminal`, too.
 """
 
+import html
 import importlib
 import json
 import os
@@ -406,7 +407,7 @@ def test_the_picture_of_the_documentation_shows_it(monkeypatch, tmp_path):
     screens.draw_explorer()
     for folder in (tmp_path, REPOSITORY / "docs" / "pictures"):
         picture = (folder / "explore.svg").read_text("utf-8")
-        text = re.sub("<[^>]*>", "", picture)
+        text = html.unescape(re.sub("<[^>]*>", "", picture)).replace("\xa0", " ")
         assert "follows quote" in text
         assert "Enter page" in text
         assert "reading" not in text
