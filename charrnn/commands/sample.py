@@ -106,6 +106,7 @@ class SampleCommandOptions(ReplacingOptions):
         flags="--count N",
         help="Number of samples; with --beam: print the N best texts.",
         shown_default="1",
+        least=1,
     )
     sort: str | None = option(
         None,
@@ -257,7 +258,7 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
 
     # A search has no more texts than it keeps beams.
     width, count = options.width, options.count
-    if width is not None and count is not None and not 1 <= count <= width:
+    if width is not None and count is not None and count > width:
         raise UsageError(
             f"--count is {count}; a search of {width} beams finds 1 to {width} texts. Leave it out,"
             " or widen --beam."

@@ -86,7 +86,7 @@ def _writer_of(target: Target | FolderTarget, title: str | None) -> Callable[...
     formats = _formats()
     suffix = "/" if isinstance(target, FolderTarget) else target.path.suffix.lower()
     if title is not None and not (suffix in formats and formats[suffix].has_title):
-        titled = words_in_text(each.suffix for each in formats.values() if each.has_title)
+        titled = " or ".join(each.suffix for each in formats.values() if each.has_title)
         raise UsageError(
             f"{named('title', title)} is for a page: {target.path} does not end in {titled}."
         )
