@@ -162,9 +162,7 @@ class GraphSampler:
         self._logits.copy_(logits)
         self._state.map(Tensor.copy_, state)
 
-    def _step(
-        self, ids: Tensor, state: RecurrentState[Tensor]
-    ) -> tuple[Tensor, RecurrentState[Tensor]]:
+    def _step(self, ids: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Map ids (B,) and a state to logits (B, V) and the new state."""
         if self._end_id is not None:
             state = reset_rows(state, self._initial, ids == self._end_id)

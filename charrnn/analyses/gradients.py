@@ -181,7 +181,7 @@ def measure_reach(
     )
 
 
-def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tensor:
+def _norms(network: CharRNN, ids: Tensor, state: RecurrentState) -> Tensor:
     """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by
     the states before it.
 

@@ -33,7 +33,7 @@ from charrnn.analyses.number_tables import (
 from charrnn.config.settings import resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
-from charrnn.model.cell_types import Cell, CellState, Lstm, Ops, Unitary
+from charrnn.model.cell_types import Array, Cell, CellState, Lstm, Ops, Unitary
 from charrnn.model.interventions import record
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
@@ -256,7 +256,7 @@ def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
     return tuple(f"{letter}{unit}" for letter in letters for unit in range(num_units))
 
 
-class Recording(Walk[Tensor]):
+class Recording(Walk):
     """A network and its state: records all weights, and of each character all products, arguments
     and results of functions, and states."""
 
@@ -410,7 +410,7 @@ class Recording(Walk[Tensor]):
             bias=tuple(bias.tolist()),
         )
 
-    def product(self, name: str, x: Tensor) -> Tensor:
+    def product(self, name: str, x: Array) -> Array:
         kind = name.partition(".")[0]
         matrix = name.rpartition(".")[2]
         product_name, bias_name, labels = self._names_of(name)
@@ -484,18 +484,18 @@ class Recording(Walk[Tensor]):
         self,
         cell: type[Cell],
         prefix: str,
-        ops: Ops[Tensor],
+        ops: Ops,
         x: Tensor,
-        state: CellState[Tensor],
+        state: CellState,
         extras: Mapping[str, Tensor],
-    ) -> CellState[Tensor]:
+    ) -> CellState:
         self._before = state
         for name, vector in zip(_state_names(state), state, strict=True):
             self._add(f"{name} before", vector)
         recording = self._recording_ops(*self._cell_of(prefix))
         return super().step_cell(cell, prefix, recording, x, state, extras)
 
-    def _recording_ops(self, cell: type[Cell], cell_name: str) -> Ops[Tensor]:
+    def _recording_ops(self, cell: type[Cell], cell_name: str) -> Ops:
         """Return the functions of torch, of which sigmoid, tanh and relu record their arguments and
         results."""
 
@@ -523,7 +523,7 @@ class Recording(Walk[Tensor]):
             ops = record(ops, name, keep=recorder(name, names))
         return ops
 
-    def _add_state(self, state: CellState[Tensor]) -> None:
+    def _add_state(self, state: CellState) -> None:
         """Record the state after a step."""
         (_, h), *memory = zip(_state_names(state), state, strict=True)
         for name, vector in memory:
@@ -545,11 +545,10 @@ class Recording(Walk[Tensor]):
             self._use(name, matrix, layer=layer, labels=_units([""], len(matrix)))
         return extras
 
-    def oldest(self, layer: int) -> CellState[Tensor]:
-        state: CellState[Tensor] = self._queues[layer].popleft()
-        return state
+    def oldest(self, layer: int) -> CellState:
+        return self._queues[layer].popleft()
 
-    def append(self, layer: int, latest: CellState[Tensor]) -> None:
+    def append(self, layer: int, latest: CellState) -> None:
         self._add_state(latest)
 
         # The next step reads a copy.
@@ -558,7 +557,7 @@ class Recording(Walk[Tensor]):
             self._keep(f"{name} right", vector)
         self._queues[layer].append(copies)
 
-    def attend(self, layer: int, y: Tensor) -> Tensor:
+    def attend(self, layer: int, y: Array) -> Array:
         query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
         opened = self.ops.sigmoid(gate)
 
@@ -571,19 +570,18 @@ class Recording(Walk[Tensor]):
 
         for name, vector in (("q", query), ("a_s", gate), ("s", opened), ("read", read)):
             self._add(name, vector)
-        gated: Tensor = opened * read
-        return gated
+        return opened * read
 
-    def gate(self, layer: int, x: Tensor) -> Tensor:
-        gate: Tensor = super().gate(layer, x)
+    def gate(self, layer: int, x: Array) -> Array:
+        gate = super().gate(layer, x)
         self._add("t", gate)
         return gate
 
-    def climb(self, layer: int, x: Tensor) -> Tensor:
+    def climb(self, layer: int, x: Array) -> Array:
         # An LSTM whose steps are layers, not characters: its rows are told apart by their names.
         rows = self._rows
         self._rows = []
-        h: Tensor = super().climb(layer, x)
+        h = super().climb(layer, x)
         self._add_state(self.along_depth)
         rows += [replace(row, name=f"depth {row.name}") for row in self._rows]
         self._rows = rows
@@ -598,7 +596,7 @@ class Recording(Walk[Tensor]):
         self.kept[-1].append({})
 
 
-def _state_names(state: CellState[Tensor]) -> list[str]:
+def _state_names(state: CellState) -> list[str]:
     """Return the names of the vectors of a state: h, c if there are several, and between them s1
     and so on."""
     names = ["h"]

@@ -15,7 +15,7 @@ from charrnn.text.vocab import EncodedText, IdArray
 @no_grad
 def read_before(
     network: CharRNN, ids: IdArray, positions: Int64Array, *, length: int, warm_up: int
-) -> tuple[Tensor, RecurrentState[Tensor]]:
+) -> tuple[Tensor, RecurrentState]:
     """Return the `length` ids that end with each position, (length, n), and the state of n rows
     before them.
 

@@ -40,8 +40,8 @@ class GateCounter:
         self._calls: list[list[Tensor]] = []
 
     def read(
-        self, inputs: Tensor, state: RecurrentState[Tensor]
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], RecurrentState[Tensor]]:
+        self, inputs: Tensor, state: RecurrentState
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], RecurrentState]:
         """Trace a window of ids (T, B) by `CharRNN.trace`, and keep its gates."""
         self._inputs = inputs
         self._calls = [[] for _ in self._layers]

@@ -165,7 +165,7 @@ def trace_text(
     )
 
 
-def torch_ops() -> Ops[Tensor]:
+def torch_ops() -> Ops:
     """Return the functions by which the equations of cells compute step by step with torch."""
     from charrnn.model.layer import TORCH  # imports torch
 

@@ -73,7 +73,7 @@ class PrimedState(NamedTuple):
 
     logits: NDArray[np.floating]
     """(1, V)."""
-    state: RecurrentState[Float32Array]
+    state: RecurrentState
     """The state of one row."""
 
 
@@ -314,10 +314,10 @@ def _draw_step(
     options: SampleOptions,
     *,
     logits: NDArray[np.floating],
-    state: RecurrentState[Float32Array],
+    state: RecurrentState,
     generators: Sequence[np.random.Generator],
     num_left: int,
-) -> tuple[Block, NDArray[np.floating], RecurrentState[Float32Array]] | None:
+) -> tuple[Block, NDArray[np.floating], RecurrentState] | None:
     """Draw the next character of every row in NumPy; return it with the logits and the state after
     it, None if no character may follow."""
     # Distribution. A guide forbids characters of its only text.
@@ -361,9 +361,7 @@ def _replace_ended(in_rows: dict[int, DrawnText], waiting: Iterator[DrawnText]) 
     return list(begun)
 
 
-def _begin_row(
-    state: RecurrentState[Float32Array], *, row: int, primed: RecurrentState[Float32Array]
-) -> RecurrentState[Float32Array]:
+def _begin_row(state: RecurrentState, *, row: int, primed: RecurrentState) -> RecurrentState:
     """Return a state of several texts, on the axis -2, with the state after the prime in a row."""
 
     def with_row(vectors: Float32Array, begun: Float32Array) -> Float32Array:

@@ -45,16 +45,7 @@ def cell_type(name: str) -> type[Cell]:
     cell = plugin.load()
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise UsageError(f"The {plugin} is no subclass of charrnn.model.cell_types.Cell.")
-    try:
-        values = plugin.run(_values_after_step, cell)
-    except UsageError as error:
-        size_of_x = NUM_ROWS, cell.input_blocks * HIDDEN_SIZE
-        sizes = [f"B is {NUM_ROWS}, H is {HIDDEN_SIZE}, x is {size_of_x}"]
-        for product, num_blocks in cell.products.items():
-            sizes.append(f"product({product!r}, h) is {NUM_ROWS, num_blocks * HIDDEN_SIZE}")
-        raise UsageError(
-            f"{error}\n{', '.join(sizes)}: do `input_blocks` and `products` agree with `step`?"
-        ) from error
+    values = plugin.run(_values_after_step, cell)
 
     # No other check shows this mistake: clamping and ablating would have a wrong effect or none,
     # and findings about the cell would be false.
@@ -92,11 +83,10 @@ def _values_after_step(cell: type[Cell]) -> Float32Array:
         replace(NUMPY, clamp=clamp), x=x, product=product, state=before, extras=extras
     )
 
-    # A cell may wrongly return an array instead of a tuple, which would count as B states.
-    shape = np.shape(state)
-    if not isinstance(state, tuple) or shape != (cell.num_states, NUM_ROWS, HIDDEN_SIZE):
+    shape = np.asarray(state).shape
+    if shape != (cell.num_states, NUM_ROWS, HIDDEN_SIZE):
         raise ValueError(
-            f"`step` returns a {type(state).__name__} of shape {shape}; it must be a tuple of"
-            f" {cell.num_states} arrays (B, H)"
+            f"`step` returns numbers of shape {shape}; it must return a tuple of"
+            f" {cell.num_states} arrays (B, H), of shape {NUM_ROWS, HIDDEN_SIZE} here"
         )
     return np.asarray(cell.value(NUMPY, state))

@@ -14,23 +14,23 @@ know the order of the characters only because each character's gates let older i
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, TypeAlias
 
-A = TypeVar("A", bound=Any)
-"""The array type of a library: `torch.Tensor` or `NDArray[np.float32]`, whose operators have the
-same names."""
-CellState = tuple[A, ...]
+Array: TypeAlias = Any
+"""An array of either library, a tensor of torch or an `NDArray[np.float32]`: their operators have
+the same names."""
+CellState = tuple[Array, ...]
 """The state that a cell passes from one character to the next: arrays (B, H), the output h
 first."""
-Product = Callable[[str, A], A]
+Product = Callable[[str, Array], Array]
 """(name, h) -> h @ weight.T + bias, with the recurrent weight of that name: (B, H) to (B, blocks *
 H)."""
-Extras = Mapping[str, A]
+Extras = Mapping[str, Array]
 """The arrays of `Cell.extras` by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ops(Generic[A]):
+class Ops:
     """Elementwise functions of an array library, and the few rearrangements whose names differ
     between libraries.
 
@@ -39,28 +39,28 @@ class Ops(Generic[A]):
     sigmoid=…)` makes an instance that records every gate.
     """
 
-    sigmoid: Callable[[A], A]
-    tanh: Callable[[A], A]
-    relu: Callable[[A], A]
-    sqrt: Callable[[A], A]
-    cos: Callable[[A], A]
-    sin: Callable[[A], A]
-    softplus: Callable[[A], A]
+    sigmoid: Callable[[Array], Array]
+    tanh: Callable[[Array], Array]
+    relu: Callable[[Array], Array]
+    sqrt: Callable[[Array], Array]
+    cos: Callable[[Array], Array]
+    sin: Callable[[Array], Array]
+    softplus: Callable[[Array], Array]
     """x: ln(1 + exp(x)), which is -ln sigmoid(-x)."""
-    linear: Callable[[A, A], A]
+    linear: Callable[[Array, Array], Array]
     """(x, weight): x (B, C) @ weight.T, for a small weight (R, C) of `Cell.extras`."""
-    split: Callable[[A, int], Sequence[A]]
+    split: Callable[[Array, int], Sequence[Array]]
     """(x, n): x cut into n equal blocks along its last dimension."""
-    cat: Callable[[Sequence[A]], A]
+    cat: Callable[[Sequence[Array]], Array]
     """Concatenate along the last dimension."""
-    permute: Callable[[A, A], A]
+    permute: Callable[[Array, Array], Array]
     """(x, order): x[..., order]."""
-    fft: Callable[[A, A], tuple[A, A]]
+    fft: Callable[[Array, Array], tuple[Array, Array]]
     """Map (real, imaginary) parts (B, N) to the parts of the Fourier transform, divided by
     sqrt(N)."""
-    ifft: Callable[[A, A], tuple[A, A]]
+    ifft: Callable[[Array, Array], tuple[Array, Array]]
     """The inverse of `fft`."""
-    clamp: Callable[[A], A]
+    clamp: Callable[[Array], Array]
     """Set the clamped units of a memory (B, H) to their values; the identity if no unit is
     clamped."""
 
@@ -106,19 +106,17 @@ class Cell:
         return {}
 
     @staticmethod
-    def effective_weight(weight: A) -> A:
+    def effective_weight(weight: Array) -> Array:
         """Compute the matrix of `product` from a recurrent weight (blocks * H, H)."""
         return weight
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         """Compute the state after one character from its input and the state before it."""
         raise NotImplementedError
 
     @classmethod
-    def value(cls, ops: Ops[A], state: CellState[A]) -> A:
+    def value(cls, ops: Ops, state: CellState) -> Array:
         """Compute the cell values, (B, H) in [-1, 1], as `shows` says."""
         # The memory is the last array of every state: c, or h if there is no c.
         return state[-1] if cls.shows == "h" else ops.tanh(state[-1])
@@ -135,9 +133,7 @@ class Rnn(Cell):
     peak_rate = 6e-3
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         return (ops.clamp(ops.tanh(x + product("hh", state[0]))),)
 
 
@@ -148,9 +144,7 @@ class Irnn(Cell):
     peak_rate = 4e-3
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         return (ops.clamp(ops.relu(x + product("hh", state[0]))),)
 
 
@@ -164,9 +158,7 @@ class Gru(Cell):
     gates = ("z", "r")
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         # One product serves all three blocks, because r multiplies U_n h. In the paper r multiplies
         # h, which would need another product after r is known.
         (h,) = state
@@ -198,9 +190,7 @@ class Lstm(Cell):
     peak_rate = 1.35e-2
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
         # c is clamped before h is computed from it: otherwise a clamped unit would act one
@@ -219,9 +209,7 @@ class Peephole(Lstm):
         return dict.fromkeys(("weight_ci", "weight_cf", "weight_co"), ((hidden_size,), "zeros"))
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
         # f and i see the c before the character, and o sees the c after it.
@@ -240,9 +228,7 @@ class Coupled(Lstm):
     gates = ("f", "o")
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         h, c = state
         f, g, o = ops.split(x + product("hh", h), 3)
         # f c + (1 - f) g, with one product less.
@@ -261,9 +247,7 @@ class Mlstm(Lstm):
     peak_rate = 5e-3
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         h, c = state
         # m replaces the h of an LSTM, so that a character determines how h is read.
         x_i, x_f, x_g, x_o, x_m = ops.split(x, 5)
@@ -300,9 +284,7 @@ class Mogrifier(Lstm):
         return {"left_q": left, "right_q": right, "left_r": left, "right_r": right}
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         h, c = state
         # m(y) * x = x + x * tanh(y). First h gates x, then the gated x gates h.
         q_h = ops.linear(ops.linear(h, extras["right_q"]) * Mogrifier.SCALE, extras["left_q"])
@@ -336,9 +318,7 @@ class Slstm(Cell):
     """f means here the share of the old c that a unit keeps."""
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         h, log_n, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
         # ln(f n / i): -softplus(-f) is ln f, and the input of i is its logarithm already.
@@ -357,15 +337,15 @@ class LinearCell(Cell):
     shows = "tanh(h)"
 
     @staticmethod
-    def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+    def coefficients(ops: Ops, x: Array, extras: Extras) -> tuple[Array, Array]:
         """Compute a and b (…, H) from the input products (…, input_blocks * H) of one character or
         of a window."""
         raise NotImplementedError
 
     @classmethod
     def step(
-        cls, ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+        cls, ops: Ops, x: Array, product: Product, state: CellState, extras: Extras
+    ) -> CellState:
         # This is used if a unit is clamped or text is generated; otherwise `scan` computes h.
         a, b = cls.coefficients(ops, x=x, extras=extras)
         return (ops.clamp(a * state[0] + b),)
@@ -382,7 +362,7 @@ class MinGru(LinearCell):
     peak_rate = 3e-2
 
     @staticmethod
-    def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+    def coefficients(ops: Ops, x: Array, extras: Extras) -> tuple[Array, Array]:
         # (1 - z) n, with one operation less.
         z, n = ops.split(x, 2)
         z = ops.sigmoid(z)
@@ -399,7 +379,7 @@ class MinLstm(LinearCell):
     peak_rate = 3e-2
 
     @staticmethod
-    def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+    def coefficients(ops: Ops, x: Array, extras: Extras) -> tuple[Array, Array]:
         f, i, n = ops.split(x, 3)
         f = ops.sigmoid(f)
         i = ops.sigmoid(i)
@@ -434,10 +414,10 @@ class RgLru(LinearCell):
         return {"decay": ((hidden_size,), "uniform")}
 
     @staticmethod
-    def coefficients(ops: Ops[A], x: A, extras: Extras[A]) -> tuple[A, A]:
+    def coefficients(ops: Ops, x: Array, extras: Extras) -> tuple[Array, Array]:
         r, i, n = ops.split(x, 3)
         fading = ops.softplus(extras["decay"] * -RgLru.SPREAD - RgLru.CENTRE) * RgLru.EXPONENT
-        t: Any = ops.tanh(ops.sigmoid(r) * fading * 0.5)
+        t = ops.tanh(ops.sigmoid(r) * fading * 0.5)
         return (1 - t) / (1 + t), ops.sqrt(t + EPSILON) * 2 / (1 + t) * ops.sigmoid(i) * n
 
 
@@ -463,14 +443,11 @@ class Antisymmetric(Cell):
     """Strength of the diffusion term (gamma in the paper)."""
 
     @staticmethod
-    def effective_weight(weight: A) -> A:
-        antisymmetric: A = weight - weight.T
-        return antisymmetric
+    def effective_weight(weight: Array) -> Array:
+        return weight - weight.T
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         (h,) = state
         x_h, x_z = ops.split(x, 2)
         a = product("hh", h) - Antisymmetric.DAMPING * h
@@ -501,7 +478,7 @@ class Unitary(Cell):
         }
 
     @staticmethod
-    def rotate(ops: Ops[A], h: A, extras: Extras[A]) -> tuple[A, A]:
+    def rotate(ops: Ops, h: Array, extras: Extras) -> tuple[Array, Array]:
         """Apply the unitary matrix alone: h (B, H) to real and imaginary parts (B, H/2) of the same
         norm."""
         re, im = ops.split(h, 2)
@@ -513,9 +490,7 @@ class Unitary(Cell):
         return _turn(ops, z=z, angle=extras["angle_3"])
 
     @staticmethod
-    def step(
-        ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
-    ) -> CellState[A]:
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
         x_re, x_im = ops.split(x, 2)
         re, im = Unitary.rotate(ops, h=state[0], extras=extras)
         re = re + x_re
@@ -525,14 +500,14 @@ class Unitary(Cell):
         return (ops.clamp(ops.cat((re * scale, im * scale))),)
 
 
-def _turn(ops: Ops[A], z: tuple[A, A], angle: A) -> tuple[A, A]:
+def _turn(ops: Ops, z: tuple[Array, Array], angle: Array) -> tuple[Array, Array]:
     """Multiply z = (real, imaginary part) by exp(i angle)."""
     cos = ops.cos(angle)
     sin = ops.sin(angle)
     return z[0] * cos - z[1] * sin, z[0] * sin + z[1] * cos
 
 
-def _reflect(z: tuple[A, A], v: A) -> tuple[A, A]:
+def _reflect(z: tuple[Array, Array], v: Array) -> tuple[Array, Array]:
     """Compute z - 2 v <v, z> / |v|^2."""
     v_re = v[0]
     v_im = v[1]

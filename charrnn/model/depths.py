@@ -10,21 +10,21 @@ Shapes: H hidden, E embedding; the leading dimensions are (T, B) in torch and (B
 
 from typing import ClassVar, Protocol
 
-from charrnn.model.cell_types import A
+from charrnn.model.cell_types import Array
 
 
-class Links(Protocol[A]):
+class Links(Protocol):
     """The products with the weights of a depth, in one array library. One instance serves one
     pass."""
 
-    def gate(self, layer: int, x: A) -> A:
+    def gate(self, layer: int, x: Array) -> Array:
         """Compute the gate (…, H) of a layer from x (…, H), if the depth `has_gates`."""
 
-    def climb(self, layer: int, x: A) -> A:
+    def climb(self, layer: int, x: Array) -> Array:
         """Feed x (…, H) to the LSTM along depth, and return its output (…, H) at a layer, if the
         depth `has_lstm`."""
 
-    def attend(self, layer: int, y: A) -> A:
+    def attend(self, layer: int, y: Array) -> Array:
         """Return the vector (…, H) that the attention head of a layer reads from the last
         `Depth.span` outputs of the layer, and append y (…, H) to these outputs."""
 
@@ -52,7 +52,7 @@ class Depth:
         return 1
 
     @staticmethod
-    def join(links: Links[A], layer: int, x: A, y: A) -> A:
+    def join(links: Links, layer: int, x: Array, y: Array) -> Array:
         """Compute the inputs (…, H) of the next layer from the inputs x and the outputs y (…, H) of
         this layer.
 
@@ -65,10 +65,9 @@ class Residual(Depth):
     """x + y (He 2015)."""
 
     @staticmethod
-    def join(links: Links[A], layer: int, x: A, y: A) -> A:
+    def join(links: Links, layer: int, x: Array, y: Array) -> Array:
         # The inputs of the first layer are characters, which have no H numbers to add.
-        joined: A = x + y if layer > 0 else y
-        return joined
+        return x + y if layer > 0 else y
 
 
 class Highway(Depth):
@@ -77,10 +76,9 @@ class Highway(Depth):
     has_gates = True
 
     @staticmethod
-    def join(links: Links[A], layer: int, x: A, y: A) -> A:
+    def join(links: Links, layer: int, x: Array, y: Array) -> Array:
         # x + t (y - x) needs one product less than the formula.
-        joined: A = x + links.gate(layer, x) * (y - x) if layer > 0 else y
-        return joined
+        return x + links.gate(layer, x) * (y - x) if layer > 0 else y
 
 
 class Dilated(Depth):
@@ -102,7 +100,7 @@ class Grid(Depth):
     has_lstm = True
 
     @staticmethod
-    def join(links: Links[A], layer: int, x: A, y: A) -> A:
+    def join(links: Links, layer: int, x: Array, y: Array) -> Array:
         # The state of the LSTM already contains x, from the layer below.
         return links.climb(layer, y)
 
@@ -119,10 +117,9 @@ class Attention(Depth):
     span = 64
 
     @staticmethod
-    def join(links: Links[A], layer: int, x: A, y: A) -> A:
+    def join(links: Links, layer: int, x: Array, y: Array) -> Array:
         # `attend` appends y only after the attention: a character does not attend to itself.
-        joined: A = y + links.attend(layer, y)
-        return joined
+        return y + links.attend(layer, y)
 
 
 DEPTHS: dict[str, type[Depth]] = {

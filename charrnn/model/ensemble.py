@@ -109,17 +109,17 @@ class Ensemble(nn.Module):
         """The id of END, which resets the state; None without documents."""
         return self.networks[0].end_id
 
-    def initial_state(self, batch_size: int) -> RecurrentState[Tensor]:
+    def initial_state(self, batch_size: int) -> RecurrentState:
         """Return the initial states (L, S, B, M * H) of a text."""
         return _side_by_side([network.initial_state(batch_size) for network in self.networks])
 
     def forward(
         self,
         ids: Tensor,
-        state: RecurrentState[Tensor],
+        state: RecurrentState,
         noise: Noise | None = None,
         ops: None = None,
-    ) -> tuple[Tensor, RecurrentState[Tensor]]:
+    ) -> tuple[Tensor, RecurrentState]:
         """Map ids (T, B) and a state to the mean logits (T, B, V) and the state after the last
         character.
 
@@ -148,7 +148,7 @@ class Ensemble(nn.Module):
         return torch.cat(logits, dim=1), _side_by_side(states)
 
 
-def _side_by_side(states: Sequence[RecurrentState[Tensor]]) -> RecurrentState[Tensor]:
+def _side_by_side(states: Sequence[RecurrentState]) -> RecurrentState:
     """Join the states of networks that read the same text."""
     return RecurrentState(torch.cat([state.vectors for state in states], dim=-1))
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.model.cell_types import A, Ops
+from charrnn.model.cell_types import Array, Ops
 from charrnn.system.lazy import Tensor, torch
 
 
-def hold(ops: Ops[A], units: Sequence[int], values: Callable[[Any], Any]) -> Ops[A]:
+def hold(ops: Ops, units: Sequence[int], values: Callable[[Any], Any]) -> Ops:
     """Return the functions, with the memories (B, k) of some units replaced by `values`, a function
     of these memories."""
     chosen = list(units)
@@ -37,7 +37,7 @@ def hold(ops: Ops[A], units: Sequence[int], values: Callable[[Any], Any]) -> Ops
     return replace(ops, clamp=clamp)
 
 
-def exchange(ops: Ops[Tensor], is_exchanged: Tensor, memories: Iterable[Tensor]) -> Ops[Tensor]:
+def exchange(ops: Ops, is_exchanged: Tensor, memories: Iterable[Tensor]) -> Ops:
     """Return the functions, with the entries that `is_exchanged` (B, H) marks taken from other
     memories.
 
@@ -51,9 +51,7 @@ def exchange(ops: Ops[Tensor], is_exchanged: Tensor, memories: Iterable[Tensor])
     return replace(ops, clamp=clamp)
 
 
-def remove(
-    ops: Ops[Tensor], directions: Tensor, *, means: Tensor, deviations: Tensor
-) -> Ops[Tensor]:
+def remove(ops: Ops, directions: Tensor, *, means: Tensor, deviations: Tensor) -> Ops:
     """Return the functions, with a direction removed from the memories (B, H): along it, each row
     gets the mean.
 
@@ -70,13 +68,13 @@ def remove(
     return replace(ops, clamp=clamp)
 
 
-def record(ops: Ops[A], name: str, keep: Callable[[A, A], object]) -> Ops[A]:
+def record(ops: Ops, name: str, keep: Callable[[Array, Array], object]) -> Ops:
     """Return the functions, of which the one called `name` passes its argument and its result to
     `keep` at every call."""
     function = getattr(ops, name)
 
-    def call(value: A) -> A:
-        result: A = function(value)
+    def call(value: Array) -> Array:
+        result = function(value)
         keep(value, result)
         return result
 
@@ -84,7 +82,7 @@ def record(ops: Ops[A], name: str, keep: Callable[[A, A], object]) -> Ops[A]:
     return replace(ops, **changed)
 
 
-def record_layers(ops: Ops[A], name: str, results: Sequence[list[A]]) -> dict[int, Ops[A]]:
+def record_layers(ops: Ops, name: str, results: Sequence[list[Array]]) -> dict[int, Ops]:
     """Return the functions of each layer, of which the one called `name` adds its results to the
     layer's list in `results`."""
     recorders = {}
@@ -93,5 +91,5 @@ def record_layers(ops: Ops[A], name: str, results: Sequence[list[A]]) -> dict[in
     return recorders
 
 
-def _append(results: list[A], _: A, result: A) -> None:
+def _append(results: list[Array], _: Array, result: Array) -> None:
     results.append(result)

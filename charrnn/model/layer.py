@@ -22,7 +22,7 @@ from charrnn.model.device import on_threads, to_device
 from charrnn.model.noise import Noise
 from charrnn.model.recurrence import FUNCTIONS, RecurrentProduct, gru, rnn, run_library, scan
 
-TORCH: Ops[Tensor] = Ops(
+TORCH: Ops = Ops(
     sigmoid=torch.sigmoid,
     tanh=torch.tanh,
     relu=torch.relu,
@@ -231,7 +231,7 @@ class RecurrentLayer(nn.Module):
         *,
         embedding: Tensor | None = None,
         noise: Noise | None = None,
-        ops: Ops[Tensor] | None = None,
+        ops: Ops | None = None,
         keeps_cells: bool = False,
     ) -> LayerRead:
         """Read inputs (T, B, I) from a state (S * D, B, H).
@@ -311,7 +311,7 @@ class RecurrentLayer(nn.Module):
         weights: Mapping[str, Tensor],
         embedding: Tensor | None,
         noise: Noise | None,
-        ops: Ops[Tensor] | None,
+        ops: Ops | None,
         keeps_cells: bool,
     ) -> LayerRead:
         """Read inputs from a state (S, B, H); each time step continues from the step before it."""
@@ -391,7 +391,7 @@ class RecurrentLayer(nn.Module):
         weights: Mapping[str, Tensor],
         state: Tensor,
         noise: Noise | None,
-        ops: Ops[Tensor],
+        ops: Ops,
         keeps_cells: bool,
     ) -> LayerRead:
         """Apply the cell's equations to the input products x (T, B, X*H), one time step at a
@@ -416,7 +416,7 @@ class RecurrentLayer(nn.Module):
         # Elementwise operations run in the precision of the state: only matrix products gain from
         # bf16.
         x = x.to(state.dtype)
-        current: CellState[Tensor] = tuple(state)
+        current: CellState = tuple(state)
         states = []
         for x_t in x:
             new = self.cell.step(ops, x=x_t, product=product, state=current, extras=extras)
@@ -432,9 +432,7 @@ class RecurrentLayer(nn.Module):
         cells = self.cell.value(ops, stacked) if keeps_cells else None
         return LayerRead(stacked[0], cells=cells, state=torch.stack(current))
 
-    def _zone_out(
-        self, old: CellState[Tensor], new: CellState[Tensor], noise: Noise | None
-    ) -> CellState[Tensor]:
+    def _zone_out(self, old: CellState, new: CellState, noise: Noise | None) -> CellState:
         """Keep the old state of each unit with probability `zoneout`; without noise, compute the
         expected state."""
         if noise is None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from charrnn.config.settings import Auto, Config
-from charrnn.model.cell_types import Ops
+from charrnn.model.cell_types import Array, Ops
 from charrnn.model.device import to_device
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.noise import Noise
@@ -27,7 +27,7 @@ from charrnn.system.arrays import BoolArray
 
 Traced = tuple[Tensor, Tensor, Tensor]
 """Logits (T, B, V), and the cell values and the outputs of all layers (T, B, L, H)."""
-LayerOps = Mapping[int, Ops[Tensor]]
+LayerOps = Mapping[int, Ops]
 """Functions that the equations of a layer use instead of `layer.TORCH`, by the index of the
 layer."""
 HIGHWAY_BIAS = -1.0
@@ -199,7 +199,7 @@ class CharRNN(nn.Module):
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def initial_state(self, batch_size: int) -> RecurrentState[Tensor]:
+    def initial_state(self, batch_size: int) -> RecurrentState:
         """Return the initial state of a text: zero, or the learned state, with gradients."""
         if self.learned_state is None:
             shape = (len(self.layers), self._num_states, batch_size, self.hidden_size)
@@ -209,10 +209,10 @@ class CharRNN(nn.Module):
     def forward(
         self,
         ids: Tensor,
-        state: RecurrentState[Tensor],
+        state: RecurrentState,
         noise: Noise | None = None,
         ops: LayerOps | None = None,
-    ) -> tuple[Tensor, RecurrentState[Tensor]]:
+    ) -> tuple[Tensor, RecurrentState]:
         """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character.
 
         With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and
@@ -230,8 +230,8 @@ class CharRNN(nn.Module):
         return self.output(read.features), state
 
     def trace(
-        self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None
-    ) -> tuple[Traced, RecurrentState[Tensor]]:
+        self, ids: Tensor, state: RecurrentState, ops: LayerOps | None = None
+    ) -> tuple[Traced, RecurrentState]:
         """Compute the results of `forward`, and the cell values and outputs of all layers (T, B, L,
         H).
 
@@ -256,12 +256,12 @@ class CharRNN(nn.Module):
     def read_documents(
         self,
         ids: Tensor,
-        state: RecurrentState[Tensor],
+        state: RecurrentState,
         *,
         noise: Noise | None = None,
         ops: LayerOps | None = None,
         keeps_cells: bool = False,
-    ) -> tuple[Read, RecurrentState[Tensor]]:
+    ) -> tuple[Read, RecurrentState]:
         """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
 
         Returns the results of the layers and the new state. A window is divided into fragments,
@@ -328,8 +328,8 @@ class CharRNN(nn.Module):
         )
 
     def _states_of_fragments(
-        self, state: RecurrentState[Tensor], fragments: Fragments, is_end: BoolArray
-    ) -> RecurrentState[Tensor]:
+        self, state: RecurrentState, fragments: Fragments, is_end: BoolArray
+    ) -> RecurrentState:
         """Return the states from which the fragments are read, one row for each: the initial state
         if the fragment begins with an END, else the state of its lane."""
         lanes = to_device(torch.from_numpy(fragments.lanes), self.device)
@@ -350,12 +350,12 @@ class CharRNN(nn.Module):
     def read_window(
         self,
         ids: Tensor,
-        state: RecurrentState[Tensor],
+        state: RecurrentState,
         *,
         noise: Noise | None,
         ops: LayerOps | None,
         keeps_cells: bool,
-    ) -> tuple[Read, RecurrentState[Tensor]]:
+    ) -> tuple[Read, RecurrentState]:
         """Read ids (T, B), or vectors (T, B, E), from a state without resetting it."""
         # Prepare the inputs of the first layer.
         is_vectors = ids.is_floating_point()
@@ -370,7 +370,7 @@ class CharRNN(nn.Module):
         # Go up the layers, each of which reads the whole window at once.
         all_cells = []
         all_outputs = []
-        joined = []
+        joined: list[Tensor] = []
         new_vectors = []
         layers = zip(self.recurrent_layers(), state.vectors, strict=True)
         for index, (layer, vectors) in enumerate(layers):
@@ -441,21 +441,19 @@ class _Links:
         if network.depth.has_lstm:
             self.along_depth = torch.stack(network.bottom(vectors).chunk(2, dim=-1))
 
-    def gate(self, layer: int, x: Tensor) -> Tensor:
-        gate: Tensor = self._network.highways[layer - 1](x).sigmoid()
-        return gate
+    def gate(self, layer: int, x: Array) -> Array:
+        return self._network.highways[layer - 1](x).sigmoid()
 
-    def climb(self, layer: int, x: Tensor) -> Tensor:
+    def climb(self, layer: int, x: Array) -> Array:
         assert self.along_depth is not None, "this depth has no LSTM"
         grid = self._network.grid_layers()[layer]
 
         # Along depth there is no time: all T * B characters are batch rows of one step.
         read = grid(x.flatten(0, 1).unsqueeze(0), self.along_depth.flatten(1, 2))
-        along_depth: Tensor = read.state.view(self.along_depth.shape)
-        self.along_depth = along_depth
-        return along_depth[0]
+        self.along_depth = read.state.view(self.along_depth.shape)
+        return self.along_depth[0]
 
-    def attend(self, layer: int, y: Tensor) -> Tensor:
+    def attend(self, layer: int, y: Array) -> Array:
         query, gate = self._network.attentions[layer](y).chunk(2, dim=-1)
         span = self._network.depth.span
 
@@ -490,8 +488,7 @@ class _Links:
                 attn_mask=is_read,
             )
             reads.append(read_near.transpose(0, 1))
-        read: Tensor = gate.sigmoid() * torch.cat(reads)
-        return read
+        return gate.sigmoid() * torch.cat(reads)
 
 
 def _share(share: float | Auto) -> float:

@@ -317,7 +317,7 @@ def _parts(z: NDArray[np.complex128], like: NDArray[Any]) -> tuple[NDArray[Any],
     return z.real.astype(like.dtype), z.imag.astype(like.dtype)
 
 
-NUMPY: Ops[Float32Array] = Ops(
+NUMPY: Ops = Ops(
     # tanh cannot overflow, but exp(-x) would cause a warning far from zero.
     sigmoid=lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,
     tanh=np.tanh,
@@ -335,7 +335,7 @@ NUMPY: Ops[Float32Array] = Ops(
     clamp=lambda memory: memory,
 )
 """The functions of the equations in NumPy."""
-EXACT: Ops[Float32Array] = replace(
+EXACT: Ops = replace(
     NUMPY,
     tanh=exact_tanh,
     sigmoid=lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5,

@@ -61,10 +61,10 @@ class KnownStates:
     """The states of a single pass over a text before the characters 0, INTERVAL, 2 * INTERVAL, and
     so on."""
 
-    states: RecurrentState[Tensor]
+    states: RecurrentState
     """A batch row for each of these characters."""
 
-    def before(self, positions: Indices) -> RecurrentState[Tensor]:
+    def before(self, positions: Indices) -> RecurrentState:
         """Return the states before characters at `positions` (B,), which are multiples of
         INTERVAL."""
         return _rows_of(self.states, positions // INTERVAL)
@@ -114,11 +114,11 @@ def find_states(
         readers = readers[~is_same]
 
 
-def _rows_of(state: RecurrentState[Tensor], rows: Indices) -> RecurrentState[Tensor]:
+def _rows_of(state: RecurrentState, rows: Indices) -> RecurrentState:
     return state.map(lambda vectors: vectors[..., rows, :])
 
 
-def _is_same(before: RecurrentState[Tensor], after: RecurrentState[Tensor]) -> BoolArray:
+def _is_same(before: RecurrentState, after: RecurrentState) -> BoolArray:
     """Return for each row (B,) whether both states are the same up to rounding."""
     bound = SAME_STATE * before.vectors.abs().clamp(min=1)
     is_near = (after.vectors - before.vectors).abs() <= bound

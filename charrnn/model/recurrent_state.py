@@ -7,24 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from charrnn.model.cell_types import A
+from charrnn.model.cell_types import Array
 from charrnn.system.lazy import Tensor, torch
-
-B = TypeVar("B", bound=Any)
-"""Another array type."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RecurrentState(Generic[A]):
+class RecurrentState:
     """The state of B texts, as an array of torch or NumPy. Networks take it and return a new
     one."""
 
-    vectors: A
+    vectors: Array
     """(L, S, B, H): the state vectors of the cells, then the last outputs of `Depth.span`."""
 
-    def map(self, function: Callable[..., B], *others: RecurrentState[Any]) -> RecurrentState[B]:
+    def map(self, function: Callable[..., Array], *others: RecurrentState) -> RecurrentState:
         """Apply a function to the vectors of this state and of `others`.
 
         The axis -2 is that of the batch rows:
@@ -39,9 +36,7 @@ class RecurrentState(Generic[A]):
         return self.vectors.device
 
 
-def reset_rows(
-    state: RecurrentState[Tensor], initial: RecurrentState[Tensor], is_reset: Tensor
-) -> RecurrentState[Tensor]:
+def reset_rows(state: RecurrentState, initial: RecurrentState, is_reset: Tensor) -> RecurrentState:
     """Return a state with the batch rows that is_reset (B,) marks replaced by those of
     `initial`."""
     # `where` is used instead of a product with the mask, which would not reset infinite states.

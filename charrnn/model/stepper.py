@@ -156,7 +156,7 @@ class Stepper:
             num_units=self.hidden_size,
         )
 
-    def ops_of(self, layer: int) -> Ops[Float32Array]:
+    def ops_of(self, layer: int) -> Ops:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
         # Most layers have no clamp, and need no additional function.
         clamped = self.clamped.get(layer, {})
@@ -166,7 +166,7 @@ class Stepper:
         values = np.array(list(clamped.values()), np.float32)
         return hold(self.ops, list(clamped), values=lambda _: values)
 
-    def values(self, state: RecurrentState[Float32Array]) -> Float32Array:
+    def values(self, state: RecurrentState) -> Float32Array:
         """Compute the cell values (L, B, H), in [-1, 1], from a state."""
         values = []
         for layer in range(self.num_layers):
@@ -174,7 +174,7 @@ class Stepper:
             values.append(self.cell.value(self.ops, tuple(latest)))
         return np.stack(values)
 
-    def initial_state(self, batch_size: int) -> RecurrentState[Any]:
+    def initial_state(self, batch_size: int) -> RecurrentState:
         """Return the initial state of a text: zero, or the learned state."""
         shape = (self.num_layers, self.architecture.num_states, batch_size, self.hidden_size)
         vectors = np.zeros(shape, np.float32)
@@ -183,8 +183,8 @@ class Stepper:
         return RecurrentState(vectors)
 
     def step(
-        self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any]
-    ) -> tuple[Float32Array, RecurrentState[Any]]:
+        self, ids: NDArray[np.integer[Any]], state: RecurrentState
+    ) -> tuple[Float32Array, RecurrentState]:
         """Map ids (B,) and a state to logits (B, V) and a new state; the old state is not changed.
 
         A row that reads END starts from the initial state.
@@ -198,9 +198,7 @@ class Stepper:
         logits = self.products["output"].product(walk.read(ids))
         return logits, RecurrentState(vectors)
 
-    def _reset_at_end(
-        self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any]
-    ) -> RecurrentState[Any]:
+    def _reset_at_end(self, ids: NDArray[np.integer[Any]], state: RecurrentState) -> RecurrentState:
         """Return a state with the rows that read END reset to the initial state, because a document
         begins."""
         is_end = (np.asarray(ids) == self.end_id)[:, None]
@@ -211,8 +209,8 @@ class Stepper:
         return state.map(lambda old, new: np.where(is_end, new, old), initial)
 
     def read(
-        self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any] | None = None
-    ) -> tuple[Float32Array, RecurrentState[Any]]:
+        self, ids: NDArray[np.integer[Any]], state: RecurrentState | None = None
+    ) -> tuple[Float32Array, RecurrentState]:
         """Read a text ids (N,), N >= 1, in one row. Return the logits (1, V) and the state after
         its last character.
 
@@ -230,7 +228,7 @@ class Stepper:
         return logits, state
 
 
-class _StepWalk(Walk[Any]):
+class _StepWalk(Walk):
     """The walk of a stepper, which reads ids (B,) instead of vectors, and changes a state (L, S, B,
     H) in place."""
 
@@ -241,7 +239,7 @@ class _StepWalk(Walk[Any]):
         self._stepper = stepper
         self._ids = ids
 
-    def ops_of(self, layer: int) -> Ops[Any]:
+    def ops_of(self, layer: int) -> Ops:
         return self._stepper.ops_of(layer)
 
     def product(self, name: str, x: NDArray[Any]) -> Float32Array:
@@ -254,10 +252,10 @@ class _StepWalk(Walk[Any]):
     def extras_of(self, layer: int) -> Mapping[str, NDArray[Any]]:
         return self._stepper.extras[layer]
 
-    def oldest(self, layer: int) -> CellState[NDArray[Any]]:
+    def oldest(self, layer: int) -> CellState:
         return tuple(self.architecture.queue(self.state, layer)[:, 0])
 
-    def append(self, layer: int, latest: CellState[NDArray[Any]]) -> None:
+    def append(self, layer: int, latest: CellState) -> None:
         # The queue is a view of the state, which is changed in place.
         queue = self.architecture.queue(self.state, layer)
         queue[:, :-1] = queue[:, 1:]

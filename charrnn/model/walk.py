@@ -11,14 +11,14 @@ Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a we
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config, resolved
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.cell_types import A, Cell, CellState, Lstm, Ops
+from charrnn.model.cell_types import Array, Cell, CellState, Lstm, Ops
 from charrnn.model.depths import DEPTHS, Depth
 
 LINEAR = re.compile(r"(.+)\.weight(?:_(\w+)_l0)?")
@@ -68,14 +68,13 @@ class Architecture:
         first."""
         return slice(self.cell.num_states, self.cell.num_states + self.depth.span)
 
-    def queue(self, state: A, layer: int) -> A:
+    def queue(self, state: Array, layer: int) -> Array:
         """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first:
         (num_states, D, B, H)."""
         num_states = self.cell.num_states
         dilation = self.dilations[layer]
         latest = state[layer, : num_states * dilation]
-        queue: A = latest.reshape(num_states, dilation, *state.shape[2:])
-        return queue
+        return latest.reshape(num_states, dilation, *state.shape[2:])
 
     def extras_of(self, layer: int, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, other
@@ -87,7 +86,7 @@ class Architecture:
             for name, (_, kind) in self.cell.extras(self.hidden_size).items()
         }
 
-    def linear_weights(self, tensors: Mapping[str, A]) -> dict[str, tuple[A, A]]:
+    def linear_weights(self, tensors: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
         """Return weight (R, C) and bias (R,) of every product of the walk by its name; see
         `Walk.product`.
 
@@ -115,22 +114,22 @@ class Architecture:
         return linear
 
 
-class Walk(Generic[A]):
+class Walk:
     """The walk of one character up the layers. A subclass for each array library has its products
     and its state.
 
     It also implements `model.depths.Links`. An instance reads one character.
     """
 
-    ops: Ops[A]
+    ops: Ops
     """The library's functions, without clamps."""
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
-        self.along_depth: CellState[A] = ()
+        self.along_depth: CellState = ()
         """CellState of the LSTM along depth, if there is one."""
 
-    def product(self, name: str, x: A) -> A:
+    def product(self, name: str, x: Array) -> Array:
         """Compute x @ weight.T + bias with the weights of that name.
 
         Names are `layers.0.ih`, `layers.0.hh` and other recurrent weights of the cell,
@@ -138,46 +137,46 @@ class Walk(Generic[A]):
         """
         raise NotImplementedError
 
-    def ops_of(self, layer: int) -> Ops[A]:
+    def ops_of(self, layer: int) -> Ops:
         """Return the functions for the equations of a layer, in which `clamp` sets its clamped
         units."""
         return self.ops
 
-    def extras_of(self, layer: int) -> Mapping[str, A]:
+    def extras_of(self, layer: int) -> Mapping[str, Array]:
         """Return the arrays of `Cell.extras` of a layer."""
         raise NotImplementedError
 
-    def oldest(self, layer: int) -> CellState[A]:
+    def oldest(self, layer: int) -> CellState:
         """Return the state of D characters before, from which a layer continues."""
         raise NotImplementedError
 
-    def append(self, layer: int, latest: CellState[A]) -> None:
+    def append(self, layer: int, latest: CellState) -> None:
         """Keep the latest state of a layer in place of the oldest one."""
         raise NotImplementedError
 
-    def pass_on(self, layer: int, joined: A) -> None:
+    def pass_on(self, layer: int, joined: Array) -> None:
         """Take note of what a layer passes on to the next one."""
 
     def step_cell(
         self,
         cell: type[Cell],
         prefix: str,
-        ops: Ops[A],
-        x: A,
-        state: CellState[A],
-        extras: Mapping[str, A],
-    ) -> CellState[A]:
+        ops: Ops,
+        x: Array,
+        state: CellState,
+        extras: Mapping[str, Array],
+    ) -> CellState:
         """Compute the equations of a cell that reads x (B, E) or (B, H); `prefix` is the prefix of
         the names of its weights."""
         inputs = self.product(f"{prefix}.ih", x)
 
-        def product(name: str, h: A) -> A:
+        def product(name: str, h: Array) -> Array:
             return self.product(f"{prefix}.{name}", h)
 
         # `ops` is passed by position: a cell of another package may have another name for it.
         return cell.step(ops, x=inputs, product=product, state=state, extras=extras)
 
-    def read(self, x: A) -> A:
+    def read(self, x: Array) -> Array:
         """Read a character's vector (B, E), and return the input (B, H) of the output layer."""
         # Below the first layer of a grid is a projection to the state of the LSTM along depth.
         architecture = self.architecture
@@ -226,11 +225,11 @@ class Walk(Generic[A]):
             below = sum(outputs[1:], start=outputs[0])
         return below
 
-    def gate(self, layer: int, x: A) -> A:
+    def gate(self, layer: int, x: Array) -> Array:
         """Compute the gate of a highway; see `model.depths.Links`."""
         return self.ops.sigmoid(self.product(f"highways.{layer - 1}", x))
 
-    def climb(self, layer: int, x: A) -> A:
+    def climb(self, layer: int, x: Array) -> Array:
         """Feed x to the LSTM along depth; see `model.depths.Links`."""
         self.along_depth = self.step_cell(
             Lstm,
@@ -242,6 +241,6 @@ class Walk(Generic[A]):
         )
         return self.along_depth[0]
 
-    def attend(self, layer: int, y: A) -> A:
+    def attend(self, layer: int, y: Array) -> Array:
         """Read with the attention head of a layer; see `model.depths.Links`."""
         raise NotImplementedError

@@ -100,12 +100,12 @@ def _recording(cell: type[Cell], steps: list[_RecordedStep]) -> type[Cell]:
     """Return the cell type, with every step of a training recorded in `steps`."""
 
     def step(
-        ops: Ops[Tensor],
+        ops: Ops,
         x: Tensor,
-        product: Product[Tensor],
-        state: CellState[Tensor],
-        extras: Extras[Tensor],
-    ) -> CellState[Tensor]:
+        product: Product,
+        state: CellState,
+        extras: Extras,
+    ) -> CellState:
         after = cell.step(ops, x=x, product=product, state=state, extras=extras)
         if not torch.is_grad_enabled():  # a validation
             return after
@@ -117,7 +117,7 @@ def _recording(cell: type[Cell], steps: list[_RecordedStep]) -> type[Cell]:
         recorded = _RecordedStep(x.detach(), before=before, errors=list(torch.zeros_like(before)))
         for index, vector in enumerate(vectors):
             put = partial(recorded.errors.__setitem__, index)
-            vector.register_hook(put)  # type: ignore[no-untyped-call]
+            vector.register_hook(put)
         steps.append(recorded)
         return vectors
 

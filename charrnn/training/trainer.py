@@ -80,7 +80,7 @@ class WindowResult(NamedTuple):
     """What a forward and backward pass over a window returns; the gradients are in every weight's
     `grad`."""
 
-    state: RecurrentState[Tensor]
+    state: RecurrentState
     """The recurrent state after the window."""
     loss_and_norm: Tensor
     """(2,): the mean loss in nats per character, and the gradient's norm before clipping, as in
@@ -324,7 +324,7 @@ class Trainer:
             targets = targets[is_learned]
         return cross_entropy(logits, targets, reduction="sum") / num_targets
 
-    def _initial_state(self) -> RecurrentState[Tensor]:
+    def _initial_state(self) -> RecurrentState:
         return self.network.initial_state(self.rows.stop - self.rows.start)
 
     @property

@@ -4,7 +4,6 @@ them."""
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
@@ -26,13 +25,13 @@ def random_network(
     return network
 
 
-def random_state(network: CharRNN, batch_size: int, seed: int = 3) -> RecurrentState[Tensor]:
+def random_state(network: CharRNN, batch_size: int, seed: int = 3) -> RecurrentState:
     """Draw the vectors of a state."""
     generator = torch.Generator().manual_seed(seed)
     zeros = network.initial_state(batch_size)
     return zeros.map(lambda part: torch.randn(part.shape, generator=generator).to(part.dtype))
 
 
-def in_numpy(state: RecurrentState[Tensor]) -> RecurrentState[Any]:
+def in_numpy(state: RecurrentState) -> RecurrentState:
     """Return a state as a stepper has it."""
     return state.map(lambda part: part.detach().float().numpy())

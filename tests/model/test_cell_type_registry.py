@@ -145,8 +145,8 @@ MISTAKES = [
         "import no_such_module_anywhere",
         "failed in .*, line 2: ModuleNotFoundError: .*no_such",
     ),
-    (INPUT, "return ops.tanh(c)", r"failed: ValueError: `step` returns a ndarray of shape"),
-    (INPUT, "return c, h, c", r"failed: ValueError: `step` returns a tuple of shape \(3, 3"),
+    (INPUT, "return ops.tanh(c)", r"failed: ValueError: `step` returns numbers of shape \(3, 8"),
+    (INPUT, "return c, h, c", r"failed: ValueError: `step` returns numbers of shape \(3, 3"),
     ('product("hh"', 'product("recurrent"', "failed in .*line 16: KeyError: 'recurrent'"),
     (CLAMP, "ops.sigmoid(f) * c + g", LOSES),
     (CLAMP, f"0.5 * {CLAMP}", LOSES),
@@ -169,20 +169,12 @@ def test_a_cell_that_cannot_be_used_is_refused(before, after, problem, site):
 @pytest.mark.parametrize(
     "before, after", [("input_blocks = 2", "input_blocks = 1"), ('{"hh": 2}', '{"hh": 1}')]
 )
-def test_a_cell_whose_blocks_do_not_fit_is_refused_with_line_and_shapes(before, after, site):
+def test_a_cell_whose_blocks_do_not_fit_is_refused_with_its_line(before, after, site):
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(
+        UsageError, match=r"^The cell 'leaky' of the package leaky-cells 1.0 failed in .*line 16: V"
+    ):
         cell_type("leaky")
-    first, second = str(error.value).splitlines()
-    assert (
-        first.startswith("The cell 'leaky' of the package leaky-cells 1.0 failed in")
-        and "line 16: ValueError" in first
-    )
-    assert (
-        "B is 3, H is 8, x is (3, " in second
-        and "product('hh', h) is (3, " in second
-        and "`input_blocks`" in second
-    )
 
 
 def test_an_ensemble_of_cells_of_a_package_is_not_joined(site):

@@ -50,10 +50,10 @@ class FreeReading:
     """(L, H): their standard deviations; 1 for a constant memory."""
     correlations: Tensor
     """(L * H, L * H): their correlations."""
-    states: dict[int, RecurrentState[Tensor]]
+    states: dict[int, RecurrentState]
     """The state before each wanted position."""
 
-    def states_at(self, positions: Positions) -> RecurrentState[Tensor]:
+    def states_at(self, positions: Positions) -> RecurrentState:
         """Return the state before each of R positions, as rows."""
         first, *others = [self.states[position] for position in positions.tolist()]
         return first.map(lambda *vectors: torch.cat(vectors, dim=-2), *others)
@@ -62,7 +62,7 @@ class FreeReading:
 class _FreeStep(NamedTuple):
     """One character of R segments that are read side by side."""
 
-    before: RecurrentState[Tensor]
+    before: RecurrentState
     """The state before the character."""
     odds: Tensor
     """(R,): the output after it."""
@@ -103,9 +103,7 @@ def read_freely(
     moments = Moments()
 
     # One character at a time, so that every state is there.
-    def step(
-        window: Tensor, state: RecurrentState[Tensor]
-    ) -> tuple[list[_FreeStep], RecurrentState[Tensor]]:
+    def step(window: Tensor, state: RecurrentState) -> tuple[list[_FreeStep], RecurrentState]:
         steps = []
         for chars in window:
             for of_layer in memories:
@@ -175,7 +173,7 @@ class Clamps:
     """(C, H): by condition the direction that `remove` takes from the memories of `layer`."""
     layer: int = 0
 
-    def ops(self, reading: FreeReading, num_segments: int) -> dict[int, Ops[Tensor]]:
+    def ops(self, reading: FreeReading, num_segments: int) -> dict[int, Ops]:
         """Return by layer the functions of torch for the rows of all segments, each of which has C
         rows in the order of the conditions."""
         ops = {}
@@ -260,7 +258,7 @@ class PatchingBatch:
             self.outputs: Float64Array = self._read(ops).numpy()
             """(R,): the output after each passage, with nothing exchanged."""
 
-    def _read(self, ops: dict[int, Ops[Tensor]]) -> Tensor:
+    def _read(self, ops: dict[int, Ops]) -> Tensor:
         """Compute the output (R,); the layers compute with `ops` at the first character."""
         logits, state = self._network(self._ids[:1], self._state, ops=ops)
         if len(self._ids) > 1:
