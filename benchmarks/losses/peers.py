@@ -6,7 +6,7 @@
     python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv
 
-Each adds rows to a CSV file, of which docs/make/charts.py draws a picture and `table` prints a table.
+Each adds rows to a CSV file, of which tools/charts.py draws a picture and `table` prints a table.
 A row has the program, the minutes and the seed of its training, the seconds until the measurement,
 the loss, and whether it is the `end` of that training or `within` it, where the rate of learning is
 still high. Each budget is a training of its own; `--seed` repeats those of charrnn and of lstm, of

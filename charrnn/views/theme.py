@@ -1,7 +1,7 @@
 """Define how every picture shows colours, characters and numbers.
 
 The palette for cells is diverging; surprise and guesses have a hue each. Red is low and blue is
-high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). `docs/make/palette.py`
+high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). `tools/palette.py`
 computes the shades and writes them to `palette.json`. Terminals, pictures and web pages use these
 colours.
 """

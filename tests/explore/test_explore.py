@@ -401,7 +401,7 @@ def test_the_explorer_opens_without_torch(process):
 
 @pytest.mark.docs
 def test_the_picture_of_the_documentation_shows_it(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(REPOSITORY / "docs" / "make")
+    monkeypatch.syspath_prepend(REPOSITORY / "tools")
     screens = importlib.import_module("screens")
     monkeypatch.setattr(screens, "PICTURES", tmp_path)
     screens.draw_explorer()

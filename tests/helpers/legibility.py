@@ -2,7 +2,7 @@
 
 from environment import REPOSITORY, load_script
 
-PALETTE = load_script(REPOSITORY / "docs" / "make" / "palette.py")
+PALETTE = load_script(REPOSITORY / "tools" / "palette.py")
 """The script."""
 MIN_CONTRAST = PALETTE.MIN_CONTRAST
 """Contrast of text with its background, at least (WCAG 2.2, level AA)."""

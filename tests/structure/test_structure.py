@@ -18,7 +18,6 @@ import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
-TESTS_OF_PAGES = PACKAGE.parent / "docs" / "tests"
 CHANGELOG = PACKAGE.parent / "CHANGELOG.md"
 ROOMS = ("commands", "explore", "analyses", "reports", "formats")
 """The packages of `charrnn/` that are not the core."""
@@ -95,13 +94,12 @@ def sizes_of_the_last_release():
 def test_no_part_is_much_larger_than_at_the_last_release():
     """A feature pays for itself with a deletion, never with density."""
     package = count_package(PACKAGE)["tokens"]
-    tests = [count_package(folder)["tokens"] for folder in (TESTS, TESTS_OF_PAGES)]
-    tests.append(count_source(read(PACKAGE.parent / "conftest.py"))["tokens"])
+    tests = [count_package(TESTS), count_source(read(PACKAGE.parent / "conftest.py"))]
     scripts = [path for path in PACKAGE.rglob("*") if path.suffix in SCRIPT_SUFFIXES]
     found = {
         "package": package,
         "core": package - sum(count_package(PACKAGE / room)["tokens"] for room in ROOMS),
-        "tests": sum(tests),
+        "tests": sum(count["tokens"] for count in tests),
         "scripts and styles": sum(count_script(read(path)) for path in scripts),
     }
     print(found)
@@ -125,9 +123,7 @@ def test_the_package_is_plain():
     assert {name: count for name, count in found.items() if count > CEILINGS[name]} == {}
 
 
-@pytest.mark.parametrize(
-    "folder", [PACKAGE, TESTS, TESTS_OF_PAGES], ids=["package", "tests", "docs"]
-)
+@pytest.mark.parametrize("folder", [PACKAGE, TESTS], ids=["package", "tests"])
 def test_no_expression_hides_a_branch(folder):
     found = [
         f"{path}:{line}: {form}"
@@ -201,7 +197,7 @@ def test_programs_outside_the_package_import_names_that_it_has():
     missing = []
     for program in (
         path
-        for folder in ("benchmarks", "docs")
+        for folder in ("benchmarks", "docs", "tools")
         for path in (PACKAGE.parent / folder).rglob("*.py")
     ):
         for node in ast.walk(parse(program.read_text(encoding="utf-8"))):
@@ -215,7 +211,7 @@ def test_programs_outside_the_package_import_names_that_it_has():
 
 def test_a_test_needs_no_other_test():
     """Each file runs alone; what several folders use lies in `helpers`."""
-    paths = [*TESTS.rglob("*.py"), *TESTS_OF_PAGES.rglob("*.py")]
+    paths = [*TESTS.rglob("*.py")]
     folders = {path.stem: path.parent for path in paths}
     assert len(folders) == len(paths), "pytest tells test files by their names"
     wrong = []

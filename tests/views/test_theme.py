@@ -13,7 +13,7 @@ from charrnn.views.theme import BACKGROUND_VARIABLE, PAPERS, Palette
 
 def test_the_shades_are_those_that_the_script_computes_and_checks():
     saved = PALETTE.FILE.read_text(encoding="utf-8")
-    assert saved == PALETTE.make_palette(), "run: python docs/make/palette.py"
+    assert saved == PALETTE.make_palette(), "run: python tools/palette.py"
 
 
 @pytest.mark.parametrize("background", PAPERS)

@@ -6,7 +6,7 @@ into its best cell.
 It needs only NumPy, and prints four things: the loss while the network learns to predict the next
 character, a text that the network writes, the cell that follows quotations best (in a text without
 them: the position in the line), and a passage coloured by that cell. `charrnn train`, `sample` and
-`visualize` do the same, faster and with more choice; docs/tests/test_minimal.py compares the two on
+`visualize` do the same, faster and with more choice; tests/docs/test_minimal.py compares the two on
 equal weights.
 
 Shapes: T characters of a window (time), B rows of the batch, V characters of the vocabulary, H

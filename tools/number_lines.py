@@ -1,5 +1,5 @@
 """Write the line of every function that docs/understand/code.md names, by
-`python docs/make/number_lines.py`.
+`python tools/number_lines.py`.
 
 A stop of the page is written as `module.py:LINE` `name`, below `charrnn/`.
 """
@@ -8,7 +8,7 @@ import ast
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "understand" / "code.md"
+PAGE = Path(__file__).parents[1] / "docs" / "understand" / "code.md"
 """The page whose lines are written."""
 PACKAGE = PAGE.parents[2] / "charrnn"
 """Where its files are."""

@@ -1,4 +1,4 @@
-"""Record the moving picture of the README; `docs/make/figures.py` calls this.
+"""Record the moving picture of the README; `tools/figures.py` calls this.
 
 The commands below are typed into bash in a terminal of its own, in an empty folder: the model is
 one of those that are included. What the programs print is recorded with its times (asciicast
@@ -56,7 +56,7 @@ FONT_SIZE = 13.29
 """Size of the font whose letters are 8 pixels wide in DejaVu Sans Mono, as the columns are."""
 BASELINE = 13
 """Distance of the baseline from the top of a line, in pixels."""
-PICTURE = Path(__file__).parents[1] / "pictures" / "demo.svg"
+PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "demo.svg"
 """The file that is written."""
 
 

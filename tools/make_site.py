@@ -1,4 +1,4 @@
-"""Make a web site of the pages: `python docs/make/make_site.py` writes it to the folder site/, and
+"""Make a web site of the pages: `python tools/make_site.py` writes it to the folder site/, and
 `--serve` shows it in a browser.
 
 The pages are those of the repository, in the order of docs/README.md. The site adds a search, the
@@ -25,7 +25,7 @@ from sphinx.cmd.build import build_main
 
 import charrnn
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGURATION = Path(__file__).with_name("site")
 """The folder of Sphinx's conf.py, and of a style and a template."""
 COPIED = ("*.md", "LICENSE", "CITATION.cff", "docs", "benchmarks", "charrnn")
@@ -181,7 +181,7 @@ def _class(path: str) -> str:
 
 def copy_pages(source: Path) -> None:
     """Copy the pages and what they link to."""
-    ignored = shutil.ignore_patterns("__pycache__", "make")
+    ignored = shutil.ignore_patterns("__pycache__")
     for path in itertools.chain.from_iterable(map(REPOSITORY.glob, COPIED)):
         if path.is_dir():
             shutil.copytree(path, source / path.name, ignore=ignored)

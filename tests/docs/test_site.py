@@ -1,4 +1,4 @@
-"""The web site of the pages, opened in a browser: docs/make/make_site.py."""
+"""The web site of the pages, opened in a browser: tools/make_site.py."""
 
 import html
 import importlib
@@ -18,7 +18,7 @@ from environment import REPOSITORY
 
 import charrnn
 
-MAKE = REPOSITORY / "docs" / "make"
+MAKE = REPOSITORY / "tools"
 NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 """A flag of the browser."""
 pytestmark = pytest.mark.docs

@@ -1,11 +1,11 @@
 """Make the figures of the pages again, and say of which recipe and model each of them is.
 
-    python docs/make/figures.py --list                       # those that are not of today
-    python docs/make/figures.py demo page                    # makes these again
-    python docs/make/figures.py cells-prose --texts FOLDER   # with the texts of this folder
-    python docs/make/figures.py cards --sign                 # makes nothing: the page was changed by hand
+    python tools/figures.py --list                       # those that are not of today
+    python tools/figures.py demo page                    # makes these again
+    python tools/figures.py cells-prose --texts FOLDER   # with the texts of this folder
+    python tools/figures.py cards --sign                 # makes nothing: the page was changed by hand
 
-What an entry of docs/figures.yaml has is said in docs/make/figure_entries.py.
+What an entry of docs/figures.yaml has is said in tools/figure_entries.py.
 
 A command runs in an empty folder with the texts of `--texts` and the variable DOCS. What it prints
 is printed, so that it can be copied to the page.

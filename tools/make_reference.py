@@ -1,5 +1,5 @@
 """Write docs/look-up/reference.md from the command line and the registries:
-`python docs/make/make_reference.py`.
+`python tools/make_reference.py`.
 
 The page depends on the code alone: not on the terminal, the environment or the packages that are
 installed.
@@ -32,14 +32,14 @@ from charrnn.config.settings import FIELD_NAMES, Config
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
 
-PAGE = Path(__file__).parents[1] / "look-up" / "reference.md"
+PAGE = Path(__file__).parents[1] / "docs" / "look-up" / "reference.md"
 """The page that is written."""
 WIDTH = 118
 """Characters of a line of the page at most."""
 INTRODUCTION = """# Reference
 
 This page lists every command, option and setting, and every name that they take. It is written from the code by `python
-docs/make/make_reference.py`, and a test compares the two. The [glossary](glossary.md) defines the terms, and the page that
+tools/make_reference.py`, and a test compares the two. The [glossary](glossary.md) defines the terms, and the page that
 is named beside a command explains it.
 """
 """The beginning of the page."""

@@ -1,4 +1,4 @@
-"""The scripts of docs/make/: the reference has everything and depends on the code alone; the drawings
+"""The scripts of tools/: the reference has everything and depends on the code alone; the drawings
 are as drawn."""
 
 import re
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.docs
 
 @pytest.fixture(scope="module")
 def script():
-    return load_script(REPOSITORY / "docs" / "make" / "make_reference.py")
+    return load_script(REPOSITORY / "tools" / "make_reference.py")
 
 
 @pytest.fixture(scope="module")
@@ -72,17 +72,17 @@ def test_the_page_does_not_depend_on_settings(script, page, monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     saved = (REPOSITORY / "docs" / "look-up" / "reference.md").read_text(encoding="utf-8")
-    assert script.make_reference() == page == saved, "run: python docs/make/make_reference.py"
+    assert script.make_reference() == page == saved, "run: python tools/make_reference.py"
 
 
 def test_the_page_of_the_code_has_the_lines_of_its_functions():
-    lines = load_script(REPOSITORY / "docs" / "make" / "number_lines.py")
+    lines = load_script(REPOSITORY / "tools" / "number_lines.py")
     page = lines.PAGE.read_text(encoding="utf-8")
     assert len(lines.STOP.findall(page)) > 40
-    assert lines.number(page) == page, "run: python docs/make/number_lines.py"
+    assert lines.number(page) == page, "run: python tools/number_lines.py"
 
 
 def test_a_name_that_is_gone_from_the_code_is_refused():
-    lines = load_script(REPOSITORY / "docs" / "make" / "number_lines.py")
+    lines = load_script(REPOSITORY / "tools" / "number_lines.py")
     with pytest.raises(LookupError, match=r"commands/app.py has no walk"):
         lines.number("`commands/app.py:1` `walk`")

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.docs
 
 @pytest.fixture
 def load(monkeypatch):
-    """Import a script of docs/make/."""
-    monkeypatch.syspath_prepend(str(DOCS / "make"))
+    """Import a script of tools/."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tools"))
     return importlib.import_module
 
 
@@ -32,7 +32,7 @@ def entries(load):
 
 
 def test_every_figure_is_of_the_recipe_and_the_models_of_today(entries):
-    assert entries.stale_figures() == [], "see: python docs/make/figures.py --list"
+    assert entries.stale_figures() == [], "see: python tools/figures.py --list"
 
 
 def test_another_recipe_makes_its_figures_stale(entries, monkeypatch):
@@ -122,7 +122,7 @@ def test_figures_that_take_seconds_are_those_of_their_pages(entries, command):
         text = " ".join(" ".join(shown).split())
         for printed in figure["prints"]:
             assert " ".join(printed.split()) in output
-            assert " ".join(printed.split()) in text, "run: python docs/make/figures.py NAME"
+            assert " ".join(printed.split()) in text, "run: python tools/figures.py NAME"
 
 
 def test_every_picture_has_an_entry_and_is_on_a_page(entries):

@@ -1,6 +1,6 @@
 """Draw what charrnn shows: the explorer and the page that is exported.
 
-`docs/make/figures.py` calls this. All show an included model, which writes the same text everywhere. The
+`tools/figures.py` calls this. All show an included model, which writes the same text everywhere. The
 page needs chromium.
 """
 
@@ -24,7 +24,7 @@ from charrnn.explore.app import Explorer, TextView
 from charrnn.explore.state import BEST, explore_text
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
-PICTURES = Path(__file__).parents[1] / "pictures"
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 """Where the pictures go."""
 COLUMNS, LINES = 84, 27
 """Size of the terminal."""

@@ -39,7 +39,7 @@ import charrnn
 from charrnn.config.settings import Config
 from charrnn.training import recipe
 
-DOCS = Path(__file__).parents[1]
+DOCS = Path(__file__).parents[1] / "docs"
 """The folder of the pages."""
 ENTRIES = DOCS / "figures.yaml"
 """What is known of each figure."""

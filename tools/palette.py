@@ -1,5 +1,5 @@
 """Compute the shades of the palette, check them, and write them to `charrnn/views/palette.json`:
-`python docs/make/palette.py`.
+`python tools/palette.py`.
 
 The background is the middle of the palette: from there to either end, lightness and chroma change
 in equal steps of OKLCH, a perceptual colour space (Ottosson 2020, "A perceptual color space for
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from charrnn.views.theme import NUM_SHADES, PAPERS, Background
 
-FILE = Path(__file__).parents[2] / "charrnn" / "views" / "palette.json"
+FILE = Path(__file__).parents[1] / "charrnn" / "views" / "palette.json"
 """The file that is written."""
 MIN_CONTRAST = 4.5
 """Contrast of text with its background, at least (WCAG 2.2, level AA)."""

@@ -184,7 +184,7 @@ def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation
     pytest.importorskip("fcntl")
     demo = (DOCS / "pictures" / "demo.svg").read_text(encoding="utf-8")
     shown = re.sub(r"\s+", " ", "".join(ElementTree.fromstring(demo).itertext()))
-    for command, _, _ in runpy.run_path(str(DOCS / "make" / "record_demo.py"))["COMMANDS"]:
+    for command, _, _ in runpy.run_path(str(REPOSITORY / "tools" / "record_demo.py"))["COMMANDS"]:
         assert command in shown
     assert "@keyframes" in demo and re.search(
         r'id="screen_view" transform="translate\(0 -\d+\)"', demo

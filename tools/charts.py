@@ -1,4 +1,4 @@
-"""Draw the charts of the pages, each for light and for dark pages; `docs/make/figures.py` calls this.
+"""Draw the charts of the pages, each for light and for dark pages; `tools/figures.py` calls this.
 
 - `draw_peers`: seconds and loss of several programs on tiny Shakespeare, of the table that
   benchmarks/losses/peers.py writes
@@ -21,7 +21,7 @@ from charrnn.analyses.gradients import GradientReach
 from charrnn.analyses.vanishing import Learner, share_recalled, train_networks
 from charrnn.runs.logs import MetricsLog
 
-DOCS = Path(__file__).parents[1]
+DOCS = Path(__file__).parents[1] / "docs"
 """Where the figures are and the charts go."""
 FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts, the preferred one first."""

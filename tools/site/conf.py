@@ -1,4 +1,4 @@
-"""The configuration of Sphinx for the site (docs/make/make_site.py)."""
+"""The configuration of Sphinx for the site (tools/make_site.py)."""
 
 import re
 

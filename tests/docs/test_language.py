@@ -46,7 +46,7 @@ INVENTED = {"--entropy", "--typical-p"}
 @pytest.fixture(scope="module")
 def options():
     """The options of each command."""
-    commands = load_script(REPOSITORY / "docs" / "make" / "make_reference.py").commands()
+    commands = load_script(REPOSITORY / "tools" / "make_reference.py").commands()
     found = {}
     for name, command in commands:
         own = {word for parameter in command.params for word in parameter.opts}
