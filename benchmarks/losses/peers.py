@@ -50,9 +50,8 @@ from numpy.typing import NDArray
 
 import charrnn
 from benchmarks.measuring import print_table
-from charrnn.model.losses import WINDOWED, windowed_scores
-from charrnn.ngrams.contexts import NgramPredictor
-from charrnn.ngrams.kneser_ney import NgramModel
+from charrnn.model.losses import NUM_WINDOWS, WINDOWED, WINDOWED_LENGTH, windowed_scores
+from charrnn.ngrams.kneser_ney import probabilities_by_order
 
 README_COMMAND = (
     *("config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),
@@ -361,35 +360,27 @@ def measure_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
             yield from read_rows(table)
 
 
-class NgramNetwork:
-    """N-grams, called like a network that reads a text from its beginning."""
-
-    device = torch.device("cpu")
-    end_id = None
-
-    def __init__(self, predictor: NgramPredictor) -> None:
-        self.predictor = predictor
-        self.vocab_size = predictor.vocab_size
-
-    def initial_state(self, batch_size: int) -> torch.Tensor:
-        """Return the characters (B, K) before a text: none, which is -1."""
-        return torch.full((batch_size, self.predictor.longest), -1)
-
-    def __call__(self, ids: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the log-probabilities (T, B, V) after each of ids (T, B), and the new state."""
-        log_probs = []
-        for row in ids:
-            state = torch.cat((state[:, 1:], row[:, None].long()), dim=1)
-            log_probs.append(torch.from_numpy(np.log(self.predictor.after(state.numpy()))).float())
-        return torch.stack(log_probs), state
-
-
 def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Count the training text; yield one row."""
+    """Count the training text and score the windows of windowed-256; yield one row."""
     ids, alphabet, num_train = read_ids(given.text)
-    predictor = NgramModel.fit(ids[:num_train], len(alphabet), NGRAM_ORDER).predictor()
+    validation = ids[num_train:]
+    starts = np.random.default_rng(0).integers(
+        0, len(validation) - WINDOWED_LENGTH, size=NUM_WINDOWS
+    )
+    windows = validation[starts[:, None] + np.arange(WINDOWED_LENGTH + 1)]
+
+    # Before each window stands a character that no text has, so that no context goes beyond it.
+    separated = np.insert(windows, 0, len(alphabet), axis=1)
+    positions = np.arange(separated.size).reshape(separated.shape)[:, 2:]
+    [(_, probabilities)] = probabilities_by_order(
+        ids[:num_train],
+        separated.ravel(),
+        positions.ravel(),
+        vocab_size=len(alphabet) + 1,
+        orders=[NGRAM_ORDER],
+    )
     seconds = seconds_since_start()
-    loss = loss_of(NgramNetwork(predictor), ids[num_train:])
+    loss = -np.log(probabilities).mean()
     yield Measurement("n-grams alone", seconds / 60, 0, seconds, loss, "end")
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.measuring import Report, make_parser
 from benchmarks.speed.encode_speed import LATIN, make_block
 from charrnn.evaluation.ngram_rows import ORDERS
-from charrnn.ngrams.kneser_ney import NgramModel
+from charrnn.ngrams.kneser_ney import probabilities_by_order
 
 VOCAB_SIZE = 256
 NUM_WORDS = 500_000
@@ -54,8 +54,9 @@ def measure(report: Report, text: Any, order: int, num_rows: int) -> None:
     def work() -> None:
         training, positions = split(text, num_rows)
         before, begin, begin_cpu = peak_bytes(), time.perf_counter(), time.process_time()
-        model = NgramModel.fit(training, VOCAB_SIZE, order)
-        [(_, probabilities)] = model.by_order(text, positions, orders=[order])
+        [(_, probabilities)] = probabilities_by_order(
+            training, text, positions, vocab_size=VOCAB_SIZE, orders=[order]
+        )
         nats = -np.log(probabilities)
         sender.send(
             {

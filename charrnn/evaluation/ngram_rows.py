@@ -8,7 +8,11 @@ from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.loss_reports import NGRAM, EvaluationRow, paired_difference
 from charrnn.evaluation.measured import MeasuredRun
 from charrnn.model.losses import CharLosses
-from charrnn.ngrams.kneser_ney import MOST_ORDER, MOST_TRAINING_CHARS, fit_ngrams
+from charrnn.ngrams.kneser_ney import (
+    MOST_ORDER,
+    MOST_TRAINING_CHARS,
+    probabilities_by_order,
+)
 from charrnn.text.corpus import CorpusPart
 
 ORDERS = (*range(1, 13), 20)
@@ -40,8 +44,14 @@ def ngram_rows(
     this run."""
     text = run.text
     positions = run.losses.positions
-    ngrams = fit_ngrams(training, order=orders[-1], end_id=run.network.end_id)
-    for order, probabilities in ngrams.by_order(text.ids, positions=positions, orders=orders):
+    for order, probabilities in probabilities_by_order(
+        training.ids[training.begin :],
+        text.ids,
+        positions,
+        vocab_size=len(run.vocab),
+        orders=orders,
+        end_id=run.network.end_id,
+    ):
         nats = -np.log(probabilities).astype(np.float32)
         losses = text.charged(CharLosses(positions=positions, nats=nats))
         yield EvaluationRow(

@@ -15,165 +15,154 @@ positive, and the probabilities of all V characters sum to 1.
 All orders share the q_k. In a text of documents, h reaches back to the END of the document before, and
 not further, and n-grams that cross an END are not counted. So the order of the documents has no effect.
 
-No table of n-grams is kept: `ngrams.contexts` counts them in the sorted places of the training text.
+The n-grams of the training text and of the text that is scored are numbered together, one length
+after the other: an n-gram is the number of its context and a character, and the context of a place
+is the n-gram, one character shorter, that ends at the place before.
 
-Shapes: N characters of a text, V vocabulary, M positions, K characters of the longest context.
+Shapes: N places of both texts, G n-grams of one length, V vocabulary, M positions.
 """  # noqa: E501
 
-from __future__ import annotations
-
-from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from charrnn.errors import DataError, check_range, counted, named
-from charrnn.ngrams import contexts
-from charrnn.ngrams.contexts import NgramPredictor, SortedContexts
-from charrnn.system.process import check_settings_of_numba
+from charrnn.system.arrays import Float64Array, Int64Array
 from charrnn.system.progress import task
-from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
 
 MOST_ORDER = 32
 """The largest order: the characters of a context and the character after it."""
-POSITIONS_AT_ONCE = 4096
-"""Positions for which the probabilities of all characters are in memory at once."""
 MOST_TRAINING_CHARS = 1 << 23
 """Characters of a training text that are counted, at most; of a longer text, the last."""
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """The discounts where the counts define none between 0 and the count, as in KenLM (Heafield et al.
 2013)."""
 
-Int64Array = NDArray[np.int64]
-Float64Array = NDArray[np.float64]
+
+class Ngrams(NamedTuple):
+    """The n-grams of one length, which are numbered."""
+
+    at: Int64Array
+    """(N,): the n-gram that ends at each place; -1 where it would reach too far back."""
+    contexts: Int64Array
+    """(G,): the context of each n-gram, which is all of it but its last character."""
+
+    def interpolate(
+        self, counts: Int64Array, *, scored: Int64Array, lower: Float64Array
+    ) -> Float64Array:
+        """Compute the equation of the module at places `scored` (M,), from the counts (G,) of the
+        n-grams and the probabilities `lower` (M,) after contexts one character shorter."""
+        num_with_count = np.bincount(np.minimum(counts, 5), minlength=5).tolist()
+        discounts = np.array((0, *discounts_of(*num_with_count[1:5])))
+        discounted = discounts[np.minimum(counts, 3)]
+        totals = np.bincount(self.contexts, counts)
+        shares = np.bincount(self.contexts, discounted)
+
+        # Where a context does not occur, the shorter one predicts alone.
+        ngrams = self.at[scored]
+        is_known = (ngrams >= 0) & (totals[self.contexts[ngrams]] > 0)
+        ngrams = ngrams[is_known]
+        contexts = self.contexts[ngrams]
+        rest = shares[contexts] * lower[is_known]
+        probabilities: Float64Array = lower.copy()
+        probabilities[is_known] = (counts[ngrams] - discounted[ngrams] + rest) / totals[contexts]
+        return probabilities
 
 
-class NgramModel:
-    """n-gram models of all orders 1 to `order` of the same text. See the module for the
-    equations."""
+def probabilities_by_order(
+    training: IdArray,
+    text: IdArray,
+    positions: Int64Array,
+    *,
+    vocab_size: int,
+    orders: Sequence[int],
+    end_id: int | None = None,
+) -> Iterator[tuple[int, Float64Array]]:
+    """Yield each of several orders, ascending, with the probability of text[i] after the characters
+    before it, for each i of positions (M,), as an array (M,).
 
-    def __init__(self, ids: IdArray, vocab_size: int, order: int, end_id: int) -> None:
-        """Take the training text (N,), and the id of END or NO_END. Raises UsageError if numba
-        would obey a file of the current folder."""
-        check_settings_of_numba()
-        self.ids = ids
-        self.vocab_size = vocab_size
-        self.order = order
-        self.end_id = end_id
+    Of a longer training text, the last MOST_TRAINING_CHARS characters are counted. `end_id` ends a
+    document; None without documents.
+    """
+    # One row of places: the training text, and each run of positions after its longest context.
+    longest = max(orders) - 1
+    passages = [_counted_part(training, end_id)]
+    num_places = num_counted = len(passages[0])
+    scored = []
+    for run in np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1):
+        passage = text[max(0, run[0] - longest) : run[-1] + 1]
+        passages.append(passage)
+        num_places += len(passage)
+        scored.append(np.arange(num_places - len(run), num_places))
+    places_scored = np.concatenate(scored)
+    ids = np.concatenate(passages).astype(np.int64)
+    reaches = np.concatenate([_reaches(passage, end_id) for passage in passages])
 
-    @classmethod
-    def fit(
-        cls, ids: IdArray, vocab_size: int, order: int, end_id: int | None = None
-    ) -> NgramModel:
-        """Return the models of a training text, n = 1 … `order`.
-
-        Of a longer training text, the last 8,388,608 characters are counted. `end_id` ends a
-        document; None without documents. Raises UsageError if `order` is not from 1 to 32, or numba
-        would obey a file of the current folder, DataError for a text shorter than `order`.
-        """
-        check_range("order", value=order, high=MOST_ORDER)
-        if len(ids) < order:
-            raise DataError(
-                f"The training text has {counted(len(ids), 'character')}; n-grams of order {order}"
-                f" need at least {order}. Give a smaller {named('order')}."
+    # The n-grams of no characters, before any character is read.
+    shorter = Ngrams(np.zeros(num_places, np.int64), contexts=np.zeros(1, np.int64))
+    lower = np.full(len(positions), 1 / vocab_size)
+    with task("n-grams", total=longest + 1, unit="orders") as advance:
+        for length in range(longest + 1):
+            # The context of a place is the shorter n-gram that ends at the place before.
+            places = np.flatnonzero(reaches >= length)
+            keys, numbers = np.unique(
+                shorter.at[places - 1] * vocab_size + ids[places], return_inverse=True
             )
-        training = np.array(ids[-MOST_TRAINING_CHARS:])
-        end_id = end_or_none(end_id)
-        if end_id != contexts.NO_END:
-            # Whole documents. The first one begins after an END, as the others do.
-            if len(training) < len(ids):
-                training = training[np.argmax(training == end_id) + 1 :]
-            if training[0] != end_id:
-                training = np.concatenate((np.array([end_id], training.dtype), training))
-        return cls(training, vocab_size=vocab_size, order=order, end_id=end_id)
+            at = np.full(num_places, -1)
+            at[places] = numbers
+            ngrams = Ngrams(at, contexts=keys // vocab_size)
 
-    @cached_property
-    def contexts(self) -> SortedContexts:
-        """The sorted contexts of the training text."""
-        return contexts.sort_contexts(
-            self.ids, vocab_size=self.vocab_size, order=self.order, end_id=self.end_id
-        )
-
-    @cached_property
-    def _discounts(self) -> Float64Array:
-        """The discounts (K + 1, 2, 4) by the length of the context: of raw and of continuation
-        counts of 0, 1, 2, and 3 or more."""
-        totals = contexts.counts_of_counts(
-            self.contexts,
-            vocab_size=self.vocab_size,
-            longest=self.order - 1,
-            end_id=self.end_id,
-        )
-
-        # A count of 0 is not discounted.
-        discounts = np.zeros((*totals.shape[:2], 4))
-        for index in np.ndindex(*totals.shape[:2]):
-            discounts[index][1:] = discounts_of(*totals[index][1:].tolist())
-        return discounts
-
-    def predictor(self, order: int | None = None) -> NgramPredictor:
-        """Return the model of one order, by default the highest, with its probabilities after
-        frequent contexts ready. Raises UsageError if the model does not have that order."""
-        if order is None:
-            order = self.order
-        check_range("order", value=order, high=self.order)
-        longest = order - 1
-
-        # The highest order has raw counts, lower ones have continuation counts.
-        discounts = self._discounts[:order, 1].copy()
-        discounts[longest] = self._discounts[longest, 0]
-        frequent = contexts.find_frequent(
-            self.contexts,
-            vocab_size=self.vocab_size,
-            longest=longest,
-            discounts=discounts,
-            end_id=self.end_id,
-        )
-        return contexts.NgramPredictor(
-            self.contexts, frequent, longest=longest, discounts=discounts, end_id=self.end_id
-        )
-
-    def by_order(
-        self, ids: IdArray, positions: Int64Array, orders: Collection[int] | None = None
-    ) -> Iterator[tuple[int, Float64Array]]:
-        """Yield each of several orders, by default all, ascending, with p(ids[i] | the characters
-        before it) for each i of positions (M,), as an array (M,).
-
-        Raises UsageError for an order that the model does not have, ValueError for a position
-        outside the text (N,).
-        """
-        # Checked here: a generator would raise only when it is read.
-        wanted = sorted(orders or range(1, self.order + 1))
-        for order in wanted:
-            check_range("order", value=order, high=self.order)
-        if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
-            raise ValueError(f"positions must be in [0, {len(ids)})")
-        return self._by_order(ids, positions=positions, orders=wanted)
-
-    def _by_order(
-        self, ids: IdArray, positions: Int64Array, orders: Sequence[int]
-    ) -> Iterator[tuple[int, Float64Array]]:
-        with task("n-grams", total=len(orders), unit="orders") as advance:
-            for order in orders:
-                predictor = self.predictor(order)
-                probabilities = np.empty(len(positions))
-                for begin in range(0, len(positions), POSITIONS_AT_ONCE):
-                    block = positions[begin : begin + POSITIONS_AT_ONCE]
-                    predicted = predictor.probabilities(ids, block)
-                    probabilities[begin : begin + len(block)] = predicted[
-                        np.arange(len(block)), ids[block]
-                    ]
-                yield order, probabilities
-                advance()
+            # The highest order has raw counts, lower ones have continuation counts.
+            if length > 0:
+                continuations = _continuations(shorter, ngrams, num_counted)
+                lower = shorter.interpolate(continuations, scored=places_scored, lower=lower)
+            if length + 1 in orders:
+                counted = at[:num_counted]
+                counts = np.bincount(counted[counted >= 0], minlength=len(keys))
+                yield length + 1, ngrams.interpolate(counts, scored=places_scored, lower=lower)
+            shorter = ngrams
+            advance()
 
 
-def end_or_none(end_id: int | None) -> int:
-    """Return the id of END, NO_END if there is none, for compiled loops."""
+def _counted_part(training: IdArray, end_id: int | None) -> IdArray:
+    """Return the characters of a training text that are counted, with an END before the first
+    document, as it is before the others."""
+    counted = training[-MOST_TRAINING_CHARS:]
     if end_id is None:
-        return contexts.NO_END
-    return end_id
+        return counted
+    if len(counted) < len(training):
+        return counted[np.argmax(counted == end_id) :]
+    return np.insert(counted, 0, end_id)
+
+
+def _reaches(ids: IdArray, end_id: int | None) -> Int64Array:
+    """Return how many characters (N,) the longest context of each place has: those before it, back
+    to an END or to the beginning."""
+    places: Int64Array = np.arange(len(ids))
+    if end_id is None:
+        return places
+    last_ends = np.maximum.accumulate(np.where(ids == end_id, places, 0))
+    reaches: Int64Array = places - np.insert(last_ends, 0, 0)[:-1]
+    return reaches
+
+
+def _continuations(ngrams: Ngrams, longer: Ngrams, num_counted: int) -> Int64Array:
+    """Count the different characters that stand before each n-gram in the first `num_counted`
+    places; `longer` are the n-grams with one of these characters."""
+    # Each longer n-gram counts once for the n-gram that it ends with.
+    at = ngrams.at[:num_counted]
+    longer_at = longer.at[:num_counted]
+    has_longer = longer_at >= 0
+    endings = np.full(len(longer.contexts), -1)
+    endings[longer_at[has_longer]] = at[has_longer]
+
+    # At the beginning of the text there is none, and nothing before an END tells documents apart:
+    # each of these places counts (Heafield et al. 2013 count the beginnings of sentences so).
+    first = at[(at >= 0) & ~has_longer]
+    return np.bincount(
+        np.concatenate((endings[endings >= 0], first)), minlength=len(ngrams.contexts)
+    )
 
 
 def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, float]:
@@ -198,14 +187,3 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
         if not 0 < discount <= count:
             return FALLBACK_DISCOUNTS
     return discounts
-
-
-def fit_ngrams(training: CorpusPart, order: int, end_id: int | None) -> NgramModel:
-    """Count the n-grams of a training text, n = 1 … `order`; `end_id` ends a document. Raises
-    DataError for a text shorter than that, UsageError for an order out of range."""
-    return NgramModel.fit(
-        training.ids[training.begin :],
-        vocab_size=len(training.corpus.vocab),
-        order=order,
-        end_id=end_id,
-    )

@@ -18,8 +18,6 @@ from charrnn.config.settings import Config
 from charrnn.generation import sampling
 from charrnn.model.shapes import check_shapes, weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.ngrams import contexts
-from charrnn.ngrams.kneser_ney import NgramModel
 from charrnn.statistics.histograms import _compiled_fill
 from charrnn.system.compiling import CompiledLoop
 
@@ -73,19 +71,6 @@ def run_networks(rng) -> None:
             draw(stepper_of(rng, scale=scale))
 
 
-def run_counting(rng) -> None:
-    """Texts of one character and more, with contexts as long as the text."""
-    for vocab_size in (1, 2, VOCAB_SIZE):
-        for num_chars in (1, 2, 5, 300):
-            ids = rng.integers(0, vocab_size, num_chars).astype(np.uint16)
-            for order in {1, 2, min(num_chars, 16)}:
-                if order > num_chars:
-                    continue
-                predictor = NgramModel.fit(ids, vocab_size, order).predictor()
-                histories = rng.integers(-1, vocab_size, (4, order - 1))
-                assert np.allclose(predictor.after(histories).sum(axis=1), 1)
-
-
 def run_histograms(rng) -> None:
     for num_bins, num_labels, num_values in ((1, 1, 0), (2, 0, 5), (512, 3, 40)):
         values = rng.standard_normal((2, num_values)).astype(np.float32)
@@ -102,9 +87,8 @@ def main(folder: Path) -> None:
     note_calls()
     rng = np.random.default_rng(7)
     run_networks(rng)
-    run_counting(rng)
     run_histograms(rng)
-    for loop in (*loops.LOOPS.values(), contexts._predict):
+    for loop in loops.LOOPS.values():
         assert loop._dispatcher.py_func.__name__ in RAN
     print(json.dumps(sorted(RAN)))
 

@@ -1,7 +1,7 @@
 """n-gram models against a textbook implementation with dictionaries, and their rows in an
 evaluation.
 
-Tests `ngrams.contexts` and `evaluation.ngram_rows`, too.
+Tests `evaluation.ngram_rows`, too.
 """
 
 from collections import Counter, defaultdict
@@ -19,9 +19,8 @@ from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison, ngram_rows
 from charrnn.evaluation.loss_reports import NGRAM
 from charrnn.evaluation.ngram_rows import ORDERS
-from charrnn.ngrams import contexts
 from charrnn.ngrams import kneser_ney as ngrams
-from charrnn.ngrams.kneser_ney import FALLBACK_DISCOUNTS, NgramModel, discounts_of
+from charrnn.ngrams.kneser_ney import FALLBACK_DISCOUNTS, discounts_of, probabilities_by_order
 from charrnn.views.tables import shown_rows
 
 
@@ -64,14 +63,37 @@ class Textbook:
         return self.interpolated(self.counts[order], context, char)
 
 
-def char_nats(model, text, positions):
-    """Return the losses (M,) at some positions by the highest order."""
-    return -np.log(by_each(model, text, positions, [model.order])[0])
-
-
-def by_each(model, text, positions, orders):
+def by_each(training, text, positions, *, vocab_size, orders, end_id=None):
     """Return the probabilities (orders, M) at some positions (M,)."""
-    return np.array([found for _, found in model.by_order(text, positions, orders)])
+    found = probabilities_by_order(
+        training, text, positions, vocab_size=vocab_size, orders=orders, end_id=end_id
+    )
+    return np.array([probabilities for _, probabilities in found])
+
+
+def char_nats(training, text, positions, *, vocab_size, order, end_id=None):
+    """Return the losses (M,) at some positions by one order."""
+    [found] = by_each(
+        training, text, positions, vocab_size=vocab_size, orders=[order], end_id=end_id
+    )
+    return -np.log(found)
+
+
+def distribution(training, context, *, vocab_size, order, end_id=None):
+    """Return the probability of each character after a context, the beginning of a text."""
+    after = []
+    for char in range(vocab_size):
+        text = np.append(np.asarray(context, np.uint8), np.uint8(char))
+        found = by_each(
+            training,
+            text,
+            np.array([len(context)]),
+            vocab_size=vocab_size,
+            orders=[order],
+            end_id=end_id,
+        )
+        after.append(found[0, 0])
+    return np.array(after)
 
 
 @settings(max_examples=30)
@@ -90,8 +112,13 @@ def test_orders_are_those_of_the_textbook(vocab_size, order, num_chars, seed, re
     text = np.concatenate(
         (rng.integers(0, vocab_size + 1, 10), training[-8:], training[:8])
     ).astype(np.uint16)
-    model = NgramModel.fit(training, vocab_size + 1, order)
-    found = by_each(model, text, np.arange(len(text)), range(1, order + 1))
+    found = by_each(
+        training,
+        text,
+        np.arange(len(text)),
+        vocab_size=vocab_size + 1,
+        orders=range(1, order + 1),
+    )
     book = Textbook(training.tolist(), vocab_size + 1, order)
     before = text.tolist()
     expected = [
@@ -100,9 +127,6 @@ def test_orders_are_those_of_the_textbook(vocab_size, order, num_chars, seed, re
     ]
     # Both add at most a few hundred numbers of size 1 in float64.
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=0)
-    np.testing.assert_allclose(
-        char_nats(model, text, np.arange(len(text))), -np.log(found[-1]), rtol=1e-6
-    )  # float32
 
 
 @pytest.mark.parametrize("vocab_size", [200, 70_000], ids=["bytes", "many characters"])
@@ -110,8 +134,13 @@ def test_long_orders_are_those_of_the_textbook(vocab_size):
     rng = np.random.default_rng(1)
     words = [rng.integers(0, vocab_size, size) for size in (3, 9, 14, 25)]
     training = np.concatenate([words[i] for i in rng.integers(0, 4, 40)])
-    model = NgramModel.fit(training.astype(np.uint32), vocab_size, 20)
-    found = by_each(model, training, np.arange(100, 160), range(1, 21))
+    found = by_each(
+        training.astype(np.uint32),
+        training,
+        np.arange(100, 160),
+        vocab_size=vocab_size,
+        orders=range(1, 21),
+    )
     book = Textbook(training.tolist(), vocab_size, 20)
     for order in (1, 2, 7, 13, 20):
         expected = [
@@ -122,12 +151,12 @@ def test_long_orders_are_those_of_the_textbook(vocab_size):
 
 
 def test_the_smallest_texts_and_alphabets():
-    model = NgramModel.fit(np.zeros(30, np.uint8), 1, 5)
     text = np.zeros(4, np.uint8)
-    np.testing.assert_allclose(by_each(model, text, np.arange(4), (1, 2, 5)), 1, rtol=1e-12)
-    assert np.abs(char_nats(model, text, np.arange(4))).max() < 1e-6
-    model = NgramModel.fit(np.array([2], np.uint8), 4, 1)
-    (probabilities,) = by_each(model, np.array([2, 3], np.uint8), np.arange(2), (1,))
+    found = by_each(np.zeros(30, np.uint8), text, np.arange(4), vocab_size=1, orders=(1, 2, 5))
+    np.testing.assert_allclose(found, 1, rtol=1e-12)
+    [probabilities] = by_each(
+        np.array([2], np.uint8), np.array([2, 3]), np.arange(2), vocab_size=4, orders=[1]
+    )
     # c = 1 in all, D = 0.5: the other half is spread over four characters.
     np.testing.assert_allclose(probabilities, [0.5 + 0.5 / 4, 0.5 / 4])
 
@@ -135,56 +164,46 @@ def test_the_smallest_texts_and_alphabets():
 def test_only_the_end_of_a_long_text_is_counted(monkeypatch):
     training = np.random.default_rng(4).integers(0, 4, 500).astype(np.uint8)
     positions = np.arange(10, 60)
+    last = char_nats(training[300:], training, positions, vocab_size=4, order=3)
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 200)
-    part = NgramModel.fit(training, 4, 3)
-    last = NgramModel.fit(training[300:], 4, 3)
-    np.testing.assert_array_equal(
-        char_nats(part, training, positions), char_nats(last, training, positions)
-    )
-    assert len(part.ids) == 200
+    part = char_nats(training, training, positions, vocab_size=4, order=3)
+    np.testing.assert_array_equal(part, last)
+
+
+def test_of_a_long_text_of_documents_whole_ones_are_counted(monkeypatch):
+    documents = documents_in(range(60))
+    read = documents_in(range(60), seed=9)
+    positions = np.arange(1, len(read))
+    begin = len(documents) - 100
+    begin += np.argmax(documents[begin:] == 0)
+    settings = {"vocab_size": 5, "order": 3, "end_id": 0}
+    whole = char_nats(documents[begin + 1 :], read, positions, **settings)
+    monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 100)
+    part = char_nats(documents, read, positions, **settings)
+    np.testing.assert_array_equal(part, whole)
 
 
 @pytest.mark.parametrize("order", [1, 2, 5, 9])
 def test_the_probabilities_of_all_characters_sum_to_one(order):
-    """After contexts that are frequent, rare, and of characters that the text does not have."""
+    """After contexts of the text, and of characters that the text does not have."""
     rng = np.random.default_rng(order)
     training = np.tile(rng.integers(0, 3, 700), 2).astype(np.uint8)
-    text = np.concatenate((training[-50:], rng.integers(0, 4, 50))).astype(np.uint8)
-    predictor = NgramModel.fit(training, 4, order).predictor()
-    probabilities = predictor.probabilities(text, np.arange(len(text)))
-    assert probabilities.shape == (100, 4)
-    assert probabilities.min() > 0
-    # At most nine levels of a few products and sums in float64.
-    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-13)
+    for context in (training[-9:], training[100:103], rng.integers(0, 4, 9)):
+        probabilities = distribution(training, context, vocab_size=4, order=order)
+        assert probabilities.min() > 0
+        # At most nine levels of a few products and sums in float64.
+        assert probabilities.sum() == pytest.approx(1, rel=1e-13)
 
 
-def test_frequent_contexts_change_nothing(monkeypatch):
-    """Their probabilities are computed by the same steps, once instead of at each position."""
+def test_positions_anywhere_have_the_probabilities_of_the_whole_text():
     rng = np.random.default_rng(7)
-    training = np.tile(rng.integers(0, 3, 900), 2).astype(np.uint8)
-    model = NgramModel.fit(training, 4, 6)
-    with_tree = model.predictor().probabilities(training, np.arange(200))
-    monkeypatch.setattr(contexts, "FREQUENT", 1)
-    # The same products and sums, in another order: a few roundings of 1e-16.
-    np.testing.assert_allclose(
-        model.predictor().probabilities(training, np.arange(200)), with_tree, rtol=1e-14
+    training = np.tile(rng.integers(0, 3, 300), 2).astype(np.uint8)
+    settings = {"vocab_size": 3, "order": 5}
+    whole = char_nats(training, training, np.arange(600), **settings)
+    positions = np.array([3, 4, 5, 9, 100, 101, 2, 0])
+    np.testing.assert_array_equal(
+        char_nats(training, training, positions, **settings), whole[positions]
     )
-
-
-@settings(max_examples=30)
-@given(st.integers(1, 20), st.integers(2, 12), st.integers(0, 2**32 - 1), st.booleans())
-def test_python_predicts_the_bits_of_compiled_code(vocab_size, order, seed, has_documents):
-    """After contexts of the text and others."""
-    rng = np.random.default_rng(seed)
-    ids = np.tile(rng.integers(0, vocab_size, 60), 4)
-    ids = np.concatenate((ids, rng.integers(0, vocab_size, 60))).astype(np.uint8)
-    end_id = 0 if has_documents else None
-    predictor = NgramModel.fit(ids, vocab_size, order, end_id=end_id).predictor()
-    histories = predictor.histories(ids, rng.integers(0, len(ids), 30))
-    histories[10:20] = rng.integers(-1, vocab_size, (10, predictor.longest))
-    interpreted = np.empty((30, vocab_size))
-    contexts._fill_probabilities(predictor, histories, interpreted)
-    assert interpreted.tolist() == predictor.after(histories).tolist()
 
 
 def test_discounts_are_those_of_chen_and_goodman_or_the_fallback():
@@ -195,22 +214,6 @@ def test_discounts_are_those_of_chen_and_goodman_or_the_fallback():
     for undefined in ((0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1)):
         assert discounts_of(*undefined) == FALLBACK_DISCOUNTS
     assert discounts_of(100, 40, 20, 500) == FALLBACK_DISCOUNTS  # the third would be negative
-
-
-def test_orders_and_texts_that_cannot_be_used_are_refused():
-    text = np.arange(10).astype(np.uint8)
-    for order, error, message in (
-        (0, UsageError, r"`order` is 0; it must be between 1 and 32"),
-        (33, UsageError, r"`order` is 33"),
-        (11, DataError, r"has 10 characters; n-grams of order 11 need at least 11"),
-    ):
-        with pytest.raises(error, match=message):
-            NgramModel.fit(text, 10, order)
-    model = NgramModel.fit(text, 10, 3)
-    with pytest.raises(UsageError, match=r"`order` is 4; it must be between 1 and 3"):
-        model.by_order(text, np.arange(3), (4,))
-    with pytest.raises(ValueError, match="positions"):
-        char_nats(model, text, np.array([10]))
 
 
 @pytest.fixture(scope="module")
@@ -255,8 +258,9 @@ def test_rows_come_near_the_entropy_of_the_chain(evaluation):
 def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model, evaluation):
     text = chain_text(30_000)
     training, held_out = model.vocab.encode(text[:27_000]), model.vocab.encode(text)
-    ngrams_of_training = NgramModel.fit(training, len(model.vocab), 5)
-    expected = char_nats(ngrams_of_training, held_out, np.arange(27_000, 30_000))
+    expected = char_nats(
+        training, held_out, np.arange(27_000, 30_000), vocab_size=len(model.vocab), order=5
+    )
     row = next(row for row in evaluation.rows if row.loss.protocol == "5-gram")
     assert row.loss.nats_per_char == pytest.approx(expected.mean(dtype=np.float64), rel=1e-6)
 
@@ -290,8 +294,9 @@ def test_orders_longer_than_the_training_text_are_left_out(tmp_path):
     assert [row.loss.protocol for row in rows_of(found, NGRAM)] == ["1-gram", "18-gram"]
     with pytest.raises(DataError, match="too few for n-grams of order 20"):
         comparison.evaluate_runs([model], text, ngrams=(20,))
-    with pytest.raises(UsageError, match=r"`order` is 0"):
-        comparison.evaluate_runs([model], text, ngrams=(0,))
+    for order in (0, 33):
+        with pytest.raises(UsageError, match=rf"`order` is {order}; it must be between 1 and 32"):
+            comparison.evaluate_runs([model], text, ngrams=(order,))
 
 
 def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path, command):
@@ -333,9 +338,7 @@ def test_the_order_of_counted_documents_has_no_effect(order):
     read = documents_in(range(60), seed=9)
     positions = np.arange(1, len(read))
     predicted = [
-        NgramModel.fit(documents_in(numbers), 5, order, end_id=0)
-        .predictor()
-        .probabilities(read, positions)
+        char_nats(documents_in(numbers), read, positions, vocab_size=5, order=order, end_id=0)
         for numbers in ORDERS_OF_DOCUMENTS
     ]
     first, *others = predicted
@@ -346,20 +349,21 @@ def test_the_order_of_counted_documents_has_no_effect(order):
 
 @pytest.mark.parametrize("order", [1, 2, 3, 6, 12])
 def test_the_order_of_documents_that_are_read_has_no_effect(order):
-    model = NgramModel.fit(documents_in(range(60)), 5, order, end_id=0)
+    training = documents_in(range(60))
     losses = []
     for numbers in ORDERS_OF_DOCUMENTS:
         read = np.append(np.uint8(0), documents_in(numbers, seed=9))
-        losses.append(char_nats(model, read, np.arange(1, len(read))).sum(dtype=np.float64))
+        positions = np.arange(1, len(read))
+        nats = char_nats(training, read, positions, vocab_size=5, order=order, end_id=0)
+        losses.append(nats.sum())
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
 
 
 def test_documents_begin_with_the_counts_of_all_their_beginnings():
     """Three documents begin with 1 and one with 2, so after END 1 has three times the count."""
     ids = np.array([1, 3, 0, 1, 4, 0, 1, 3, 0, 2, 3, 0], np.uint8)
-    predictor = NgramModel.fit(ids, 5, 3, end_id=0).predictor()
-    [after_end] = predictor.after(np.array([[4, 0]]))
-    [before_text] = predictor.after(np.array([[-1, 0]]))
+    after_end = distribution(ids, [4, 0], vocab_size=5, order=3, end_id=0)
+    before_text = distribution(ids, [0], vocab_size=5, order=3, end_id=0)
     assert after_end.tolist() == before_text.tolist()
     assert after_end.sum() == pytest.approx(1, abs=1e-12)
     # After END the discounts are those of a small text, 0.5, 1 and 1.5. Of single characters,
