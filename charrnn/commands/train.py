@@ -35,8 +35,8 @@ from charrnn.cli.streams import (
 from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import BUDGETS, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
-from charrnn.distributed.connecting import launched_process
 from charrnn.distributed.group import SINGLE, ProcessGroup
+from charrnn.distributed.processes import launched
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog
@@ -120,13 +120,13 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     warn_before_kill()
 
     # Parse the command line first, so that an error in it appears before anything slow.
-    launched = launched_process()
+    this_process = launched()
     changes = parse_settings(options.settings)
 
     # This recipe trains several networks and shows them in its own way.
     recipe = options.settings.recipe
     if recipe == "vanishing":
-        _check_lesson(options, launched)
+        _check_lesson(options, this_process)
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
         # Imported here: it imports what no other training needs.
@@ -137,7 +137,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     # Find out what to train: a run that is continued has its settings, a new run gets them here.
     invocation: Invocation = context.obj
     view = TrainingView(
-        invocation.signals, show_as_json=options.json, quiet=options.quiet, launched=launched
+        invocation.signals, show_as_json=options.json, quiet=options.quiet, launched=this_process
     )
     if options.resume:
         return _resume(view, _run_to_resume(options.corpus, changes), changes)
@@ -150,7 +150,6 @@ def train(context: typer.Context, options: TrainOptions) -> int:
 
         show_text(config)
         return 0
-    launched.check_corpus(config.corpus)
     asked = [name for name, origin in origins.items() if origin != "default"]
     return _start(view, config, asked, options.out)
 

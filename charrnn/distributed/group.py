@@ -88,11 +88,13 @@ class ProcessGroup:
                 result = read()
 
         with self.together():
-            return read() if result is None else result
+            if result is None:
+                result = read()
+        return result
 
     def share_config(self, config: Config) -> Config:
         """Return the configuration of the first process."""
-        return config if self.size == 1 else Config(**self.of_first(asdict(config)))
+        return Config(**self.of_first(asdict(config)))
 
     def rows(self, batch_size: int) -> slice:
         """Return the batch rows that this process computes. They are contiguous, and any two

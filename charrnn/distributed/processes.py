@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -23,36 +22,25 @@ TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
 """Environment variable with the longest wait for another process that is still connected, but may
 hang. A process that ended is noticed at once, because its connection breaks. It must exceed a
 reading of the text, a step, a validation, a save and a counting of the text."""
-DEFAULT_TIMEOUT_SECONDS = 600
+DEFAULT_TIMEOUT_SECONDS = "600"
 """Value of that variable unless it is set."""
 WATCH_SECONDS = 0.1
 """Time between two looks at signals, while processes connect."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
-    """Return the group of this process, with its number, from the variables that torchrun sets.
+    """Return this process as a member of those that were started together, before they are
+    connected, from the variables that torchrun sets.
 
-    Raises UsageError if they do not let the processes find each other.
+    Call it before torch is loaded. Raises UsageError for a variable that is missing or out of
+    range.
     """
+    # Only this variable, which torchrun and its imitations set, tells that it started this process.
     if "WORLD_SIZE" not in environment:
         return SINGLE
-
-    # The address of the other processes.
+    # Else torch logs the stack of each attempt to connect.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     size = _number(environment, "WORLD_SIZE", least=1, most=1 << 20)
-    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
-        if not environment.get(name):
-            raise UsageError(
-                f"WORLD_SIZE is {size}, but {name} is not set: the processes cannot find each"
-                " other\nstart them with torchrun, or unset WORLD_SIZE to train in one process"
-            )
-    _number(environment, "MASTER_PORT", least=1, most=65535)
-
-    if environment.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
-        raise UsageError(
-            "torchrun has started the processes again, which would train another run\n"
-            f"leave out --max-restarts, and continue the run with {named('resume')}"
-        )
-
     return ProcessGroup(
         rank=_number(environment, "RANK", least=0, most=size - 1),
         size=size,
@@ -62,33 +50,15 @@ def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
 
 
 def _number(
-    environment: Mapping[str, str],
-    name: str,
-    *,
-    least: int,
-    most: int,
-    default: str = "",
-    remedy: str = "torchrun sets it; unset WORLD_SIZE to train in one process",
+    environment: Mapping[str, str], name: str, *, least: int, most: int, default: str = ""
 ) -> int:
     value = environment.get(name, default)
-    if not _is_number(value, least=least, most=most):
+    if not value.isdecimal() or not least <= int(value) <= most:
         raise UsageError(
-            f"{name} is {value[:40]!r}; it must be a whole number from {least} to {most}\n{remedy}"
+            f"{name} is {value[:40]!r}; it must be a whole number from {least} to {most}\nset it,"
+            " or start the processes with torchrun; unset WORLD_SIZE to train in one process"
         )
     return int(value)
-
-
-def _is_number(text: str, least: int, most: int) -> bool:
-    digits = text.strip()
-    is_short = digits.isascii() and digits.isdecimal() and len(digits) < 10
-    return is_short and least <= int(digits) <= most
-
-
-def timeout_seconds(environment: Mapping[str, str]) -> int:
-    """Return the longest wait for another process. Raises UsageError for a TIMEOUT out of range."""
-    default = str(DEFAULT_TIMEOUT_SECONDS)
-    remedy = f"unset it to wait for {default} seconds"
-    return _number(environment, TIMEOUT, least=1, most=86_400, default=default, remedy=remedy)
 
 
 def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
@@ -97,9 +67,9 @@ def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
     torchrun sets OMP_NUM_THREADS to 1 if it is not set, and `limit_threads` to all cores of a
     quota, so neither is a choice of the user; any other number is.
     """
-    text = environment.get("OMP_NUM_THREADS", "")
-    if _is_number(text, least=2, most=1024) and int(text) != num_cores():
-        return int(text)
+    chosen = environment.get("OMP_NUM_THREADS", "")
+    if chosen.isdecimal() and int(chosen) not in (0, 1, num_cores()):
+        return int(chosen)
     return max(1, num_cores() // group.local_size)
 
 
@@ -165,24 +135,23 @@ class ConnectedProcesses(ProcessGroup):
 
 
 @contextlib.contextmanager
-def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGroup]:
-    """Connect with the other processes, as the variables that torchrun sets describe them;
+def connected(
+    group: ProcessGroup | None, environment: Mapping[str, str] = os.environ
+) -> Iterator[ProcessGroup]:
+    """Connect with the processes that torchrun started with this one, unless a group is given;
     disconnect at the end.
 
-    Raises UsageError if the variables do not let the processes find each other, CharRNNError if
-    another process cannot be reached.
+    Raises UsageError if the variables of torchrun are wrong, CharRNNError if another process cannot
+    be reached.
     """
-    group = launched(environment)
-    if group.size == 1:
-        yield SINGLE
+    launched_process = launched(environment)
+    if group is not None or launched_process.size == 1:
+        yield group or SINGLE
         return
 
-    torch.set_num_threads(num_threads(group, environment))
-    _meet(group, environment)
-
-    yield ConnectedProcesses(
-        group.rank, size=group.size, local_rank=group.local_rank, local_size=group.local_size
-    )
+    torch.set_num_threads(num_threads(launched_process, environment))
+    _meet(launched_process, environment)
+    yield ConnectedProcesses(**vars(launched_process))
     # Not after an error: then the connection ends with the process, once it has printed the error.
     torch.distributed.destroy_process_group()
 
@@ -194,16 +163,18 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
     of this host reports that.
     """
     failures: list[Exception] = []
-    timeout = timedelta(seconds=timeout_seconds(environment))
+    seconds = _number(environment, TIMEOUT, least=1, most=86_400, default=DEFAULT_TIMEOUT_SECONDS)
 
     def initialize() -> None:
-        has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
+        backend = "gloo"
+        if torch.cuda.is_available() and torch.distributed.is_nccl_available():
+            backend = "cpu:gloo,cuda:nccl"
         try:
             torch.distributed.init_process_group(
-                "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
+                backend,
                 rank=group.rank,
                 world_size=group.size,
-                timeout=timeout,
+                timeout=timedelta(seconds=seconds),
             )
         except Exception as error:
             failures.append(error)
@@ -213,26 +184,18 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(WATCH_SECONDS)
-    if not failures:
-        return
+    for error in failures:
+        kind = CharRNNError
+        if group.local_rank > 0:
+            kind = OtherProcessError
+        raise kind(
+            f"process {group.rank} cannot reach the other {group.size - 1}: {_reason(error)}"
+        ) from error
 
-    error = failures[0]
-    if not isinstance(error, RuntimeError | ValueError):
-        raise error
-    others = f"the other {group.size - 1}"
-    where = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
-    # Without the line of gloo's source.
-    reason = re.sub(r"^\[enforce fail [^]]*\] ", "", str(error).strip().partition("\n")[0])[:200]
-    problem = f"process {group.rank} cannot reach {others} at {where}: {reason}"
-    interface = environment.get("GLOO_SOCKET_IFNAME")
-    if interface is not None:
-        problem += (
-            f"\nGLOO_SOCKET_IFNAME names the network interface {interface}: is it there, and up?"
-        )
-    kind = CharRNNError
-    if group.local_rank > 0:
-        kind = OtherProcessError
-    raise kind(problem) from error
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error of torch; the others are addresses of code."""
+    return str(error).strip().partition("\n")[0][:200]
 
 
 @contextlib.contextmanager
@@ -242,15 +205,9 @@ def _lost_processes_reported() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise connection_lost(f"is lost ({reason})") from error
-
-
-def connection_lost(what: str) -> OtherProcessError:
-    """Return the error for a connection that is lost; `what` says how, after "the connection"."""
-    return OtherProcessError(
-        f"the connection to another process of this training {what}\n"
-        f"what was saved is intact: continue with {named('resume')}\n"
-        f"or set {TIMEOUT} higher, if reading, a step, a validation, a save or"
-        " counting the text takes longer"
-    )
+        raise OtherProcessError(
+            f"the connection to another process of this training is lost ({_reason(error)})\n"
+            f"what was saved is intact: continue with {named('resume')}\n"
+            f"or set {TIMEOUT} higher, if reading, a step, a validation, a save or counting the"
+            " text takes longer"
+        ) from error

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
-from charrnn.distributed.connecting import connected
 from charrnn.distributed.group import ProcessGroup
+from charrnn.distributed.processes import connected
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads
 from charrnn.model.ensemble import check_ensemble

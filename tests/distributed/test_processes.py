@@ -1,7 +1,5 @@
-"""One of several processes: what the variables of torchrun say, how the processes meet, and what is refused.
-
-Tests `distributed.connecting`, too.
-"""
+"""One of several processes: what the variables of torchrun say, how the processes meet, and what is
+refused."""
 
 import os
 import re
@@ -14,52 +12,41 @@ import pytest
 
 from charrnn.distributed import processes
 from charrnn.distributed.group import SINGLE, ProcessGroup
-from charrnn.distributed.processes import connect, launched, num_threads
+from charrnn.distributed.processes import connected, launched, num_threads
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
 from charrnn.system.signals import Signals
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 
 
-ADDRESS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
-
-
 def test_the_variables_of_torchrun_say_which_process_this_is():
     assert launched({}) == SINGLE
     assert launched({"RANK": "x"}) == SINGLE, "a process on its own"
-    assert launched(TORCHRUN | ADDRESS) == ProcessGroup(rank=1, size=2, local_rank=1, local_size=2)
+    assert launched(TORCHRUN) == ProcessGroup(rank=1, size=2, local_rank=1, local_size=2)
 
 
-def test_the_longest_wait_is_a_variable():
-    assert processes.timeout_seconds({}) == 600
-    assert processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"}) == 7
-    message = r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"
-    with pytest.raises(UsageError, match=message):
-        processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
-
-
-MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "4711"}
-
-
-@pytest.mark.parametrize(
-    "local_rank, interface, kind",
-    [(0, "eth9", CharRNNError), (0, None, CharRNNError), (1, "eth9", OtherProcessError)],
-)
-def test_an_error_of_the_connection_names_the_interface(monkeypatch, local_rank, interface, kind):
+@pytest.mark.parametrize("local_rank, kind", [(0, CharRNNError), (1, OtherProcessError)])
+def test_of_the_processes_of_a_host_one_reports_that_another_is_out_of_reach(
+    monkeypatch, local_rank, kind
+):
     def fail(*_, **options):
         assert options["timeout"] == timedelta(seconds=7)
-        raise RuntimeError("[enforce fail at gloo/device.cc:84] Unable to find address\nframe #0")
+        raise RuntimeError("Unable to find address for: eth9\nframe #0")
 
     monkeypatch.setattr("torch.distributed.init_process_group", fail)
-    environment = MEETING | {processes.TIMEOUT: "7"}
-    if interface is not None:
-        environment["GLOO_SOCKET_IFNAME"] = interface
     with pytest.raises(CharRNNError) as caught:
-        processes._meet(ProcessGroup(rank=1, size=2, local_rank=local_rank), environment)
-    first = caught.value.message.split("\n")[0]
+        processes._meet(
+            ProcessGroup(rank=1, size=2, local_rank=local_rank), {processes.TIMEOUT: "7"}
+        )
     assert type(caught.value) is kind
-    assert first == "process 1 cannot reach the other 1 at 127.0.0.1:4711: Unable to find address"
-    assert ("the network interface eth9" in caught.value.message) == (interface is not None)
+    assert str(caught.value) == (
+        "process 1 cannot reach the other 1: Unable to find address for: eth9"
+    )
+
+
+def test_a_longest_wait_of_nothing_is_refused():
+    with pytest.raises(UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nset it"):
+        processes._meet(ProcessGroup(rank=1, size=2), {processes.TIMEOUT: "0"})
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
@@ -73,7 +60,7 @@ def test_a_signal_ends_the_wait_for_other_processes(monkeypatch):
     monkeypatch.setattr("torch.distributed.init_process_group", wait)
     signals = Signals()
     with pytest.raises(KeyboardInterrupt), signals.handle():
-        processes._meet(ProcessGroup(rank=1, size=2), MEETING)
+        processes._meet(ProcessGroup(rank=1, size=2), {})
     is_over.set()
     assert signals.number == signal.SIGHUP
 
@@ -81,21 +68,15 @@ def test_a_signal_ends_the_wait_for_other_processes(monkeypatch):
 @pytest.mark.parametrize(
     "name, value, message",
     [
-        ("MASTER_ADDR", "", "WORLD_SIZE is 2, but MASTER_ADDR is not set"),
-        (
-            "MASTER_PORT",
-            "65536",
-            "MASTER_PORT is '65536'; it must be a whole number from 1 to 65535",
-        ),
-        ("RANK", "", "WORLD_SIZE is 2, but RANK is not set"),
+        ("RANK", "", "RANK is ''; it must be a whole number from 0 to 1"),
         ("RANK", "2", "RANK is '2'; it must be a whole number from 0 to 1"),
         ("LOCAL_WORLD_SIZE", "3", "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
-        ("TORCHELASTIC_RESTART_COUNT", "1", "torchrun has started the processes again"),
+        ("WORLD_SIZE", "x", "WORLD_SIZE is 'x'; it must be a whole number from 1 to "),
     ],
 )
-def test_variables_that_cannot_be_are_refused(name, value, message):
+def test_variables_out_of_range_are_refused(name, value, message):
     with pytest.raises(UsageError, match=re.escape(message)) as caught:
-        launched(TORCHRUN | ADDRESS | {name: value})
+        launched(TORCHRUN | {name: value})
     assert len(str(caught.value).splitlines()) == 2, "the remedy"
 
 
@@ -105,7 +86,7 @@ def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch):
     monkeypatch.setattr("charrnn.distributed.processes.torch", torch)
     with (
         pytest.raises(OtherProcessError, match=f"or set {processes.TIMEOUT} higher"),
-        connect(TORCHRUN | ADDRESS) as group,
+        connected(None, TORCHRUN) as group,
     ):
         group.of_first(1)
     timeout = torch.distributed.init_process_group.call_args.kwargs["timeout"]
