@@ -543,9 +543,9 @@ class TrainedModel(Displayable):
         return FindingsCache(self.step_digest)
 
     @property
-    def found_cells(self) -> "tuple[records.FoundCell, ...]":
-        """The cells that were found to follow a built-in detector better than an untrained network,
-        best first; of an included model those of its card.
+    def found_cells(self) -> "tuple[records.CellScore, ...]":
+        """The scores of the cells that were found to follow a built-in detector better than an
+        untrained network, best first; of an included model those of its card.
 
         A command such as `charrnn visualize --find` finds them, and so does `survey` or `study`
         with `cached=True`. Without `cached` a result is known only to its study.

@@ -116,6 +116,8 @@ CARD = "card of "
 """What precedes the name of a model whose card a figure prints."""
 SHOWN_OF_CARD = ("text", "losses", "cells", "found")
 """What figures print of a card."""
+SHOWN_OF_SCORE = ("detector", "layer", "unit", "gain", "polarity")
+"""What figures print of a cell that was found."""
 
 
 def _digest_of(what: str) -> str:
@@ -124,7 +126,10 @@ def _digest_of(what: str) -> str:
         return recipe_version()
     if what.startswith(CARD):
         model = charrnn.load(what.removeprefix(CARD))
-        card = {**model.card, "found": [asdict(cell) for cell in model.found_cells]}
+        found = []
+        for score in model.found_cells:
+            found.append({name: getattr(score, name) for name in SHOWN_OF_SCORE})
+        card = {**model.card, "found": found}
         encoded = json.dumps([card[field] for field in SHOWN_OF_CARD], sort_keys=True)
         # As many digits as the tables print: the last ones depend on the processor.
         rounded = json.loads(encoded, parse_float=lambda digits: round(float(digits), 3))

@@ -127,23 +127,6 @@ class CellScore:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FoundCell:
-    """The cell that follows a detector best, and how far its strength exceeds the untrained
-    baseline."""
-
-    detector: str
-    """The name of the detector."""
-    layer: int
-    """The layer of the cell, from 0."""
-    unit: int
-    """The unit of the cell in its layer, from 0."""
-    gain: float
-    """Its strength minus that of the untrained baseline (`CellScore.gain`)."""
-    polarity: int = 1
-    """-1 if the cell is low inside the spans; it is drawn with its sign turned."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
     """A detector that was not scored, with the reason, such as `no quotations in this text`."""
 
@@ -219,8 +202,8 @@ class ColouredText(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PassagePlace:
-    """Where a passage of a text is, which was chosen for the value of a cell."""
+class CellPassage(Displayable):
+    """A passage of the measured text with the cell's value at each character."""
 
     kind: str
     """`top` or `bottom` (the largest and the smallest values), or `decile`: the value is in the
@@ -228,44 +211,6 @@ class PassagePlace:
     rank: int
     """The number of the tenth, from 1 for the smallest values; of a top or bottom passage its rank
     from 1, the most extreme value."""
-    index: int
-    """The character for which it was chosen."""
-    begin: int
-    """Its first character."""
-    end: int
-    """The character after its last one."""
-    value: float
-    """The value of the cell at `index`."""
-    values: tuple[float, ...] = field(repr=False)
-    """A value for each of its characters, to four decimals."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CellValues:
-    """The values of a cell over a text."""
-
-    num_chars: int
-    """Characters of the text."""
-    mean: float
-    """Mean of the values."""
-    spread: float
-    """Standard deviation."""
-    histogram: tuple[int, ...] = field(repr=False)
-    """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower
-    end, the last both."""
-    passages: tuple[PassagePlace, ...] = field(repr=False)
-    """Top, bottom, then deciles, from the largest values to the smallest. They do not overlap, and
-    the characters for which they were chosen are in different sentences."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CellPassage(Displayable):
-    """A passage of the measured text with the cell's value at each character."""
-
-    kind: str
-    """`top`, `bottom` or `decile`, as in `PassagePlace`."""
-    rank: int
-    """The rank, as in `PassagePlace`."""
     value: float
     """The value of the cell at `index`."""
     index: int
@@ -288,7 +233,7 @@ class CellPage(Displayable):
     """The layer of the cell, from 0."""
     unit: int
     """The unit of the cell in its layer, from 0."""
-    scores: tuple[CellScore, ...]
+    scores: tuple[CellScore, ...] = ()
     """The score for each detector whose best cell it is, strongest first; of any other cell, the
     score for the detector that it follows best on the choosing half. Empty if no detector can be
     scored in the text."""
@@ -302,7 +247,9 @@ class CellPage(Displayable):
     """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower
     end, the last both."""
     passages: tuple[CellPassage, ...]
-    """Passages in which the cell is highest and lowest, then one from each tenth of its values."""
+    """Passages in which the cell is highest and lowest, then one from each tenth of its values,
+    from the largest to the smallest. They do not overlap, and the characters for which they were
+    chosen are in different sentences."""
     polarity: int = 1
     """-1 if the passages are drawn with their sign turned."""
 

@@ -7,14 +7,12 @@ Shapes: N characters, S passages.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import findings as records
-from charrnn.cells.trace import Read
+from charrnn.cells.findings import CellPassage
 from charrnn.detectors.detector import Labels
 from charrnn.statistics.agreement import measure_score
 from charrnn.system.arrays import Float32Array
@@ -55,9 +53,9 @@ _LINE = re.compile(f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}
 
 def extreme_passages(
     values: NDArray[np.float16], text: str, sentences: Indices, drawn: Indices
-) -> Iterator[records.PassagePlace]:
+) -> Iterator[CellPassage]:
     """Yield the top, the bottom and the decile passages of a cell's values (N,), as
-    `CellValues.passages` has them.
+    `CellPage.passages` has them.
 
     `sentences` (N,) has the number of each character's sentence. `drawn` (N,) is a permutation of
     all indices: of equal values, the first in it is taken first. A passage that cannot be chosen is
@@ -78,14 +76,16 @@ def extreme_passages(
         reach = CHARS_BEFORE + CHARS_AFTER
         is_free[max(0, index - reach + 1) : index + reach] = False
 
+        # Lines are counted without a copy of the text before. A document begins on a new line.
         begin, end = _between_words(text, index)
-        yield records.PassagePlace(
+        yield CellPassage(
             kind=kind,
             rank=rank,
+            value=float(values[index]),
             index=index,
             begin=begin,
-            end=end,
-            value=float(values[index]),
+            line=1 + text.count("\n", 0, index) + text.count("\0", 0, index),
+            text=text[begin:end],
             values=tuple(round(value, 4) for value in values[begin:end].tolist()),
         )
 
@@ -160,65 +160,13 @@ def number_sentences(text: str) -> Indices:
     return np.cumsum(starts[:-1])
 
 
-def read_passages(
-    text: str, places: Sequence[records.PassagePlace]
-) -> tuple[records.CellPassage, ...]:
-    """Return the passages of a text at these places."""
-    passages = []
-    for place in places:
-        # Counted without a copy of the text before. A document begins on a new line.
-        num_lines = text.count("\n", 0, place.index) + text.count("\0", 0, place.index)
-        passages.append(
-            records.CellPassage(
-                kind=place.kind,
-                rank=place.rank,
-                value=place.value,
-                index=place.index,
-                begin=place.begin,
-                line=1 + num_lines,
-                text=text[place.begin : place.end],
-                values=place.values,
-            )
-        )
-    return tuple(passages)
-
-
-def choose_passages(
-    text: str,
-    shown: Sequence[tuple[records.CellScore, Labels]],
-    read: Read,
-    *,
-    half: int,
-    num_units: int,
-) -> list[slice]:
-    """Select a passage of the scoring half for each score with its detector's labels (N,), after
-    reading that half.
-
-    The agreement of a cell with the labels of a passage is its score there, with the sign of its
-    polarity.
-    """
-    # The values of the shown cells, from one reading of the scoring half.
-    columns = [score.layer * num_units + score.unit for score, _ in shown]
-    values = np.empty((len(shown), len(text) - half), np.float32)
-    for indices, cells in read(half, len(text)):
-        values[:, indices] = cells[:, columns].T
-
-    passages = []
-    for (score, labels), of_cell in zip(shown, values, strict=True):
-        agreement = partial(
-            _agreement, values=of_cell, labels=labels[half:], polarity=score.polarity, begin=half
-        )
-        passages.append(choose_passage(text, labels=labels, first=half, agreement=agreement))
-    return passages
-
-
-def _agreement(
-    part: slice, *, values: Float32Array, labels: Labels, polarity: int, begin: int
+def agreement_in(
+    part: slice, *, values: Float32Array, labels: Labels, polarity: int, first: int
 ) -> float:
-    """Return how well values (n,) follow labels (n,) in a part of a text; both start at index
-    `begin` of the text."""
-    in_half = slice(part.start - begin, part.stop - begin)
-    score = measure_score(values[in_half], labels=labels[in_half], polarity=polarity)
+    """Return how well a cell follows labels (N,) in a part of a text: its score there, with the
+    sign of its polarity. `values` are those from index `first` on."""
+    of_part = values[part.start - first : part.stop - first]
+    score = measure_score(of_part, labels=labels[part], polarity=polarity)
     if labels.dtype == bool:
         return score
     return polarity * score

@@ -5,7 +5,7 @@ values in memory.
    cell's values with the labels in each bin. It also gives the score that the best of all cells
    reaches by chance, for labels that are shifted along it: `ChoosingHalf`.
 2. The second half, the scoring half, has no part in the choice. Only the values of the selected
-   cells are kept, and their statistics are exact: `TargetScorer`.
+   cells are kept, and their statistics are exact: `score_choice`.
 3. An untrained network makes its own choice on its first half and is scored on its second.
 
 Memory grows with the text by the labels and a few numbers per character and detector, and does not
@@ -14,25 +14,25 @@ depend on the number of cells. `statistics.agreement` defines association, stren
 Shapes: N characters of a half (n of them in a window), C = L * H cells.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charrnn.cells.choosing_half import Associations, ChoosingHalf, polarity_of, strongest
+from charrnn.cells.choosing_half import (
+    Associations,
+    Choice,
+    ChoosingHalf,
+    polarity_of,
+    strongest,
+)
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
-from charrnn.cells.scoring_half import TargetScorer
+from charrnn.cells.scoring_half import score_choice, score_interior
 from charrnn.cells.target_labels import Target, choose_targets
-from charrnn.cells.trace import Read, Trace
+from charrnn.cells.trace import Read, Trace, read_columns, watched
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.detectors.registry import get_detectors
-from charrnn.statistics.agreement import (
-    auc_from_association,
-    measure_score,
-    resample_score,
-    score_from_association,
-)
-from charrnn.statistics.intervals import interval_of
+from charrnn.statistics.agreement import auc_from_association, measure_score
 from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.progress import task
 
@@ -55,33 +55,19 @@ class Measured:
 
 
 def score_cell(
-    target: Target, measured: Measured, values: Float32Array, *, layer: int, unit: int, cell: int
+    target: Target, measured: Measured, values: Float32Array, *, cell: int, num_units: int
 ) -> CellScore:
-    """Score any cell for a target, beside the chance level and the untrained score of `measured`:
-    those that the best of all cells reaches.
-
-    `values` (N,) are those of the scoring half, and `cell` is the number of the cell among all.
-    """
-    chosen_on = float(measured.on_choosing_half[cell])
-    polarity = polarity_of(chosen_on)
-    labels = target.scoring_labels
-    reached = measure_score(values, labels=labels, polarity=polarity)
-    resampled = resample_score(values, labels=labels, polarity=polarity)
-    low, high = interval_of(resampled, len(labels))
-    return CellScore(
-        detector=target.name,
-        layer=layer,
-        unit=unit,
-        polarity=polarity,
-        num_positive=measured.score.num_positive,
-        auc=reached if target.is_yes_no else None,
-        spearman=None if target.is_yes_no else reached,
-        ci_low=low,
-        ci_high=high,
-        chosen_on=score_from_association(chosen_on, polarity, is_yes_no=target.is_yes_no),
-        untrained=measured.score.untrained,
-        null_level=measured.score.null_level,
+    """Score any cell for a target by its values (N,) on the scoring half, beside the chance level
+    and the untrained score of `measured`: those that the best of all cells reaches."""
+    association = float(measured.on_choosing_half[cell])
+    score = score_choice(
+        target,
+        Choice(cell, polarity_of(association)),
+        values,
+        association=association,
+        num_units=num_units,
     )
+    return replace(score, untrained=measured.score.untrained, null_level=measured.score.null_level)
 
 
 def sort_scores(
@@ -188,45 +174,35 @@ def measure(
         task("reading, to score the cells", total=num_read) as on_chars,
         task("scoring", total=len(targets), unit="detectors") as on_target,
     ):
-
-        def watched(reader: Read) -> Read:
-            def read_on(begin: int, end: int) -> Iterable[tuple[Int64Array, Float32Array]]:
-                for indices, cells in reader(begin, end):
-                    yield indices, cells
-                    on_chars(len(indices))
-
-            return read_on
+        read = watched(read, on_chars)
 
         # First half: select a cell for each target. The best of hundreds of cells looks better on
         # this text than it is, so nothing of this half is a score.
-        choosing = ChoosingHalf(targets, watched(read))
+        choosing = ChoosingHalf(targets, read)
         choices = [choosing.choose(index) for index in range(len(targets))]
 
-        # Second half: score the selected cells.
-        scorers = list(map(TargetScorer, targets, choices))
-        for indices, cells in watched(read)(half, num_chars):
-            for scorer in scorers:
-                scorer.add(indices, cells)
+        # Second half: the values of the selected cells.
+        selected = [choice.cell for choice in choices]
+        values = read_columns(read, selected, slice(half, num_chars))
 
         # The untrained network makes its own choice, with the same freedom: even random features
         # follow some labels.
         untrained: dict[Target, float] = {}
         if read_untrained is not None:
-            untrained = _score_baseline(watched(read_untrained), targets)
+            untrained = _score_baseline(watched(read_untrained, on_chars), targets)
 
         measured = []
-        for index, scorer in enumerate(scorers):
+        for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
             on_target(0)
-            target = scorer.target
-            choice = scorer.choice
-
-            # The score of the cell on the choosing half, as an AUC or rho like the score itself.
             associations = choosing.associations(index)
-            chosen_on = score_from_association(
-                float(associations[choice.cell]),
-                polarity=choice.polarity,
-                is_yes_no=target.is_yes_no,
+            score = score_choice(
+                target,
+                choice,
+                values[index],
+                association=float(associations[choice.cell]),
+                num_units=num_units,
             )
+
             # Chance is measured on the choosing half, for the strongest of all cells there.
             chance = choosing.chance(index)
             null_level = chance.level
@@ -234,8 +210,8 @@ def measure(
                 null_level = auc_from_association(chance.level)
 
             score = replace(
-                scorer.score(num_units),
-                chosen_on=chosen_on,
+                score,
+                interior=score_interior(target, values[index], choice.polarity),
                 untrained=untrained.get(target),
                 p_value=chance.p_value,
                 null_level=null_level,
@@ -273,10 +249,7 @@ def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float
     choices = [strongest(associations) for associations in baseline.finish()]
 
     # Score on the second half.
-    columns = [choice.cell for choice in choices]
-    values = np.empty((len(columns), num_scoring), np.float32)
-    for indices, cells in read(scoring.start, scoring.stop):
-        values[:, indices] = cells[:, columns].T
+    values = read_columns(read, [choice.cell for choice in choices], scoring)
     return {
         target: measure_score(of_cell, labels=target.labels[scoring], polarity=choice.polarity)
         for target, choice, of_cell in zip(scored, choices, values, strict=True)

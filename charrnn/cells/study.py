@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -17,10 +17,17 @@ from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
 from charrnn.cells.findings_cache import FindingsCache, Result
-from charrnn.cells.passages import choose_passages, read_passages
+from charrnn.cells.passages import agreement_in, choose_passage
 from charrnn.cells.scores import Measured, measure, score_cell, sort_scores
 from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets, label_by_name
-from charrnn.cells.trace import Read, states_of_text, stream_cells, trace_text
+from charrnn.cells.trace import (
+    Read,
+    read_columns,
+    states_of_text,
+    stream_cells,
+    trace_text,
+    watched,
+)
 from charrnn.cells.value_statistics import measure_values
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -386,97 +393,62 @@ class Study(Displayable):
         """
         for layer, unit in cells:
             check_unit(layer, unit, num_layers=self.num_layers, num_units=self.num_units)
-        scores = self._scores_of(cells, detectors)
+        targets: list[Target] = []
+        if len(self.text) >= MIN_TEXT:
+            targets, _ = choose_targets(self.text.text, get_detectors(detectors))
 
-        def measure_missing(missing: list[records.CellIndex]) -> list[records.CellValues]:
-            return measure_values(self.text.text, self._columns(missing))
+        def measure_missing(missing: list[records.CellIndex]) -> list[records.CellPage]:
+            measured = self.measure(targets)
+            values = self._columns(missing)
+            described = measure_values(self.text.text, cells=missing, values=values)
+            pages = []
+            for page, of_cell in zip(described, values, strict=True):
+                scores = self._scores_of(page, targets, measured, values=of_cell[self.half :])
+                pages.append(replace(page, scores=scores))
+            return pages
 
-        keys = [(cell, self.cell_key(*cell)) for cell in cells]
-        measured = self.cached_each(
-            "values of", keys, result=records.CellValues, compute=measure_missing
+        # The scores have the names of their detectors, so these belong to the key.
+        labels: list[JSON] = [
+            [target.name, self.target_key(target)["labels"]] for target in targets
+        ]
+        keys = [(cell, self.cell_key(*cell) | {"targets": labels}) for cell in cells]
+        pages = self.cached_each("page", keys, result=records.CellPage, compute=measure_missing)
+        return RecordTuple(
+            replace(page, polarity=known_polarity(self.cache, layer=page.layer, unit=page.unit))
+            for page in pages
         )
-        pages = []
-        for (layer, unit), values, of_cell in zip(cells, measured, scores, strict=True):
-            pages.append(
-                records.CellPage(
-                    layer=layer,
-                    unit=unit,
-                    scores=of_cell,
-                    num_chars=values.num_chars,
-                    mean=values.mean,
-                    spread=values.spread,
-                    histogram=values.histogram,
-                    passages=read_passages(self.text.text, values.passages),
-                    polarity=known_polarity(self.cache, layer=layer, unit=unit),
-                )
-            )
-        return RecordTuple(pages)
 
     def _scores_of(
         self,
-        cells: Sequence[records.CellIndex],
-        detectors: Sequence[str | Detector] | None,
-    ) -> list[tuple[records.CellScore, ...]]:
-        """Return the scores of each cell, as `CellPage` has them."""
-        if len(self.text) < MIN_TEXT:
-            return [()] * len(cells)
-        targets, _ = choose_targets(self.text.text, get_detectors(detectors))
-        measured = self.measure(targets)
-        if not targets:
-            return [()] * len(cells)
-
+        page: records.CellPage,
+        targets: Sequence[Target],
+        measured: Sequence[Measured],
+        values: Float32Array,
+    ) -> tuple[records.CellScore, ...]:
+        """Return the scores of a cell, as `CellPage` has them, from its values (N,) on the scoring
+        half."""
         # The best cells of detectors are scored already.
-        scores: dict[records.CellIndex, tuple[records.CellScore, ...]] = {}
-        others = []
-        for layer, unit in cells:
-            of_cell = [
-                result.score
-                for result in measured
-                if (result.score.layer, result.score.unit) == (layer, unit)
-            ]
-            if of_cell:
-                scores[layer, unit] = tuple(sorted(of_cell, key=lambda score: -score.strength))
-                continue
+        of_cell = []
+        for result in measured:
+            if (result.score.layer, result.score.unit) == (page.layer, page.unit):
+                of_cell.append(result.score)
+        if of_cell or not measured:
+            return tuple(sorted(of_cell, key=lambda score: -score.strength))
 
-            # Any other cell: the detector that it follows best on the choosing half.
-            strengths = [
-                abs(result.on_choosing_half[layer * self.num_units + unit]) for result in measured
-            ]
-            best = int(np.argmax(strengths))
-            key = self.target_key(targets[best]) | self.cell_key(layer, unit)
-            others.append(((layer, unit, best), key))
-
-        def score_missing(missing: list[tuple[int, int, int]]) -> list[records.CellScore]:
-            values = self._columns([(layer, unit) for layer, unit, _ in missing])[:, self.half :]
-            return [
-                score_cell(
-                    targets[best],
-                    measured[best],
-                    of_cell,
-                    layer=layer,
-                    unit=unit,
-                    cell=layer * self.num_units + unit,
-                )
-                for (layer, unit, best), of_cell in zip(missing, values, strict=True)
-            ]
-
-        scored = self.cached_each(
-            "score of a cell", others, result=records.CellScore, compute=score_missing
+        # Any other cell: the detector that it follows best on the choosing half.
+        cell = page.layer * self.num_units + page.unit
+        best = int(np.argmax([abs(result.on_choosing_half[cell]) for result in measured]))
+        score = score_cell(
+            targets[best], measured[best], values, cell=cell, num_units=self.num_units
         )
-        for ((layer, unit, best), _), score in zip(others, scored, strict=True):
-            # Detectors with the same labels share an entry.
-            scores[layer, unit] = (replace(score, detector=targets[best].name),)
-        return [scores[cell] for cell in cells]
+        return (score,)
 
-    def _columns(self, cells: Sequence[records.CellIndex]) -> Float32Array:
-        """Read the values (c, N) of some cells."""
+    def _columns(self, cells: Sequence[records.CellIndex], first: int = 0) -> Float32Array:
+        """Read the values (c, n) of some cells from a character of the text on."""
         columns = [layer * self.num_units + unit for layer, unit in cells]
-        values = np.empty((len(cells), len(self.text)), np.float32)
-        with task("reading", total=len(self.text)) as advance:
-            for indices, window in self.reader()(0, len(self.text)):
-                values[:, indices] = window[:, columns].T
-                advance(len(indices))
-        return values
+        part = slice(first, len(self.text))
+        with task("reading", total=len(self.text) - first) as advance:
+            return read_columns(watched(self.reader(), advance), columns, part)
 
     @cached_property
     def text_key(self) -> dict[str, JSON]:
@@ -591,7 +563,6 @@ class Study(Displayable):
     ) -> list[slice]:
         """Look up the passage of each finding, and select the missing passages, after reading the
         scoring half."""
-
         # The label and the sign decide where a cell's passage is, so both belong to the key.
         keys = []
         for score in shown:
@@ -600,15 +571,22 @@ class Study(Displayable):
             keys.append((score, key | {"polarity": score.polarity}))
 
         def choose(missing: list[records.CellScore]) -> list[tuple[int, int]]:
-            wanted = [(score, labels[score.detector]) for score in missing]
-            passages = choose_passages(
-                self.text.text,
-                shown=wanted,
-                read=self.reader(),
-                half=self.half,
-                num_units=self.num_units,
-            )
-            return [(passage.start, passage.stop) for passage in passages]
+            cells = [(score.layer, score.unit) for score in missing]
+            chosen = []
+            for score, values in zip(missing, self._columns(cells, self.half), strict=True):
+                of_detector = labels[score.detector]
+                agreement = partial(
+                    agreement_in,
+                    values=values,
+                    labels=of_detector,
+                    polarity=score.polarity,
+                    first=self.half,
+                )
+                passage = choose_passage(
+                    self.text.text, labels=of_detector, first=self.half, agreement=agreement
+                )
+                chosen.append((passage.start, passage.stop))
+            return chosen
 
         bounds = self.cached_each("passage", keys, result=tuple[int, int], compute=choose)
         return [slice(begin, end) for begin, end in bounds]
@@ -617,7 +595,7 @@ class Study(Displayable):
         """Save the significant scores that exceed the untrained baseline, for an exported model."""
         # Cells that were found in other texts stay, except for the detectors that were scored now:
         # the latest cell counts.
-        before = found_scores(self.cache)
+        before = found_cells(self.cache)
         found = {score.detector: score for score in before}
         for score in scores:
             found.pop(score.detector, None)
@@ -632,7 +610,7 @@ class Study(Displayable):
             self.cache.save(FOUND_CELLS, {}, value=best_first)
 
 
-def found_scores(cache: FindingsCache) -> tuple[records.CellScore, ...]:
+def found_cells(cache: FindingsCache) -> tuple[records.CellScore, ...]:
     """Return the scores of the cells that were found to follow a built-in detector better than an
     untrained network does, best first; of an included model those of its card."""
     card = card_of(cache.identity)
@@ -641,25 +619,6 @@ def found_scores(cache: FindingsCache) -> tuple[records.CellScore, ...]:
     scores = [records.CellScore(**fields) for fields in card["cells"]]
     found = [score for score in scores if score.is_found]
     return tuple(sorted(found, key=lambda score: -score.gain))
-
-
-def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
-    """Return the cells of `found_scores`."""
-    return found_cells_of(found_scores(cache))
-
-
-def found_cells_of(scores: Iterable[records.CellScore]) -> tuple[records.FoundCell, ...]:
-    """Return the cells of scores."""
-    return tuple(
-        records.FoundCell(
-            detector=score.detector,
-            layer=score.layer,
-            unit=score.unit,
-            gain=score.gain,
-            polarity=score.polarity,
-        )
-        for score in scores
-    )
 
 
 def known_polarity(cache: FindingsCache, layer: int, unit: int) -> int:

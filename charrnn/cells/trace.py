@@ -5,7 +5,7 @@ Shapes: N characters, L layers, H units per layer, K guesses, T and B as in `mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,27 @@ from charrnn.text.vocab import EncodedText, IdArray
 Read = Callable[[int, int], Iterable[tuple[Int64Array, Float32Array]]]
 """Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs
 once, in any order. The first windows must be a fair sample of the text, as windows of lanes are."""
+
+
+def watched(read: Read, advance: Callable[[int], object]) -> Read:
+    """Return the same reading, which calls `advance` with the number of characters that were
+    read."""
+
+    def read_on(begin: int, end: int) -> Iterator[tuple[Int64Array, Float32Array]]:
+        for indices, cells in read(begin, end):
+            yield indices, cells
+            advance(len(indices))
+
+    return read_on
+
+
+def read_columns(read: Read, columns: Sequence[int], part: slice) -> Float32Array:
+    """Read the values (c, n) of some cells, by their numbers, at the characters of a part of a
+    text."""
+    values = np.empty((len(columns), part.stop - part.start), np.float32)
+    for indices, cells in read(part.start, part.stop):
+        values[:, indices] = cells[:, columns].T
+    return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

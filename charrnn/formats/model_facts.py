@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from charrnn.cells.findings import CellScore, FoundCell
-from charrnn.cells.study import found_cells_of, found_scores
+from charrnn.cells.findings import CellScore
+from charrnn.cells.study import found_cells
 from charrnn.detectors.registry import get_detectors
 from charrnn.text.sources import CatalogueEntry, find_entry, load_catalogue
 from charrnn.trained_model import TrainedModel
@@ -84,15 +84,15 @@ def facts_of(model: TrainedModel) -> Facts:
     if "text" in facts and model.recorded_corpus is not None:
         facts["text_digest"] = model.recorded_corpus.digest
 
-    facts["cells"] = [score.to_json() for score in found_scores(model.findings)]
+    facts["cells"] = [score.to_json() for score in found_cells(model.findings)]
     return facts
 
 
-def cells_in(facts: Facts) -> tuple[FoundCell, ...]:
-    """Return the cells that follow a property better than by chance and than an untrained network
-    does, best first."""
+def cells_in(facts: Facts) -> tuple[CellScore, ...]:
+    """Return the scores of the cells that follow a property better than by chance and than an
+    untrained network does, best first."""
     scores = [score for score in _scores_in(facts) if score.is_found]
-    return found_cells_of(sorted(scores, key=lambda score: -score.gain))
+    return tuple(sorted(scores, key=lambda score: -score.gain))
 
 
 def _scores_in(facts: Facts) -> list[CellScore]:

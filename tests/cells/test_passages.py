@@ -62,11 +62,12 @@ def test_the_passages_are_those_of_a_loop_over_all_values(num_chars, seed, num_l
 
 def check_places(found, values):
     """Each contains the character that it was chosen for, and no two overlap."""
-    places = sorted((one.begin, one.end) for one in found)
+    places = sorted((one.begin, one.begin + len(one.text)) for one in found)
     assert all(end <= begin for (_, end), (begin, _) in pairwise(places))
     for one in found:
         assert max(0, one.index - CHARS_BEFORE) <= one.begin <= one.index
-        assert one.index < one.end <= min(len(values), one.index + CHARS_AFTER)
+        end = one.begin + len(one.text)
+        assert one.index < end <= min(len(values), one.index + CHARS_AFTER)
         assert one.value == values[one.index]
 
 

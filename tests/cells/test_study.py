@@ -48,7 +48,7 @@ def test_the_passages_shown_come_from_that_half(study, monkeypatch):
     (values,) = study.values([(passage.score.layer, passage.score.unit)], slice(passage.begin, end))
     assert passage.coloured.values == tuple(values.tolist())
     assert passage.coloured.inside == tuple(character == "b" for character in passage.coloured.text)
-    monkeypatch.setattr("charrnn.cells.study.choose_passages", None)  # It is remembered.
+    monkeypatch.setattr("charrnn.cells.study.choose_passage", None)  # It is remembered.
     assert study.passages(findings, [custom_detector("b")])[0].begin == passage.begin
     assert study.passages(findings, [custom_detector("b")], 0) == ()
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", False)

@@ -6,13 +6,15 @@ import pytest
 from charrnn.cells.findings import NUM_BINS
 from charrnn.cells.value_statistics import measure_values
 
+CELLS = [(0, unit) for unit in range(4)]
+
 
 def test_the_statistics_are_those_of_numpy():
     generator = np.random.default_rng(0)
     text = "".join(generator.choice([*"ab. dxy"], 3_000))
     cells = np.tanh(generator.normal(size=(4, 3_000))).astype(np.float32)
     cells[3] = 1
-    for values, measured in zip(cells, measure_values(text, cells), strict=True):
+    for values, measured in zip(cells, measure_values(text, CELLS, cells), strict=True):
         halves = values.astype(np.float16).astype(np.float64)
         assert measured.mean == pytest.approx(halves.mean())
         assert measured.spread == pytest.approx(halves.std(), rel=1e-5)
@@ -22,8 +24,8 @@ def test_the_statistics_are_those_of_numpy():
 
 def test_a_passage_has_the_values_of_its_characters():
     values = np.linspace(-1, 1, 3_000, dtype=np.float32)[None]
-    [measured] = measure_values("She said. " * 300, values)
+    [measured] = measure_values("She said. " * 300, CELLS[:1], values)
     for place in measured.passages:
-        expected = values[0, place.begin : place.end]
+        expected = values[0, place.begin : place.begin + len(place.text)]
         assert place.values == pytest.approx(expected.tolist(), abs=1e-3)
         assert place.value == pytest.approx(values[0, place.index], abs=1e-3)

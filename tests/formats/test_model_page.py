@@ -19,7 +19,7 @@ from elements import Elements, text_of
 from page_in_node import NODE, write_in_node
 
 from charrnn.api import Model
-from charrnn.cells.findings import FoundCell
+from charrnn.cells.findings import CellScore
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
@@ -231,8 +231,8 @@ def guesses(model, text):
 
 
 FOUND = [
-    FoundCell(detector="quote", layer=1, unit=3, gain=0.9),
-    FoundCell(detector="comment", layer=0, unit=16, gain=0.9, polarity=-1),
+    CellScore(detector="quote", layer=1, unit=3, polarity=1, num_positive=9),
+    CellScore(detector="comment", layer=0, unit=16, polarity=-1, num_positive=9),
 ]
 
 

@@ -30,8 +30,8 @@ ENDS = {
     "visualize": (
         "cells/trace.py stream_cells",
         "cells/choosing_half.py ChoosingHalf.choose",
-        "cells/scoring_half.py TargetScorer.score",
-        "cells/passages.py choose_passages",
+        "cells/scoring_half.py score_choice",
+        "cells/passages.py choose_passage",
         "views/findings_tables.py passage_pictures",
         "views/heatmap.py HeatMap.__rich_console__",
     ),

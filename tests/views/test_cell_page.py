@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from io import StringIO
 
+import numpy as np
 import pytest
 from conftest import copy_run
 from rich.cells import cell_len
@@ -17,8 +18,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.analyses.ranking import ranking
-from charrnn.cells.findings import CellPassage, PassagePlace
-from charrnn.cells.passages import read_passages
+from charrnn.cells.findings import CellPassage
+from charrnn.cells.passages import extreme_passages
 from charrnn.errors import UsageError
 from charrnn.views.cell_page import (
     PassageList,
@@ -147,9 +148,10 @@ def drawn_page(page, width, color_system):
 
 
 def test_a_document_is_a_line():
-    place = PassagePlace(kind="top", rank=1, value=0.1, index=4, begin=0, end=5, values=(0.0,) * 5)
-    [passage] = read_passages("ab\0cd\n", [place])
-    assert (passage.text, passage.line) == ("ab\0cd", 2)
+    values = np.arange(5).astype(np.float16)
+    in_order = np.arange(5)
+    passage = next(extreme_passages(values, "ab\0cd", np.zeros(5, np.int64), in_order))
+    assert (passage.text, passage.index, passage.line) == ("ab\0cd", 4, 2)
 
 
 def test_a_passage_is_clipped_around_its_character():

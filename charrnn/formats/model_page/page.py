@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.findings import FoundCell
+from charrnn.cells.findings import CellScore
 from charrnn.errors import UsageError
 from charrnn.generation.special_ids import opening_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS
@@ -57,7 +57,7 @@ STEPS_PER_UNIT = 20
 
 def to_model_page(
     model: TrainedModel,
-    found: Sequence[FoundCell] = (),
+    found: Sequence[CellScore] = (),
     *,
     title: str | None = None,
     run: str | None = None,
