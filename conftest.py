@@ -351,13 +351,13 @@ def model(lstm):
 @pytest.fixture(scope="session")
 def gru(train_run):
     """Train a GRU of two layers for a few steps."""
-    return train_run("gru-001", cell="gru", num_layers=2, steps=12)
+    return train_run("gru-001", cell_type="gru", num_layers=2, steps=12)
 
 
 @pytest.fixture(scope="session")
 def rnn(train_run):
     """Train a plain RNN for a few steps."""
-    return train_run("rnn-001", cell="rnn", steps=12)
+    return train_run("rnn-001", cell_type="rnn", steps=12)
 
 
 @pytest.fixture(scope="session")

@@ -436,7 +436,7 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
 
     Example:
         >>> model = charrnn.load("prose")
-        >>> model.config.cell, model.step
+        >>> model.config.cell_type, model.step
         ('lstm', 6000)
         >>> earlier = charrnn.load("shakespeare@1")
     """

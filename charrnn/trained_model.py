@@ -518,7 +518,7 @@ class TrainedModel(Displayable):
         loss if it is known."""
         return overview.ModelDescription(
             name=self.name,
-            cell=self.config.cell,
+            cell_type=self.config.cell_type,
             depth=self.config.depth,
             num_layers=resolved(self.config.num_layers),
             hidden_size=resolved(self.config.hidden_size),

@@ -37,7 +37,7 @@ def test_a_model_is_loaded_by_path_name_or_age(lstm, gru, tmp_path, monkeypatch)
     assert charrnn.load(str(lstm.path)).config == charrnn.load(lstm.path).config
     monkeypatch.chdir(gru.path.parent)
     assert charrnn.load("gru-001").name == "gru-001"
-    assert charrnn.load().config.cell == "gru"
+    assert charrnn.load().config.cell_type == "gru"
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="no runs here or in"):
         charrnn.load()

@@ -29,7 +29,7 @@ def kind(request):
 
 @pytest.fixture(params=["lstm", "gru", "rnn"])
 def run(request, kind, train_run):
-    settings = {"cell": request.param, "steps": 4, **KINDS[kind]}
+    settings = {"cell_type": request.param, "steps": 4, **KINDS[kind]}
     return train_run(f"{request.param}-{kind}", **settings).path
 
 

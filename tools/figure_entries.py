@@ -46,7 +46,7 @@ ENTRIES = DOCS / "figures.yaml"
 RECIPES = Path(recipe.__file__).parents[1] / "config" / "recipes"
 """The named recipes."""
 DECIDING = (
-    *("cell", "num_layers", "hidden_size", "embedding_size", "num_members"),
+    *("cell_type", "num_layers", "hidden_size", "embedding_size", "num_members"),
     *("dropout", "input_dropout", "weight_drop", "zoneout", "initial_state", "forget_bias"),
     *("initial_weights", "learned_after"),
     *("batch_size", "bptt_length", "reset_probability", "steps", "weight_average", "clip_norm"),
@@ -58,8 +58,8 @@ BUDGETS: tuple[dict[str, Any], ...] = (
     {"minutes": 0.05},
     {"minutes": 3.0},
     {"steps": 400, "hidden_size": 64},
-    {"steps": 1500, "cell": "gru", "num_layers": 2},
-    {"epochs": 20.0, "cell": "rnn"},
+    {"steps": 1500, "cell_type": "gru", "num_layers": 2},
+    {"epochs": 20.0, "cell_type": "rnn"},
 )
 """Commands whose settings are compared, for each of TEXTS."""
 TEXTS = (2_000, 20_000, 1_000_000, 4_600_000)

@@ -261,7 +261,7 @@ def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
     default_text = "none" if default in (None, ()) else f"`{shown}`"
     # The default is allowed, so it is not repeated.
     allowed = allowed_values(name).removesuffix(", or null" if default is None else f", or {shown}")
-    if name in ("cell", "depth"):
+    if name in ("cell_type", "depth"):
         return item(names, f"{text} Default: {default_text}. The [values](#{name}s) are below.")
     values = words_of(allowed.removeprefix("one of "))
     if allowed == "true or false" or {*values} <= {*words_of(text), shown}:
@@ -331,7 +331,7 @@ def sections() -> Iterator[str]:
         yield describe_command(name, command)
     yield describe_settings()
     yield (
-        "## Cells\n\nThese are the values of `--cell`. They have [equations](../understand/"
+        "## Cells\n\nThese are the values of `--type`. They have [equations](../understand/"
         "equations.md#equations-of-the-cell-types).\n\n"
         f"{items(CELL_DESCRIPTIONS)}"
     )

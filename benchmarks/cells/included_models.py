@@ -49,7 +49,7 @@ from charrnn.runs.model_file import ModelFile, pack
 
 UNITS = 288
 SETTINGS = (
-    *("--cell", "lstm", "--layers", "1", "--hidden-size", str(UNITS)),
+    *("--type", "lstm", "--layers", "1", "--hidden-size", str(UNITS)),
     *("--split", "80/10/10", "--set", "threads=1", "--save-every", "400"),
 )
 """What both trainings have in common."""

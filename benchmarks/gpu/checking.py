@@ -164,7 +164,7 @@ IDS = VOCAB.encode(TEXT)
 def make_trainer(device: torch.device, **changes: Any) -> Trainer:
     """Build a trainer with dropout, for the generated text."""
     values: dict[str, Any] = {
-        "cell": "lstm",
+        "cell_type": "lstm",
         "num_layers": 2,
         "hidden_size": 64,
         "embedding_size": 16,

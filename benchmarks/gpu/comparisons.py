@@ -52,12 +52,12 @@ def check_steps(setup: Setup, results: Results) -> None:
     """Take one step on both devices with every cell, depth and kind of noise, and compare loss,
     gradient, weights."""
     size = setup.size(128, 32, 12)
-    cases: list[dict[str, Any]] = [{"cell": cell} for cell in CELL_DESCRIPTIONS]
+    cases: list[dict[str, Any]] = [{"cell_type": cell} for cell in CELL_DESCRIPTIONS]
     cases += [
         {"depth": depth, "num_layers": 3} for depth in DEPTH_DESCRIPTIONS if depth != "stacked"
     ]
     cases += [{"weight_drop": 0.3}, {"zoneout": 0.1}, {"initial_state": "learned"}]
-    cases += [{"cell": "gru", "sum_outputs": True}, {"documents": "lines"}]
+    cases += [{"cell_type": "gru", "sum_outputs": True}, {"documents": "lines"}]
     losses, shares = [], []
     for case in cases:
         # Plain gradient descent: Muon and AdamW take a step of the same size along the smallest
@@ -129,7 +129,7 @@ def check_resume(setup: Setup, results: Results) -> None:
         "bptt_length": setup.size(64, 32, 8),
     }
     cases: list[dict[str, Any]] = [{"precision": precision} for precision in setup.precisions()]
-    cases += [{"cell": cell} for cell in ("gru", "irnn", "mlstm", "unitary")]
+    cases += [{"cell_type": cell} for cell in ("gru", "irnn", "mlstm", "unitary")]
     cases += [{"depth": "grid"}, {"documents": "lines"}]
     for case in cases:
         make = partial(make_trainer, setup.device, **size, **case)
@@ -156,7 +156,7 @@ def check_moves(setup: Setup, results: Results) -> None:
     stayed on the CPU."""
     part = setup.size(40, 20, 6)
     config = Config(
-        cell="lstm",
+        cell_type="lstm",
         hidden_size=setup.size(64, 32, 8),
         num_layers=2,
         batch_size=8,
@@ -218,7 +218,7 @@ def check_precisions(setup: Setup, results: Results) -> None:
         finals: dict[str, float] = {}
         for precision in setup.precisions():
             trainer = make_trainer(
-                setup.device, cell=cell, precision=precision, steps=num_steps, **size
+                setup.device, cell_type=cell, precision=precision, steps=num_steps, **size
             )
             losses = [trainer.take_step().train_nats for _ in range(num_steps)]
             finals[precision] = float(np.mean(losses[-5:]))

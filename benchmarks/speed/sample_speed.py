@@ -139,7 +139,11 @@ def compare(report: Report, most_multiplications: float, shape: tuple[int, int, 
     """Add a row for each precision and number of texts."""
     num_layers, hidden_size, our_length, stock_length = shape
     config = Config(
-        cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0
+        cell_type="lstm",
+        num_layers=num_layers,
+        hidden_size=hidden_size,
+        embedding_size=64,
+        dropout=0.0,
     )
     tensors = {
         name: value.numpy() for name, value in CharRNN(config, len(VOCAB)).state_dict().items()

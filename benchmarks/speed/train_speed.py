@@ -58,7 +58,7 @@ def our_step(
 ) -> Trainer:
     """Build a trainer of charrnn."""
     config = Config(
-        cell=cell,
+        cell_type=cell,
         num_layers=num_layers,
         hidden_size=hidden_size,
         embedding_size=EMBEDDING_SIZE,
@@ -113,7 +113,7 @@ def stock_step(
 def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
     """Return the step's matrix products as (rows, terms, columns): those per character, and those
     per window."""
-    cell, hidden_size = EQUATIONS[config.cell], resolved(config.hidden_size)
+    cell, hidden_size = EQUATIONS[config.cell_type], resolved(config.hidden_size)
     batch_size, num_rows = (
         resolved(config.batch_size),
         resolved(config.batch_size) * resolved(config.bptt_length),
@@ -128,7 +128,7 @@ def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tup
             whole.append((columns, num_rows, hidden_size))
         # oneDNN's LSTM reads embeddings; the others read rows of a table, so they need no product
         # of this size.
-        if layer or config.cell == "lstm":
+        if layer or config.cell_type == "lstm":
             wide.append((hidden_size if layer else EMBEDDING_SIZE, cell.input_blocks * hidden_size))
     for inputs, outputs in wide:
         whole += [
@@ -187,7 +187,7 @@ def compare(report: Report, ours: Trainer) -> None:
     """Add one row."""
     config = ours.config
     cell, num_layers, hidden_size = (
-        config.cell,
+        config.cell_type,
         resolved(config.num_layers),
         resolved(config.hidden_size),
     )
@@ -198,7 +198,7 @@ def compare(report: Report, ours: Trainer) -> None:
     step, products, *stock = in_turn(*calls)
     chars = batch_size * length
     report.add(
-        cell=cell,
+        cell_type=cell,
         shape=f"{num_layers}x{hidden_size}, {batch_size}x{length}",
         precision=config.precision,
         chars_per_second=chars / step,

@@ -44,7 +44,7 @@ SHOWN: Mapping[str, Sequence[str]] = {
 }
 """The vectors below h whose gradients are shown, in the order in which the equations go back."""
 SUPPORTED: Mapping[str, Sequence[Any]] = {
-    "cell": [*SHOWN],
+    "cell_type": [*SHOWN],
     "depth": ["stacked"],
     "sum_outputs": [False],
     "initial_state": ["zero"],
@@ -153,7 +153,7 @@ def backpropagate(recording: Recording, learning_rate: float) -> Backpropagation
     """Compute the gradients of the sum of the losses, and the weights after a step of SGD."""
     torch.stack(recording.losses).sum().backward()  # type: ignore[no-untyped-call]
 
-    names = ("h above", "h right", "h", *SHOWN[recording.config.cell])
+    names = ("h above", "h right", "h", *SHOWN[recording.config.cell_type])
     steps = []
     for [*kept, above] in recording.kept:
         layers = []

@@ -55,7 +55,7 @@ class GateReport(Displayable):
 
     name: str
     """The name of the run."""
-    cell: str
+    cell_type: str
     """The cell type, such as `lstm`."""
     num_chars: int
     """Characters of the text."""
@@ -101,7 +101,9 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
             is_text = positions < len(text.ids)
             counter.add(torch.from_numpy(is_text))
             advance(int(is_text.sum()))
-    return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=counter.uses())
+    return GateReport(
+        name=name, cell_type=layer.cell_name, num_chars=len(text), gates=counter.uses()
+    )
 
 
 def _plot(use: GateUse) -> Plot:

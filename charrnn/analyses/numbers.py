@@ -125,7 +125,7 @@ class NetworkNumbers(Displayable):
 
     name: str
     """Name of the run."""
-    cell: str
+    cell_type: str
     """The cell type, such as `lstm`."""
     depth: str
     """How the layers are connected, such as `stacked`."""
@@ -307,7 +307,7 @@ class Recording(Walk):
         """Return the numbers of the network and of all steps."""
         return NetworkNumbers(
             name=self._name,
-            cell=self.config.cell,
+            cell_type=self.config.cell_type,
             depth=self.config.depth,
             vocabulary=self.vocabulary,
             weights=tuple(self.used.values()),
@@ -478,7 +478,7 @@ class Recording(Walk):
         """Return the cell type to which a weight or a prefix belongs, and its name."""
         if name.startswith("grids"):
             return Lstm, "lstm"
-        return self.architecture.cell, self.config.cell
+        return self.architecture.cell, self.config.cell_type
 
     def step_cell(
         self,

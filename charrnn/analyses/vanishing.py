@@ -46,9 +46,9 @@ from charrnn.views.tables import plain_table
 
 Item = TypeVar("Item")
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
-    "rnn": {"cell": "rnn"},
-    "rnn-omega": {"cell": "rnn", "omega": 0.2},
-    "lstm": {"cell": "lstm"},
+    "rnn": {"cell_type": "rnn"},
+    "rnn-omega": {"cell_type": "rnn", "omega": 0.2},
+    "lstm": {"cell_type": "lstm"},
 }
 """The networks, and the settings in which they differ."""
 TITLE = "Gradient of the loss of the letter, by the state so many characters before"
@@ -185,8 +185,8 @@ def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Lear
     config = replace(config, corpus=(str(text),))
 
     networks = dict(NETWORKS)
-    if origins["cell"] in ("flag", "environment"):
-        networks.setdefault(config.cell, {"cell": config.cell})
+    if origins["cell_type"] in ("flag", "environment"):
+        networks.setdefault(config.cell_type, {"cell_type": config.cell_type})
     configs = {network: replace(config, **settings) for network, settings in networks.items()}
     num_steps = len(networks) * (config.steps or 0)
     learners = []

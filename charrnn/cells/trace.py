@@ -58,7 +58,7 @@ class Trace(Displayable):
     """(N,)"""
     cells: Float32Array = field(repr=False)
     """(N, L, H): each cell's value after each character, in [-1, 1]: tanh(c) for cell types with a
-    memory c, else h, or tanh(h) where h is not bounded by 1; `CELLS[config.cell].shows` says which.
+    memory c, else h, or tanh(h) where h is not bounded by 1; `CELLS[cell_type].shows` says which.
     """
     logprobs: Float32Array = field(repr=False)
     """(N,): log-probability in nats of each character before it was read; nan where nothing came

@@ -60,7 +60,7 @@ class SettingsOptions:
     recipe: str | None = option(
         None,
         flags="--recipe NAME",
-        help="Other defaults: hello (three units), vanishing (three networks, and that of --cell),"
+        help="Other defaults: hello (three units), vanishing (three networks, and that of --type),"
         " tiny, classic, or a .yaml file.",
         panel=SETTINGS,
     )

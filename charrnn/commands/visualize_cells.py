@@ -69,7 +69,7 @@ class CellsInColour:
     def show(self, subject: Subject) -> Shown:
         """Draw the cells below each other; cells that share a scale follow each other without
         it."""
-        kind = cell_type(subject.model.config.cell).shows
+        kind = cell_type(subject.model.config.cell_type).shows
         pictures: list[RenderableType] = []
         underlined = "".join(f"where {name} is on" for name in _chosen_labels(subject))
         before: Scale | None = None

@@ -22,8 +22,8 @@ CELL_DESCRIPTIONS = {
     "rglru": "a gated linear recurrence whose decay the input chooses",
     "slstm": "an LSTM with an exponential input gate and a normalizer",
 }
-"""The values of `--cell`, besides `auto` and the cells of installed packages. Their equations are
-in `model.cell_types.CELLS`."""
+"""The values of `--type`, besides `auto` and the cell types of installed packages. Their equations
+are in `model.cell_types.CELLS`."""
 DEPTH_DESCRIPTIONS = {
     "stacked": "each layer reads the outputs of the layer below",
     "residual": "each layer adds its outputs to those of the layer below",

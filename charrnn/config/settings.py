@@ -77,7 +77,7 @@ LONGEST_NAMES = 100_000
 in `config.yaml`."""
 MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine", "Run folder"
 """Panels of the options in `charrnn train --help`."""
-MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
+MODEL_FIELDS = ("alphabet", "cell_type", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
 TEXT_FIELDS = (
     *DOCUMENTS,
@@ -166,7 +166,7 @@ class Config:
     Raises UsageError, which names the field, its value and the allowed range.
 
     Example:
-        >>> config = charrnn.Config(corpus="shakespeare.txt", cell="gru", minutes=3)
+        >>> config = charrnn.Config(corpus="shakespeare.txt", cell_type="gru", minutes=3)
         >>> for event in charrnn.train(config): ...
     """
 
@@ -244,13 +244,13 @@ class Config:
     unique_documents: bool = False
     """Whether documents that repeat an earlier one of the text are left out."""
 
-    cell: str = option(
+    cell_type: str = option(
         "auto",
-        flags="--cell CELL",
-        help=f"auto, {', '.join(CELL_DESCRIPTIONS)}, or a cell of an installed package.",
+        flags="--type TYPE",
+        help=f"auto, {', '.join(CELL_DESCRIPTIONS)}, or a cell type of an installed package.",
         allowed=CELL,
     )
-    """The cell type: a name of a cell of charrnn, or of a cell that an installed package provides.
+    """The cell type: one of charrnn, or one that an installed package provides.
     """
     depth: str = option(
         "stacked",
@@ -511,9 +511,9 @@ class Config:
     def _check_layers(self) -> None:
         """Raise UsageError for settings that some cells and depths do not support."""
         # The units of a unitary cell are complex numbers with two coordinates each.
-        if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
+        if self.cell_type == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise self._refused("hidden_size", "a unitary cell needs an even one.")
-        if self.weight_drop not in (0, "auto") and self.cell == "irnn":
+        if self.weight_drop not in (0, "auto") and self.cell_type == "irnn":
             without_bound = (
                 "it scales up the remaining weights, and the state of an irnn would grow without"
                 " bound."
@@ -539,10 +539,10 @@ class Config:
     def _check_omega(self) -> None:
         """Raise UsageError for settings that exclude Pascanu's regulariser."""
         # An `auto` cell becomes an LSTM.
-        cell = "lstm" if self.cell == "auto" else self.cell
+        cell = "lstm" if self.cell_type == "auto" else self.cell_type
         if cell not in OMEGA_CELLS:
             raise self._refused(
-                "omega", f"it needs {named('cell', 'rnn')} or {named('cell', 'lstm')}."
+                "omega", f"it needs {named('cell_type', 'rnn')} or {named('cell_type', 'lstm')}."
             )
         if self.zoneout > 0 or self.weight_drop not in (0, "auto"):
             raise self._refused(
@@ -636,7 +636,7 @@ def _hint(name: str, value: Any) -> str:
     # Only a word can be misspelled.
     if allowed is None or not allowed.choices:
         return ""
-    if name != "cell":
+    if name != "cell_type":
         return did_you_mean(value, allowed.choices)
 
     # Cells of installed packages are choices, too.

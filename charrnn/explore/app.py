@@ -282,7 +282,7 @@ class Browser(FullScreen):
     def _show(self) -> None:
         """Draw everything but the table."""
         exploration = self.exploration
-        shows = cell_type(exploration.model.config.cell).shows
+        shows = cell_type(exploration.model.config.cell_type).shows
         self.put("title", one_line(exploration.model.name, shows, exploration.order))
         self.put("caption", caption_of(exploration))
         scale = exploration.scale

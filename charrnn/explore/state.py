@@ -166,7 +166,7 @@ class Exploration:
         score = self.rows[self.row].score
         title = f"cell {cell_name(self.cell)}"
         if score is None:
-            return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
+            return title, f" of {self.model.name}, {cell_type(self.model.config.cell_type).shows}"
 
         # The score comes first: a terminal with few lines may cut off the end.
         about = f": {score_text(score)}{score_mark(score)}"

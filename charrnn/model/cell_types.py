@@ -533,4 +533,4 @@ CELLS: dict[str, type[Cell]] = {
     "rglru": RgLru,
     "slstm": Slstm,
 }
-"""The built-in cell types by their names in `--cell`, which `config.architectures` describes."""
+"""The built-in cell types by their names in `--type`, which `config.architectures` describes."""

@@ -45,9 +45,9 @@ def check_ensemble(config: Config) -> None:
         size=resolved(config.hidden_size) // members,
     ):
         raise UsageError(
-            f"{named('num_members')} is {members}, but networks of the cell {config.cell} and the"
-            f" depth {config.depth} do not make up one of {config.hidden_size} units. Use"
-            f" {named('num_members', 1)}."
+            f"{named('num_members')} is {members}, but networks of the cell type"
+            f" {config.cell_type} and the depth {config.depth} do not make up one of"
+            f" {config.hidden_size} units. Use {named('num_members', 1)}."
         )
 
 
@@ -59,7 +59,7 @@ def can_join(config: Config, members: int, size: int) -> bool:
     one attention head reads all units.
     """
     # First check the depth and the origin of the cell type.
-    cell = cell_type(config.cell)
+    cell = cell_type(config.cell_type)
     if DEPTHS[config.depth].span > 0 or not cell.__module__.startswith("charrnn."):
         return False
 

@@ -118,7 +118,7 @@ class CharRNN(nn.Module):
         # projection, so that all its layers read H numbers.
         self.layers = nn.ModuleList(
             RecurrentLayer(
-                config.cell,
+                config.cell_type,
                 input_size=hidden_size if index > 0 or self.depth.has_lstm else input_size,
                 hidden_size=hidden_size,
                 dilation=dilation,

@@ -88,7 +88,7 @@ def num_parameters(config: Config, vocab_size: int) -> int:
         return members * num_parameters(config_of_member(config), vocab_size)
 
     # A permutation is drawn once and not trained.
-    extras = cell_type(config.cell).extras(resolved(config.hidden_size))
+    extras = cell_type(config.cell_type).extras(resolved(config.hidden_size))
     fixed = {name for name, (_, kind) in extras.items() if kind == "permutation"}
 
     total = 0
@@ -109,7 +109,7 @@ def fit_parameters(
     than the smallest model has, or more than the largest model that this machine can train.
     """
     assert config.parameters is not None, "no number of weights was asked for"
-    multiple = cell_type(config.cell).units_multiple
+    multiple = cell_type(config.cell_type).units_multiple
 
     def count(multiples: int) -> int:
         size = multiples * multiple
@@ -131,9 +131,9 @@ def fit_parameters(
         layers = counted(resolved(config.num_layers), "layer")
         raise UsageError(
             f"{named('parameters')} is {config.parameters:,}; it must be between {least:,} and"
-            f" {most:,}\nfor {layers} of cell type {config.cell}, an alphabet of {vocab_size:,} and"
-            f" the memory of this machine. {named('num_layers')} and {named('embedding_size')}"
-            " change that."
+            f" {most:,}\nfor {layers} of cell type {config.cell_type}, an alphabet of"
+            f" {vocab_size:,} and the memory of this machine. {named('num_layers')} and"
+            f" {named('embedding_size')} change that."
         )
 
     # The count rises with the number of units, so bisection finds the largest one that fits.
@@ -142,10 +142,10 @@ def fit_parameters(
 
 def check_multiple(config: Config) -> None:
     """Raise UsageError if the cell type does not allow `config.hidden_size`."""
-    multiple = cell_type(config.cell).units_multiple
+    multiple = cell_type(config.cell_type).units_multiple
     if resolved(config.hidden_size) % multiple:
         raise UsageError(
-            f"{named('hidden_size')} is {config.hidden_size}; the cell {config.cell} needs a"
+            f"{named('hidden_size')} is {config.hidden_size}; the cell {config.cell_type} needs a"
             f" multiple of {multiple}."
         )
 
@@ -185,8 +185,8 @@ def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None =
     for problem in _problems(config, tensors):
         prefix = "" if path is None else f"{path} is damaged: "
         raise CheckpointError(
-            f"{prefix}model.safetensors does not contain the {config.cell} model that config.yaml"
-            f" describes: {problem}"
+            f"{prefix}model.safetensors does not contain the {config.cell_type} model"
+            f" that config.yaml describes: {problem}"
         )
     return len(tensors["output.weight"])
 

@@ -62,7 +62,7 @@ class Stepper:
             architecture, kept_share=np.float32(1) - np.float32(config.zoneout)
         )
         self.cell = architecture.cell
-        self.cell_name = config.cell
+        self.cell_name = config.cell_type
         self.depth_name = config.depth
         self.num_layers = architecture.num_layers
         self.hidden_size = architecture.hidden_size

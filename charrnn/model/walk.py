@@ -47,7 +47,7 @@ class Architecture:
         depth = DEPTHS[config.depth]
         num_layers = resolved(config.num_layers)
         return cls(
-            cell=cell_type(config.cell),
+            cell=cell_type(config.cell_type),
             depth=depth,
             num_layers=num_layers,
             hidden_size=resolved(config.hidden_size),

@@ -113,7 +113,7 @@ def parse_config(path: Path, data: bytes) -> Config:
         raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
 
     # Training chooses a value for every field at `auto` and records it.
-    missing = [name for name in ("cell", *AUTO_FIELDS) if getattr(config, name) == "auto"]
+    missing = [name for name in ("cell_type", *AUTO_FIELDS) if getattr(config, name) == "auto"]
     if config.steps is None:
         missing.append("steps")
     if missing:
@@ -136,7 +136,7 @@ def _reason(error: Exception) -> str:
 
 def _check_cell(config_yaml: str) -> None:
     # The cell type is searched in the YAML text, because the parser has refused the value.
-    line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
+    line = re.search(r"^cell_type: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
     known = ("auto", *CELL_DESCRIPTIONS, *offered_names("cell_types"))
     if line is not None and line[1] not in known:
         raise MissingPartError(

@@ -59,7 +59,7 @@ class ModelDescription(Displayable):
 
     name: str
     """The name of the run."""
-    cell: str
+    cell_type: str
     """The cell type, such as `lstm`."""
     depth: str
     """How the layers are connected, such as `stacked`."""
@@ -85,7 +85,7 @@ class ModelDescription(Displayable):
     def architecture(self) -> str:
         """The cell type, layers and units, such as `lstm 2×512` or `gru 4×128 residual`."""
         depth = "" if self.depth == "stacked" else f" {self.depth}"
-        return f"{self.cell} {self.num_layers}×{self.hidden_size}{depth}"
+        return f"{self.cell_type} {self.num_layers}×{self.hidden_size}{depth}"
 
     @property
     def symbols(self) -> str:
@@ -280,7 +280,7 @@ def summarize(folder: RunReader) -> RunSummary:
 
     return RunSummary(
         name=folder.name,
-        cell=config.cell,
+        cell_type=config.cell_type,
         depth=config.depth,
         num_layers=resolved(config.num_layers),
         hidden_size=resolved(config.hidden_size),
@@ -333,7 +333,7 @@ SORT_KEYS = {
     "name": "name",
     "text": "text",
     "model": "cell num_layers hidden_size",
-    "cell": "cell",
+    "type": "cell_type",
     "layers": "num_layers",
     "units": "hidden_size",
     "parameters": "num_parameters",

@@ -172,7 +172,7 @@ def _trial_config(config: Config, num_train_chars: int, computing: Computing) ->
     num_read = recipe.chars_of_minutes(config, rate)
     dropped = list(DROPPED)
     dropout = recipe.automatic_dropout(config, num_read=num_read, num_train_chars=num_train_chars)
-    if dropout == 0 or config.cell == "irnn":
+    if dropout == 0 or config.cell_type == "irnn":
         dropped.remove("weight_drop")
 
     # The settings that `choose_steps` fills in only when the steps are known; any number does.

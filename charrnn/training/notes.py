@@ -135,7 +135,7 @@ def _prose_notes(asked: Config, text: RunText) -> Iterator[str]:
             f"the paragraphs of the text are wrapped: {named('join_lines')} joins their lines,"
             " so that the model need not learn where they end"
         )
-    is_own_model = all(getattr(asked, name) == "auto" for name in (*SIZES, "cell"))
+    is_own_model = all(getattr(asked, name) == "auto" for name in (*SIZES, "cell_type"))
     is_short = asked.init_from is None and is_own_model and len(text.ids) < SHORT_PROSE
     if is_short and _is_english_prose(start):
         yield (

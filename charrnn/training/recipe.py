@@ -24,14 +24,14 @@ from charrnn.training.optim import RATE_FACTORS
 def fill_auto(config: Config, **choices: Any) -> Config:
     """Return a configuration in which each field that is `auto` has the value given for it.
 
-    >>> fill_auto(Config(num_layers=2), num_layers=1, cell="lstm").num_layers
+    >>> fill_auto(Config(num_layers=2), num_layers=1, cell_type="lstm").num_layers
     2
     """
     changes = {name: value for name, value in choices.items() if getattr(config, name) == "auto"}
     return replace(config, **changes)
 
 
-DEFAULT_CELL = {"cell": "lstm", "num_layers": 1}
+DEFAULT_CELL = {"cell_type": "lstm", "num_layers": 1}
 """The cell type and the layers of a model that names none."""
 CPU_RATE = 2.4e11
 """Assumed operations per second of training on one processor thread with bf16
@@ -59,8 +59,8 @@ def choose_sizes(
     """
     # Errors that no size can mend, such as a package that provides a cell by the name of a built-in
     # cell.
-    find_extension("cell_types", kind="cell", name=config.cell, built_in=CELL_DESCRIPTIONS)
-    if config.cell == "irnn" and config.depth == "grid":
+    find_extension("cell_types", kind="cell", name=config.cell_type, built_in=CELL_DESCRIPTIONS)
+    if config.cell_type == "irnn" and config.depth == "grid":
         raise UsageError(
             "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"
             " state from growing without bound. Choose another depth, or another cell."
@@ -109,14 +109,14 @@ def choose_peak_rate(config: Config) -> float:
     the sum in a unit.
     """
     # The rate of the cell type is that of 512 units.
-    max_rate = MAX_IRNN_RATE if config.cell == "irnn" else MAX_RATE
-    rate = cell_type(config.cell).peak_rate * 512 / units_of_network(config)
+    max_rate = MAX_IRNN_RATE if config.cell_type == "irnn" else MAX_RATE
+    rate = cell_type(config.cell_type).peak_rate * 512 / units_of_network(config)
     rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
 
     # Fine-tuning and deep networks of some cell types need a lower one.
     if config.init_from is not None:
         rate /= FINE_TUNING_DIVISOR
-    if config.cell in CELLS_WITH_LOW_DEEP_RATES:
+    if config.cell_type in CELLS_WITH_LOW_DEEP_RATES:
         rate /= resolved(config.num_layers)
     return rate
 
@@ -367,7 +367,7 @@ def choose_dropout(config: Config, steps: int, num_train_chars: int) -> Config:
     if config.embedding_size == "one-hot":  # Such vectors are hidden or kept as a whole.
         auto_input = 0.0
     auto_weights = round(dropout / 2, 2)
-    if config.cell == "irnn":  # Its state would grow without bound.
+    if config.cell_type == "irnn":  # Its state would grow without bound.
         auto_weights = 0.0
     return fill_auto(
         config,
@@ -435,7 +435,7 @@ def num_recurrent_weights(config: Config) -> int:
     The columns that one-hot vectors look up are left out, as the embedding is, unless the cell has
     no other weights.
     """
-    cell = cell_type(config.cell)
+    cell = cell_type(config.cell_type)
     hidden_size = units_of_network(config)
     num_layers = resolved(config.num_layers)
     embedding_size = 0 if cell.products else min(64, hidden_size)

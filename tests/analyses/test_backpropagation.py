@@ -52,7 +52,7 @@ def autograd(model, text):
     ops = {}
     for layer in range(model.config.num_layers):
         functions = TORCH
-        for name in CALLS[model.config.cell]:
+        for name in CALLS[model.config.cell_type]:
             functions = record(functions, name, keep=partial(keep, layer, name))
         ops[layer] = functions
     ids = torch.from_numpy(VOCAB.encode(text).astype(np.int64))[:, None]
@@ -139,10 +139,16 @@ def test_a_reader_can_compute_every_gradient_from_the_printed_numbers():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"cell": "mlstm"}, "small has `cell=mlstm`; gradients are listed for rnn or lstm or gru."),
-        ({"cell": "gru", "depth": "grid"}, "small has `depth=grid`; gradients"),
-        ({"cell": "gru", "zoneout": 0.1}, "small has `zoneout=0.1`; gradients"),
-        ({"cell": "gru", "initial_state": "learned"}, "small has `initial_state=learned`; grad"),
+        (
+            {"cell_type": "mlstm"},
+            "small has `cell_type=mlstm`; gradients are listed for rnn or lstm or gru.",
+        ),
+        ({"cell_type": "gru", "depth": "grid"}, "small has `depth=grid`; gradients"),
+        ({"cell_type": "gru", "zoneout": 0.1}, "small has `zoneout=0.1`; gradients"),
+        (
+            {"cell_type": "gru", "initial_state": "learned"},
+            "small has `initial_state=learned`; grad",
+        ),
     ],
 )
 def test_other_networks_are_refused_with_a_way_out(options, message):

@@ -68,7 +68,7 @@ def test_shares_are_those_of_gates_one_by_one(cell, depth):
         make_text(150, 3),
     )  # no multiple of 4, the largest dilation
     report = count_gates(network, text, name="lamps")
-    assert (report.name, report.cell, report.num_chars) == ("lamps", cell, 150)
+    assert (report.name, report.cell_type, report.num_chars) == ("lamps", cell, 150)
     check(report, gates_in_order(network, text.ids), 3)
 
 
@@ -116,7 +116,7 @@ def test_a_picture_has_a_dot_for_each_unit_inside_its_square():
         for layer in (0, 1)
         for gate in "fio"
     ]
-    report = GateReport(name="m", cell="lstm", num_chars=10, gates=tuple(uses))
+    report = GateReport(name="m", cell_type="lstm", num_chars=10, gates=tuple(uses))
     root = ElementTree.fromstring(to_svg(report.view()))
     dots = [
         path for path in root.iter("{http://www.w3.org/2000/svg}path") if path.get("stroke-opacity")

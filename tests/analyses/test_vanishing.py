@@ -28,7 +28,7 @@ def test_three_networks_are_trained_and_compared(command):
     for measured in ("recalled", "untrained", "trained"):
         assert [[*map(int, learner[measured])] for learner in found] == [[*LAGS]] * 3
     configs = [charrnn.load(learner["run"]).config for learner in found]
-    assert [(config.cell, config.omega > 0) for config in configs] == [
+    assert [(config.cell_type, config.omega > 0) for config in configs] == [
         ("rnn", False),
         ("rnn", True),
         ("lstm", False),
@@ -110,9 +110,9 @@ def test_new_weights_are_called_so_where_step_0_was_not_kept(command):
 
 
 def test_another_cell_type_is_a_fourth_network(command):
-    found = as_json(command(*SHORT, "--cell", "gru", "--json"))
+    found = as_json(command(*SHORT, "--type", "gru", "--json"))
     assert [learner["network"] for learner in found] == [*NETWORKS, "gru"]
-    assert charrnn.load(found[-1]["run"]).config.cell == "gru"
+    assert charrnn.load(found[-1]["run"]).config.cell_type == "gru"
 
 
 @pytest.mark.trained

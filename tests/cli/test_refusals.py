@@ -24,7 +24,7 @@ REFUSED = {
         ("train chain.txt --steps 1.000", 2, "1000"),
         ("train chain.txt --steps 5 --minutes 1", 2, "one budget only"),
         ("train chain.txt --minutes 0,5", 2, "0.5"),
-        ("train chain.txt --cell lstn", 2, "mean lstm?"),
+        ("train chain.txt --type lstn", 2, "mean lstm?"),
         ("train chain.txt --hidden-size 1,024", 2, "1024"),
         ("train chain.txt --weight-decay 0.1", 2, "--set weight_decay="),
         ("train chain.txt --set learning_rat=1", 2, "mean learning_rate?"),
@@ -37,7 +37,7 @@ REFUSED = {
         ("train chain.txt --out one.txt", 2, "give --out another name"),
         ("train chain.txt --out checkpoints/chain", 2, "--resume checkpoints/chain"),
         ("train chain.txt --resume chain", 2, "--init-from"),
-        ("train --resume chain --cell gru", 2, "--cell"),
+        ("train --resume chain --type gru", 2, "--cell"),
         ("train --resume nosuch", 4, "included models: code, prose"),
     ),
     "sample": (

@@ -41,7 +41,7 @@ def note_calls() -> None:
 def stepper_of(rng, scale=1.0, vocab_size=VOCAB_SIZE, **settings):
     """A stepper of random weights that its file may have, however large."""
     sizes = {"hidden_size": HIDDEN_SIZE, "embedding_size": 3, "num_layers": 1}
-    sizes |= {"cell": "lstm", "depth": "stacked", **settings}
+    sizes |= {"cell_type": "lstm", "depth": "stacked", **settings}
     config = Config(dropout=0.0, **sizes)
     tensors = {
         name: (scale * rng.standard_normal(shape)).astype(np.float32)
@@ -61,7 +61,7 @@ def run_networks(rng) -> None:
     """Each cell type and depth; alphabets of one character; no weight, and the largest ones."""
     for cell in loops.KINDS:
         for depth in loops.DEPTHS:
-            draw(stepper_of(rng, cell=cell, depth=depth, num_layers=2))
+            draw(stepper_of(rng, cell_type=cell, depth=depth, num_layers=2))
     for vocab_size in (1, 2, 300):
         draw(stepper_of(rng, vocab_size=vocab_size))
     for hidden_size in (1, 2, 16, 33):

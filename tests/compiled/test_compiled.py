@@ -32,7 +32,7 @@ from charrnn.text.vocab import Vocab
 compiled = pytest.importorskip("charrnn.compiled.sampling", reason="numba is not installed")
 
 V, E, H = 17, 6, 21
-BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
+BASE = Config(cell_type="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
 
 
 def make_tensors(config):
@@ -91,9 +91,9 @@ def ids_of(texts):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"cell": "lstm", "depth": "residual"},
-        {"cell": "gru", "depth": "residual"},
-        {"cell": "rnn"},
+        {"cell_type": "lstm", "depth": "residual"},
+        {"cell_type": "gru", "depth": "residual"},
+        {"cell_type": "rnn"},
     ],
 )
 def test_it_computes_the_bits_of_numpy(changes, choose):
@@ -172,7 +172,7 @@ def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose):
 def test_what_is_not_compiled_is_written_by_numpy():
     others = (
         {"depth": "grid"},
-        {"cell": "peephole"},
+        {"cell_type": "peephole"},
         {"zoneout": 0.1},
         {"sum_outputs": True},
         {"hidden_size": 4},

@@ -176,7 +176,7 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name, written, meant
         ("seed", "9" * 5000, "a whole number"),  # Python refuses to parse that many digits
         ("minutes", 10**400, "a number or null"),  # larger than any float
         ("dropout", {"p": 1}, "a number or auto"),
-        ("cell", 3, "a word"),
+        ("cell_type", 3, "a word"),
         ("split", [0.9, True], "two or three positive shares"),
         ("corpus", ["a", 1], "a list of words (entry 2, 1,"),
         ("sum_outputs", "yes", "true or false"),
@@ -189,7 +189,7 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted(name, written
     assert f"; it must be {wanted}" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["split", "corpus", "seed", "dropout", "cell", "sum_outputs"])
+@pytest.mark.parametrize("name", ["split", "corpus", "seed", "dropout", "cell_type", "sum_outputs"])
 def test_a_number_that_python_cannot_write_out_is_refused(name):
     for value in (16**5000, [16**5000, 1], (1, 16**5000), {16**5000: 1}):
         # Newer versions of Python abbreviate such a number in a list themselves.
@@ -217,7 +217,7 @@ def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_
             {"initial_state": "learned", "reset_probability": 0.0},
             "`reset_probability` is 0.0; `initial_state=learned`",
         ),
-        ({"cell": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
+        ({"cell_type": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
         (
             {"alphabet": "byte", "encoding": "latin-1"},
             "`encoding` is latin-1; the byte alphabet takes bytes as they",

@@ -193,7 +193,7 @@ def test_a_recipe_is_found_by_name_and_by_file(tmp_path, monkeypatch):
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
     assert read_recipe("tiny") == {"hidden_size": "8"}
-    assert read_recipe(str(tmp_path / "own.yml")) == {"cell": "gru"}
+    assert read_recipe(str(tmp_path / "own.yml")) == {"cell_type": "gru"}
     with pytest.raises(
         UsageError, match=r"^No recipe 'tinny'\. Recipes: tiny; or give a \.yaml file"
     ):

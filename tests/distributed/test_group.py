@@ -134,12 +134,12 @@ def test_with_documents_every_process_draws_zoneout_of_its_own_and_the_same_mask
 KINDS = {
     "lstm": {"zoneout": 0.2},
     "adamw": {"optimizer": "adamw", "batch_size": 6},
-    "gru": {"cell": "gru", "weight_drop": 0.2, "initial_state": "learned"},
-    "sgd": {"cell": "rnn", "optimizer": "sgd", "learning_rate": 0.1},
+    "gru": {"cell_type": "gru", "weight_drop": 0.2, "initial_state": "learned"},
+    "sgd": {"cell_type": "rnn", "optimizer": "sgd", "learning_rate": 0.1},
     "documents": {"documents": "lines", "weight_drop": 0.2},
     "ensemble": {"num_members": 2, "embedding_size": 4, "weight_drop": 0.2},
-    "dilated": {"cell": "lstm", "depth": "dilated", "num_layers": 3, "zoneout": 0.3},
-    "attention": {"cell": "gru", "depth": "attention", "num_layers": 2},
+    "dilated": {"cell_type": "lstm", "depth": "dilated", "num_layers": 3, "zoneout": 0.3},
+    "attention": {"cell_type": "gru", "depth": "attention", "num_layers": 2},
 }
 
 

@@ -31,8 +31,8 @@ def load(monkeypatch):
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_report_prints_a_table_or_one_object(load, capsys, as_json):
     report = load("measuring").Report("name", as_json=as_json, with_limits=False)
-    report.add(cell="lstm", chars_per_second=12345.6, ratio=1.234)
-    report.add(cell="gru", chars_per_second=99.994, ratio=None)
+    report.add(cell_type="lstm", chars_per_second=12345.6, ratio=1.234)
+    report.add(cell_type="gru", chars_per_second=99.994, ratio=None)
     report.add(seconds=3)
     report.close()
     out = capsys.readouterr().out
@@ -47,8 +47,8 @@ def test_a_report_prints_a_table_or_one_object(load, capsys, as_json):
             "load_average_at_end",
         } <= found["machine"].keys()
         assert found["rows"] == [
-            {"cell": "lstm", "chars_per_second": 12345.6, "ratio": 1.234},
-            {"cell": "gru", "chars_per_second": 99.994, "ratio": None},
+            {"cell_type": "lstm", "chars_per_second": 12345.6, "ratio": 1.234},
+            {"cell_type": "gru", "chars_per_second": 99.994, "ratio": None},
             {"seconds": 3},
         ]
     else:

@@ -159,7 +159,7 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
         ("visualize", "--help"),
         ("train", "--help"),
         train(corpus_of_brackets, "--depth", "balanced", "--out", "balanced"),
-        train(corpus_of_brackets, "--cell", "ugrnn"),
+        train(corpus_of_brackets, "--type", "ugrnn"),
         ("sample", "--length", 20, "--seed", 0),
         (*line, "--find", "--detector", "parenthesis", "--json"),
         ("vocabulary", "--json"),
@@ -202,7 +202,7 @@ def test_the_example(steps, process, tmp_path, corpus_of_brackets):
     _, sampled, found = succeed(
         process,
         site,
-        train(corpus_of_brackets, "--cell", "leaky"),
+        train(corpus_of_brackets, "--type", "leaky"),
         ("sample", "--length", 20, "--seed", 0),
         ("visualize", "--text", corpus_of_brackets, "--find", "--json", *named),
     )

@@ -40,7 +40,7 @@ def model_of(weights):
         "output.bias": weights["b_y"],
     }
     config = charrnn.Config(
-        cell="lstm", num_layers=1, hidden_size=H, embedding_size="one-hot", alphabet="exact"
+        cell_type="lstm", num_layers=1, hidden_size=H, embedding_size="one-hot", alphabet="exact"
     )
     return charrnn.Model(config, Vocab("char", tuple(VOCABULARY)), tensors)
 

@@ -8,7 +8,7 @@ import pytest
 from charrnn.config.settings import Config
 from charrnn.evaluation.seed_groups import group_by_seed
 
-SMALL = Config(cell="lstm", hidden_size=8, dropout=0.1, steps=9)
+SMALL = Config(cell_type="lstm", hidden_size=8, dropout=0.1, steps=9)
 LARGE = replace(SMALL, hidden_size=16, dropout=0.2)
 
 
@@ -56,14 +56,14 @@ def t_by_bisection(freedom):
 
 
 def test_the_name_has_as_few_settings_as_tell_the_groups_apart():
-    gru = replace(SMALL, cell="gru")
+    gru = replace(SMALL, cell_type="gru")
     losses = dict.fromkeys(map("run-{}".format, range(8)), 1.0)
     several = [*seeds_of(SMALL, 0, 1), *seeds_of(LARGE, 0, 1), *seeds_of(gru, 0, 1)]
     names = [group.name for group in group_by_seed(runs_of(*several), losses)]
     assert names == [
-        "cell=lstm, hidden_size=8",
-        "cell=lstm, hidden_size=16",
-        "cell=gru, hidden_size=8",
+        "cell_type=lstm, hidden_size=8",
+        "cell_type=lstm, hidden_size=16",
+        "cell_type=gru, hidden_size=8",
     ]
     (alone,) = group_by_seed(runs_of(*seeds_of(SMALL, 3, 4)), losses)
     assert (alone.name, alone.seeds) == ("all runs", (3, 4))

@@ -190,7 +190,7 @@ def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(base, t
 
 def test_an_invalid_permutation_is_refused():
     # A unitary cell's is an index: a number too large would lead out of the state.
-    config = charrnn.Config(cell="unitary", num_layers=1, hidden_size=4, embedding_size=2)
+    config = charrnn.Config(cell_type="unitary", num_layers=1, hidden_size=4, embedding_size=2)
     weights = {
         name: np.zeros(shape, np.float32) for name, shape in weight_shapes(config, 3).items()
     }

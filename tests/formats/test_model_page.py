@@ -40,7 +40,7 @@ def made(vocab=None, *, seed=0, name="made", **settings):
     """A model whose weights come from a formula, large enough that its characters are neither
     certain nor random."""
     vocab = vocab or Vocab("char", ("", *LETTERS))
-    sizes = {"num_layers": 1, "hidden_size": 20, "embedding_size": 5, "cell": "lstm"}
+    sizes = {"num_layers": 1, "hidden_size": 20, "embedding_size": 5, "cell_type": "lstm"}
     config = Config(alphabet=vocab.kind, **(sizes | settings))
     generator = np.random.default_rng(seed)
     tensors = {}
@@ -55,16 +55,18 @@ def made(vocab=None, *, seed=0, name="made", **settings):
 
 DOCUMENTS = Vocab("char", ("", "\0", *LETTERS, "\udc80"))
 MODELS = {
-    "lstm": lambda: made(cell="lstm"),
-    "gru": lambda: made(cell="gru", hidden_size=19),
-    "rnn": lambda: made(cell="rnn", num_layers=3, depth="residual", sum_outputs=True),
-    "large embedding": lambda: made(cell="gru", embedding_size=40),
-    "one-hot": lambda: made(cell="lstm", embedding_size="one-hot"),
-    "zoneout": lambda: made(cell="lstm", num_layers=2, zoneout=0.15, initial_state="learned"),
-    "bytes": lambda: made(Vocab.of_bytes(), cell="lstm"),
-    "documents": lambda: made(DOCUMENTS, cell="gru", documents="lines", initial_state="learned"),
-    "paragraphs": lambda: made(DOCUMENTS, cell="lstm", documents="blank-lines"),
-    "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell="lstm"),
+    "lstm": lambda: made(cell_type="lstm"),
+    "gru": lambda: made(cell_type="gru", hidden_size=19),
+    "rnn": lambda: made(cell_type="rnn", num_layers=3, depth="residual", sum_outputs=True),
+    "large embedding": lambda: made(cell_type="gru", embedding_size=40),
+    "one-hot": lambda: made(cell_type="lstm", embedding_size="one-hot"),
+    "zoneout": lambda: made(cell_type="lstm", num_layers=2, zoneout=0.15, initial_state="learned"),
+    "bytes": lambda: made(Vocab.of_bytes(), cell_type="lstm"),
+    "documents": lambda: made(
+        DOCUMENTS, cell_type="gru", documents="lines", initial_state="learned"
+    ),
+    "paragraphs": lambda: made(DOCUMENTS, cell_type="lstm", documents="blank-lines"),
+    "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell_type="lstm"),
 }
 
 
@@ -238,7 +240,7 @@ FOUND = [
 
 @pytest.fixture(scope="module")
 def two_layers():
-    return made(cell="gru", num_layers=2)
+    return made(cell_type="gru", num_layers=2)
 
 
 @pytest.fixture(scope="module")
@@ -371,7 +373,7 @@ def test_a_page_has_the_title_that_is_given(alphabet_run, command, tmp_path, nam
 
 REFUSED = {
     "cell of this model is peephole; a page runs lstm, gru, rnn. Export a .zip": {
-        "cell": "peephole"
+        "cell_type": "peephole"
     },
     "depth of this model is grid; a page runs stacked, residual": {
         "depth": "grid",

@@ -29,7 +29,7 @@ CELLS = ("lstm", "gru", "rnn")
 
 
 def config_of(cell):
-    return Config(cell=cell, num_layers=1, hidden_size=H, embedding_size=H, dropout=0.0)
+    return Config(cell_type=cell, num_layers=1, hidden_size=H, embedding_size=H, dropout=0.0)
 
 
 def random_tensors(cell, vocab_size, seed=0):

@@ -63,7 +63,7 @@ def _save(
 ) -> Path:
     """Save a plain RNN as a run of one step, and return its folder."""
     num_chars, size = weights["output.weight"].shape
-    settings |= {"cell": "rnn", "hidden_size": size, "embedding_size": num_chars}
+    settings |= {"cell_type": "rnn", "hidden_size": size, "embedding_size": num_chars}
     machine = {"device": "cpu", "precision": "fp32"}
     steps = {
         "corpus": (str(corpus),) if corpus else (),

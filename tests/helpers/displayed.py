@@ -68,7 +68,7 @@ VECTORS = {"input": NUMBERS, "logits": NUMBERS, "probabilities": NUMBERS, "outpu
 STEP = example(StepNumbers, layers=(LayerNumbers((NUMBERS,)),), **VECTORS)
 OBJECTS = {
     "findings": (FINDINGS, "bracket-depth"),
-    "gates": (example(GateReport, cell="gru", gates=(example(GateUse, gate="z"),)), "shut"),
+    "gates": (example(GateReport, cell_type="gru", gates=(example(GateUse, gate="z"),)), "shut"),
     "evidence": (example(EvidenceCard, tracks=QUOTE, interchange=None, born=None), "necessary"),
     "gradient": (REACHES[0], "characters"),
     "coloured text": (COLOURED, "<script>"),

@@ -33,7 +33,7 @@ def make_config(cell: str, depth: str = "stacked", num_layers: int = 3, **change
         "dropout": 0.0,
         **changes,
     }
-    return Config(cell=cell, depth=depth, **sizes)
+    return Config(cell_type=cell, depth=depth, **sizes)
 
 
 def make_network(

@@ -21,7 +21,7 @@ def losses(*points):
 
 
 MODEL = {
-    "cell": "lstm",
+    "cell_type": "lstm",
     "depth": "stacked",
     "num_layers": 2,
     "hidden_size": 512,

@@ -23,7 +23,7 @@ def small_config(**changes: Any) -> Config:
     """Return the configuration of a small model and of its training, in which everything random is
     on."""
     model = {
-        "cell": "lstm",
+        "cell_type": "lstm",
         "num_layers": 2,
         "hidden_size": 12,
         "embedding_size": 5,
@@ -56,7 +56,7 @@ def hand_built_tensors(config: Config, vocab_size: int = V) -> dict[str, NDArray
 def hand_built_stepper(cell: str, depth: str = "stacked", precision: str = "int8") -> Stepper:
     """Build a stepper of two layers of 24 units."""
     config = Config(
-        cell=cell, depth=depth, num_layers=2, hidden_size=24, embedding_size=13, dropout=0.0
+        cell_type=cell, depth=depth, num_layers=2, hidden_size=24, embedding_size=13, dropout=0.0
     )
     return Stepper(config, hand_built_tensors(config), precision)
 

@@ -11,9 +11,11 @@ from charrnn.model.network import CharRNN
 V = 6
 
 
-def make_network(cell="lstm"):
+def make_network(cell_type="lstm"):
     sizes = {"num_layers": 1, "hidden_size": 8, "embedding_size": 4}
-    network = CharRNN(Config(cell=cell, dropout=0.5, initial_state="learned", **sizes), V).double()
+    network = CharRNN(
+        Config(cell_type=cell_type, dropout=0.5, initial_state="learned", **sizes), V
+    ).double()
     with torch.no_grad():
         network.learned_state.fill_(0.7)  # a text starts from here, which zeros would not show
         # Untrained logits are all alike; these care what they have read.

@@ -16,7 +16,7 @@ TEXT = "hello, hello"
 H = 4
 
 
-def config_of(cell, depth="stacked", **options):
+def config_of(cell_type, depth="stacked", **options):
     sizes = {
         "num_layers": 2,
         "hidden_size": H,
@@ -24,7 +24,7 @@ def config_of(cell, depth="stacked", **options):
         "dropout": 0.0,
         "input_dropout": 0.0,
     }
-    return Config(cell=cell, depth=depth, **{**sizes, **options})
+    return Config(cell_type=cell_type, depth=depth, **{**sizes, **options})
 
 
 def model_of(config, vocab=VOCAB):
@@ -43,9 +43,9 @@ def model_of(config, vocab=VOCAB):
     )
 
 
-def hello_model(cell="rnn"):
+def hello_model(cell_type="rnn"):
     """A network like that of the tour: four letters, three units."""
-    config = config_of(cell, num_layers=1, hidden_size=3)
+    config = config_of(cell_type, num_layers=1, hidden_size=3)
     return model_of(config, vocab_of("helo", is_exact=True))
 
 

@@ -18,7 +18,7 @@ def random_network(
 ) -> CharRNN:
     """Draw all weights, biases too, so small that what was read long ago is forgotten."""
     sizes = {"num_layers": L, "hidden_size": H, "embedding_size": 4, "dropout": 0.0, **settings}
-    network = CharRNN(Config(cell=cell, depth=depth, **sizes), vocab_size)
+    network = CharRNN(Config(cell_type=cell, depth=depth, **sizes), vocab_size)
     generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.5, generator=generator)

@@ -15,7 +15,9 @@ PRIME = np.array([1, 3, 0])
 
 
 def config_of(cell, seed=0):
-    return Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0, seed=seed)
+    return Config(
+        cell_type=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0, seed=seed
+    )
 
 
 @cache

@@ -39,7 +39,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, tmp_path, mon
     )  # else more is read to warm up than to measure
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     Path("shown.txt").write_text(TEXT[:500], encoding="utf-8")
-    model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
+    model = f"--type {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
     # Six characters per step: no multiple of 4, the largest dilation.
     sizes = [
         "--set",

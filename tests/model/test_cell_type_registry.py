@@ -78,7 +78,7 @@ def test_a_run_needs_the_package_of_its_cell(tmp_path, command, monkeypatch):
         assert ran.code == 0, ran.err
         return ran.out
 
-    charrnn("train", "text.txt", "--cell", "leaky", "--steps", 4, "--out", "run", *sizes)
+    charrnn("train", "text.txt", "--type", "leaky", "--steps", 4, "--out", "run", *sizes)
     charrnn("train", "--resume", "run", "--steps", 6, "--quiet")
     assert "cell: leaky" in (tmp_path / "run" / "config.yaml").read_text()
     for precision in ("fp32", "int8"):
@@ -105,11 +105,11 @@ def test_a_run_needs_the_package_of_its_cell(tmp_path, command, monkeypatch):
 
 def test_a_name_is_looked_up_without_importing_anything(site):
     offer(site, {"leaky": "Leaky", "other": "Nothing"}, "raise RuntimeError")
-    assert Config(cell="leaky").cell == "leaky"
+    assert Config(cell_type="leaky").cell_type == "leaky"
     with pytest.raises(
         UsageError, match=r"`cell` is leeky; .*, or a cell that an installed package .* leaky"
     ) as error:
-        Config(cell="leeky")
+        Config(cell_type="leeky")
     with pytest.raises(UsageError, match="No installed package provides the cell 'leeky'"):
         cell_type("leeky")
     assert "Did you mean leaky?" in str(error.value) and "unitary" in str(error.value)
@@ -179,7 +179,7 @@ def test_a_cell_whose_blocks_do_not_fit_is_refused_with_its_line(before, after, 
 
 def test_an_ensemble_of_cells_of_a_package_is_not_joined(site):
     offer(site, {"leaky": "Leaky"})
-    assert not can_join(Config(cell="leaky"), 2, 8)
+    assert not can_join(Config(cell_type="leaky"), 2, 8)
 
 
 def test_a_package_cannot_replace_a_built_in_cell(site):
@@ -188,5 +188,5 @@ def test_a_package_cannot_replace_a_built_in_cell(site):
     with pytest.raises(
         UsageError, match=r"^The cell 'lstm' is offered twice: by charrnn and by the package leaky"
     ):
-        choose_sizes(Config(cell="lstm"), 10_000)
-    assert choose_sizes(Config(cell="gru"), 10_000).cell == "gru"
+        choose_sizes(Config(cell_type="lstm"), 10_000)
+    assert choose_sizes(Config(cell_type="gru"), 10_000).cell_type == "gru"

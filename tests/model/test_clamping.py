@@ -28,7 +28,7 @@ CELL = (0, QUOTING_UNIT)
 )
 def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell, depth, zoneout):
     config = Config(
-        cell=cell,
+        cell_type=cell,
         depth=depth,
         num_layers=2,
         hidden_size=H,
@@ -52,7 +52,7 @@ def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell, depth, zoneou
 
 
 def test_cells_and_values_that_are_not_there_are_refused():
-    config = Config(cell="gru", num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
+    config = Config(cell_type="gru", num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
     stepper = Stepper(
         config, {name: tensor.numpy() for name, tensor in CharRNN(config, V).state_dict().items()}
     )

@@ -152,13 +152,13 @@ def test_items_are_computed_on_other_threads_than_the_caller_s():
 
 META = torch.device("meta")
 CASES = [
-    *({"cell": cell} for cell in CELL_DESCRIPTIONS),
+    *({"cell_type": cell} for cell in CELL_DESCRIPTIONS),
     *({"depth": depth, "num_layers": 3} for depth in DEPTH_DESCRIPTIONS if depth != "stacked"),
     *({"optimizer": optimizer} for optimizer in OPTIMIZER_DESCRIPTIONS),
     {"weight_drop": 0.3},
     {"zoneout": 0.1},
     {"initial_state": "learned"},
-    {"cell": "gru", "sum_outputs": True},
+    {"cell_type": "gru", "sum_outputs": True},
 ]
 
 
@@ -170,7 +170,7 @@ def test_a_step_stays_on_its_device(case, monkeypatch):
     monkeypatch.setattr("charrnn.model.recurrence.autocast_dtype", lambda device, dtype: dtype)
     monkeypatch.setattr("charrnn.training.optim.autocast", lambda device, precision: nullcontext())
     sizes = {
-        "cell": "lstm",
+        "cell_type": "lstm",
         "num_layers": 2,
         "hidden_size": 8,
         "embedding_size": 5,

@@ -29,7 +29,7 @@ ARCHITECTURES = [
 
 def make_ensemble(**changes):
     sizes = {
-        "cell": "lstm",
+        "cell_type": "lstm",
         "hidden_size": 16,
         "embedding_size": 12,
         "num_members": 2,
@@ -53,7 +53,7 @@ def read(network):
 @pytest.mark.parametrize("cell, depth", ARCHITECTURES)
 def test_the_networks_are_one_network_whose_logits_are_their_mean(cell, depth, embedding_size):
     ensemble = make_ensemble(
-        cell=cell, depth=depth, embedding_size=embedding_size, num_layers=2, zoneout=0.1
+        cell_type=cell, depth=depth, embedding_size=embedding_size, num_layers=2, zoneout=0.1
     )
     tensors = {name: torch.from_numpy(value) for name, value in tensors_of(ensemble).items()}
     joined = read(load_network(ensemble.config, V, tensors).double())
@@ -135,9 +135,9 @@ def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average):
 
 def test_what_does_not_make_up_one_network_is_refused():
     for changes, message in (
-        ({"cell": "unitary"}, "`num_members` is 2, but networks of the cell unitary"),
+        ({"cell_type": "unitary"}, "`num_members` is 2, but networks of the cell unitary"),
         (
-            {"cell": "mogrifier", "hidden_size": 24},
+            {"cell_type": "mogrifier", "hidden_size": 24},
             "mogrifier and the depth stacked do not make up one of 24 units",
         ),
         (

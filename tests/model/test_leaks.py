@@ -21,14 +21,14 @@ from charrnn.model.stepper import Stepper
 
 VOCAB, END = 7, 1
 MODELS = [
-    *({"cell": cell, "num_layers": 1} for cell in CELL_DESCRIPTIONS),
-    {"cell": "unitary", "num_layers": 2, "depth": "residual"},
-    {"cell": "gru", "num_layers": 3, "depth": "dilated"},
-    {"cell": "lstm", "num_layers": 2, "depth": "grid"},
-    {"cell": "gru", "num_layers": 2, "depth": "attention", "initial_state": "learned"},
-    {"cell": "rnn", "num_layers": 2, "depth": "highway", "sum_outputs": True},
-    {"cell": "lstm", "num_layers": 2, "initial_state": "learned"},
-    {"cell": "gru", "num_layers": 2, "zoneout": 0.1},
+    *({"cell_type": cell, "num_layers": 1} for cell in CELL_DESCRIPTIONS),
+    {"cell_type": "unitary", "num_layers": 2, "depth": "residual"},
+    {"cell_type": "gru", "num_layers": 3, "depth": "dilated"},
+    {"cell_type": "lstm", "num_layers": 2, "depth": "grid"},
+    {"cell_type": "gru", "num_layers": 2, "depth": "attention", "initial_state": "learned"},
+    {"cell_type": "rnn", "num_layers": 2, "depth": "highway", "sum_outputs": True},
+    {"cell_type": "lstm", "num_layers": 2, "initial_state": "learned"},
+    {"cell_type": "gru", "num_layers": 2, "zoneout": 0.1},
 ]
 
 
@@ -97,7 +97,7 @@ def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(model):
 
 def test_all_documents_of_a_lane_have_the_same_dropout():
     shares = {"dropout": 0.4, "input_dropout": 0.3, "weight_drop": 0.3}
-    network = network_of({"cell": "gru", "num_layers": 2}, **shares)
+    network = network_of({"cell_type": "gru", "num_layers": 2}, **shares)
     document = window(9, 1, share=0)
     document[0] = END
     ids = torch.cat((document, document, document)).repeat(1, 4)

@@ -20,7 +20,7 @@ def make_network(**changes):
 
 def make_config(**changes):
     sizes = {
-        "cell": "lstm",
+        "cell_type": "lstm",
         "num_layers": 2,
         "hidden_size": H,
         "embedding_size": E,

@@ -28,7 +28,7 @@ SHAPES = [
 
 def config_of(cell, depth="stacked", **options):
     return Config(
-        cell=cell,
+        cell_type=cell,
         depth=depth,
         num_layers=2,
         hidden_size=H,

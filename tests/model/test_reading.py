@@ -31,7 +31,7 @@ LANE = 4 * WARM_UP
 
 def make_network(forget_bias):
     config = Config(
-        cell="lstm",
+        cell_type="lstm",
         num_layers=1,
         hidden_size=8,
         embedding_size=4,

@@ -28,7 +28,9 @@ from charrnn.training.recipe import choose_embedding_size
 
 
 def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state():
-    config = Config(cell="rnn", num_layers=1, hidden_size=200, embedding_size=100, batch_size=7)
+    config = Config(
+        cell_type="rnn", num_layers=1, hidden_size=200, embedding_size=100, batch_size=7
+    )
     num_weights = 50 * 100 + 200 * (100 + 200) + 2 * 200 + 50 * 200 + 50
     state = 1 * 1 * 7 * 200
     assert most_bytes(config, 50) == 4 * (4 * num_weights + state) + MAX_HEADER_BYTES
@@ -56,7 +58,7 @@ def test_a_model_that_does_not_fit_in_memory_is_refused_with_both_sizes(monkeypa
     monkeypatch.setattr(
         os, "sysconf", {"SC_PHYS_PAGES": 1_000_000, "SC_PAGE_SIZE": 3_000}.__getitem__
     )
-    config = Config(cell="rnn", num_layers=1, hidden_size=11_000, embedding_size=100)
+    config = Config(cell_type="rnn", num_layers=1, hidden_size=11_000, embedding_size=100)
     check_memory(replace(config, hidden_size=6_500), 50)  # 43 million weights, which need 2.6 GB
     with pytest.raises(
         UsageError,
@@ -67,7 +69,7 @@ def test_a_model_that_does_not_fit_in_memory_is_refused_with_both_sizes(monkeypa
 
 def fit(budget, *, vocab_size=40, **model):
     """The configuration with the number of units that a number of weights allows."""
-    config = Config(parameters=budget, **{"cell": "lstm", "num_layers": 1, **model})
+    config = Config(parameters=budget, **{"cell_type": "lstm", "num_layers": 1, **model})
     return of_size(
         config,
         fit_parameters(config, vocab_size, lambda units: choose_embedding_size(config, units)),
@@ -77,7 +79,7 @@ def fit(budget, *, vocab_size=40, **model):
 def of_size(config, size):
     model = {
         name: getattr(config, name)
-        for name in ("cell", "depth", "num_layers", "initial_state", "sum_outputs")
+        for name in ("cell_type", "depth", "num_layers", "initial_state", "sum_outputs")
     }
     return Config(**model, hidden_size=size, embedding_size=choose_embedding_size(config, size))
 
@@ -95,7 +97,7 @@ def of_size(config, size):
 def test_one_more_unit_would_be_too_many(
     budget, cell, depth, num_layers, initial, embedding, vocab_size
 ):
-    model = {"cell": cell, "depth": depth, "num_layers": num_layers, "initial_state": initial}
+    model = {"cell_type": cell, "depth": depth, "num_layers": num_layers, "initial_state": initial}
     try:
         fitted = fit(budget, vocab_size=vocab_size, **model, embedding_size=embedding)
     except UsageError as error:
@@ -114,7 +116,7 @@ def test_one_more_unit_would_be_too_many(
 @pytest.mark.parametrize("memory", [None, 60_000_000])
 def test_the_range_ends_with_the_widest_layer_or_memory(memory, monkeypatch):
     monkeypatch.setattr(shapes, "memory_bytes", lambda: memory)
-    widest = num_parameters(of_size(Config(cell="lstm", num_layers=1), MAX_HIDDEN_SIZE), 40)
+    widest = num_parameters(of_size(Config(cell_type="lstm", num_layers=1), MAX_HIDDEN_SIZE), 40)
     for budget in (5, 10**11):
         with pytest.raises(UsageError) as error:
             fit(budget)
@@ -131,11 +133,11 @@ def test_the_range_ends_with_the_widest_layer_or_memory(memory, monkeypatch):
 
 def test_a_cell_may_need_a_multiple_of_some_number_of_units(monkeypatch):
     monkeypatch.setattr(cell_type("gru"), "units_multiple", 4)
-    fitted = fit(20_000, cell="gru")
+    fitted = fit(20_000, cell_type="gru")
     assert isinstance(fitted.hidden_size, int) and fitted.hidden_size % 4 == 0
-    least = num_parameters(of_size(Config(cell="gru", num_layers=1), 4), 40)
-    assert fit(least, cell="gru").hidden_size == 4
+    least = num_parameters(of_size(Config(cell_type="gru", num_layers=1), 4), 40)
+    assert fit(least, cell_type="gru").hidden_size == 4
     with pytest.raises(
         UsageError, match=r"^`hidden_size` is 30; the cell gru needs a multiple of 4\.$"
     ):
-        check_multiple(Config(cell="gru", hidden_size=30))
+        check_multiple(Config(cell_type="gru", hidden_size=30))

@@ -13,7 +13,7 @@ CELLS = ("lstm", "gru", "rnn")
 
 
 def config_of(cell):
-    return Config(cell=cell, num_layers=2, hidden_size=16, embedding_size=6, dropout=0.0)
+    return Config(cell_type=cell, num_layers=2, hidden_size=16, embedding_size=6, dropout=0.0)
 
 
 @pytest.mark.parametrize("cell", CELLS)

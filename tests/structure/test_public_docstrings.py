@@ -198,9 +198,9 @@ def folder(tmp_path_factory, train_run):
     names.write_text("anna\nhannah\nana\n" * 300, encoding="utf-8", newline="\n")
     build_chain(runs / "hello", "\nhelo")
     trained = {
-        "first": {"cell": "rnn"},
-        "second": {"cell": "gru"},
-        "third": {"cell": "rnn"},
+        "first": {"cell_type": "rnn"},
+        "second": {"cell_type": "gru"},
+        "third": {"cell_type": "rnn"},
         "names": {"documents": "lines", "corpus": (str(names),)},
     }
     for name, settings in trained.items():

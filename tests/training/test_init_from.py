@@ -53,7 +53,7 @@ def test_it_starts_with_the_best_weights_and_goes_on_learning(command, lab, lstm
     assert (run / "vocab.json").read_bytes() == (lstm.path / "vocab.json").read_bytes()
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
     theirs = from_yaml((lstm.path / "config.yaml").read_text(), "config.yaml")
-    assert (config.hidden_size, config.cell) == (theirs.hidden_size, theirs.cell)
+    assert (config.hidden_size, config.cell_type) == (theirs.hidden_size, theirs.cell_type)
     assert (config.corpus, config.init_from) == (("new.txt",), "old")
     notes = events[0]["notes"]
     assert (
@@ -222,7 +222,7 @@ def weights_of(config, vocab_size):
 
 
 def test_rows_are_those_of_the_model_or_of_a_new_network():
-    config = charrnn.Config(cell="gru", num_layers=2, hidden_size=4, embedding_size=3)
+    config = charrnn.Config(cell_type="gru", num_layers=2, hidden_size=4, embedding_size=3)
     old = weights_of(replace(config, seed=0), 5)
     drawn = weights_of(replace(config, seed=1), 7)
     extended = extend_rows(old, drawn, np.array([0, 1, 2, 3, 4, -1, 2]))

@@ -105,7 +105,7 @@ def test_a_character_that_no_loss_follows_counts_nothing():
 
 def trainer(**changes):
     settings = {
-        "cell": "rnn",
+        "cell_type": "rnn",
         "num_layers": 1,
         "hidden_size": 8,
         "embedding_size": 4,
@@ -156,9 +156,9 @@ def test_it_keeps_the_error_from_vanishing():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"cell": "gru"}, {"zoneout": 0.1}, {"weight_drop": 0.1}, {"num_members": 2}],
+    [{"cell_type": "gru"}, {"zoneout": 0.1}, {"weight_drop": 0.1}, {"num_members": 2}],
     ids=str,
 )
 def test_what_it_does_not_go_with_is_refused(changes):
     with pytest.raises(charrnn.errors.UsageError, match="omega"):
-        charrnn.Config(omega=0.1, **{"cell": "rnn", **changes})
+        charrnn.Config(omega=0.1, **{"cell_type": "rnn", **changes})

@@ -29,7 +29,7 @@ PEAK = 0.004
 
 def make_config(**changes):
     sizes = {
-        "cell": "gru",
+        "cell_type": "gru",
         "num_layers": 2,
         "hidden_size": 5,
         "embedding_size": 4,

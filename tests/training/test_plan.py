@@ -68,7 +68,13 @@ def test_unknown_characters_are_counted(tmp_path):
         assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
 
 
-SIZES = {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "embedding_size": 64, "minutes": None}
+SIZES = {
+    "cell_type": "lstm",
+    "num_layers": 1,
+    "hidden_size": 128,
+    "embedding_size": 64,
+    "minutes": None,
+}
 
 
 def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypatch):
@@ -97,7 +103,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         Computing(torch.device("cpu"), start=time.perf_counter()),
     )
     # Its steps are measured as it can take them, of an irnn without dropped weights.
-    irnn = replace(config, cell="irnn", hidden_size=4, minutes=0.002)
+    irnn = replace(config, cell_type="irnn", hidden_size=4, minutes=0.002)
     assert planned_run(irnn, text, computing).weight_drop == 0
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.01, 1))
     monkeypatch.setattr(plan, "assumed_rate", lambda *_, **__: CPU_RATE)
@@ -107,7 +113,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         ({"embedding_size": 16}, (1, 256)),
         ({"embedding_size": "one-hot"}, (4, 1024)),
         ({"init_from": "run"}, (1, 256)),
-        ({"cell": "unitary"}, (1, 512)),
+        ({"cell_type": "unitary"}, (1, 512)),
         ({"num_members": 2}, (2, 512)),
         ({"num_members": 1}, (1, 256)),
         ({"minutes": None, "steps": 10**5}, (1, 256)),

@@ -40,7 +40,7 @@ def resolve(config, num_chars, steps_in_minutes=1710):
 )
 @settings(max_examples=30)
 def test_nothing_stays_auto_and_every_lane_fits(num_chars, cell, budget, amount):
-    given_values = {"cell": cell, budget: amount}
+    given_values = {"cell_type": cell, budget: amount}
     config = resolve(Config(**given_values), num_chars)
     values = {name: getattr(config, name) for name in Config.__dataclass_fields__}
     # Where to compute is for the machine to say: how many threads when a run begins, the rest each
@@ -109,7 +109,7 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
         assert values == sorted(values) and values[0] < values[-1] < 1
     # The weights that are left are scaled up, and with them the state of an irnn, which is not
     # bounded.
-    irnn = resolve(Config(epochs=80.0, hidden_size=512, cell="irnn"), 10**6)
+    irnn = resolve(Config(epochs=80.0, hidden_size=512, cell_type="irnn"), 10**6)
     assert irnn.weight_drop == 0 < float(irnn.input_dropout)
 
 
@@ -135,7 +135,7 @@ def test_each_of_four_networks_drops_half_of_what_one_drops():
 )
 @settings(max_examples=60)
 def test_time_for_several_networks_trains_them(num_steps, num_train, cell):
-    sized = choose_sizes(Config(minutes=9.0, cell=cell, hidden_size=128), num_train)
+    sized = choose_sizes(Config(minutes=9.0, cell_type=cell, hidden_size=128), num_train)
     chosen = recipe.choose_members(sized, num_steps, num_train)
     members = chosen.num_networks
     assert (chosen.hidden_size, chosen.embedding_size) == (128 * members, 64 * members)
@@ -180,7 +180,7 @@ def test_sizes_that_are_chosen_are_those_of_each_network():
 
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(UsageError, match=r"^depth is grid; its LSTM bounds"):
-        choose_sizes(Config(cell="irnn", depth="grid", steps=9), 10**6)
+        choose_sizes(Config(cell_type="irnn", depth="grid", steps=9), 10**6)
 
 
 @given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
@@ -271,10 +271,10 @@ def test_fine_tuning_takes_lower_rates_and_ends_before_a_short_text_is_learnt_by
 
 
 def test_a_linear_cell_that_looks_up_its_input_is_no_free_network():
-    free = Config(cell="mingru", hidden_size=128, num_layers=1, embedding_size="one-hot")
+    free = Config(cell_type="mingru", hidden_size=128, num_layers=1, embedding_size="one-hot")
     # Two blocks of 128 rows, each with what an embedding of 64 would have.
     assert recipe.num_recurrent_weights(free) == 2 * 128 * 64
-    small = Config(cell="mingru", embedding_size="one-hot", minutes=0.1)
+    small = Config(cell_type="mingru", embedding_size="one-hot", minutes=0.1)
     assert choose_sizes(small, 100_000).hidden_size != max(MIN_READ), (
         "six seconds allow no largest network"
     )

@@ -197,7 +197,12 @@ EPOCHS = {
     "changes",
     [
         {},
-        {"cell": "gru", "initial_state": "learned", "weight_average": 0.0, "optimizer": "rmsprop"},
+        {
+            "cell_type": "gru",
+            "initial_state": "learned",
+            "weight_average": 0.0,
+            "optimizer": "rmsprop",
+        },
     ],
     ids=["lstm", "gru rmsprop"],
 )

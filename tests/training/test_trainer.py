@@ -18,9 +18,9 @@ V, B, T = 9, 7, 6
 CPU = torch.device("cpu")
 
 
-def make_trainer(cell="lstm", **changes):
+def make_trainer(cell_type="lstm", **changes):
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    return Trainer(small_config(cell=cell, **changes), BatchRows(ids, B), V, CPU)
+    return Trainer(small_config(cell_type=cell_type, **changes), BatchRows(ids, B), V, CPU)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset)
 
 def test_only_what_follows_the_given_characters_is_learned():
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    config = small_config(cell="lstm", dropout=0.0, input_dropout=0.0, reset_probability=0.0)
+    config = small_config(cell_type="lstm", dropout=0.0, input_dropout=0.0, reset_probability=0.0)
     after = np.array([3, 5], dtype=np.uint16)
     trainer = Trainer(config, BatchRows(ids, B), V, CPU, learned_after=after)
     inputs, targets = map(torch.from_numpy, trainer.batches.window(0, T))

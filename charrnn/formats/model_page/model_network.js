@@ -246,7 +246,7 @@ class Network {
     this.size = model.hidden_size;
     this.numStates = model.num_states;
     this.endId = model.end_id;
-    this.cell = CELLS[model.cell];
+    this.cell = CELLS[model.cell_type];
     this.isResidual = model.depth === "residual";
     this.isSummed = model.sum_outputs;
     this.kept = f32(1 - f32(model.zoneout));

@@ -70,7 +70,10 @@ def to_model_page(
     missing or misshapen.
     """
     config = model.config
-    for field, value, known in (("cell", config.cell, CELLS), ("depth", config.depth, DEPTHS)):
+    for field, value, known in (
+        ("cell type", config.cell_type, CELLS),
+        ("depth", config.depth, DEPTHS),
+    ):
         if value not in known:
             raise UsageError(
                 f"The {field} of this model is {value}; a page runs {', '.join(known)}. Export a"
@@ -190,7 +193,7 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
     rows["alphabet"] = symbols_of(model.vocab)
     num_cells = description.num_layers * description.hidden_size
     about = (
-        f"A recurrent network of {num_cells:,} {description.cell.upper()} cells that has read"
+        f"A recurrent network of {num_cells:,} {description.cell_type.upper()} cells that has read"
         f" {_texts_of(model)}, character by character. It runs in this page, and it is writing:"
         " each character has the colour of one of its cells, red where that is low, blue where it"
         " is high. A cell that is low inside what it follows is drawn with its sign turned: blue is"
@@ -267,7 +270,7 @@ def _describe_network(stepper: Stepper, model: TrainedModel, arrays: Tensors) ->
     # because browsers differ in atanh.
     clamped = [step / STEPS_PER_UNIT for step in range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)]
     return {
-        "cell": config.cell,
+        "cell_type": config.cell_type,
         "depth": config.depth,
         "shows": stepper.cell.shows,
         "num_layers": stepper.num_layers,
