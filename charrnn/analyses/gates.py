@@ -112,9 +112,8 @@ def _plot(use: GateUse) -> Plot:
     name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
     dots = [[place] for place in zip(shut, opened, strict=True)]
     return Plot(
-        lines=[Line(name, dots, GATE_STYLES.get(use.gate, "cyan"), width=6)],
-        heading=[name, UP],
-        x_range=(0, 1),
+        lines=[Line(name, dots, GATE_STYLES.get(use.gate, "cyan"))],
+        heading=f"{name}\n{UP}",
         x_label=ACROSS,
         x_ticks=SHARES,
         y_ticks=SHARES,

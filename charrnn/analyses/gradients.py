@@ -29,7 +29,7 @@ from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load_steps
-from charrnn.views.charts import round_step
+from charrnn.views.charts import enclosing_ticks
 from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot, Point, Tick
 
 NUM_LOSSES = 128
@@ -211,7 +211,7 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Draw
 def gradient_plot(
     reaches: Sequence[GradientReach],
     *,
-    heading: Sequence[str] = (),
+    heading: str = "",
     beside: Sequence[GradientReach] = (),
 ) -> Plot:
     """Return the plot of mean gradient norms against the lag.
@@ -224,18 +224,13 @@ def gradient_plot(
     """
     lines = _lines(reaches)
     all_lines = [*lines, *_lines(beside)]
-
-    # The axis ends at the last lag that is drawn, a whole number. It needs two ends, also for one
-    # lag or none.
-    last = max([2, *(round(lag) for lag, _ in points_of(all_lines))])
-    step = max(1, round(round_step(last, MAX_TICKS)))
-    lags = {1, *range(step, last + 1, step)}
+    # The ticks are whole numbers from six lags on.
+    last = max([6, *(lag for lag, _ in points_of(all_lines))])
     return Plot(
         heading=heading,
         lines=lines,
-        x_range=(1, last),
         x_label="characters before",
-        x_ticks=[(lag, f"{lag:,}") for lag in sorted(lags)],
+        x_ticks=enclosing_ticks(0, last),
         y_ticks=power_ticks(all_lines),
         y_in_words=lambda power: f"{10**power:.1e}",
     )

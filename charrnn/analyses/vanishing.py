@@ -312,8 +312,8 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
     # All runs have the same settings, so all have this checkpoint, or none.
     before = learners[0].weights_before
     plots = [
-        gradient_plot(untrained, heading=[before], beside=trained),
-        gradient_plot(trained, heading=["trained"], beside=untrained),
+        gradient_plot(untrained, heading=before, beside=trained),
+        gradient_plot(trained, heading="trained", beside=untrained),
     ]
     return [
         plain_table(*columns, rows=rows, right=columns[1:]),

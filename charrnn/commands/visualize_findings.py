@@ -11,7 +11,7 @@ from charrnn.cells.findings import CellFindings, CellPage, Passage
 from charrnn.cells.study import NUM_PASSAGES
 from charrnn.commands.visualize_options import Subject
 from charrnn.errors import DataError, UsageError
-from charrnn.views.cells_page import cells_to_html
+from charrnn.views.cell_page import cells_to_html
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
 from charrnn.views.theme import all_visible

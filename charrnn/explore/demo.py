@@ -65,7 +65,7 @@ def demo(options: CommandOptions) -> None:
         console.print(HeatMap(ColouredText(text="".join(text), values=values), scale))
     else:
         # A line is drawn as soon as the model has written it, and no sooner.
-        for line in fold(characters, console.width, ascii_only=False):
+        for line in fold(characters, console.width):
             for cluster, value in line:
                 style = palette_of(console).value(scale.position(value))
                 console.print(Text(cluster, style), end="")

@@ -50,7 +50,7 @@ class TextView(ScrollView, can_focus=False):
         if self._folded != (self._characters, width):
             self._folded = (self._characters, width)
             indexed = zip(self._characters, range(len(self._characters)), strict=True)
-            self._lines = list(fold(indexed, width, ascii_only=False))
+            self._lines = list(fold(indexed, width))
             num_rows = len(self._lines) * self.rows_per_line
             self.virtual_size = Size(width + GUTTER, num_rows)
 

@@ -1,22 +1,16 @@
-"""Describe charts, and draw them in dots in a terminal and as shapes in an exported picture.
-
-A `Drawing` is what there is to be seen: rows of plots with axes, lines, marks and a legend. Its
-layout in columns and lines is the same everywhere; only the canvas inside the axes differs.
-"""
+"""Draw charts: lines of braille dots between two axes, the same in a terminal and in a picture."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise, zip_longest
-from textwrap import wrap
+from itertools import chain, pairwise
 
 from rich.cells import cell_len
-from rich.color import Color
 from rich.columns import Columns
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
 from rich.text import Text
 
-from charrnn.views.svg import COLUMN_WIDTH, GRID, LIGHT, LINE_HEIGHT
 from charrnn.views.theme import all_visible, is_in_words, short_number
 
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -28,9 +22,7 @@ MARKS = "●▲■◆○△□"
 NUM_MARKS = 6
 """The largest number of marks on a line."""
 MIN_WIDTH = 20
-"""The smallest number of columns of a canvas; a narrower terminal crops it."""
-MIN_PLOT_WIDTH = MIN_WIDTH + 4
-"""The smallest number of columns of a plot that stands beside another."""
+"""The smallest number of columns between the axes; a narrower terminal crops them."""
 MAX_TICKS = 7
 """The largest number of ticks on an axis, and of points of a line in words."""
 
@@ -42,33 +34,22 @@ Tick = tuple[float, str]
 
 
 class Canvas:
-    """A grid of characters to draw on with dots: braille characters of 2 x 4 dots, all in the
-    colour of the dot that was drawn last. A mark replaces the character at its position."""
+    """A grid of characters of 2 x 4 dots, all in the colour of the dot that was drawn last. A mark
+    replaces the dots at its position."""
 
-    def __init__(self, width: int, height: int, *, left: int = 0, top: int = 0) -> None:
-        """Create an empty canvas of `width` columns and `height` lines, with `left` columns before
-        it and `top` lines above it."""
+    def __init__(self, width: int, height: int) -> None:
+        """Create an empty canvas of `width` columns and `height` lines."""
         self.width = width
         self.height = height
-        self.left = left
-        self.top = top
-        self.shapes: list[str] = []
-        """SVG elements that lie below the lines of characters."""
-        self._dots: dict[tuple[int, int], tuple[int, str]] = {}
-        self._marks: dict[tuple[int, int], tuple[str, str]] = {}
+        self._bits: dict[tuple[int, int], int] = {}
+        self._drawn: dict[tuple[int, int], tuple[str, str]] = {}
 
-    def column(self, x: float) -> int:
-        """Return the column of a position, from the left."""
-        return self._nearest_dot((x, 0))[0] // 2
+    def cell(self, point: Point) -> tuple[int, int]:
+        """Return the column of a position, and its line from the top."""
+        column, row = self._nearest_dot(point)
+        return column // 2, row // 4
 
-    def row(self, y: float) -> int:
-        """Return the line of a position, from the top."""
-        return self._nearest_dot((0, y))[1] // 4
-
-    def level(self, y: float) -> None:
-        """Draw a grid line, for which characters have no room."""
-
-    def line(self, points: Sequence[Point], colour: str, width: float = 2) -> None:
+    def line(self, points: Sequence[Point], colour: str) -> None:
         """Draw a line of dots through points. Dots that are already drawn do not change."""
         # The last point is connected with itself, so that a line of one point is a dot.
         dots = [self._nearest_dot(point) for point in [*points, points[-1]]]
@@ -79,71 +60,29 @@ class Canvas:
                 column = x + round((to_x - x) * step / num_steps)
                 row = y + round((to_y - y) * step / num_steps)
                 cell = (column // 2, row // 4)
-                bits, _ = self._dots.get(cell, (0, ""))
+                bits = self._bits.get(cell, 0)
                 bit = BRAILLE[row % 4][column % 2]
                 if not bits & bit:
-                    self._dots[cell] = (bits | bit, colour)
+                    self._bits[cell] = bits | bit
+                    self._drawn[cell] = (chr(0x2800 + bits + bit), colour)
 
     def mark(self, point: Point, mark: str, colour: str) -> None:
-        """Put a character over the dots at a position."""
-        x, y = point
-        self._marks[self.column(x), self.row(y)] = (mark, colour)
+        """Put a character in place of the dots at a position, after all lines are drawn."""
+        self._drawn[self.cell(point)] = (mark, colour)
 
-    def lines(self) -> list[Text]:
-        """Return the drawing line by line, from the top."""
-        lines = []
+    def lines(self) -> Iterator[Text]:
+        """Yield the drawing line by line, from the top."""
+        # A blank, because some fonts draw the empty braille character as empty circles.
         for row in range(self.height):
             line = Text()
             for column in range(self.width):
-                bits, colour = self._dots.get((column, row), (0, ""))
-                # Some fonts draw the empty braille character as empty circles.
-                character = chr(0x2800 + bits) if bits else " "
-                line.append(*self._marks.get((column, row), (character, colour)))
-            lines.append(line)
-        return lines
+                line.append(*self._drawn.get((column, row), (" ", "")))
+            yield line
 
     def _nearest_dot(self, point: Point) -> tuple[int, int]:
         """Return the column and the row, from the top, of the dot nearest to a position."""
         x, y = point
         return round(x * (2 * self.width - 1)), round((1 - y) * (4 * self.height - 1))
-
-
-class ShapeCanvas(Canvas):
-    """A canvas that is drawn with SVG shapes, below lines that are blank."""
-
-    def level(self, y: float) -> None:
-        # From axis to axis, so that a value can be read off at any point.
-        self._path([(0, y), (1, y)], f'stroke="{GRID}"')
-
-    def line(self, points: Sequence[Point], colour: str, width: float = 2) -> None:
-        style = f'stroke="{_hex(colour)}" stroke-width="{width:g}" stroke-linecap="round"'
-        # Dots that lie over each other look darker.
-        if len(points) == 1:
-            points = [*points, *points]
-            style += ' stroke-opacity="0.6"'
-        self._path(points, style)
-
-    def mark(self, point: Point, mark: str, colour: str) -> None:
-        # The baseline of a letter is a third of its height below its middle.
-        x, y = self._pixels(point)
-        place = f'x="{x:.1f}" y="{y + LINE_HEIGHT / 3:.1f}" text-anchor="middle"'
-        self.shapes.append(f'<text {place} fill="{_hex(colour)}">{mark}</text>')
-
-    def _path(self, points: Sequence[Point], style: str) -> None:
-        route = "L".join("{:.1f} {:.1f}".format(*self._pixels(point)) for point in points)
-        self.shapes.append(f'<path d="M{route}" fill="none" {style}/>')
-
-    def _pixels(self, point: Point) -> Point:
-        # The ends are in the middle of the first and the last column or line, as the ticks are.
-        x, y = point
-        column = self.left + 0.5 + x * (self.width - 1)
-        line = self.top + 0.5 + (1 - y) * (self.height - 1)
-        return column * COLUMN_WIDTH, line * LINE_HEIGHT
-
-
-def _hex(colour: str) -> str:
-    """Return a colour on light paper as #rrggbb."""
-    return Color.parse(colour).get_truecolor(LIGHT).hex
 
 
 @dataclass(frozen=True)
@@ -154,12 +93,10 @@ class Line:
     """Its name in the legend."""
     segments: Sequence[Sequence[Point]]
     """Points with ascending x; nothing is drawn between two segments."""
-    colour: str = COLOURS[0]
-    """Its colour in a picture, as `#rrggbb`."""
+    colour: str
+    """Its colour, of the sixteen of a terminal."""
     mark: str = ""
-    """Its mark; "" for a line without marks, which is not in the legend."""
-    width: float = 2
-    """Its width in a picture, in pixels."""
+    """Its mark; "" for a cloud of dots, which is not in the legend."""
 
     @property
     def points(self) -> list[Point]:
@@ -169,96 +106,94 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Lines between two axes."""
+    """A renderable of lines between two axes, which end at their first and their last tick."""
 
     lines: Sequence[Line]
-    x_range: tuple[float, float]
-    """The ends of the horizontal axis."""
     x_label: str
     x_ticks: Sequence[Tick]
     """Ticks of the horizontal axis; a label for which there is no room is left out."""
     y_ticks: Sequence[Tick]
-    """Equidistant ticks of the vertical axis, from one end to the other."""
+    """Equidistant ticks of the vertical axis."""
     y_in_words: Callable[[float], str] = "{:.4g}".format
     """Returns a position on the vertical axis as words."""
-    heading: Sequence[str] = ()
-    """Lines above the plot; the first of them is its name."""
+    heading: str = ""
+    """Lines above the plot."""
     caption: str = ""
     """A sentence below the plot, which replaces its lines where only words can be shown."""
     max_columns: int = 1_000
     height: int = 15
     """The largest number of lines between the first and the last tick of the vertical axis."""
 
-    def in_words(self) -> Iterator[str]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.heading:
+            yield Text(self.heading, style="bold")
+        if is_in_words(console):
+            yield from map(Text, self._in_words())
+            return
+
+        # The canvas, beside a margin for the labels of the vertical axis. Its height is a multiple
+        # of the number of intervals, so that every tick is in the middle of a line.
+        margin = max(cell_len(label) for _, label in self.y_ticks)
+        num_intervals = len(self.y_ticks) - 1
+        canvas = Canvas(
+            width=max(MIN_WIDTH, min(options.max_width, self.max_columns) - margin - 2),
+            height=max(1, self.height // num_intervals) * num_intervals + 1,
+        )
+        self._draw(canvas)
+
+        # The vertical axis, with its labels, and the drawing.
+        label_of_row = {}
+        for y, label in self.y_ticks:
+            _, row = canvas.cell(self._share((0, y)))
+            label_of_row[row] = label
+        for row, line in enumerate(canvas.lines()):
+            edge = "┤" if row in label_of_row else "│"
+            label = label_of_row.get(row, "").rjust(margin)
+            yield Text.assemble(label, edge, line)
+
+        # The horizontal axis, the labels of its ticks, and the label of the axis.
+        label_of_column = {}
+        axis = ["─"] * canvas.width
+        for x, label in self.x_ticks:
+            column, _ = canvas.cell(self._share((x, 0)))
+            label_of_column[column] = label
+            axis[column] = "┬"
+        below = [
+            "└" + "".join(axis),
+            " " + tick_labels(label_of_column, canvas.width),
+            " " + self.x_label.rjust(canvas.width),
+        ]
+        if self.caption:
+            below.append(" " + self.caption)
+        for text in below:
+            yield Text(" " * margin + text)
+
+    def _in_words(self) -> Iterator[str]:
         """Yield the caption or, for each line, at most MAX_TICKS of its points, the last among
         them."""
         if self.caption:
-            yield f"{self.heading[0]}: {self.caption}"
+            yield self.caption
             return
         for line in self.lines:
             # Points are chosen from the end, and said from the beginning.
             step = max(1, math.ceil(len(line.points) / MAX_TICKS))
             shown = line.points[::-step][::-1]
             values = [f"{short_number(x)}: {self.y_in_words(y)}" for x, y in shown]
-            name = line.name if line.mark else f"{line.name} (without marks)"
-            yield f"{all_visible(name)}, by {self.x_label}: {'; '.join(values)}"
-
-    def layout(
-        self, columns: int, new_canvas: type[Canvas], left: int, top: int
-    ) -> tuple[list[Text], list[str]]:
-        """Return the plot as lines of characters, and the SVG elements below them, with `left`
-        columns before it and `top` lines above it."""
-        # The canvas, beside a margin for the labels of the vertical axis. Its height is a multiple
-        # of the number of intervals, so that every tick is in the middle of a line.
-        margin = max(cell_len(tick_label) for _, tick_label in self.y_ticks)
-        num_intervals = len(self.y_ticks) - 1
-        canvas = new_canvas(
-            max(MIN_WIDTH, min(columns, self.max_columns) - margin - 2),
-            max(1, self.height // num_intervals) * num_intervals + 1,
-            left=left + margin + 1,
-            top=top + len(self.heading),
-        )
-
-        # The grid is below everything else.
-        label_of_row = {}
-        for y, tick_label in self.y_ticks:
-            _, share = self._share((0, y))
-            canvas.level(share)
-            label_of_row[canvas.row(share)] = tick_label
-        self._draw(canvas)
-
-        # The heading and the vertical axis.
-        rows = [Text(heading, style="bold") for heading in self.heading]
-        for row, line in enumerate(canvas.lines()):
-            edge = "┤" if row in label_of_row else "│"
-            rows.append(Text.assemble(label_of_row.get(row, "").rjust(margin), edge, line))
-
-        # The horizontal axis, the labels of its ticks, and the label of the axis.
-        label_of_column = {}
-        axis = ["─"] * canvas.width
-        for x, tick_label in self.x_ticks:
-            share, _ = self._share((x, 0))
-            column = canvas.column(share)
-            label_of_column[column] = tick_label
-            axis[column] = "┬"
-        rows.append(Text(f"{'└':>{margin + 1}}{''.join(axis)}"))
-        below = [tick_labels(label_of_column, canvas.width), self.x_label.rjust(canvas.width)]
-        for text in filter(None, [*below, self.caption]):
-            rows.append(Text(" " * (margin + 1) + text))
-        return rows, canvas.shapes
+            yield f"{all_visible(line.name)}, by {self.x_label}: {'; '.join(values)}"
 
     def _share(self, point: Point) -> Point:
         """Return a position as shares of the axes, from 0 to 1."""
-        x, y = point
-        begin, end = self.x_range
-        low = self.y_ticks[0][0]
-        high = self.y_ticks[-1][0]
-        return (x - begin) / (end - begin), (y - low) / (high - low)
+        shares = []
+        for position, ticks in zip(point, (self.x_ticks, self.y_ticks), strict=True):
+            begin, _ = ticks[0]
+            end, _ = ticks[-1]
+            shares.append((position - begin) / (end - begin))
+        return shares[0], shares[1]
 
     def _draw(self, canvas: Canvas) -> None:
         for line in self.lines:
             for segment in filter(None, line.segments):
-                canvas.line(list(map(self._share, segment)), line.colour, line.width)
+                canvas.line(list(map(self._share, segment)), line.colour)
 
         # The marks hide the lines. The marks of different lines alternate, so that equal lines can
         # be told apart. A line of few points has a mark, too, for the legend.
@@ -273,8 +208,8 @@ class Plot:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A renderable of plots, which differ in their marks and, if the console has colours, in
-    colour."""
+    """A renderable of plots with a title and a legend. Lines differ in their marks and, if the
+    console has colours, in colour."""
 
     title: str
     rows: Sequence[Sequence[Plot]]
@@ -283,63 +218,39 @@ class Drawing:
     """Sentences below the plots."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # A stream that carries only ASCII has neither dots nor marks.
-        if is_in_words(console) or options.ascii_only:
-            yield Text(self.title, style="bold")
-            for plot in chain.from_iterable(self.rows):
-                yield from map(Text, plot.in_words())
+        yield Text(self.title, style="bold")
+        if is_in_words(console):
+            yield from chain.from_iterable(self.rows)
             yield from map(Text, self.notes)
             return
-        lines, _ = self._layout(options.max_width, Canvas)
-        yield from lines
 
-    def to_shapes(self, columns: int, top: int) -> tuple[Sequence[RenderableType], Sequence[str]]:
-        """Return the lines of the drawing, and the SVG elements that lie below them; see
-        `charrnn.views.svg`."""
-        return self._layout(columns, ShapeCanvas, top)
-
-    def _layout(
-        self, columns: int, new_canvas: type[Canvas], top: int = 0
-    ) -> tuple[list[RenderableType], list[str]]:
-        # A title of several lines moves the plots down.
-        lines: list[RenderableType] = []
-        lines += [Text(line, style="bold") for line in wrap(self.title, columns)]
-        shapes: list[str] = []
-        legend: dict[str, Text] = {}
+        # As many plots side by side as there is room for; a narrow terminal crops a single one.
+        legend = {}
         for plots in self.rows:
-            # As many plots side by side as there is room for.
-            num_beside = max(1, min(len(plots), columns // MIN_PLOT_WIDTH))
-            width = columns // num_beside
+            num_beside = max(1, min(len(plots), options.max_width // (MIN_WIDTH + 4)))
+            grid = Table.grid()
+            for _ in range(num_beside):
+                grid.add_column(
+                    width=options.max_width // num_beside, no_wrap=True, overflow="crop"
+                )
             for begin in range(0, len(plots), num_beside):
-                # The shapes stand as far down as the lines that come before them are high.
-                blocks = []
-                for number, plot in enumerate(plots[begin : begin + num_beside]):
-                    block, below = plot.layout(
-                        width, new_canvas, left=number * width, top=top + len(lines)
-                    )
-                    blocks.append(block)
-                    shapes += below
-                for pieces in zip_longest(*blocks, fillvalue=Text()):
-                    joined = Text(no_wrap=True, overflow="crop")
-                    for number, piece in enumerate(pieces):
-                        joined.pad_right(number * width - joined.cell_len)
-                        joined.append_text(piece)
-                    lines.append(joined)
+                grid.add_row(*plots[begin : begin + num_beside])
+            yield grid
 
             # The legend names the lines with marks; a note explains the lines without marks.
             for line in chain.from_iterable(plot.lines for plot in plots):
                 if line.mark:
                     legend[line.name] = Text(f"{line.mark} {all_visible(line.name)}", line.colour)
-        lines += [Columns(legend.values(), padding=(0, 3, 0, 0)), *map(Text, self.notes)]
-        return lines, shapes
+        yield Columns(legend.values(), padding=(0, 3, 0, 0))
+        yield from map(Text, self.notes)
 
 
 def tick_labels(label_of_column: dict[int, str], width: int) -> str:
     """Return a line of `width` columns with each label below its column; a label that would touch
     the label before it is left out."""
     line = ""
-    for column, tick_label in sorted(label_of_column.items()):
-        begin = max(0, min(column - (len(tick_label) - 1) // 2, width - len(tick_label)))
+    for column, label in sorted(label_of_column.items()):
+        begin = max(0, min(column - (len(label) - 1) // 2, width - len(label)))
         if not line or begin > len(line):
-            line = line.ljust(begin) + tick_label
+            line = line.ljust(begin) + label
     return line

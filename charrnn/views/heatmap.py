@@ -9,7 +9,7 @@ from itertools import groupby, zip_longest
 from operator import itemgetter
 from statistics import fmean
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.style import Style
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
 from charrnn.views.theme import (
+    END_MARK,
     FULL_SCALE,
     LINE_ENDS,
     Palette,
@@ -25,7 +26,6 @@ from charrnn.views.theme import (
     all_visible,
     block,
     clusters,
-    end_note,
     in_words,
     is_in_words,
     is_plain,
@@ -33,20 +33,30 @@ from charrnn.views.theme import (
     scale_of,
     shown_character,
     visible,
-    visible_in_ascii,
 )
 
 MAX_BITS = 8.0
 """The surprise that has the full colour: a probability of 1/256 or less."""
-
 UNDERLINED = Style(underline=True)
 """The style of characters at which a detector is on."""
 UNDERLINE = "▔"
 """The mark below such a character on a console without colours."""
-ASCII_UNDERLINE = "^"
-"""The mark for streams that carry ASCII only."""
 MIN_FILL = 0.5
 """The smallest share of the width that a line fills if it is broken at a space."""
+NUM_LEVELS = 5
+"""Values that words tell apart."""
+ABOUT_GUESSES = (
+    "Below each character: the most likely next ones, best first (2 % or more; stronger is more"
+    " likely)."
+)
+"""The explanation of the guesses below the characters (`--guesses`)."""
+MIN_PROBABILITY = 0.02
+"""Guesses less likely than this are not drawn."""
+FAINTEST = 0.2
+"""The share of the full colour that the least likely guess has, so that its background differs from
+the page."""
+_WORD = re.compile(r"\S+\s*|\s+")
+_CHARACTER = re.compile(".", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,8 @@ class HeatMap:
 
     On a console without colours, a line of blocks under each line of text shows the values, with a
     blank for nan, and marks stand for the underline. A carriage return before a newline is not
-    drawn. The background of a guess shows its probability. ␣ is a space.
+    drawn. The background of a guess shows its probability. ␣ is a space. A console that gets words
+    has a line for each stretch of words with the same value.
     """
 
     coloured: ColouredText
@@ -68,34 +79,31 @@ class HeatMap:
     """The hue of values from 0 to a largest value; "" for the palette from low to high."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        coloured = self.coloured
         if is_in_words(console):
-            if coloured.guesses:
-                yield from self._guesses_in_words()
-            else:
-                yield from stretches_in_words(self._described())
+            for description, words in groupby(self._described(), key=itemgetter(0)):
+                text = all_visible("".join(word for _, word in words))
+                yield Text(f"{description}: {in_words(text)}")
             return
 
-        palette = palette_of(console)
-        ascii_only = options.ascii_only
-        underline = ASCII_UNDERLINE if ascii_only else UNDERLINE
-
         # The mark and the style of a character are looked up by its index, when it is drawn.
+        palette = palette_of(console)
+        coloured = self.coloured
+
         def block_of(index: int) -> str:
-            return block(self.scale.position(coloured.values[index]), ascii_only=ascii_only)
+            return block(self.scale.position(coloured.values[index]))
 
         def underline_of(index: int) -> str:
-            return underline if coloured.inside and coloured.inside[index] else " "
+            return UNDERLINE if coloured.inside and coloured.inside[index] else " "
 
         def style_of(index: int) -> Style:
             position = self.scale.position(coloured.values[index])
             style = palette.value(position)
             if self.hue:
                 style = palette.share(self.hue, (position + 1) / 2)
-            return style + Style(underline=underline_of(index) == underline)
+            return style + Style(underline=underline_of(index) == UNDERLINE)
 
         characters = zip(coloured.text, range(len(coloured.text)), strict=True)
-        for line in fold(characters, options.max_width, ascii_only=ascii_only):
+        for line in fold(characters, options.max_width):
             # The underline has a row of its own, so that its marks do not hide the marks of the
             # values. A row of blanks is left out.
             if is_plain(console):
@@ -107,7 +115,7 @@ class HeatMap:
                 yield from coloured_line(line, style_of)
                 yield Segment.line()
             if coloured.guesses:
-                yield from self._guesses_below(line, palette, ascii_only=ascii_only)
+                yield from self._guesses_below(line, palette)
 
     def legend(self, underlined: str = "") -> list[RenderableType]:
         """Draw the scale, and how to read the guesses if there are any. `underlined` is as in
@@ -120,11 +128,14 @@ class HeatMap:
         return pictures
 
     def _described(self) -> Iterator[tuple[str, str]]:
-        """Yield each word of the text, and its mean value in words: the nearest of `NUM_LEVELS`
-        numbers between the ends of the scale, and whether a character of it is inside."""
+        """Yield each word of the text after its mean value in words: the nearest of `NUM_LEVELS`
+        numbers between the ends of the scale, whether a character of it is inside, and guesses."""
         low = self.scale.low
         step = (self.scale.high - low) / (NUM_LEVELS - 1)
-        for word in _WORD.finditer(self.coloured.text):
+        guesses = self.coloured.guesses
+        # Each character has guesses of its own.
+        unit = _CHARACTER if guesses else _WORD
+        for word in unit.finditer(self.coloured.text):
             span = slice(*word.span())
             values = [value for value in self.coloured.values[span] if math.isfinite(value)]
             description = "no value"
@@ -133,47 +144,33 @@ class HeatMap:
                 description = f"about {low + num_steps * step:.2g}"
             if any(self.coloured.inside[span]):
                 description += ", underlined"
-            yield word[0], description
-
-    def _guesses_in_words(self) -> Iterator[Text]:
-        """Yield a line for each character, with its value and its guesses."""
-        coloured = self.coloured
-        for character, value, guesses in zip(
-            coloured.text, coloured.values, coloured.guesses, strict=True
-        ):
-            words = f"{shown_character(character)}: {value:+.2f}; next"
-            for guess, share in guesses:
-                words += f" {shown_character(guess)} {share:.0%}"
-            yield Text(in_words(words))
+            for guess, share in next(iter(guesses[span]), ()):
+                description += f", next {in_words(shown_character(guess))} {share:.0%}"
+            yield description, word[0]
 
     def _guesses_below(
-        self, line: Sequence[tuple[str, int]], palette: Palette, *, ascii_only: bool
+        self, line: Sequence[tuple[str, int]], palette: Palette
     ) -> Iterator[Segment]:
         """Yield a row of the best guesses for all characters of a line, a row of the second best, …
         until no likely guess is left, and a blank row."""
-        likely = [list(filter(_is_likely, self.coloured.guesses[index])) for _, index in line]
+        likely = []
+        for _, index in line:
+            guesses = self.coloured.guesses[index]
+            likely.append([guess for guess in guesses if guess[1] >= MIN_PROBABILITY])
         for row in zip_longest(*likely, fillvalue=("", 0.0)):
             for (cluster, _), (guess, probability) in zip(line, row, strict=True):
-                text = _fitted_guess(guess, width=cell_len(cluster), ascii_only=ascii_only)
+                # A wide character does not fit below a narrow one. A newline is a mark.
+                text = shown_character(guess) if guess else ""
+                if cell_len(text[:1]) > cell_len(cluster):
+                    text = "·"
                 # A character without a guess in this row has no background.
                 share = 0.0
                 if probability > 0:
                     share = FAINTEST + (1 - FAINTEST) * probability
-                yield Segment(text, palette.share("guess", share))
+                style = palette.share("guess", share)
+                yield Segment(set_cell_size(text, cell_len(cluster)), style)
             yield Segment.line()
         yield Segment.line()
-
-
-NUM_LEVELS = 5
-"""Values that words tell apart."""
-_WORD = re.compile(r"\S+\s*|\s+")
-
-
-def stretches_in_words(described: Iterable[tuple[str, str]]) -> Iterator[Text]:
-    """Yield a line for each stretch of (text, description) with the same description."""
-    for description, stretch in groupby(described, key=itemgetter(1)):
-        text = all_visible("".join(text for text, _ in stretch))
-        yield Text(f"{description}: {in_words(text)}")
 
 
 def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
@@ -202,13 +199,11 @@ def marks_below(line: Iterable[tuple[str, Value]], mark_of: Callable[[Value], st
     return "".join(mark_of(value) * cell_len(cluster) for cluster, value in line)
 
 
-def fold(
-    characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool
-) -> Iterator[list[tuple[str, Value]]]:
+def fold(characters: Iterable[tuple[str, Value]], width: int) -> Iterator[list[tuple[str, Value]]]:
     """Yield lines of (visible cluster, value). A line ends after a newline or an END, and before a
     cluster that does not fit.
 
-    A grapheme cluster has the value of its last character. In ASCII each character is a cluster.
+    A grapheme cluster has the value of its last character.
 
     A line that is too long is broken after its last space, so that words stay whole, unless less
     than MIN_FILL of the width would be filled.
@@ -218,13 +213,9 @@ def fold(
     # The number of clusters before the last word, which may move to the next line, and their width.
     num_before = 0
     width_before = 0
-    show = visible_in_ascii
-    if not ascii_only:
-        show = visible
-        characters = clusters(characters)
-    for character, value in characters:
-        cluster = show(character)
-        cluster_width = cell_len(cluster)
+    for cluster, value in clusters(characters):
+        shown = visible(cluster)
+        cluster_width = cell_len(shown)
 
         # Break the line. The last word may be too long for the next line, too.
         while line and used_width + cluster_width > width:
@@ -237,14 +228,14 @@ def fold(
             num_before = 0
             width_before = 0
 
-        line.append((cluster, value))
+        line.append((shown, value))
         used_width += cluster_width
 
         # The line may be broken after a space, and ends after a line end.
-        if character == " ":
+        if cluster == " ":
             num_before = len(line)
             width_before = used_width
-        elif character[-1] in LINE_ENDS:
+        elif cluster.endswith(LINE_ENDS):
             yield line
             line = []
             used_width = 0
@@ -297,10 +288,9 @@ def whole_words(
 
 def end_legend(text: str) -> list[RenderableType]:
     """Draw the explanation of the mark for the end of a document, if a text has this mark."""
-    note = end_note(text)
-    if not note:
+    if "\0" not in text:
         return []
-    return [Text(note, style="dim")]
+    return [Text(f"{END_MARK} is the end of a document.", style="dim")]
 
 
 LEGEND_WIDTH = 21
@@ -338,20 +328,20 @@ class Legend:
             if self.hue:
                 style = palette.share(self.hue, share)
             if is_plain(console):
-                line.append(block(2 * share - 1, ascii_only=options.ascii_only))
+                line.append(block(2 * share - 1))
             else:
                 line.append(" ", style)
         line.append(f" {high}")
 
         # The explanation of the underline or, without colours, of the mark that stands for it.
         if self.underlined:
-            mark = "underlined:"
-            if is_plain(console):
-                mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
+            mark = f"{UNDERLINE} below:" if is_plain(console) else "underlined:"
             line.append("   ").append(mark, UNDERLINED).append(f" {self.underlined}")
         yield line
 
 
+SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
+"""The scale of a `surprise_map`."""
 ABOUT_OWN_SCALE = (
     "This scale spans the cell's own values, which differ too little for one from -1 to +1."
 )
@@ -375,36 +365,3 @@ def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
     if scale.is_turned:
         pictures.append(Text(ABOUT_TURNED, style="dim"))
     return pictures
-
-
-SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
-"""The scale of a `surprise_map`."""
-
-
-ABOUT_GUESSES = (
-    "Below each character: the most likely next ones, best first (2 % or more; stronger is more"
-    " likely)."
-)
-"""The explanation of the guesses below the characters (`--guesses`)."""
-MIN_PROBABILITY = 0.02
-"""Guesses less likely than this are not drawn."""
-FAINTEST = 0.2
-"""The share of the full colour that the least likely guess has, so that its background differs from
-the page."""
-
-
-def _is_likely(guess: tuple[str, float]) -> bool:
-    return guess[1] >= MIN_PROBABILITY
-
-
-def _fitted_guess(guess: str, width: int, *, ascii_only: bool) -> str:
-    """Return a guess, cut or padded to the width of the character above it; a dot if its first
-    character is wider."""
-    # A newline is a mark, as in the text above.
-    text = all_visible(guess, ascii_only=ascii_only)
-    if guess == " ":
-        text = "_" if ascii_only else "␣"
-
-    while cell_len(text) > width:
-        text = text[:-1] or "·"
-    return text + " " * (width - cell_len(text))

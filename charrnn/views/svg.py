@@ -1,8 +1,8 @@
 """Export renderables as an SVG picture, as a PNG of this picture, as an HTML page or as text.
 
 rich records what a console prints, and writes it in each of these formats. The templates are ours:
-they load nothing from the network, and have colours for readers who prefer dark pictures. Charts
-are drawn as shapes between the backgrounds and the letters. Lengths are in pixels.
+they load nothing from the network, and have colours for readers who prefer dark pictures. Lengths
+are in pixels.
 """
 
 import re
@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from html import escape, unescape
 from io import StringIO
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from zlib import crc32
 
 from rich.cells import cell_len
 from rich.color import parse_rgb_hex
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.terminal_theme import TerminalTheme
 
 from charrnn.errors import UsageError
@@ -62,8 +62,6 @@ INK = PAPERS["light"].ink
 """Colour of text."""
 PAPER = PAPERS["light"].paper
 """Colour of the background."""
-GRID = "#d8d8d4"
-"""Colour of the lines behind a chart."""
 _ANSI = ("#b41e1e", "#1e7832", "#966400", "#1e46b4", "#822882", "#006e78")
 _DARK_ANSI = ("#f08080", "#6cc98a", "#d6a843", "#82aaff", "#d59ad8", "#5cc4d0")
 LIGHT = TerminalTheme(
@@ -72,7 +70,7 @@ LIGHT = TerminalTheme(
     normal=[parse_rgb_hex(colour[1:]) for colour in (INK, *_ANSI, "#787878")],
 )
 """The theme of exported pictures: dark ink on light paper."""
-ON_DARK = dark_colours() | {GRID: "#3a3b42"} | dict(zip(_ANSI, _DARK_ANSI, strict=True))
+ON_DARK = dark_colours() | dict(zip(_ANSI, _DARK_ANSI, strict=True))
 """The colours of an exported picture in a viewer that prefers dark pictures, by the colours on
 light paper."""
 
@@ -90,7 +88,7 @@ viewBox="-{margin:g} -{margin:g} {width} {height}" role="img" class="charrnn">
 {backgrounds}
 <g font-family="{fonts}" font-size="{font_size:g}" xml:space="preserve" \
 style="white-space: pre; unicode-bidi: bidi-override; direction: ltr">
-{shapes}
+
 {letters}
 </g>
 </svg>
@@ -111,11 +109,10 @@ _HTML = """\
 }}
 pre {{ font: 1em/1.5 {fonts}; }}
 pre span {{ padding-bottom: 0.16em; }}
-svg {{ max-width: 70em; width: 100%; height: auto; }}
 </style>
 </head>
 <body>
-{body}
+<pre><code>{code}</code></pre>
 </body>
 </html>
 """
@@ -125,15 +122,9 @@ The padding of the text extends background colours below the letters: browsers d
 the lower edge of the coloured box or below it, where light ink on paper is invisible. Padding above
 would cover the previous line."""
 _PAGE_STYLE = f"body {{ color: {INK}; background-color: {PAPER}; margin: 2em; }}"
-
-
-@runtime_checkable
-class SvgDrawing(Protocol):
-    """A renderable with shapes below its characters in an exported picture."""
-
-    def to_shapes(self, columns: int, top: int) -> tuple[Sequence[RenderableType], Sequence[str]]:
-        """Return the lines of the drawing in a picture of this width, and the SVG elements below
-        them, with `top` lines above them."""
+_LINE_END = re.compile("<text [^>]*>\n</text>")
+_TEXT = re.compile(r'textLength="[^"]*" clip-path="[^"]*">([^<]*)<')
+"""The end of the tag of a text, and the text."""
 
 
 def to_svg(
@@ -144,23 +135,11 @@ def to_svg(
 
     By default the picture is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
     """
-    num_columns = columns or MIN_FITTED_COLUMNS
-    console = recorder(columns or COLUMNS)
-    shapes: list[str] = []
-    for renderable in renderables:
-        if isinstance(renderable, SvgDrawing):
-            num_columns = console.width
-            top = console.export_text(clear=False).count("\n")
-            lines, below = renderable.to_shapes(num_columns, top)
-            renderable = Group(*lines)
-            shapes += below
-        console.print(renderable)
-
     # The text is laid out for the largest width; then the picture is cut to the longest line.
+    console = print_all(renderables, width=columns or COLUMNS)
     text = console.export_text(clear=False)
-    lines_of_text = text.split("\n")[:-1]
-    num_columns = max([num_columns, *map(cell_len, lines_of_text)])
-    console.width = num_columns
+    lines = text.split("\n")[:-1]
+    console.width = max([columns or MIN_FITTED_COLUMNS, *map(cell_len, lines)])
     parts = console.export_svg(
         theme=LIGHT,
         code_format="{styles}\0{backgrounds}\0{matrix}",
@@ -170,32 +149,23 @@ def to_svg(
     )
     styles, backgrounds, letters = parts.split("\0")
 
-    # The colours of backgrounds and of shapes are attributes, those of letters are in the styles.
-    drawn = backgrounds + "".join(shapes)
+    # The colours of backgrounds are attributes, those of letters are in the styles.
     dark_styles = [_on_dark(styles)]
-    for colour in sorted({PAPER, *re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', drawn)}):
-        for attribute in ("fill", "stroke"):
-            rule = f'.charrnn [{attribute}="{colour}"] {{ {attribute}: {_on_dark(colour)} }}'
-            dark_styles.append(rule)
+    for colour in sorted({PAPER, *re.findall('fill="(#[0-9a-f]{6})"', backgrounds)}):
+        dark_styles.append(f'.charrnn [fill="{colour}"] {{ fill: {_on_dark(colour)} }}')
     return _SVG.format(
-        width=round(num_columns * COLUMN_WIDTH + 2 * MARGIN),
-        height=round(len(lines_of_text) * LINE_HEIGHT + 2 * MARGIN),
+        width=round(console.width * COLUMN_WIDTH + 2 * MARGIN),
+        height=round(len(lines) * LINE_HEIGHT + 2 * MARGIN),
         margin=MARGIN,
         title=escape(all_visible(title)),
         styles=styles,
         dark_styles="\n".join(dark_styles),
         paper=PAPER,
         backgrounds=_shortened(backgrounds),
-        shapes="\n".join(shapes),
         fonts=FONTS,
         font_size=FONT_SIZE,
         letters=_shortened(_TEXT.sub(_stretched, _LINE_END.sub("", letters))),
     )
-
-
-_LINE_END = re.compile("<text [^>]*>\n</text>")
-_TEXT = re.compile(r'textLength="[^"]*" clip-path="[^"]*">([^<]*)<')
-"""The end of the tag of a text, and the text."""
 
 
 def _stretched(text: re.Match[str]) -> str:
@@ -256,21 +226,15 @@ def _has_font() -> bool:
 
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
     """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
-    # Text can be searched and folded, so it stays text unless there is a drawing beside it.
-    styles = _PAGE_STYLE
-    if any(isinstance(renderable, SvgDrawing) for renderable in renderables):
-        body = to_svg(renderables, title)
-    else:
-        html = print_all(renderables).export_html(theme=LIGHT, code_format="{stylesheet}\0{code}")
-        text_styles, code = html.split("\0", 1)
-        styles += text_styles
-        body = f"<pre><code>{code}</code></pre>"
+    html = print_all(renderables).export_html(theme=LIGHT, code_format="{stylesheet}\0{code}")
+    text_styles, code = html.split("\0", 1)
+    styles = _PAGE_STYLE + text_styles
     return _HTML.format(
         title=escape(all_visible(title)),
         styles=styles,
         dark_styles=_on_dark(styles),
         fonts=FONTS,
-        body=body,
+        code=code,
     )
 
 
@@ -280,16 +244,13 @@ def to_text(renderables: Sequence[RenderableType]) -> str:
     return print_all(renderables, force_terminal=None, color_system=None).export_text()
 
 
-def print_all(renderables: Iterable[RenderableType], **options: Any) -> Console:
-    """Print the renderables on a console of COLUMNS columns that records them, and return the
-    console. `options` replace options of RECORDING."""
-    console = recorder(COLUMNS, **options)
+def print_all(
+    renderables: Iterable[RenderableType], width: int = COLUMNS, **options: Any
+) -> Console:
+    """Print the renderables on a console that records them, and return the console. `options`
+    replace options of RECORDING."""
+    # rich exports what a console has recorded; the file is not read.
+    console = Console(record=True, file=StringIO(), width=width, **RECORDING | options)
     for renderable in renderables:
         console.print(renderable)
     return console
-
-
-def recorder(columns: int, **options: Any) -> Console:
-    """Return a console that records what is printed. `options` replace options of RECORDING."""
-    # rich exports what a console has recorded; the file is not read.
-    return Console(record=True, file=StringIO(), width=columns, **RECORDING | options)

@@ -6,20 +6,20 @@ A table of records is declared by its `Columns`, and `records_table` builds it:
     records_table(columns, findings.scores)
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from string import Formatter
 from types import MappingProxyType
 from typing import Any
 
 from rich import box
+from rich.bar import Bar
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement, measure_renderables
+from rich.measure import measure_renderables
 from rich.style import StyleType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
@@ -33,8 +33,8 @@ from charrnn.generation.generated_text import Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry, path_of
 from charrnn.views.theme import (
+    END_MARK,
     all_visible,
-    end_note,
     in_words,
     is_in_words,
     short_number,
@@ -70,59 +70,45 @@ class PlainTable(Table):
         super().add_row(*map(_literal, cells), style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if not is_in_words(console):
-            table = self._fitted(console, options)
-            yield from super(PlainTable, table).__rich_console__(console, options)
-            left_out = [f"{column.header}" for column in self.columns[len(table.columns) :]]
-            if any(left_out):
-                names = ", ".join(filter(None, left_out))
-                yield Text(f"A wider terminal also shows: {names}.", style="dim")
+        # Read aloud, each row is a sentence, and none of its columns is left out.
+        if is_in_words(console):
+            for cells in zip(*(column.cells for column in self.columns), strict=True):
+                phrases = []
+                for column, cell in zip(self.columns, cells, strict=True):
+                    words = in_words(f"{cell}") if isinstance(cell, Text) else ""
+                    if words:
+                        phrases.append(f"{column.header}: {words}".removeprefix(": "))
+                yield Text("; ".join(phrases))
             return
 
-        # Read aloud, each row is a sentence, and none of its columns is left out.
-        for cells in zip(*(column.cells for column in self.columns), strict=True):
-            phrases = []
-            for column, cell in zip(self.columns, cells, strict=True):
-                words = in_words("".join(segment.text for segment in console.render(cell)))
-                if words:
-                    phrases.append(f"{column.header}: {words}".removeprefix(": "))
-            yield Text("; ".join(phrases))
-
-    def _fitted(self, console: Console, options: ConsoleOptions) -> "PlainTable":
-        """Return a table of the first columns for which there is room, with their widths."""
         # A grid has no headings, and folds its texts.
-        if self.box is None:
-            return self
+        table = copy(self)
+        if self.box is not None:
+            table.columns = self._fitting(console, options)
+        yield from super(PlainTable, table).__rich_console__(console, options)
+        left_out = [f"{column.header}" for column in self.columns[len(table.columns) :]]
+        if any(left_out):
+            names = ", ".join(filter(None, left_out))
+            yield Text(f"A wider terminal also shows: {names}.", style="dim")
 
-        # A number is useless without its last digits; a text is folded.
-        most: list[int] = []
-        widths: list[int] = []
+    def _fitting(self, console: Console, options: ConsoleOptions) -> list[Column]:
+        """Return the first columns for which there is room, at least two."""
+        fitting: list[Column] = []
         room = options.max_width
         for column in self.columns:
+            # A number is useless without its last digits; a text and a long name are folded.
             cells = measure_renderables(console, options, [column.header, *column.cells])
             least = cells.maximum
-            if not widths:
+            if not fitting:
                 least = min(least, _MAX_NAME_WIDTH, room // 2)
+                column = replace(column, no_wrap=least == cells.maximum)
             elif not column.no_wrap:
                 least = min(cells.minimum, _MIN_TEXT_WIDTH)
-            if len(widths) > 1 and least + _BETWEEN > room:
+            if len(fitting) > 1 and least + _BETWEEN > room:
                 break
-            most.append(cells.maximum)
-            widths.append(least)
+            fitting.append(column)
             room -= least + _BETWEEN
-
-        # Names make room for a second column that is wide. Room that is left goes to the narrowest.
-        widths[0] = max(1, widths[0] + min(0, room))
-        for _ in range(room):
-            growing = [index for index, width in enumerate(widths) if width < most[index]]
-            if growing:
-                widths[min(growing, key=widths.__getitem__)] += 1
-        table = copy(self)
-        table.columns = [
-            replace(column, width=width)
-            for column, width in zip(self.columns, widths, strict=False)
-        ]
-        return table
+        return fitting
 
 
 def _literal(cell: RenderableType | None) -> RenderableType | None:
@@ -202,25 +188,6 @@ def records_table(
     return table
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A bar whose length is proportional to a share from 0 to 1."""
-
-    share: float
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(4, _BAR_WIDTH)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # The share of a bar stands beside it.
-        if is_in_words(console) or options.ascii_only:
-            return
-
-        # In a narrow column the whole bar is shorter, and bars still compare.
-        length = round(min(_BAR_WIDTH, options.max_width) * self.share)
-        yield Text("█" * length, style="blue")
-
-
 NOT_SIGNIFICANT_MARK = "?"
 """Follows a score that is not significant."""
 NO_GAIN_MARK = "~"
@@ -261,13 +228,6 @@ def score_mark(score: CellScore) -> str:
 def meaning(score: CellScore) -> str:
     """Return the meaning of the mark of a score; "" for a score without a mark."""
     return MEANINGS.get(score_mark(score), "")
-
-
-def footnotes(findings: CellFindings) -> list[str]:
-    """Return the meanings of the marks that occur in the table of findings."""
-    # Only the marks that occur: an explanation of a mark that is not there is noise.
-    marks = set(map(score_mark, findings.scores))
-    return [f"{mark}: {meaning}." for mark, meaning in MEANINGS.items() if mark in marks]
 
 
 def choosing_score_text(score: CellScore) -> str:
@@ -344,21 +304,12 @@ def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
     return f"{score_number(low, form)}…{score_number(high, form)}"
 
 
-def unscored(skipped: Sequence[Skipped]) -> list[str]:
-    """Return a sentence for every reason, with the detectors that were not scored for it."""
-    # One line per reason: on a short text nearly all detectors share it.
-    by_reason = defaultdict(list)
-    for detector in skipped:
-        by_reason[detector.reason].append(detector.detector)
-    return [f"{', '.join(names)}: not scored, {reason}" for reason, names in by_reason.items()]
-
-
 def skipped_line(skipped: Sequence[Skipped]) -> Text:
     """Return a line with detectors that were not scored, and the reason if it is the same for
     all."""
-    line, *others = unscored(skipped)
-    if others:
-        names = [detector.detector for detector in skipped]
+    names = [detector.detector for detector in skipped]
+    line = f"{', '.join(names)}: not scored, {skipped[0].reason}"
+    if len({detector.reason for detector in skipped}) > 1:
         line = ", ".join(names[:_NUM_NAMED])
         if len(names) > _NUM_NAMED:
             line += f" and {len(names) - _NUM_NAMED} more"
@@ -411,12 +362,13 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     columns: Columns = {
         "next": lambda prediction: shown_character(prediction.character),
         "probability": "{probability:.4f}",
-        "": lambda prediction: Bar(prediction.probability),
+        "": lambda prediction: Bar(
+            1, begin=0, end=prediction.probability, width=_BAR_WIDTH, color="blue"
+        ),
     }
     table = records_table(columns, predictions, left=("next", ""))
-    note = end_note("".join(prediction.character for prediction in predictions))
-    if note:
-        table.caption = Text(f" {note}", style="dim")
+    if any(prediction.character == "\0" for prediction in predictions):
+        table.caption = Text(f" {END_MARK} is the end of a document.", style="dim")
         table.caption_justify = "left"
     return table
 
@@ -426,13 +378,6 @@ def _shown_steps(run: RunSummary) -> str:
     if run.step != run.num_steps:
         return f"{run.step:,}/{run.num_steps:,}"
     return f"{run.step:,}"
-
-
-def shown_parameters(run: Any) -> str:
-    """Return the number of the weights of a run in short; "" if the number is unknown."""
-    if run.num_parameters is None:
-        return ""
-    return short_number(run.num_parameters)
 
 
 RUN_COLUMNS: Columns = {
@@ -446,7 +391,7 @@ RUN_COLUMNS: Columns = {
     "steps": _shown_steps,
     "MB": lambda run: f"{run.num_bytes / 1e6:,.1f}",
     "min": "{minutes:.1f}",
-    "params": shown_parameters,
+    "params": lambda run: short_number(run.num_parameters) if run.num_parameters else "",
     "seed": "{seed}",
 }
 """The columns of the table of runs, the most important first."""
@@ -488,8 +433,6 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn beside the best order; a record and --json have all."""
-_TO_FIRST_RUN = ("stateful", "windowed-256")
-"""Protocols by which all runs are compared with the first run."""
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
@@ -553,17 +496,11 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
     if any(row.loss.nats_ci is not None for row in rows):
         notes.append("Below a figure: its 95 % interval.")
 
-    # The loss with which the losses of each protocol are compared.
-    compared = [row for row in rows if row.difference is not None]
-    first = all_visible(rows[0].name)
-    references = []
-    if any(row.loss.protocol in _TO_FIRST_RUN for row in compared):
-        references.append(f"to {first} by the same protocol")
-    if any(row.name == NGRAM for row in compared):
-        references.append(f"of n-grams, to {first}, stateful")
-    if references:
-        notes.append(f"Difference of the loss: {'; '.join(references)}.")
-
+    if any(row.difference is not None for row in rows):
+        notes.append(
+            f"Difference of the loss: to {all_visible(rows[0].name)} by the same protocol, of"
+            " n-grams by the stateful one."
+        )
     if any(row.loss.num_chars > row.loss.text_length for row in rows):
         notes.append("windowed-256: random windows, which overlap.")
     return " ".join(notes)

@@ -32,8 +32,6 @@ NUM_SHADES = 12
 which keeps exported pictures small."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Blocks from -1 to +1."""
-ASCII_BLOCKS = "_.-~=+*#"
-"""Blocks for streams that carry ASCII only."""
 
 Background = Literal["dark", "light", "unknown"]
 """The background of a terminal or picture."""
@@ -140,16 +138,15 @@ def dark_colours() -> dict[str, str]:
     return dark_by_light
 
 
-def block(value: float, *, ascii_only: bool = False) -> str:
+def block(value: float) -> str:
     """Return the block for a value, clipped to [-1, 1]: a higher value has a fuller block, nan a
     blank."""
-    blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     if math.isnan(value):
         return " "
 
     # Each block stands for an interval of the same size; +1 belongs to the last interval.
     share = (min(1.0, max(-1.0, value)) + 1) / 2
-    return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
+    return BLOCKS[min(len(BLOCKS) - 1, int(share * len(BLOCKS)))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +217,9 @@ def is_plain(console: Console) -> bool:
 
 
 def is_in_words(console: Console) -> bool:
-    """Return whether a console gets words in place of drawings. Exported pictures do not."""
-    return prints_words(console._environ)
+    """Return whether a console gets words in place of drawings, also because its encoding lacks
+    blocks and dots. Exported pictures do not."""
+    return prints_words(console._environ) or console.options.ascii_only
 
 
 _IN_WORDS = {"␣": " space ", "↵": " newline ", "¶": " end of document "}
@@ -269,13 +267,6 @@ _SHAPES = re.compile("[\u2500-\u259f]")
 """Rules and blocks, which pictures draw as shapes and not as text."""
 
 
-def end_note(text: str) -> str:
-    """Return the explanation of the mark for the END of a document; "" for a text without END."""
-    if "\0" not in text:
-        return ""
-    return f"{END_MARK} is the end of a document."
-
-
 Value = TypeVar("Value")
 """The value of a character in a picture: a cell value, a number of bits, a mark or its index."""
 
@@ -287,16 +278,18 @@ def clusters(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Val
     a carriage return with the newline after it.
     """
     # A cluster is complete when the next character does not join it.
-    cluster = ""
-    values: list[Value] = []
+    cluster: tuple[str, Value] | None = None
     for character, value in characters:
-        if cluster and not joins(cluster, character):
-            yield cluster, values[-1]
-            cluster = ""
-        cluster += character
-        values = [value]
-    if cluster:
-        yield cluster, values[-1]
+        joined = character
+        if cluster is not None:
+            before, _ = cluster
+            if joins(before, character):
+                joined = before + character
+            else:
+                yield cluster
+        cluster = (joined, value)
+    if cluster is not None:
+        yield cluster
 
 
 @lru_cache(maxsize=4096)
@@ -361,22 +354,9 @@ def shown_at_each(text: str) -> list[str]:
     return forms
 
 
-def all_visible(text: str, *, ascii_only: bool = False) -> str:
-    """Return a text with every character in its visible form (`visible`, `visible_in_ascii`), on
-    one line."""
-    if ascii_only:
-        return "".join(map(visible_in_ascii, text))
+def all_visible(text: str) -> str:
+    """Return a text with every character in its visible form (`visible`), on one line."""
     return "".join(shown_at_each(text))
-
-
-def visible_in_ascii(character: str) -> str:
-    """Return the visible form of a character on a stream that carries ASCII only: other characters
-    are backslash escapes."""
-    if character == "\t":
-        return "\\t".ljust(TAB_WIDTH)
-    if " " <= character <= "~":
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def short_number(value: float) -> str:
@@ -398,9 +378,3 @@ def shown_character(character: str) -> str:
     if character == " ":
         return "␣"
     return all_visible(character)
-
-
-def quoted_character(character: str) -> str:
-    """Return the visible form of a character before a number: in quotation marks, so that a digit
-    or a sign does not look like part of the number."""
-    return f"'{shown_character(character)}'"

@@ -5,11 +5,11 @@ Tests `cells.gates`, too.
 """
 
 import re
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from drawn import lines as drawn
 from effects_networks import H, make_ids, make_network, make_text
 from progress_reports import reports
 
@@ -20,7 +20,6 @@ from charrnn.model import reading
 from charrnn.model.cell_types import CELLS
 from charrnn.model.interventions import record_layers
 from charrnn.model.layer import TORCH
-from charrnn.views.svg import to_svg
 
 L, SCALE = 3, 0.5
 """Weights and biases large enough to saturate some gates."""
@@ -117,11 +116,7 @@ def test_a_picture_has_a_dot_for_each_unit_inside_its_square():
         for gate in "fio"
     ]
     report = GateReport(name="m", cell_type="lstm", num_chars=10, gates=tuple(uses))
-    root = ElementTree.fromstring(to_svg(report.view()))
-    dots = [
-        path for path in root.iter("{http://www.w3.org/2000/svg}path") if path.get("stroke-opacity")
-    ]
-    places = [tuple(map(float, re.findall(r"[\d.]+", dot.get("d"))))[:2] for dot in dots]
-    assert len(places) == 6 * 3
-    assert (np.min(places, axis=0) > 0).all()
-    assert (np.max(places, axis=0) < [float(root.get("width")), float(root.get("height"))]).all()
+    picture = "\n".join(drawn(*report.view(), 120))
+    assert picture.count("shut 50% open 50%") == 6
+    assert len(re.findall("[⠁-⣿]", picture)) == 6 * 3
+    assert "layer 1: forget" in picture

@@ -27,7 +27,10 @@ def said(line):
         ("evaluate quoting --text quotes.txt", "precision: fp32 nats/char: 1.894 to 1.905;"),
         ("visualize quoting --surprise --chars 200", "underlined: nothing about 2:"),
         ("visualize quoting --cell 0:5 --chars 200", "about 1: “xxxyyy yzy"),
-        ("visualize quoting --cell 0:5 --guesses --chars 2", "x: +0.96; next z 30% x 30% y 30%"),
+        (
+            "visualize quoting --cell 0:5 --guesses --chars 2",
+            "about 1, next z 30%, next x 30%, next y 30%",
+        ),
         ("visualize quoting --top 1", "about 1, underlined: “"),
         ("visualize quoting --gradients", "quoting, by characters before: 2: 1.8e-02;"),
         ("visualize quoting --evidence best", "tracks; AUC 1.000 (1.000 to 1.000), chance"),

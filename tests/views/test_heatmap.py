@@ -26,7 +26,6 @@ from charrnn.views.heatmap import (
     whole_words,
 )
 from charrnn.views.theme import (
-    ASCII_BLOCKS,
     BLOCKS,
     FULL_SCALE,
     all_visible,
@@ -189,14 +188,10 @@ def test_low_is_red_high_is_blue_and_the_middle_is_left_alone():
     assert high[0] > 20
 
 
-def test_where_only_ascii_can_be_written_other_characters_are_escaped():
-    text = "on\n\t日\x00é"
-    expected = ["on\\n", "_" * 4, "\\t  \\u65e5\\x00", "_" * 14, "\\xe9", "_" * 4]
-    assert plain(heat_map(text, [-1] * len(text)), 60, "ascii") == expected
-    values = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]
-    assert plain(heat_map("lamps on", values), 60, "ascii") == ["lamps on", ASCII_BLOCKS]
-    assert plain(Legend(), 60, "ascii")[0].startswith("-1 _")
-    assert plain(Legend())[0].startswith("-1 ▁")
+def test_where_only_ascii_can_be_written_values_are_words():
+    text = heat_map("é on", [-1, -1, 1, 1])
+    assert plain(text, 60, "ascii") == ["about -1: \\xe9", "about 1: on"]
+    assert plain(Legend(), 60, "ascii") == ["values from -1 to +1; underlined: nothing"]
 
 
 @given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]))
@@ -286,7 +281,7 @@ def test_a_letter_and_its_marks_are_drawn_as_one_in_the_colour_of_the_last(scrip
         end += len(cluster)
         last[cluster] = end - 1
 
-    (line,) = fold(zip(text, range(len(text)), strict=True), 40, ascii_only=False)
+    (line,) = fold(zip(text, range(len(text)), strict=True), 40)
     assert line == [(cluster, last[cluster]) for cluster in expected]
 
 
@@ -318,10 +313,6 @@ def test_what_has_no_letter_before_it_is_named_or_stands_on_a_circle(text, shown
 
 def test_a_cluster_has_an_end_however_many_marks_follow():
     assert all_visible("a" + "\u0301" * 40) == "a" + "\u0301" * 30 + "◌" + "\u0301" * 10
-
-
-def test_in_ascii_each_part_of_a_cluster_is_by_itself():
-    assert all_visible("e\u0301", ascii_only=True) == "e\\u0301"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from rich.console import Group
 from charrnn.cells.findings import CellFindings, ColouredText, Passage
 from charrnn.views import tables
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
+from charrnn.views.heatmap import ABOUT_TURNED
 
 
 def plain(renderable, width=80):
@@ -142,17 +143,15 @@ def test_a_copy_is_shown_by_its_first_and_last_characters():
         assert rows(provenance(text, (0, len(text))).passages_table())[0][1] == shown
 
 
-def test_there_is_one_legend_and_a_turned_cell_says_so():
+def test_passages_that_share_a_scale_have_it_once_and_a_turned_cell_says_so():
     coloured = ColouredText(text="in out", values=(1.0,) * 3 + (-1.0,) * 3)
-    passages = [
-        Passage(score=replace(GOOD, polarity=1), begin=0, coloured=coloured),
-        Passage(score=GOOD, begin=0, coloured=replace(coloured, polarity=-1)),
-    ]
-    shown = plain(Group(*passage_pictures(passages)))
-    assert (shown.count("-1 ▁"), shown.count("+1 ▁")) == (1, 0)
-    high, low = [line for line in shown.splitlines() if line.startswith("cell ")]
-    assert high.endswith(": high inside")
-    assert low.endswith(": low inside, so its scale goes from +1 to -1")
+    high = Passage(score=replace(GOOD, polarity=1), begin=0, coloured=coloured)
+    low = Passage(score=GOOD, begin=0, coloured=replace(coloured, polarity=-1))
+    shown = plain(Group(*passage_pictures([high, high, low])))
+    assert (shown.count("-1 ▁"), shown.count("+1 ▁")) == (1, 1)
+    assert shown.count(ABOUT_TURNED) == 1
+    captions = [line for line in shown.splitlines() if line.startswith("cell ")]
+    assert [line.rpartition(": ")[2] for line in captions] == ["high inside"] * 2 + ["low inside"]
 
 
 def test_a_heading_cannot_move_the_cursor_or_be_markup():
