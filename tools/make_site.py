@@ -1,5 +1,4 @@
-"""Make a web site of the pages: `python tools/make_site.py` writes it to the folder site/, and
-`--serve` shows it in a browser.
+"""Make a web site of the pages: `python tools/make_site.py` writes it to the folder site/.
 
 The pages are those of the repository, in the order of docs/README.md. The site adds a search, the
 included models as pages in which they write, and a reference of the Python interface with every
@@ -7,19 +6,14 @@ signature. A link that leads nowhere ends the command. Needs the extra `docs`.
 """
 
 import argparse
-import contextlib
 import html
-import inspect
 import itertools
 import posixpath
 import re
 import shutil
+import sys
 import tempfile
-import webbrowser
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import get_args
 
 from sphinx.cmd.build import build_main
 
@@ -36,29 +30,6 @@ LIVE_OPTIONS = "temp=0.5&seed=9&length=600&write=1"
 """What their pages do when they are opened."""
 FIRST = ("live-models", "docs/README")
 """The pages before the sections of docs/README.md."""
-GONE = {
-    "use/choosing": "use/your-text",
-    "use/how-to": "use/your-text",
-    "use/names": "use/lists",
-    "use/publishing": "use/export",
-}
-"""Pages that other pages have taken in."""
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-<title>charrnn</title>
-<style>body {{ margin: 2rem; font: 1rem/1.5 sans-serif; }}</style>
-{head}
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-"""A page between the versions."""
 
 
 def read_sections(index: str) -> dict[str, dict[str, str]]:
@@ -133,50 +104,30 @@ def write_live_models(source: Path, extra: Path) -> None:
     (source / "live-models.md").write_text("\n".join(parts), encoding="utf-8")
 
 
-def write_interface(source: Path) -> None:
-    """Write the page of the public names, whose signatures and docstrings Sphinx fills in."""
-    values = {name: getattr(charrnn, name) for name in charrnn.__all__}
-    functions = [name for name, value in values.items() if inspect.isfunction(value)]
-    classes = [name for name, value in values.items() if inspect.isclass(value)]
-    results = [name for name in classes if name not in ("Model", "Config")]
-    events = get_args(charrnn.TrainEvent)
-    parts = [
-        _heading("Python interface", "="),
-        "Every public name of ``charrnn``, made from the source code. :doc:`docs/use/python` shows "
-        "how they work together.\n",
-        _heading("Functions", "-"),
-        *(f".. autofunction:: charrnn.{name}\n" for name in functions),
-        _heading("Model", "-"),
-        _class("charrnn.Model"),
-        _heading("Options of sample, stream, write, samples and beam", "-"),
-        "``samples`` takes the fields of ``SeveralOptions``. Those of ``sample``, ``stream`` and"
-        " ``write`` are among them. ``beam`` takes the fields of ``SearchOptions``.\n",
-        _class("charrnn.generation.sample_options.SeveralOptions"),
-        _class("charrnn.generation.sample_options.SearchOptions"),
-        _heading("Study of a model", "-"),
-        "``model.study(text)`` returns it.\n",
-        _class("charrnn.cells.study.Study"),
-        _heading("Config", "-"),
-        "The fields are the settings of a training, which :doc:`docs/look-up/reference` describes,"
-        " too.\n",
-        _class("charrnn.Config"),
-        _heading("Results and errors", "-"),
-        *(_class(f"charrnn.{name}") for name in results),
-        _heading("Events of a training", "-"),
-        "``charrnn.TrainEvent`` is one of these. Their module is ``charrnn.training.events``.\n",
-        *(_class(f"{event.__module__}.{event.__name__}") for event in events),
-    ]
-    (source / "python-interface.rst").write_text("\n".join(parts), encoding="utf-8")
+INTERFACE = """# Python interface
 
+Every public name of `charrnn`, made from the source code. [From Python](docs/use/python.md) shows how
+they work together. `samples` takes the fields of `SeveralOptions`, and `beam` those of `SearchOptions`.
 
-def _heading(title: str, line: str) -> str:
-    """Return a heading of reStructuredText, underlined by the character `line`."""
-    return f"{title}\n{line * len(title)}\n"
-
-
-def _class(path: str) -> str:
-    """Return the directive that documents a class and its members."""
-    return f".. autoclass:: {path}\n   :members:\n   :inherited-members: Exception\n"
+```{eval-rst}
+.. automodule:: charrnn
+   :members:
+   :imported-members:
+   :inherited-members: Exception
+   :special-members: __call__
+.. autoclass:: charrnn.generation.sample_options.SeveralOptions
+   :members:
+   :inherited-members:
+.. autoclass:: charrnn.generation.sample_options.SearchOptions
+   :members:
+   :inherited-members:
+.. autoclass:: charrnn.cells.study.Study
+   :members:
+.. automodule:: charrnn.training.events
+   :members:
+```
+"""
+"""The page of the public names, whose signatures and docstrings Sphinx fills in."""
 
 
 def copy_pages(source: Path) -> None:
@@ -189,90 +140,25 @@ def copy_pages(source: Path) -> None:
             shutil.copy(path, source)
 
 
-def build(folder: Path, release: str) -> int:
-    """Build the site of one version into a folder. Returns 0, or another number if a link is
-    broken."""
+def build(folder: Path) -> int:
+    """Build the site into a folder. Returns 0, or another number if a link is broken."""
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "source"
         extra = Path(temporary) / "extra"
         source.mkdir()
         copy_pages(source)
         write_live_models(source, extra)
-        write_interface(source)
+        (source / "python-interface.md").write_text(INTERFACE, encoding="utf-8")
         write_program(source)
         write_navigation(source)
-        (extra / "index.html").write_text(redirection("README.html"), encoding="utf-8")
-        write_old_addresses(source, extra)
+        home = '<meta http-equiv="refresh" content="0; url=README.html">'
+        (extra / "index.html").write_text(home, encoding="utf-8")
         options = ["-q", "-W", "--keep-going", "-c", str(CONFIGURATION), "-d", f"{temporary}/trees"]
-        options += ["-D", f"html_extra_path={extra}", "-D", f"release={release}"]
+        options += ["-D", f"html_extra_path={extra}", "-D", f"release={charrnn.__version__}"]
         return build_main([*options, str(source), str(folder)])
 
 
-def write_old_addresses(source: Path, extra: Path) -> None:
-    """Let the address of each page before the folders of docs/, and of each page that is gone, lead to
-    the page of today."""
-    addresses = {}
-    for path in source.glob("docs/*/*.md"):
-        page = path.relative_to(source / "docs").with_suffix(".html").as_posix()
-        addresses[posixpath.basename(page)] = page
-    for old, new in GONE.items():
-        addresses[f"{old}.html"] = addresses[f"{posixpath.basename(old)}.html"] = f"{new}.html"
-
-    for old, new in addresses.items():
-        page = extra / "docs" / old
-        page.parent.mkdir(parents=True, exist_ok=True)
-        address = posixpath.relpath(new, posixpath.dirname(old) or ".")
-        page.write_text(redirection(address), encoding="utf-8")
-
-
-def redirection(address: str) -> str:
-    """Return a page that leads to another address."""
-    head = f'<meta http-equiv="refresh" content="0; url={address}">'
-    return PAGE.format(head=head, body=f'<a href="{address}">charrnn</a>')
-
-
-def write_versions(site: Path) -> None:
-    """Write the first page of a site, which leads to its newest version, and the list of all.
-
-    Each folder is one version. A name without a number, such as main, counts as the oldest.
-    """
-    names = [path.name for path in site.iterdir() if path.is_dir()]
-    names.sort(key=lambda name: [int(number) for number in re.findall(r"\d+", name)], reverse=True)
-    items = "".join(f'<li><a href="{name}/">{name}</a></li>\n' for name in names)
-    versions = PAGE.format(head="", body=f"<h1>charrnn: all versions</h1>\n<ul>\n{items}</ul>")
-    (site / "versions.html").write_text(versions, encoding="utf-8")
-    (site / "index.html").write_text(redirection(f"{names[0]}/"), encoding="utf-8")
-
-
-def serve(site: Path) -> None:
-    """Serve a site to this machine alone, and open it in a browser, until Ctrl-C."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        address = f"http://127.0.0.1:{server.server_port}/"
-        print(f"{address} (Ctrl-C ends)")
-        webbrowser.open(address)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
-
-
-def main() -> None:
-    """Read the command line, and make the site."""
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("--folder", type=Path, default=REPOSITORY / "site", help="of all versions")
-    parser.add_argument("--name", default=charrnn.__version__, help="of the folder of this version")
-    parser.add_argument("--serve", action="store_true", help="open the site in a browser")
-    options = parser.parse_args()
-
-    release = charrnn.__version__
-    if options.name != release:
-        release += f" ({options.name})"
-    if build(options.folder / options.name, release) != 0:
-        raise SystemExit(1)
-
-    write_versions(options.folder)
-    if options.serve:
-        serve(options.folder)
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "site")
+    sys.exit(build(parser.parse_args().folder))

@@ -1,9 +1,10 @@
 """Define how every picture shows colours, characters and numbers.
 
 The palette for cells is diverging; surprise and guesses have a hue each. Red is low and blue is
-high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). `tools/palette.py`
-computes the shades and writes them to `palette.json`. Terminals, pictures and web pages use these
-colours.
+high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The shades
+are in `palette.json`: steps of OKLCH, a perceptual colour space, from the paper to either end, the
+low end nearer to the paper. So the two ends differ in print without colours, and for every reader.
+Terminals, pictures and web pages use these colours.
 """
 
 import json
@@ -43,17 +44,15 @@ class Paper:
 
     paper: str
     ink: str
-    strong_ink: str
-    """Black or white: the text on the shades where `ink` is not legible."""
     faintest: int = 1
     """The first shade that is drawn."""
 
 
 PAPERS: Mapping[Background, Paper] = {
-    "light": Paper(paper="#fcfcfa", ink="#1e1e22", strong_ink="#000000"),
-    "dark": Paper(paper="#17181c", ink="#e6e6ea", strong_ink="#ffffff"),
+    "light": Paper(paper="#fcfcfa", ink="#1e1e22"),
+    "dark": Paper(paper="#17181c", ink="#e6e6ea"),
     # A grey halfway between dark and light. It is never drawn; every shade has its lightness.
-    "unknown": Paper(paper="#737376", ink="#ffffff", strong_ink="#ffffff", faintest=2),
+    "unknown": Paper(paper="#737376", ink="#ffffff", faintest=2),
 }
 """The backgrounds. The shades for an unknown background differ from a dark and from a light one,
 and white text is legible on them."""

@@ -28,36 +28,18 @@ def load(monkeypatch):
     return import_module
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_report_prints_a_table_or_one_object(load, capsys, as_json):
-    report = load("measuring").Report("name", as_json=as_json, with_limits=False)
+def test_a_report_prints_a_table(load, capsys):
+    report = load("measuring").Report("name", as_json=False, with_limits=False)
     report.add(cell_type="lstm", chars_per_second=12345.6, ratio=1.234)
     report.add(cell_type="gru", chars_per_second=99.994, ratio=None)
     report.add(seconds=3)
     report.close()
     out = capsys.readouterr().out
-    if as_json:
-        found = json.loads(out)
-        assert found["benchmark"] == "name"
-        assert {
-            "processor",
-            "threads",
-            "capped_by",
-            "load_average",
-            "load_average_at_end",
-        } <= found["machine"].keys()
-        assert found["rows"] == [
-            {"cell_type": "lstm", "chars_per_second": 12345.6, "ratio": 1.234},
-            {"cell_type": "gru", "chars_per_second": 99.994, "ratio": None},
-            {"seconds": 3},
-        ]
-    else:
-        assert (
-            "| cell | chars per second | ratio |\n| --- | --- | --- |\n| lstm | 12,346 | 1.23 |\n"
-            in out
-        )
-        assert "| gru | 99.99 |  |\n\n| seconds |\n| --- |\n| 3 |\n" in out
-        assert "processor: " in out and "load average at the end: " in out
+    assert (
+        "| cell | chars per second | ratio |\n| --- | --- | --- |\n| lstm | 12,346 | 1.23 |\n"
+        in out
+    )
+    assert "| gru | 99.99 |  |\n\n| seconds |\n| --- |\n| 3 |\n" in out
 
 
 def test_calls_are_timed_in_turn_after_those_that_do_not_count(load, monkeypatch):
@@ -94,30 +76,6 @@ def test_a_step_s_products_are_those_of_its_equations(load, cell):
     train_speed.products_alone(trainer.config)()
 
 
-def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
-    load, tmp_path, monkeypatch, capsys
-):
-    module = load("speed.all")
-    assert {
-        name for name in module.FULL if not (FOLDER / "speed" / f"{name}.py").is_file()
-    } == set()
-    assert module.QUICK.keys() == module.FULL.keys()
-    scripts = {
-        "good": "import json; print(json.dumps({'rows': [{'chars_per_second': 7}]}))",
-        "bad": "raise SystemExit('no such kernel')",
-    }
-    for name, script in scripts.items():
-        (tmp_path / f"{name}.py").write_text(script)
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "all.py"))
-    monkeypatch.setattr(module, "FULL", dict.fromkeys(scripts, ()))
-    monkeypatch.setattr(module, "measure_limits", dict)
-    monkeypatch.setattr(sys, "argv", ["all.py", "--json"])
-    assert module.main() == 1
-    found = json.loads(capsys.readouterr().out)["benchmarks"]
-    assert found["good"] == {"rows": [{"chars_per_second": 7}], "error": None}
-    assert found["bad"]["error"] == "no such kernel"
-
-
 def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     """What it checks is trivial there; that every part of it runs is not."""
     module = load("gpu.gpu_check")
@@ -127,61 +85,9 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
         assert module.main() == 0
     found = json.loads((tmp_path / "out" / "gpu.json").read_text())
     assert {row["result"] for row in found["rows"]} == {"pass", "measured", "skipped"}
-    text = " ".join(row["what"] for row in found["rows"])
-    for part in (
-        "10 steps in fp32",
-        "gradient, cell unitary",
-        "optimizer: muon",
-        "exact resume: precision fp16",
-        "CPU, device, CPU",
-    ):
-        assert part in text
-    for part in (
-        "not finite: fp16",
-        "windowed-256 loss",
-        "best cell, quote",
-        "eager and NumPy",
-        "compiled loop of the processor",
-        "stock nn.LSTM",
-        "Shakespeare in a minute",
-    ):
-        assert part in text
+    assert len(found["rows"]) > 40
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.startswith("cpu, torch") and "0 of" in report.splitlines()[-1]
-
-
-def test_the_check_of_a_gpu_begins_no_part_after_its_time(load, tmp_path, monkeypatch, capsys):
-    module = load("gpu.gpu_check")
-    monkeypatch.delenv("OUT", raising=False)
-    arguments = ["gpu_check.py", "--device", "cpu", "--quick", "--seconds", "-1"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with on_threads(1):
-        assert module.main() == 0
-    assert capsys.readouterr().out.count("the time was over") == 13
-
-
-def test_packages_that_are_missing_or_too_old_are_installed_one_by_one(load, monkeypatch):
-    prepare = load("gpu.prepare")
-    versions = {"torch": "2.11.0+cu130", "numpy": "2.1.3", "rich": "15.0.0rc1"}
-
-    def version(package):
-        if package in versions:
-            return versions[package]
-        raise prepare.importlib.metadata.PackageNotFoundError
-
-    installed = []
-
-    def run(command, **options):
-        installed.append(command[-1])
-        if "torch" in command[-1]:
-            raise prepare.subprocess.TimeoutExpired(command, 1)
-
-    monkeypatch.setattr(prepare.importlib.metadata, "version", version)
-    monkeypatch.setattr(prepare.subprocess, "run", run)
-    assert "numpy>=2.1" not in prepare.wanted() and "rich" not in prepare.missing()
-    (problem,) = prepare.install()
-    assert problem.startswith("torch>=2.13 could not be installed")
-    assert installed == prepare.wanted()
 
 
 def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp_path):

@@ -11,7 +11,6 @@ from environment import REPOSITORY
 
 import charrnn
 from benchmarks.losses import peers
-from charrnn.training import recipe
 from charrnn.views.tables import score_text
 
 DOCS = REPOSITORY / "docs"
@@ -33,15 +32,6 @@ def entries(load):
 
 def test_every_figure_is_of_the_recipe_and_the_models_of_today(entries):
     assert entries.stale_figures() == [], "see: python tools/figures.py --list"
-
-
-def test_another_recipe_makes_its_figures_stale(entries, monkeypatch):
-    entries.recipe_version.cache_clear()
-    monkeypatch.setattr(recipe, "LEAST_WEIGHT_DECAY", 0.2)
-    stale = entries.stale_figures()
-    entries.recipe_version.cache_clear()
-    assert "peers" in stale
-    assert "theory" not in stale
 
 
 def test_another_number_in_a_section_makes_its_figures_stale(entries, monkeypatch, tmp_path):
@@ -86,19 +76,6 @@ def text_of(picture):
 
 def test_every_section_with_a_figure_is_named_by_an_entry(entries):
     assert entries.unnamed_sections() == [], "name it in docs/figures.yaml: pages"
-
-
-def test_the_sections_that_entries_name_are_on_their_pages(entries):
-    named = {section for figure in entries.read_figures().values() for section in figure["pages"]}
-    assert named - {section for section, _ in entries.sections()} == set()
-
-
-def test_what_is_known_of_a_figure_says_when_and_where_it_was_measured(entries):
-    for name, figure in entries.read_figures().items():
-        for field in ("of", "pages", "files", "command", "machine", "date", "version"):
-            assert field in figure, name
-        if figure["version"] == "" and figure["of"]:
-            assert "older" in figure, name
 
 
 def page_of(section):
@@ -146,14 +123,6 @@ def test_the_commands_of_the_figures_take_their_options(entries, command):
             page = command(name, "--help").out
             flags = [word for word in words if word.startswith("--")]
             assert [flag for flag in flags if f" {flag} " not in page] == [], call
-
-
-def test_the_figures_of_the_tour_are_made_by_its_commands(entries):
-    # Those run at small budgets (test_commands_of_docs.py).
-    tour = (DOCS / "learn" / "tour.md").read_text(encoding="utf-8").splitlines()
-    for name, figure in entries.read_figures().items():
-        if name.startswith("tour-"):
-            assert [call for call in calls(figure) if f"charrnn {call}" not in tour] == []
 
 
 @pytest.mark.parametrize("model", ["prose", "code"])

@@ -63,14 +63,6 @@ def test_every_option_of_a_page_exists(page, options):
     assert {*re.findall(r"`(--[a-z][\w-]+)[^`]*`", text)} - INVENTED <= known
 
 
-@pytest.mark.parametrize("page", DOCS, ids=str)
-def test_the_machines_of_a_page_stand_in_its_last_paragraph(page):
-    *others, last = page.read_text(encoding="utf-8").rstrip().split("\n\n")
-    machine = re.compile(r"\b\d cores of an? (?:AMD|Intel)")
-    assert [part for part in others if machine.search(part)] == []
-    assert last.startswith("*") or not machine.search(last)
-
-
 def test_no_sentence_stands_on_two_pages():
     places = defaultdict(set)
     for page in DOCS:

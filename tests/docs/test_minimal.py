@@ -136,28 +136,10 @@ def test_the_best_cell_and_its_score_are_those_of_charrnn():
     assert score.auc is not None and found == (score.unit, pytest.approx(score.auc, abs=1e-6))
 
 
-def test_a_passage_is_coloured_and_labels_are_underlined(capsys):
-    minimal.show(
-        "ab\nc", np.array([-1.0, 1.0, 0.0, 0.0]), np.array([False, True, True, False]), True
-    )
-    lines = capsys.readouterr().out.split("\n")
-    assert lines[0] == "\x1b[30;48;5;203ma\x1b[0m\x1b[30;48;5;69;4mb\x1b[0m"
-    assert lines[1:] == ["\x1b[30;48;5;231mc\x1b[0m", ""]
-
-
-def test_without_colour_levels_stand_below_each_line(capsys):
-    minimal.show("ab\n\nc", np.array([-1.0, 1.0, 0.0, 0.0, 0.5]), np.zeros(5, bool), False)
-    assert capsys.readouterr().out == "ab\n_#\n\n\nc\n+\n"
-
-
-def write_text(folder, *, with_quotes=True):
-    path = folder / "text.txt"
-    path.write_text(make_corpus(num_chars=12_000, with_quotes=with_quotes).text, encoding="utf-8")
-    return path
-
-
 def test_the_script_runs(tmp_path):
-    command = [sys.executable, str(SCRIPT), str(write_text(tmp_path)), "--steps", "20"]
+    path = tmp_path / "text.txt"
+    path.write_text(CORPUS.text, encoding="utf-8")
+    command = [sys.executable, str(SCRIPT), str(path), "--steps", "20"]
     ran = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     nats = re.search(r"step 20 of 20: (\d\.\d+) nats", ran.stdout)
@@ -165,36 +147,6 @@ def test_the_script_runs(tmp_path):
     assert nats and held_out and float(held_out[1]) < np.log(V)
     assert re.search(r"Cell \d+ follows 'inside quotations': AUC 0\.\d+", ran.stdout)
     assert "\x1b" not in ran.stdout
-
-
-@pytest.mark.parametrize("no_color", ["", "1"])
-def test_colours_are_for_terminals_without_no_color(no_color, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        sys, "argv", ["minimal.py", str(write_text(tmp_path, with_quotes=False)), "--steps", "1"]
-    )
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("NO_COLOR", no_color)
-    monkeypatch.setattr(minimal, "HIDDEN_SIZE", 8)
-    minimal.main()
-    out = capsys.readouterr().out
-    assert "'late in the line'" in out and ("\x1b" in out) == (no_color == "")
-
-
-def test_a_label_without_two_values_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "long.txt"
-    path.write_text("word " * 2_000 + "\n" * 2_000, encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["minimal.py", str(path), "--steps", "1"])
-    monkeypatch.setattr(minimal, "HIDDEN_SIZE", 4)
-    with pytest.raises(SystemExit, match="neither quotations nor lines"):
-        minimal.main()
-
-
-def test_a_text_too_short_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "short.txt"
-    path.write_text("short\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["minimal.py", str(path)])
-    with pytest.raises(SystemExit, match="at least 10,000 characters"):
-        minimal.main()
 
 
 def test_it_is_one_short_file_that_needs_numpy_only():

@@ -2,7 +2,6 @@
 links are right."""
 
 import re
-import runpy
 from dataclasses import fields, is_dataclass
 from xml.etree import ElementTree
 
@@ -82,15 +81,6 @@ def test_the_example_of_another_program_computes_what_torch_computes(capsys):
     expected = sum(log_probabilities[step, ids[step + 1]].item() for step in range(4))
     # Both sum in float32, in different orders.
     assert model.logprob("hello") == pytest.approx(expected, abs=1e-5)
-
-
-def test_the_commands_of_the_quick_start_parse():
-    blocks = re.findall(
-        r"```\n(.*?)\n```", README.split("## Quick start")[1].split("\n## ")[0], re.DOTALL
-    )
-    assert len(blocks) == 2
-    assert blocks[0].endswith("charrnn train && charrnn sample && charrnn visualize")
-    assert blocks[1].endswith("pytest"), "the command that .ci/run takes from here"
 
 
 def test_the_versions_of_python_are_those_of_the_workflow():
@@ -178,25 +168,6 @@ def test_the_pictures_of_the_readme_need_no_other_file():
         ElementTree.fromstring(picture)
         assert not re.search(r"<script|@import|@font-face|<image|url\((?!#)|href=.(?!#)", picture)
         assert len(picture) < 400_000
-
-
-def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation():
-    pytest.importorskip("fcntl")
-    demo = (DOCS / "pictures" / "demo.svg").read_text(encoding="utf-8")
-    shown = re.sub(r"\s+", " ", "".join(ElementTree.fromstring(demo).itertext()))
-    for command, _, _ in runpy.run_path(str(REPOSITORY / "tools" / "record_demo.py"))["COMMANDS"]:
-        assert command in shown
-    assert "@keyframes" in demo and re.search(
-        r'id="screen_view" transform="translate\(0 -\d+\)"', demo
-    )
-    assert "dominant-baseline" not in demo
-
-
-def test_the_pages_count_the_settings_that_may_change_on_resume():
-    from charrnn.training.loop import CHANGEABLE
-
-    page = (REPOSITORY / "docs" / "look-up" / "reliability.md").read_text(encoding="utf-8")
-    assert "Nine settings may change on resume" in page and len(CHANGEABLE) == 9
 
 
 RECORDS = [

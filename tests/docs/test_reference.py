@@ -6,13 +6,6 @@ import re
 import pytest
 from environment import REPOSITORY, load_script
 
-from charrnn.config.architectures import (
-    CELL_DESCRIPTIONS,
-    DEPTH_DESCRIPTIONS,
-    OPTIMIZER_DESCRIPTIONS,
-)
-from charrnn.config.settings import FIELD_NAMES
-
 pytestmark = pytest.mark.docs
 
 
@@ -24,20 +17,6 @@ def script():
 @pytest.fixture(scope="module")
 def page(script):
     return script.make_reference()
-
-
-def test_every_name_of_the_registries_is_an_entry(page):
-    assert [
-        name
-        for name in (*CELL_DESCRIPTIONS, *DEPTH_DESCRIPTIONS, *OPTIMIZER_DESCRIPTIONS)
-        if f"\n- `{name}`: " not in page
-    ] == []
-    assert [
-        name
-        for name in FIELD_NAMES
-        if not re.search(rf"^- `{name}`(, `--[\w-]+`)?: ", page, re.MULTILINE)
-    ] == []
-    assert all(f"\n- `{name}`: " in page for name in ("classic", "tiny"))
 
 
 def test_every_option_of_every_command_is_an_entry(script, page):
@@ -80,9 +59,3 @@ def test_the_page_of_the_code_has_the_lines_of_its_functions():
     page = lines.PAGE.read_text(encoding="utf-8")
     assert len(lines.STOP.findall(page)) > 40
     assert lines.number(page) == page, "run: python tools/number_lines.py"
-
-
-def test_a_name_that_is_gone_from_the_code_is_refused():
-    lines = load_script(REPOSITORY / "tools" / "number_lines.py")
-    with pytest.raises(LookupError, match=r"commands/app.py has no walk"):
-        lines.number("`commands/app.py:1` `walk`")

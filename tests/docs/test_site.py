@@ -1,7 +1,6 @@
 """The web site of the pages, opened in a browser: tools/make_site.py."""
 
 import html
-import importlib
 import json
 import re
 import subprocess
@@ -15,8 +14,6 @@ from browser import dump, needs_browser
 from conftest import locked
 from elements import text_of
 from environment import REPOSITORY
-
-import charrnn
 
 MAKE = REPOSITORY / "tools"
 NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
@@ -33,13 +30,13 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(shared):
-    """Build the site once for all workers; return its folder, which has those of its versions."""
+    """Build the site once for all workers; return its folder."""
     pytest.importorskip("furo", reason="the extra docs is not installed")
     folder = shared / "site"
     with locked(shared / "site.lock"):
         if not folder.exists():
             subprocess.run([sys.executable, MAKE / "make_site.py", "--folder", folder], check=True)
-    return folder / charrnn.__version__
+    return folder
 
 
 @pytest.fixture
@@ -82,18 +79,6 @@ def test_no_page_shows_something_of_another_host(site):
     )
     assert len(pages) > 50
     assert [page for page in pages if others.search(page.read_text(encoding="utf-8"))] == []
-
-
-def test_every_version_leads_to_the_others(site, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(MAKE))
-    for name in ("0.9.0", "main", "0.10.1"):
-        (tmp_path / name).mkdir()
-    importlib.import_module("make_site").write_versions(tmp_path)
-    versions = (tmp_path / "versions.html").read_text(encoding="utf-8")
-    assert re.findall('href="(.*?)"', versions) == ["0.10.1/", "0.9.0/", "main/"]
-    assert "url=0.10.1/" in (tmp_path / "index.html").read_text(encoding="utf-8")
-    tour = (site / "docs" / "learn" / "tour.html").read_text(encoding="utf-8")
-    assert f'{site.name} · <a href="../../../versions.html"' in tour
 
 
 def test_the_order_of_the_pages_is_that_of_their_index(site):

@@ -9,8 +9,6 @@ from math import log
 import pytest
 from environment import REPOSITORY
 
-from charrnn.runs.included import read_cards
-
 pytestmark = pytest.mark.docs
 
 PAGE = (REPOSITORY / "docs" / "learn" / "teaching.md").read_text(encoding="utf-8")
@@ -74,10 +72,3 @@ def test_a_text_that_is_learned_by_heart(command, tmp_path, monkeypatch):
     assert steps[-1]["train_nats"] < log(8) - 0.2
     assert losses[-1] > max(log(8), min(losses)) + 0.05
     assert all("grad_norm" in step for step in steps)
-
-
-def test_the_scores_of_the_twin_are_those_of_the_card():
-    cells = read_cards()["code"]["cells"]
-    [capital] = [cell for cell in cells if cell["detector"] == "capital"]
-    for name in ("auc", "untrained"):
-        assert f"{capital[name]:.3f}" in EXERCISES

@@ -1,9 +1,9 @@
-"""The palette: the shades that the script computes, the background of a terminal and its colours."""
+"""The palette: whether its shades are legible, the background of a terminal and its colours."""
 
 import math
 
 import pytest
-from legibility import PALETTE
+from legibility import MIN_CONTRAST, contrast
 from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
@@ -11,9 +11,12 @@ from charrnn.views import theme as palette
 from charrnn.views.theme import BACKGROUND_VARIABLE, PAPERS, Palette
 
 
-def test_the_shades_are_those_that_the_script_computes_and_checks():
-    saved = PALETTE.FILE.read_text(encoding="utf-8")
-    assert saved == PALETTE.make_palette(), "run: python tools/palette.py"
+def test_text_is_legible_on_every_shade_and_the_two_ends_differ_without_hue():
+    for shades in palette.read_palette().values():
+        for hue in shades.values():
+            assert len(hue) == palette.NUM_SHADES
+            assert min(contrast(background, text) for background, text in hue) >= MIN_CONTRAST
+        assert contrast(shades["low"][-1][0], shades["high"][-1][0]) >= 1.5
 
 
 @pytest.mark.parametrize("background", PAPERS)

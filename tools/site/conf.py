@@ -38,7 +38,7 @@ html_show_copyright = False
 html_sidebars = {
     "**": [
         "sidebar/brand.html",
-        "versions.html",
+        "version.html",
         "sidebar/search.html",
         "sidebar/scroll-start.html",
         "sidebar/navigation.html",
