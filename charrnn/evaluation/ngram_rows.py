@@ -46,8 +46,8 @@ def ngram_rows(
     positions = run.losses.positions
     for order, probabilities in probabilities_by_order(
         training.ids[training.begin :],
-        text.ids,
-        positions,
+        text=text.ids,
+        positions=positions,
         vocab_size=len(run.vocab),
         orders=orders,
         end_id=run.network.end_id,

@@ -115,7 +115,7 @@ def probabilities_by_order(
 
             # The highest order has raw counts, lower ones have continuation counts.
             if length > 0:
-                continuations = _continuations(shorter, ngrams, num_counted)
+                continuations = _continuations(shorter, longer=ngrams, num_counted=num_counted)
                 lower = shorter.interpolate(continuations, scored=places_scored, lower=lower)
             if length + 1 in orders:
                 counted = at[:num_counted]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -39,7 +39,7 @@ from charrnn.runs.checkpoint import (
     remove_checkpoint,
 )
 from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError, RunDescription
-from charrnn.runs.reader import MAX_OWNER_BYTES, RunReader, check_not_in_use
+from charrnn.runs.reader import CHECKPOINTS, MAX_OWNER_BYTES, RunReader, check_not_in_use
 from charrnn.runs.targets import check_outside_runs
 from charrnn.system import files
 from charrnn.system.process import (
@@ -406,11 +406,11 @@ def clear_unsaved(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
-    """Create a run's folder and lock it; remove the folder if the `with` block fails before
-    anything is saved there.
+def new_run(path: Path | None, name: str) -> Iterator[RunWriter]:
+    """Create a run's folder at `path`, or by default the next `checkpoints/NAME-001`, and lock it;
+    remove the folder if the `with` block fails before anything is saved there.
 
-    Raises the errors of `create` and `lock_folder`.
+    Raises the errors of `RunWriter.create`, `RunWriter.create_at` and `lock_folder`.
     """
     with contextlib.ExitStack() as stack:
 
@@ -425,7 +425,7 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
         # A signal between the creation of the folder and the registration of its removal would
         # leave the folder behind.
         with ending_signals_delayed():
-            run = create()
+            run = RunWriter.create_at(path) if path else RunWriter.create(CHECKPOINTS, name)
             stack.push(remove_unless_saved)
             stack.enter_context(lock_folder(run.path))
         yield run

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config.settings import ALPHABETS, MIN_COUNT
+from charrnn.config.settings import ALPHABETS, MIN_COUNT, Config
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
@@ -249,6 +249,25 @@ def read_corpus(
             # All characters of a text that is only measured are in its alphabet.
             vocab = text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE)
         return Corpus.of(text, vocab)
+
+
+def corpus_of(
+    config: Config, vocab: Vocab | None = None, *, is_for_training: bool = True
+) -> Corpus:
+    """Read the text of a configuration, as it says, by `read_corpus`, with the same errors."""
+    return read_corpus(
+        config.corpus,
+        alphabet=config.alphabet,
+        encoding=config.encoding,
+        order=Order(config.order, config.order_seed),
+        documents=Documents.of(config),
+        joins_lines=config.join_lines,
+        is_cleaned=config.clean,
+        vocab=vocab,
+        extend_vocab=config.extend_alphabet,
+        min_count=config.min_count,
+        is_for_training=is_for_training,
+    )
 
 
 def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> None:

@@ -1,34 +1,33 @@
 """Train a new run, or resume a run: generators of events, which print nothing."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
+from charrnn.config.settings import BUDGETS, Config, resolved
 from charrnn.distributed.group import ProcessGroup
 from charrnn.distributed.processes import connected
-from charrnn.errors import CheckpointError, DataError, UsageError, named
-from charrnn.model.device import computed_on_threads, on_threads
-from charrnn.model.ensemble import check_ensemble
-from charrnn.model.shapes import check_shapes, extend_rows
-from charrnn.runs.checkpoint import Checkpoint, base_state
-from charrnn.runs.config_files import RunDescription
+from charrnn.errors import UsageError, named
+from charrnn.model.device import computed_on_threads, on_threads, pick_device
+from charrnn.model.shapes import extend_rows
+from charrnn.runs.checkpoint import base_state
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
+from charrnn.runs.reader import choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
-from charrnn.text.recorded_corpus import recorded_corpus
-from charrnn.training import plan, recipe, run_text
-from charrnn.training.computing import Computing
-from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
+from charrnn.training import plan, recipe
+from charrnn.training.events import DoneEvent, PlanEvent, TrainEvent, WarningEvent
 from charrnn.training.notes import new_run_notes, resumed_notes
-from charrnn.training.plan import Resumed
-from charrnn.training.recipe import DEFAULT_MINUTES
-from charrnn.training.run_text import RunText
+from charrnn.training.plan import Computing
+from charrnn.training.resuming import (
+    continued_config,
+    load_resumed,
+    parse_changes,
+    read_same_text,
+)
+from charrnn.training.run_text import RunText, read_new_text
 from charrnn.training.session import TrainingSession
-from charrnn.training.shared_session import SharedSession
 from charrnn.training.trainer import Trainer
 
 MIN_REPORTED_BUDGET = 30
@@ -38,17 +37,6 @@ MIN_BUDGET_SHARE = 0.6
 """Share of a budget in minutes below which a warning says that training took less."""
 MAX_BUDGET_SHARE = 1.15
 """Share of a budget in minutes above which a warning says that training took more."""
-CHANGEABLE = (
-    *BUDGETS,
-    "device",
-    "precision",
-    "threads",
-    "evaluate_every",
-    "save_every",
-    "keep",
-)
-"""Fields that a resumed run may change: how long and where it trains, and how many checkpoints it
-keeps. The weights fit all other fields."""
 
 
 def _never() -> bool:
@@ -118,45 +106,38 @@ def train(
         # The model to start with, if any. An error in any process is raised in every process: a
         # process that raised alone would leave the rest waiting for it.
         with group.together():
-            computing = Computing.of(config, group=group, start=start)
+            computing = _computing(config, group=group, start=start)
             # Minutes by default: how many steps are enough depends on the machine and the text.
             if all(getattr(config, budget) is None for budget in BUDGETS):
-                config = replace(config, minutes=DEFAULT_MINUTES)
+                config = replace(config, minutes=recipe.DEFAULT_MINUTES)
             if group.is_first and folder is not None:
                 clear_unsaved(folder)
-            config, initial = plan.open_initial_model(config, asked)
+            config, initial = plan.open_initial_model(config, asked=asked)
 
         # The text, and every setting that is left open: the configuration now reproduces the run.
-        text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))
+        text = group.in_turn(lambda: read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
         sized = plan.choose_model(config, text=text, computing=computing)
         if sized.minutes is not None:
-            yield plan.plan_event(sized, text)
+            yield PlanEvent(**text.facts(sized))
         planned = plan.plan_steps(sized, text=text, computing=computing, may_end_early=True)
 
-        # The run's folder, which only the first process writes. Not earlier: a command that fails
-        # leaves none.
-        def create() -> RunWriter:
-            if folder is None:
-                return RunWriter.create(CHECKPOINTS, text.corpus.name)
-            return RunWriter.create_at(folder)
-
-        path = group.first(lambda: str(stack.enter_context(new_run(create)).path))
-        run = RunWriter(Path(str(path)))
-        if group.is_first:
-            run.write_description(RunDescription.of(run.path, config=planned, vocab=text.vocab))
-            run.write_document_texts(text.corpus.document_texts)
-
-        # The numbers that training changes.
-        with on_threads(resolved(planned.threads)):
-            trainer = _new_trainer(planned, text, computing=computing)
+        # The numbers that training changes. A larger alphabet than that of the model to start with
+        # has new rows of the embedding and of the output.
+        trainer = _new_trainer(planned, text=text, computing=computing)
         if initial is not None:
-            # A larger alphabet has new rows of the embedding and of the output.
             rows = text.vocab.rows_in(initial.description.vocab())
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors(), rows))
 
+        # The run's folder, which only the first process writes. Not earlier: a command that fails
+        # leaves none.
+        path = group.first(
+            lambda: stack.enter_context(new_run(folder, name=text.corpus.name)).path.as_posix()
+        )
+        run = RunWriter(Path(str(path)))
+
         # Training itself.
-        session = _session_class(group)(
+        session = TrainingSession(
             run,
             trainer=trainer,
             text=text,
@@ -166,91 +147,15 @@ def train(
         )
         if initial is not None:
             session.state.base = base_state(initial)
+        if group.is_first:
+            run.write_description(session.description)
+            run.write_document_texts(text.corpus.document_texts)
+        notes = new_run_notes(config, planned=planned, text=text, initial=initial)
         # Steps that were cut because more would not help leave time over, as they should.
-        least_share = MIN_BUDGET_SHARE
+        minutes = config.minutes
         if recipe.ends_early(config, planned=planned, num_train_chars=text.num_train):
-            least_share = 0.0
-        yield from _events(
-            session,
-            notes=new_run_notes(config, planned=planned, text=text, initial=initial),
-            minutes=config.minutes,
-            least_share=least_share,
-        )
-
-
-def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer:
-    """Return a trainer with the new weights of a planned configuration.
-
-    Raises UsageError for characters outside the alphabet after which the next character should be
-    learned, because nothing would be learned.
-    """
-    learned_after = None
-    if config.learned_after is not None:
-        unknown = text.vocab.unknown_characters(config.learned_after)
-        if unknown:
-            raise UsageError(
-                f"The alphabet of the text lacks {''.join(unknown)!r} of {named('learned_after')}:"
-                " nothing would be learned after it. Name characters of the text."
-            )
-        learned_after = text.vocab.encode(config.learned_after)
-    return Trainer(
-        config,
-        batches=text.batch_rows(config),
-        vocab_size=len(text.vocab),
-        device=computing.device,
-        group=computing.group,
-        learned_after=learned_after,
-    )
-
-
-def _session_class(group: ProcessGroup) -> type[TrainingSession]:
-    if group.size == 1:
-        return TrainingSession
-    return SharedSession
-
-
-def _events(
-    session: TrainingSession,
-    notes: Sequence[str],
-    *,
-    minutes: float | None,
-    before: float = 0.0,
-    least_share: float = MIN_BUDGET_SHARE,
-) -> Iterator[TrainEvent]:
-    """Yield all events of a session, and before the last one a warning if it took much less or much
-    more than its budget of `minutes`.
-
-    `before` are the seconds that the run had taken before this process.
-    """
-    threads = resolved(session.trainer.config.threads)
-    with closing(computed_on_threads(threads, session.events(notes))) as events:
-        for event in events:
-            if isinstance(event, DoneEvent) and event.is_complete and minutes is not None:
-                warning = _budget_warning(
-                    before + event.seconds, budget=60 * minutes, least_share=least_share
-                )
-                if warning is not None:
-                    yield warning
-            yield event
-
-
-def _budget_warning(seconds: float, *, budget: float, least_share: float) -> WarningEvent | None:
-    """Return a warning if training took less than a share of its budget in seconds, or much more
-    than all of it, because the machine was slower or faster while its speed was measured."""
-    took = f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget"
-    if budget < MIN_REPORTED_BUDGET:
-        return None
-    if seconds < least_share * budget:
-        return WarningEvent(
-            message=f"{took}: the machine was slower while its speed was measured. Resume it with"
-            f" {named('minutes', f'{budget / 60:g}')} to use the rest."
-        )
-    if seconds > MAX_BUDGET_SHARE * budget:
-        return WarningEvent(
-            message=f"{took}, {seconds - budget:.0f} more: the machine was busier meanwhile, or"
-            " stopped."
-        )
-    return None
+            minutes = None
+        yield from _events(session, session.events(notes), minutes=minutes)
 
 
 def resume(
@@ -296,6 +201,7 @@ def resume(
         ('done', 8)
     """
     start = time.perf_counter()
+    parsed = parse_changes(changes or {})
     with ExitStack() as stack:
         group = stack.enter_context(connected(group))
 
@@ -308,37 +214,35 @@ def resume(
             folder.saved_checkpoints()
             return str(folder.path)
 
-        parsed = _parse_changes(changes or {})
         folder = RunWriter(Path(str(group.first(open_run))))
-        resumed = group.in_turn(lambda: _load(folder, changes=parsed, num_processes=group.size))
+        num_processes = group.size
+        resumed = group.in_turn(
+            lambda: load_resumed(folder, changes=parsed, num_processes=num_processes)
+        )
+        checkpoint = resumed.checkpoint
 
         # The text, which must not have changed since the run began, and the steps that are left.
         with group.together():
-            computing = Computing.of(resumed.config, group=group, start=start)
-        text = group.in_turn(lambda: _read_same_text(resumed))
-        config = plan.continued_config(resumed, text=text, computing=computing)
+            computing = _computing(resumed.config, group=group, start=start)
+        text = group.in_turn(lambda: read_same_text(resumed))
+        config = continued_config(resumed, text=text, computing=computing)
         if config.minutes is not None:
-            yield plan.plan_event(config, text)
-        num_taken = resumed.checkpoint.step
-        planned = plan.plan_steps(config, text=text, computing=computing, num_taken=num_taken)
+            yield PlanEvent(**text.facts(config))
+        planned = plan.plan_steps(config, text=text, computing=computing, num_taken=checkpoint.step)
 
         # The numbers that training changes.
-        checkpoint = resumed.checkpoint
-        trainer = _new_trainer(planned, text, computing=computing)
+        trainer = _new_trainer(planned, text=text, computing=computing)
         trainer.restore(checkpoint.model, training=checkpoint.training, counters=checkpoint.state)
 
         # The folder changes only now, so that a run that cannot be continued stays as it was.
         # Checkpoints and log lines after this step are removed.
         if group.is_first:
             folder.continue_from(checkpoint)
-            folder.write_description(
-                RunDescription.of(folder.path, config=planned, vocab=text.vocab)
-            )
             damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
             checkpoint = replace(checkpoint, warnings=(*checkpoint.warnings, *damaged))
 
         # Training itself.
-        session = _session_class(group)(
+        session = TrainingSession(
             folder,
             trainer=trainer,
             text=text,
@@ -347,107 +251,74 @@ def resume(
             should_save=should_save,
             checkpoint=checkpoint,
         )
+        if group.is_first:
+            folder.write_description(session.description)
         yield from _events(
             session,
-            notes=resumed_notes(resumed.before, planned=planned, text=text, step=num_taken),
+            session.events(resumed_notes(planned, text=text)),
             minutes=resumed.config.minutes,
-            before=resumed.seconds,
+            seconds_before=resumed.seconds,
         )
 
 
-def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
-    """Parse the settings that a resumed run is to change. Raises UsageError for any outside
-    CHANGEABLE."""
-    fixed = [name for name in changes if name not in CHANGEABLE]
-    if fixed:
-        raise UsageError(
-            f"{named('resume')} cannot change {', '.join(map(named, fixed))}: the saved weights"
-            f" depend on it. It can change {', '.join(map(named, CHANGEABLE))}; for all else, as"
-            f" for another text, start a new run, with {named('init_from')} from these weights."
-        )
-    return {name: parse_value(name, value) for name, value in changes.items()}
+def _computing(config: Config, group: ProcessGroup, start: float) -> Computing:
+    """Choose the device of this process. Raises UsageError for a device that is missing, and for a
+    text that only one process can read."""
+    group.check_corpus(config.corpus)
+    return Computing(group.device(pick_device(config.device)), group=group, start=start)
 
 
-def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> Resumed:
-    """Load the latest checkpoint of a run, and replace settings of the run by `changes`.
+def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer:
+    """Return a trainer with the new weights of a planned configuration.
 
-    Raises CheckpointError if it is damaged, UsageError for a value out of range.
+    Raises UsageError for characters outside the alphabet after which the next character should be
+    learned, because nothing would be learned.
     """
-    checkpoint = run.load_checkpoint("latest", with_training=True)
-    before = _recorded_config(run, checkpoint=checkpoint)
-    config = _changed_config(
-        before, checkpoint=checkpoint, changes=changes, num_processes=num_processes
-    )
-    check_shapes(config, tensors=checkpoint.model, path=run.path)
-    return Resumed(
-        run=run,
-        checkpoint=checkpoint,
-        before=before,
-        changes=changes,
-        config=config,
-        seconds=MetricsLog(run.path / "metrics.jsonl").seconds_at(checkpoint.step),
-    )
-
-
-def _recorded_config(run: RunReader, checkpoint: Checkpoint) -> Config:
-    """Return the configuration in the run's folder, which may be newer than the checkpoint; if it
-    is damaged, the configuration of the checkpoint."""
-    try:
-        return run.read_config()
-    except CheckpointError:
-        return checkpoint.description.config()
-
-
-def _changed_config(
-    config: Config, checkpoint: Checkpoint, changes: Mapping[str, Any], num_processes: int
-) -> Config:
-    """Return a configuration with `changes`. A new budget replaces a budget of any kind.
-
-    Raises UsageError for a value out of range.
-    """
-    changed = {name: value for name, value in changes.items() if name not in BUDGETS}
-    if any(changes.get(name) is not None for name in BUDGETS):
-        changed |= {name: changes.get(name) for name in BUDGETS}
-
-    # The threads are chosen again with the steps, and if the number of processes that share the
-    # cores has changed.
-    has_other_processes = checkpoint.state.get("num_processes", 1) != num_processes
-    if changed.get("minutes") is not None or has_other_processes:
-        changed.setdefault("threads", "auto")
-    return replace(config, **changed)
-
-
-def _read_same_text(resumed: Resumed) -> RunText:
-    """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError
-    for a damaged run."""
-    run = resumed.run.path
-    config = resumed.config
-    checkpoint = resumed.checkpoint
-
-    # Without a digest, a run from elsewhere could name any file of this disk, and learn it.
-    recorded = recorded_corpus(run.name, config=config, state=checkpoint.state, folder=run)
-    if recorded is None:
-        raise CheckpointError(f"{run.name} does not record the digest of its text.")
-
-    try:
-        text = run_text.read_text(config, vocab=checkpoint.description.vocab(), recorded=recorded)
-    except DataError as error:
-        if "-" not in config.corpus:
-            raise
-        raise DataError(f"{error}\nPipe the same text into standard input again.") from None
-
-    # Nobody has typed these settings.
-    try:
-        check_ensemble(config)
-    except UsageError as error:
-        raise CheckpointError(f"{run / 'config.yaml'} is damaged: {error}") from error
-
-    # A new run never reads more characters per step than its text has. A damaged config.yaml may
-    # ask for that, and for any amount of memory.
-    if config.chars_per_step > text.num_train:
-        raise CheckpointError(
-            f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"
-            f" {config.bptt_length} characters per step are more than the {text.num_train:,} of its"
-            " text"
+    learned_after = None
+    if config.learned_after is not None:
+        unknown = text.vocab.unknown_characters(config.learned_after)
+        if unknown:
+            raise UsageError(
+                f"The alphabet of the text lacks {''.join(unknown)!r} of {named('learned_after')}:"
+                " nothing would be learned after it. Name characters of the text."
+            )
+        learned_after = text.vocab.encode(config.learned_after)
+    with on_threads(resolved(config.threads)):
+        return Trainer(
+            config,
+            batches=text.batch_rows(config),
+            vocab_size=len(text.vocab),
+            device=computing.device,
+            group=computing.group,
+            learned_after=learned_after,
         )
-    return text
+
+
+def _events(
+    session: TrainingSession,
+    events: Generator[TrainEvent, None, None],
+    *,
+    minutes: float | None,
+    seconds_before: float = 0.0,
+) -> Iterator[TrainEvent]:
+    """Yield all events of a session, and before the last one a warning if it took much less or much
+    more than its budget of `minutes`, because the machine was slower or faster while its speed was
+    measured.
+
+    `seconds_before` are the seconds that the run had taken before this process.
+    """
+    threads = resolved(session.trainer.config.threads)
+    budget = 60 * (minutes or 0.0)
+    with closing(computed_on_threads(threads, events)) as computed:
+        for event in computed:
+            if isinstance(event, DoneEvent) and event.is_complete and budget >= MIN_REPORTED_BUDGET:
+                seconds = seconds_before + event.seconds
+                took = f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget"
+                if seconds < MIN_BUDGET_SHARE * budget:
+                    yield WarningEvent(
+                        message=f"{took}: the machine was slower while its speed was measured."
+                        f" Resume it with {named('minutes', f'{minutes:g}')} to use the rest."
+                    )
+                elif seconds > MAX_BUDGET_SHARE * budget:
+                    yield WarningEvent(message=f"{took}: the machine was busier meanwhile.")
+            yield event

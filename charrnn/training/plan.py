@@ -1,75 +1,54 @@
 """Decide everything before the first step: the model, its precision, the steps, the threads.
 
-`choose_model` and `continued_config` choose what no speed decides. `plan_steps` turns minutes into
-steps: some trial steps are measured, and the rest of the budget, less the share of validation, is
-divided by the seconds per step. The choices of a command with a number of steps or epochs do not
-depend on how busy the machine is.
+`choose_model` chooses what no speed decides, and `plan_steps` turns minutes into steps: some trial
+steps are measured, and the rest of the budget, less the share of validation, is divided by the
+seconds per step. The choices of a command with a number of steps or epochs do not depend on how
+busy the machine is.
 """
 
+import math
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from charrnn.config.settings import (
-    BUDGETS,
     DOCUMENTS,
+    DROPPED,
     FIELD_NAMES,
     INHERITED,
     MODEL_FIELDS,
     Config,
     resolved,
 )
-from charrnn.errors import CheckpointError, UsageError, counted, named
-from charrnn.model.device import BF16_UNITS, chosen_precision
-from charrnn.model.shapes import (
-    check_memory,
-    check_multiple,
-    check_shapes,
-    fit_parameters,
-    num_parameters,
-)
+from charrnn.distributed.group import SINGLE, ProcessGroup
+from charrnn.errors import UsageError, named
+from charrnn.generation.generator import check_vocab_size
+from charrnn.model.device import BF16_UNITS, chosen_precision, has_fast_bf16, on_threads
+from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.included import card_of
 from charrnn.runs.reader import open_run_to_read
-from charrnn.runs.writer import RunWriter
+from charrnn.system.progress import task
+from charrnn.text.batches import BatchRows
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
-from charrnn.training.computing import Computing
-from charrnn.training.events import PlanEvent
-from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
+from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
 from charrnn.training.run_text import RunText
+from charrnn.training.trainer import Trainer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
-    """A run that is continued."""
+class Computing(NamedTuple):
+    """What a training computes with."""
 
-    run: RunWriter
-    checkpoint: Checkpoint
-    """Its latest checkpoint."""
-    before: Config
-    """Its configuration until now."""
-    changes: Mapping[str, object]
-    """The settings that are given now."""
-    config: Config
-    """`before` with `changes` applied."""
-    seconds: float
-    """How long it had trained at that checkpoint; 0 if its log is missing."""
-
-
-def choose_precision(config: Config, device: torch.device) -> str:
-    """Return the configuration's precision; for `auto` bf16 or fp32.
-
-    bf16 if the device is faster in it, unless it is a CPU and the layers have fewer than BF16_UNITS
-    units. Raises UsageError for a precision that the device cannot compute in.
-    """
-    is_small = device.type == "cpu" and recipe.units_of_network(config) < BF16_UNITS
-    if config.precision == "auto" and is_small:
-        return "fp32"
-    return chosen_precision(device, config.precision)
+    device: torch.device
+    group: ProcessGroup = SINGLE
+    """The processes that train the model together."""
+    start: float = 0.0
+    """When a budget in minutes began, as `time.perf_counter` counts."""
 
 
 def choose_model(config: Config, text: RunText, computing: Computing) -> Config:
@@ -78,15 +57,14 @@ def choose_model(config: Config, text: RunText, computing: Computing) -> Config:
     Several processes get the choices of the first process. Raises UsageError for a model that
     cannot be trained on this machine.
     """
-    device, group = computing.device, computing.group
+    device, group, _ = computing
     with group.together():
         # The size, by the text and an assumed speed: by a measured speed, the same command would
         # train another model on a busy day.
-        rate = assumed_rate(config, device=device, num_processes=group.size)
         sized = recipe.choose_sizes(
             with_fitting_size(config, text),
             num_train_chars=text.num_train,
-            operations_per_second=rate,
+            operations_per_second=assumed_rate(config, device, num_processes=group.size),
         )
 
         # Who asks for a size gets one network of it, not several networks that share it.
@@ -106,67 +84,6 @@ def choose_model(config: Config, text: RunText, computing: Computing) -> Config:
     return group.share_config(sized)
 
 
-def continued_config(resumed: Resumed, text: RunText, computing: Computing) -> Config:
-    """Return the configuration of a resumed run, with the minutes that are left of its budget.
-
-    A budget counts from the start of the run. How often the run validates and saves follows from a
-    new budget if it followed from the old budget. Raises UsageError for a budget that is used up.
-    """
-    config = _without_followers(resumed, text)
-    with computing.group.together():
-        computing.group.rows(resolved(config.batch_size))
-        if "precision" in resumed.changes:
-            config = replace(config, precision=choose_precision(config, computing.device))
-
-        # The minutes before the checkpoint are used up.
-        _check_budget(resumed, text)
-        if config.minutes is not None:
-            config = replace(config, minutes=config.minutes - resumed.seconds / 60)
-    return computing.group.share_config(config)
-
-
-def _without_followers(resumed: Resumed, text: RunText) -> Config:
-    """Return the configuration of a resumed run. With a new budget, what followed from the old
-    budget is `auto` again: where the value is what `auto` would have chosen, nobody asked for it.
-    """
-    config = resumed.config
-    changes = resumed.changes
-    if all(changes.get(budget) is None for budget in BUDGETS):
-        return config
-    chosen = recipe.choose_steps(
-        replace(resumed.before, evaluate_every="auto", save_every="auto"),
-        num_train_chars=text.num_train,
-        num_val_chars=text.num_validation,
-    )
-    if "evaluate_every" not in changes and config.evaluate_every == chosen.evaluate_every:
-        config = replace(config, evaluate_every="auto")
-    if "save_every" not in changes and config.save_every == chosen.save_every:
-        config = replace(config, save_every="auto")
-    return config
-
-
-def _check_budget(resumed: Resumed, text: RunText) -> None:
-    """Raise UsageError if the run has taken more than its budget already."""
-    config = resumed.config
-    minutes = resumed.seconds / 60
-
-    num_steps = recipe.steps_of_budget(config, num_train_chars=text.num_train)
-
-    # A budget of minutes has no number of steps, so its time is compared.
-    is_used_up = (config.minutes or 0) <= minutes
-    if num_steps is not None:
-        is_used_up = num_steps < resumed.checkpoint.step
-    if not is_used_up:
-        return
-
-    budget = next(name for name in BUDGETS if getattr(config, name) is not None)
-    raise UsageError(
-        f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has taken"
-        f" {counted(resumed.checkpoint.step, 'step')} in {minutes:.2f} minutes already\n"
-        "a budget counts from the start of the run: give more, or leave it out"
-    )
-
-
 def with_fitting_size(config: Config, text: RunText) -> Config:
     """Replace the number of weights, if it is given, by the number of units.
 
@@ -183,6 +100,18 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
         embedding_size=lambda size: recipe.choose_embedding_size(config, size),
     )
     return replace(single, hidden_size=hidden_size, parameters=None)
+
+
+def choose_precision(config: Config, device: torch.device) -> str:
+    """Return the configuration's precision; for `auto` bf16 or fp32.
+
+    bf16 if the device is faster in it, unless it is a CPU and the layers have fewer than BF16_UNITS
+    units. Raises UsageError for a precision that the device cannot compute in.
+    """
+    is_small = device.type == "cpu" and recipe.units_of_network(config) < BF16_UNITS
+    if config.precision == "auto" and is_small:
+        return "fp32"
+    return chosen_precision(device, config.precision)
 
 
 def open_initial_model(
@@ -206,8 +135,7 @@ def open_initial_model(
         theirs = replace(theirs, clean=True)
     config = with_model_of(run.name, theirs=theirs, config=config, asked=asked)
     vocab_size = check_shapes(config, tensors=initial.model, path=run.path)
-    if vocab_size != len(initial.description.vocab()):
-        raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
+    check_vocab_size(vocab_size, vocab=initial.description.vocab(), name=run.name)
     return config, initial
 
 
@@ -218,23 +146,17 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
     A default value counts as not asked for, unless it is that of one of the fields `asked`. Raises
     UsageError if `config` asks for another model, or for initial weights.
     """
+    # All settings that shape the weights come from that run.
     default = Config()
     changed = [name for name in FIELD_NAMES if getattr(config, name) != getattr(default, name)]
-    for name in ("parameters", "initial_weights", "forget_bias"):
-        if name in changed:
-            raise UsageError(
-                f"{named(name)} is {getattr(config, name)}, but {named('init_from')} keeps the"
-                f" weights of {run}. Leave one of them out."
-            )
-
-    # All settings that shape the weights come from that run.
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
-    for name, value in model.items():
+    kept: dict[str, Any] = dict.fromkeys(("parameters", "initial_weights", "forget_bias")) | model
+    for name in changed:
         wanted = getattr(config, name)
-        if name in changed and wanted != value:
+        if name in kept and wanted != kept[name]:
             raise UsageError(
-                f"{named(name)} is {wanted}, but {value} in {run}: {named('init_from')} keeps the"
-                " model."
+                f"{named(name)} is {wanted}, but {named('init_from')} keeps the model of {run} and"
+                " its weights. Leave one of them out."
             )
 
     # So do the settings of the text, unless they are asked for, and the dropout: weights that have
@@ -245,8 +167,8 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
         asked_for.update(DOCUMENTS)
     if any(map(entry_of, config.corpus)):
         asked_for.add("encoding")
-    kept = {name: getattr(theirs, name) for name in INHERITED if name not in asked_for}
-    same = replace(config, **model, **kept)
+    inherited = {name: getattr(theirs, name) for name in INHERITED if name not in asked_for}
+    same = replace(config, **model, **inherited)
 
     # Nothing would end a document.
     is_new = same.end_id is not None and theirs.end_id is None and same.alphabet != "byte"
@@ -258,12 +180,18 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
     return same
 
 
-def plan_event(config: Config, text: RunText) -> PlanEvent:
-    """Return the event about the model and the text, which the user can read about while steps are
-    measured."""
-    return PlanEvent(
-        num_parameters=num_parameters(config, len(text.vocab)), config=asdict(config), **text.facts
-    )
+MEASURE_SECONDS = 2.5
+"""Time for which steps are measured, at most twice as long, to plan the steps of a budget of 1.4 to
+8.3 minutes."""
+MEASURE_SHARE = 0.03
+"""Largest share of such a budget that is spent on measuring."""
+LONG_MEASURE_SHARE = 0.005
+"""Share of a long budget: large networks are slower in the first 5 to 10 seconds
+(benchmarks/LOG.md)."""
+MAX_MEASURE_SECONDS = 30.0
+"""Longest time for which steps are measured, however long the budget."""
+MIN_MEASURE_SECONDS = 0.25
+"""Shortest time for which steps are measured, however small the budget."""
 
 
 def plan_steps(
@@ -291,18 +219,18 @@ def plan_steps(
         return computing.group.share_config(replace(planned, threads=choose_threads(planned)))
 
     # Minutes: how long is a step?
-    budget_seconds = 60 * config.minutes
+    budget = 60 * config.minutes
+    longest = max(MEASURE_SECONDS, min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * budget))
     seconds_per_step, threads = measure_step(
         config,
         batches=text.batch_rows(config),
         vocab_size=len(text.vocab),
         computing=computing,
-        seconds=measure_seconds(budget_seconds),
+        seconds=min(longest, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * budget)),
     )
 
     # Steps as measured in the time that is left, after reading the text and measuring.
-    seconds_taken = time.perf_counter() - computing.start
-    seconds_left = max(0.0, budget_seconds - seconds_taken)
+    seconds_left = max(0.0, budget - (time.perf_counter() - computing.start))
     steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 
     # M networks take M times as long per step as one. `config.num_networks` networks were measured:
@@ -319,3 +247,156 @@ def plan_steps(
         )
     planned = recipe.choose_steps(with_members, *sizes, num_taken + max(1, num_steps))
     return computing.group.share_config(planned)
+
+
+UNITS_PER_THREAD = 32
+"""Units for which a second thread is no faster, because threads wait for each other
+(benchmarks/LOG.md)."""
+GPU_RATE = 5e12
+"""Assumed operations per second of training on a device other than the CPU: not measured."""
+FP32_SHARE = 0.3
+"""Assumed rate of fp32 as a share of the rate of bf16 on the CPU."""
+
+
+def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -> float:
+    """Return the operations per second that are assumed of all processes together, to choose the
+    model's size.
+
+    They are not measured, so that the same command chooses the same size however busy the machine
+    is.
+    """
+    # Roots, because threads and processes wait for each other.
+    if device.type != "cpu":
+        return GPU_RATE * math.sqrt(num_processes)
+    rate = CPU_RATE * math.sqrt(_most_threads(config) * num_processes)
+    if config.precision == "fp32" or not has_fast_bf16(device):
+        rate *= FP32_SHARE
+    return rate
+
+
+def _most_threads(config: Config) -> int:
+    return torch.get_num_threads() if config.threads == "auto" else config.threads
+
+
+def choose_threads(config: Config) -> int:
+    """Return the configuration's threads; for `auto` one thread per UNITS_PER_THREAD units of a
+    layer, at most all threads."""
+    if config.threads != "auto":
+        return config.threads
+    return max(1, min(torch.get_num_threads(), recipe.units_of_network(config) // UNITS_PER_THREAD))
+
+
+MIN_SPEEDUP = 1.1
+"""How many times faster fewer threads must be to be chosen, because short measurements are noisy.
+"""
+TRIAL_RATE = 1e-9
+"""Learning rate of trial steps: too small for the weights to diverge."""
+NUM_WARM_UPS = 2
+"""First steps, which are slower than all later steps, because libraries choose their kernels."""
+
+
+def measure_step(
+    config: Config, batches: BatchRows, vocab_size: int, computing: Computing, seconds: float
+) -> tuple[float, int]:
+    """Measure for about `seconds` how long a step takes in seconds, and on how many threads to take
+    it.
+
+    If the threads are `auto`, three numbers are tried: all threads, all but one, and a single
+    thread. While another process keeps a core busy, all threads wait at every operation for the
+    thread on that core. Several processes measure together, so that the exchange of gradients
+    counts, and each uses all of its threads.
+
+    The seconds are the lower quartile of the measured steps on the chosen threads, not the median.
+    With the median, a process that is busy during the measurement would cost the whole run its
+    steps.
+    """
+    # A network of its own: the weights of the run must not depend on how many steps were measured.
+    # Drawing them is no faster on several threads, and much slower while other programs use the
+    # cores.
+    with on_threads(1):
+        trainer = Trainer(
+            _trial_config(config, num_train_chars=len(batches.ids), computing=computing),
+            batches=batches,
+            vocab_size=vocab_size,
+            device=computing.device,
+            group=computing.group,
+        )
+    most = _most_threads(config)
+    times: dict[int, list[float]] = {most: []}
+    for count in _fewer_threads(config, computing, batch_size=batches.batch_size, seconds=seconds):
+        times[count] = []
+
+    with task("measuring", unit="steps") as advance:
+        # The first step chooses its kernels. On several threads it may take very long while other
+        # programs use the cores.
+        with on_threads(min(times)):
+            for _ in range(NUM_WARM_UPS):
+                trainer.take_step()
+                advance()
+
+        # Each number of threads in turn, so that a busy moment meets all of them.
+        begin = time.perf_counter()
+        longest = 0.0
+        is_over = False
+        while not is_over:
+            round_begin = time.perf_counter()
+            for num_threads, taken in times.items():
+                with on_threads(num_threads):
+                    step_begin = time.perf_counter()
+                    trainer.take_step()
+                    taken.append(time.perf_counter() - step_begin)
+                advance()
+            longest = max(longest, time.perf_counter() - round_begin)
+
+            # Measure for `seconds`, or for up to twice that time until there are three rounds. The
+            # longest round does not count, because the process may have been stopped in it.
+            least = seconds if len(times[most]) >= 3 else 2 * seconds
+            is_over = computing.group.any(time.perf_counter() - begin - longest >= least)
+
+    # The fastest number of threads; all of them unless another is clearly faster.
+    medians = {count: np.quantile(taken, 0.5, method="lower") for count, taken in times.items()}
+    fastest = min(medians, key=medians.__getitem__)
+    if medians[fastest] * MIN_SPEEDUP >= medians[most]:
+        fastest = most
+    return float(np.quantile(times[fastest], 0.25, method="lower")), fastest
+
+
+def _trial_config(config: Config, num_train_chars: int, computing: Computing) -> Config:
+    """Return a configuration without `auto` whose steps take as long as the steps of `config`."""
+    # A step takes the same time with any dropout, weight decay and learning rate, and 8 % longer if
+    # weights are dropped (1x512). They are not dropped in an irnn, nor in a model that, at the
+    # assumed rate, does not read the text often.
+    rate = assumed_rate(config, computing.device, num_processes=computing.group.size)
+    num_read = recipe.chars_of_minutes(config, rate)
+    dropped = dict.fromkeys(DROPPED, 0.1)
+    dropout = recipe.automatic_dropout(config, num_read=num_read, num_train_chars=num_train_chars)
+    if dropout == 0 or config.cell_type == "irnn":
+        dropped["weight_drop"] = 0.0
+
+    # The settings that `choose_steps` fills in only when the steps are known; any number does.
+    return replace(
+        recipe.fill_auto(config, **dropped),
+        minutes=None,
+        steps=10**6,
+        learning_rate=TRIAL_RATE,
+        weight_decay=0.1,
+    )
+
+
+def _fewer_threads(
+    config: Config, computing: Computing, *, batch_size: int, seconds: float
+) -> list[int]:
+    """Return the numbers of threads to try beside all of them."""
+    if config.threads != "auto" or computing.device.type != "cpu" or computing.group.size > 1:
+        return []
+
+    # Fewer threads are not tried for a model that is too large for them.
+    operations = OPERATIONS_PER_WEIGHT * num_recurrent_weights(config)
+    operations *= batch_size * resolved(config.bptt_length)
+    seconds_of_one = operations / assumed_rate(replace(config, threads=1), computing.device)
+    most = torch.get_num_threads()
+    fewer = []
+    for count in (most - 1, 1):
+        if 1 <= count < most and seconds_of_one / count <= min(seconds, MEASURE_SECONDS):
+            fewer.append(count)
+    return fewer

@@ -12,16 +12,12 @@ import contextlib
 import math
 import shlex
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from charrnn.config.settings import resolved
-from charrnn.errors import (
-    CheckpointError,
-    NonFiniteError,
-    named,
-)
+from charrnn.errors import CheckpointError, NonFiniteError, named
 from charrnn.generation.generator import Generator as TextGenerator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.device import on_threads
@@ -29,6 +25,7 @@ from charrnn.model.losses import bits, stateful_scores
 from charrnn.model.reading import Segments
 from charrnn.runs.checkpoint import (
     Checkpoint,
+    Tensors,
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,
@@ -50,7 +47,7 @@ from charrnn.training.events import (
     WarningEvent,
 )
 from charrnn.training.run_text import RunText
-from charrnn.training.trainer import StepResult, Trainer
+from charrnn.training.trainer import Trainer
 
 SAMPLE_LENGTH = 240
 """Characters of a sample that is written while training."""
@@ -103,64 +100,52 @@ class SessionState:
         return state
 
 
+@dataclass(eq=False)
 class TrainingSession:
     """Trains one run from its present step to its last.
 
     `events` is the loop; its verbs (`step`, `recover`, `validate`, `write_sample`, `save`) return
     or yield the events that report what they did. An event is yielded only after everything that it
     reports is on disk, so the run can be killed at any instant. The caller holds the run's lock.
-    Several processes have a `shared_session.SharedSession` each, which overrides what they do
-    otherwise.
+
+    Several processes have a session each, and go through the same steps. Only the first process
+    validates, writes samples and uses the run's folder. Requests to stop or to save, from any
+    process, reach all at the same step: if one process stopped alone, the rest would wait for its
+    gradients forever.
     """
 
-    def __init__(
-        self,
-        run: RunWriter,
-        trainer: Trainer,
-        text: RunText,
-        start: float,
-        should_stop: Callable[[], bool],
-        should_save: Callable[[], bool],
-        checkpoint: Checkpoint | None = None,
-    ) -> None:
-        """Train a new run, or continue from a checkpoint, which the trainer has restored.
+    run: RunWriter
+    trainer: Trainer
+    text: RunText
+    start: float
+    """When the training began, as `time.perf_counter` counts."""
+    should_stop: Callable[[], bool]
+    should_save: Callable[[], bool]
+    checkpoint: Checkpoint | None = None
+    """What a resumed run continues from, and the trainer has restored; None for a new run."""
+    state: SessionState = field(default_factory=SessionState)
 
-        Seconds count from `start`, as `time.perf_counter` counts.
-        """
-        # The objects that the session works with.
-        self.run = run
-        self.trainer = trainer
-        self.text = text
-        self.should_stop = should_stop
-        self.should_save = should_save
-        self.checkpoint = checkpoint
-
-        # Values that change from step to step.
-        self._start = start
-        self.state = SessionState()
-        if checkpoint is not None:
-            self.state = SessionState.restored(checkpoint, checkpoint_names=run.checkpoints())
-
-        # The schedule, which `plan_run` has turned into steps and characters.
-        config = trainer.config
-        self.num_steps = config.steps or 0
-        self._evaluate_every = resolved(config.evaluate_every)
-        self._save_every = resolved(config.save_every)
-        assert config.validation_chars != "auto", "the share of the validation text was not chosen"
-        self._max_chars = config.validation_chars
-        self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
+    def __post_init__(self) -> None:
+        """Restore the state of a resumed run."""
+        if self.checkpoint is not None:
+            self.state = SessionState.restored(
+                self.checkpoint, checkpoint_names=self.run.checkpoints()
+            )
+        self.group = self.trainer.group
+        self.num_steps = self.trainer.config.steps or 0
 
         # The files beside the checkpoints.
-        self._metrics = MetricsLog(run.path / "metrics.jsonl")
-        self._samples = SampleLog(run.path / "samples.txt")
+        self._metrics = MetricsLog(self.run.path / "metrics.jsonl")
+        self._samples = SampleLog(self.run.path / "samples.txt")
         self._seconds_before = 0.0
         """Seconds that the log of earlier processes ends with."""
 
-    def events(self, notes: Sequence[str] = ()) -> Generator[TrainEvent, None, None]:
+    def events(self, notes: Iterable[str] = ()) -> Generator[TrainEvent, None, None]:
         """Train until the last step, or until `should_stop`, and yield the events. `notes` go to
         the start event."""
         state = self.state
         trainer = self.trainer
+        config = trainer.config
         yield from self._start_events(notes)
 
         # A validation that a stop interrupted: its step was taken and logged before, and the start
@@ -180,7 +165,7 @@ class TrainingSession:
 
             # Validate, once in a while and at the end.
             is_last = trainer.step == self.num_steps
-            if is_last or trainer.step % self._evaluate_every == 0:
+            if is_last or trainer.step % resolved(config.evaluate_every) == 0:
                 evaluation = self.validate()
                 if evaluation is None:
                     break
@@ -191,43 +176,55 @@ class TrainingSession:
             if self._is_sample_due():
                 yield self.write_sample()
 
-            # Save, once in a while and when a step is worth keeping.
-            is_best = trainer.step == state.best_step
-            if self._is_save_due() or is_last or is_best:
+            # Save, once in a while, when somebody asks, and when a step is worth keeping.
+            is_asked = self.group.any(self.should_save())
+            is_due = trainer.step % resolved(config.save_every) == 0
+            if is_asked or is_due or is_last or trainer.step == state.best_step:
                 yield self.save()
 
         # The present step, if a stop left it unsaved.
         if state.saved_step != trainer.step:
             yield self.save()
 
-        yield self._done_event(time.perf_counter() - self._start)
+        # The saved settings train the same weights only if the run kept to one schedule, from the
+        # first step to the last.
+        is_one_schedule = self.checkpoint is None and not state.has_gone_back
+        yield DoneEvent(
+            step=trainer.step,
+            seconds=time.perf_counter() - self.start,
+            val_nats=state.val_nats,
+            best_nats=state.best_nats,
+            best_step=state.best_step,
+            run=str(self.run.path),
+            is_complete=not state.is_stopped,
+            recipe=str(self.run.path / CONFIG)
+            if is_one_schedule and not state.is_stopped
+            else None,
+        )
 
     def _check_stop(self) -> bool:
-        """Ask `should_stop`, and return whether the session ends before the next step."""
-        if self.should_stop():
+        """Ask `should_stop` of all processes, and return whether the session ends before the next
+        step."""
+        if self.group.any(self.should_stop()):
             self.state.is_stopped = True
         return self.state.is_stopped
 
     def _is_sample_due(self) -> bool:
         """Return whether to write a sample after the step that was taken."""
-        return self.trainer.step in self._sample_steps
+        steps = [math.ceil(self.num_steps * share) for share in SAMPLE_SHARES]
+        return self.group.is_first and self.trainer.step in steps
 
-    def _is_save_due(self) -> bool:
-        """Return whether to save the step that was taken, because somebody asks or it is time."""
-        return self.should_save() or self.trainer.step % self._save_every == 0
-
-    def _start_events(self, notes: Sequence[str]) -> Generator[TrainEvent, None, None]:
+    def _start_events(self, notes: Iterable[str]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish the work that an interrupted process left undone, and write the
         sample of the present step if it is due and missing."""
         trainer = self.trainer
+        state = self.state
         yield StartEvent(
             run=str(self.run.path),
-            num_parameters=trainer.num_parameters,
             num_steps=self.num_steps,
             first_step=trainer.step,
-            config=asdict(trainer.config),
             notes=tuple(notes),
-            **self.text.facts,
+            **self.text.facts(trainer.config),
         )
 
         # A checkpoint to come back to: the initial weights, or the checkpoint of a resumed run.
@@ -237,7 +234,12 @@ class TrainingSession:
         else:
             for message in self.checkpoint.warnings:
                 yield WarningEvent(message=message)
-            self._tidy(self.checkpoint)
+            # The first process may mend the folder while another process reads it.
+            state.best_nats, state.best_step = self.group.of_first(
+                (state.best_nats, state.best_step)
+            )
+            if self.group.is_first:
+                self._tidy(self.checkpoint)
 
         # At step 0 it shows what an untrained model writes. A run that was stopped or killed may
         # lack the sample of its last step.
@@ -257,26 +259,24 @@ class TrainingSession:
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
-        result = self._take_step()
+        result = self.trainer.take_step()
+        end = time.perf_counter()
         event = StepEvent(
             step=self.trainer.step,
-            seconds=time.perf_counter() - self._start,
+            seconds=end - self.start,
             train_nats=result.train_nats,
             grad_norm=result.grad_norm,
             learning_rate=result.learning_rate,
-            chars_per_second=self.trainer.config.chars_per_step / (time.perf_counter() - begin),
+            chars_per_second=self.trainer.config.chars_per_step / (end - begin),
         )
         self._log(event)
         return event
 
-    # A function of its own, because `SharedSession` overrides it.
-    def _take_step(self) -> StepResult:
-        return self.trainer.take_step()
-
     def _log(self, event: StepEvent | EvaluationEvent) -> None:
         """Add an event to the log, with the seconds of all processes of the run."""
-        seconds = self._seconds_before + event.seconds
-        self._metrics.append(event.to_json() | {"seconds": seconds})
+        if self.group.is_first:
+            seconds = self._seconds_before + event.seconds
+            self._metrics.append(event.to_json() | {"seconds": seconds})
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise
@@ -288,7 +288,7 @@ class TrainingSession:
 
         # The latest checkpoint, not the best one: all that was learned before the loss exploded.
         trainer = self.trainer
-        saved = self._load_latest()
+        saved = self.group.in_turn(lambda: self.run.load_checkpoint("latest", with_training=True))
         for message in saved.warnings:
             yield WarningEvent(message=message)
 
@@ -296,23 +296,16 @@ class TrainingSession:
         trainer.config = replace(trainer.config, learning_rate=rate)
         trainer.restore(saved.model, training=saved.training, counters=saved.state)
 
-        self._rewind()
+        # A resumed run keeps the new learning rate, and the logs forget the steps that are taken
+        # again. Only now: all processes have read the checkpoint.
+        if self.group.is_first:
+            self.run.write_description(self.description)
+            self._metrics.rewind(trainer.step)
+            self._samples.rewind(trainer.step)
         yield WarningEvent(
-            message=(
-                f"{error} Went back to step {trainer.step}, with a peak learning rate of"
-                f" {rate:.2g}."
-            )
+            message=f"{error} Went back to step {trainer.step}, with a peak learning rate of"
+            f" {rate:.2g}."
         )
-
-    def _load_latest(self) -> Checkpoint:
-        return self.run.load_checkpoint("latest", with_training=True)
-
-    def _rewind(self) -> None:
-        """Record the new learning rate, so that a resumed run keeps it, and let the logs forget the
-        steps that are taken again."""
-        self.run.write_description(self._description)
-        self._metrics.rewind(self.trainer.step)
-        self._samples.rewind(self.trainer.step)
 
     def _remedy(self) -> str:
         """Return a sentence on how to go on after a run that diverges."""
@@ -324,12 +317,32 @@ class TrainingSession:
         return f"Start a new run with a lower learning rate: charrnn train {settings} {lower}"
 
     def validate(self) -> EvaluationEvent | None:
-        """Measure the stateful loss on the validation text; None if `should_stop` interrupted it.
+        """Measure the stateful loss of the averaged weights on the validation text; None if
+        `should_stop` interrupted it.
 
         An interrupted validation stays due, and the checkpoint records that.
         """
         state = self.state
-        means = self._measure_losses()
+        config = self.trainer.config
+        assert config.validation_chars != "auto", "the share of the validation text was not chosen"
+
+        # The other processes wait for the result, so their threads are free.
+        means = None
+        if self.group.is_first:
+            num_threads = resolved(config.threads) * self.group.local_size
+            with on_threads(num_threads), using(CallbackProgress()):
+                scores = stateful_scores(
+                    self.trainer.averaged,
+                    ids=self.text.ids[: self.text.num_before_test],
+                    first=self.text.num_train,
+                    precision=config.precision,
+                    max_chars=config.validation_chars,
+                    escape_nats=self.text.vocab.escape_nats,
+                    should_stop=self.should_stop,
+                )
+            if scores is not None:
+                means = scores.means
+        means = self.group.of_first(means)
         state.is_validation_due = means is None
         if means is None:
             state.is_stopped = True
@@ -346,40 +359,21 @@ class TrainingSession:
             state.best_step = self.trainer.step
         return EvaluationEvent(
             step=self.trainer.step,
-            seconds=time.perf_counter() - self._start,
+            seconds=time.perf_counter() - self.start,
             val_nats=val_nats,
             val_bpc=bits(val_nats),
             first_guess=first_guess,
-            num_chars=Segments.of(self.text.num_validation, 0, self._max_chars).num_chars,
+            num_chars=Segments.of(self.text.num_validation, 0, config.validation_chars).num_chars,
             is_best=is_best,
         )
-
-    def _measure_losses(self) -> tuple[float, float | None] | None:
-        """Measure the mean loss of the averaged weights, and the share of characters that their
-        first guess gets right; None if `should_stop` interrupted it."""
-        with on_threads(self._num_threads), using(CallbackProgress()):
-            scores = stateful_scores(
-                self.trainer.averaged,
-                ids=self.text.ids[: self.text.num_before_test],
-                first=self.text.num_train,
-                precision=self.trainer.config.precision,
-                max_chars=self._max_chars,
-                escape_nats=self.text.vocab.escape_nats,
-                should_stop=self.should_stop,
-            )
-        if scores is None:
-            return None
-        return scores.means
 
     def _validation_events(self, event: EvaluationEvent) -> Generator[TrainEvent, None, None]:
         """Yield the event of a validation, and a warning if its loss is not finite."""
         yield event
         if not math.isfinite(event.val_nats):
             yield WarningEvent(
-                message=(
-                    f"the loss of the validation text is {event.val_nats} at step {event.step}: a"
-                    f" state grew without bound. {self._remedy()}"
-                )
+                message=f"the loss of the validation text is {event.val_nats} at step {event.step}:"
+                f" a state grew without bound. {self._remedy()}"
             )
 
     def _make_up_for_validation(self) -> Generator[TrainEvent, None, None]:
@@ -399,9 +393,11 @@ class TrainingSession:
         # With the generator of `charrnn sample`, so that the same seed gives the same text there.
         # All samples of a run have one seed: they differ only by what the model has learned.
         config = self.trainer.config
-        tensors = self.trainer.model_tensors()
         model = TextGenerator(
-            config, vocab=self.text.vocab, tensors=tensors, name=self.run.path.name
+            config,
+            vocab=self.text.vocab,
+            tensors=self.trainer.model_tensors(),
+            name=self.run.path.name,
         )
         options = SampleOptions(
             length=SAMPLE_LENGTH, temperature=SAMPLE_TEMPERATURE, seed=config.seed
@@ -417,10 +413,17 @@ class TrainingSession:
     def save(self) -> SavedEvent:
         """Commit the present step to disk, and remove checkpoints that are no longer kept. Raises
         CharRNNError."""
-        trainer = self.trainer
-        self.run.check_still_owned()
-        training, counters = trainer.snapshot()
+        # Each process adds the recurrent states of its own batch rows.
+        step = self.trainer.step
+        if self.group.is_first:
+            self.run.check_still_owned()
+        training, counters = self.trainer.snapshot()
+        if self.group.is_first:
+            self._commit(training, counters)
+        self.state.saved_step = step
+        return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
 
+    def _commit(self, training: Tensors, counters: Mapping[str, int]) -> None:
         # `RunWriter.commit` makes this step the latest, by writes in a safe order.
         recorded: dict[str, Any] = {
             **counters,
@@ -428,53 +431,23 @@ class TrainingSession:
             "best_step": self.state.best_step,
             **state_of_corpus(self.text.corpus),
         }
-        if trainer.group.size > 1:
-            recorded["num_processes"] = trainer.group.size
+        if self.group.size > 1:
+            recorded["num_processes"] = self.group.size
         if self.state.is_validation_due:
             recorded["is_validation_due"] = True
         if self.state.base is not None:
             recorded["base"] = dict(self.state.base)
         self.run.commit(
-            step=trainer.step,
-            model=trainer.model_tensors(),
+            step=self.trainer.step,
+            model=self.trainer.model_tensors(),
             training=training,
             state=recorded,
-            description=self._description,
-            keep=trainer.config.keep,
-        )
-        self.state.saved_step = trainer.step
-        return self._saved_event()
-
-    def _saved_event(self) -> SavedEvent:
-        step = self.trainer.step
-        return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
-
-    def _done_event(self, seconds: float) -> DoneEvent:
-        """Return the last event of a training that took so many seconds."""
-        state = self.state
-        # The saved settings train the same weights only if the run kept to one schedule, from the
-        # first step to the last.
-        recipe_path: str | None = str(self.run.path / CONFIG)
-        if self.checkpoint is not None or state.has_gone_back or state.is_stopped:
-            recipe_path = None
-        return DoneEvent(
-            step=self.trainer.step,
-            seconds=seconds,
-            val_nats=state.val_nats,
-            best_nats=state.best_nats,
-            best_step=state.best_step,
-            run=str(self.run.path),
-            is_complete=not state.is_stopped,
-            recipe=recipe_path,
+            description=self.description,
+            keep=self.trainer.config.keep,
         )
 
     @property
-    def _num_threads(self) -> int:
-        """The threads of work between two steps."""
-        return resolved(self.trainer.config.threads)
-
-    @property
-    def _description(self) -> RunDescription:
+    def description(self) -> RunDescription:
         """The files of the configuration and of the alphabet."""
         config = self.trainer.config
         return RunDescription.of(self.run.path, config=config, vocab=self.text.vocab)

@@ -9,8 +9,7 @@ Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`
 
 import copy
 import math
-import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -56,12 +55,10 @@ class StepResult:
     train_nats: float
     grad_norm: float
     learning_rate: float
-    num_raised: tuple[float, ...] = ()
-    """For each flag of `Trainer.take_step`, the number of processes in which it is true."""
 
 
 class Window(NamedTuple):
-    """What a step reads, apart from the weights, the recurrent state and the masks."""
+    """What a step reads, apart from the weights and the recurrent state, on the device."""
 
     ids: Tensor
     """(T, B): the characters that the network reads, in a column for every batch row."""
@@ -70,23 +67,8 @@ class Window(NamedTuple):
     is_reset: Tensor
     """(B,): the batch rows that forget what they have read; empty if the text has document ends
     (`end_id`), where the network itself resets."""
-
-    def on_device(self, device: torch.device) -> "Window":
-        """Copy the tensors, which are in main memory at first, to a device."""
-        return Window(*[to_device(tensor, device) for tensor in self])
-
-
-class WindowResult(NamedTuple):
-    """What a forward and backward pass over a window returns; the gradients are in every weight's
-    `grad`."""
-
-    state: RecurrentState
-    """The recurrent state after the window."""
-    loss_and_norm: Tensor
-    """(2,): the mean loss in nats per character, and the gradient's norm before clipping, as in
-    `StepResult`."""
-    num_raised: Tensor
-    """(F,): for each flag, the number of processes in which it is true."""
+    noise: Noise
+    """The masks of what is dropped."""
 
 
 class Trainer:
@@ -164,11 +146,9 @@ class Trainer:
         self.step = 0
         self.cursor = 0
 
-    def take_step(self, flags: Sequence[bool] = ()) -> StepResult:
+    def take_step(self) -> StepResult:
         """Train on the next window of every batch row (truncated BPTT with carried state; Williams
         & Peng 1990).
-
-        The flags of all processes are counted while the gradients are exchanged.
 
         Raises NonFiniteError, with nothing changed, if the loss or the gradient is not finite;
         UsageError if the memory of a device other than the CPU is full.
@@ -184,10 +164,10 @@ class Trainer:
             # Until the gradient is finite nothing changes, neither weights nor state nor position,
             # so the session can go back to its latest checkpoint.
             for scale in loss_scales(self.config):
-                result = self._backpropagate_next_window(scale, flags)
+                state, loss_and_norm = self._compute_gradients(self._next_window(), scale=scale)
                 # One copy to main memory for both, because the CPU waits for it until the device
                 # has computed everything.
-                train_nats, norm = result.loss_and_norm.tolist()
+                train_nats, norm = loss_and_norm.tolist()
                 if math.isfinite(train_nats) and math.isfinite(norm):
                     break
             else:
@@ -203,7 +183,7 @@ class Trainer:
                 optimizer.step(learning_rate, self.step)
 
             # The next window continues where this window ends, with its state.
-            self.state = result.state
+            self.state = state
             self.cursor += self._window_length
 
             # The exponential moving average of each weight over the steps, the latest with most
@@ -215,24 +195,10 @@ class Trainer:
                     decay=self._average_decay,
                     step=self.step,
                 )
-        return StepResult(
-            train_nats,
-            grad_norm=norm,
-            learning_rate=learning_rate,
-            num_raised=tuple(result.num_raised.tolist()),
-        )
+        return StepResult(train_nats, grad_norm=norm, learning_rate=learning_rate)
 
-    def _backpropagate_next_window(self, scale: float, flags: Sequence[bool]) -> WindowResult:
-        """Compute the gradients of the next window; `scale` is the factor of the loss in fp16."""
-        window, generator = self._next_window()
-        noise = Noise(generator, batch_size=self.batches.batch_size, own=self.rows)
-        return self._compute_gradients(
-            window.on_device(self.device), noise=noise, scale=scale, flags=flags
-        )
-
-    def _next_window(self) -> tuple[Window, Generator]:
-        """Return the window that the next step reads, in main memory, and the generator of its
-        masks."""
+    def _next_window(self) -> Window:
+        """Return the window that the next step reads."""
         ids, targets = self.batches.window(self.cursor, length=self._window_length, rows=self.rows)
 
         # Random numbers are drawn for the whole batch; each process takes its own rows of them.
@@ -244,17 +210,19 @@ class Trainer:
         if self.config.end_id is None:  # With documents, the network resets the state itself.
             drawn = torch.rand(self.batches.batch_size, generator=generator)[self.rows]
             is_reset = drawn < self.config.reset_probability
-        window = Window(
-            ids=torch.from_numpy(ids), targets=torch.from_numpy(targets), is_reset=is_reset
+        return Window(
+            ids=to_device(torch.from_numpy(ids), self.device),
+            targets=to_device(torch.from_numpy(targets), self.device),
+            is_reset=to_device(is_reset, self.device),
+            noise=Noise(generator, batch_size=self.batches.batch_size, own=self.rows),
         )
-        return window, generator
 
-    def _compute_gradients(
-        self, window: Window, noise: Noise, scale: float, flags: Sequence[bool]
-    ) -> WindowResult:
-        """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
+    def _compute_gradients(self, window: Window, scale: float) -> tuple[RecurrentState, Tensor]:
+        """Compute the clipped gradient of the mean loss over a window into every weight's `grad`;
+        `scale` is the factor of the loss in fp16. The mean is over all processes.
 
-        The mean is over all processes.
+        Return the state after the window, and (2,): the mean loss in nats per character, and the
+        gradient's norm before clipping, as in `StepResult`.
         """
         state = self.state
         if self.config.end_id is None:
@@ -262,7 +230,7 @@ class Trainer:
 
         # Forward.
         with autocast(self.device, self.config.precision):
-            logits, state = self.network(window.ids, state, noise)
+            logits, state = self.network(window.ids, state, window.noise)
         loss = self._loss(logits, window=window)
 
         # Backward, in fp16 from a multiple of the loss, because small gradients would become 0.
@@ -285,11 +253,10 @@ class Trainer:
         if self._omega is not None:
             self._omega.add_gradients(len(window.ids) * self.batches.batch_size)
 
-        # Add up the gradients, the losses and the flags of all processes.
+        # Add up the gradients and the losses of all processes.
         mean_loss = loss.detach() / len(self._networks)
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        num_raised = torch.tensor(flags, dtype=torch.float32, device=self.device)
-        self.group.sum_in_place([*gradients, mean_loss, num_raised])
+        self.group.sum_in_place([*gradients, mean_loss])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Each network of an
         # ensemble is clipped on its own, so that none slows the rest.
@@ -298,9 +265,7 @@ class Trainer:
             for weights in self._weights_of_networks
         ]
         loss_and_norm = torch.stack((mean_loss, torch.stack(norms).amax()))
-        return WindowResult(
-            state.map(Tensor.detach), loss_and_norm=loss_and_norm, num_raised=num_raised
-        )
+        return state.map(Tensor.detach), loss_and_norm
 
     def _loss(self, logits: Tensor, window: Window) -> Tensor:
         """Compute this process's part of the mean loss over the learned characters of a window: the
@@ -344,11 +309,6 @@ class Trainer:
                 f" rows of {length} characters. Use"
                 f" {named('batch_size', str(max(1, batch_size // 2)))} or a smaller model."
             ) from None
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of trained values."""
-        return sum(weight.numel() for weight in self._weights)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the weights, the moments of all optimizers and the averages of an ensemble, under
@@ -405,10 +365,7 @@ class Trainer:
         step: Any = counters.get("step")
         cursor: Any = counters.get("cursor")
         if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in (step, cursor)):
-            raise CheckpointError(
-                "training.json has no usable step and cursor"
-                f" (step {reprlib.repr(step)}, cursor {reprlib.repr(cursor)})."
-            )
+            raise CheckpointError("training.json has no usable step and cursor.")
 
         # The manifest has verified all files of the checkpoint. A tensor can be missing only if
         # config.yaml belongs to another run.

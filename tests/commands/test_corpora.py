@@ -258,14 +258,14 @@ TINY = ("--steps", 2, "--hidden-size", 8, "--set", "batch_size=2")
 @pytest.mark.usefixtures("shelf")
 def test_a_run_that_is_named_after_its_text_is_not_the_text(command, settings_of):
     ran = command("train", "girls", *TINY, "--out", "girls")
-    assert "Note      read as the catalogue says: --documents lines\n" in ran.err
+    assert "Note      read as texts of its kind: --documents lines\n" in ran.err
     assert settings_of("girls") == {"documents": ("lines", "catalogue")}
 
 
 @pytest.mark.trained
 def test_a_run_says_and_keeps_how_its_text_was_read(command, shelf):
     ran = command("train", "towns", *TINY, "--out", "run")
-    assert "Note      read as the catalogue says: --column name\n" in ran.err
+    assert "Note      read as texts of its kind: --column name\n" in ran.err
     config = RunReader(Path("run")).read_config()
     assert (config.corpus, config.documents, config.column) == (("towns",), "column", "name")
 

@@ -17,7 +17,8 @@ from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.config_files import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
-from charrnn.training import loop, plan, recipe
+from charrnn.training import plan, recipe
+from charrnn.training.resuming import read_same_text
 from charrnn.training.trainer import Trainer
 
 pytestmark = pytest.mark.trained
@@ -134,7 +135,7 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
             checkpoint=replace(checkpoint, state=state),
         )
         with pytest.raises(CheckpointError, match=message):
-            loop._read_same_text(resumed)
+            read_same_text(resumed)
 
 
 def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch):

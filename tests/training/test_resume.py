@@ -1,4 +1,7 @@
-"""A run that was interrupted and resumed is the run that was never interrupted, bit for bit."""
+"""A run that was interrupted and resumed is the run that was never interrupted, bit for bit.
+
+Tests `training.resuming`, too.
+"""
 
 import json
 import re
@@ -18,7 +21,7 @@ from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 from charrnn.training import plan
-from charrnn.training.loop import CHANGEABLE
+from charrnn.training.resuming import CHANGEABLE
 
 TEXT = make_corpus(num_chars=3_000, seed=6).text
 # Everything random is on: dropout and resets draw from generators that must be resumed too.
@@ -149,7 +152,7 @@ def test_nothing_is_left_to_do_in_a_finished_run(command, text_file):
 def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command):
     assert command("train", "-", "--steps", 2, *SMALL_FLAGS, stdin=TEXT.encode()).code == 0
     line = ("train", "--resume", "stdin-001", "--steps", 4)
-    command(*line, stdin=TEXT[1:].encode()).assert_refused(3, "Pipe the same text")
+    command(*line, stdin=TEXT[1:].encode()).assert_refused(3, "has changed since it was trained")
     command(*line).assert_refused(3, "standard input is empty")
     assert command(*line, stdin=TEXT.encode()).code == 0
     assert num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]

@@ -13,7 +13,7 @@ import torch
 import charrnn
 from charrnn.runs.writer import RunWriter, lock_folder
 from charrnn.training import plan
-from charrnn.training.computing import Computing
+from charrnn.training.plan import Computing
 from charrnn.training.run_text import read_text
 from charrnn.training.session import SessionState, TrainingSession
 from charrnn.training.trainer import Trainer
@@ -65,7 +65,7 @@ def made(tmp_path):
     made = Session(tmp_path)
     with lock_folder(made.run.path):
         # What `train` writes first; a folder without it counts as removed.
-        made.run.write_description(made.session._description)
+        made.run.write_description(made.session.description)
         yield made
 
 
