@@ -2,7 +2,6 @@
 
     CharRNNError              1  an operation failed: a file could not be written, …
     ├── UsageError            2  a parameter or a field of the configuration is out of range
-    │   ├── UnknownFieldError 2  the configuration of this version has no such field
     ├── DataError             3  a text cannot be read, or not by this model
     │   ├── NotHereError      3  a corpus is not on this machine
     │   ├── TooLargeError     3  a text does not fit into this machine's memory
@@ -157,10 +156,6 @@ class UsageError(CharRNNError):
     """A parameter or a field of the configuration has a value that cannot be used (exit code 2)."""
 
     exit_code = 2
-
-
-class UnknownFieldError(UsageError):
-    """A configuration field that this version does not have."""
 
 
 class DataError(CharRNNError):

@@ -6,6 +6,7 @@ adds those methods.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import (
+    CheckpointError,
     DataError,
     GivenTextWarning,
     UsageError,
@@ -41,7 +43,7 @@ from charrnn.generation.sample_options import (
 from charrnn.generation.writing import Piece
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.checkpoint import Checkpoint, checkpoint_step
 from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
@@ -1054,14 +1056,9 @@ def load_steps(run: str | Path) -> Iterator[TrainedModel]:
             " steps."
         )
     for name in folder.checkpoints():
-        # A training process may have pruned it meanwhile.
-        if not (folder.path / name).is_dir():
-            continue
-        loaded = folder.load_checkpoint(name, with_training=False)
-
-        # If the checkpoint is damaged, another one was taken in its place.
-        if loaded.name == name:
-            yield _model_of(folder, loaded)
+        # A damaged one is left out, and one that a training process has removed meanwhile.
+        with suppress(CheckpointError):
+            yield _model_of(folder, folder.load_step(checkpoint_step(name)))
 
 
 def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:

@@ -179,7 +179,7 @@ def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Lear
     if out is None:
         out = RunWriter.create(CHECKPOINTS, "vanishing").path
     else:
-        out = RunWriter.create_at(out, can_resume=False).path
+        out = RunWriter.create_at(out).path
     text = out / TEXT_FILE
     write_atomically(text, training_text().encode("ascii"))
     config = replace(config, corpus=(str(text),))

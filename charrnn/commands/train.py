@@ -299,7 +299,7 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -
 
 FACTS = {
     "Text": "{corpus}{kinds}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
-    "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
+    "Model": "{cell_type} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
     "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
     "Columns": "train, val: nats/character; bpc: bits; right: first guesses; time: from the start",

@@ -28,7 +28,6 @@ from charrnn.config.options import (
 )
 from charrnn.errors import (
     THOUSANDS,
-    UnknownFieldError,
     UsageError,
     did_you_mean,
     named,
@@ -448,7 +447,7 @@ class Config:
     """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __new__(cls, **values: Any) -> "Config":
-        """Check the names of the fields. Raises UnknownFieldError."""
+        """Check the names of the fields. Raises UsageError."""
         for name in values:
             check_field_name(name)
         return object.__new__(cls)
@@ -703,7 +702,7 @@ def check_field_name(name: str) -> str:
     # The message suggests a similar name, or lists all names if none is similar.
     name = name[:60]
     hint = did_you_mean(name, FIELD_NAMES) or f" The fields are {', '.join(FIELD_NAMES)}."
-    raise UnknownFieldError(f"There is no configuration field {name!r}.{hint}")
+    raise UsageError(f"There is no configuration field {name!r}.{hint}")
 
 
 def parse_value(name: str, value: object) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +27,6 @@ from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import (
     CARD,
-    CARD_DIGEST,
     MODEL_FILE_VERSION,
     PAGE,
 )
@@ -105,7 +103,6 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
         "val_nats": model.val_nats,
         "corpus_digest": facts.get("text_digest"),
         "files": list_files({name: files[name] for name in (CONFIG, VOCAB, MODEL)}),
-        CARD_DIGEST: hashlib.sha256(encode_text(card)).hexdigest(),
         "card": dict(facts),
     }
     return {

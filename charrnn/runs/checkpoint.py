@@ -28,9 +28,8 @@ from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes, weight_bytes
 from charrnn.runs.config_files import (
     CONFIG,
     VOCAB,
-    NewerFormatError,
+    OtherVersionError,
     RunDescription,
-    check_line_ends,
 )
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 from charrnn.system.process import memory_bytes
@@ -44,13 +43,9 @@ FORMAT_VERSION = 2
 SCALE = ".scale"
 """The name of an int8 tensor with this suffix is the name of the tensor with the scales of its
 rows."""
-HASHED_BYTES = 1 << 24
-"""Bytes that are hashed at once."""
 MODEL, MANIFEST = "model.safetensors", "manifest.json"
 """File names in a checkpoint and in a model file."""
 _TRAINING, _STATE = "training.safetensors", "training.json"
-_MANIFEST_SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n')
-"""The end of a manifest: the SHA-256 of the bytes before it."""
 _NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
 _FILES = (MODEL, _TRAINING, _STATE, CONFIG, VOCAB, MANIFEST)
 """The files of a checkpoint, in the order in which they are removed: as long as the manifest is
@@ -111,7 +106,7 @@ def is_checkpoint(folder: Path) -> bool:
     except CheckpointError:
         return False
     files = manifest.get("files") if isinstance(manifest, dict) else None
-    return isinstance(files, dict) and bool(files) and files.keys() <= set(_FILES)
+    return isinstance(files, dict) and {MANIFEST, *files} == set(_FILES)
 
 
 def remove_checkpoint(folder: Path) -> None:
@@ -220,11 +215,8 @@ class VerifiedFiles:
         # `model` limits tensor files to the size of the model, and text files have a fixed limit: a
         # forged manifest cannot make this process read without end.
         size, sha256 = self.listed[name]
-        is_text = not name.endswith(".safetensors")
-        max_bytes = MAX_TEXT_BYTES if is_text else size
+        max_bytes = size if name.endswith(".safetensors") else MAX_TEXT_BYTES
         data = self.read_file(name, max_bytes)
-        if is_text and len(data) > size:
-            check_line_ends(self.path / name, data, is_whole=lambda whole: _sha256(whole) == sha256)
 
         # The size is checked first: it tells the user more about a truncated file.
         if len(data) != size:
@@ -288,7 +280,7 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
     """Load a checkpoint, and verify every file of it.
 
     Raises CheckpointError naming the file that is damaged or larger than its configuration allows,
-    NewerFormatError for a checkpoint of a newer charrnn.
+    OtherVersionError for a checkpoint of a newer charrnn.
     """
     # The description is read before the weights, because it limits their size.
     files = _open(folder)
@@ -314,7 +306,7 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
 
 def read_state(folder: Path) -> Mapping[str, JSON]:
     """Read `training.json` of a checkpoint. Raises CheckpointError naming a damaged file,
-    NewerFormatError."""
+    OtherVersionError."""
     return _state_of(_open(folder))
 
 
@@ -326,7 +318,7 @@ def _state_of(files: VerifiedFiles) -> Mapping[str, JSON]:
 
 
 def _open(folder: Path) -> VerifiedFiles:
-    """Read the manifest of a checkpoint. Raises CheckpointError if it is damaged, NewerFormatError
+    """Read the manifest of a checkpoint. Raises CheckpointError if it is damaged, OtherVersionError
     if it is newer."""
     if folder.is_symlink():
         raise CheckpointError(f"{folder} is a link, not a folder")
@@ -337,14 +329,13 @@ def _open(folder: Path) -> VerifiedFiles:
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
     manifest: Any = parse_json(path, data)
     if not _is_sealed(data):
-        check_line_ends(path, data, is_whole=_is_sealed)
         raise CheckpointError(
             f"{path} is damaged: its last entry is not the SHA-256 of those before"
         )
 
     version = manifest.get("format")
     if type(version) is int and version > FORMAT_VERSION:
-        raise NewerFormatError(f"{folder} was made by a newer charrnn (format {version}); upgrade")
+        raise OtherVersionError(f"{folder} was made by a newer charrnn (format {version}); upgrade")
     if version != FORMAT_VERSION or manifest.get("step") != checkpoint_step(folder.name):
         raise CheckpointError(f"{path} is damaged: its format or its step is wrong")
 
@@ -361,10 +352,8 @@ def _open(folder: Path) -> VerifiedFiles:
 
 def _is_sealed(manifest: bytes) -> bool:
     """Whether a manifest ends with the SHA-256 of the bytes before it."""
-    seal = _MANIFEST_SEAL.search(manifest)
-    if seal is None or seal.end() != len(manifest):
-        return False
-    return seal[1].decode("ascii") == _sha256(manifest[: seal.start()])
+    body = manifest.rpartition(b',\n  "sha256": "')[0]
+    return manifest == seal_manifest(body + b"\n}\n")
 
 
 def tensors_to_bytes(tensors: Tensors) -> bytes:
@@ -431,8 +420,4 @@ def _check_allocation(num_bytes: int) -> None:
 
 
 def _sha256(data: bytes) -> str:
-    """Return the SHA-256 of a file, in blocks: signals are handled between two."""
-    digest = hashlib.sha256()
-    for begin in range(0, len(data), HASHED_BYTES):
-        digest.update(memoryview(data)[begin : begin + HASHED_BYTES])
-    return digest.hexdigest()
+    return hashlib.sha256(data).hexdigest()

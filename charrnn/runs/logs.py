@@ -7,10 +7,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.system.files import (
@@ -50,38 +50,40 @@ class MetricsLog:
 
         Raises CharRNNError when the file cannot be written.
         """
-        finite = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in record.items()
-        }
-
         # One write and no sync: a crash can truncate only the last line, which readers skip.
-        line = (json.dumps(finite, allow_nan=False) + "\n").encode("ascii")
+        line = _to_line(record)
         with (
             convert_os_errors("write", path=self.path, num_bytes=len(line)),
             self.path.open("ab") as file,
         ):
             file.write(line)
 
-    def read(self) -> list[dict[str, JSON]]:
-        """Read all records in order, without damaged lines and without a last line that a crash has
-        truncated. The list is empty if there is no file.
+    def read(self, problems: list[str] | None = None) -> list[dict[str, JSON]]:
+        """Read all records in order, without damaged lines, each of which a message in `problems`
+        names. The list is empty if there is no file.
 
         Raises CheckpointError if the file cannot be read.
         """
-        return [record for _, record in self._records([])]
+        if not os.path.lexists(self.path):
+            return []
+        records = []
+        lines = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
+        for number, line in enumerate(lines, start=1):
+            record = _parse(line)
+            if record is not None:
+                records.append(record)
+            # A last line without a line end was truncated by a crash, which is no damage.
+            elif number < len(lines) and problems is not None:
+                problems.append(f"{self.path} line {number} is damaged and is skipped")
+        return records
 
-    def losses(self, problems: list[str]) -> Iterator[LoggedLoss]:
-        """Yield the loss of every intact record in order, and append a message to `problems` for
-        every damaged line.
-
-        Raises CheckpointError if the file cannot be read.
-        """
+    def losses(self, problems: list[str] | None = None) -> list[LoggedLoss]:
+        """Return the loss of every record in order; as `read`."""
+        losses = []
         seconds = 0.0
-        for _, record in self._records(problems):
+        for record in self.read(problems):
             # Only the record of a validation has a `val_nats`.
             is_validation = "val_nats" in record
-            nats = _finite(record.get("val_nats" if is_validation else "train_nats"))
             step = _finite(record.get("step"))
 
             # A record without a time has the time of the record before.
@@ -89,12 +91,14 @@ class MetricsLog:
             if elapsed is not None and elapsed >= 0:
                 seconds = elapsed
 
-            yield LoggedLoss(
+            loss = LoggedLoss(
                 is_validation=is_validation,
                 step=None if step is None else int(step),
                 seconds=seconds,
-                nats=nats,
+                nats=_finite(record.get("val_nats" if is_validation else "train_nats")),
             )
+            losses.append(loss)
+        return losses
 
     def seconds_at(self, step: int) -> float:
         """Return the seconds of training until the end of a step, in all processes since the run
@@ -102,7 +106,7 @@ class MetricsLog:
 
         Raises CheckpointError if the file cannot be read.
         """
-        taken = [loss.seconds for loss in self.losses([]) if (loss.step or 0) <= step]
+        taken = [loss.seconds for loss in self.losses() if (loss.step or 0) <= step]
         return max(taken, default=0.0)
 
     def steps(self, event: str) -> list[JSON]:
@@ -119,41 +123,31 @@ class MetricsLog:
         """
         # The file is read completely before it is replaced atomically.
         problems: list[str] = []
-        records = list(self._records(problems))
+        lines = []
+        for record in self.read(problems):
+            logged = record.get("step")
+            if not isinstance(logged, int) or logged <= step:
+                lines.append(_to_line(record))
         if self.path.exists():
-            kept_lines = []
-            for line, record in records:
-                logged = record.get("step")
-                if not isinstance(logged, int) or logged <= step:
-                    kept_lines.append(line + b"\n")
-            write_atomically(self.path, b"".join(kept_lines))
+            write_atomically(self.path, b"".join(lines))
         return problems
 
-    def _records(self, problems: list[str]) -> Iterator[tuple[bytes, dict[str, JSON]]]:
-        """Yield each intact line with its record, and append a message to `problems` for each
-        damaged line except a truncated last line."""
-        if not os.path.lexists(self.path):
-            return
-        # A last line without a line end was truncated by a crash, which does not count as damage.
-        lines = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            record = _parse(line)
-            if record is not None:
-                yield line, record
-            elif number < len(lines):
-                problems.append(f"{self.path} line {number} is damaged and is skipped")
+
+def _to_line(record: Mapping[str, JSON]) -> bytes:
+    """Return the line of a record. Infinite and NaN numbers become null, because JSON cannot
+    represent them."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.items()
+    }
+    return (json.dumps(finite) + "\n").encode("ascii")
 
 
 def _parse(line: bytes) -> dict[str, JSON] | None:
     """Parse the record of a line. Returns None if the line is not a JSON object, or if its step is
     not an integer from 0 to MAX_STEPS."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
-
-    # Python reads NaN and Infinity, which are no JSON.
     try:
-        record = json.loads(line.decode("utf-8"), parse_constant=refuse)
+        record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
 

@@ -13,8 +13,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,9 @@ from charrnn.runs.checkpoint import (
     Checkpoint,
     VerifiedFiles,
     checkpoint_name,
-    is_checkpoint_name,
+    is_checkpoint,
 )
-from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError
+from charrnn.runs.config_files import CONFIG, VOCAB, OtherVersionError
 from charrnn.system.files import (
     JSON,
     MAX_TEXT_BYTES,
@@ -48,8 +47,6 @@ MODEL_FILE_VERSION = 2
 """Format of the model files that `charrnn export` writes; this version reads format 1, too."""
 CARD, PAGE = "README.md", "index.html"
 """Names of the files for people."""
-CARD_DIGEST = "card_sha256"
-"""The key of the manifest under which the digest of the card stands: another card was edited."""
 FILES = (CONFIG, VOCAB, MODEL, PAGE, CARD, MANIFEST)
 """Names of all files, in the order in which those of a new model replace those of an earlier
 one."""
@@ -60,15 +57,8 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # A fixed date, so that the same model gives the 
 
 _LISTED = {CONFIG, VOCAB, MODEL}
 _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
-MAX_UNPACKED, MAX_RATIO = 1 << 26, 100
-"""A file in the .zip that unpacks to more than MAX_UNPACKED bytes may be at most MAX_RATIO times as
-large as the .zip. Weights of one network hardly compress; the weights of an ensemble of M networks,
-at most 64, may compress by a factor of M."""
 BLOCK_BYTES = 1 << 18
 """Number of bytes of a .zip that are read at once: more than a list of a thousand files has."""
-
-ReadFile = Callable[[str, int], bytes]
-"""Reads a file by its name, of at most so many bytes. Raises CheckpointError if it is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +80,15 @@ class ModelFile:
         that readers of a run use.
 
         Raises CheckpointError if it is missing, damaged or larger than its configuration allows,
-        NewerFormatError if a newer charrnn wrote it.
+        OtherVersionError if a newer charrnn wrote it.
         """
-        with self.opened() as read_file:
-            manifest = _read_manifest(self.path, read_file)
-            state = _state_of(self.path, manifest)
-            files = VerifiedFiles.of(
-                self.path, manifest.get("files"), names=_LISTED, read_file=read_file
-            )
-            description = files.description()
-            model, digest = files.model(description)
+        manifest = self.read_manifest()
+        state = _state_of(self.path, manifest)
+        files = VerifiedFiles.of(
+            self.path, manifest.get("files"), names=_LISTED, read_file=self.read_file
+        )
+        description = files.description()
+        model, digest = files.model(description)
         check_shapes(description.config(), tensors=model, path=self.path)
         return Checkpoint(
             name=checkpoint_name(manifest["step"]),
@@ -114,54 +103,41 @@ class ModelFile:
     def load_step(self, step: int) -> Checkpoint:
         """Raise CheckpointError: the file has one checkpoint, which `load_best` reads."""
         raise CheckpointError(
-            f"{self.name} is a file with one checkpoint, not a run\nleave the step out"
+            f"{self.path} is an exported model, which is one step of a run\nleave the step out"
         )
 
     def read_manifest(self) -> Mapping[str, Any]:
         """Read the manifest. Raises the errors of `load_best`."""
-        with self.opened() as read_file:
-            return _read_manifest(self.path, read_file)
+        manifest = parse_json(self.path / MANIFEST, self.read_file(MANIFEST, MAX_TEXT_BYTES))
+        version = manifest.get("format") if isinstance(manifest, dict) else None
+        if type(version) is int and version > MODEL_FILE_VERSION:
+            raise OtherVersionError(
+                f"{self.path} was made by a newer charrnn (format {version}); upgrade"
+            )
+        if not isinstance(manifest, dict) or type(version) is not int or version < 1:
+            raise CheckpointError(
+                f"{self.path} is damaged: its format is not one of charrnn export"
+            )
+        return manifest
 
-    @contextmanager
-    def opened(self) -> Iterator[ReadFile]:
-        """Open the folder or the file, and yield what reads a file in it. Raises CheckpointError if
-        it cannot be read."""
-        path = self.path
-        if path.is_dir():
+    def read_file(self, name: str, max_bytes: int) -> bytes:
+        """Read a file of the model; one byte more than `max_bytes` shows that it is too long.
 
-            def read_in_folder(name: str, max_bytes: int) -> bytes:
-                # There while the folder is written, or if that process was killed.
-                new = path / NEW / name
-                source = new if new.exists() else path / name
-                return read_capped(source, max_bytes=max_bytes)
+        Raises CheckpointError if it is missing or cannot be read.
+        """
+        if self.path.is_dir():
+            # There while the folder is written, or if that process was killed.
+            new = self.path / NEW / name
+            source = new if new.exists() else self.path / name
+            return read_capped(source, max_bytes=max_bytes)
+        if self.path.suffix.lower() == MODEL_FILE_SUFFIX:
+            return _unpack(self.path, name, max_bytes=max_bytes)
 
-            yield read_in_folder
-            return
         # The code of another package has the files of such a folder at once.
-        if path.suffix.lower() != MODEL_FILE_SUFFIX:
-            files = _readers()[path.suffix.lower()](path)
-
-            def read_in_format(name: str, max_bytes: int) -> bytes:
-                if name not in files:
-                    raise CheckpointError(f"{path} contains no model: it has no {name}")
-                return files[name][: max_bytes + 1]
-
-            yield read_in_format
-            return
-
-        with ExitStack() as stack:
-            with _converted_errors(path):
-                check_regular(path)
-                check_no_placeholder(path)
-                archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(_File(path))))
-                _check_archive(path, archive)
-
-            def read_in_archive(name: str, max_bytes: int) -> bytes:
-                with _converted_errors(path):
-                    return _unpack(path, archive, name=name, max_bytes=max_bytes)
-
-            # Outside of what converts errors: an error of the caller is no damage of the file.
-            yield read_in_archive
+        content = _readers()[self.path.suffix.lower()](self.path).get(name)
+        if content is None:
+            raise CheckpointError(f"{self.path} contains no model: it has no {name}")
+        return content[: max_bytes + 1]
 
 
 class _File(io.FileIO):
@@ -176,55 +152,33 @@ class _File(io.FileIO):
         return super().read(size) or b""
 
 
-@contextmanager
-def _converted_errors(path: Path) -> Iterator[None]:
-    """Convert what reading a .zip raises into CheckpointError."""
+def _unpack(path: Path, name: str, *, max_bytes: int) -> bytes:
+    """Read a file of the model in a .zip; no more of it is unpacked than `max_bytes` and one.
+
+    Raises CheckpointError if there is no such file, or if the .zip is damaged.
+    """
     try:
         with convert_os_errors("read", path=path, kind=CheckpointError):
-            yield
+            check_regular(path)
+            check_no_placeholder(path)
+            with _File(path) as file, zipfile.ZipFile(file) as archive:
+                # Other programs, such as `zip -r`, pack the folder itself.
+                entries = [entry for entry in archive.namelist() if Path(entry).name == name]
+                if not entries:
+                    raise CheckpointError(
+                        f"{path} is damaged, or no model of charrnn export: it has no {name}"
+                    )
+                content = bytearray()
+                with archive.open(min(entries, key=len)) as packed:
+                    while len(content) <= max_bytes and (block := packed.read(BLOCK_BYTES)):
+                        content += block
+                return bytes(content)
     # zipfile raises these errors if the file is not a .zip, is truncated or encrypted, or is
     # compressed by an unknown method.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"{path} is damaged, or charrnn export did not write it: {error}"
         ) from error
-
-
-def _unpack(path: Path, archive: zipfile.ZipFile, *, name: str, max_bytes: int) -> bytes:
-    """Read a file of the model in a .zip; one byte more than `max_bytes` shows that it is too long.
-
-    Raises CheckpointError if there is no such file, or if it unpacks to too much.
-    """
-    entry = _folder_in(archive) + name
-    if entry not in archive.namelist():
-        raise CheckpointError(f"{path} is damaged, or no model of charrnn export: it has no {name}")
-
-    # The bytes are counted as they are unpacked: in its list of files, a .zip bomb of a few
-    # kilobytes could claim to be anything.
-    most = max(MAX_UNPACKED, MAX_RATIO * path.stat().st_size)
-    blocks = []
-    num_bytes = 0
-    with archive.open(entry) as file:
-        while num_bytes <= max_bytes and (block := file.read(BLOCK_BYTES)):
-            blocks.append(block)
-            num_bytes += len(block)
-            if num_bytes > most:
-                raise _packed_otherwise(path, name)
-    return b"".join(blocks)
-
-
-def _folder_in(archive: zipfile.ZipFile) -> str:
-    """Return the folder in a .zip that has the model, with a slash; "" if it is none, as in the
-    files of `charrnn export`."""
-    # Other programs, such as `zip -r`, pack the folder itself.
-    places = [name for name in archive.namelist() if name.rpartition("/")[2] == MANIFEST]
-    if len(places) != 1:
-        return ""
-    return places[0].removesuffix(MANIFEST)
-
-
-def _packed_otherwise(path: Path, name: str) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged: charrnn export does not compress {name} like that")
 
 
 def is_model_file(run: str | Path) -> bool:
@@ -235,7 +189,7 @@ def is_model_file(run: str | Path) -> bool:
         if path.is_dir():
             # A checkpoint has a manifest, too.
             has_manifest = any(os.path.isfile(path / name / MANIFEST) for name in ("", NEW))
-            return has_manifest and not is_checkpoint_name(path.resolve().name)
+            return has_manifest and not is_checkpoint(path)
         if not path.is_file():
             return False
     except (OSError, ValueError):  # ValueError: a NUL in the name
@@ -254,37 +208,8 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, data in files.items():
-            info = zipfile.ZipInfo(name, _DATE)
-            info.compress_type = zipfile.ZIP_STORED if _is_stored(data) else zipfile.ZIP_DEFLATED
-            archive.writestr(info, data)
+            archive.writestr(zipfile.ZipInfo(name, _DATE), data, zipfile.ZIP_DEFLATED)
     return content.getvalue()
-
-
-def _is_stored(data: bytes) -> bool:
-    """Whether a file is stored without compression. Weights that are nearly all zero would compress
-    so well that `_unpack` would refuse them as a bomb."""
-    return len(data) > MAX_UNPACKED and len(data) > MAX_RATIO // 2 * len(zlib.compress(data))
-
-
-def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raise CheckpointError for a .zip of which a file is compressed by another method, or has the
-    name of another one."""
-    for entry in archive.infolist():
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise _packed_otherwise(path, entry.filename)
-    if len(set(archive.namelist())) < len(archive.namelist()):
-        raise CheckpointError(f"{path} is damaged: two of its files have the same name")
-
-
-def _read_manifest(path: Path, read_file: ReadFile) -> Mapping[str, Any]:
-    """Read the manifest, and check its format."""
-    manifest = parse_json(path / MANIFEST, read_file(MANIFEST, MAX_TEXT_BYTES))
-    version = manifest.get("format") if isinstance(manifest, dict) else None
-    if type(version) is int and version > MODEL_FILE_VERSION:
-        raise NewerFormatError(f"{path} was made by a newer charrnn (format {version}); upgrade")
-    if not isinstance(manifest, dict) or type(version) is not int or version < 1:
-        raise CheckpointError(f"{path} is damaged: its format is not one of charrnn export")
-    return manifest
 
 
 def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -15,21 +15,11 @@ from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_me
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.config_files import VOCAB, read_alphabet
 from charrnn.runs.logs import LoggedLoss, MetricsLog
-from charrnn.runs.reader import (
-    WHERE,
-    RunReader,
-    find_model_file,
-    find_run,
-    last_change,
-    list_all_runs,
-)
+from charrnn.runs.reader import RunReader, find_run, last_change, list_all_runs
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.files import bytes_of_folder
 from charrnn.system.progress import task
 from charrnn.text.text_files import without_gz
-
-AGAINST = ("steps", "characters", "seconds")
-"""The quantities against which learning curves can be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,11 +35,6 @@ class LossCurve:
     """Seconds since the start of training, without the time between a stop and a resume."""
     nats: tuple[float, ...]
     """The losses in nats per character."""
-
-    def against(self, axis: str) -> tuple[float, ...]:
-        """Return the steps, the characters or the seconds, as `axis` says, which is in AGAINST."""
-        assert axis in AGAINST, axis
-        return cast("tuple[float, ...]", getattr(self, axis))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,12 +159,10 @@ class RunSummaries(RecordList[RunSummary]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurves(Displayable):
-    """The learning curves of several runs, and the quantity against which they are drawn."""
+    """The learning curves of several runs."""
 
     curves: tuple[RunSummary, ...]
     """The runs, each with its curve."""
-    against: str = "steps"
-    """`steps`, `characters` or `seconds`."""
     skipped: tuple[str, ...] = ()
     """The reason for every run that is left out, one sentence each."""
 
@@ -332,7 +315,7 @@ SORT_KEYS = {
     "run": "name",
     "name": "name",
     "text": "text",
-    "model": "cell num_layers hidden_size",
+    "model": "cell_type num_layers hidden_size",
     "type": "cell_type",
     "layers": "num_layers",
     "units": "hidden_size",
@@ -355,16 +338,7 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
     """
     if not runs:
         return list_all_runs()
-
-    folders: list[RunReader] = []
-    for run in runs:
-        if find_model_file(str(run)) is not None:
-            raise CheckpointError(
-                f"{run} has no learning curve: an exported model is one step of a run\nname the"
-                " folder of the run"
-            )
-        folders.append(find_run(str(run)))
-
+    folders = [find_run(str(run)) for run in runs]
     # A run that is named twice is opened once.
     return list({folder.path.resolve(): folder for folder in folders}.values())
 
@@ -390,8 +364,11 @@ def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -
         >>> [run.name for run in charrnn.run_summaries(["second", "first"], sort="name")]
         ['first', 'second']
     """
-    if sort is not None:
-        _check_word("sort", sort, SORT_KEYS)
+    if sort is not None and sort not in SORT_KEYS:
+        raise UsageError(
+            f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}."
+            f"{did_you_mean(sort, SORT_KEYS)}"
+        )
     folders = find_runs(runs)
     names = Counter(folder.name for folder in folders)
     found: list[RunSummary] = []
@@ -427,21 +404,21 @@ def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -
     return summaries
 
 
-def _with_best(runs: Iterable[RunSummary]) -> Iterator[RunSummary]:
+def _with_best(runs: Sequence[RunSummary]) -> list[RunSummary]:
     """Mark the best of the runs whose losses can be compared: they learned the same text, with the
     same split and the same unit."""
-    runs = list(runs)
-    # Without a digest, before the first save, the name of the text stands for it.
     losses = defaultdict(list)
     for run in runs:
         if run.best_nats is not None:
             losses[_comparable(run)].append(run.best_nats)
 
+    marked = []
     for run in runs:
         # A run alone is the best of nothing.
         compared = losses[_comparable(run)]
         is_best = len(compared) > 1 and run.best_nats == min(compared)
-        yield replace(run, is_best=is_best)
+        marked.append(replace(run, is_best=is_best))
+    return marked
 
 
 def _comparable(run: RunSummary) -> tuple[object, ...]:
@@ -463,9 +440,7 @@ def bases_of(folders: Sequence[Path]) -> dict[str, list[str]]:
     return found
 
 
-def learning_curves(
-    runs: Sequence[str | Path] = (), *, against: str = "steps", sort: str | None = None
-) -> LearningCurves:
+def learning_curves(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> LearningCurves:
     """Read the learning curves of the named runs or of all runs: their losses over the training.
 
     A run that has logged no validation loss is left out.
@@ -473,7 +448,6 @@ def learning_curves(
     Args:
         runs: The names or paths of the runs. By default all runs in `checkpoints` and in the
             current folder, oldest first; damaged ones are then left out.
-        against: What the losses are drawn against: `steps`, `characters` or `seconds`.
         sort: What the runs are sorted by, as in `run_summaries`.
 
     Returns:
@@ -482,39 +456,25 @@ def learning_curves(
         run that is left out.
 
     Raises:
-        UsageError: `against` or `sort` is another word.
+        UsageError: `sort` is another word.
         CheckpointError: A named run is missing or damaged, or no run has logged a loss.
 
     Example:
-        >>> for run in charrnn.learning_curves(["first", "second"], against="seconds"):
+        >>> for run in charrnn.learning_curves(["first", "second"]):
         ...     print(run.name, run.validation.steps[-1])
         first 4
         second 4
     """
-    _check_word("against", against, AGAINST)
     summaries = run_summaries(runs, sort=sort)
-    # A table of runs may be empty, but a chart may not.
-    if not summaries and not summaries.skipped:
-        raise CheckpointError(f"no runs {WHERE} yet\ntrain one first: charrnn train")
     curves = tuple(run for run in summaries if run.validation.steps)
+    # A table of runs may be empty, but a chart may not.
     if not curves:
-        num_runs = len(summaries) + len(summaries.skipped)
-        subject = "the run has" if num_runs == 1 else f"the {num_runs:,} runs have"
         raise CheckpointError(
-            f"there is nothing to draw: {subject} logged no validation loss yet\n"
-            "train until the first validation"
+            "there is nothing to draw: no run has logged a validation loss yet\n"
+            "train one until its first validation: charrnn train"
         )
     skipped = list(summaries.skipped)
     for run in summaries:
         if runs and run not in curves:
             skipped.append(f"{run.name}: no validation loss is logged yet")
-    return LearningCurves(curves=curves, against=against, skipped=tuple(skipped))
-
-
-def _check_word(name: str, word: str, words: Collection[str]) -> None:
-    """Raise UsageError for a word that is none of `words`."""
-    if word not in words:
-        raise UsageError(
-            f"{named(name)} is {word[:60]!r}; it must be one of {', '.join(words)}."
-            f"{did_you_mean(word, words)}"
-        )
+    return LearningCurves(curves=curves, skipped=tuple(skipped))

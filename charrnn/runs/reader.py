@@ -8,9 +8,7 @@ the current folder, where `--out` saves them.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import errno
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -21,23 +19,16 @@ from pathlib import Path
 from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, named
 from charrnn.runs.checkpoint import (
-    MANIFEST,
-    MODEL,
     Checkpoint,
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,
+    is_checkpoint,
     is_checkpoint_name,
     read_checkpoint,
     read_state,
 )
-from charrnn.runs.config_files import (
-    CONFIG,
-    VOCAB,
-    MissingPartError,
-    NewerFormatError,
-    read_config,
-)
+from charrnn.runs.config_files import CONFIG, VOCAB, OtherVersionError, read_config
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, forms_of, read_capped
@@ -68,7 +59,7 @@ class RunReader:
         current folder, it is the path.
         """
         name = self.path.name
-        if self.path.parent == CHECKPOINTS and not _missing_files(Path(name)):
+        if self.path.parent == CHECKPOINTS and _is_run_folder(Path(name)):
             return str(self.path)
         return name
 
@@ -92,12 +83,6 @@ class RunReader:
         Raises CheckpointError if the folder cannot be read or no checkpoint is saved yet.
         """
         saved_names = self.checkpoints()
-        # A run has its weights in folders.
-        if not saved_names and os.path.isfile(self.path / MODEL):
-            raise CheckpointError(
-                f"{self.path} is only a part of an exported model: it has no {MANIFEST}\nput that"
-                " beside the other files"
-            )
         if not saved_names:
             raise CheckpointError(
                 f"{self.path} has nothing saved yet\ntrain it again with the command that started"
@@ -110,14 +95,14 @@ class RunReader:
 
         If the newest checkpoint is damaged, the state of the newest intact one is returned with a
         message that names the damage. The state is empty if there is no intact checkpoint. Raises
-        CheckpointError if the folder cannot be read, NewerFormatError if a newer charrnn saved the
+        CheckpointError if the folder cannot be read, OtherVersionError if a newer charrnn saved the
         checkpoint.
         """
         problem = None
         for name in reversed(self.checkpoints()):
             try:
                 return read_state(self.path / name), problem
-            except NewerFormatError:
+            except OtherVersionError:
                 # This is no damage, and an older checkpoint would hide the newer program's work.
                 raise
             except CheckpointError as error:
@@ -136,62 +121,37 @@ class RunReader:
         return self.load_checkpoint("best", with_training=False)
 
     def load_step(self, step: int) -> Checkpoint:
-        """Load the checkpoint of a step. Raises CheckpointError, which lists the saved steps, if it
-        is missing or damaged."""
-        # No other checkpoint replaces it, as it does for `latest` and `best`: the caller asked for
-        # this step.
+        """Load the checkpoint of a step. Raises CheckpointError if it is missing, with the steps
+        that are saved, or damaged: no other one replaces it."""
+        saved_names = self.saved_checkpoints()
         name = checkpoint_name(step)
-        saved_names = self.checkpoints()
-        problem = "does not exist"
-        if name in saved_names:
-            checkpoint = self.load_checkpoint(name, with_training=False)
-            if checkpoint.name == name:
-                return checkpoint
-            problem = "is damaged"  # `load_checkpoint` has loaded another checkpoint instead.
-
-        listed = ", ".join(f"{checkpoint_step(saved_name):,}" for saved_name in saved_names)
-        raise CheckpointError(f"{self.path / name} {problem}\ncheckpoints of this run: {listed}")
+        if name not in saved_names:
+            steps = ", ".join(f"{checkpoint_step(saved_name):,}" for saved_name in saved_names)
+            raise CheckpointError(
+                f"{self.path / name} does not exist\ncheckpoints of this run: {steps}"
+            )
+        return read_checkpoint(self.path / name, with_training=False)
 
     def load_checkpoint(self, which: str, *, with_training: bool) -> Checkpoint:
         """Load the checkpoint that `latest`, `best` or a name means.
 
         If it is damaged, the newest intact checkpoint before it is loaded instead, or the first
         intact one after it if there is none before. The `warnings` of the result name the damaged
-        files. Raises CheckpointError if no checkpoint can be loaded, none has that name, or a newer
-        charrnn saved it.
+        files. Raises CheckpointError if no checkpoint can be loaded, or another version of charrnn
+        saved it.
         """
         while True:
             names = self.saved_checkpoints()
-            if which not in ("latest", "best", *names):
-                raise CheckpointError(
-                    f"no {which} in {self.path}\nsaved there: {', '.join(names[-5:])}"
-                )
-            wanted = which
+            wanted = names[-1] if which == "latest" else which
             problems: list[str] = []
-            if which == "latest":
-                wanted = names[-1]
             if which == "best":
                 state, problem = self.newest_state()
                 wanted = best_checkpoint(state) or names[-1]
                 if problem is not None:
                     problems.append(problem)
-
-            # After the wanted one the earlier ones come, the nearest of them first.
-            step = checkpoint_step(wanted)
-
-            def distance(name: str, step: int = step) -> tuple[bool, int]:
-                return checkpoint_step(name) > step, abs(checkpoint_step(name) - step)
-
-            checkpoint = None
-            for name in sorted({wanted, *names}, key=distance):
-                try:
-                    checkpoint = read_checkpoint(self.path / name, with_training=with_training)
-                    break
-                except (MissingPartError, NewerFormatError):
-                    raise
-                except CheckpointError as error:
-                    if str(error) not in problems:
-                        problems.append(str(error))
+            checkpoint = self._load_nearest(
+                wanted, names=names, with_training=with_training, problems=problems
+            )
 
             # A training process may have saved and pruned meanwhile: that is no damage.
             if not problems or names == self.saved_checkpoints():
@@ -209,6 +169,26 @@ class RunReader:
             warnings=tuple(f"{reason}; using {checkpoint.name}" for reason in reasons + beside),
             instead_of=reasons[0] if reasons else None,
         )
+
+    def _load_nearest(
+        self, wanted: str, *, names: Iterable[str], with_training: bool, problems: list[str]
+    ) -> Checkpoint | None:
+        """Load the wanted checkpoint, or else the nearest intact one of these names, earlier ones
+        first; append the damage of each that was tried to `problems`."""
+        step = checkpoint_step(wanted)
+
+        def distance(name: str) -> tuple[bool, int]:
+            return checkpoint_step(name) > step, abs(checkpoint_step(name) - step)
+
+        for name in sorted({wanted, *names}, key=distance):
+            try:
+                return read_checkpoint(self.path / name, with_training=with_training)
+            except OtherVersionError:
+                raise
+            except CheckpointError as error:
+                if str(error) not in problems:
+                    problems.append(str(error))
+        return None
 
     def read_config(self) -> Config:
         """Read the configuration in the run's folder.
@@ -253,21 +233,11 @@ class RunReader:
         return problems
 
 
-def open_run(run: str | None) -> RunReader:
-    """Open a run that has a checkpoint, by its path or by its name in CHECKPOINTS.
-
-    None means the run that saved last, which `resume` continues. Raises CheckpointError if there is
-    no such run, or if it has no checkpoint yet.
-    """
-    reader = choose_run(run)
-    reader.saved_checkpoints()
-    return reader
-
-
 def choose_run(run: str | None) -> RunReader:
     """Open a run by its path or by its name in CHECKPOINTS, even if it has no checkpoint yet.
 
-    None means the run that saved last. Raises CheckpointError if there is no such run.
+    None means the run that saved last, which `resume` continues. Raises CheckpointError if there is
+    no such run.
     """
     if run is None:
         return _saved_runs()[-1]
@@ -283,13 +253,14 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
     it has no checkpoint yet.
     """
     if run is not None:
-        return find_model_file(run) or open_run(run), None
+        found = find_model_file(run) or find_run(run)
+        if isinstance(found, RunReader):
+            found.saved_checkpoints()
+        return found, None
 
-    # An included model is used only when it is named: its text could be mistaken for the text of
-    # the user's own run.
-    alternative = ", or use an included model: charrnn sample prose"
     damage = None
-    for folder in reversed(_saved_runs(alternative)):
+    runs = _saved_runs()
+    for folder in reversed(runs):
         state, problem = folder.newest_state()
         if best_checkpoint(state) is not None:
             return folder, damage
@@ -298,24 +269,8 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
             damage = f"{problem}; an older run is used instead"
 
     # A run that was not validated is better than none, and the warning says so.
-    return open_run(None), f"no run {WHERE} has been validated yet; using the newest"
-
-
-def find_model_file(run: str) -> ModelFile | None:
-    """Return the model file at the path `run`, or the included model of that name.
-
-    Returns None if there is neither, or if a run has the name: runs come before included models.
-    """
-    # A folder of that name that is no run, such as a folder `code`, does not hide the included
-    # model.
-    for path in _paths_of(run):
-        if is_model_file(path):
-            return ModelFile(path)
-        if not _missing_files(path):
-            return None
-    if run not in read_cards():
-        return None
-    return ModelFile(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}")
+    runs[-1].saved_checkpoints()
+    return runs[-1], f"no run {WHERE} has been validated yet; using the newest"
 
 
 def newest_unfinished() -> str | None:
@@ -329,66 +284,43 @@ def newest_unfinished() -> str | None:
     return None
 
 
-def _saved_runs(alternative: str = "") -> list[RunReader]:
-    """List the runs with a checkpoint, oldest first; all runs if none has a checkpoint.
-
-    Raises CheckpointError if there is no run. Its message says how to train one, and continues with
-    `alternative`.
-    """
+def _saved_runs() -> list[RunReader]:
+    """List the runs with a checkpoint, oldest first; all runs if none has a checkpoint. Raises
+    CheckpointError if there is no run."""
     runs = list_all_runs()
     if not runs:
-        remedy = f"train one first: charrnn train{alternative}"
-        raise CheckpointError(f"no runs {WHERE} yet\n{remedy}")
+        # An included model is used only when it is named: its text could be mistaken for the text
+        # of the user's own run.
+        raise CheckpointError(
+            f"no runs {WHERE} yet\n"
+            "train one first: charrnn train, or use an included model: charrnn sample prose"
+        )
 
     # Only the names of checkpoints are looked at: every command does this, and verifying all runs
     # would take seconds.
-    saved = [run for run in runs if os.path.isdir(run.path) and any(run.path.glob("step-*"))]
+    saved = [run for run in runs if any(run.path.glob("step-*"))]
     return saved or runs
 
 
-def list_runs(folder: Path) -> list[RunReader]:
-    """List the runs in a folder, oldest first by their last save. Other entries are skipped.
-
-    Raises CheckpointError if `folder` exists but cannot be read.
-    """
-    try:
-        entries = list(folder.iterdir())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise CheckpointError(f"cannot read {folder}: {error.strerror or error}") from error
-
-    # A run without read permission is listed: opening it raises an error that says so.
-    runs = [entry for entry in entries if _is_unreadable(entry) or not _missing_files(entry)]
-    return _oldest_first(map(RunReader, runs))
-
-
 def list_all_runs() -> list[RunReader]:
-    """List the runs in CHECKPOINTS and directly in the current folder, oldest first.
-
-    Raises CheckpointError if CHECKPOINTS exists but cannot be read.
-    """
+    """List the runs in CHECKPOINTS and directly in the current folder, oldest first. Other entries
+    are skipped."""
+    folders = _subfolders(CHECKPOINTS)
     # The subfolders of a run are checkpoints.
-    folders = []
-    if _missing_files(Path()):
-        folders = [path for path in _subfolders(Path()) if not path.name.startswith(".")]
-    local_runs = [RunReader(folder) for folder in folders if not _missing_files(folder)]
+    if not _is_run_folder(Path()):
+        folders += [path for path in _subfolders(Path()) if not path.name.startswith(".")]
 
     # A link may lead from one place to the other.
-    runs = {run.path.resolve(): run for run in local_runs + list_runs(CHECKPOINTS)}
-    return _oldest_first(runs.values())
+    runs = {path.resolve(): RunReader(path) for path in folders if _is_run_folder(path)}
+    return sorted(runs.values(), key=lambda run: (last_change(run.path), run.name))
 
 
 def _subfolders(path: Path) -> list[Path]:
     try:
         # Not Path.is_dir, which raises for a link into a folder without permission.
         return [entry for entry in path.iterdir() if os.path.isdir(entry)]
-    except (OSError, ValueError):  # missing, or reported by `list_runs`; a NUL in the name
+    except OSError:
         return []
-
-
-def _oldest_first(runs: Iterable[RunReader]) -> list[RunReader]:
-    return sorted(runs, key=lambda run: (last_change(run.path), run.name))
 
 
 def check_not_in_use(folder: Path) -> None:
@@ -409,92 +341,78 @@ def _paths_of(run: str) -> list[Path]:
     return [folder / name for folder in (Path(), CHECKPOINTS) for name in forms_of(run)]
 
 
+def find_model_file(run: str) -> ModelFile | None:
+    """Return the model file at the path `run`, or the included model of that name.
+
+    Returns None if there is neither, or if a run has the name: runs come before included models.
+    """
+    # A folder of that name that is no run, such as a folder `code`, does not hide the included
+    # model.
+    for path in _paths_of(run):
+        if is_model_file(path):
+            return ModelFile(path)
+        if _is_run_folder(path):
+            return None
+    if run not in read_cards():
+        return None
+    return ModelFile(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}")
+
+
 def find_run(run: str) -> RunReader:
     """Open a run by its path or name, even if it has no checkpoint yet.
 
     Raises RunInUseError if another process is just starting the run, and CheckpointError if there
-    is no such run; the message names the missing files or similar names.
+    is no such run; the message names similar names.
     """
     if find_model_file(run) is not None:
         raise CheckpointError(
-            f"{run} has no optimizer state to continue from\n"
-            f"start a new run with its weights: {named('init_from', run)}"
+            f"{run} is an exported model, which is one step of a run\n"
+            f"name a run, or start one with these weights: {named('init_from', run)}"
         )
-    paths = _paths_of(run) if run else []
-    for path in paths:
-        if _is_unreadable(path):
-            raise CheckpointError(
-                f"cannot read {path}: {os.strerror(errno.EACCES)}\ncheck that you may read it"
-            )
-        if not _missing_files(path):
+    for path in _paths_of(run):
+        if run and _is_run_folder(path):
             return RunReader(path if path.name.strip(".") else path.resolve())
-        if os.path.isfile(path):
-            raise CheckpointError(
-                f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a folder or"
-                " .zip that `charrnn export` wrote"
-            )
-
-    # There is no such run: the message lists the newest runs or similar names.
-    run_names = [folder.name for folder in reversed(list_all_runs())]
-    listing = "none there yet (train one: charrnn train)"
-    if run_names:
-        listing = f"newest runs: {', '.join(run_names[:5])}"
-    listing += f"; included models: {', '.join(read_cards())}"
-    for path in paths:
         if os.path.isdir(path):
             check_not_in_use(path)
-            missing = " and no ".join(_missing_files(path))
-            raise CheckpointError(f"{path} is not a run: it has no {missing}\n{listing}")
 
+    # There is no such run: the message lists the newest runs and similar names.
+    names = [folder.name for folder in reversed(list_all_runs())]
+    listing = ", ".join(names[:5]) or "none there yet (train one: charrnn train)"
     base_name = run if "/" in run else Path(run).name
-    near = difflib.get_close_matches(base_name, [*run_names, *read_cards()], n=1)
-    hint = ""
-    if near:
-        hint = f"did you mean {near[0]}? "
-    folder = os.path.abspath("")
+    near = difflib.get_close_matches(base_name, [*names, *read_cards()], n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
     raise CheckpointError(
-        f"no run {run!r} in {folder} or in its folder {CHECKPOINTS}\n{hint}{listing}"
+        f"no run {run!r} in {os.path.abspath('')} or in its folder {CHECKPOINTS}\n"
+        f"{hint}newest runs: {listing}; included models: {', '.join(read_cards())}"
     )
 
 
-def _missing_files(path: Path) -> list[str]:
-    """Return which of `config.yaml` and `vocab.json` a run folder lacks; [] for a folder with a
-    checkpoint, which contains copies of both."""
-    # An exported model has both files, and nothing from which training could continue.
-    if is_model_file(path):
-        return ["checkpoint"]
-    # Not Path.is_file, which raises for folders without permission and for names with a NUL.
-    missing = [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
-    if missing and any(is_checkpoint_name(folder.name) for folder in _subfolders(path)):
-        return []
-    return missing
-
-
-def _is_unreadable(path: Path) -> bool:
-    """Whether a folder exists and may not be read."""
-    try:
-        os.stat(path / CONFIG)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        return isinstance(error, PermissionError)
-    return False
+def _is_run_folder(path: Path) -> bool:
+    """Whether a folder has the files of a run, or one of its checkpoints, which has copies of
+    them."""
+    # Not Path.is_dir, which raises for folders without permission and for names with a NUL. An
+    # exported model has both files, and nothing from which training could continue.
+    if not os.path.isdir(path) or is_model_file(path):
+        return False
+    if all(os.path.isfile(path / name) for name in (CONFIG, VOCAB)):
+        return True
+    return any(map(is_checkpoint, path.glob("step-*")))
 
 
 def last_change(path: Path) -> int:
     """Return when `latest` was last written, or else `config.yaml`, in nanoseconds since the epoch;
     0 if neither exists."""
     for name in ("latest", CONFIG):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             return (path / name).stat().st_mtime_ns
     return 0
 
 
 def is_run(text: str) -> bool:
     """Return whether an argument is the name or the path of a run or of a model file."""
-    try:
-        find_run(text)
-    except CheckpointError:
-        return find_model_file(text) is not None
-    return True
+    if find_model_file(text) is not None:
+        return True
+    return any(map(_is_run_folder, _paths_of(text)))
 
 
 def split_step(run: str | None) -> tuple[str | None, int | None]:

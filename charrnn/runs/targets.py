@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,22 +11,25 @@ from typing import TYPE_CHECKING
 
 from charrnn.errors import CharRNNError, DataError, UsageError, named
 from charrnn.system.files import (
-    MAX_TEXT_BYTES,
     behind_links,
     convert_os_errors,
     fsync_folder,
     make_folder,
-    read_capped,
     write_atomically,
     write_synced,
 )
-from charrnn.system.progress import warn
+from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from charrnn.runs.reader import RunReader
+    from charrnn.runs import model_file, reader
+    from charrnn.text import recorded_corpus, sources
+else:
+    # Every command imports this module, and most name no file.
+    model_file = LazyModule("charrnn.runs.model_file")
+    reader = LazyModule("charrnn.runs.reader")
+    recorded_corpus = LazyModule("charrnn.text.recorded_corpus")
+    sources = LazyModule("charrnn.text.sources")
 
-EDITED_CARD = "README-edited.md"
-"""The name of the card of an earlier model that somebody has edited."""
 MARK_BYTES = 1_000
 """A file of charrnn has its mark in this many bytes at its beginning."""
 
@@ -78,18 +79,16 @@ class Target:
 
     def _check_no_text(self) -> None:
         """Raise UsageError for a text of a run in `read`, here or in checkpoints/."""
-        from charrnn.runs.reader import find_run, list_all_runs
-
         # The name of a run may have a step: RUN@STEP.
         names = {str(run) for run in self.read} | {str(run).rpartition("@")[0] for run in self.read}
-        readers = list_all_runs()
+        runs = reader.list_all_runs()
         for name in names - {""}:
             with suppress(CharRNNError):
-                readers.append(find_run(name))
+                runs.append(reader.find_run(name))
         file = behind_links(self.path)
-        for reader in readers:
-            if _is_text_of(reader, file):
-                raise UsageError(f"{self.path} is a text of the run {reader.name}: {self.remedy}.")
+        for run in runs:
+            if _is_text_of(run, file):
+                raise UsageError(f"{self.path} is a text of the run {run.name}: {self.remedy}.")
 
     def write(self, data: bytes) -> None:
         """Write the result, atomically unless it goes to a pipe or a device.
@@ -132,19 +131,13 @@ class FolderTarget:
     def check(self) -> None:
         """Raise UsageError if the folder cannot be written, or if it has other files than those of
         an exported model. The files of such a model are replaced with `force`."""
-        # Imported here: every command imports this module, and most name no folder.
-        from charrnn.runs.checkpoint import is_checkpoint_name
-        from charrnn.runs.model_file import is_model_file
-
         remedy = "give the name of a new folder"
-        if is_checkpoint_name(self.path.resolve().name):
-            raise UsageError(f"{self.path} has the name of a checkpoint: {remedy}.")
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise UsageError(f"{self.path} is not a folder: {remedy}.")
         _check_place(self.path, remedy=remedy)
 
         # Hidden files, such as the `.git` of a repository that was just cloned, stay there.
-        if is_model_file(self.path):
+        if model_file.is_model_file(self.path):
             if any(_reads(str(name), self.path) for name in self.read):
                 raise UsageError(f"{self.path} is the model that is read: {remedy}.")
             if not self.force:
@@ -154,25 +147,22 @@ class FolderTarget:
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write the files of a model. Files that an earlier model had and this one has not are
-        removed, a card that somebody has edited is put aside, and other files stay.
+        removed, and other files stay.
 
         The files are written into a folder of their own, which is renamed in one step: before it
         the folder is the earlier model, after it the new one, also if this process is killed.
         Raises UsageError as `check`, CharRNNError if a file cannot be written.
         """
-        # Imported here: every command imports this module, and most name no folder.
-        from charrnn.runs.model_file import NEW
-
         self.check()
         is_new = not self.path.exists()
-        temporary = self.path / f"{NEW}.tmp-{os.getpid()}"
+        temporary = self.path / f"{model_file.NEW}.tmp-{os.getpid()}"
         num_bytes = sum(map(len, files.values()))
         try:
             with convert_os_errors("write", path=self.path, num_bytes=num_bytes):
                 if is_new:
                     make_folder(self.path)
                 # Processes that were killed may have left these.
-                for left in self.path.glob(f"{NEW}.tmp-*"):
+                for left in self.path.glob(f"{model_file.NEW}.tmp-*"):
                     _remove_new(left)
                 self._take_over()
 
@@ -180,7 +170,7 @@ class FolderTarget:
                 for name, data in files.items():
                     write_synced(temporary / name, data=data)
                 fsync_folder(temporary)
-                os.rename(temporary, self.path / NEW)
+                os.rename(temporary, self.path / model_file.NEW)
                 fsync_folder(self.path)
                 self._take_over()
         except BaseException:
@@ -194,53 +184,26 @@ class FolderTarget:
     def _take_over(self) -> None:
         """Move the files of a new model from their own folder to where they belong, which a process
         that was killed may have begun. The manifest is the last one."""
-        from charrnn.runs.model_file import CARD, FILES, NEW
-
-        new = self.path / NEW
+        new = self.path / model_file.NEW
         if not new.is_dir() or new.is_symlink():
             return
-        # The first file is there: no file was moved, and what is missing is not part of the model.
-        if (new / FILES[0]).exists():
-            for name in FILES:
-                if not (new / name).exists():
-                    (self.path / name).unlink(missing_ok=True)
+        # Before the first file is moved, a page that is missing is not part of the new model.
+        if (new / model_file.FILES[0]).exists() and not (new / model_file.PAGE).exists():
+            (self.path / model_file.PAGE).unlink(missing_ok=True)
 
         # Renaming takes no time and no room.
-        for name in FILES:
-            if not (new / name).exists():
-                continue
-            if name == CARD and self._has_edited_card():
-                os.replace(self.path / CARD, self.path / EDITED_CARD)
-                warn(f"{self.path / CARD} was edited: the edited one is {EDITED_CARD} now")
-            os.replace(new / name, self.path / name)
+        for name in model_file.FILES:
+            if (new / name).exists():
+                os.replace(new / name, self.path / name)
         fsync_folder(self.path)
         _remove_new(new)
-
-    def _has_edited_card(self) -> bool:
-        """Whether the folder has another card than the one that its manifest was written with."""
-        from charrnn.runs.checkpoint import MANIFEST
-        from charrnn.runs.model_file import CARD, CARD_DIGEST
-
-        card = self.path / CARD
-        if not card.exists():
-            return False
-        try:
-            manifest = read_capped(self.path / MANIFEST, max_bytes=MAX_TEXT_BYTES)
-            written = json.loads(manifest)[CARD_DIGEST]
-        except (CharRNNError, ValueError, TypeError, KeyError):
-            return True
-        # Git may have changed the line ends.
-        content = card.read_bytes().replace(b"\r\n", b"\n")
-        return bool(hashlib.sha256(content).hexdigest() != written)
 
 
 def _remove_new(folder: Path) -> None:
     """Remove the files of a model from a folder, and the folder unless others are in it. Raises
     OSError."""
-    from charrnn.runs.model_file import FILES
-
     if folder.is_dir() and not folder.is_symlink():
-        for name in FILES:
+        for name in model_file.FILES:
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 
@@ -255,21 +218,17 @@ def _check_place(path: Path, *, remedy: str) -> None:
 
 def check_outside_runs(path: Path, *, remedy: str) -> None:
     """Raise UsageError for a file or a folder, which need not exist, inside the folder of a run."""
-    from charrnn.text.sources import is_run_folder
-
     for folder in behind_links(path).parents:
-        if is_run_folder(folder):
+        if sources.is_run_folder(folder):
             raise UsageError(f"{path} is inside the run {folder.name}: {remedy}.")
 
 
-def _is_text_of(run: RunReader, file: Path) -> bool:
+def _is_text_of(run: reader.RunReader, file: Path) -> bool:
     """Whether a run has recorded a file as its text; False for a damaged run."""
-    from charrnn.text.recorded_corpus import recorded_corpus
-
     try:
         # Before its first checkpoint a run has no digest.
         state = {"corpus_digest": "", **run.newest_state()[0]}
-        recorded = recorded_corpus(run.name, config=run.read_config(), state=state)
+        recorded = recorded_corpus.recorded_corpus(run.name, config=run.read_config(), state=state)
     except CharRNNError:
         return False
     return recorded is not None and recorded.names(file)
@@ -278,13 +237,10 @@ def _is_text_of(run: RunReader, file: Path) -> bool:
 def _reads(name: str, path: Path) -> bool:
     """Whether a command that is given `name` reads the existing file `path`: a model, a text, or a
     file of the folder, the pattern or the catalogue that has this name."""
-    from charrnn.runs.reader import find_model_file
-    from charrnn.text.sources import SORTED, find_origin
-
     files: list[Path] = [Path(name)]
     with suppress(DataError, OSError, ValueError):  # There is no text of that name.
-        files += find_origin(name, is_named_by_run=True, order=SORTED).paths
-    if (model := find_model_file(name)) is not None:
+        files += sources.find_origin(name, is_named_by_run=True, order=sources.SORTED).paths
+    if (model := reader.find_model_file(name)) is not None:
         files.append(model.path)
     return any(_is_same(file, path) for file in files)
 

@@ -26,7 +26,6 @@ from typing import IO
 from charrnn.config.settings_file import SEAL_START
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
 from charrnn.runs.checkpoint import (
-    MANIFEST,
     Checkpoint,
     Tensors,
     best_checkpoint,
@@ -35,10 +34,9 @@ from charrnn.runs.checkpoint import (
     checkpoint_to_bytes,
     is_checkpoint,
     is_checkpoint_name,
-    read_checkpoint,
     remove_checkpoint,
 )
-from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError, RunDescription
+from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
 from charrnn.runs.reader import CHECKPOINTS, MAX_OWNER_BYTES, RunReader, check_not_in_use
 from charrnn.runs.targets import check_outside_runs
 from charrnn.system import files
@@ -162,7 +160,7 @@ class RunWriter(RunReader):
                     return cls(path)
 
     @classmethod
-    def create_at(cls, path: Path, *, can_resume: bool = True) -> RunWriter:
+    def create_at(cls, path: Path) -> RunWriter:
         """Create the folder `path`, or use it if it is an empty folder.
 
         Raises RunInUseError if another process trains there, UsageError if it exists and is not an
@@ -176,15 +174,10 @@ class RunWriter(RunReader):
                 if not path.is_dir() or any(path.iterdir()):
                     check_not_in_use(path)
 
-                    # The remedy depends on what stands there: only a run can be continued.
-                    is_run = (path / CONFIG).exists()
-                    problem = f"{path} exists already"
-                    remedy = f"give {named('out')} another name"
-                    if not is_run:
-                        problem += " and is no run"
-                    elif can_resume:
-                        remedy = f"continue it with {named('resume', path)}, or {remedy}"
-                    raise UsageError(f"{problem}\n{remedy}") from None
+                    raise UsageError(
+                        f"{path} exists already\ngive {named('out')} another name; a run is"
+                        f" continued by {named('resume', path)}"
+                    ) from None
         return cls(path)
 
     def write_description(self, description: RunDescription) -> None:
@@ -240,12 +233,9 @@ class RunWriter(RunReader):
             owner = _owner(file)
         # Where a locked file cannot be read, it cannot be replaced, either.
         if owner not in (None, process_identity(os.getpid())):
-            reason = "the folder was removed and made anew"
-            if owner and is_running(owner) is None:
-                reason += ", or has no locks between hosts"
             raise RunInUseError(
                 f"{self.path} was taken over by {named_process(owner)}, so this process saves"
-                f" nothing more\n{reason}: train a run in one process at a time"
+                " nothing more\ntrain a run in one process at a time"
             )
 
     def restore_replaced(self) -> None:
@@ -297,16 +287,13 @@ class RunWriter(RunReader):
         """Save a checkpoint and return its folder, without a change of the pointers.
 
         `payloads` are the files that `checkpoint_to_bytes` returns. An existing checkpoint of that
-        step is kept if it is intact and identical. Otherwise, as after a change of the schedule, it
-        is replaced. If the save fails, no earlier checkpoint is changed, and CharRNNError names the
-        folder, the reason and the bytes needed.
+        step is replaced. If the save fails, no earlier checkpoint is changed, and CharRNNError
+        names the folder, the reason and the bytes needed.
         """
         final = self.path / checkpoint_name(step)
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
             _remove_temporaries(self.path)
-            if self._is_saved(final, payloads):
-                return final
 
             # Write the files in the order of `checkpoint_to_bytes`: the manifest is the last one.
             temporary.mkdir()
@@ -349,18 +336,6 @@ class RunWriter(RunReader):
                 # The folder is renamed first: a crash during the removal then leaves a temporary
                 # folder, not a damaged checkpoint.
                 remove_checkpoint(_set_aside(self.path / name, "tmp"))
-
-    def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
-        """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError if a newer
-        charrnn saved it."""
-        try:
-            read_checkpoint(folder, with_training=True)
-            saved = files.read_capped(folder / MANIFEST, max_bytes=files.MAX_TEXT_BYTES)
-        except NewerFormatError:
-            raise
-        except CheckpointError:
-            return False  # The checkpoint is missing, which is the usual case, or damaged.
-        return saved == payloads[MANIFEST]
 
     def _replace(self, final: Path, temporary: Path) -> None:
         """Replace the checkpoint `final` by the folder `temporary`, and restore it if that fails.

@@ -25,7 +25,7 @@ def learning_chart(curves: LearningCurves) -> Drawing:
     drawn = []
     for number, run in enumerate(curves):
         points = []
-        for point in zip(run.validation.against(curves.against), run.validation.nats, strict=True):
+        for point in zip(run.validation.steps, run.validation.nats, strict=True):
             if point[1] <= lowest_loss + MAX_RISE:
                 points.append(point)
         colour = COLOURS[number % len(COLOURS)]
@@ -35,10 +35,10 @@ def learning_chart(curves: LearningCurves) -> Drawing:
     notes = list(curves.notes)
     if not drawn:
         notes.append(EMPTY_NOTICE)
-        drawn = [(1.0, 1.0)]
+        drawn = [(1, 1.0)]
     plot = Plot(
         lines=lines,
-        x_label=curves.against,
+        x_label="steps",
         x_ticks=enclosing_ticks(0, max(x for x, _ in drawn)),
         y_ticks=enclosing_ticks(lowest_loss, max(y for _, y in drawn)),
     )

@@ -387,7 +387,7 @@ RUN_COLUMNS: Columns = {
     "date": lambda run: (run.saved or "")[: len("2026-11-28")],
     "text": "{text}",
     "from": lambda run: PurePath(run.init_from or "").name,
-    "model": "{cell} {num_layers}×{hidden_size}",
+    "model": "{cell_type} {num_layers}×{hidden_size}",
     "steps": _shown_steps,
     "MB": lambda run: f"{run.num_bytes / 1e6:,.1f}",
     "min": "{minutes:.1f}",

@@ -173,7 +173,7 @@ def test_training_whose_reader_leaves_saves_and_stops(fork_server, tmp_path):
 
 
 PLACES = {
-    "runs": "charrnn.runs.reader:list_runs",
+    "runs": "charrnn.runs.reader:list_all_runs",
     "sample": "charrnn.generation.sampling:write_texts",
 }
 

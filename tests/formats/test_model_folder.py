@@ -114,18 +114,6 @@ def test_the_digest_of_a_private_text_stays_at_home(lstm, tmp_path):
     assert model.recorded_corpus.digest.encode() not in b"".join(content_of(folder).values())
 
 
-def test_an_edited_card_is_put_aside(alphabet_run, tmp_path, command):
-    folder = tmp_path / "away"
-    assert command("export", alphabet_run, f"{folder}/").code == 0
-    again = command("export", alphabet_run, f"{folder}/", "--force")
-    assert "edited" not in again.err and not (folder / "README-edited.md").exists()
-    card = (folder / CARD).read_text("utf-8").replace("not known", "cc-by-4.0")
-    (folder / CARD).write_text(card, "utf-8")
-    ran = command("export", alphabet_run, f"{folder}/", "--force")
-    assert ran.code == 0 and "README.md was edited" in ran.err
-    assert (folder / "README-edited.md").read_text("utf-8") == card
-
-
 @pytest.mark.parametrize("last", range(6))
 def test_a_full_disk_leaves_the_earlier_model(alphabet_run, loop_run, tmp_path, monkeypatch, last):
     folder = charrnn.load(alphabet_run).export(f"{tmp_path / 'away'}/")
@@ -183,7 +171,6 @@ def test_a_kill_leaves_the_earlier_or_the_new_model(alphabet_run, loop_run, tmp_
         folder.parent.mkdir()
         if has_earlier:
             earlier.export(f"{folder}/")
-            (folder / CARD).write_text("edited")
             for name, data in others.items():
                 (folder / name).write_bytes(data)
             digests[0] = ModelFile(folder).load_best().digest
@@ -201,7 +188,7 @@ def test_a_kill_leaves_the_earlier_or_the_new_model(alphabet_run, loop_run, tmp_
         # The next export completes what the killed one had begun.
         expected = dict(files)
         if has_earlier:
-            expected |= others | {"README-edited.md": b"edited"}
+            expected |= others
         assert content_of(folder) == expected
         shutil.rmtree(folder)
         if not is_killed:
@@ -273,13 +260,9 @@ def test_the_page_of_a_folder_opens(lstm, tmp_path):
 
 def test_a_model_in_checkpoints_is_read_by_its_name(command, alphabet_run):
     Path("checkpoints").mkdir()
-    folder = charrnn.load(alphabet_run).export("checkpoints/given/")
+    charrnn.load(alphabet_run).export("checkpoints/given/")
     ran = command("sample", "given", "--length", "20")
     assert ran.code == 0, ran.err
-    (folder / MANIFEST).unlink()
-    command("sample", "given").assert_refused(
-        4, f"a part of an exported model: it has no {MANIFEST}"
-    )
 
 
 def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):

@@ -80,7 +80,7 @@ def test_a_run_needs_the_package_of_its_cell(tmp_path, command, monkeypatch):
 
     charrnn("train", "text.txt", "--type", "leaky", "--steps", 4, "--out", "run", *sizes)
     charrnn("train", "--resume", "run", "--steps", 6, "--quiet")
-    assert "cell: leaky" in (tmp_path / "run" / "config.yaml").read_text()
+    assert "cell_type: leaky" in (tmp_path / "run" / "config.yaml").read_text()
     for precision in ("fp32", "int8"):
         options = ("--length", 300, "--seed", 3, "--precision", precision)
         first = charrnn("sample", "run", *options)
@@ -94,20 +94,14 @@ def test_a_run_needs_the_package_of_its_cell(tmp_path, command, monkeypatch):
     sys.modules.pop("leaky_cells")
     for arguments in (["sample", "run"], ["train", "--resume", "run"]):
         ran = command(*arguments)
-        assert (ran.code, ran.err) == (
-            4,
-            (
-                "error: The cell leaky of this run is not part of charrnn, and no installed package"
-                " offers it.\n       Install the package that does.\n"
-            ),
-        )
+        ran.assert_refused(4, "cell_type is leaky; it must be one of", "install the package")
 
 
 def test_a_name_is_looked_up_without_importing_anything(site):
     offer(site, {"leaky": "Leaky", "other": "Nothing"}, "raise RuntimeError")
     assert Config(cell_type="leaky").cell_type == "leaky"
     with pytest.raises(
-        UsageError, match=r"`cell` is leeky; .*, or a cell that an installed package .* leaky"
+        UsageError, match=r"`cell_type` is leeky; .*, or a cell that an installed package .* leaky"
     ) as error:
         Config(cell_type="leeky")
     with pytest.raises(UsageError, match="No installed package provides the cell 'leeky'"):

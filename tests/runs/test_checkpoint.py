@@ -59,7 +59,7 @@ def test_a_run_takes_no_folder_with_files_and_no_file(tmp_path):
     (tmp_path / "folder" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for taken in (tmp_path / "folder", tmp_path / "file"):
-        with pytest.raises(UsageError, match="is no run\ngive `out` another name"):
+        with pytest.raises(UsageError, match="exists already\ngive `out` another name"):
             RunWriter.create_at(taken)
     with pytest.raises(CharRNNError, match=r"file/below.*Not a directory"):
         RunWriter.create_at(tmp_path / "file" / "below")
@@ -230,15 +230,11 @@ def test_a_step_comes_back_exactly(run):
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(FILES)
 
 
-def test_saving_again_keeps_the_same_step_and_replaces_another_one(run):
+def test_saving_a_step_again_replaces_it(run):
     save(run, 100, value=1.0)
-    written = (run.path / "step-00000100").stat().st_ino
-    save(run, 100, value=1.0)
-    assert (run.path / "step-00000100").stat().st_ino == written
     digests = {
         run.load_checkpoint("latest", with_training=is_whole).digest for is_whole in (False, True)
     }
-    # Another one is of a schedule that was changed since: to keep it would mix two trainings.
     save(run, 100, value=2.0)
     replaced = run.load_checkpoint("latest", with_training=False)
     assert replaced.model["weight"][0, 0] == 2.0
@@ -254,14 +250,12 @@ def test_saving_replaces_a_damaged_step(run):
     assert hidden(run.path) == []
 
 
-def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run):
+def test_a_step_of_a_newer_charrnn_is_refused(run):
     save(run, 100)
     name = save(run, 200, value=1.0)
     rewrite_manifest(run, name, format=checkpoint.FORMAT_VERSION + 1)
     with pytest.raises(CheckpointError, match=r"made by a newer charrnn \(format 3\); upgrade"):
         run.load_checkpoint("latest", with_training=False)
-    with pytest.raises(CheckpointError, match="newer charrnn"):
-        save(run, 200, value=2.0)
     assert run.load_checkpoint("step-00000100", with_training=False).step == 100
     rewrite_manifest(run, name, format=checkpoint.FORMAT_VERSION)
     assert run.load_checkpoint(name, with_training=False).model["weight"][0, 0] == 1.0
@@ -308,8 +302,6 @@ def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run):
         (400, 3),
         (500, 4),
     ]
-    with pytest.raises(CheckpointError, match="saved there: step-00000100"):
-        run.load_checkpoint("../shakespeare-001/step-00000100", with_training=False)
     with pytest.raises(
         CheckpointError, match=r"no checkpoint of .* can be loaded: .*model\.safetensors"
     ):
@@ -449,30 +441,10 @@ def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run):
         assert list(run.path.iterdir()) == []
     for name, content in (("lock", "mine"), ("notes.txt", "mine")):
         (run.path / name).write_text(content)
-        with pytest.raises(UsageError, match="is no run"):
+        with pytest.raises(UsageError, match="exists already"):
             clear_unsaved(run.path)
         assert (run.path / name).read_text() == content
         (run.path / name).unlink()
-
-
-def test_a_signal_is_obeyed_while_a_large_file_is_hashed(run, monkeypatch):
-    save(run, 1)
-    expected = run.load_checkpoint("latest", with_training=False).digest
-    monkeypatch.setattr(checkpoint, "HASHED_BYTES", 7)
-    assert run.load_checkpoint("latest", with_training=False).digest == expected
-
-    hashed = []
-
-    class Hash:
-        def update(self, block):
-            hashed.append(len(block))
-            if len(hashed) == 3:
-                signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(checkpoint.hashlib, "sha256", Hash)
-    with pytest.raises(KeyboardInterrupt):
-        run.load_checkpoint("latest", with_training=False)
-    assert hashed == [7, 7, 7]
 
 
 @pytest.mark.parametrize(
@@ -498,14 +470,3 @@ def test_a_run_of_an_older_version_opens(alphabet_run):
     assert parse_config(Path("config.yaml"), older) == parse_config(Path("config.yaml"), data)
     (alphabet_run / "counts.safetensors").write_bytes(b"counts of an older version")
     assert charrnn.load(alphabet_run).sample(length=5, seed=1).text
-
-
-@pytest.mark.parametrize("name", ["config.yaml", "training.json", "manifest.json"])
-def test_line_ends_that_git_has_changed_are_named(run, name):
-    step = save(run, 100)
-    path = run.path / step / name
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    with pytest.raises(
-        CheckpointError, match=rf"{name} is damaged: its line ends are CRLF, as core"
-    ):
-        find_run(str(run.path)).load_checkpoint("latest", with_training=True)

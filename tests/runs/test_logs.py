@@ -49,9 +49,7 @@ def test_a_torn_tail_is_ignored_and_dropped_on_rewind(log, tail):
     assert steps_of(log) == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    "damage", [b'{"step": 2', b"", b"[2]", b"\xff", b'{"step": 2, "val_nats": NaN}', b"9" * 5000]
-)
+@pytest.mark.parametrize("damage", [b'{"step": 2', b"", b"[2]", b"\xff", b"9" * 5000])
 def test_a_damaged_line_is_named_and_passed_over(log, damage):
     log.path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n' + damage + b"\n")
     assert steps_of(log) == [1, 3]

@@ -58,7 +58,7 @@ def test_it_tells_nothing_of_a_private_text(lstm, tmp_path):
 def test_it_has_one_step(file):
     with pytest.raises(UsageError, match="one step of a run"):
         list(load_steps(file))
-    with pytest.raises(CheckpointError, match="a file with one checkpoint"):
+    with pytest.raises(CheckpointError, match="one step of a run\nleave the step out"):
         ModelFile(file).load_step(1)
 
 
@@ -124,14 +124,10 @@ def test_another_archive_is_refused(file, changes, word):
         ModelFile(repacked(file, **changes)).load_best()
 
 
-def test_two_files_of_one_name_are_refused_and_others_are_not_read(file):
+def test_other_files_are_not_read(file):
     added = repacked(file, **{"../../outside": b"x", "LICENSE": b"MIT"})
     assert ModelFile(added).load_best().step == 1
     assert not (file.parent.parent / "outside").exists()
-    with zipfile.ZipFile(added, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr(CONFIG, b"x")
-    with pytest.raises(CheckpointError, match="two of its files have the same name"):
-        ModelFile(added).load_best()
 
 
 def signed(file, *, manifest=None, **changes):
@@ -161,16 +157,12 @@ def test_figures_that_no_training_gives_are_refused(file, entry, value, word):
     "changes, message",
     [
         ({"vocab_json": b"[]"}, "vocab.json must be an object"),
-        ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml is damaged: hidden_size is 0"),
-        (
-            {"config_yaml": b"hidden_sizes: 7\n"},
-            "config.yaml was written by a newer version of charrnn, or was edit",
-        ),
+        ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml: hidden_size is 0"),
         (
             {"config_yaml": b"ngram_rows: 500\n"},
-            "has a table of n-grams (ngram_rows 500), which charrnn no longer has",
+            "config.yaml: There is no configuration field 'ngram_rows'",
         ),
-        ({"config_yaml": b"{"}, "config.yaml is damaged: it is not YAML"),
+        ({"config_yaml": b"{"}, "config.yaml is not YAML"),
         (
             {"model_safetensors": save({"x": np.zeros(1, np.float32)})},
             "model.safetensors does not contain the",
@@ -184,26 +176,11 @@ def test_damage_is_named_with_the_path_once(file, changes, message):
     assert str(raised.value).count(str(file)) == 1
 
 
-def renamed(content, old, new):
-    """Return a .zip with another value in its list of files, where zipfile reads the sizes."""
-    begin = content.rindex(b"PK\1\2")
-    return content[:begin] + content[begin:].replace(old, new)
-
-
-def test_a_bomb_that_its_list_of_files_hides_is_noticed_while_it_is_unpacked(file, monkeypatch):
-    monkeypatch.setattr("charrnn.runs.model_file.MAX_UNPACKED", 1 << 20)
-    zeros = bytes(1 << 24)
-    signed(file, model_safetensors=zeros)
-    # The list of files says that they hardly compress.
-    with zipfile.ZipFile(file) as archive:
-        size = archive.getinfo(MODEL).compress_size
-    claimed = renamed(
-        file.read_bytes(), size.to_bytes(4, "little"), (1 << 24).to_bytes(4, "little")
-    )
-    file.write_bytes(claimed)
-    with ModelFile(file).opened() as read_file, pytest.raises(CheckpointError) as raised:
-        read_file(MODEL, len(zeros))
-    assert f"charrnn export does not compress {MODEL} like that" in str(raised.value)
+def test_a_bomb_is_unpacked_only_as_far_as_its_model_may_reach(file):
+    repacked(file, model_safetensors=bytes(1 << 26))
+    assert len(ModelFile(file).read_file(MODEL, 1000)) < 1 << 20
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        ModelFile(file).load_best()
 
 
 def test_a_list_of_many_empty_files_is_not_read(file):
@@ -212,17 +189,6 @@ def test_a_list_of_many_empty_files_is_not_read(file):
             archive.writestr(f"{index}", b"")
     with pytest.raises(CheckpointError, match="its list of files is too long"):
         ModelFile(file).load_best()
-
-
-def test_weights_that_are_nearly_all_zero_are_not_compressed(file, monkeypatch):
-    model = charrnn.load(file)
-    monkeypatch.setattr("charrnn.runs.model_file.MAX_UNPACKED", 0)
-    monkeypatch.setattr("charrnn.runs.model_file.MAX_RATIO", 4)
-    zeros = {name: np.zeros_like(tensor) for name, tensor in model.tensors.items()}
-    exported = charrnn.Model(model.config, model.vocab, zeros, name="zeros").export(
-        file.with_name("zeros.zip")
-    )
-    assert not any(tensor.any() for tensor in charrnn.load(exported).tensors.values())
 
 
 def test_a_model_that_is_larger_than_the_memory_is_not_read(file):
@@ -313,15 +279,6 @@ def test_what_hubs_and_authors_add_to_a_folder_does_not_matter(folder):
     (folder / "README.md").write_text("mine")
     (folder / PAGE).unlink()
     assert charrnn.load(folder).name == "abc"
-
-
-def test_another_compression_is_refused(file):
-    content = content_of(file)
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    with pytest.raises(CheckpointError, match=r"does not compress config\.yaml like that"):
-        ModelFile(file).load_best()
 
 
 def test_a_folder_that_was_zipped_as_a_folder_is_read(file):

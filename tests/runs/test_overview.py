@@ -174,12 +174,8 @@ def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, b
 
 
 def test_runs_without_a_loss_have_no_curve(build):
-    with pytest.raises(CheckpointError, match="no runs"):
-        learning_curves()
     build("started", step(1, 1.0))
-    with pytest.raises(
-        CheckpointError, match="nothing to draw: the run has logged no validation loss"
-    ):
+    with pytest.raises(CheckpointError, match="nothing to draw: no run has logged a validation"):
         learning_curves()
     build("validated", validation(1, 1.0, 2.0))
     found = learning_curves(["started", "validated"])
