@@ -37,10 +37,10 @@ def _shown_parts(corpus: Corpus) -> Iterator[str]:
                 yield "\n"
             shown = file
             yield f"--- {file}\n"
-            if not ends_line and line.content == b"\n":
+            if not ends_line and line.content == "\n":
                 ends_line = True
                 continue
-        content = line.content.decode("utf-8", "replace").replace(END, "\n")
+        content = line.content.replace(END, "\n").encode("utf-8", "replace").decode()
         ends_line = content.endswith("\n")
         yield content
     if not ends_line:

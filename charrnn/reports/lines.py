@@ -337,17 +337,17 @@ class ScoredText:
             for end in self._line_bounds():
                 line = _decoded(self.content[begin:end])
                 ends.append(end)
-                yield Line(0, f"{line.rstrip(self.ends)}\n".encode())
+                yield Line(0, f"{line.rstrip(self.ends)}\n")
                 # No paragraph goes over the end of a document: a blank line that is none follows.
                 if line.endswith(END):
                     ends.append(0)
-                    yield Line(0, b"\n")
+                    yield Line(0, "\n")
                 begin = end
 
         # A line that is joined to the next one has lost its end.
         for line in join_lines(lines()):
             end = ends.popleft()
-            if end and line.content.endswith(b"\n"):
+            if end and line.content.endswith("\n"):
                 yield end
 
     def _line_bounds(self) -> Iterator[int]:

@@ -20,7 +20,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import named
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.progress import task
-from charrnn.text.documents import END, END_BYTE
+from charrnn.text.documents import END
 from charrnn.text.vocab import code_points
 
 SLICE_CHARS = 1 << 20
@@ -157,7 +157,7 @@ def documents_of(text: SlicedText) -> Iterator[tuple[int, str | bytes]]:
     rest: Any = text[:0]
     end: Any = END
     if isinstance(rest, bytes):
-        end = END_BYTE
+        end = END.encode()
     begin = 0
     for first in range(0, len(text), SLICE_CHARS):
         # The last piece continues in the next slice.

@@ -16,14 +16,13 @@ from charrnn.text.documents import END, Documents
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.places import Place, find_places
 from charrnn.text.reader import SourceReader, file_bytes
-from charrnn.text.reading_notes import ReadFile
 from charrnn.text.sources import (
     SHUFFLED,
     Order,
     find_origin,
     standard_library,
 )
-from charrnn.text.text_files import Line
+from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import (
     MAX_VOCAB_SIZE,
     REPLACEMENT,
@@ -73,11 +72,9 @@ class Corpus:
     """The order of its documents; None for a running text."""
     lines: Callable[[], Iterator[tuple[str, Line]]] = field(default=lambda: iter(()), repr=False)
     """Reads the files again, line by line (`SourceReader.lines`)."""
-    documents_read: frozenset[str] = frozenset()
-    """The files whose text pandoc has read, and whose lines are paragraphs."""
     document_texts: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The text of each of these by the digest of the file (`pandoc.DocumentTexts`)."""
-    files: Sequence[ReadFile] = field(default=(), repr=False)
+    files: Sequence[FileRecord] = field(default=(), repr=False)
     """What was read of each file, in the order of the text; of documents, before they were brought
     into their order."""
 
@@ -99,7 +96,6 @@ class Corpus:
             notes=text.notes,
             documents=text.documents,
             lines=text.lines,
-            documents_read=text.documents_read,
             document_texts=text.document_texts.texts,
             files=text.files,
         )
@@ -139,9 +135,10 @@ class Corpus:
         found = find_places(
             indices[order].tolist(), self.lines(), is_text=self.vocab.kind == "char"
         )
+        documents = {file.name for file in self.files if file.is_document}
         places: list[Place | None] = [None] * len(indices)
         for rank, place in zip(order.tolist(), found, strict=False):
-            if place.file in self.documents_read:
+            if place.file in documents:
                 place = replace(place, unit="paragraph")
             places[rank] = place
         return places

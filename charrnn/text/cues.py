@@ -3,12 +3,13 @@
 import html
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
 from charrnn.errors import UsageError, install_command, named
-from charrnn.text.text_files import Line
+from charrnn.text.text_files import Change, Line
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[,.]\d{1,3}"
 _ARROW = re.compile(rf"^[ \t]*{_TIME}\s*-->\s*{_TIME}", re.MULTILINE)
@@ -28,6 +29,12 @@ ROLLING = 0.4
 """Share of the cues that begin with the end of the one before from which on all of these
 repetitions are left out: automatic captions roll up."""
 
+_TIMES = (
+    "line",
+    "left out of {label}: the numbers and times of subtitles ({num});"
+    f" {named('clean', 'false')} keeps them",
+)
+
 Cue: TypeAlias = Sequence[tuple[int, str]]
 """The lines of a cue after their numbers in the file. One that begins with a voice begins with
 `VOICE`."""
@@ -45,7 +52,7 @@ def cue_format(start: str) -> str:
     return ""
 
 
-def parse_cues(label: str, text: str, format: str) -> list[Line] | None:
+def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> list[Line] | None:
     """Return the cues of subtitles, each as one line, or as one for each of its voices; None if
     they are damaged. A line is in parts, with the numbers of their lines in the file.
 
@@ -71,6 +78,7 @@ def parse_cues(label: str, text: str, format: str) -> list[Line] | None:
     cues = [cue for cue in cues if cue]
     if _are_rolling(cues):
         cues = _without_repeated(cues)
+    changes[_TIMES] += text.count("\n") - len(cues)
     return [line for cue in cues for line in _joined(cue)]
 
 
@@ -132,4 +140,4 @@ def _joined(cue: Cue) -> Iterable[Line]:
             following = cue[index + 1][1]
             is_unspaced = _IDEOGRAPH.match(line[-1]) and _IDEOGRAPH.match(following)
             end = "" if is_unspaced else " "
-        yield Line(number, f"{line.removeprefix(VOICE)}{end}".encode())
+        yield Line(number, line.removeprefix(VOICE) + end)

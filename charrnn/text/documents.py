@@ -22,13 +22,11 @@ from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.columns import column_values
 from charrnn.text.id_builder import EncodedBlock
 from charrnn.text.sources import SORTED, Order, catalogued_settings, entry_of
-from charrnn.text.text_files import Line, Tally, is_blank, without_blank_end
+from charrnn.text.text_files import FileRecord, Line, is_blank, split_lines, without_blank_end
 from charrnn.text.vocab import NUL, IdArray, Vocab
 
 END = NUL
 """The END symbol, as a character."""
-END_BYTE = b"\0"
-"""The END symbol in UTF-8."""
 MIN_LISTED = 50
 """Minimum number of lines of a text that is recognised as a list."""
 SHORT_LINE, NARROW = 100, 50
@@ -74,20 +72,18 @@ class Documents:
             order=order,
         )
 
-    def read(self, lines: Iterable[Line], *, label: str, tally: Tally) -> Iterator[Line]:
+    def read(self, lines: Iterable[Line], file: FileRecord) -> Iterator[Line]:
         """Yield the documents of one file in lines (see `end_documents`). Raises DataError also if
         it has no document."""
         is_empty = True
-        for line in end_documents(
-            lines, kind=self.kind, label=label, tally=tally, column=self.column
-        ):
+        for line in end_documents(lines, self.kind, file=file, column=self.column):
             is_empty = False
             yield line
 
         # The reader of a folder skips a file with this error, as it does an empty file.
         if is_empty:
             raise DataError(
-                f"{label} has no document that is not empty ({named('documents', self.kind)})"
+                f"{file.name} has no document that is not empty ({named('documents', self.kind)})"
             )
 
     def digest(self, digest: str) -> str:
@@ -135,23 +131,20 @@ class Documents:
         return layout.starts[layout.order[ranks]] + positions - (ends - lengths)[ranks]
 
 
-def without_repeated(
-    lines: Iterable[tuple[str, Line]], *, seen: set[int], tally: Tally
-) -> Iterator[tuple[str, Line]]:
-    """Yield the lines of documents, each after the name of its file, without those of documents
-    that were `seen`. What is seen is added as a hash of 8 bytes, and what is left out is counted in
-    `tally`."""
-    document: list[tuple[str, Line]] = []
-    for name, line in lines:
-        document.append((name, line))
-        if not line.content.endswith(END_BYTE):
+def without_repeated(lines: Iterable[Line], *, seen: set[str], file: FileRecord) -> Iterator[Line]:
+    """Yield the lines of documents without those of documents that were `seen`. The documents
+    themselves are kept, and compared character by character."""
+    document: list[Line] = []
+    for line in lines:
+        document.append(line)
+        if not line.content.endswith(END):
             continue
         # The document is whole.
-        key = hash(b"".join(part.content for _, part in document))
-        if key in seen:
-            tally.changes[_REPEATED] += 1
+        text = "".join(part.content for part in document)
+        if text in seen:
+            file.changes[_REPEATED] += 1
         else:
-            seen.add(key)
+            seen.add(text)
             yield from document
         document = []
 
@@ -179,7 +172,7 @@ def as_catalogued(config: Config, source: str) -> Config:
 
 
 def end_documents(
-    lines: Iterable[Line], kind: str, *, label: str, tally: Tally, column: str | None = None
+    lines: Iterable[Line], kind: str, *, file: FileRecord, column: str | None = None
 ) -> Iterator[Line]:
     """Yield the documents of one file in lines or parts of lines, each with the number of its line
     in the file. The last line of a document ends in END.
@@ -193,23 +186,22 @@ def end_documents(
       file; the column is a name in the header, or a number from 1. In JSON Lines (.jsonl, .ndjson,
       or a text that begins with an object) it is the name of a value of each object.
 
-    Empty documents are left out, and changes are counted in `tally`. Raises DataError, which names
-    the file by `label`, if the file contains a NUL, or is a damaged table or a table without that
-    column.
+    Empty documents are left out, and changes are counted in `file`. Raises DataError for a NUL, a
+    damaged table and a table without that column.
     """
-    checked = _without_nul(lines, label)
+    checked = _without_nul(lines, file.name)
     if kind == "column":
         assert column is not None, "the configuration checks that a column is named"
-        for value in column_values(checked, column=column, label=label, tally=tally):
-            yield from _whole(_without_nul(value, label))
+        for value in column_values(checked, column=column, file=file):
+            yield from _whole(_without_nul(value, file.name))
     elif kind == "lines":
-        for line in checked:
+        for line in split_lines(checked):
             if not is_blank(line.content):
-                yield line._replace(content=_without_line_end(line.content) + END_BYTE)
+                yield line._replace(content=_without_line_end(line.content) + END)
     elif kind == "blank-lines":
-        yield from _paragraphs(checked)
+        yield from _paragraphs(split_lines(checked))
     else:
-        yield from _whole(checked)
+        yield from _whole(split_lines(checked))
 
 
 def separator_of(config: Config, vocab: Vocab) -> str:
@@ -322,16 +314,16 @@ def split_documents(
 
 def _without_nul(lines: Iterable[Line], label: str) -> Iterator[Line]:
     for line in lines:
-        if END_BYTE in line.content:
+        if END in line.content:
             raise DataError(
-                f"{label}, line {line.number}, has a NUL, which ends a document: remove it, or"
-                f" leave {named('documents')} out"
+                f"{label} has a NUL, which ends a document: remove it, or leave"
+                f" {named('documents')} out"
             )
         yield line
 
 
-def _without_line_end(line: bytes) -> bytes:
-    return line.removesuffix(b"\n").removesuffix(b"\r")
+def _without_line_end(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
 
 
 def _paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
@@ -340,17 +332,13 @@ def _paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
     held: Line | None = None
     for line in lines:
         if held is not None:
-            content = held.content
-            if is_blank(line.content):
-                content = _without_line_end(content) + END_BYTE
-            elif content.endswith(b"\r\n"):
-                content = _without_line_end(content) + b"\n"
-            yield held._replace(content=content)
+            end = END if is_blank(line.content) else "\n"
+            yield held._replace(content=_without_line_end(held.content) + end)
         held = None
         if not is_blank(line.content):
             held = line
     if held is not None:
-        yield held._replace(content=_without_line_end(held.content) + END_BYTE)
+        yield held._replace(content=_without_line_end(held.content) + END)
 
 
 def _whole(lines: Iterable[Line]) -> Iterator[Line]:
@@ -365,13 +353,13 @@ def _whole(lines: Iterable[Line]) -> Iterator[Line]:
             pending.append(line)
     if pending:
         last = pending[0]
-        yield last._replace(content=without_blank_end(last.content) + END_BYTE)
+        yield last._replace(content=without_blank_end(last.content) + END)
 
 
-def looks_like_list(text: bytes) -> bool:
+def looks_like_list(text: str) -> bool:
     """Whether the lines of a text are probably separate documents, such as names: short, without
     blank lines between them, rarely with punctuation at the end, not wrapped, and no chat."""
-    lines = text.decode("utf-8", "replace").split("\n")[:-1]
+    lines = text.split("\n")[:-1]
     filled = [line.rstrip() for line in lines if line.strip()]
     if len(filled) < MIN_LISTED:
         return False

@@ -23,13 +23,12 @@ class Kind(NamedTuple):
 
 
 _PROLOGUE = rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
-_OPEN_DOCUMENT = r"application/vnd\.oasis\.opendocument\."
 # Any file of these folders will do, because programs name the first one differently.
 _IN_ZIP = (
     (r"word/", Kind("a Word document", "docx")),
     (r"ppt/", Kind("slides", "pptx")),
     (r"META-INF/container\.xml", Kind("an e-book", "epub")),
-    (rf"{_OPEN_DOCUMENT}text$", Kind("an OpenDocument file", "odt")),
+    (r"application/vnd\.oasis\.opendocument\.text$", Kind("an OpenDocument file", "odt")),
 )
 _RICH_TEXT: Sequence[tuple[bytes, Kind]] = (
     (rb"\{\\rtf", Kind("an RTF document", "rtf")),
@@ -47,56 +46,41 @@ _MARKUP: Sequence[tuple[bytes, Kind]] = (
 _EXPORT = "saving it as plain text in the program that made it"
 _CSV = "saving it as CSV"
 _REFUSED_IN_ZIP = (
-    (r"xl/", "a spreadsheet", _CSV),
+    (r"xl/|application/vnd\.oasis\.opendocument\.spreadsheet$", "a spreadsheet", _CSV),
     (r"(?:.*/)?(?:Index\.zip|.*\.iwa)$", "a document of Pages, Numbers or Keynote", _EXPORT),
     (r"config\.yaml", "an exported model", "charrnn sample FILE"),
-    (rf"{_OPEN_DOCUMENT}spreadsheet$", "a spreadsheet", _CSV),
+    ("", "a ZIP archive", "unzip FILE"),
 )
-# The first bytes are those of the formats' own specifications.
-_PICTURE = rb"\x89PNG\r|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF.{4}WEBP|BM.{4}\0\0\0\0"
-_SOUND = rb"ID3[\2-\4]\0|\xff[\xf2\xf3\xfb]|RIFF.{4}(?:WAVE|AVI )|OggS\0|fLaC\0|MThd\0"
 _PASSWORD = "EncryptionInfo".encode("utf-16-le")
+_OLD_OFFICE = rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _REFUSED: Sequence[tuple[bytes, str, str]] = (
     (rb"(?:\xef\xbb\xbf)?\s*%PDF-\d", "a PDF file", "pdftotext -nopgbrk FILE text.txt"),
-    (rb"PK(?:\x03\x04|\x05\x06)", "a ZIP archive", "unzip FILE"),
     (
-        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?=.*%b)" % _PASSWORD,
+        _OLD_OFFICE + rb"(?=.*%b)" % _PASSWORD,
         "a document that is protected by a password",
         "saving it without one in the program that made it",
     ),
-    (
-        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-        "a document of an old Microsoft Office",
-        "libreoffice --convert-to txt FILE",
-    ),
+    (_OLD_OFFICE, "a document of an old Microsoft Office", "libreoffice --convert-to txt FILE"),
     (rb".{60}(?:BOOKMOBI|TEXtREAd)", "an e-book", "ebook-convert FILE text.txt"),
-    # Compressed files and archives.
-    (rb"BZh[1-9]1AY&SY", "compressed by bzip2", "bunzip2 FILE"),
-    (rb"\xfd7zXZ\0", "compressed by xz", "unxz FILE"),
-    (rb"\x28\xb5\x2f\xfd", "compressed by zstd", "unzstd FILE"),
-    (rb"\x04\x22\x4d\x18", "compressed by lz4", "unlz4 FILE"),
-    (rb"\x1f\x9d", "compressed by compress", "uncompress FILE"),
-    (rb"\x1f\x8b\x08", "compressed by gzip", "a name that ends in .gz"),
-    (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x FILE"),
-    (rb"Rar!\x1a\x07", "a RAR archive", "unrar x FILE"),
-    (rb".{257}ustar", "a tar archive", "tar -xf FILE"),
-    # Tables, pictures, sounds and numbers.
-    (rb"PAR1[^ -~]", "a Parquet file", "pandas.read_parquet(FILE).to_csv(…)"),
-    (rb"ARROW1\0", "a Feather file", "pandas.read_feather(FILE).to_csv(…)"),
-    (_PICTURE, "a picture", "tesseract FILE text"),
     (
-        _SOUND + rb"|\0\0\0.ftyp|\x1aE\xdf\xa3",
+        rb"BZh[1-9]1AY&SY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|\x1f\x8b\x08|7z\xbc\xaf\x27\x1c"
+        rb"|Rar!\x1a\x07|.{257}ustar|PK\x05\x06",
+        "an archive or a compressed file",
+        "unpacking it (what ends in .gz is unpacked here)",
+    ),
+    (rb"\x89PNG\r|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP", "a picture", "tesseract FILE text"),
+    (
+        rb"ID3[\2-\4]\0|\xff[\xf2\xf3\xfb]|RIFF|OggS\0|fLaC\0|MThd\0|\0\0\0.ftyp",
         "a recording",
         "a program that recognises speech",
     ),
-    (rb"SQLite format 3\0", "a SQLite database", "sqlite3 -csv FILE 'select …'"),
     (
-        rb"\x80[\2-\5][^ -~]|.{3}\0{5}\{\"|\x93NUMPY|\x89HDF\r|GGUF[^ -~]",
+        rb"SQLite format 3\0|PAR1[^ -~]|ARROW1\0|\x80[\2-\5][^ -~]|\x93NUMPY|\x89HDF\r",
         "data of another program",
         "saving its texts with that program",
     ),
 )
-"""What is no text, and what charrnn does not read."""
+"""What is no text, and what charrnn does not read, by its first bytes."""
 _POINTERS = (
     # Google Drive, links of Windows and of a Mac, and git-annex.
     rb'\s*\{(?=[^{}]*"(?:url|doc_id|resource_id)"\s*:)(?=[^{}]*"(?:email|doc_id)"\s*:)[^{}]*\}\s*\Z'
@@ -106,17 +90,19 @@ _POINTERS = (
 MAX_POINTER = 4096
 """Bytes of a file that stands for another one on a server, at most."""
 
-_DATA: Sequence[tuple[bytes, str]] = (
-    (rb"%!PS", "PostScript"),
-    (rb'\s*\{(?=.*"mappings"\s*:)(?=.{0,300}"(?:version|file|sources)"\s*:)', "source maps"),
-    (rb"(?:[A-Za-z0-9+/]{60,}={0,2}\r?\n){10}|[A-Za-z0-9+/]{1000}", "base64"),
-    (_PROLOGUE + rb"(?:<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", "drawings in SVG"),
+_DATA: Sequence[tuple[str, str]] = (
+    (r"%!PS", "PostScript"),
+    (r'\s*\{(?=.*"mappings"\s*:)(?=.{0,300}"(?:version|file|sources)"\s*:)', "source maps"),
+    (r"(?:[A-Za-z0-9+/]{60,}={0,2}\r?\n){10}|[A-Za-z0-9+/]{1000}", "base64"),
     (
-        rb"\{[0-9]+\}\{[0-9]+\}|\[Script Info\]|\[Events\]|(?:\[[a-z]+:[^\]]*\]\s*)*"
-        rb"\[\d\d:\d\d[.:]\d\d\]|" + _PROLOGUE + rb"<(?:tt\s|(?i:sami)[\s>])",
+        r"\{[0-9]+\}\{[0-9]+\}|\[Script Info\]|\[Events\]|(?:\[[a-z]+:[^\]]*\]\s*)*"
+        r"\[\d\d:\d\d[.:]\d\d\]|\s*<(?:tt\s|(?i:sami)[\s>])",
         "subtitles with their times, which other programs save as .srt",
     ),
-    (_PROLOGUE + rb"<(?![!?])[A-Za-z][\w:.-]*[\s/>](?=.*</)", "XML with its tags"),
+    (
+        r"\s*(?:<\?xml[^>]*>\s*|<!.*?>\s*)*<[A-Za-z][\w:.-]*[\s/>](?=.*</)",
+        "drawings or XML with its tags",
+    ),
 )
 """Texts that nobody wrote as they stand."""
 MINIFIED = 1000
@@ -149,13 +135,12 @@ def why_not_text(data: bytes) -> str:
     if document := document_kind(data, is_cleaned=False):
         what = document.what
         way = f"leaving {named('clean', 'false')} out, and giving it as a file"
-    # By the names in an archive, and else by the beginning.
-    for name in _names_in_zip(data):
-        for name_pattern, refused, remedy in _REFUSED_IN_ZIP:
-            if not what and re.match(name_pattern, name):
-                what, way = refused, remedy
-    for pattern, refused, remedy in _REFUSED:
-        if not what and re.match(pattern, data, re.DOTALL):
+    # By the names in an archive, of which the last row has any, and else by the beginning.
+    for pattern, refused, remedy in _REFUSED_IN_ZIP:
+        if not what and any(re.match(pattern, name) for name in _names_in_zip(data)):
+            what, way = refused, remedy
+    for start, refused, remedy in _REFUSED:
+        if not what and re.match(start, data, re.DOTALL):
             what, way = refused, remedy
     if not what:
         return ""
@@ -167,19 +152,15 @@ def why_protected(data: bytes) -> str:
     if not data.startswith(b"PK"):
         return ""
     with ZipFile(io.BytesIO(data)) as archive:
-        names = archive.namelist()
-        if any(entry.flag_bits & 1 for entry in archive.infolist()):
-            return "is protected by a password: save it without one"
-        if "META-INF/manifest.xml" in names and b"encryption-data" in archive.read(
-            "META-INF/manifest.xml"
-        ):
-            return "is protected by a password: save it without one in the program that made it"
-        if "META-INF/encryption.xml" not in names:
-            return ""
-        # Scrambled fonts are no hindrance.
-        encrypted = archive.read("META-INF/encryption.xml")
-        if re.search(rb"""URI=["'][^"']*\.x?html?["']""", encrypted):
-            return "is protected against copying (DRM): its text cannot be read"
+        said = b""
+        for name in {"META-INF/manifest.xml", "META-INF/encryption.xml"} & {*archive.namelist()}:
+            said += archive.read(name)
+        is_locked = any(entry.flag_bits & 1 for entry in archive.infolist())
+    if is_locked or b"encryption-data" in said:
+        return "is protected by a password: save it without one in the program that made it"
+    # Scrambled fonts are no hindrance.
+    if re.search(rb"""CipherReference\s+URI=["'][^"']*\.x?html?["']""", said):
+        return "is protected against copying (DRM): its text cannot be read"
     return ""
 
 
@@ -188,14 +169,14 @@ def is_pointer(data: bytes) -> bool:
     return len(data) <= MAX_POINTER and bool(re.match(_POINTERS, data, re.DOTALL))
 
 
-def data_kind(start: bytes, name: str) -> str:
+def data_kind(start: str, name: str) -> str:
     """Say what kind of data or generated text a file with this name begins with; "" for any other
     text."""
     # What a program has made is known by its beginning, or by its long lines.
     for pattern, what in _DATA:
         if re.match(pattern, start, re.DOTALL):
             return what
-    if _PROGRAM.search(name) and len(start) > MINIFIED * (1 + start.count(b"\n")):
+    if _PROGRAM.search(name) and len(start) > MINIFIED * (1 + start.count("\n")):
         return "minified code"
     return ""
 

@@ -11,10 +11,10 @@ from charrnn.errors import DataError, GivenTextWarning, UsageError, counted, war
 from charrnn.system.arrays import Int64Array
 from charrnn.text.cleaning import tidied
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
-from charrnn.text.documents import END, END_BYTE, Documents, as_catalogued, end_documents
+from charrnn.text.documents import END, Documents, as_catalogued, end_documents
 from charrnn.text.places import Place, find_places
 from charrnn.text.sources import SORTED
-from charrnn.text.text_files import Line, Tally, file_lines
+from charrnn.text.text_files import FileRecord, Line, split_lines
 from charrnn.text.vocab import Vocab, as_bytes
 
 TextPiece: TypeAlias = str | bytes | os.PathLike[str]
@@ -105,14 +105,14 @@ def text_to_continue(text: GivenText, config: Config) -> str | bytes:
 
     # A document of a file is complete. After its END, a model would begin the next one.
     if isinstance(given, bytes):
-        return given.removesuffix(END_BYTE)
+        return given.removesuffix(b"\0")
     return given.removesuffix(END)
 
 
 def ended(text: str | bytes) -> str | bytes:
     """Return a text of documents whose last one ends in END, too."""
     if isinstance(text, bytes):
-        return text.removesuffix(END_BYTE) + END_BYTE
+        return text.removesuffix(b"\0") + b"\0"
     return text.removesuffix(END) + END
 
 
@@ -180,24 +180,32 @@ def _joined(texts: Sequence[str | bytes], config: Config) -> str | bytes:
 
 def _divided(text: str | bytes, kind: str) -> str | bytes:
     """Return a text with an END after each of its documents, unless it has an END already."""
-    if kind == "none" or END_BYTE in as_bytes(text):
+    characters = _as_characters(text)
+    if kind == "none" or END in characters:
         return text
-    documents = b"".join(line.content for line in lines_of(text, kind))
+    documents = "".join(line.content for line in lines_of(characters, kind))
     if isinstance(text, bytes):
-        return documents
-    return documents.decode("utf-8", "surrogatepass")
+        return documents.encode("utf-8", "surrogateescape")
+    return documents
+
+
+def _as_characters(text: str | bytes) -> str:
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "surrogateescape")
+    return text
 
 
 def lines_of(text: str | bytes, kind: str) -> Iterator[Line]:
     """Yield the lines of a text of documents of this kind, or `none`, each after the number that it
     has in the text. An END that the text has already ends a line."""
-    data = as_bytes(text)
-    if kind == "none" or END_BYTE in data:
-        return file_lines([data.replace(END_BYTE, b"\n")])
+    characters = _as_characters(text)
+    if kind == "none" or END in characters:
+        return split_lines([Line(1, characters.replace(END, "\n"))])
     # A text is no table: the values of a column stand on lines of their own.
     if kind == "column":
         kind = "lines"
-    return end_documents(file_lines([data]), kind=kind, label="the text", tally=Tally())
+    file = FileRecord(name="the text", label="the text")
+    return end_documents([Line(1, characters)], kind, file=file)
 
 
 FindPlaces: TypeAlias = Callable[[Int64Array], list[Place | None]]

@@ -52,19 +52,20 @@ class IdBuilder:
         self._counts = np.zeros(0, np.int64)
         """The number of occurrences of each code point."""
 
-    def add(self, data: bytes) -> None:
-        """Add the next bytes of the text. They must be whole characters, except for the byte
-        alphabet. Raises OSError."""
-        if not data:
+    def add(self, text: str) -> None:
+        """Add the next characters of the text. Raises OSError."""
+        if not text:
             return
-        self._hash.update(data)
+        # Half of a surrogate pair is no character, and stands for a byte in a text of bytes.
+        errors = "surrogateescape" if self._is_bytes else "replace"
+        data = text.encode("utf-8", errors)
         self.num_bytes += len(data)
-        self.ends_line = data.endswith(b"\n")
+        self.ends_line = text.endswith("\n")
         self._pending.append(data)
         self._num_pending += len(data)
 
-        # Short files are joined before they are counted: counting thousands of them one by one
-        # would take most of the time.
+        # Lines are joined before they are counted: counting thousands of them one by one would take
+        # most of the time.
         if self._num_pending >= BLOCK_BYTES:
             self._store_pending()
 
@@ -128,6 +129,7 @@ class IdBuilder:
 
     def _store_pending(self) -> None:
         block = b"".join(self._pending)
+        self._hash.update(block)
         self._pending = []
         self._num_pending = 0
 

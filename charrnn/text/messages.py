@@ -8,10 +8,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from contextlib import suppress
 
-from charrnn.text.text_files import Line
+from charrnn.errors import named
+from charrnn.text.text_files import Change, Line
 
 LEAST_STAMPS = 5
 """Stamps of one form from which on a text may be a chat."""
@@ -58,18 +58,17 @@ _CONTENTS = ("content", "text", "value")
 _DOUBLY_ENCODED = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]")
 
 
-@dataclass(frozen=True, slots=True)
-class Messages:
-    """A chat without its stamps."""
-
-    lines: Sequence[Line]
-    """The lines that somebody wrote, each message after the name."""
-    num_stamps: int
-    """Its messages, with those that were left out."""
-    num_left_out: int
-    """Messages that the program wrote, or pictures without a caption."""
-    is_sure: bool = True
-    """Whether nine in ten messages have a name; if not, nothing is left out."""
+_KEPT = f"({{num}}); {named('clean', 'false')} keeps them"
+_STAMPS = "message", f"left out of {{label}}: the dates and times of a chat {_KEPT}"
+_UNWRITTEN = (
+    "message",
+    "left out {num} of {label} that stand for pictures, deleted ones, or what the program says",
+)
+_LIKE_CHAT = (
+    "message",
+    "{label} looks like a chat of {num}, but many of them have no name: its dates are learned",
+)
+_FROM_JSON = "message", "read {num} of {label} out of its JSON, each after its name"
 
 
 def find_stamps(text: str) -> list[tuple[int, int]]:
@@ -111,102 +110,80 @@ def _form(stamp: str) -> str:
     return f"{len(numbers)}{_DIGITS.sub('', form).replace('a', '').replace(' ', '')}"
 
 
-class _Message(NamedTuple):
-    """A message of a chat: where its stamp begins in the text, where the stamp ends, and where the
-    message ends; and its name and words, None for what the program says."""
-
-    begin: int
-    after: int
-    end: int
-    said: re.Match[str] | None
-
-
-def parse_chat(text: str) -> Messages | None:
-    """Parse the messages of a chat. Returns None for a text that is none, or not surely one."""
+def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
+    """Return the lines that somebody wrote in a chat, each message after the name; None for a text
+    that is no chat, or not surely one."""
     stamps = find_stamps(text)
     if not stamps:
         return None
     # Everything up to the next stamp belongs to a message.
     ends = [*(begin for begin, _ in stamps[1:]), len(text)]
-    messages = []
+    messages: list[tuple[int, re.Match[str] | None]] = []
     for (begin, after), end in zip(stamps, ends, strict=True):
         said = _NAME.match(text, after, end)
         if said and (_LOGGED.match(said["name"]) or _STAMP.match(said["name"])):
             said = None
-        messages.append(_Message(begin, after, end, said))
+        messages.append((begin, said))
 
     # A group begins with what the program says of it.
-    names = [message.said["name"] for message in messages if message.said]
-    first = next((index for index, message in enumerate(messages) if message.said), len(messages))
+    names = [said["name"] for _, said in messages if said]
+    first = next((index for index, (_, said) in enumerate(messages) if said), len(messages))
     num_messages = len(messages) - first
     # The sentences of a diary with a colon begin differently, and few say something twice.
     is_likely = len(names) >= LIKELY_SHARE * num_messages
     if not names or not is_likely or len(set(names)) > MOST_NAMES * len(names):
         return None
     if len(names) < NAMED_SHARE * num_messages:
-        return Messages((), num_stamps=len(messages), num_left_out=0, is_sure=False)
+        changes[_LIKE_CHAT] += len(messages)
+        return None
 
     # What stands before the first stamp is no message. The numbers of lines are those of the file.
-    kept = []
-    position = messages[0].begin
-    if position:
-        kept.append(Line(1, text[:position].encode()))
+    position = messages[0][0]
+    kept = [Line(1, text[:position])]
     number = 1 + text.count("\n", 0, position)
-    num_left_out = 0
-    for message in messages:
-        number += text.count("\n", position, message.begin)
-        position = message.begin
-        lines = list(_lines_of(text, message, number))
-        num_left_out += not lines
+    for begin, said in messages:
+        number += text.count("\n", position, begin)
+        position = begin
+        lines = list(_lines_of(said, number))
+        changes[_UNWRITTEN] += not lines
         kept += lines
-    return Messages(kept, num_stamps=len(messages), num_left_out=num_left_out)
+    changes[_STAMPS] += len(messages)
+    return kept
 
 
-def _lines_of(text: str, message: _Message, number: int) -> Iterator[Line]:
+def _lines_of(said: re.Match[str] | None, number: int) -> Iterator[Line]:
     """Yield the lines of a message without what the program wrote. A caption keeps the name."""
-    if message.said is None:
+    if said is None:
         return
-    line_begin = message.said.start("said")
-    name = _LEFT_OUT_OF_NAMES.sub("", text[message.after : line_begin])
-    # The columns are those of the file, in which the name ends where the message begins.
-    offset = line_begin - message.begin
-    name_cuts = [(0, offset - len(name))]
-    is_first = True
-    for index, line in enumerate(message.said["said"].splitlines(keepends=True)):
+    before = _LEFT_OUT_OF_NAMES.sub("", said[0][: said.start("said") - said.start()])
+    for index, line in enumerate(said["said"].splitlines(keepends=True)):
         content = line.rstrip("\n")
-        if _PROGRAM_LINE.fullmatch(content) or (is_first and not content.strip()):
+        if _PROGRAM_LINE.fullmatch(content) or (before and not content.strip()):
             continue
-        edited = _EDITED.sub("", line)
-        cuts = [match.span() for match in _EDITED.finditer(line)]
-        if is_first and index == 0:
-            cuts = name_cuts + [(first + offset, last + offset) for first, last in cuts]
-        # The caption stands below the picture: its columns are those after the name.
-        if is_first:
-            edited = name + edited
-        yield Line(number + index, edited.encode(), cuts)
-        is_first = False
+        yield Line(number + index, before + _EDITED.sub("", line))
+        before = ""
 
 
-def messages_of_json(text: str) -> list[Line]:
+def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
     """Return the messages of chats that were exported as JSON, each after its name, with a blank
-    line between two chats; none of any other file. Letters that were encoded twice, as Messenger
-    writes them, are mended."""
+    line between two chats; None for any other file."""
     try:
         data = json.loads(text)
-    except RecursionError:
-        return []
-    except ValueError:
+    except (ValueError, RecursionError):
         # Each line may be a chat of its own.
         try:
             data = [json.loads(line) for line in text.splitlines() if line.strip()]
         except (ValueError, RecursionError):
-            return []
+            return None
+    content = "\n".join("".join(chat) for chat in _chats_in(data))
     # Messenger writes each byte of a letter as a letter.
-    chats = ["".join(chat) for chat in _chats_in(data)]
-    content = "\n".join(chats)
     if _DOUBLY_ENCODED.search(content):
-        content = _mended(content)
-    return [Line(1, line.encode("utf-8", "replace")) for line in content.splitlines(keepends=True)]
+        with suppress(UnicodeError):
+            content = content.encode("latin-1").decode("utf-8")
+    if not content:
+        return None
+    changes[_FROM_JSON] += content.count("\n")
+    return [Line(1, content)]
 
 
 def _chats_in(data: object) -> Iterator[list[str]]:
@@ -250,10 +227,3 @@ def _first(record: object, fields: Sequence[str]) -> str:
         if isinstance(value, str) and value:
             return value
     return ""
-
-
-def _mended(text: str) -> str:
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text

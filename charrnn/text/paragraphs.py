@@ -4,7 +4,7 @@ books."""
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from charrnn.text.text_files import Line, file_lines
+from charrnn.text.text_files import Line, split_lines
 
 LEAST_COLUMNS, MOST_COLUMNS = 57, 132
 """Minimum and maximum length of the longest line of a wrapped paragraph: verse has shorter lines,
@@ -55,7 +55,7 @@ def join_lines(lines: Iterable[Line]) -> Iterator[Line]:
     """
     paragraph: list[tuple[Line, str]] = []
     for line in lines:
-        text = line.content.decode().removesuffix("\n")
+        text = line.content.removesuffix("\n")
         is_first = text[:1].isspace() or _ITEM.match(text) is not None
         # A paragraph is joined only when its end is known, because all of its lines decide whether
         # it was wrapped.
@@ -139,10 +139,10 @@ def _is_list(lines: Sequence[str]) -> bool:
 def share_wrapped(text: str) -> float:
     """Return the share of the non-blank lines of a text that `join_lines` would join to the next
     line."""
-    lines = list(file_lines([text.encode("utf-8", "replace")]))
+    lines = list(split_lines([Line(1, text)]))
     num_joined = 0
     for line in join_lines(lines):
-        num_joined += not line.content.endswith(b"\n")
+        num_joined += not line.content.endswith("\n")
     num_filled = sum(1 for line in lines if line.content.strip())
     return num_joined / max(1, num_filled)
 
@@ -161,4 +161,4 @@ def _joined(paragraph: Sequence[tuple[Line, str]]) -> Iterator[Line]:
             if words[index].endswith(DASHES) or is_unspaced:
                 ends[index] = ""
     for (line, _), text, end in zip(paragraph, words, ends, strict=True):
-        yield line._replace(content=f"{text}{end}".encode())
+        yield line._replace(content=text + end)

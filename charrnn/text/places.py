@@ -15,7 +15,7 @@ class Place:
     line: int
     """The line, from 1."""
     column: int
-    """Characters, or bytes of a text of bytes; of a table, those of the line of the value alone."""
+    """Characters of the line as it was read, or bytes of a text of bytes."""
     unit: str = "line"
     """`line`, or `paragraph` of a document that pandoc has read."""
 
@@ -34,22 +34,17 @@ def find_places(
         if index is not None and index >= end:
             begin = end
             continue
-        for line in split_lines([piece]):
-            length = _length(line.content, is_text=is_text)
-            # The column is that of the line in the file, with what was left out before.
+        for number, content in split_lines([piece]):
+            length = _length(content, is_text=is_text)
             while index is not None and index < begin + length:
-                column = index - begin
-                for first, last in line.cuts:
-                    if first <= column:
-                        column += last - first
-                yield Place(file=file, line=line.number, column=column + 1)
+                yield Place(file=file, line=number, column=index - begin + 1)
                 index = next(wanted, None)
             begin += length
         if index is None:
             return
 
 
-def _length(content: bytes, *, is_text: bool) -> int:
-    if is_text and not content.isascii():
-        return len(content.decode())
-    return len(content)
+def _length(content: str, *, is_text: bool) -> int:
+    if is_text or content.isascii():
+        return len(content)
+    return len(content.encode("utf-8", "surrogateescape"))

@@ -5,15 +5,13 @@ The files of a folder or of a pattern are joined in order of their paths, or shu
 seed. A text of the catalogue has a known URL and SHA-256; it is downloaded once and verified.
 """
 
-import errno
-import fnmatch
 import glob
 import hashlib
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -40,11 +38,6 @@ LECTURE_REPETITIONS = 100
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
 """Environment variable with folders in which corpora are looked up, separated like the folders in
 PATH."""
-MAX_NAMES = 1_000_000
-"""Number of names that are looked at for a folder or a pattern that a run names, at most: a run of
-somebody else could name the whole disk."""
-MAX_PARTS = 100
-"""Number of folders and names of a pattern, one in another, at most."""
 _BLOCK_BYTES = 64 * 1024
 _SEEN_BYTES = 100
 """Bytes that tell molecules from a page."""
@@ -297,10 +290,8 @@ RUN_FILES = frozenset({"config.yaml", "vocab.json"})
 """A folder with these files is a run. Runs are skipped, because a run inside the folder of its own
 corpus would change the text."""
 
-LOCK_FILE = "~$"
-"""The beginning of the name of a file that Word writes beside a document that is open."""
-LOCK = "lock file"
-"""What such a file is called in a note."""
+_HIDDEN = (".", "~$")
+"""The beginnings of names that are skipped. Word writes ~$ beside a document that is open."""
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
@@ -315,44 +306,43 @@ class Origin:
     a pattern, or of the files of a pattern without a folder."""
     paths: tuple[Path, ...] = ()
     """The files in the order in which they are joined."""
-    is_shuffled: bool = False
-    """Whether `paths` are the shuffled files of a folder or a pattern."""
     stream: BinaryIO | None = None
     location: str | None = None
     """Absolute path of the file or the folder, or absolute pattern; None for a stream."""
-    needs_regular: bool = False
-    """Whether pipes and devices, which may never end, are refused."""
     skips_unusable: bool = False
     """Whether unusable files are skipped, as in a folder or a pattern, and not refused."""
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """How many names of each kind were skipped: hidden ones, runs, lock files of open documents,
-    and links that lead out of the folder."""
+    """How many names of each kind were skipped: hidden ones, runs, and links that lead out of the
+    folder."""
 
 
 def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     """Find the files or the stream that `source` means (see `corpus.read_corpus`).
 
-    The files of a folder or a pattern are arranged by `order`. Raises NotHereError if nothing has
-    that name, DataError if it cannot be read or downloaded.
+    The files of a folder or a pattern are arranged by `order`. What a run names is neither
+    downloaded nor a pipe, because the run may come from somebody else. Raises NotHereError if
+    nothing has that name, DataError if it cannot be read or downloaded.
     """
     # Standard input has no path.
     if source == "-":
-        return _standard_input()
-    if not source.strip():
-        raise DataError(
-            "the name of a corpus is empty: give a file, a folder, a pattern or a catalogue name"
-        )
-
-    # The shell names it for novel/*.docx, too, and it is gone when the document is closed.
-    if Path(source).name.startswith(LOCK_FILE):
-        return Origin(label=source, names=(), skipped={LOCK: 1})
+        if sys.stdin is None:  # closed by the process that started the command
+            raise DataError(
+                "standard input (-) is closed: give a file, or pipe a text into the command"
+            )
+        return Origin(label="standard input", names=("stdin",), stream=sys.stdin.buffer)
 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
     path = _find_path(source)
     if path is None and glob.has_magic(source):
-        return _pattern(source, label=source, order=order, is_named_by_run=is_named_by_run)
+        return _pattern(source, label=source, order=order)
+    entry = None
     if path is None:
-        path = _find_catalogued(source, may_download=not is_named_by_run)
+        entry = entry_of(source)
+    if entry is not None:
+        if is_named_by_run and path_of(entry) is None:
+            remedy = f"charrnn corpora fetch {entry.name}"
+            raise NotHereError(source, f"{source!r} is not here: {remedy}")
+        path = fetch(entry)
     if path is None and source == LECTURE_WORD and not is_named_by_run:
         path = _write_lecture_text()
     if path is None and is_run_folder(Path(source)) and not is_named_by_run:
@@ -362,42 +352,17 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
         )
     if path is None:
         raise NotHereError(source, _not_found(source))
-    return _path(path, label=str(path), order=order, is_named_by_run=is_named_by_run)
+    if is_named_by_run:
+        _check_is_no_pipe(path)
+    return _path(path, label=str(path), order=order)
 
 
 def find_catalogued(source: str, order: Order) -> Origin:
     """Find the text of the catalogue that a source means, if it is on this machine. Raises
     NotHereError for any other source, and for a text that was not downloaded."""
-    entry = entry_of(source)
-    path = None
-    if entry is not None:
-        path = _find_path(source)
-        if path is None and path_of(entry) is not None:
-            path = fetch(entry)
-    if path is None:
+    if entry_of(source) is None:
         raise NotHereError(source, f"{source!r} is no text of the catalogue that is here")
-    return _path(path, label=str(path), order=order, is_named_by_run=True)
-
-
-def _standard_input() -> Origin:
-    if sys.stdin is None:  # closed by the process that started the command
-        raise DataError(
-            "standard input (-) is closed: give a file, or pipe a text into the command"
-        )
-    return Origin(label="standard input", names=("stdin",), stream=sys.stdin.buffer)
-
-
-def _find_catalogued(source: str, *, may_download: bool) -> Path | None:
-    """Return the path of a text of the catalogue; None if it has no such text. Raises NotHereError
-    for a text that it must not download."""
-    entry = entry_of(source)
-    if entry is None:
-        return None
-    # The name of a run's text does not start a download, because the run may come from somebody
-    # else.
-    if not may_download and path_of(entry) is None:
-        raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
-    return fetch(entry)
+    return find_origin(source, is_named_by_run=True, order=order)
 
 
 def _write_lecture_text() -> Path:
@@ -411,24 +376,30 @@ def _write_lecture_text() -> Path:
 
 
 def origin_at(location: str, order: Order) -> Origin | None:
-    """Find the regular files at a recorded location; return None if there are none.
-
-    Raises DataError if the location exists but cannot be read.
-    """
+    """Find the regular files at a recorded location; return None if there are none."""
     # Training records only absolute locations: a relative one could lead anywhere.
     if not os.path.isabs(location):
         return None
-    try:
-        if _is_there(location):
-            return _path(Path(location), label=_label(location), order=order, is_named_by_run=True)
-    except OSError as error:
-        raise unreadable(location, error) from error
+    # A location inside the working folder is shown relative to it.
+    label = location
+    with suppress(OSError):  # the working folder was removed
+        if Path(location).is_relative_to(Path.cwd()):
+            label = os.path.relpath(location)
+    if os.path.exists(location):
+        _check_is_no_pipe(Path(location))
+        return _path(Path(location), label=label, order=order)
 
     # If no file has this name, it may be a pattern.
     if glob.has_magic(location):
         with suppress(DataError):
-            return _pattern(location, label=_label(location), order=order, is_named_by_run=True)
+            return _pattern(location, label=label, order=order)
     return None
+
+
+def _check_is_no_pipe(path: Path) -> None:
+    # A pipe or a device may never end.
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is a pipe or a device: put a file with the same text in its place")
 
 
 def standard_library(order: Order, folder: str | None = None) -> Origin:
@@ -441,167 +412,70 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
     label = f"standard library in {folder}"
     if folder == own_folder:
         label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
-
     # _sysconfigdata* contains paths of this machine, which a model must not reproduce.
-    paths = [
-        path
+    paths = {
+        path.name: path
         for path in Path(folder).glob("*.py")
         if path.is_file() and not path.name.startswith("_sysconfigdata")
-    ]
-    return _several(
-        paths,
-        name_of=lambda path: path.name,
-        label=label,
-        names=("stdlib",),
-        order=order,
-        location=folder,
-    )
+    }
+    origin = Origin(label=label, names=("stdlib",), location=folder)
+    return _with_files(origin, paths, order)
 
 
 def _find_path(source: str) -> Path | None:
     """Return the first path with that name, with or without .txt, here and in the folders of
-    corpora.
-
-    A run does not count: it may have the name of a text that is found elsewhere. Raises DataError
-    if permissions hide the path.
-    """
+    corpora. A run does not count: it may have the name of a text that is found elsewhere."""
+    if not source.strip():
+        return None
     for folder in (Path(), *corpora_folders()):
         for name in (*forms_of(source), *forms_of(f"{source}.txt")):
             path = folder / name
-            try:
-                is_text = _is_there(path) and not is_run_folder(path)
-            except OSError as error:
-                raise unreadable(str(error.filename), error) from error
-            if is_text:
+            if os.path.exists(path) and not is_run_folder(path):
                 return path
     return None
 
 
-def _is_there(path: str | Path) -> bool:
-    """Whether a file or folder exists. Raises OSError if permissions hide it, or if a link leads to
-    itself."""
-    try:
-        os.stat(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):
-            raise
-        return False
-    return True
-
-
-def _path(path: Path, *, label: str, order: Order, is_named_by_run: bool) -> Origin:
+def _path(path: Path, *, label: str, order: Order) -> Origin:
+    location = os.path.abspath(path)
     if path.is_dir():
-        return _folder(path, label=label, order=order, is_named_by_run=is_named_by_run)
-    return Origin(
-        label=label,
-        names=(_stem(path),),
-        paths=(path,),
-        location=_absolute(path),
-        needs_regular=is_named_by_run,
-    )
+        origin = Origin(label=label, names=(path.resolve().name,), location=location)
+        return _folder(path, origin, order)
+    return Origin(label=label, names=(_stem(path),), paths=(path,), location=location)
 
 
-@dataclass(slots=True)
-class _Search:
-    """The search of a folder or a pattern."""
-
-    label: str
-    """The name in messages."""
-    is_named_by_run: bool
-    num_names: int = 0
-    """Number of names that were looked at."""
-    searched: set[tuple[int, int, int]] = field(default_factory=set)
-    """The folders that were searched, by device and number, and the number of parts for each."""
-
-    def count(self, num_names: int) -> None:
-        """Count names. Raises DataError if they are too many for a run."""
-        self.num_names += num_names
-        if self.is_named_by_run and self.num_names > MAX_NAMES:
-            raise DataError(f"{shortened(self.label)} means more than {MAX_NAMES:,} files")
-
-    def matches(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-        """Yield what matches the parts of a pattern below a folder: as `glob.glob` does, but no
-        folder twice, because links may lead in a circle, and `**` follows none of them."""
-        try:
-            status = os.stat(folder)
-        except OSError:  # It is missing, or may not be read.
-            return
-        place = (status.st_dev, status.st_ino, len(parts))
-        if place in self.searched:
-            return
-        self.searched.add(place)
-
-        part, *others = parts
-        if part == "**":
-            for inside, subfolders, files in os.walk(folder):
-                self.count(len(subfolders) + len(files))
-                subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-                yield from self.matches(Path(inside), others)
-            return
-
-        names = [part]
-        if glob.has_magic(part):
-            names = self.names_in(folder, only_folders=bool(others))
-            # A hidden name is matched only by a part that begins with a dot, too.
-            is_hidden = part.startswith(".")
-            names = [name for name in names if name.startswith(".") == is_hidden]
-        for name in fnmatch.filter(names, part):
-            if others:
-                yield from self.matches(folder / name, others)
-            else:
-                yield folder / name
-
-    def names_in(self, folder: Path, *, only_folders: bool) -> list[str]:
-        """Return the names in a folder; none if it cannot be read."""
-        entries: list[os.DirEntry[str]] = []
-        with suppress(OSError):
-            entries += os.scandir(folder)
-        self.count(len(entries))
-        if only_folders:
-            # A link may lead to a folder.
-            entries = [
-                entry
-                for entry in entries
-                if entry.is_symlink() or entry.is_dir(follow_symlinks=False)
-            ]
-        return [entry.name for entry in entries]
-
-
-def _pattern(pattern: str, *, label: str, order: Order, is_named_by_run: bool) -> Origin:
-    parts = Path(pattern).parts
-    # At its end, ** means all files below.
-    if parts[-1] == "**":
-        parts += ("*",)
-    matches: set[Path] = set()
-    # No file has a name with a NUL or a lone surrogate, or lies so deep.
-    if len(parts) <= MAX_PARTS:
-        with suppress(ValueError):
-            matches.update(_Search(label, is_named_by_run).matches(Path(), parts))
-    paths = sorted(filter(os.path.isfile, matches), key=Path.as_posix)
+def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
+    # At its end, ** means all files below. A name that begins with a dot is matched only by a part
+    # that does, too. `glob` follows no links to folders.
+    searched = Path(pattern)
+    if searched.name == "**":
+        searched /= "*"
+    matches: list[Path] = []
+    with suppress(ValueError, OSError, RecursionError):  # No file has such a name, or is so deep.
+        matches += Path(searched.anchor).glob(str(searched.relative_to(searched.anchor)))
+    paths = {path for path in matches if path.is_file()}
+    if not any(part.startswith(".") and part != ".." for part in searched.parts):
+        hidden = {path for path in paths if any(map(_is_hidden, path.parts))}
+        paths -= hidden
 
     # Files of runs are left out, unless the pattern matches no other file: then the user means
     # them. Each folder is checked once, because a pattern may match thousands of files in it.
     folders = {path.parent for path in paths}
     in_runs = {folder for folder in folders if any(map(is_run_folder, (folder, *folder.parents)))}
-    paths = [path for path in paths if path.parent not in in_runs] or paths
-    cwd = _absolute(Path())
+    paths = {path for path in paths if path.parent not in in_runs} or paths
     if not paths:
-        problem = shortened(
-            f"no file matches the pattern {label!r} in {cwd or 'a folder that was removed'}"
-        )
         hint = ""
         if "[" in pattern:
-            hint = (
-                "\n[ is special in a pattern, where it begins a set of characters: write [[] for it"
-            )
-        raise NotHereError(label, f"{problem}: give another, a file or a folder{hint}")
+            hint = "\n[ begins a set of characters in a pattern: write [[] for the character"
+        raise NotHereError(
+            label,
+            f"no file matches the pattern {shortened(label)!r}: give another, a file or a"
+            f" folder{hint}",
+        )
 
+    # The name of the working folder is escaped, because it is not a pattern.
     location: str | None = None
-    if os.path.isabs(pattern):
-        location = pattern
-    elif cwd is not None:
-        # The name of the working folder is escaped, because it is not a pattern.
-        location = os.path.join(glob.escape(cwd), pattern)
+    with suppress(OSError):  # the working folder was removed
+        location = os.path.join(glob.escape(os.getcwd()), pattern)
 
     # Files are sorted by their path relative to the folders that the pattern names, so that the
     # order is the same from any working folder. These folders are the first components without
@@ -611,23 +485,23 @@ def _pattern(pattern: str, *, label: str, order: Order, is_named_by_run: bool) -
         if glob.has_magic(_ESCAPED.sub("", component)):
             break
         named_folders.append(_ESCAPED.sub(r"\1", component))
-
-    def name_of(path: Path) -> str:
-        return "/".join(path.parts[len(named_folders) :])
+    by_name = {"/".join(path.parts[len(named_folders) :]): path for path in paths}
 
     # A run on several files is named after their folder, unless that is the working folder or the
     # root. The path is resolved, because its last component may be `..`.
-    names = tuple(map(_stem, paths))
+    names = tuple(_stem(path) for _, path in sorted(by_name.items()))
     if named_folders and len(paths) > 1:
         folder = Path(*named_folders).resolve().name
         names = (folder,) if folder else names
-    return _several(
-        paths, name_of=name_of, label=label, names=names, order=order, location=location
-    )
+    return _with_files(Origin(label=label, names=names, location=location), by_name, order)
 
 
-def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) -> Origin:
-    """Return all text files below a folder. Named pipes and dangling links are left out, because
+def _is_hidden(name: str) -> bool:
+    return name.startswith(_HIDDEN) and name != ".."
+
+
+def _folder(folder: Path, origin: Origin, order: Order) -> Origin:
+    """Add all text files below a folder. Named pipes and dangling links are left out, because
     reading them would block or fail.
 
     Raises DataError if a folder cannot be read.
@@ -636,82 +510,39 @@ def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) ->
     def refuse(error: OSError) -> NoReturn:
         raise unreadable(str(error.filename), error) from error
 
-    search = _Search(label, is_named_by_run)
-    paths: list[Path] = []
+    paths: dict[str, Path] = {}
     skipped: Counter[str] = Counter()
     inner = os.path.join(os.path.realpath(folder), "")
     for inside, subfolders, files in os.walk(folder, onerror=refuse):
-        search.count(len(subfolders) + len(files))
         if inside != str(folder) and is_run_folder(Path(inside)):
             skipped["run"] += 1
             subfolders.clear()  # os.walk then enters none of them.
             continue
 
         # The list is changed in place, so that os.walk does not enter hidden folders.
-        skipped["hidden name"] += sum(name.startswith(".") for name in (*subfolders, *files))
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        skipped["hidden name"] += sum(map(_is_hidden, (*subfolders, *files)))
+        subfolders[:] = [name for name in subfolders if not _is_hidden(name)]
         for name in files:
             path = Path(inside, name)
-            if name.startswith(".") or not path.is_file():
+            if _is_hidden(name) or not path.is_file():
                 continue
             # A link in a stranger's folder may lead to what is private.
             if path.is_symlink() and not os.path.realpath(path).startswith(inner):
                 skipped["outward link"] += 1
             else:
-                paths.append(path)
-
-    origin = _several(
-        paths,
-        name_of=lambda path: path.relative_to(folder).as_posix(),
-        label=label,
-        names=(folder.resolve().name,),
-        order=order,
-        location=_absolute(folder),
-    )
-    return replace(origin, skipped=skipped + Counter(origin.skipped))
+                paths[path.relative_to(folder).as_posix()] = path
+    return _with_files(replace(origin, skipped=skipped), paths, order)
 
 
-def _several(
-    paths: list[Path],
-    *,
-    name_of: Callable[[Path], str],
-    label: str,
-    names: tuple[str, ...],
-    order: Order,
-    location: str | None,
-) -> Origin:
-    """Return the files of a folder or of a pattern, sorted by their names."""
-    texts = [path for path in paths if not path.name.startswith(LOCK_FILE)]
-    return Origin(
-        label=label,
-        names=names,
-        paths=tuple(sorted(texts, key=lambda path: order.key(name_of(path)))),
-        skipped=Counter({LOCK: len(paths) - len(texts)}),
-        is_shuffled=order.kind == "shuffled",
-        location=location,
-        skips_unusable=True,
-    )
+def _with_files(origin: Origin, paths: Mapping[str, Path], order: Order) -> Origin:
+    """Add the files of a folder or of a pattern, sorted by their names."""
+    names = sorted(paths, key=order.key)
+    return replace(origin, paths=tuple(paths[name] for name in names), skips_unusable=True)
 
 
 def is_run_folder(folder: Path) -> bool:
     """Whether this is the folder of a run."""
     return all(os.path.lexists(folder / name) for name in RUN_FILES)
-
-
-def _absolute(path: Path) -> str | None:
-    try:
-        return os.path.abspath(path)
-    except OSError:  # the working folder was removed
-        return None
-
-
-def _label(location: str) -> str:
-    """Return a location relative to the working folder if it is inside this folder, else the
-    location itself."""
-    cwd = _absolute(Path())
-    if cwd is None or not location.startswith(os.path.join(cwd, "")):
-        return location
-    return os.path.relpath(location)
 
 
 def corpora_folders(folder: Path = CORPORA) -> list[Path]:
@@ -724,32 +555,26 @@ def corpora_folders(folder: Path = CORPORA) -> list[Path]:
 
 
 def _not_found(source: str) -> str:
-    folders = corpora_folders()
     # The name may be misspelt: collect the names of the files in the searched folders.
+    folders = corpora_folders()
+    known_names: list[str] = []
     parent = Path(source).parent
-    known_names = [str(parent / name) for name in _listing(parent)]
-    for folder in folders:
-        known_names += _listing(folder)
+    for folder in (parent, *folders):
+        with suppress(OSError, ValueError):  # ValueError: a NUL in the name
+            names = os.listdir(folder)
+            known_names += [str(parent / name) for name in names]
 
-    searched = ", ".join(map(str, folders))
-    lines = [f"no corpus {source!r}: it is not a path and not in {searched} (each also with .txt)"]
     # The names of the catalogue have no suffix, which would make a file and an entry alike.
     entries = [entry.name for entry in load_catalogue()]
     hint = did_you_mean(Path(source).stem, entries) or did_you_mean(source, known_names)
-    if hint:
-        lines.append(hint.strip())
-    lines.append(
+    searched = ", ".join(map(str, folders))
+    lines = [
+        f"no corpus {source!r}: it is not a path and not in {searched} (each also with .txt)",
+        hint.strip(),
         "`charrnn corpora` lists the texts of the catalogue; or give a file, a folder, a pattern or"
-        " - (standard input)."
-    )
-    return "\n".join(map(shortened, lines))
-
-
-def _listing(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return []
+        " - (standard input).",
+    ]
+    return "\n".join(map(shortened, filter(None, lines)))
 
 
 def _stem(path: Path) -> str:

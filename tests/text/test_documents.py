@@ -16,70 +16,52 @@ from charrnn.text.documents import (
 )
 from charrnn.text.id_builder import UNKNOWN_TYPE, joined
 from charrnn.text.sources import SHUFFLED, SORTED, Order
-from charrnn.text.text_files import Tally, file_lines
+from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import Vocab
 
-TEXTS = st.text(st.sampled_from("ab é\n\r\t "), max_size=60).map(str.encode)
-
-
-def blocks_of(content, sizes):
-    """Cut the content into blocks of these sizes, again and again."""
-    at = index = 0
-    while at < len(content):
-        yield content[at : at + sizes[index % len(sizes)]]
-        at += sizes[index % len(sizes)]
-        index += 1
-
-
-def ended(blocks, kind, column=None, label="a.csv"):
-    """The text of the documents of a file in blocks."""
-    lines = end_documents(file_lines(blocks), kind, label=label, tally=Tally(), column=column)
-    return b"".join(line.content for line in lines)
+TEXTS = st.text(st.sampled_from("ab é\n\r\t "), max_size=60)
 
 
 def documents(content, kind, column=None, label="a.csv"):
-    joined = ended([content], kind, column=column, label=label)
-    assert joined == b"" or joined.endswith(b"\0")
-    return joined.split(b"\0")[:-1]
+    file = FileRecord(name=label, label=label)
+    lines = end_documents([Line(1, content)], kind, file=file, column=column)
+    joined = "".join(line.content for line in lines)
+    assert joined == "" or joined.endswith("\0")
+    return joined.split("\0")[:-1]
 
 
 def naive(content, kind):
     """The documents of a whole content, line by line."""
     if kind == "files":
-        lines = content.split(b"\n")
+        lines = content.split("\n")
         while lines and not lines[0].strip():
             del lines[0]
-        return [text] if (text := b"\n".join(lines).rstrip()) else []
-    lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+        return [text] if (text := "\n".join(lines).rstrip()) else []
+    lines = [line.removesuffix("\r") for line in content.split("\n")]
     found = [[]]
     for line in lines:
         if kind == "lines" or not line.strip():
             found.append([])
         if line.strip():
             found[-1].append(line)
-    return [b"\n".join(group) for group in found if group]
+    return ["\n".join(group) for group in found if group]
 
 
-@given(
-    TEXTS,
-    st.lists(st.integers(1, 7), min_size=1, max_size=4),
-    st.sampled_from(["files", "lines", "blank-lines"]),
-)
+@given(TEXTS, st.sampled_from(["files", "lines", "blank-lines"]))
 @settings(max_examples=60)
-def test_documents_are_the_same_whatever_the_blocks_of_the_file(content, sizes, kind):
-    in_blocks = ended(blocks_of(content, sizes), kind)
-    assert in_blocks == b"".join(document + b"\0" for document in naive(content, kind))
+def test_documents_are_those_of_a_loop(content, kind):
+    assert documents(content, kind) == naive(content, kind)
 
 
 def test_what_a_document_is():
-    poems = b"\n\n  Indented first\nline two  \n \t\n\n\nsecond poem\n"
-    assert documents(poems, "blank-lines") == [b"  Indented first\nline two  ", b"second poem"]
-    assert documents(poems, "lines") == [b"  Indented first", b"line two  ", b"second poem"]
-    assert documents(poems, "files") == [b"  Indented first\nline two  \n \t\n\n\nsecond poem"]
+    poems = "\n\n  Indented first\nline two  \n \t\n\n\nsecond poem\n"
+    assert documents(poems, "blank-lines") == ["  Indented first\nline two  ", "second poem"]
+    assert documents(poems, "lines") == ["  Indented first", "line two  ", "second poem"]
+    assert documents(poems, "files") == ["  Indented first\nline two  \n \t\n\n\nsecond poem"]
     assert (
-        documents(b" \n\n", "files")
-        == documents(b" \n\n", "lines")
-        == documents(b"", "blank-lines")
+        documents(" \n\n", "files")
+        == documents(" \n\n", "lines")
+        == documents("", "blank-lines")
         == []
     )
 
@@ -87,24 +69,21 @@ def test_what_a_document_is():
 @pytest.mark.parametrize("blank", ["\t \v", "\u00a0", "\u3000\u202f", "\u200b", "\u2060 \ufeff"])
 def test_a_line_in_which_nobody_sees_anything_is_blank_in_text_and_in_bytes(blank):
     text = f"one\n{blank}\ntwo\n{blank}"
-    assert documents(text.encode(), "lines") == [b"one", b"two"]
-    assert documents(text.encode(), "blank-lines") == [b"one", b"two"]
-    assert documents(f"{blank}\none{blank}\n{blank}".encode(), "files") == [b"one"]
-    assert documents(f"text\n{blank}\none\n".encode(), "column", "text") == [b"one"]
+    assert documents(text, "lines") == ["one", "two"]
+    assert documents(text, "blank-lines") == ["one", "two"]
+    assert documents(f"{blank}\none{blank}\n{blank}", "files") == ["one"]
+    assert documents(f"text\n{blank}\none\n", "column", "text") == ["one"]
     # A byte that is no UTF-8 is seen.
-    assert documents(b"one\n\xa0\n", "lines") == [b"one", b"\xa0"]
+    assert documents("one\n\udca0\n", "lines") == ["one", "\udca0"]
 
 
-@given(st.lists(st.text(st.sampled_from('ab ,;"\n'), max_size=8), max_size=6), st.integers(1, 9))
-def test_the_values_of_a_column_whatever_the_blocks(values, size):
+@given(st.lists(st.text(st.sampled_from('ab ,;"\n'), max_size=8), max_size=6))
+def test_the_values_of_a_column(values):
     rows = "".join(
         f'{index},"{value.replace(chr(34), chr(34) * 2)}"\n' for index, value in enumerate(values)
     )
-    content = f"id,text\n{rows}".encode()
-    got = ended(blocks_of(content, [size]), "column", column="text")
-    assert got == b"".join(
-        document + b"\0" for value in values for document in naive(value.encode(), "files")
-    )
+    expected = [document for value in values for document in naive(value, "files")]
+    assert documents(f"id,text\n{rows}", "column", "text") == expected
 
 
 WRAPPED = [word * (60 // len(word)) for word in ("lamp", "sea", "house", "gate", "rain")]
@@ -128,7 +107,7 @@ WRAPPED = [word * (60 // len(word)) for word in ("lamp", "sea", "house", "gate",
     ],
 )
 def test_a_list_has_short_lines_that_are_not_wrapped_and_end_without_punctuation(lines, expected):
-    assert looks_like_list("".join(f"{line}\n" for line in lines).encode()) is expected
+    assert looks_like_list("".join(f"{line}\n" for line in lines)) is expected
 
 
 def test_the_order_is_a_fixed_shuffle():

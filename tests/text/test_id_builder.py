@@ -93,15 +93,12 @@ def test_any_part_of_a_text_is_decoded_exactly_and_measured():
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device without end")
 def test_a_text_without_end_does_not_fill_the_disk(monkeypatch):
+    monkeypatch.setattr(reader, "memory_bytes", lambda: 800_000)
     monkeypatch.setattr(files, "memory_bytes", lambda: 800_000)
-    monkeypatch.setattr(files, "_BLOCK_BYTES", 50_000)
-    bomb = write("bomb.txt.gz", gzip.compress(TEXT.encode() * 100))
-    for source, alphabet in (("/dev/zero", "byte"), (bomb, "char")):
-        with pytest.raises(TooLargeError, match=r"more than 0\.0 GB of text"):
-            read_corpus([source], alphabet=alphabet)
-    read_corpus(
-        [write("a.txt", TEXT * 10), write("empty/b.txt", "c")]
-    )  # The size of a plain file is known and meant.
+    with pytest.raises(TooLargeError, match=r"more than 0\.0 GB of text"):
+        read_corpus(["/dev/zero"], alphabet="byte")
+    # The size of a file is known and meant.
+    read_corpus([write("a.txt", TEXT * 10), write("empty/b.txt", "c")])
 
 
 def test_a_full_disk_is_named_with_what_is_needed(monkeypatch):

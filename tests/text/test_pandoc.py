@@ -270,7 +270,7 @@ def test_a_place_is_a_paragraph_and_a_folder_has_documents_among_texts():
     rain, two = corpus.places(np.array([content.index("rained"), content.index("two")]))
     assert (rain.line, rain.unit) == (2, "paragraph")
     assert (two.line, two.unit) == (2, "line")
-    assert corpus.notes[0] == "skipped 1 lock file in novel"
+    assert corpus.notes[0] == "skipped in novel: 1 hidden name"
 
 
 def test_of_a_hundred_documents_a_broken_one_is_named_and_all_others_are_read():
@@ -282,7 +282,7 @@ def test_of_a_hundred_documents_a_broken_one_is_named_and_all_others_are_read():
     corpus = read_corpus(["novel"])
     assert time.monotonic() - started < 60  # one process reads them all in about two seconds
     assert str(corpus.content).count("Chapter") == 99
-    assert "skipped 1 file (7.docx) in novel (7.docx is a Word document, but" in corpus.notes[0]
+    assert "skipped in novel: 1 file (7.docx; 7.docx is a Word document, but" in corpus.notes[0]
 
 
 def test_each_document_is_read_once_by_each_pandoc(imitated):
@@ -364,14 +364,6 @@ def test_without_the_extra_three_lines_say_what_to_do(command, monkeypatch):
     assert "a.docx is a Word document" in ran.err
     assert "'charrnn-lab[files]'" in ran.err
     assert "save it as plain text" in ran.err
-
-
-def test_a_lock_file_that_the_shell_has_named_is_skipped():
-    Path("1.txt").write_text("The lamp by the river.\n")
-    corpus = read_corpus(["~$1.docx", "1.txt"])
-    assert (corpus.name, corpus.notes) == ("1", ("skipped 1 lock file in ~$1.docx",))
-    with pytest.raises(DataError, match="skipped: 1 lock file"):
-        read_corpus(["~$1.docx"])
 
 
 def test_a_model_that_reads_files_as_they_stand_refuses_documents_as_its_own_text():

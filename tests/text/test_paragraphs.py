@@ -10,7 +10,7 @@ from charrnn.cli.arguments import read_text as read_given_text
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.text.paragraphs import MOST_LINES, join_lines, share_wrapped
-from charrnn.text.text_files import file_lines
+from charrnn.text.text_files import Line, split_lines
 
 SENTENCES = (
     "The lamp by the river was lit again, and the boats that had come with the rain lay still. "
@@ -65,8 +65,8 @@ def joined(text, *, size=None):
     lines = text.splitlines(keepends=True)
     size = size or len(lines)
     blocks = ["".join(lines[begin : begin + size]) for begin in range(0, len(lines), size)]
-    numbered = file_lines(block.encode() for block in blocks)
-    return b"".join(line.content for line in join_lines(numbered)).decode()
+    numbered = split_lines([Line(1, "".join(blocks))])
+    return "".join(line.content for line in join_lines(numbered))
 
 
 @pytest.mark.parametrize("size", [None, 1, 3])

@@ -119,16 +119,6 @@ def test_a_large_text_of_another_size_is_not_read(monkeypatch):
         assert refusal_of(earlier).startswith("The text of novel-001 has changed since")
 
 
-@pytest.mark.parametrize("source", ["**/none.txt", "*/*", "."])
-def test_a_run_cannot_make_a_command_search_the_whole_disk(source, monkeypatch):
-    Path("folder").mkdir()
-    for index in range(6):
-        Path("folder", f"{index}.c").touch()
-    recorded = replace(record("novel.txt"), config=Config(corpus=(source,)), locations=(None,))
-    monkeypatch.setattr("charrnn.text.sources.MAX_NAMES", 6)
-    assert "means more than 6 files" in refusal_of(recorded)
-
-
 def test_standard_input_is_read_once_beside_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", Stream(OTHER.encode()))
     recorded = record("-", "novel.txt")
