@@ -9,24 +9,15 @@ Shapes: V vocabulary; R rows and C columns of a weight.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from charrnn.analyses.number_tables import (
-    NumberRow,
-    WeightNumbers,
-    layer_prefix,
-    matrix_tables,
-    step_tables,
-    vector_lines,
-)
+from charrnn.analyses.number_tables import NumberRow, WeightNumbers, layer_prefix
 from charrnn.analyses.numbers import (
     LayerNumbers,
     NetworkNumbers,
-    Recording,
     number_row,
     record_text,
 )
@@ -87,36 +78,23 @@ class Backpropagation(Displayable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.forward
-        width = options.max_width
 
         # The columns are those of the forward table. They were computed from right to left.
         yield _title("Backward: gradients of the sum of the losses, last step first")
-        step, read, target, _ = self.forward.character_lines()
-        lines = partial(
-            vector_lines,
-            shown=self.forward.shown_characters(),
-            vocabulary=self.forward.vocabulary,
-            decimals=DECIMALS,
-        )
-        logits = lines([("dlogits", step.logits)] for step in self.steps)
-        layers = lines(map(self._layer_rows, self.steps))
-        yield from step_tables(
-            step, left=[read, target, *logits], right=[*layers], width=width, decimals=DECIMALS
-        )
+        tables = replace(self.forward.tables(options.max_width), decimals=DECIMALS)
+        vectors = []
+        for step in self.steps:
+            rows = [step.logits]
+            for number, layer in reversed([*enumerate(step.layers)]):
+                prefix = layer_prefix(number, self.gradients)
+                rows += [replace(row, name=prefix + row.name) for row in layer.rows]
+            vectors.append(rows)
+        yield from tables.table([*self.forward.heads(), *tables.vectors(vectors)])
 
         yield _title("Gradients of the weights, summed over the steps")
-        yield from matrix_tables(self.gradients, width=width, decimals=DECIMALS, mark="d")
+        yield from tables.matrices(self.gradients, mark="d")
         yield _title(f"Weights after a step of SGD: W - {self.learning_rate:g} dW")
-        yield from matrix_tables(self.updated, width=width, decimals=DECIMALS)
-
-    def _layer_rows(self, step: StepGradients) -> list[tuple[str, NumberRow]]:
-        """Return the gradients of the layers at a time step with their names, the top layer
-        first."""
-        rows = []
-        for number, layer in reversed([*enumerate(step.layers)]):
-            prefix = layer_prefix(number, self.gradients)
-            rows += [(prefix + row.name, row) for row in layer.rows]
-        return rows
+        yield from tables.matrices(self.updated)
 
 
 def _title(text: str) -> Text:
@@ -127,7 +105,7 @@ def model_backpropagation(
     model: TrainedModel, text: str | bytes, *, learning_rate: float, unknown: str
 ) -> Backpropagation:
     """Compute the gradients of the sum of the losses of `text`, in float64, by every number that
-    `model_numbers` lists.
+    `model_numbers` lists, and the weights after a step of SGD.
 
     Raises UsageError for a network other than a stack of rnn, lstm or gru layers, for a learning
     rate that is not above 0 and a text without a target, and as `model_numbers`.
@@ -142,23 +120,23 @@ def model_backpropagation(
             )
     if not 0 < learning_rate < math.inf:
         raise UsageError(f"{named('learning_rate')} is {learning_rate}; it must be above 0.")
-
     recording = record_text(model, text, unknown=unknown)
     if not recording.losses:
         raise UsageError("The text has no character to predict: give a longer one.")
-    return backpropagate(recording, learning_rate)
-
-
-def backpropagate(recording: Recording, learning_rate: float) -> Backpropagation:
-    """Compute the gradients of the sum of the losses, and the weights after a step of SGD."""
     torch.stack(recording.losses).sum().backward()  # type: ignore[no-untyped-call]
 
-    names = ("h above", "h right", "h", *SHOWN[recording.config.cell_type])
     steps = []
     for [*kept, above] in recording.kept:
         layers = []
         for vectors in kept:
-            rows = [number_row(f"d{name}", _gradient(vectors[name])) for name in names]
+            # What h gets from the right is the gradient of the copy that the next step reads.
+            d_h = _gradient(vectors["h"])
+            d_right = _gradient(vectors["h right"])
+            rows = [number_row("dh above", d_h - d_right), number_row("dh right", d_right)]
+            for name in ("h", *SHOWN[model.config.cell_type]):
+                # Of the recurrent product of a gru, u is the last block.
+                gradient = _gradient(vectors[name])[:, -d_h.shape[1] :]
+                rows.append(number_row(f"d{name}", gradient))
             layers.append(LayerNumbers(tuple(rows)))
         logits = number_row("dlogits", _gradient(above["logits"]), labels=recording.vocabulary)
         steps.append(StepGradients(logits=logits, layers=tuple(layers)))
@@ -166,8 +144,9 @@ def backpropagate(recording: Recording, learning_rate: float) -> Backpropagation
     gradients = []
     updated = []
     for key, weight in recording.used.items():
-        matrix, bias = recording.matrices[key]
-        d_matrix, d_bias = _gradient(matrix), _gradient(bias)
+        tensors = recording.matrices[key]
+        d_matrix, d_bias = map(_gradient, tensors)
+        matrix, bias = tensors
         gradients.append(_with_values(weight, d_matrix, bias=d_bias))
         changed = matrix - learning_rate * d_matrix
         updated.append(_with_values(weight, changed, bias=bias - learning_rate * d_bias))

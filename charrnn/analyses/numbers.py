@@ -8,9 +8,8 @@ Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; vectors hav
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,21 +20,16 @@ from charrnn.analyses.number_tables import (
     MAX_ROWS,
     Line,
     NumberRow,
+    NumberTables,
     WeightNumbers,
     character_cell,
-    draw_matrix,
     layer_prefix,
-    matrix_tables,
     number_cell,
-    step_tables,
-    vector_lines,
 )
 from charrnn.config.settings import resolved
-from charrnn.errors import UsageError, counted, named
-from charrnn.generation.generator import check_vocab_size
-from charrnn.model.cell_types import Array, Cell, CellState, Lstm, Ops, Unitary
+from charrnn.errors import UsageError, named
+from charrnn.model.cell_types import Array, Cell, CellState, Lstm, Ops
 from charrnn.model.interventions import record
-from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule, Tensor, torch
@@ -51,19 +45,16 @@ MAX_UNITS = 16
 """Units per layer of the largest network whose numbers are listed."""
 MAX_STEPS = 1_000
 """Characters of the longest text."""
+LSTM_TANH = (("a_g", "g"), ("", "tanh(c)"))
+"""Names of the arguments and the results of tanh in an LSTM."""
 TANH = {
     "rnn": (("a", ""),),
     "gru": (("a_n", "n"),),
-    **dict.fromkeys(("lstm", "peephole", "coupled", "mlstm"), (("a_g", "g"), ("", "tanh(c)"))),
-    "antisymmetric": (("a_h", "tanh(a_h)"),),
-    "rglru": (("-ln(a)/2", ""),),
-    "slstm": (("a_g", "g"),),
-    "mogrifier": (("Q h", "tanh(Q h)"), ("R x'", "tanh(R x')"), ("a_g", "g"), ("", "tanh(c)")),
+    **dict.fromkeys(("lstm", "peephole", "coupled", "mlstm"), LSTM_TANH),
+    "mogrifier": (("Q h", "tanh(Q h)"), ("R x'", "tanh(R x')"), *LSTM_TANH),
 }
 """Names of the argument and of the result of each tanh in `Cell.step`; "" for a vector that another
-row has already."""
-RELU = {"irnn": (("a", ""),), "unitary": (("|z|+b", "|h|"),)}
-"""Names of the argument and of the result of each relu."""
+row has already. In other cell types they are `a_tanh` and `tanh`."""
 ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
 """Names of the vectors, other than h, that recurrent weights are multiplied with."""
 PRODUCTS = {
@@ -73,10 +64,6 @@ PRODUCTS = {
     "attentions": ("W_a h", "b_a"),
 }
 """Names of the product and the bias of each linear map outside the cells."""
-BLOCKS = {"bottom": ("h", "c"), "attentions": ("q", "s")}
-"""The letters of the blocks of rows of the linear maps with several blocks."""
-HIDDEN_ROWS = ("h before", "c before")
-"""Rows that repeat the numbers of the column before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +79,8 @@ class LayerNumbers:
     """The vectors."""
 
     def row(self, name: str) -> NumberRow:
-        """Return the first row with a name. Raises KeyError."""
-        return {row.name: row for row in reversed(self.rows)}[name]
+        """Return the last row with a name. Raises KeyError."""
+        return {row.name: row for row in self.rows}[name]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,65 +134,58 @@ class NetworkNumbers(Displayable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # The weights stand above the steps, so that a reader can compute every number.
-        width = options.max_width
-        yield from matrix_tables(self.weights, width=width)
+        tables = self.tables(options.max_width)
+        yield from tables.matrices(self.weights)
         yield Text()
 
-        # A bias that stands there is not repeated at every step.
-        hidden = set()
-        for weight in self.weights:
-            prefix = layer_prefix(weight.layer, self.weights)
-            if draw_matrix(weight, prefix=prefix, width=width):
-                hidden.add(prefix + weight.bias_name)
-
-        shown = self.shown_characters()
-        step, read, target, loss = self.character_lines()
-        lines = partial(vector_lines, shown=shown, vocabulary=self.vocabulary, hidden=hidden)
-        layers = lines(map(self._layer_rows, self.steps))
-        output = lines(map(_output_rows, self.steps))
-        yield from step_tables(
-            step, left=[read, *layers], right=[*output, target, loss], width=width
+        *heads, targets = self.heads()
+        losses = []
+        for step in self.steps:
+            losses.append("" if step.loss is None else number_cell(step.loss, tables.decimals))
+        vectors = tables.vectors([self._shown_rows(step) for step in self.steps])
+        yield from tables.table(
+            [*heads, *vectors, targets, Line("loss", cells=losses, style="bold")]
         )
 
         if self.mean_loss is not None:
             yield Text(f"mean loss {self.mean_loss:.4f} nats per character")
-        if num_hidden := len(self.vocabulary) - len(shown):
+        if num_hidden := len(self.vocabulary) - len(tables.shown):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
-    def character_lines(self) -> Iterator[Line]:
-        """Yield the lines around the vectors: the step, what is read, the target and its loss."""
-        steps = self.steps
-        yield Line("step", cells=[str(1 + number) for number in range(len(steps))], is_bold=True)
-        yield Line("input", cells=[character_cell(step.character) for step in steps], is_bold=True)
-        targets = ["" if step.target is None else character_cell(step.target) for step in steps]
-        yield Line("target", targets, is_bold=True)
-        losses = ["" if step.loss is None else number_cell(step.loss) for step in steps]
-        yield Line("loss", losses, is_bold=True)
-
-    def shown_characters(self) -> list[int]:
-        """Return the entries of the vocabulary that are shown, in order: all, or the text's and the
-        most likely ones."""
-        # The characters of the text come first, then by the highest probability at any step.
-        in_text = {step.character for step in self.steps} | {step.target for step in self.steps}
+    def tables(self, width: int) -> NumberTables:
+        """Return what draws the tables. Of the vocabulary they show the characters of the text and
+        the most likely ones."""
         best = np.max([step.probabilities.values for step in self.steps], axis=0)
+        for step in self.steps:
+            best[self.vocabulary.index(step.character)] = 1
+        ranked = (-best).argsort(kind="stable")
+        shown = sorted(ranked[:MAX_ROWS].tolist())
+        return NumberTables(self.vocabulary, shown=shown, width=width)
 
-        def order(entry: int) -> tuple[bool, float]:
-            return self.vocabulary[entry] not in in_text, -best[entry]
+    def heads(self) -> list[Line]:
+        """Return the lines around the vectors: the number of the step, its input, its target."""
+        numbers = [str(1 + number) for number in range(len(self.steps))]
+        inputs = [character_cell(step.character) for step in self.steps]
+        # The last character has no target.
+        targets = [*inputs[1:], ""]
+        lines = {"step": numbers, "input": inputs, "target": targets}
+        return [Line(name, cells=cells, style="bold") for name, cells in lines.items()]
 
-        ranked = sorted(range(len(self.vocabulary)), key=order)
-        return sorted(ranked[:MAX_ROWS])
-
-    def _layer_rows(self, step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
-        """Yield the input and the vectors of the layers at a time step, with their names."""
+    def _shown_rows(self, step: StepNumbers) -> list[NumberRow]:
+        """Return the vectors of a time step that are shown, named by their layers."""
+        # A bias stands beside its matrix, and a state mostly in the column before.
+        biases = {weight.bias_name for weight in self.weights}
+        rows = []
         # A one-hot vector says no more than the character above it.
         if step.input.labels != self.vocabulary:
-            yield "x", step.input
-        for number, layer in enumerate(step.layers):
+            rows.append(step.input)
+        layers = [*enumerate(step.layers), (None, LayerNumbers(step.output))]
+        for number, layer in layers:
             prefix = layer_prefix(number, self.weights)
             for row in layer.rows:
-                # The state before a step of a dilated layer is not in the column before.
-                if self.depth == "dilated" or row.name not in HIDDEN_ROWS:
-                    yield prefix + row.name, row
+                if row.name not in biases and not row.name.endswith(" before"):
+                    rows.append(replace(row, name=prefix + row.name))
+        return [*rows, step.logits, step.probabilities]
 
 
 def model_numbers(model: TrainedModel, text: str | bytes, *, unknown: str) -> NetworkNumbers:
@@ -221,39 +201,38 @@ def model_numbers(model: TrainedModel, text: str | bytes, *, unknown: str) -> Ne
 def number_row(name: str, tensor: Tensor, labels: Sequence[str] = ()) -> NumberRow:
     """Return a row of values (1, N), which belong to the units unless there are labels."""
     values = tensor.flatten().tolist()
-    return NumberRow(name, tuple(labels or _units([""], len(values))), tuple(values))
+    return NumberRow(name, labels=tuple(labels or _numbered(len(values))), values=tuple(values))
+
+
+def _numbered(num_units: int) -> tuple[str, ...]:
+    return tuple(map(str, range(num_units)))
 
 
 def record_text(model: TrainedModel, text: str | bytes, *, unknown: str) -> "Recording":
     """Read a text from the initial state, and record every vector. See `model_numbers`."""
     # The text, by the same rules as the prime of a sample.
-    config = model.config
-    ids = model.generator.encode_prime(text, unknown, what="text")
-    if not text and config.end_id is None:
+    ids = model.generator.encode_prime(text, unknown, what="text").tolist()
+    if not text and model.config.end_id is None:
         raise UsageError("The text is empty: give at least one character.")
 
     # Larger networks and longer texts have tables that nobody can read.
-    check_vocab_size(check_shapes(config, model.tensors), vocab=model.vocab, name=model.name)
-    if resolved(config.hidden_size) > MAX_UNITS:
+    if resolved(model.config.hidden_size) > MAX_UNITS:
         raise UsageError(
-            f"{model.name} has {config.hidden_size} units per layer; the numbers of at most"
+            f"{model.name} has {model.config.hidden_size} units per layer; the numbers of at most"
             f" {MAX_UNITS} are listed.\nTrain a small network: {named('hidden_size', 3)}"
             f" {named('embedding_size', 'one-hot')}."
         )
     if len(ids) > MAX_STEPS:
-        length = counted(len(ids), "character")
-        raise UsageError(f"The text has {length}; the numbers of at most {MAX_STEPS:,} are listed.")
+        raise UsageError(
+            f"The text has {len(ids):,} characters; the numbers of at most {MAX_STEPS:,} are"
+            " listed."
+        )
 
     # The target of each character is the next character.
     recording = Recording(model)
-    for char, target in zip(ids.tolist(), [*ids[1:].tolist(), None], strict=True):
+    for char, target in zip(ids, [*ids[1:], None], strict=True):
         recording.read_character(char, target)
     return recording
-
-
-def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
-    """Return the labels of the units of each block of rows, which has a letter."""
-    return tuple(f"{letter}{unit}" for letter in letters for unit in range(num_units))
 
 
 class Recording(Walk):
@@ -261,26 +240,17 @@ class Recording(Walk):
     and results of functions, and states."""
 
     def __init__(self, model: TrainedModel) -> None:
-        config = model.config
-        architecture = Architecture.of(config)
-        super().__init__(architecture)
+        super().__init__(Architecture.of(model.config))
         self.ops = torch_layer.TORCH
-        self._name = model.name
-        self.config = config
+        self.config = model.config
         self.vocabulary = tuple(model.generator.vocabulary())
-        self._size = architecture.hidden_size
-
+        self._name = model.name
+        self._size = self.architecture.hidden_size
         self._tensors = {
             name: torch.tensor(values, dtype=torch.float64, requires_grad=True)
             for name, values in model.tensors.items()
         }
-        self._linear = architecture.linear_weights(self._tensors)
-
-        # The state before the first character: zeros unless it was learned.
-        shape = (architecture.num_layers, architecture.num_states, 1, self._size)
-        self._initial = torch.zeros(shape, dtype=torch.float64)
-        if "learned_state" in self._tensors:
-            self._initial = self._tensors["learned_state"].unsqueeze(2)
+        self._linear = self.architecture.linear_weights(self._tensors)
         self._reset()
 
         # What is recorded.
@@ -295,13 +265,15 @@ class Recording(Walk):
         self.kept: list[list[dict[str, Tensor]]] = []
         """For each step the vectors of each layer by name, then those above the layers.
 
-        `h above`, `h right` and `c right` are copies of h and c for each of their readers, whose
-        gradients add up to that of the vector; `u` is the last block of `W_hh h + b_hh`.
+        `h right` and `c right` are the copies of h and c that the next step reads, `u` is the last
+        product with its bias.
         """
         self._layers: list[LayerNumbers] = []
         """The layers of the current character that ended."""
         self._rows: list[NumberRow] = []
         """The vectors since the last layer ended."""
+        self._mark = ""
+        """What stands before their names: `depth ` for the LSTM along depth."""
 
     def numbers(self) -> NetworkNumbers:
         """Return the numbers of the network and of all steps."""
@@ -324,15 +296,13 @@ class Recording(Walk):
         self.kept.append([{}])
 
         # The input: a row of the embedding, or of the identity.
-        if self.config.embedding_size == "one-hot":
-            self._input = torch.eye(len(self.vocabulary), dtype=torch.float64)[[char]]
-            read = number_row("x", self._input, labels=self.vocabulary)
-        else:
-            embedding = self._tensors["embedding.weight"]
-            self._input = embedding[[char]]
-            read = number_row("x", self._input)
-            self._use("embedding", embedding, layer=None, labels=self.vocabulary)
-        self._input_labels = read.labels
+        table = torch.eye(len(self.vocabulary), dtype=torch.float64)
+        self._input_labels = self.vocabulary
+        if "embedding.weight" in self._tensors:
+            table = self._tensors["embedding.weight"]
+            self._input_labels = _numbered(table.shape[1])
+            self._use("embedding", table, layer=None, labels=self.vocabulary)
+        self._input = table[[char]]
 
         # The walk up the layers records their vectors, the output layer the vectors above them.
         top = self.read(self._input)
@@ -351,7 +321,7 @@ class Recording(Walk):
         step = StepNumbers(
             character=self.vocabulary[char],
             target=target_name,
-            input=read,
+            input=number_row("x", self._input, labels=self._input_labels),
             layers=tuple(self._layers),
             output=tuple(self._rows),
             logits=number_row("logits", logits, labels=self.vocabulary),
@@ -361,13 +331,22 @@ class Recording(Walk):
         self.steps.append(step)
 
     def _reset(self) -> None:
-        """Return to the state before a text."""
+        """Return to the state before a text: zeros unless it was learned."""
+        architecture = self.architecture
+        shape = (architecture.num_layers, architecture.num_states, 1, self._size)
+        initial = torch.zeros(shape, dtype=torch.float64)
+        if "learned_state" in self._tensors:
+            initial = self._tensors["learned_state"].unsqueeze(2)
+
+        # Queues, of which the oldest is first.
         self._queues = []
         self._outputs = []
-        for layer in range(self.architecture.num_layers):
-            queue = self.architecture.queue(self._initial, layer)
-            self._queues.append(deque(map(tuple, queue.unbind(1))))
-            self._outputs.append(deque(self._initial[layer, self.architecture.kept_outputs]))
+        for layer, state in enumerate(initial):
+            queue = architecture.queue(initial, layer).unbind(1)
+            self._queues.append(deque(map(tuple, queue), maxlen=len(queue)))
+            self._outputs.append(
+                deque(state[architecture.kept_outputs], maxlen=architecture.depth.span)
+            )
 
     def _keep(self, name: str, tensor: Tensor) -> None:
         """Keep a vector of the current layer with its gradient."""
@@ -378,7 +357,7 @@ class Recording(Walk):
     def _add(self, name: str, tensor: Tensor, labels: Sequence[str] = ()) -> None:
         """Record a vector of the current layer."""
         self._keep(name, tensor)
-        self._rows.append(number_row(name, tensor, labels))
+        self._rows.append(number_row(self._mark + name, tensor, labels=labels))
 
     def _use(
         self,
@@ -404,133 +383,96 @@ class Recording(Walk):
             layer=layer,
             name=name,
             labels=tuple(labels),
-            columns=tuple(columns or _units([""], matrix.shape[1])),
+            columns=tuple(columns or _numbered(matrix.shape[1])),
             values=tuple(map(tuple, matrix.tolist())),
             bias_name=bias_name,
             bias=tuple(bias.tolist()),
         )
 
     def product(self, name: str, x: Array) -> Array:
-        kind = name.partition(".")[0]
-        matrix = name.rpartition(".")[2]
-        product_name, bias_name, labels = self._names_of(name)
         weight, bias = self._linear[name]
+        kind, _, matrix = name.rpartition(".")
+        kind = kind.partition(".")[0] or matrix
+
+        # The names of the product and of its bias, and of the units of each block of rows.
+        cell = Lstm if kind == "grids" else self.architecture.cell
+        argument = "x" if matrix == "ih" else "h"
+        argument = ARGUMENTS.get(self._cell_name(cell), {}).get(matrix, argument)
+        names = PRODUCTS.get(kind, (f"W_{matrix} {argument}", f"b_{matrix}"))
+        labels: Sequence[str] = self.vocabulary
+        if kind != "output":
+            letters = cell.block_letters if kind in ("layers", "grids") else ""
+            labels = _labels_of_blocks(letters, num_rows=len(weight), num_units=self._size)
 
         # The columns of the weights that read the input are its entries.
-        along = "depth " if kind == "grids" else ""
+        product_name, bias_name = names
         self._use(
-            along + product_name.partition(" ")[0],
-            weight,
+            self._mark + product_name.partition(" ")[0],
+            matrix=weight,
             layer=None if kind == "output" else len(self._layers),
             labels=labels,
             columns=self._input_labels if x is self._input else (),
-            bias_name=along + bias_name,
+            bias_name=self._mark + bias_name,
             bias=bias,
         )
 
-        # What stands above a layer reads a copy of its h.
-        if self._layers and (kind == "output" or matrix == "ih"):
-            x = x.clone()
-            x.retain_grad()
-            self.kept[-1][-2]["h above"] = x
-
         # The product and the bias are two rows, of which the next one is the sum.
         product = x @ weight.T
-        self._add(product_name, product, labels)
-        self._add(bias_name, bias, labels)
+        self._add(product_name, product, labels=labels)
+        self._add(bias_name, bias, labels=labels)
+        self._keep("u", product + bias)
+        return self.kept[-1][-1]["u"]
 
-        # A unitary cell has no recurrent weight to multiply with: it rotates its outputs.
-        if kind == "layers" and matrix == "ih" and self.architecture.cell is Unitary:
-            extras = self.extras_of(len(self._layers))
-            rotated = Unitary.rotate(self.ops, h=self._before[0], extras=extras)
-            self._add("U h", torch.cat(rotated, dim=-1))
-        total = product + bias
-        if matrix == "hh":
-            others, last = total[:, : -self._size], total[:, -self._size :]
-            self._keep("u", last)
-            total = torch.cat((others, last), dim=-1)
-        return total
-
-    def _names_of(self, name: str) -> tuple[str, str, Sequence[str]]:
-        """Return the names of a product and of its bias, and the labels of their entries."""
-        # The maps outside the cells.
-        kind = name.partition(".")[0]
-        if kind == "output":
-            return *PRODUCTS[kind], self.vocabulary
-        if kind in PRODUCTS:
-            return *PRODUCTS[kind], _units(BLOCKS.get(kind, [""]), self._size)
-
-        # The weights of a cell.
-        cell, cell_name = self._cell_of(name)
-        matrix = name.rpartition(".")[2]
-        argument = "h"
-        if matrix == "ih":
-            argument = "x"
-        argument = ARGUMENTS.get(cell_name, {}).get(matrix, argument)
-
-        # The units of each gate: `i0`, or `0:0` where gates have numbers.
-        letters = block_letters(cell, len(self._linear[name][0]) // self._size)
-        if letters[0].isdigit():
-            letters = [f"{number}:" for number in letters]
-        return f"W_{matrix} {argument}", f"b_{matrix}", _units(letters, self._size)
-
-    def _cell_of(self, name: str) -> tuple[type[Cell], str]:
-        """Return the cell type to which a weight or a prefix belongs, and its name."""
-        if name.startswith("grids"):
-            return Lstm, "lstm"
-        return self.architecture.cell, self.config.cell_type
+    def _cell_name(self, cell: type[Cell]) -> str:
+        return "lstm" if cell is Lstm else self.config.cell_type
 
     def step_cell(
         self,
         cell: type[Cell],
         prefix: str,
         ops: Ops,
-        x: Tensor,
+        x: Array,
         state: CellState,
         extras: Mapping[str, Tensor],
     ) -> CellState:
-        self._before = state
-        for name, vector in zip(_state_names(state), state, strict=True):
+        names = _state_names(state)
+        for name, vector in zip(names, state, strict=True):
             self._add(f"{name} before", vector)
-        recording = self._recording_ops(*self._cell_of(prefix))
-        return super().step_cell(cell, prefix, recording, x, state, extras)
 
-    def _recording_ops(self, cell: type[Cell], cell_name: str) -> Ops:
-        """Return the functions of torch, of which sigmoid, tanh and relu record their arguments and
-        results."""
+        # The functions of which arguments and results are recorded; `clamp` passes the memory.
+        calls = {
+            "sigmoid": [(f"a_{gate}", gate) for gate in cell.gates],
+            "tanh": TANH.get(self._cell_name(cell), ()),
+            "relu": (),
+            "clamp": [("", names[-1])],
+        }
+        for function, names_of_calls in calls.items():
+            ops = record(ops, function, keep=self._recorder(function, names_of_calls))
+        return super().step_cell(cell, prefix=prefix, ops=ops, x=x, state=state, extras=extras)
 
-        def recorder(
-            function: str, names: Sequence[tuple[str, str]]
-        ) -> Callable[[Tensor, Tensor], None]:
-            # The calls of a step come in the order of the names; another package's cell type may
-            # make more calls.
-            remaining = iter(names)
+    def _recorder(
+        self, function: str, names: Sequence[tuple[str, str]]
+    ) -> Callable[[Tensor, Tensor], None]:
+        """Return what records the arguments and the results of a function in one step."""
+        # The calls of a step come in the order of the names; another package's cell type may make
+        # more calls.
+        remaining = iter(names)
 
-            def keep(value: Tensor, result: Tensor) -> None:
-                before, after = next(remaining, (f"a_{function}", function))
-                if before:
-                    self._add(before, value)
-                if after:
-                    self._add(after, result)
+        def keep(value: Tensor, result: Tensor) -> None:
+            before, after = next(remaining, (f"a_{function}", function))
+            if before:
+                self._add(before, value)
+            if after:
+                self._add(after, result)
 
-            return keep
-
-        ops = self.ops
-        gates = [(f"a_{gate}", gate) for gate in cell.gates]
-        tanh = TANH.get(cell_name, ())
-        relu = RELU.get(cell_name, ())
-        for name, names in (("sigmoid", gates), ("tanh", tanh), ("relu", relu)):
-            ops = record(ops, name, keep=recorder(name, names))
-        return ops
+        return keep
 
     def _add_state(self, state: CellState) -> None:
-        """Record the state after a step."""
+        """Record the state after a step, but for what `clamp` has recorded; h is the last."""
         (_, h), *memory = zip(_state_names(state), state, strict=True)
-        for name, vector in memory:
-            self._add(name, vector)
-        # The memory is known when the step is over, but belongs before tanh(c), which reads it.
-        self._rows.sort(key=lambda row: row.name == "tanh(c)")
-        self._add("h", h)
+        for name, vector in (*memory, ("h", h)):
+            if self.kept[-1][-1].get(name) is not vector:
+                self._add(name, vector)
 
     def extras_of(self, layer: int) -> dict[str, Tensor]:
         extras = {}
@@ -542,11 +484,11 @@ class Recording(Walk):
 
             # One weight per unit is a matrix of one row.
             matrix = values.reshape(-1, values.shape[-1])
-            self._use(name, matrix, layer=layer, labels=_units([""], len(matrix)))
+            self._use(name, matrix=matrix, layer=layer, labels=_numbered(len(matrix)))
         return extras
 
     def oldest(self, layer: int) -> CellState:
-        return self._queues[layer].popleft()
+        return self._queues[layer][0]
 
     def append(self, layer: int, latest: CellState) -> None:
         self._add_state(latest)
@@ -565,11 +507,9 @@ class Recording(Walk):
         outputs = torch.cat(tuple(self._outputs[layer]))
         shares = (query @ outputs.T / self._size**0.5).softmax(-1)
         read = shares @ outputs
-        self._outputs[layer].popleft()
         self._outputs[layer].append(y)
-
-        for name, vector in (("q", query), ("a_s", gate), ("s", opened), ("read", read)):
-            self._add(name, vector)
+        self._add("s", opened)
+        self._add("read", read)
         return opened * read
 
     def gate(self, layer: int, x: Array) -> Array:
@@ -579,17 +519,15 @@ class Recording(Walk):
 
     def climb(self, layer: int, x: Array) -> Array:
         # An LSTM whose steps are layers, not characters: its rows are told apart by their names.
-        rows = self._rows
-        self._rows = []
+        self._mark = "depth "
         h = super().climb(layer, x)
         self._add_state(self.along_depth)
-        rows += [replace(row, name=f"depth {row.name}") for row in self._rows]
-        self._rows = rows
+        self._mark = ""
         return h
 
     def pass_on(self, layer: int, joined: Tensor) -> None:
-        # A plain stack passes on h itself, and the output of a grid has its rows already.
-        if joined is not self.kept[-1][-1]["h"] and not self.architecture.depth.has_lstm:
+        # A plain stack passes on h itself, and a grid the h of its LSTM.
+        if joined is not self.kept[-1][-1]["h"]:
             self._add("y", joined)
         self._layers.append(LayerNumbers(tuple(self._rows)))
         self._rows = []
@@ -599,25 +537,18 @@ class Recording(Walk):
 def _state_names(state: CellState) -> list[str]:
     """Return the names of the vectors of a state: h, c if there are several, and between them s1
     and so on."""
-    names = ["h"]
-    names += [f"s{number}" for number in range(1, len(state) - 1)]
-    if len(state) > 1:
-        names.append("c")
-    return names
+    names = ["h", "c"]
+    names[1:1] = [f"s{number}" for number in range(1, len(state) - 1)]
+    return names[: len(state)]
 
 
-def block_letters(cell: type[Cell], num_blocks: int) -> list[str]:
-    """Return the letters of a product's blocks of rows: "" for a single block, numbers for a cell
-    type without letters."""
+def _labels_of_blocks(letters: str, *, num_rows: int, num_units: int) -> list[str]:
+    """Return the labels of the units of each block of rows: `0`, `i0` by the letter of the block,
+    or `0:0` without letters."""
+    num_blocks = num_rows // num_units
+    names = list(letters[:num_blocks])
     if num_blocks == 1:
-        return [""]
-    letters = list(cell.block_letters[:num_blocks])
-    if not letters:
-        letters = [str(block) for block in range(num_blocks)]
-    return letters
-
-
-def _output_rows(step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
-    """Yield the vectors over the vocabulary at a time step, with their names."""
-    for row in (*step.output, step.logits, step.probabilities):
-        yield row.name, row
+        names = [""]
+    elif not names:
+        names = [f"{block}:" for block in range(num_blocks)]
+    return [f"{name}{unit}" for name in names for unit in range(num_units)]
