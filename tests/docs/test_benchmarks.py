@@ -36,7 +36,7 @@ def test_a_report_prints_a_table(load, capsys):
     report.close()
     out = capsys.readouterr().out
     assert (
-        "| cell | chars per second | ratio |\n| --- | --- | --- |\n| lstm | 12,346 | 1.23 |\n"
+        "| cell type | chars per second | ratio |\n| --- | --- | --- |\n| lstm | 12,346 | 1.23 |\n"
         in out
     )
     assert "| gru | 99.99 |  |\n\n| seconds |\n| --- |\n| 3 |\n" in out
