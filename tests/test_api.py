@@ -5,7 +5,6 @@ Tests `charrnn` and `trained_model`, too.
 """
 
 import math
-import re
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -43,14 +42,6 @@ def test_a_model_is_loaded_by_path_name_or_age(lstm, gru, tmp_path, monkeypatch)
         charrnn.load()
 
 
-def test_a_run_at_a_step_is_loaded_as_on_the_command_line(alphabet_run, monkeypatch):
-    monkeypatch.chdir(alphabet_run.parent)
-    step = charrnn.load(alphabet_run).step
-    assert charrnn.load(f"{alphabet_run.name}@{step}").step == step
-    with pytest.raises(CheckpointError, match="does not exist"):
-        charrnn.load(f"{alphabet_run.name}@{step + 1}")
-
-
 def test_what_python_has_is_copied_to_other_processes(alphabet_run):
     """As joblib and ProcessPoolExecutor do, also after use."""
     model = charrnn.load(alphabet_run)
@@ -66,29 +57,6 @@ def test_what_python_has_is_copied_to_other_processes(alphabet_run):
         ForkingPickler.dumps(NotHereError("text", f"give {named('text')}"))
     )
     assert (error.source, str(error)) == ("text", "give `text`")
-
-
-def test_dir_lists_what_a_program_needs():
-    [likeliest] = charrnn.load("prose").predict("Th", top=1)
-    public = {name for name in dir(likeliest) if not name.startswith("_")}
-    assert public == {"character", "probability", "to_json", "view"}
-
-
-@pytest.mark.parametrize(
-    "call, said",
-    [
-        (lambda: list(charrnn.train("x.txt")), "takes a Config, not 'x.txt'"),
-        (lambda: charrnn.Config(corpus=3), "`corpus` is '3'; it must be a list"),
-        (
-            lambda: charrnn.evaluate("names", "ab"),
-            "'names' is no model: give charrnn.load('names')",
-        ),
-        (lambda: charrnn.evaluate_runs(["names"], "ab"), "'names' is no model"),
-    ],
-)
-def test_a_wrong_argument_is_an_error_of_ours(call, said):
-    with pytest.raises(UsageError, match=re.escape(said)):
-        call()
 
 
 def test_a_corpus_is_a_name_a_path_or_several():
@@ -123,26 +91,6 @@ def test_log_probabilities_are_those_of_the_network(model):
     assert model.trace(prime + sample.text).logprobs[1:] == pytest.approx(
         expected.numpy(), abs=1e-3
     )
-
-
-def test_a_search_streams_its_best_text(model):
-    search = model.search(width=6, length=40, prime="jora ", stops=("\n", ". "))
-    pieces = list(search)
-    assert all(pieces)
-    assert "".join(pieces) == search.texts[0].text
-    assert model.beam(width=6, length=40, prime="jora ", stops=("\n", ". ")) == search.texts
-
-
-def test_a_search_cuts_its_texts_and_scores_them(model):
-    stops = ("\n", ". ")
-    texts = model.beam(width=6, length=40, prime="jora ", stops=stops)
-    assert any(found.stop for found in texts)
-    for found in texts:
-        assert len(found.text) == len(found.logprobs)
-        assert found.stop in stops or len(found.text) == 40
-        assert not any(stop in found.text for stop in stops)
-        trace = model.trace("jora " + found.text)  # scored once more, character by character
-        assert found.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3)
 
 
 def test_a_search_of_bytes_streams_whole_characters(byte_model):

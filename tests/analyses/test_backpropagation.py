@@ -10,7 +10,6 @@ from drawn import lines
 from numbered import TEXT, VOCAB, config_of, hello_model, model_of, printed
 from torch.nn.functional import cross_entropy
 
-from charrnn.errors import UsageError
 from charrnn.model.interventions import record
 from charrnn.model.layer import TORCH
 
@@ -134,33 +133,3 @@ def test_a_reader_can_compute_every_gradient_from_the_printed_numbers():
     recomputed = table["da"][:, 1:] @ h[:, :-1].T
     error = coarse * abs(table["da"]).sum(1, keepdims=True) + 6 * fine
     assert (abs(table["dW_hh"][:, :3] - recomputed) <= error).all()
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        (
-            {"cell_type": "mlstm"},
-            "small has `cell_type=mlstm`; gradients are listed for rnn or lstm or gru.",
-        ),
-        ({"cell_type": "gru", "depth": "grid"}, "small has `depth=grid`; gradients"),
-        ({"cell_type": "gru", "zoneout": 0.1}, "small has `zoneout=0.1`; gradients"),
-        (
-            {"cell_type": "gru", "initial_state": "learned"},
-            "small has `initial_state=learned`; grad",
-        ),
-    ],
-)
-def test_other_networks_are_refused_with_a_way_out(options, message):
-    with pytest.raises(UsageError) as refused:
-        model_of(config_of(**options)).backpropagation("hello")
-    assert str(refused.value).startswith(message)
-    assert "\nTrain such a network: `" in str(refused.value)
-
-
-def test_what_cannot_be_learned_from_is_refused():
-    model = model_of(config_of("rnn"))
-    with pytest.raises(UsageError, match=r"^The text has no character to predict"):
-        model.backpropagation("h")
-    with pytest.raises(UsageError, match=r"^`learning_rate` is 0; it must be above 0\."):
-        model.backpropagation("hello", learning_rate=0)

@@ -15,10 +15,8 @@ import numpy as np
 import pytest
 import torch
 from built_runs import build_quoting
-from drawn import lines
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
 from known_weights import QUOTING_UNIT, quoting_text
-from rich.console import Group
 
 import charrnn
 from charrnn.analyses import evidence as package
@@ -43,7 +41,7 @@ from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import states_of_text, trace_text
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import UsageError
 from charrnn.statistics.agreement import measure_score
 from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText
@@ -365,21 +363,6 @@ def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
     assert "born" not in card.lines()
 
 
-def test_short_documents_are_refused_before_cells_are_scored():
-    network = make_network("lstm", num_layers=1, documents="lines")
-    ids = np.tile(np.array([network.end_id, *[1, 2, 3] * 5], np.uint16), 40)
-    study = Study(
-        text=EncodedText(ids, 0, "x" * len(ids), "char"),
-        num_layers=1,
-        num_units=H,
-        network=lambda: network,
-        untrained_baseline=pytest.fail,
-        cache=FindingsCache(),
-    )
-    with pytest.raises(DataError, match="too short for evidence: give a `text` with 17"):
-        package.evidence(study)
-
-
 def test_a_verdict_names_the_tests_that_failed(measured):
     card = measured[0]
     necessary = replace(
@@ -503,41 +486,6 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
     target = SimpleNamespace(half=400)
     choosing = card_module.Choosing(study, target, measured=None, cell=(0, 0), detector=None)
     assert choosing.segment_length == card_module.MIN_SEGMENT
-
-
-def wrong_place(text, position):
-    """The excerpt of a card for a position, of which the labels are those of quotations."""
-    choosing = SimpleNamespace(
-        study=SimpleNamespace(text=SimpleNamespace(text=text)),
-        signs=signs_of(label_quotes(text)),
-        reading=SimpleNamespace(values=np.zeros(len(text))),
-    )
-    scoring = SimpleNamespace(choosing=choosing)
-    return card_module.Scoring._wrong_place(scoring, position, is_output_wrong=True)
-
-
-@pytest.mark.parametrize("length", [20, 900])
-def test_an_excerpt_goes_back_to_the_mark_that_opened_a_quotation(length):
-    text = f'before "{"y" * length}!after'
-    place = wrong_place(text, text.index("!"))
-    shown = place.excerpt
-    assert place.about == f"inside for {length + 2} characters, value +0.00, output wrong"
-    assert shown.startswith('before ["yyy') and shown.endswith("yyy!]|after")
-    assert len(shown) < 150 and (" … " in shown) == (length == 900)
-
-
-@pytest.fixture(scope="module")
-def planted(quoting):
-    """The card of a text in which one quotation lacks its closing mark and the paragraph ends."""
-    text = quoting_text(6_000, seed=1)
-    text += "” ab “xyz zyx\n\nabc bca cab abc bca abc\n" + quoting_text(6_000, seed=2)
-    return package.evidence(quoting.study(text), 0, QUOTING_UNIT, detector="quote")
-
-
-def test_an_unpaired_mark_is_shown_before_a_place_that_is_labelled_outside(planted):
-    (place,) = [one for one in planted.fooled.worst if not one.is_inside]
-    assert "[“xyz zyx\n]\nabc" in place.excerpt
-    assert "[“xyz zyx↵]↵abc" in "".join(lines(Group(*planted.view())))
 
 
 def test_a_card_is_json_with_its_assumptions(quoting):

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 import torch
 from drawn import lines as drawn
-from effects_networks import H, make_ids, make_network, make_text
+from effects_networks import H, make_network, make_text
 from progress_reports import reports
 
 from charrnn.analyses.gates import GateReport, count_gates
 from charrnn.cells.findings import GateUse
-from charrnn.errors import UsageError
 from charrnn.model import reading
-from charrnn.model.cell_types import CELLS
 from charrnn.model.interventions import record_layers
 from charrnn.model.layer import TORCH
 
@@ -90,22 +88,6 @@ def test_documents_are_counted_from_a_learned_state(cell, depth):
     network.end_id = 3
     text = make_text(200, 20)
     check(count_gates(network, text), gates_in_order(network, text.ids), text.first)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_cell_names_as_many_gates_as_its_equations_have(cell):
-    calls = []
-    network = make_network(cell)
-    ids = torch.from_numpy(make_ids(5).astype(np.int64))[:, None]
-    ops = record_layers(TORCH, "sigmoid", results=[[], calls])
-    network(ids, network.initial_state(1), ops=ops)
-    assert len(calls) == 5 * len(CELLS[cell].gates)
-    if not CELLS[cell].gates:
-        with pytest.raises(
-            UsageError,
-            match=f"^The cell {cell} has no gates.* lstm, gru, peephole, coupled, mlstm, a",
-        ):
-            count_gates(network, make_text(10))
 
 
 def test_a_picture_has_a_dot_for_each_unit_inside_its_square():

@@ -1,28 +1,19 @@
 """How far the error signal reaches, and its chart. K lags, L layers, S state vectors, H units, V
 characters."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from drawn import lines as plain
-from effects_networks import ARCHITECTURES, make_config, make_network, make_text
+from effects_networks import ARCHITECTURES, make_network, make_text
 from encoded_texts import as_text
 from progress_reports import reports
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses import gradients
 from charrnn.analyses.gradients import (
     NUM_AT_ONCE,
     NUM_LOSSES,
-    GradientReach,
-    gradient_chart,
     measure_reach,
 )
-from charrnn.errors import DataError, UsageError
-from charrnn.model.network import CharRNN
-from charrnn.views.drawing import MAX_TICKS
 
 K = 5
 
@@ -83,12 +74,6 @@ def test_a_long_text_has_a_sample_of_losses():
     assert measure_reach(make_network("rnn"), make_text(2000), max_lag=2).num_losses == NUM_LOSSES
 
 
-@pytest.mark.parametrize("furthest, lags", [(3, range(7)), (12, range(0, 13, 2))])
-def test_the_lags_are_whole_numbers(furthest, lags):
-    [[plot]] = gradient_chart([reach("run", 0.9, furthest=furthest)]).rows
-    assert plot.x_ticks == [(lag, str(lag)) for lag in lags]
-
-
 @pytest.mark.parametrize("num_chars, num_context", [(K + 2, 0), (2, K)])
 def test_the_shortest_texts_leave_the_network_as_it_was(num_chars, num_context):
     network = make_network("gru").float()
@@ -99,61 +84,3 @@ def test_the_shortest_texts_leave_the_network_as_it_was(num_chars, num_context):
         assert value.dtype == torch.float32
         assert value.requires_grad
         assert value.grad is None
-
-
-@pytest.mark.parametrize(
-    "num_chars, num_context, max_lag, error, message",
-    [
-        (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
-        (1, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
-        (50, 0, 0, UsageError, r"^`max_lag` is 0; it must be at least 1"),
-    ],
-)
-def test_a_text_too_short_is_refused(num_chars, num_context, max_lag, error, message):
-    with pytest.raises(error, match=message):
-        measure_reach(
-            CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag
-        )
-
-
-def reach(name, *factors, furthest=200, start=1.0):
-    """One layer for each factor, by which its norm changes from lag to lag."""
-    lags = tuple(range(1, furthest + 1))
-    norms = tuple(tuple(start * factor ** (lag - 1) for lag in lags) for factor in factors)
-    return GradientReach(name=name, lags=lags, norms=norms, num_losses=9, num_drawn=len(lags))
-
-
-def test_what_fades_or_explodes_out_of_sight_leaves_the_chart():
-    lines = plain(
-        gradient_chart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60
-    )
-    ticks = [int(line.split("┤")[0].strip().removeprefix("1e")) for line in lines if "┤" in line]
-    assert (ticks[0], ticks[-1]) == (12, -12)
-    assert len(ticks) <= MAX_TICKS
-    infinite = GradientReach(
-        name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1, num_drawn=3
-    )
-    for nothing in ([infinite], []):
-        assert plain(gradient_chart(nothing), 60)[-1] == (
-            "There is nothing to draw between 1e-12 and 1e12."
-        )
-
-
-def test_lags_that_few_losses_reach_are_not_drawn(monkeypatch):
-    seen = []
-
-    def few_far_losses(network, ids, state):
-        # One loss of all has a gradient four characters before and more, as in a long document.
-        norms = torch.ones(K, len(network.layers), ids.shape[1])
-        norms[3:] = 0
-        if not seen:
-            norms[3:, :, 0] = 1e-3
-        seen.append(ids)
-        return norms
-
-    monkeypatch.setattr("charrnn.analyses.gradients._norms", few_far_losses)
-    far = measure_reach(make_network("lstm"), make_text(40, 320), max_lag=K)
-    assert (far.num_losses, far.num_drawn) == (39, 3)
-    assert far.norms[0] == pytest.approx((1, 1, 1, 1e-3 / 39, 1e-3 / 39))
-    for line in gradients._lines([far]):
-        assert line.segments == [[(1, 0), (2, 0), (3, 0)]]

@@ -4,8 +4,6 @@ can recompute.
 Tests `analyses.number_tables` and `analyses.predict`, too.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,6 @@ from numbered import TEXT, VOCAB, H, config_of, hello_model, model_of, printed
 from torch.nn.functional import cross_entropy
 
 from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
-from charrnn.errors import DataError, UsageError
 
 ALL = [*CELL_DESCRIPTIONS]
 SHAPES = [
@@ -100,14 +97,6 @@ NAMES = {
 """Rows of cells that follow each other, in order."""
 
 
-@pytest.mark.parametrize("cell", ALL)
-def test_the_rows_of_every_cell_have_names(cell):
-    names = [row.name for row in rows_of(cell).rows]
-    assert NAMES.get(cell, "h") in ",".join(names)
-    assert all(names)
-    assert not any(name.startswith("a_sigmoid") for name in names)
-
-
 def test_attention_shows_its_products():
     row = rows_of("gru", "attention", layer=1).row
     assert_close(row("s").values, sigmoid(add(row("W_a h"), row("b_a"))[H:]))
@@ -126,26 +115,6 @@ def test_a_grid_shows_the_lstm_along_depth():
     names = [row.name for row in rows_of("gru", "grid").rows]
     assert names[:2] == ["W_bottom x", "b_bottom"]
     assert {"depth W_ih x", "depth f", "depth c", "depth h"} <= {*names}
-
-
-def test_what_cannot_be_listed_is_refused():
-    large = model_of(replace(config_of("rnn"), hidden_size=17))
-    with pytest.raises(
-        UsageError, match=r"^small has 17 units per layer; the numbers of at most 16 are listed\.\n"
-    ):
-        large.numbers("hel")
-    model = model_of(config_of("rnn"))
-    with pytest.raises(
-        UsageError, match=r"^The text has 1,001 characters; the numbers of at most 1,000 are listed"
-    ):
-        model.numbers("hello" * 200 + "h")
-    with pytest.raises(UsageError, match=r"^The text is empty"):
-        model.numbers("")
-    with pytest.raises(
-        DataError, match=r"^The text has characters that are not in the vocabulary of small: 'x'"
-    ):
-        model.numbers("hex")
-    assert [step.character for step in model.numbers("hex", unknown="nearest").steps] == ["h", "e"]
 
 
 def test_the_table_folds_the_steps_to_the_width():
@@ -173,14 +142,6 @@ def test_a_reader_can_compute_every_entry_from_the_printed_numbers():
     logits = table["W_hy"][:, :3] @ h + table["W_hy"][:, 3:]
     error = half * (abs(table["W_hy"]).sum(1, keepdims=True) + 3 + 2)
     assert (abs(table["logits"] - logits) <= error).all()
-
-
-def test_a_large_matrix_is_left_out_with_its_shape():
-    model = model_of(replace(config_of("lstm", num_layers=1), hidden_size=5))
-    shown = lines(*model.numbers("he").view(), 80)
-    about = f"W_ih 20 × {len(VOCAB)}: too large for the screen; the JSON has all numbers"
-    assert about in " ".join(shown)
-    assert not any(line.startswith("b_ih") for line in shown)
 
 
 @pytest.mark.parametrize("cell, depth, options", SHAPES)

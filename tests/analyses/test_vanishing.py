@@ -1,7 +1,6 @@
 """The recipe that compares a plain network, one with Ω and a gated one."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,8 @@ from conftest import as_json
 from encoded_texts import as_text
 
 import charrnn
-from charrnn.analyses.gradients import before_training, measure_reach
-from charrnn.analyses.vanishing import LAGS, NETWORKS, marks_of, recall_text
+from charrnn.analyses.gradients import measure_reach
+from charrnn.analyses.vanishing import LAGS, NETWORKS, recall_text
 from charrnn.runs.logs import MetricsLog
 
 SHORT = ("train", "--recipe", "vanishing", "--steps", 2, "--hidden-size", 8)
@@ -73,48 +72,6 @@ def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypa
     assert plain["recalled"]["20"] == pytest.approx(sum(is_right) / len(is_right))
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--show-config",)],
-)
-def test_what_the_networks_do_not_share_is_refused_before_training(command, setting):
-    refused = command(*SHORT, *setting)
-    assert refused.code == 2
-    assert "leave" in refused.err
-    assert not Path("checkpoints").exists()
-
-
-def test_the_environment_sets_what_the_command_line_does_not(command, monkeypatch):
-    monkeypatch.setenv("CHARRNN_HIDDEN_SIZE", "4")
-    line = ("train", "--recipe", "vanishing", "--steps", 2, "--json")
-    [plain, *_] = as_json(command(*line))
-    assert charrnn.load(plain["run"]).config.hidden_size == 4
-
-
-def test_the_charts_begin_with_the_weights_of_step_0(command):
-    [plain, *_] = as_json(command(*SHORT, "--json"))
-    model = charrnn.load(f"{plain['run']}@0")
-    text = model.encode(recall_text(100))
-    reach = measure_reach(model.network, text, max_lag=100, positions=marks_of(text))
-    assert plain["weights_before"] == "step 0"
-    assert plain["curves"]["untrained"] == pytest.approx(reach.norms[0])
-
-
-def test_new_weights_are_called_so_where_step_0_was_not_kept(command):
-    [plain, *_] = as_json(command(*SHORT, "--json"))
-    run = Path(plain["run"])
-    assert before_training(charrnn.load(run))[1] == "step 0"
-    shutil.rmtree(run / "step-00000000")
-    reaches = charrnn.load(run).gradients_with([], recall_text(30), max_lag=3)
-    assert reaches[1].name == f"{run.name}, new weights" and reaches[1].is_untrained
-
-
-def test_another_cell_type_is_a_fourth_network(command):
-    found = as_json(command(*SHORT, "--type", "gru", "--json"))
-    assert [learner["network"] for learner in found] == [*NETWORKS, "gru"]
-    assert charrnn.load(found[-1]["run"]).config.cell_type == "gru"
-
-
 @pytest.mark.trained
 def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_reach(command):
     line = ("train", "--recipe", "vanishing", "--steps", 120, "--set", "learning_rate=0.005")
@@ -126,9 +83,3 @@ def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_r
     assert plain["trained"]["50"] < 1e-12
     assert plain["trained"]["50"] < regular["trained"]["50"]
     assert gated["trained"]["50"] > 1e-8
-
-
-def test_the_runs_read_their_text_again(command):
-    command(*SHORT, "--out", "three")
-    assert command("train", "--resume", "three/rnn", "--steps", 3, "-q").code == 0
-    assert command("evaluate", "three/lstm", "three/rnn").code == 0

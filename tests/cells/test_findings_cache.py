@@ -17,7 +17,6 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.cells import findings_cache, study
 from charrnn.cells.findings_cache import (
-    UNMEASURED,
     FindingsCache,
     code_digest,
     decode,
@@ -111,13 +110,6 @@ def test_a_second_call_shows_the_same_without_torch(command, quote_is_kept, proc
     assert ran.stdout.decode() == first
 
 
-def test_recompute_measures_anew(command, quote_is_kept, measured):
-    command(*QUOTE)
-    assert measured == []
-    command(*QUOTE, "--recompute")
-    assert measured == ["quote"]
-
-
 def test_only_the_missing_detector_is_measured(lab, measured):
     first = survey(lab, "quote")
     both = survey(lab, "quote", "indentation")
@@ -199,31 +191,6 @@ def test_another_library_or_processor_measures_anew(monkeypatch, part):
     assert changed != usual
 
 
-@pytest.mark.parametrize(
-    "folder, is_kept",
-    [
-        ("views", True),
-        ("explore", True),
-        ("reports", True),
-        ("analyses", False),
-        ("model", False),
-    ],
-)
-def test_code_that_only_shows_results_keeps_the_findings(digest_of, folder, is_kept):
-    first = digest_of(MODULE)
-    assert (digest_of(MODULE, folder) == first) is is_kept
-
-
-def test_every_package_that_no_measurement_depends_on_exists():
-    package = Path(findings_cache.__file__).parents[1]
-    assert [name for name in UNMEASURED if not (package / name / "__init__.py").exists()] == []
-
-
-def test_a_run_that_is_copied_brings_no_findings(lab, quote_is_kept):
-    assert {path.name for path in lab.iterdir()} & {"findings", ".cache"} == set()
-    assert saved_files() != []
-
-
 # --- files
 
 
@@ -233,13 +200,6 @@ def test_a_value_is_found_by_its_weights_kind_and_key():
     assert load(identity="other weights") is None
     assert FindingsCache("identity").load("other kind", KEY, float) is None
     assert FindingsCache("identity").load("score", {"of": 2}, float) is None
-
-
-def test_a_model_without_a_checkpoint_keeps_its_findings_in_memory():
-    cache = FindingsCache()
-    cache.save("score", KEY, 0.5)
-    assert cache.load("score", KEY, float) == 0.5
-    assert saved_files() == []
 
 
 def half(path):
@@ -264,36 +224,6 @@ def test_a_damaged_file_is_measured_again_with_one_warning(damage):
     assert load() == 0.5, "without a warning"
 
 
-@pytest.mark.parametrize("kind", [Part, tuple[int, str], tuple[float, ...]])
-def test_a_file_that_cannot_be_read_back_is_measured_again_with_a_warning(kind):
-    """The value is of another type, as for a Python that represents annotations otherwise."""
-    save(0.5)
-    with pytest.warns(RuntimeWarning, match=r"cannot be read back .*: it is measured again"):
-        assert FindingsCache("identity").load("score", KEY, kind) is None
-
-
-def test_without_a_folder_that_can_be_written_it_is_kept_in_memory(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("somebody's")
-    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "file"))
-    cache = FindingsCache("identity")
-    cache.save("score", KEY, 0.5)
-    assert cache.load("score", KEY, float) == 0.5
-    assert load() is None
-    assert (tmp_path / "file").read_text() == "somebody's"
-
-
-def test_a_full_disk_leaves_what_was_there(monkeypatch):
-    save(0.5)
-
-    def fill(path, data):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", fill)
-        FindingsCache("identity").save("score", KEY, 0.7)
-    assert load() == 0.5
-
-
 def test_the_oldest_files_are_deleted(monkeypatch):
     paths = []
     for number in range(10):
@@ -302,14 +232,6 @@ def test_the_oldest_files_are_deleted(monkeypatch):
     monkeypatch.setattr(findings_cache, "MAX_FOLDER_BYTES", 5_000)
     newest = save(0.5, {"of": 10})
     assert {*saved_files()} == {*paths[-4:], newest}
-
-
-def test_the_folder_is_that_of_the_variable_or_the_users(tmp_path, monkeypatch):
-    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path))
-    assert cache_folder("findings") == tmp_path / "findings"
-    monkeypatch.delenv("CHARRNN_CACHE")
-    assert "charrnn" in cache_folder("findings").parts
-    assert Path.home() in cache_folder("findings").parents
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="of POSIX")

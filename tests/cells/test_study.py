@@ -1,18 +1,14 @@
 """A study: what it measures in the half that did not choose, and its errors."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from environment import REPOSITORY
 from synthetic import make_corpus
 
-import charrnn
-from charrnn.api import Model, load
-from charrnn.cli.command_options import VIEWS
+from charrnn.api import Model
 from charrnn.detectors.custom import custom_detector
-from charrnn.errors import CheckpointError, UsageError
+from charrnn.errors import CheckpointError
 
 LIVELY, CALM = "ab" * 1_000, "a" * 200 + "b" * 200
 TEXT = LIVELY + CALM * 5
@@ -84,34 +80,3 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(model, monkeypatc
         "[g-m]",
         "[n-s]",
     ]
-
-
-def test_a_missing_detector_that_the_findings_need_is_named(study, monkeypatch):
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
-    findings = study.findings([custom_detector("b")], untrained=False)
-    with pytest.raises(UsageError, match="No detector 'b' applies"):
-        study.passages(findings)
-
-
-@pytest.mark.docs
-def test_the_page_computes_every_picture(rnn, gru, monkeypatch):
-    """Each expression of its table, on a text as its introduction makes it."""
-    model = load(gru.path)
-    text = model.encode(make_corpus(num_chars=2_000, seed=3).text)
-    study = model.study(text)
-    monkeypatch.setattr(charrnn, "load", lambda name: load(rnn.path))
-    monkeypatch.setattr("charrnn.model.reading.WARM_UP", 16)
-    monkeypatch.setattr("charrnn.analyses.gradients.NUM_LOSSES", 4)
-    scope = {"charrnn": charrnn, "model": model, "text": text, "raw": text.text, "study": study}
-    scope |= {
-        "findings": study.findings(untrained=False),
-        "trace": model.trace(text, num_guesses=2),
-    }
-    page = (REPOSITORY / "docs" / "use" / "python.md").read_text(encoding="utf-8")
-    rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
-    options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}
-    assert {*VIEWS, "--guesses", "--with"} <= options
-    for _, cell in rows:
-        for expression in re.findall(r"`([^`]+)`", cell):
-            long = expression.replace("17", "7")  # it has 12 units
-            assert eval(long, scope) is not None, expression

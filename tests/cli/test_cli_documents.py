@@ -14,8 +14,6 @@ from conftest import SMALL_RUN, Ran
 from hand_built import vocab_of
 
 import charrnn
-from charrnn.generation import sampling
-from charrnn.generation.sampling import Engine
 from charrnn.text.documents import END
 from charrnn.training.run_text import read_text
 
@@ -65,19 +63,6 @@ def test_documents_are_separated(command, chain, documents):
     )
 
 
-def test_a_loop_is_compiled_only_when_a_document_is_long(command, chain, monkeypatch):
-    asked = []
-    monkeypatch.setattr(sampling, "COMPILED_FROM", 20)
-    monkeypatch.setattr(sampling, "UNCACHED_FROM", 50)
-    monkeypatch.setattr(sampling, "BEFORE_LOADING", 0)
-    monkeypatch.setattr(
-        sampling, "compiled_loop", lambda stepper, engine, **_: asked.append(engine)
-    )
-    assert command("sample", chain("lines"), "--length", 200).code == 0
-    assert Engine.LOADED in asked
-    assert Engine.COMPILED not in asked
-
-
 @pytest.fixture
 def trained(command, names):
     """A run of documents that has hardly learned, and its training documents."""
@@ -101,68 +86,6 @@ def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trai
     assert found.out.splitlines() == list(kept.values())[:20]
     num_drawn = drawn.index(found.out.splitlines()[-1]) + 1
     assert f"20 of {num_drawn} drawn texts" in found.err
-
-
-@pytest.mark.trained
-def test_new_documents_are_none_of_the_held_out_ones(command, trained):
-    parts = charrnn.load().read_parts()
-    held_out = str(parts[1][: len(parts[1])]).split(END)[:-1]
-    assert set(held_out) - trained
-    model = charrnn.load()
-    accept = model.new_documents()
-    assert not any(map(accept, held_out))
-    assert not any(accept(f" {name.upper()}") for name in held_out)
-
-
-@pytest.mark.trained
-def test_a_trace_of_documents_says_which_stand_in_the_text(command, trained):
-    text = "".join(str(part[: len(part)]) for part in charrnn.load().read_parts())
-    call = ("sample", "--seed", 4, "--temp", 0.5, "--length", 3, "--count", 200)
-    drawn = command(*call).out.splitlines()
-    names = {name.casefold() for name in text.split(END)[:-1]}
-    known = [name for name in drawn if name.casefold() in names]
-    assert known
-    ran = command(*call, "--trace")
-    assert ran.out.splitlines() == drawn
-    shown = " ".join(ran.err.split())
-    assert f"{len(known)} of 200 documents in the text of" in shown
-    assert ", ".join(dict.fromkeys(known)) in shown
-
-
-@pytest.fixture
-def continued(command, trained):
-    """A run of other documents that started from the run of `trained`."""
-    Path("more.txt").write_text("Abe\nBela\nLami\n" * 20, "utf-8")
-    first = charrnn.load().path
-    command("train", "more.txt", "--init-from", first, "--steps", 1, "--out", "more", "--quiet")
-    return charrnn.load("more")
-
-
-@pytest.mark.trained
-def test_new_documents_are_none_of_those_that_the_model_began_with(trained, continued):
-    accept = continued.new_documents()
-    assert [accept(known) for known in ("Abe", min(trained), max(trained), "Abex")] == [
-        False,
-        False,
-        False,
-        True,
-    ]
-
-
-@pytest.mark.trained
-def test_a_text_that_the_model_began_with_and_that_is_gone_is_named(trained, continued):
-    Path("names.txt").unlink()
-    with pytest.warns(RuntimeWarning, match=r"what .* learned before is not compared: The text of"):
-        accept = continued.new_documents()
-    assert [accept("Abe"), accept(min(trained))] == [False, True]
-
-
-def test_no_text_is_left_that_is_different(command, chain, monkeypatch):
-    monkeypatch.setattr("charrnn.generation.generator.MOST_REJECTED", 7)
-    call = ("sample", chain("lines"), "--count", 2, "--seed", 0, "--unique", "--top-k", 1)
-    ran = command(*call)
-    assert (ran.code, ran.out) == (2, "abcde\n")
-    assert "--count is 2, and after 1 text the next 7 were left out" in ran.err
 
 
 def test_whole_documents_are_split(names):
@@ -218,13 +141,6 @@ def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
     assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)
     assert large.corpus.content == small.corpus.content
     assert "Élan" in str(large.corpus.content).split(END)
-
-
-def test_a_file_of_molecules_is_measured_without_their_names(command, chain):
-    Path("new.smi").write_text("abcd CHEMBL1\nabc\tCHEMBL2\n", "utf-8")
-    for documents in ("lines", "column"):
-        ran = command("evaluate", chain(documents), "--text", "new.smi", "--per-line", "--json")
-        assert [line["text"] for line in as_json(ran)] == ["abcd", "abc"]
 
 
 @pytest.mark.trained

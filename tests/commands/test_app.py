@@ -111,62 +111,6 @@ def test_only_an_interrupt_is_one(command, alphabet_run, monkeypatch):
         assert command("sample", alphabet_run) == Ran(130, "", "")
 
 
-def test_a_module_that_cannot_be_imported_is_a_short_error(process):
-    script = """
-import sys
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name == "charrnn.commands.app":
-            raise ImportError("no such thing")
-sys.meta_path.insert(0, Finder())
-from charrnn.__main__ import main
-main()
-"""
-    ran = process("-c", script)
-    assert (ran.returncode, ran.stdout) == (1, b"")
-    assert ran.stderr.decode().splitlines() == [
-        "error: unexpected ImportError: no such thing",
-        "       Add --debug to see where it happened.",
-    ]
-    assert b"Traceback" in process("-c", script, "--debug").stderr
-
-
-def load_without_memory():
-    """Fail as the loader of a compiled library does."""
-    try:
-        raise OSError("lib.so: failed to map segment from shared object")
-    except OSError:
-        raise OSError("Could not find 'lib.so'")  # noqa: B904
-
-
-def load_what_is_missing():
-    """Fail as a loader without its library."""
-    raise OSError("Could not find 'lib.so'")
-
-
-@pytest.mark.parametrize(
-    "load, message",
-    [
-        (load_without_memory, "not enough memory\n"),
-        (load_what_is_missing, "unexpected OSError: Could not find 'lib.so'\n"),
-    ],
-)
-def test_a_library_that_cannot_be_loaded_is_no_output(command, monkeypatch, load, message):
-    monkeypatch.setattr("charrnn.commands.app.app", lambda *args, **kwargs: load())
-    ran = command("corpora")
-    assert ran.code == 1
-    assert ran.err.startswith(f"error: {message}")
-
-
-def test_a_large_prime(command, alphabet_run, tmp_path, monkeypatch):
-    (tmp_path / "prime.txt").write_text("a" * 2_000)
-    monkeypatch.setattr("charrnn.text.text_files.memory_bytes", lambda: 8_000)
-    for name, stdin in (("@prime.txt", b""), ("@-", b"a" * 2_000)):
-        ran = command("sample", alphabet_run, "--prime", name, stdin=stdin)
-        ran.assert_refused(DATA, f"--prime {name}: ")
-        assert "more than" in ran.err
-
-
 COMMANDS = (
     "train",
     "sample",
@@ -208,13 +152,6 @@ def test_the_process_ends_with_the_exit_code_and_debug_shows_where(process, argu
     ran = process("-m", "charrnn", *arguments.split())
     assert (ran.returncode, ran.stdout) == (code, b"") and b"no run 'nosuch'" in ran.stderr
     assert ran.stderr.startswith(b"Traceback") is ("--debug" in arguments)
-
-
-def test_what_numpy_says_of_numbers_of_a_diverged_model_is_not_shown(process):
-    code = "from charrnn.commands.app import run; run(['--version']); import numpy as np"
-    ran = process("-c", f"{code}; print(np.float32(1e38) * np.float32(10))")
-    assert ran.stdout.decode().endswith("\ninf\n")
-    assert ran.stderr.decode() == ""
 
 
 def test_a_folder_that_was_removed_under_it_is_said(process):

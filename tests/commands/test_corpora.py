@@ -4,21 +4,14 @@ nothing behind."""
 import hashlib
 import json
 import re
-import shlex
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-from charrnn.config.settings import Config
-from charrnn.detectors.prose import CLOSING
 from charrnn.errors import DataError
-from charrnn.runs.reader import RunReader
 from charrnn.system.progress import CallbackProgress, using
-from charrnn.text.corpus import read_corpus
-from charrnn.text.documents import as_catalogued
 from charrnn.text.sources import CatalogueEntry, fetch, load_catalogue
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
@@ -151,15 +144,6 @@ def test_an_entry_has_the_form_of_one(entry):
     assert entry.licence in LICENCES
 
 
-@pytest.mark.parametrize("entry", load_catalogue(), ids=lambda entry: entry.name)
-def test_an_entry_can_be_trained_on_and_looked_at(entry, command):
-    assert set(Config(**entry.settings).corpus) == set()
-    program, name, *options = shlex.split(entry.command)
-    assert program == "charrnn"
-    page = command(name, "--help").out
-    assert [flag for flag in options if flag.startswith("--") and f" {flag} " not in page] == []
-
-
 def test_the_package_s_catalogue():
     entries = load_catalogue()
     names = [entry.name for entry in entries]
@@ -232,25 +216,6 @@ def test_what_a_text_of_the_catalogue_is_read_with(settings_of, typed, expected)
     assert settings_of(*typed.split()) == expected
 
 
-@pytest.mark.parametrize("place", ["girls", "girls.txt", "corpora/girls.txt", "girls/a.txt"])
-@pytest.mark.usefixtures("shelf")
-def test_a_file_of_the_user_s_is_no_entry(settings_of, place):
-    Path(place).parent.mkdir(exist_ok=True)
-    Path(place).write_text("all of my own words\n" * 9)
-    assert settings_of("girls") == {}
-    assert read_corpus(["girls"]).text(0, 6) == "all of"
-
-
-@pytest.mark.usefixtures("shelf")
-def test_a_recipe_and_the_environment_come_before_the_catalogue(settings_of, monkeypatch):
-    Path("mine.yaml").write_text("corpus: [girls]\ndocuments: none\n")
-    assert settings_of("--recipe", "mine.yaml")["documents"] == ("none", "mine.yaml")
-    Path("mine.yaml").write_text("corpus: [girls]\n")
-    assert settings_of("--recipe", "mine.yaml")["documents"] == ("lines", "catalogue")
-    monkeypatch.setenv("CHARRNN_DOCUMENTS", "files")
-    assert settings_of("girls")["documents"] == ("files", "environment")
-
-
 TINY = ("--steps", 2, "--hidden-size", 8, "--set", "batch_size=2")
 
 
@@ -260,21 +225,6 @@ def test_a_run_that_is_named_after_its_text_is_not_the_text(command, settings_of
     ran = command("train", "girls", *TINY, "--out", "girls")
     assert "Note      read as texts of its kind: --documents lines\n" in ran.err
     assert settings_of("girls") == {"documents": ("lines", "catalogue")}
-
-
-@pytest.mark.trained
-def test_a_run_says_and_keeps_how_its_text_was_read(command, shelf):
-    ran = command("train", "towns", *TINY, "--out", "run")
-    assert "Note      read as texts of its kind: --column name\n" in ran.err
-    config = RunReader(Path("run")).read_config()
-    assert (config.corpus, config.documents, config.column) == (("towns",), "column", "name")
-
-    # Found again, also in another folder; nothing is downloaded.
-    shelf.joinpath("towns.csv").rename(Path("towns.csv").resolve())
-    assert "charrnn corpora fetch towns" in command("train", "--resume", "run", "--steps", 3).err
-    Path("corpora").mkdir()
-    Path("towns.csv").rename("corpora/towns.csv")
-    assert command("train", "--resume", "run", "--steps", 3).code == 0
 
 
 @pytest.mark.trained
@@ -292,14 +242,6 @@ def test_a_text_of_the_catalogue_is_read_its_own_way_by_other_models(command, sh
 
 
 @pytest.mark.usefixtures("shelf")
-def test_a_model_reads_its_own_text_as_it_was_trained_on_it():
-    config = Config(corpus=("towns",), column="place")
-    assert as_catalogued(config, "towns") == config
-    assert as_catalogued(config, "towns.csv") == config
-    assert as_catalogued(config, "girls").documents == "lines"
-
-
-@pytest.mark.usefixtures("shelf")
 def test_the_catalogue_is_listed(command):
     listed = command("corpora", "list").out.split("\n")[3:6]
     assert [line.split() for line in listed] == [
@@ -314,13 +256,6 @@ def test_the_catalogue_is_listed(command):
     )
 
 
-def test_a_folder_of_corpora_that_is_not_there_is_named(command, shelf, monkeypatch):
-    for command_line in (("list",), ("show", "girls"), ("fetch", "girls")):
-        monkeypatch.setenv("CHARRNN_CORPORA", f"/nope:{shelf}")
-        ran = command("corpora", *command_line)
-        assert (ran.code, ran.err) == (0, "warning: CHARRNN_CORPORA: /nope is no folder\n")
-
-
 def test_a_text_that_was_fetched_is_found(command, shelf):
     file = shelf / "girls.txt"
     fetch_girls = ("corpora", "fetch", "girls")
@@ -328,12 +263,3 @@ def test_a_text_that_was_fetched_is_found(command, shelf):
     assert json.loads(command(*fetch_girls, "--json").out) == {"name": "girls", "path": str(file)}
     file.write_text("!")
     assert f"{file} exists but is not the catalogue's girls" in command(*fetch_girls).err
-
-
-def test_the_catalogue_proposes_no_pattern_for_what_a_built_in_detector_labels_better():
-    patterns = {}
-    for entry in load_catalogue():
-        found = re.findall(r"--detect '?\w+=(.)", entry.command)
-        patterns[entry.name] = "".join(found)
-    assert patterns["molecules"] == ""  # open-rings, bracket-depth
-    assert [name for name, begins in patterns.items() if {*begins} & {*CLOSING}] == []

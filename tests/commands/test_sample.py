@@ -1,19 +1,14 @@
 """`charrnn sample` as a whole: the text and nothing else, the same for the same seed wherever it
 goes."""
 
-import io
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from conftest import Ran, as_json, clean_environment
-from streams import Terminal
+from conftest import Ran, as_json
 
 import charrnn
 from charrnn.cli.arguments import parse_text
-from charrnn.commands.sample_output import write
 
 
 def with_newline(text):
@@ -63,21 +58,6 @@ def test_a_text_without_a_prime_begins_as_texts_begin(command, lab):
     assert command(*options, "--prime", "@-").out == with_newline(anywhere)
 
 
-def test_json_tells_no_prime_from_an_empty_one(command, lab):
-    options = ("sample", "--seed", 0, "--length", 30, "--json")
-    assert as_json(command(*options))["prime"] is None
-    assert as_json(command(*options, "--prime", ""))["prime"] == ""
-
-
-def test_a_prime_that_begins_with_an_at_sign_begins_with_two(command, byte_run):
-    ran = command("sample", byte_run.path, "--seed", 0, "--length", 30, "--prime", "@@here")
-    assert ran.code == 0
-    assert ran.out.startswith("@here")
-    missing = command("sample", byte_run.path, "--prime", "@here")
-    assert missing.code == 3
-    assert "a text that begins with @ begins with @@" in missing.err
-
-
 def test_a_byte_model_takes_any_prime_and_writes_text(process, command, byte_run):
     text = command("sample", "--seed", 0, byte_run.path, "--prime", "Ж語 ", "--length", 400).out
     line = (
@@ -100,18 +80,6 @@ def test_a_byte_model_takes_any_prime_and_writes_text(process, command, byte_run
     assert len(text.encode("utf-8", "replace")) >= 400
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(lab, tmp_path):
-    # So much takes a minute, and is not so much that a loop is compiled first.
-    line = [sys.executable, "-m", "charrnn", "sample", "-q", "--seed", "0", "--length", "99999"]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(
-        line, cwd=tmp_path, env=clean_environment(PYTHONUNBUFFERED="1"), **pipes
-    ) as process:
-        assert len(process.stdout.read(10)) == 10
-        process.stdout.close()
-        assert (process.stderr.read(), process.wait(timeout=600)) == (b"", 0)
-
-
 def test_writing_imports_no_torch(process, lab):
     script = """
 import sys
@@ -123,17 +91,6 @@ print(sorted({"torch", "rich", "numpy", "pydantic"} & {*sys.modules}), file=sys.
     ran = process("-c", script)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.split() == [b"['numpy',", b"'rich']"], "rich draws the table of `predict`"
-
-
-@pytest.mark.parametrize("chunks", [["a\r\nb\r", "\nc\rd"], [*"a\r\nb\r\nc\rd"]])
-def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks, monkeypatch):
-    terminal, pipe = Terminal(), io.StringIO()
-    monkeypatch.setattr("sys.stdout", terminal)
-    write(chunks)
-    assert terminal.getvalue() == "".join(chunks).replace("\r\n", "\n").replace("\r", "␍") + "\n"
-    monkeypatch.setattr("sys.stdout", pipe)
-    write(chunks)
-    assert pipe.getvalue() == "".join(chunks) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -175,10 +132,3 @@ def test_texts_are_exported_as_the_terminal_shows_them(command, alphabet_run, op
     # No viewer joins blanks that do not break.
     assert [row.replace("\xa0", " ") for row in rows] == [row for row in printed.split("\n") if row]
     assert printed in Path("texts.html").read_text("utf-8")
-
-
-def test_exported_beams_steer_no_terminal(command, byte_run):
-    line = ("sample", byte_run.path, "--beam", 2, "--length", 20, "--prime", "<b>&\x1b[1m\r\n")
-    assert command(*line, "--export", "beam.svg", "--quiet") == Ran(0, "beam.svg\n", "")
-    picture = "".join(ElementTree.parse("beam.svg").getroot().itertext())
-    assert "<b>&␛[1m" in picture and "\r" not in picture

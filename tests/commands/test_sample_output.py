@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from command_lines import COLOUR
-from conftest import as_json
 from streams import Terminal
 
 import charrnn
@@ -42,42 +41,9 @@ def test_several_texts_are_a_table_the_most_likely_first(command, lab):
     assert "no table" in command("sample", "--trace", "--export", "other.csv").err
 
 
-def test_json_has_a_number_for_each_character_where_the_text_is_coloured(command, lab):
-    options = ("sample", "--length", 6, "--seed", 1, "--json")
-    plain = as_json(command(*options))
-    coloured = as_json(command(*options, "--color", "0:1"))
-    assert {*coloured} - {*plain} == {"logprobs", "values"}
-    assert len(coloured["values"]) == len(coloured["logprobs"]) == 6
-    assert plain["logprob"] == pytest.approx(sum(coloured["logprobs"]))
-    assert plain["logprob_per_char"] == pytest.approx(plain["logprob"] / 6)
-
-
-def test_the_empty_text_is_no_result_of_a_search(command, tmp_path):
-    """The most likely first character ends the text, and so may END."""
-    options = ("sample", build_chain(tmp_path / "abc", "\0abc", documents="lines"), "--stop", "a")
-    beams = json_lines(command(*options, "--beam", 30, "--count", 30, "--json"))
-    assert len(beams) == 30 and all(beam["text"] for beam in beams)
-    assert text_of(command(*options, "--beam", 30)) == beams[0]["text"] + "\n"
-    # The beginning of a document may be all of it.
-    assert text_of(command(*options, "--beam", 3, "--prime", "c")) == "c\n"
-
-
 def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):
     monkeypatch.chdir(lab)
     assert charrnn.load(".").name == lab.name
-
-
-@pytest.mark.parametrize(
-    "cycle, temperature, is_loop",
-    [("-", 0.8, False), ("-", 0, True), ("ab", 0.8, True), (" ", 0.8, True)],
-)
-def test_blanks_and_rules_in_a_drawn_text_are_no_loop(
-    command, tmp_path, cycle, temperature, is_loop
-):
-    run = build_chain(tmp_path / "run", cycle)
-    options = ("sample", run, "--temp", temperature, "--length", 120, "--seed", 1)
-    assert ("ends in a loop" in command(*options).err) == is_loop
-    assert (as_json(command(*options, "--json"))["loop"] is not None) == is_loop
 
 
 SEVERAL = ("--count", 3, "--json")
@@ -182,44 +148,3 @@ def test_no_more_characters_in_a_row_are_copied(command, tmp_path, num_chars, pr
     for end in range(max(longest, len(prime) + 1), len(written) + 1):
         assert written[end - longest : end] not in text
     assert written != command(*options).out.removesuffix("\n")
-
-
-def test_a_number_beyond_the_text_forbids_nothing(command, tmp_path):
-    path = tmp_path / "half.txt"
-    path.write_text(f"{ascii_lowercase}\n" * 30)
-    run = build_chain(tmp_path / "half-001", "\n" + ascii_lowercase, corpus=path)
-    options = ("sample", run, "--seed", 0, "--length", 60)
-    assert command(*options, "--no-copy", 10**12).out == command(*options).out
-
-
-def test_a_text_ends_where_every_character_would_copy(command, tmp_path):
-    path = tmp_path / "pairs.txt"
-    path.write_bytes(b"aabba\n\na\nb\nb" * 300)
-    run = build_chain(tmp_path / "pairs-001", "\nab", corpus=path)
-    assert len(command("sample", run, "--seed", 0, "--no-copy", 1).out) <= 2
-
-
-def test_bytes_that_are_no_text_are_read_as_they_were_typed(command, byte_run):
-    Path("prime").write_bytes(b"\xff\xfe")
-    typed = command(
-        "sample", "--seed", 0, byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json"
-    )
-    from_file = command(
-        "sample", "--seed", 0, byte_run.path, "--prime", "@prime", "--length", 40, "--json"
-    )
-    assert typed.code == 0
-    assert typed.out == from_file.out
-
-
-def test_the_text_of_predict_may_have_escapes(command, tmp_path):
-    run = build_chain(tmp_path / "chain", "\n\\nab")
-    options = ("predict", run, "--top", 1, "--json")
-    assert [as_json(command(*options, typed))[0]["character"] for typed in ("\\n", "\\\\")] == [
-        "\\",
-        "n",
-    ]
-
-
-def test_predict_reads_standard_input_without_the_newline_of_echo(command, alphabet_run):
-    typed = as_json(command("predict", alphabet_run, "abc", "--json"))
-    assert as_json(command("predict", alphabet_run, "-", "--json", stdin=b"abc\n")) == typed

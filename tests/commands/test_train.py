@@ -6,12 +6,11 @@ import math
 import os
 import re
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_FLAGS, Ran
+from conftest import SMALL_FLAGS
 from safetensors.torch import load_file
 from saved_runs import FILES
 from synthetic import make_corpus
@@ -20,8 +19,6 @@ from torch import nn
 import charrnn
 from charrnn.commands.train import TrainingView
 from charrnn.config.settings import FIELD_NAMES
-from charrnn.errors import UsageError
-from charrnn.training.trainer import Trainer
 
 TEXT = make_corpus(num_chars=3_000, seed=5).text
 EVENT_KEYS = {
@@ -138,68 +135,6 @@ def test_json_events_come_in_order_with_their_documented_keys(command, text_file
     assert all(sorted(os.listdir(run / step)) == sorted(FILES) for step in steps)
 
 
-def test_stdout_is_the_run_and_stderr_tells_the_story(command, text_file):
-    ran = command("train", "text.txt", "--steps", 6, "--set", "evaluate_every=2", *SMALL_FLAGS)
-    run = Path("checkpoints/text-001")
-    assert ran.out == f"{run}\n"
-    assert "\x1b" not in ran.err and "\r" not in ran.err, "no cursor codes off a terminal"
-    rows = [line.split() for line in ran.err.splitlines() if re.match(r" +\d+ ", line)]
-    logged = [one for one in read_metrics(run) if one["event"] == "evaluation"]
-    expected = [(f"{one['step']}", f"{one['val_nats']:.4f}") for one in logged]
-    assert [(row[0], row[3]) for row in rows] == expected
-    last = (run / "samples.txt").read_text().split("--- step 6 ---\n")[1]
-    assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
-
-
-def test_the_column_of_times_continues_after_a_resume(command, text_file):
-    assert (
-        command("train", "text.txt", "--steps", 4, "--set", "evaluate_every=2", *SMALL_FLAGS).code
-        == 0
-    )
-    log = Path("checkpoints/text-001/metrics.jsonl")
-    records = read_metrics(log.parent)
-    # The first four steps took 1,000 seconds.
-    log.write_text(
-        "".join(json.dumps(one | {"seconds": 250.0 * one["step"]}) + "\n" for one in records)
-    )
-    ran = command("train", "--resume", "text-001", "--steps", 6)
-    assert ran.code == 0
-    (row,) = [line for line in ran.err.splitlines() if line.split()[:1] == ["6"]]
-    minutes = int(re.search(r"(\d+):\d\d", row)[1])
-    assert 16 <= minutes < 60
-
-
-def test_it_shows_its_samples_as_it_learns(command, text_file, monkeypatch):
-    monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 120)  # long enough to differ
-    ran = command("train", "text.txt", "--steps", 40, "--json", *SMALL_FLAGS)
-    samples = [event for event in json_lines(ran.out) if event["event"] == "sample"]
-    assert [sample["step"] for sample in samples] == [0, 1, 3, 10, 40]
-    assert len({sample["text"] for sample in samples}) == len(samples), (
-        "it writes something else each time"
-    )
-    written = Path("checkpoints/text-001/samples.txt").read_text()
-    assert written == "".join(f"--- step {s['step']} ---\n{s['text']}\n\n" for s in samples)
-    # The sample at the end is what `charrnn sample` writes with the same seed and temperature.
-    resampled = charrnn.load("text-001").sample(
-        temperature=0.8, seed=0, length=len(samples[-1]["text"])
-    )
-    assert resampled.text == samples[-1]["text"]
-
-
-def test_out_names_the_folder_and_without_it_runs_are_numbered(command, text_file):
-    assert command("train", "text.txt", "--steps", 1, "--out", "a/b", *SMALL_FLAGS).out == "a/b\n"
-    assert Path("a/b/latest").is_file() and not Path("checkpoints").exists()
-    for number in (1, 2):
-        ran = command("train", "text.txt", "--steps", 1, "--quiet", *SMALL_FLAGS)
-        assert ran == Ran(0, f"checkpoints/text-00{number}\n", "")
-    # Only a run can be continued.
-    for taken in ("text.txt", "a"):
-        ran = command("train", "text.txt", "--steps", 1, "--out", taken, *SMALL_FLAGS)
-        assert ran == Ran(
-            2, "", f"error: {taken} exists already and is no run\n       give --out another name\n"
-        )
-
-
 def test_suggested_commands_work_anywhere(command, text_file, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(TrainingView, "is_stop_asked", lambda view: True)
@@ -234,24 +169,6 @@ def test_the_last_command_trains_the_same_weights_again(command, text_file):
     assert "--init-from RUN" in command("train", "more.txt", "--resume", "text-001").err
     resumed = command("train", "--resume", "--steps", num_steps + 1)
     assert resumed.code == 0 and "--recipe" not in resumed.err
-
-
-def test_a_plan_is_the_first_event_of_a_budget_in_minutes(command, text_file):
-    plan, start, *_ = json_lines(command("train", "text.txt", "--minutes", 0.002, "--json").out)
-    assert (plan["event"], start["event"]) == ("plan", "start")
-    assert plan["config"]["minutes"] == 0.002 and start["config"]["minutes"] is None
-    assert {plan[name] == start[name] for name in ("corpus", "num_chars", "vocab_size")} == {True}
-
-
-def test_an_error_removes_the_bar_first(command, text_file, monkeypatch):
-    monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
-    monkeypatch.setattr(
-        Trainer, "take_step", Mock(side_effect=UsageError("the weights are not finite"))
-    )
-    ran = command("train", "text.txt", "--steps", 3, *SMALL_FLAGS)
-    *drawn, message = ran.err.split("\r")
-    assert ran.code == 2 and any("0/3" in bar for bar in drawn)
-    assert message.startswith("error: the weights are not finite")
 
 
 def test_the_different_characters_are_those_of_the_text(command, tmp_path, loop_run):

@@ -16,7 +16,6 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.cells.findings import CellScore
-from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import DETECTORS
 
 
@@ -62,54 +61,6 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
     for picture in ran.out.split(" follows ")[1:]:
         lines = [line.removesuffix("↵") for line in picture.splitlines() if line.endswith("↵")]
         assert len(lines) > 3 and "\n".join(lines) in corpus.text[int(0.9 * len(corpus.text)) :]
-
-
-def test_a_cell_is_shown_over_the_text(command, fresh_file, lab, fresh, corpus):
-    arguments = ("--cell", "0:7", "--text", fresh_file, "--chars", 300)
-    found, model = find(command, *arguments), charrnn.load(lab)
-    assert (found["run"], found["layer"], found["unit"], found["text"]) == (
-        "lstm-001",
-        0,
-        7,
-        fresh.text[:300],
-    )
-    assert found["values"] == pytest.approx(
-        model.trace(fresh.text[:300]).cells[:, 0, 7].tolist(), abs=1e-6
-    )
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("charrnn.model.network.CharRNN.__init__", None)
-        assert find(command, *arguments) == found, "nothing is computed again"
-    # Without --text, what was held out; read after the training text, so that the model has woken
-    # up.
-    begin = int(0.9 * len(corpus.text))
-    found = find(command, "--cell", "0:7", "--chars", 100)
-    assert found["text"] == corpus.text[begin : begin + 100]
-    expected = model.trace(corpus.text[begin - 1_000 : begin + 100]).cells[1_000:, 0, 7]
-    assert found["values"] == pytest.approx(expected.tolist(), abs=1e-3)
-
-
-def test_the_labels_of_a_named_detector_are_underlined_under_a_cell(command, fresh_file, fresh):
-    text = fresh.text[:300]
-    shown = ("--cell", "0:7", "--text", fresh_file, "--chars", 300, "--detector", "quote")
-    assert find(command, *shown)["labels"]["quote"] == label_quotes(text).tolist()
-    assert "where quote is on" in command("visualize", *shown).out
-    page = command("visualize", *shown, "--export", "cell.html")
-    assert page.code == 0 and "where quote is on" in Path("cell.html").read_text(encoding="utf-8")
-
-
-def test_the_json_of_the_findings_says_what_was_not_scored(command, fresh_file):
-    ran = command("visualize", "--find", "--text", fresh_file, "--json")
-    found = json.loads(ran.out)
-    assert found["run"] == "lstm-001" and found["num_chars"] > 0
-    assert found["skipped"][0].keys() == {"detector", "reason"}
-    names = [one["detector"] for one in (*found["findings"], *found["skipped"])]
-    assert sorted(names) == sorted(DETECTORS)
-
-
-def test_without_the_extra_a_png_says_how_to_make_one(command, monkeypatch):
-    monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
-    ran = command("visualize", "--export", "a.png")
-    ran.assert_refused(2, "pip install charrnn-lab", "rsvg-convert -z 2 -o a.png a.svg")
 
 
 @pytest.mark.parametrize(
@@ -192,13 +143,6 @@ def test_a_page_shows_the_strongest_cells_with_a_link_to_each(command, lab, fres
     assert "<script" not in page
 
 
-def test_a_page_that_would_be_too_large_is_refused(command, lab, fresh_file, monkeypatch):
-    monkeypatch.setattr("charrnn.commands.visualize_findings.MAX_PAGE_BYTES", 10_000)
-    ran = command("visualize", "--text", fresh_file, "--export", "cells.html")
-    ran.assert_refused(2, "--export cells.html", "--top")
-    assert not Path("cells.html").exists()
-
-
 def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
     def fill(path, data):
         path.write_bytes(data[: len(data) // 2])
@@ -213,11 +157,3 @@ def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
         (ran.code, ran.out) == (1, "") and "No space left" in ran.err and "bytes needed" in ran.err
     )
     assert Path("a.svg").read_text() == older and sorted(Path().iterdir()) == before
-
-
-def test_a_picture_of_a_cell_measures_its_text_only(command, lab, fresh_file, monkeypatch):
-    """Not the page of the cell, which the picture has no room for."""
-    monkeypatch.delattr("charrnn.cells.study.Study.pages")
-    line = ("visualize", "--text", fresh_file, "--cell", "0:1", "--export", "cell.svg")
-    assert command(*line).code == 0
-    assert Path("cell.svg").read_text(encoding="utf-8").count("<text ") > 10

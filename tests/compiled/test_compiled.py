@@ -265,24 +265,6 @@ def prepare(monkeypatch):
     return prepare
 
 
-def test_a_loop_is_compiled_after_saying_so(prepare):
-    loop = Loop()
-    assert prepare(loop) == Prepared(True, [0], [])
-    assert loop.num_compiled == 1
-
-
-def test_a_loop_is_not_compiled_for_a_shorter_text(prepare):
-    loop = Loop()
-    assert prepare(loop, 1) == Prepared(False, [], [])
-    assert loop.num_compiled == 0
-
-
-def test_a_loop_that_is_kept_is_not_compiled(prepare):
-    loop = Loop(is_kept=True)
-    assert prepare(loop) == Prepared(True, [], [])
-    assert loop.num_compiled == 0
-
-
 def test_numpy_takes_the_place_of_a_loop_that_cannot_be_compiled(prepare):
     prepared = prepare(Loop(error=ValueError("LLVM says no\nand why")))
     assert not prepared.is_found

@@ -4,9 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from fake_packages import install, install_names
+from fake_packages import install_names
 
-from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
@@ -106,56 +105,6 @@ def test_a_plugin_that_fails_names_its_package(offer, code, target, message):
         UsageError, match=r"^The detector 'vowels' of the package rhymes 1\.0 " + message
     ):
         get_detectors(["vowels"])[0].label("aba")
-
-
-def test_a_name_that_is_offered_twice(offer, tmp_path):
-    offer("quote", FUNCTION)
-    with pytest.raises(
-        UsageError,
-        match=(
-            r"^The detector 'quote' is offered twice: by charrnn and by the package rhymes 1\.0\.\n"
-        ),
-    ):
-        get_detectors(["quote"])
-    assert get_detectors(["digit"]) == [DETECTORS["digit"]], "only the name that is asked for"
-    for package in ("metre", "prosody"):
-        install_names(tmp_path, package, "detectors", {"feet": f"{package}:label"})
-    with pytest.raises(
-        UsageError, match=r"by the package (metre|prosody) 1\.0 and by the package "
-    ):
-        get_detectors(["feet"])
-
-
-def test_packages_are_left_out_while_the_metadata_of_one_are_damaged(offer, tmp_path, monkeypatch):
-    offer("vowel", FUNCTION)
-    damaged = install(tmp_path / "damaged", "metre", "[charrnn]\nno equals sign\n")
-    monkeypatch.syspath_prepend(str(damaged))
-    with pytest.warns(RuntimeWarning, match="The entry points .* cannot be read: .* are left out"):
-        assert [one.name for one in get_detectors(["quote"])] == ["quote"]
-
-
-def test_the_detectors_of_packages_come_after_those_of_charrnn_where_none_is_chosen(offer):
-    offer("vowels", FUNCTION)
-    *built_in, added = get_detectors(None)
-    assert built_in == list(DETECTORS.values())
-    assert (added.name, added.looks_for) == ("vowels", "Inside a vowel")
-    assert added.labelling("lamp").labels.tolist() == [False, True, False, False]
-
-
-@pytest.mark.parametrize("code", ["def label(text)", f"{LABEL}return 1 / 0"])
-def test_one_of_a_package_that_fails_is_not_scored_and_says_why(offer, code):
-    offer("vowels", code)
-    added = get_detectors(None)[-1]
-    _, skipped = choose_targets("a lamp, and another lamp. " * 10, [added])
-    [reason] = [one.reason for one in skipped]
-    assert reason.startswith("The detector 'vowels' of the package rhymes 1.0 failed in ")
-    assert "Error" in reason
-
-
-def test_one_of_a_package_does_not_replace_a_built_in_one(offer):
-    offer("quote", FUNCTION)
-    with pytest.warns(RuntimeWarning, match="'quote' is offered twice"):
-        assert get_detectors(None) == list(DETECTORS.values())
 
 
 def test_one_name_is_a_choice_too():

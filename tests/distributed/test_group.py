@@ -23,7 +23,7 @@ from synthetic import make_corpus
 from charrnn.config.settings import Config
 from charrnn.distributed.group import SINGLE
 from charrnn.distributed.processes import ConnectedProcesses
-from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
+from charrnn.errors import CharRNNError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
@@ -199,30 +199,6 @@ def test_several_processes_get_the_values_of_the_first():
     config = Config(seed=0, corpus=("a.txt",))
     for rank, exchanged in enumerate(in_processes(3, exchange)):
         assert exchanged == [[], [0, "ä", None, math.inf], True, 0, rank, config]
-
-
-def test_another_text_and_standard_input_are_refused():
-    with pytest.raises(DataError, match="process 2 of 3 reads another text than the first one"):
-        in_processes(3, lambda group: group.check_same_text(str(group.rank // 2)))
-    with pytest.raises(UsageError, match="standard input, which 2 processes cannot all read"):
-        in_processes(2, lambda group: group.check_corpus(["-"]))
-
-
-def test_of_several_processes_that_fail_the_first_one_raises_its_error():
-    ended = {}
-
-    def fail(group):
-        try:
-            with group.together():
-                if group.rank > 0:
-                    raise DataError(f"of process {group.rank}")
-        except CharRNNError as error:
-            ended[group.rank] = error
-            raise
-
-    with pytest.raises(DataError, match="of process 1"):
-        in_processes(3, fail)
-    assert {rank for rank, error in ended.items() if type(error) is OtherProcessError} == {0, 2}
 
 
 def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one():

@@ -2,7 +2,6 @@
 refused."""
 
 import os
-import re
 import signal
 import threading
 from datetime import timedelta
@@ -13,7 +12,7 @@ import pytest
 from charrnn.distributed import processes
 from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.distributed.processes import connected, launched, num_threads
-from charrnn.errors import CharRNNError, OtherProcessError, UsageError
+from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.system.signals import Signals
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -44,11 +43,6 @@ def test_of_the_processes_of_a_host_one_reports_that_another_is_out_of_reach(
     )
 
 
-def test_a_longest_wait_of_nothing_is_refused():
-    with pytest.raises(UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nset it"):
-        processes._meet(ProcessGroup(rank=1, size=2), {processes.TIMEOUT: "0"})
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_a_signal_ends_the_wait_for_other_processes(monkeypatch):
     is_over = threading.Event()
@@ -63,21 +57,6 @@ def test_a_signal_ends_the_wait_for_other_processes(monkeypatch):
         processes._meet(ProcessGroup(rank=1, size=2), {})
     is_over.set()
     assert signals.number == signal.SIGHUP
-
-
-@pytest.mark.parametrize(
-    "name, value, message",
-    [
-        ("RANK", "", "RANK is ''; it must be a whole number from 0 to 1"),
-        ("RANK", "2", "RANK is '2'; it must be a whole number from 0 to 1"),
-        ("LOCAL_WORLD_SIZE", "3", "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
-        ("WORLD_SIZE", "x", "WORLD_SIZE is 'x'; it must be a whole number from 1 to "),
-    ],
-)
-def test_variables_out_of_range_are_refused(name, value, message):
-    with pytest.raises(UsageError, match=re.escape(message)) as caught:
-        launched(TORCHRUN | {name: value})
-    assert len(str(caught.value).splitlines()) == 2, "the remedy"
 
 
 def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch):

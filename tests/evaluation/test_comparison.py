@@ -8,20 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from built_runs import build_chain
 from drawn import lines
 
 import charrnn
 from charrnn.api import Model
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError
 from charrnn.evaluation.comparison import evaluate_runs
 from charrnn.evaluation.loss_reports import paired_difference
 from charrnn.evaluation.measured import MeasuredText
-from charrnn.model.losses import CharLosses, char_losses, precision_of
+from charrnn.model.losses import CharLosses, char_losses
 from charrnn.model.network import CharRNN
-from charrnn.reports.lines import losses_by_line
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 from charrnn.text.sources import SORTED
@@ -222,20 +219,6 @@ def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alpha
     assert alone[0] > alone[1], "which knows Q"
 
 
-@pytest.mark.parametrize(
-    "num_units, trained, expected",
-    [(64, "bf16", "fp32"), (128, "bf16", "bf16"), (128, "fp32", "fp32"), (128, "auto", "bf16")],
-)
-def test_losses_are_computed_in_the_precision_of_training_and_small_models_in_fp32(
-    num_units, trained, expected, monkeypatch
-):
-    monkeypatch.setattr("charrnn.model.device.has_fast_bf16", lambda device: True)
-    config = small_model(CYCLE, hidden_size=num_units, precision=trained).config
-    device = torch.device("cpu")
-    assert precision_of(config, device, "auto") == expected
-    assert precision_of(config, device, "fp16") == "fp16", "what is asked for"
-
-
 @pytest.mark.filterwarnings(UNKNOWN)
 def test_n_grams_charge_for_unknown_characters_as_their_run_does(tmp_path):
     (tmp_path / "known.txt").write_text(TEXT, encoding="utf-8")
@@ -243,49 +226,3 @@ def test_n_grams_charge_for_unknown_characters_as_their_run_does(tmp_path):
     escape = model.vocab.escape_nats
     found = evaluate_runs([model], TEXT[:3_000] + "Q" * 500, ngrams=(1,))
     assert [row.loss.nats_per_char > escape / 8 for row in found.rows] == [True] * len(found.rows)
-
-
-@pytest.mark.filterwarnings(UNKNOWN)
-@pytest.mark.parametrize("end, is_doubted", [("d\n", False), ("é\n", False), ("aacadada", True)])
-def test_unknown_characters_alone_are_no_doubt_in_a_model(tmp_path, end, is_doubted):
-    model = charrnn.load(build_chain(tmp_path / "chain", "abcd\n"))
-    text = f"abcd\nabcd\nabc{end}" * 100
-    notes = evaluate_runs([model], text).notes
-    assert any("equal probabilities" in note for note in notes) is is_doubted
-
-
-def test_by_default_there_is_one_protocol_and_one_row_for_each_run():
-    models = [small_model(CYCLE, seed) for seed in (1, 2)]
-    found = evaluate_runs(models, TEXT)
-    assert [(row.name, row.loss.protocol) for row in found.rows] == [
-        ("model-1", "stateful"),
-        ("model-2", "stateful"),
-    ]
-    assert "windowed_256" not in found.to_json()
-    shown = lines(evaluation_view(found), width=80)
-    assert shown[0] == "Stateful loss over this text"
-    assert shown[2].split() == ["nats/char", "difference", "bits/char", "bits/byte", "right"]
-
-
-def test_windows_need_a_text_that_is_longer_than_a_window():
-    with pytest.raises(DataError, match="more than 256 characters, and the text has 256"):
-        evaluate_runs([small_model(CYCLE)], TEXT[:256], windowed=True)
-    found = evaluate_runs([small_model(CYCLE)], TEXT[:257], windowed=True)
-    assert found.to_json()["windowed_256"]["num_chars"] == 512 * 256
-
-
-def test_what_cannot_be_compared_is_refused():
-    first = small_model(CYCLE)
-    for models, text, error, message in (
-        ([], TEXT, UsageError, "give at least one"),
-        ([first, small_model(CYCLE, 2)], TEXT[:1000], DataError, "1,000 characters; comparing"),
-        ([first, small_model(CYCLE, 2, documents="lines")], TEXT, UsageError, "into documents"),
-    ):
-        with pytest.raises(error, match=message):
-            evaluate_runs(models, text)
-    models = [small_model(CYCLE), small_model(None, 2)]
-    with pytest.raises(UsageError, match="some bytes"):
-        losses_by_line(models, TEXT)
-    of_bytes = losses_by_line([models[1]], TEXT[:300])
-    assert sum(line.num_chars for line in of_bytes) == len(TEXT[:300].encode()) - 1
-    assert evaluate_runs(models[:1], TEXT[:500]).first.nats_ci is None, "too short for an interval"

@@ -19,7 +19,6 @@ from command_lines import steering
 from conftest import REPOSITORY
 from exploring import (
     FRESH,
-    answer,
     check_input,
     illegible,
     look,
@@ -38,7 +37,6 @@ from textual.widgets import DataTable
 
 import charrnn
 from charrnn.cells.study import Study
-from charrnn.errors import DataError
 from charrnn.explore.app import (
     BROWSER_KEYS,
     HINT,
@@ -164,30 +162,6 @@ def test_lists_are_turned_through(model):
     play(model, script)
 
 
-def test_a_cell_is_gone_to_in_its_list_or_among_all(model):
-    async def script(app, pilot):
-        state = app.exploration
-        table = app.browser.query_one(DataTable)
-        names = list(state.orders)
-        await pilot.press("S", "S", "slash")
-        for typed, reason in (("0:32", "units go from 0 to 31"), ("q", "such as 0:17")):
-            await answer(app, pilot, typed)
-            assert reason in " ".join(screen(app).replace("│", " ").split())
-        await answer(app, pilot, "0:7")
-        await until(pilot, lambda: state.cell == (0, 7))
-        assert (state.order, table.cursor_row) == (names[-2], state.row)
-
-        # A cell that the list does not have is looked at among all.
-        await pilot.press("s", "s", "slash")
-        best = {row.cell for row in state.orders[BEST]}
-        missing = next(unit for unit in range(32) if (0, unit) not in best)
-        await answer(app, pilot, f"0:{missing}")
-        await until(pilot, lambda: state.cell == (0, missing))
-        assert state.order == ALL
-
-    play(model, script)
-
-
 @pytest.fixture
 def opened(monkeypatch):
     """The explorers that the command opens, which are left at once."""
@@ -205,15 +179,6 @@ def test_the_command_opens_the_text_with_the_figures_of_visualize(command, lab, 
     assert opened[0].exploration.trace.text == FRESH[:300]
     scores = opened[0].exploration.study.findings().scores
     assert json.loads(json.dumps([score.to_json() for score in scores])) == reported["findings"]
-
-
-def test_the_command_reads_no_text_from_the_keyboard(command, lab, opened):
-    command("explore", "--text", "-").assert_refused(2, "Give a file")
-
-
-def test_an_error_that_textual_reports_itself_is_an_exit_code(command, lab, opened, monkeypatch):
-    monkeypatch.setattr(Explorer, "run", lambda self: setattr(self, "_return_code", 1))
-    assert command("explore").code == 1
 
 
 def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model):
@@ -234,23 +199,6 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model):
         assert f" {trace.guess_probs[cursor, 0]:.2f}  " in shown(app, "#readout")
 
     play(model, script)
-
-
-@pytest.mark.filterwarnings("ignore:.* characters are unknown to ")
-def test_the_cursor_is_on_the_whole_cluster_at_each_of_its_characters(tmp_path):
-    model = charrnn.load(build_chain(tmp_path / "run", "\nxq\u0323\u0302y"))
-    text = "xq\u0323\u0302y\n" * 60
-
-    async def script(app, pilot):
-        under_cursor = []
-        for _ in range(5):
-            reversed_ = [char for char, style in styled(text_of(app)) if style.reverse]
-            under_cursor.append("".join(reversed_))
-            await pilot.press("right")
-            await pilot.pause()
-        assert under_cursor == ["x", *["q\u0323\u0302"] * 3, "y"]
-
-    play(model, script, text=text)
 
 
 @pytest.mark.filterwarnings("ignore:.* characters are unknown to ")
@@ -309,23 +257,6 @@ async def open_page(app, pilot):
     await until_measured(app, pilot)
 
 
-def test_a_page_turns_to_the_other_cells_of_the_list(quoting):
-    async def script(app, pilot):
-        await open_page(app, pilot)
-        first, second, *_ = [cell_name(row.cell) for row in app.exploration.rows]
-        await pilot.press("left")
-        assert on_page(app, "#caption").startswith(f"cell {first} "), "there is none before"
-        await pilot.press("right")
-        await until_measured(app, pilot)
-        assert on_page(app, "#caption").startswith(f"cell {second} ")
-        assert f"Where cell {second} is high" in whole_page(app)
-        await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.browser)
-        assert app.browser.query_one(DataTable).cursor_row == 1
-
-    play(quoting, script, QUOTED)
-
-
 def test_a_page_appears_when_it_is_measured_and_keys_work(quoting, monkeypatch):
     go_on, measure = threading.Semaphore(0), Study.page
 
@@ -353,19 +284,6 @@ def test_a_page_appears_when_it_is_measured_and_keys_work(quoting, monkeypatch):
     play(quoting, script, QUOTED)
 
 
-def test_an_error_of_a_page_stands_below_it(quoting, monkeypatch):
-    def fail(*arguments):
-        raise DataError("the text is gone")
-
-    monkeypatch.setattr(Study, "page", fail)
-
-    async def script(app, pilot):
-        await pilot.press("enter")
-        await until(pilot, lambda: on_page(app, "#status") == "the text is gone")
-
-    play(quoting, script, QUOTED)
-
-
 def test_every_screen_is_legible_and_the_help_lists_every_key(model, monkeypatch):
     use_light_terminal(monkeypatch)
 
@@ -387,11 +305,6 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model, monkeypatch
 
     text = "the lamp is lit. (the door) is not.\nnor is she here\n"  # too short to score
     play(model, script, text, size=(80, 200))
-
-
-def test_the_explorer_needs_textual(command, monkeypatch):
-    monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
-    command("explore").assert_refused(2, "textual", "pip install charrnn-lab")
 
 
 def test_the_explorer_opens_without_torch(process):

@@ -145,8 +145,3 @@ def die_at_call(number: int | None, count_path: str, signals: list[int] = [signa
 def use_pipe(path: str, stream: int) -> None:
     """Use the pipe at `path` as standard input (0) or output (1)."""
     os.dup2(os.open(path, os.O_WRONLY if stream else os.O_RDONLY), stream)
-
-
-def close_input() -> None:
-    """Close standard input, as the process that starts a command may."""
-    os.close(0)

@@ -2,7 +2,6 @@
 checkpoints are pruned."""
 
 import os
-import re
 import shutil
 import sys
 import threading
@@ -13,54 +12,13 @@ from pathlib import Path
 import pytest
 from built_runs import build_chain_and_quoting
 from faulty_disk import Killed, faulty_disk
-from saved_runs import FILES, commit, hidden, make_run, save
+from saved_runs import commit, hidden, make_run, save
 
 from charrnn.runs.checkpoint import best_checkpoint, read_checkpoint
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc"
 )
-
-OLD, NEW = "step-00000100", "step-00000200"
-
-
-def test_a_commit_goes_in_order(tmp_path):
-    """All that changes the disk in a commit of NEW, the best, in the place of OLD, as `operation
-    name`."""
-    run = make_run(tmp_path / "run")
-    commit(run, 100, best_step=100, keep=0)
-    with faulty_disk(tmp_path) as disk:
-        commit(run, 200, best_step=200, keep=0)
-    changes = []
-    written = {path for operation, path in disk.seen if operation == "write"}
-    for operation, path in disk.seen:
-        if operation == "list" or (operation == "open" and path not in written):
-            continue  # reading
-        changes.append(operation + " " + re.sub(r"\.(tmp|old)-[0-9]+", r".\1", Path(path).name))
-    # A temporary file that became another is removed once more, to no effect, lest it stay when
-    # that failed.
-    no_effect = {"unlink .latest.tmp", "unlink .best.tmp"}
-    steps = [change for change in changes if change not in no_effect]
-    pruned = steps.index(f"rename .{OLD}.tmp")
-    assert steps[:pruned] == [
-        f"mkdir .{NEW}.tmp",
-        *(f"{operation} {name}" for name in FILES for operation in ("open", "write", "fsync")),
-        f"fsync .{NEW}.tmp",
-        f"rename {NEW}",
-        "fsync run",
-        "open .best.tmp",
-        "write .best.tmp",
-        "fsync .best.tmp",
-        "rename best",
-        "fsync run",
-        "open .latest.tmp",
-        "write .latest.tmp",
-        "fsync .latest.tmp",
-        "rename latest",
-        "fsync run",
-    ]
-    assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
-    assert steps[-1] == f"rmdir .{OLD}.tmp"
 
 
 LOGS = ("metrics.jsonl", "samples.txt", "lock")

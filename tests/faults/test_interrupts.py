@@ -170,21 +170,3 @@ def test_training_whose_reader_leaves_saves_and_stops(fork_server, tmp_path):
             reader.readline()
     assert (child.wait(), child.err) == (128 + signal.SIGPIPE, "")
     assert latest_step(run) == last_logged(run) > 0, "what was learned is saved"
-
-
-PLACES = {
-    "runs": "charrnn.runs.reader:list_all_runs",
-    "sample": "charrnn.generation.sampling:write_texts",
-}
-
-
-@pytest.mark.parametrize("name", ["sample", "predict", "evaluate", "visualize", "runs"])
-def test_every_command_ends_without_a_message(fork_server, uninterrupted, name):
-    arguments = {"runs": [], "predict": [uninterrupted.path, "the"]}.get(name, [uninterrupted.path])
-    asked = {
-        "place": PLACES.get(name, "charrnn.trained_model:load"),
-        "call": 1,
-        "signals": [signal.SIGTERM],
-    }
-    code, child = fork_server.run(name, *arguments, prepare=HEAR, **asked)
-    assert (code, child.out, child.err) == (143, "", "")

@@ -7,14 +7,12 @@ save, the first command again.
 """
 
 import json
-import os
 import random
 import signal
 import sys
 from pathlib import Path
 
 import pytest
-from saved_runs import files_of
 from small_runs import (
     SAVE_EVERY,
     assert_same,
@@ -22,7 +20,6 @@ from small_runs import (
     latest_step,
     restart,
     train,
-    until,
 )
 
 from charrnn.runs.checkpoint import read_checkpoint
@@ -77,32 +74,6 @@ def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
         assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
     # The number of calls differs a little from run to run, so the last moments may lie behind the end.
     assert num_killed >= sum(in_saves or moment < 0.9 * last for moment in moments)
-
-
-def start(fork_server, run):
-    """Train without end; returns when two steps were taken."""
-    child = fork_server.spawn(*train(run, steps=10**6, evaluate_every=10**6))
-    until(lambda: last_logged(run) >= 2)
-    return child
-
-
-def test_a_second_trainer_is_refused_and_changes_nothing(fork_server, tmp_path):
-    run = tmp_path / "run"
-    owner = start(fork_server, run)
-    os.kill(owner.pid, signal.SIGSTOP)  # so that nobody but the second could change anything
-    before = files_of(run)
-    code, child = fork_server.run("train", "--resume", run)
-    assert (code, child.out) == (6, "")
-    assert child.err.startswith(f"error: {run} is in use by process {owner.pid} on ")
-    assert len(child.err.splitlines()) <= 3
-    code, child = fork_server.run(*train(run))
-    assert (code, child.out) == (6, "")
-    assert child.err.startswith(f"error: {run} is in use by process {owner.pid} on ")
-    assert files_of(run) == before
-    os.kill(owner.pid, signal.SIGCONT)
-    os.kill(owner.pid, signal.SIGTERM)
-    assert owner.wait() == 143
-    assert latest_step(run) == last_logged(run)
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])

@@ -122,12 +122,6 @@ def test_a_closed_stream_is_at_most_one_plain_error(process, lab):
         assert ran.stderr.count(b"\n") == bool(said) and (len(ran.stdout) > 50) == (code == 0), line
 
 
-def test_a_closed_standard_input_is_named(fork_server):
-    code, child = fork_server.run("train", "-", "--steps", 1, prepare="child_faults:close_input")
-    said = "error: standard input (-) is closed: give a file, or pipe a text into the command\n"
-    assert (code, child.out, child.err) == (3, "", said)
-
-
 @pytest.fixture(scope="module")
 def cyrillic(tmp_path_factory):
     """Build a run that writes Cyrillic letters over and over."""

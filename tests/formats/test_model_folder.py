@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from browser import dump, needs_browser
 
 import charrnn
 from charrnn.errors import UsageError
@@ -112,24 +111,6 @@ def test_the_digest_of_a_private_text_stays_at_home(lstm, tmp_path):
     folder = model.export(f"{tmp_path / 'away'}/")
     assert json.loads((folder / MANIFEST).read_text("utf-8"))["corpus_digest"] is None
     assert model.recorded_corpus.digest.encode() not in b"".join(content_of(folder).values())
-
-
-@pytest.mark.parametrize("last", range(6))
-def test_a_full_disk_leaves_the_earlier_model(alphabet_run, loop_run, tmp_path, monkeypatch, last):
-    folder = charrnn.load(alphabet_run).export(f"{tmp_path / 'away'}/")
-    before = content_of(folder)
-    written = []
-
-    def write(path, data):
-        written.append(path)
-        if len(written) > last:
-            raise OSError(28, "No space left on device")
-        path.write_bytes(data)
-
-    monkeypatch.setattr("charrnn.runs.targets.write_synced", write)
-    with pytest.raises(charrnn.CharRNNError, match="No space left"):
-        charrnn.load(loop_run).export(f"{folder}/", force=True)
-    assert content_of(folder) == before
 
 
 def is_killed_before(number, function):
@@ -228,48 +209,6 @@ def test_a_model_is_written_into_a_clone_and_again_with_force(alphabet_run, tmp_
     assert (folder / PAGE).read_text() != "old"
     with pytest.raises(UsageError, match="is the model that is read"):
         target_of(folder, force=True, read=[folder]).check()
-
-
-def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_path, monkeypatch):
-    def fail(path, data):
-        if MODEL in path.name:
-            raise OSError(28, "No space left on device")
-        path.write_bytes(data)
-
-    monkeypatch.setattr("charrnn.runs.targets.write_synced", fail)
-    (tmp_path / "clone" / ".git").mkdir(parents=True)
-    for name in ("given", "clone"):
-        with pytest.raises(charrnn.errors.CharRNNError, match="No space left"):
-            charrnn.load(alphabet_run).export(f"{tmp_path / name}/")
-    assert [path.name for path in tmp_path.rglob("*")] == ["clone", ".git"]
-
-
-def test_a_network_that_no_browser_runs_has_no_page(alphabet_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("charrnn.formats.model_page.page.CELLS", ())
-    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
-    assert {path.name for path in folder.iterdir()} == NAMES - {PAGE}
-    assert "in a browser" not in (folder / CARD).read_text()
-
-
-@needs_browser
-def test_the_page_of_a_folder_opens(lstm, tmp_path):
-    folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
-    page = dump((folder / PAGE).as_uri() + "#seed=1&length=20&write=1", tmp_path)
-    assert "charrnn sample given" in page
-
-
-def test_a_model_in_checkpoints_is_read_by_its_name(command, alphabet_run):
-    Path("checkpoints").mkdir()
-    charrnn.load(alphabet_run).export("checkpoints/given/")
-    ran = command("sample", "given", "--length", "20")
-    assert ran.code == 0, ran.err
-
-
-def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
-    card = (charrnn.load("prose").export(f"{tmp_path}/given/") / CARD).read_text("utf-8")
-    assert "- text: War and Peace\n" in card
-    assert "- loss on its test part: 1.1677 nats per character, 95 % interval 1.131…1.203" in card
-    assert "- cell 0:30: inside double quotation marks, AUC 0.996 (" in card
 
 
 @pytest.mark.parametrize("name", ["zz\n# evil", "zz\r```\n# evil", "x`y``", "<b> [l](u) *s*"])

@@ -171,17 +171,6 @@ def test_an_exported_page_generates_what_its_command_does(alphabet_run, command,
     assert ran.out.rstrip("\n") == written.rstrip("\n")
 
 
-@needs_browser
-def test_a_page_without_a_prime_generates_what_its_command_does(alphabet_run, command, tmp_path):
-    assert command("export", alphabet_run, tmp_path / "page.html").code == 0
-    settings = "temp=1.5&seed=7&length=100&write=1"
-    page = dump(f"{(tmp_path / 'page.html').as_uri()}#{settings}", tmp_path)
-    words = shlex.split(text_of(page, "command"))
-    assert words[3:] == ["--temp", "1.5", "--seed", "7", "--length", "100"]
-    ran = command("sample", alphabet_run, *words[3:])
-    assert ran.out.rstrip("\n") == text_of(page, "written").rstrip("\n")
-
-
 def test_the_page_allows_its_own_programs_only():
     page = to_model_page(made())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
@@ -261,22 +250,6 @@ def test_a_copy_that_a_browser_has_saved_is_a_page_like_the_first(two_layers, tm
 
 
 @needs_browser
-def test_found_cells_are_offered(cells):
-    assert cells["found"] == [["1:3 quote", "true"], ["0:16 comment", "false"]]
-    assert cells["opened"] == "cell 0:16 (h), which follows comment, drawn with its sign turned"
-    # The inside is blue.
-    assert cells["shades"] == ["s12", "s-12", "s-12", "s12"]
-
-
-@needs_browser
-def test_the_next_characters_are_those_of_the_text(two_layers, cells):
-    assert cells["beginning"]["bars"] == guesses(two_layers, "")
-    assert cells["beginning"]["after"].startswith("At the beginning")
-    assert cells["typed"]["bars"] == guesses(two_layers, "ab")
-    assert cells["typed"]["read"] == "ab"
-
-
-@needs_browser
 def test_a_click_on_a_character_appends_it(two_layers, cells):
     most_likely = two_layers.predict("ab", top=1)[0].character
     assert cells["clicked"]["text"] == "ab" + most_likely
@@ -343,13 +316,6 @@ def test_the_address_is_that_of_the_text_shown(tmp_path):
 
 
 @needs_browser
-def test_no_text_is_too_long_or_has_half_a_character(tmp_path):
-    found = run_in_page(tmp_path, to_model_page(MODELS["bytes"]()), "limits")
-    assert found["clicked"] == ["aba", "aba"]
-    assert found["followed"] == ["ab", "ab"]
-
-
-@needs_browser
 def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     model = made(Vocab("char", ("", *dict.fromkeys(HOSTILE))), name=HOSTILE, num_layers=2)
     (tmp_path / "page.html").write_text(to_model_page(model), encoding="utf-8")
@@ -361,14 +327,6 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     assert "U+202E" in text_of(elements, "read")
     assert "cell 1:3 (tanh(c))" in text_of(elements, "caption")
     assert elements.count("<script") == 4
-
-
-@pytest.mark.parametrize("name", ["page.html", "PAGE.HTML"])
-def test_a_page_has_the_title_that_is_given(alphabet_run, command, tmp_path, name):
-    file = tmp_path / name
-    assert command("export", alphabet_run, file, "--title", "My novel").code == 0
-    model = json.loads(file.read_text("utf-8").split('id="model">', 1)[1].split("</script>")[0])
-    assert (model["name"], model["run"]) == ("My novel", f"{alphabet_run.name}@1")
 
 
 REFUSED = {
@@ -387,16 +345,3 @@ def test_what_the_page_does_not_run_is_refused(tmp_path, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         made(**REFUSED[message]).export(tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
-
-
-def test_weights_that_are_not_finite_are_refused():
-    diverged = made()
-    diverged.tensors["layers.0.weight_hh_l0"][0, 0] = np.nan
-    with pytest.raises(UsageError, match="not finite: its training diverged"):
-        to_model_page(diverged)
-
-
-def test_a_page_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr(model_page, "MAX_BYTES", len(to_model_page(made())) - 1)
-    with pytest.raises(UsageError, match=r"The page of made would have 0.1 MB, more than 0 MB"):
-        to_model_page(made())

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strong_networks import PRIME, T, V, config_of, make_network, make_stepper
 
-from charrnn.errors import UsageError
 from charrnn.generation.beam import Beam, BeamSearch, SeenNgrams
 from charrnn.generation.sample_options import SearchOptions
 from charrnn.model.stepper import Stepper
@@ -197,21 +196,6 @@ def test_what_all_beams_agree_on_is_yielded_at_once(width, seed):
     if num_agreed < 15:
         expected.append((15, 15))  # the best text's own end
     assert found == expected
-
-
-@pytest.mark.parametrize(
-    "wrong, message",
-    [
-        ({"length": 0}, "`length` is 0; it must be at least 1 in a beam search"),
-        ({"width": 0}, "`width` is 0; it must be between 1 and 4096. Try 8."),
-        ({"no_repeat": 0}, "`no_repeat` is 0; it must be at least 1. Try 20."),
-        ({"match": "a", "no_repeat": 2}, "`no_repeat` does not go with `match`, whose text must"),
-    ],
-)
-def test_an_option_out_of_range_is_refused(wrong, message):
-    with pytest.raises(UsageError) as refused:
-        SearchOptions(**wrong)
-    assert str(refused.value).startswith(message)
 
 
 @given(

@@ -5,12 +5,10 @@ import math
 import warnings
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from charrnn.errors import UsageError
 from charrnn.generation.distribution import char_weights, next_char_probs
 from charrnn.generation.sample_options import Shaping
 
@@ -88,18 +86,3 @@ def test_each_row_is_that_of_a_naive_loop(case):
             np.testing.assert_allclose(row_probs, expected, rtol=1e-9, atol=1e-12)
             weights, total = char_weights(row, shaping, banned)
             np.testing.assert_allclose(weights / total, expected, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "name, values",
-    [
-        ("temperature", (-0.1, math.inf, math.nan)),
-        ("top_k", (0, -3)),
-        ("top_p", (0, 1.1, math.nan)),
-        ("min_p", (-0.1, 1.1, math.nan)),
-    ],
-)
-def test_a_mistake_is_named_by_its_parameter_and_value(name, values):
-    for value in values:
-        with pytest.raises(UsageError, match=f"^`{name}` is {value};"):
-            Shaping(**{name: value})

@@ -6,14 +6,11 @@ from contextlib import contextmanager
 from itertools import islice
 
 import pytest
-from built_runs import build_chain
 
 import charrnn
 from charrnn.commands.sample import MAX_JSON_CHARS
-from charrnn.errors import UsageError
 from charrnn.generation import generator, sampling
-from charrnn.generation.sample_options import MAX_BEAM_CHARS, SAMPLE_TEMPERATURE, SampleOptions
-from charrnn.reports.provenance import MAX_CHARS
+from charrnn.generation.sample_options import MAX_BEAM_CHARS, SampleOptions
 
 MIB = 2**20
 
@@ -67,21 +64,6 @@ def test_texts_are_the_same_however_many_are_drawn_together(model, group_chars, 
     ]
 
 
-def test_the_advice_about_rejected_texts_knows_why_they_were_rejected(model, monkeypatch):
-    monkeypatch.setattr(generator, "MOST_REJECTED", 5)
-    with pytest.raises(UsageError, match="a lower one writes more that is valid"):
-        model.samples(1, length=5, accept=lambda text: False)
-    with pytest.raises(UsageError, match=r"Ask for fewer, or raise `temperature`\.$"):
-        model.samples(2, length=5, temperature=0, unique=True)
-
-
-def test_python_and_the_command_line_have_one_temperature(model):
-    assert SampleOptions().temperature == SAMPLE_TEMPERATURE
-    drawn = model.sample(length=40, seed=1)
-    assert drawn == model.sample(length=40, seed=1, temperature=SAMPLE_TEMPERATURE)
-    assert str(drawn) == drawn.text
-
-
 def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):
     drawn_together = []
 
@@ -124,37 +106,3 @@ def test_a_text_too_long_to_be_kept_is_refused(command, alphabet_run, nothing_is
         (("--beam", 8, "--length", MAX_BEAM_CHARS // 8 + 1), ("--beam 8", "--length 524288")),
     ):
         command("sample", alphabet_run, *options).assert_refused(2, *parts)
-
-
-def test_a_trace_is_refused_before_anything_is_drawn(command, tmp_path, nothing_is_drawn):
-    corpus = tmp_path / "cycle.txt"
-    corpus.write_text("abcdefg\n" * 40, encoding="utf-8")
-    run = build_chain(tmp_path / "run", "\nabcdefg", corpus=corpus)
-    line = ("sample", run, "--trace")
-    for more in ((), ("--beam", 2)):
-        ran = command(*line, "--length", MAX_CHARS + 1, *more)
-        ran.assert_refused(2, "1,000,001", "1,000,000 characters at most")
-    corpus.write_text("abcdefg\n" * 41, encoding="utf-8")
-    command(*line).assert_refused(3, "has changed since it was trained")
-    corpus.unlink()
-    command(*line).assert_refused(3, "cycle.txt")
-
-
-@pytest.mark.parametrize("choice", [{"unique": True}, {"accept": lambda text: False}])
-def test_texts_of_several_temperatures_cannot_be_chosen(alphabet_run, choice):
-    model = charrnn.load(alphabet_run)
-    with pytest.raises(UsageError, match="`temperatures` has one text each"):
-        model.samples(count=1, length=3, temperatures=[0.5, 1], **choice)
-
-
-def test_texts_that_are_chosen_are_compiled_for_as_many_as_are_wanted(alphabet_run, monkeypatch):
-    asked = []
-    choose = sampling.choose_engine
-
-    def note(num_chars):
-        asked.append(num_chars)
-        return choose(num_chars)
-
-    monkeypatch.setattr(sampling, "choose_engine", note)
-    charrnn.load(alphabet_run).samples(5, length=200, temperature=2.0, seed=1, unique=True)
-    assert max(asked) == 1_000

@@ -6,7 +6,6 @@ from dataclasses import KW_ONLY, dataclass, fields
 import pytest
 
 import charrnn
-from charrnn.errors import UsageError
 from charrnn.generation.keywords import with_options
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, SeveralOptions
 
@@ -41,14 +40,6 @@ def test_arguments_that_do_not_fit_are_said_by_the_name_of_the_method():
             Greeter("hello").greet(*values)
     with pytest.raises(TypeError, match=r"^sample\(\): .* by name, as length=500 is\.$"):
         charrnn.load("prose").sample(SampleOptions(length=5))
-
-
-@pytest.mark.parametrize(
-    ("name", "said"), [("time", "Did you mean times?"), ("loud", "There are name, times.")]
-)
-def test_a_misspelled_keyword_says_what_was_meant(name, said):
-    with pytest.raises(UsageError, match=f"no option '{name}' of generated text. {said}"):
-        Greeter("hello").greet("you", **{name: 3})
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,3 @@ def test_documents_end_where_they_match_with_any_options(command, tmp_path):
             for text in one.get("beams", [one]):
                 assert re.fullmatch(expression, text["text"])
                 assert text["has_ended"]
-
-
-@pytest.mark.parametrize("expression", [f"(?:|€{'a' * 1000}){{99}}", f"a{{{'9' * 5000}}}"])
-def test_an_expression_of_too_many_steps_is_refused(command, alphabet_run, expression):
-    ran = command("sample", alphabet_run, "--match", expression)
-    ran.assert_refused(2, "which has more than 50,000 steps. Repeat less of it.")

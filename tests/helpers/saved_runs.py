@@ -107,14 +107,6 @@ def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
     rewrite_manifest(run, step_name, files=files)
 
 
-def forge_description(run: RunWriter, name: str, data: bytes) -> None:
-    """Replace `config.yaml` or `vocab.json` in every checkpoint and in the run, with valid
-    digests."""
-    for step_name in run.checkpoints():
-        forge(run, step_name, name, data)
-    (run.path / name).write_bytes(data)
-
-
 def files_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
     """Return the time and the bytes of each file of a folder."""
     return {

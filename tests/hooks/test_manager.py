@@ -15,10 +15,8 @@ from fake_packages import install
 
 import charrnn
 import charrnn.commands.app  # whose commands the group takes
-from charrnn.api import Model
-from charrnn.cli import root, streams
+from charrnn.cli import root
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.errors import named
 from charrnn.hooks import HOOKS, manager
 from charrnn.system.progress import using
 
@@ -120,34 +118,6 @@ def test_an_error_in_the_code_of_a_package_names_it(offer, alphabet_run, capsys)
     assert package in shown and "unexpected ZeroDivisionError: division by zero" in shown
 
 
-def test_an_error_without_a_line_of_a_package_names_what_is_installed(offer, alphabet_run, capsys):
-    from charrnn.commands.app import run
-
-    offer(FORMAT.replace('return json.dumps(files | {"title": title}).encode()', "return 3"))
-    assert run(["export", str(alphabet_run), "a.hex"]) == 1
-    shown = " ".join(capsys.readouterr().err.split())
-    assert "a-package 1.0" in shown
-
-
-@pytest.mark.parametrize(
-    "record, reason",
-    [
-        ("ModelFormat('.a', content=None)", "content of ModelFormat is None, not str"),
-        ("ModelFormat('.a', 'b', has_title=1)", "has_title of ModelFormat is 1, not bool"),
-        ("CommandEntry('a', summary='b', place=5)", "place of CommandEntry is 5, not str"),
-    ],
-)
-def test_a_wrong_record_is_an_error_of_the_package_that_makes_it(offer, record, reason):
-    offer(
-        "from charrnn.hooks import CommandEntry, ModelFormat, hookimpl\n"
-        f"@hookimpl\ndef formats(): return [{record}]"
-    )
-    with pytest.warns(RuntimeWarning, match="of the package a-package 1.0 failed in") as warned:
-        manager.offered("formats")
-    [warning] = warned
-    assert reason in str(warning.message)
-
-
 def test_a_package_adds_a_format(offer, command, alphabet_run):
     offer(FORMAT)
     assert "or .hex (a model in digits)" in " ".join(command("export", "--help").out.split())
@@ -241,61 +211,6 @@ def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, cap
     shown = capsys.readouterr().err
     assert len(re.findall(f"(?m)^warning: {named}", shown)) == 1
     assert "\nerror: No such command 'greet'." in shown
-
-
-@pytest.mark.parametrize(
-    "code, reason",
-    [
-        ("import nowhere_at_all", "failed in .*greeting.py, line 1: ModuleNotFoundError: No mod"),
-        ("{}['HOME_OF_RHYMES']", "failed in .*greeting.py, line 1: KeyError: 'HOME_OF_RHYMES'"),
-        ("def greet(:", "failed in .*greeting.py, line 1: SyntaxError: "),
-        ("raise SystemExit", "failed in .*greeting.py, line 1: SystemExit: "),
-        ("hello = 1", "failed: AttributeError: module 'greeting' has no attribute 'greet'"),
-        ("def greet(name): pass", "failed: TypeError: greet has no parameter `options`"),
-        (
-            "from charrnn.cli.command_options import CommandOptions\n"
-            "def greet(options: CommandOptions): 1 / 0",
-            "failed: unexpected ZeroDivisionError: division by zero",
-        ),
-    ],
-)
-def test_a_command_that_fails_names_its_package(offer, capsys, tmp_path, code, reason):
-    from charrnn.commands.app import run
-
-    (tmp_path / "greeting.py").write_text(code)
-    sys.modules.pop("greeting", None)
-    offer(GREETING.replace("a_package:greet", "greeting:greet"))
-    assert run(["greet", "-q"]) in (1, 2)
-    shown = capsys.readouterr()
-    assert re.match(f"error: The command 'greet' of the package a-package 1.0 {reason}", shown.err)
-    assert shown.out == ""
-
-
-def test_a_message_names_options_beside_a_command_that_fails(offer, tmp_path):
-    (tmp_path / "greeting.py").write_text("1 / 0")
-    sys.modules.pop("greeting", None)
-    offer(GREETING.replace("a_package:greet", "greeting:greet"))
-    streams._options.cache_clear()
-    assert streams.with_flags(named("nowhere", 1), "sample") == "`nowhere=1`"
-
-
-def test_the_second_command_of_a_name_is_left_out(offer, capsys):
-    from charrnn.commands.app import run
-
-    offer(GREETING.replace('name="greet"', 'name="explore"'))
-    assert run(["--help"]) == 0
-    shown = capsys.readouterr()
-    assert "Browse the cells" in shown.out
-    assert "warning: The command 'explore' of a_package:greet is left out" in shown.err
-
-
-def test_unknown_names_are_no_attributes():
-    with pytest.raises(AttributeError, match="no attribute 'tarin'"):
-        charrnn.tarin  # noqa: B018
-    model = object.__new__(Model)
-    for name in ("gtaes", "_repr_png_", "__deepcopy__"):
-        with pytest.raises(AttributeError, match=name):
-            getattr(model, name)
 
 
 def test_the_package_lists_its_public_names():

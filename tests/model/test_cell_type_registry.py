@@ -10,8 +10,6 @@ from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.hooks import manager
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.ensemble import can_join
-from charrnn.training.recipe import choose_sizes
 
 LEAKY = '''
 from charrnn.model.cell_types import Cell
@@ -158,29 +156,3 @@ def test_a_cell_that_cannot_be_used_is_refused(before, after, problem, site):
     ) as error:
         cell_type("leaky")
     assert str(error.value).count("\n") <= 2
-
-
-@pytest.mark.parametrize(
-    "before, after", [("input_blocks = 2", "input_blocks = 1"), ('{"hh": 2}', '{"hh": 1}')]
-)
-def test_a_cell_whose_blocks_do_not_fit_is_refused_with_its_line(before, after, site):
-    offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
-    with pytest.raises(
-        UsageError, match=r"^The cell 'leaky' of the package leaky-cells 1.0 failed in .*line 16: V"
-    ):
-        cell_type("leaky")
-
-
-def test_an_ensemble_of_cells_of_a_package_is_not_joined(site):
-    offer(site, {"leaky": "Leaky"})
-    assert not can_join(Config(cell_type="leaky"), 2, 8)
-
-
-def test_a_package_cannot_replace_a_built_in_cell(site):
-    offer(site, {"lstm": "Leaky"})
-    assert cell_type("lstm").__module__ == "charrnn.model.cell_types"
-    with pytest.raises(
-        UsageError, match=r"^The cell 'lstm' is offered twice: by charrnn and by the package leaky"
-    ):
-        choose_sizes(Config(cell_type="lstm"), 10_000)
-    assert choose_sizes(Config(cell_type="gru"), 10_000).cell_type == "gru"

@@ -11,7 +11,6 @@ import charrnn
 from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.detectors.prose import label_quotes
-from charrnn.errors import UsageError
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
@@ -49,25 +48,6 @@ def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell, depth, zoneou
         assert values[1, :, 6] == pytest.approx(-1.0, abs=2e-4), "tanh never reaches -1"
         assert not np.allclose(free.values(free_state)[0, :, 3], 0.5)
         assert not np.allclose(free_logits, held_logits)
-
-
-def test_cells_and_values_that_are_not_there_are_refused():
-    config = Config(cell_type="gru", num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
-    stepper = Stepper(
-        config, {name: tensor.numpy() for name, tensor in CharRNN(config, V).state_dict().items()}
-    )
-    for cell, value in (
-        ((2, 0), 0.0),
-        ((-1, 0), 0.0),
-        ((0, H), 0.0),
-        ((0, 0), 1.1),
-        ((0, 0), -1.1),
-    ):
-        with pytest.raises(
-            UsageError, match=r"^(There is no cell|Cell 0:0 cannot be clamped at -?1\.1)"
-        ):
-            stepper.clamp(*cell, value)
-        assert stepper.clamped == {}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from charrnn.config.architectures import (
     OPTIMIZER_DESCRIPTIONS,
 )
 from charrnn.config.settings import Config
-from charrnn.errors import UsageError
 from charrnn.model.device import (
     autocast,
     computed_on_threads,
@@ -71,13 +70,6 @@ def test_exact_arithmetic_sets_flags_and_restores_them():
         assert flags() == before
 
 
-@pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_missing_device_is_refused_with_the_way_out(monkeypatch, name):
-    pretend(monkeypatch, cuda=name != "cuda", mps=name != "mps")
-    with pytest.raises(UsageError, match=f"no {name} device. Use `device=auto`"):
-        pick_device(name)
-
-
 def pretend_instructions(monkeypatch, **capabilities):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: True)
@@ -115,15 +107,6 @@ def test_autocast_computes_in_the_precision_asked_for(monkeypatch, has_instructi
     }
     with autocast(CPU, "bf16"), autocast(CPU, "fp32"):
         assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"
-
-
-def test_bf16_is_refused_where_it_cannot_be_computed(monkeypatch):
-    monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
-    with (
-        pytest.raises(UsageError, match=r"precision is 'bf16', but .*Use auto or fp32"),
-        autocast(CPU, "bf16"),
-    ):
-        pass
 
 
 def test_items_are_computed_on_other_threads_than_the_caller_s():

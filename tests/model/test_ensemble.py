@@ -9,8 +9,7 @@ import torch
 from hand_built import small_config
 
 from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
-from charrnn.config.settings import Config, config_of_member
-from charrnn.errors import UsageError
+from charrnn.config.settings import config_of_member
 from charrnn.model.ensemble import Ensemble, tensors_of
 from charrnn.model.network import load_network
 from charrnn.model.noise import Noise
@@ -131,26 +130,3 @@ def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average):
     for name, value in first.model_tensors().items():
         assert np.array_equal(value, second.model_tensors()[name]), name
     assert first.num_parameters == num_parameters(first.config, V)
-
-
-def test_what_does_not_make_up_one_network_is_refused():
-    for changes, message in (
-        ({"cell_type": "unitary"}, "`num_members` is 2, but networks of the cell unitary"),
-        (
-            {"cell_type": "mogrifier", "hidden_size": 24},
-            "mogrifier and the depth stacked do not make up one of 24 units",
-        ),
-        (
-            {"depth": "attention", "hidden_size": 24},
-            "lstm and the depth attention do not make up one of 24 units",
-        ),
-        ({"hidden_size": 15}, "`hidden_size` is 15; .* needs a multiple"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            make_ensemble(**changes)
-    for alone, message in (
-        ({"init_from": "run"}, "with `init_from`"),
-        ({"parameters": 9999}, "`parameters` fits"),
-    ):
-        with pytest.raises(UsageError, match=f"`num_members` is 2; {message}"):
-            Config(num_members=2, **alone)

@@ -5,7 +5,6 @@ Tests `evaluation.ngram_rows`, too.
 """
 
 from collections import Counter, defaultdict
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +15,11 @@ from known_weights import CYCLE, chain_text
 
 import charrnn
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation import comparison, ngram_rows
+from charrnn.evaluation import comparison
 from charrnn.evaluation.loss_reports import NGRAM
 from charrnn.evaluation.ngram_rows import ORDERS
 from charrnn.ngrams import kneser_ney as ngrams
 from charrnn.ngrams.kneser_ney import FALLBACK_DISCOUNTS, discounts_of, probabilities_by_order
-from charrnn.views.tables import shown_rows
 
 
 class Textbook:
@@ -265,26 +263,6 @@ def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model, evaluat
     assert row.loss.nats_per_char == pytest.approx(expected.mean(dtype=np.float64), rel=1e-6)
 
 
-def test_a_note_names_the_share_that_is_counted(model, monkeypatch):
-    for module in (ngrams, ngram_rows):
-        monkeypatch.setattr(module, "MOST_TRAINING_CHARS", 2_700)
-    found = comparison.evaluate_runs([model], ngrams=(2,))
-    assert (
-        "n-grams are counted in the last 2,700 characters of the training text (10 %)."
-        in found.notes
-    )
-
-
-def test_the_best_order_is_always_drawn(evaluation):
-    """Order 4 is none of those that are drawn, unless it is the best."""
-    drawn = list(evaluation.rows)
-    place = next(index for index, row in enumerate(drawn) if row.loss.protocol == "4-gram")
-    drawn[place] = replace(drawn[place], loss=replace(drawn[place].loss, nats_per_char=0.1))
-    assert drawn[place] in shown_rows(drawn)
-    drawn[place] = replace(drawn[place], loss=replace(drawn[place].loss, nats_per_char=9.0))
-    assert drawn[place] not in shown_rows(drawn)
-
-
 def test_orders_longer_than_the_training_text_are_left_out(tmp_path):
     corpus = tmp_path / "short.txt"
     corpus.write_bytes(chain_text(20).encode())
@@ -297,22 +275,6 @@ def test_orders_longer_than_the_training_text_are_left_out(tmp_path):
     for order in (0, 33):
         with pytest.raises(UsageError, match=rf"`order` is {order}; it must be between 1 and 32"):
             comparison.evaluate_runs([model], text, ngrams=(order,))
-
-
-def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path, command):
-    corpus, text = tmp_path / "gone.txt", tmp_path / "text.txt"
-    corpus.write_bytes(chain_text(2_000).encode())
-    text.write_bytes(chain_text(2_000, seed=3).encode())
-    run = build_chain(tmp_path / "gone-001", CYCLE, corpus=corpus)
-    corpus.unlink()
-    ran = command("evaluate", run, "--text", text, "--ngrams")
-    assert ran.code == 3 and len(ran.err.strip().splitlines()) <= 3
-    assert (
-        "gone.txt" in ran.err
-        and "leave --ngrams out" in ran.err
-        and "counted in the training text" in ran.err
-    )
-    assert command("evaluate", run, "--text", text).code == 0
 
 
 def documents_in(order, seed=3):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from built_runs import build_chain
 from conftest import SMALL_RUN
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,16 +91,6 @@ def test_a_sentence_goes_over_the_ends_of_wrapped_lines_alone(as_bytes):
     assert sum(loss.num_chars for loss in found.iter_lines(lines.SENTENCE)) == len(content) - 1
 
 
-def test_lines_that_segments_cut_are_left_out():
-    text = "one\ntwo\nthree\nfour\n"
-    found = scored(text, np.r_[0:8, 10:19])
-    assert [(line.line, line.text) for line in found.iter_lines()] == [
-        (1, "one"),
-        (2, "two"),
-        (4, "four"),
-    ]
-
-
 def test_the_excess_is_large_for_an_unlikely_line():
     losses = CharLosses(
         np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32)
@@ -159,11 +148,3 @@ def test_the_line_of_each_word_is_that_of_grep(kind, documents, tmp_path):
                 found[first_word[0]] = (line.file, line.line)
         assert len(found) > 1
         assert found.items() <= expected.items()
-
-
-def test_a_given_string_is_counted_as_an_editor_shows_it(tmp_path):
-    model = charrnn.load(build_chain(tmp_path / "run", "\0ab\n", documents="lines"))
-    lines = list(charrnn.losses_by_line([model], "\na\n \nb\n"))
-    assert [(line.file, line.line, line.text) for line in lines] == [(None, 2, "a"), (None, 4, "b")]
-    lines = charrnn.losses_by_line([model], ["a", "b\nb"])
-    assert [line.line for line in lines] == [1, 2, 3]

@@ -131,21 +131,6 @@ def test_a_repeated_character_is_followed_from_few_places(monkeypatch):
     assert len(spans("a" * 5_000, "a" * 100)) == 4_901
 
 
-def test_what_cannot_be_compared_is_refused(monkeypatch):
-    for text, corpus in (("", "abc"), ("abc", ""), ("a" * 29, "a" * 100), ("a" * 100, "a" * 29)):
-        assert spans(text, corpus) == []
-    with pytest.raises(UsageError, match=r"`min_length` is 0; it must be at least 1"):
-        find_passages("abc", "abc", min_length=0)
-    with pytest.raises(TypeError, match="str with bytes"):
-        find_passages("abc", b"abc")
-    monkeypatch.setattr(plugin, "MAX_COMPARED", 10)
-    find_passages("a" * 10, "abc")
-    with pytest.raises(
-        DataError, match=r"has 11 characters; at most 10 are compared\. Give a part"
-    ):
-        find_passages("a" * 11, "abc")
-
-
 def test_passages_that_overlap_are_both_told_and_counted_once_in_json_too():
     found = provenance("xabcdefgh", (1, 6), (3, 6))
     data = found.to_json()
@@ -337,12 +322,3 @@ def test_the_text_of_the_model_that_it_started_from_is_searched_too(tuned):
     assert passage.length >= 60
     both = model.provenance(text[1_000:1_060] + text[6_000:6_060]).passages
     assert {passage.number for passage in both} >= {0, 1}
-
-
-def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
-    _, text = tuned
-    for name in ("p.html", "p.json", "p.svg", "p.txt"):
-        ran = command("predict", "tuned", text[1_000:1_060], "--trace", "--export", name)
-        assert ran.code == 0, ran.err
-        written = Path(name).read_text("utf-8")
-        assert "first.txt" in written and "zyxwvu" not in written

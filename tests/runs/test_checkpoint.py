@@ -9,15 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from saved_runs import (
-    CONFIG,
     FILES,
-    VOCAB,
     description_of,
     forge,
     hidden,
@@ -28,10 +25,9 @@ from saved_runs import (
 )
 
 import charrnn
-from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
+from charrnn.errors import CheckpointError, RunInUseError, UsageError
 from charrnn.runs import checkpoint
-from charrnn.runs.config_files import VOCAB as VOCAB_FILE
-from charrnn.runs.config_files import RunDescription, parse_config, read_alphabet
+from charrnn.runs.config_files import parse_config
 from charrnn.runs.reader import find_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 from charrnn.system.process import process_identity
@@ -44,25 +40,6 @@ on_linux = pytest.mark.skipif(
 @pytest.fixture
 def run(tmp_path):
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
-
-
-def test_a_run_takes_the_number_after_the_highest(tmp_path):
-    parent = tmp_path / "deep" / "checkpoints"
-    assert RunWriter.create(parent, "war.peace").path == parent / "war.peace-001"
-    (parent / "war.peace-007").mkdir()
-    (parent / "warxpeace-050").mkdir()
-    assert RunWriter.create(parent, "war.peace").path.name == "war.peace-008"
-
-
-def test_a_run_takes_no_folder_with_files_and_no_file(tmp_path):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "notes.txt").write_text("mine")
-    (tmp_path / "file").write_text("mine")
-    for taken in (tmp_path / "folder", tmp_path / "file"):
-        with pytest.raises(UsageError, match="exists already\ngive `out` another name"):
-            RunWriter.create_at(taken)
-    with pytest.raises(CharRNNError, match=r"file/below.*Not a directory"):
-        RunWriter.create_at(tmp_path / "file" / "below")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX word")
@@ -159,21 +136,6 @@ def test_without_locks_a_process_that_was_killed_keeps_nobody_away(run, without_
         pass
 
 
-def test_without_locks_the_lock_of_another_host_says_how_to_go_on(run, without_locks):
-    (run.path / "lock").write_text(FOREIGN)
-    with pytest.raises(RunInUseError) as caught, lock_folder(run.path):
-        pass
-    assert "in use by process 4711 on another-host" in caught.value.message
-    assert f"if it has ended, remove {run.path / 'lock'}" in caught.value.message
-
-
-@on_linux
-def test_a_lock_that_excludes_nobody_does_not_help_on_one_host(run, monkeypatch):
-    monkeypatch.setattr("charrnn.system.files.try_lock", lambda file: True)
-    with lock_folder(run.path), pytest.raises(RunInUseError), lock_folder(run.path):
-        pass
-
-
 def test_a_run_that_another_host_has_taken_over_is_not_saved(run):
     with lock_folder(run.path):
         (run.path / "lock").write_text(FOREIGN)
@@ -196,15 +158,6 @@ def test_a_run_whose_folder_was_made_anew_is_not_saved(run, is_training):
             run.check_still_owned()
     who = f"process {number} on {owner.split()[1]}" if is_training else "another process"
     assert f"{run.path} was taken over by {who}" in str(caught.value)
-
-
-def test_a_lock_that_cannot_be_read_is_kept_and_still_excludes(run, monkeypatch):
-    """On Windows."""
-    monkeypatch.setattr("charrnn.runs.writer._owner", lambda file: None)
-    with lock_folder(run.path):
-        run.check_still_owned()
-        with pytest.raises(RunInUseError, match="in use by another process"), lock_folder(run.path):
-            pass
 
 
 def test_a_step_comes_back_exactly(run):
@@ -308,35 +261,6 @@ def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run):
         load_after_damaging(500)
 
 
-def test_a_later_one_replaces_a_checkpoint_pruned_while_read(run, monkeypatch):
-    save(run, 100)
-
-    def prune_and_read(folder, *, with_training):
-        if folder.name == "step-00000100":
-            save(run, 200)
-            run.prune(0)
-        return checkpoint.read_checkpoint(folder, with_training=with_training)
-
-    monkeypatch.setattr("charrnn.runs.reader.read_checkpoint", prune_and_read)
-    loaded = run.load_checkpoint("latest", with_training=True)
-    assert (loaded.step, loaded.warnings) == (200, ())
-
-
-@pytest.mark.parametrize("size", [None, 3, (1 << 24) + 1])
-def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run, size):
-    readers = {
-        "vocab.json": lambda: read_alphabet(run.path / VOCAB_FILE),
-        "config.yaml": run.read_config,
-    }
-    for name, read in readers.items():
-        (run.path / name).unlink()
-        if size is not None:
-            (run.path / name).write_bytes(b"\xff\xfe")
-            os.truncate(run.path / name, size)
-        with pytest.raises(CheckpointError, match=name):
-            read()
-
-
 def expect_fall_back(run, damaged):
     with pytest.raises(CheckpointError, match=damaged):
         checkpoint.read_checkpoint(run.path / "step-00000200", with_training=True)
@@ -345,22 +269,6 @@ def expect_fall_back(run, damaged):
     assert (loaded.step, loaded.model["weight"][0, 0]) == (100, 100)
     assert damaged in warning
     assert "using step-00000100" in warning
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_truncated_missing_longer_or_linked_file_falls_back(run, name):
-    save(run, 100)
-    path = run.path / save(run, 200) / name
-    data = path.read_bytes()
-    for damaged in (data[: len(data) // 2], data + b"x"):
-        path.write_bytes(damaged)
-        expect_fall_back(run, name)
-    path.unlink()
-    expect_fall_back(run, name)
-    assert (name in str(run.newest_state()[1])) is (name in ("training.json", "manifest.json"))
-    (run.path / "elsewhere").write_bytes(data)
-    path.symlink_to(run.path / "elsewhere")
-    expect_fall_back(run, name)
 
 
 @pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.thorough)])
@@ -425,13 +333,6 @@ def test_other_content_that_matches_its_hash_is_damage(run, name):
     for data in (b"[]", b"\xff") if name == "training.json" else NO_TENSORS:
         forge(run, "step-00000200", name, data)
         expect_fall_back(run, name)
-
-
-def test_a_checkpoint_of_another_run_is_named(run):
-    save(run, 1)
-    run.write_description(RunDescription.of(run.path, replace(CONFIG, seed=5), VOCAB))
-    (warning,) = run.load_checkpoint("latest", with_training=False).warnings
-    assert "saved with another seed than" in warning
 
 
 def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run):

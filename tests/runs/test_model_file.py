@@ -16,7 +16,7 @@ import charrnn
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.config_files import CONFIG, VOCAB
-from charrnn.runs.model_file import PAGE, ModelFile, is_model_file, pack
+from charrnn.runs.model_file import ModelFile, pack
 from charrnn.trained_model import load_steps
 
 
@@ -50,22 +50,11 @@ def test_it_contains_the_weights_once_and_no_moments(lstm, tmp_path):
     assert len(content[MODEL]) < sum(tensor.nbytes for tensor in model.tensors.values()) + 10_000
 
 
-def test_it_tells_nothing_of_a_private_text(lstm, tmp_path):
-    model = charrnn.load(lstm.path)
-    assert charrnn.load(model.export(tmp_path / "given.zip")).recorded_corpus is None
-
-
 def test_it_has_one_step(file):
     with pytest.raises(UsageError, match="one step of a run"):
         list(load_steps(file))
     with pytest.raises(CheckpointError, match="one step of a run\nleave the step out"):
         ModelFile(file).load_step(1)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"cannot read .*none\.zip: No such file"):
-        ModelFile(tmp_path / "none.zip").load_best()
-    assert not is_model_file("a\0.zip")
 
 
 def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(command, lab):
@@ -153,29 +142,6 @@ def test_figures_that_no_training_gives_are_refused(file, entry, value, word):
         ModelFile(signed(file, manifest={entry: value})).load_best()
 
 
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"vocab_json": b"[]"}, "vocab.json must be an object"),
-        ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml: hidden_size is 0"),
-        (
-            {"config_yaml": b"ngram_rows: 500\n"},
-            "config.yaml: There is no configuration field 'ngram_rows'",
-        ),
-        ({"config_yaml": b"{"}, "config.yaml is not YAML"),
-        (
-            {"model_safetensors": save({"x": np.zeros(1, np.float32)})},
-            "model.safetensors does not contain the",
-        ),
-    ],
-)
-def test_damage_is_named_with_the_path_once(file, changes, message):
-    with pytest.raises(CheckpointError) as raised:
-        ModelFile(signed(file, **changes)).load_best()
-    assert message in str(raised.value)
-    assert str(raised.value).count(str(file)) == 1
-
-
 def test_a_bomb_is_unpacked_only_as_far_as_its_model_may_reach(file):
     repacked(file, model_safetensors=bytes(1 << 26))
     assert len(ModelFile(file).read_file(MODEL, 1000)) < 1 << 20
@@ -248,13 +214,6 @@ def test_a_command_takes_a_folder_by_its_path(command, folder, monkeypatch, word
     assert ran.code == 0, ran.err
 
 
-def test_a_folder_is_no_run(command, folder, monkeypatch):
-    monkeypatch.chdir(folder.parent)
-    assert command("runs", "--json").out == "[]\n"
-    refused = command("train", "--resume", "abc")
-    assert (refused.code, "--init-from abc" in refused.err) == (4, True)
-
-
 @pytest.mark.parametrize(
     "name, data, problem",
     [
@@ -271,14 +230,6 @@ def test_a_missing_or_changed_file_of_a_folder_is_named(folder, name, data, prob
         (folder / name).write_bytes(data)
     with pytest.raises(CheckpointError, match=re.escape(problem)):
         charrnn.load(folder)
-
-
-def test_what_hubs_and_authors_add_to_a_folder_does_not_matter(folder):
-    (folder / ".git").mkdir()
-    (folder / ".gitattributes").write_text("*.safetensors filter=lfs")
-    (folder / "README.md").write_text("mine")
-    (folder / PAGE).unlink()
-    assert charrnn.load(folder).name == "abc"
 
 
 def test_a_folder_that_was_zipped_as_a_folder_is_read(file):

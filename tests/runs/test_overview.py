@@ -4,15 +4,12 @@ logs.
 Tests `commands.runs`, too.
 """
 
-import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from built_runs import build_chain
 from drawn import lines
-from example_results import RUN
 from rich.cells import cell_len
 
 from charrnn.errors import CheckpointError
@@ -66,17 +63,6 @@ def test_a_summary_counts_weights_and_characters(build):
     assert (found.seed, found.text, found.corpus) == (0, "standard library", "the standard library")
 
 
-def test_a_text_is_named_in_short():
-    gz, pattern = "/texts/tiny shakespeare.txt.gz", "texts/novels/**/*.txt"
-    names = {
-        (): "standard library",
-        (gz,): "tiny shakespeare",
-        ("-", "c.txt"): "stdin +1",
-        (pattern,): "novels",
-    }
-    assert {corpus: overview.text_name(corpus) for corpus in names} == names
-
-
 def test_of_steps_that_were_taken_twice_the_later_ones_count(build):
     records = [
         *(step(1, 5.0, 4.0), validation(1, 6.0, 3.0), step(2, 8.0, 3.5), validation(2, 9.0, 2.0)),
@@ -106,25 +92,6 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build, tmp_path):
     assert [run.name for run in run_summaries(["c", checkpoints / "a", "c"])] == ["c", "a"]
 
 
-def test_the_newest_or_the_first_runs_with_a_loss_are_drawn(build, command, monkeypatch):
-    for name, nats in (("a", 2.0), ("b", None), ("c", 1.0), ("d", 3.0)):
-        build(name, step(1, 1.0), validation(1, 1.0, nats))
-    monkeypatch.setattr("charrnn.commands.runs.MAX_CURVES", 2)
-
-    def drawn(*words):
-        ran = command("runs", "--plot", "--json", *words)
-        return [curve["run"] for curve in json.loads(ran.out)], ran.err
-
-    names, told = drawn()
-    assert names == ["c", "d"] and "drawing the last 2 of 3 runs" in told
-    names, told = drawn("--sort", "loss")
-    assert names == ["c", "a"] and "drawing the first 2 of 3 runs" in told
-    names, told = drawn("d", "a", "c", "b")
-    assert names == ["d", "a", "c"], "as many as are named"
-    assert "b: no validation loss is logged yet" in told
-    assert drawn("d", "a", "--sort", "loss")[0] == ["a", "d"]
-
-
 def test_a_damaged_run_is_skipped_unless_it_is_named(build):
     build("whole", validation(1, 1.0, 2.0))
     (build("damaged") / "config.yaml").write_text("hidden_size: [")
@@ -143,21 +110,6 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build):
             read(["whol"])
 
 
-def test_the_best_of_each_text_is_marked(command, build):
-    for name, nats in (("a", 2.0), ("b", 1.0)):
-        build(name, validation(1, 1.0, nats))
-    Path("other.txt").write_text("abcd\n", encoding="utf-8")
-    build("other", validation(1, 1.0, 0.5), corpus=Path("other.txt"))
-    best = {run.name: run.is_best for run in run_summaries()}
-    assert best == {"a": False, "b": True, "other": False}
-    first = run_summaries()[0]
-    assert first.saved == "1970-01-01T00:01:41+00:00" and first.num_bytes > 1000
-    rows = [line.split() for line in command("runs").out.splitlines()]
-    assert ["b", "1.0000", "yes"] in [row[:3] for row in rows]
-    assert command("runs", "--export", "runs.csv").code == 0
-    assert "\na,rnn,stacked,1," in Path("runs.csv").read_text("utf-8-sig")
-
-
 def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, build):
     paths = [build("a"), build("b")]
     (paths[1] / "step-by-step").mkdir()
@@ -173,34 +125,10 @@ def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, b
     assert command("runs", "delete").code == 2
 
 
-def test_runs_without_a_loss_have_no_curve(build):
-    build("started", step(1, 1.0))
-    with pytest.raises(CheckpointError, match="nothing to draw: no run has logged a validation"):
-        learning_curves()
-    build("validated", validation(1, 1.0, 2.0))
-    found = learning_curves(["started", "validated"])
-    assert [curve.name for curve in found] == ["validated"]
-    assert found.skipped == ("started: no validation loss is logged yet",)
-
-
 def shown(*runs, width):
     drawn = lines(runs_view(runs), width)
     assert max(map(cell_len, drawn)) <= width
     return [line.strip() for line in drawn if line.strip() and "───" not in line]
-
-
-def test_losses_that_must_not_be_compared_get_a_note():
-    for change, note in (
-        ({"digest": "b"}, "These runs learned different texts: their losses must not be compared."),
-        ({"alphabet": "byte"}, "Losses per character and losses per byte must not be compared."),
-        ({"split": (0.8, 0.2)}, "text differently: their validation losses must not be compared."),
-    ):
-        assert note in " ".join(shown(RUN, replace(RUN, name="b", **change), width=20))
-        for other in (
-            replace(RUN, name="b", digest=None),
-            replace(RUN, name="b", best_nats=None, **change),
-        ):
-            assert "compared" not in " ".join(shown(RUN, other, width=140))
 
 
 FOREIGN = (

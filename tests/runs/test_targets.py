@@ -10,14 +10,10 @@ import pytest
 from built_runs import build_chain
 from known_weights import CYCLE, chain_text
 
-import charrnn
-import charrnn.commands.app  # whose commands the group takes
 from charrnn.cli.root import commands
 from charrnn.errors import UsageError
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.targets import Target
-from charrnn.runs.writer import RunWriter
 from charrnn.views import svg
 from charrnn.views.delivery import FORMATS
 
@@ -96,13 +92,6 @@ def test_no_run_is_made_inside_a_run(targets, command, line, out):
     assert f"{out} is inside the run chain: give --out another name" in ran.err
 
 
-def test_a_run_without_a_name_is_not_made_inside_a_run(targets, monkeypatch):
-    monkeypatch.chdir("chain")
-    with pytest.raises(UsageError, match="inside the run chain: change to another folder"):
-        RunWriter.create(CHECKPOINTS, "new")
-    assert not CHECKPOINTS.exists()
-
-
 def test_a_link_to_a_file_inside_a_run_is_not_followed(targets):
     Path("chain/notes.txt").write_text("mine")
     Path("link.txt").symlink_to("chain/notes.txt")
@@ -167,25 +156,6 @@ def test_the_model_file_that_is_read_is_not_replaced(targets, command, line):
     assert (ran.code, ran.out, Path("model.zip").read_bytes()) == (2, "", whole)
 
 
-def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("elsewhere")
-    text = folder / "far.txt"
-    text.write_text(chain_text(3_000))
-    run = build_chain(folder / "far", CYCLE, corpus=text)
-    with pytest.raises(UsageError, match="is a text of the run far"):
-        Target(text, force=True, read=[f"{run}@1"]).check()
-
-
-def test_python_asks_for_force_as_the_command_line_does(targets):
-    model = charrnn.load("chain")
-    Path("mine.zip").write_text("mine")
-    with pytest.raises(UsageError, match=r"mine.zip exists: give another name, or `force`\."):
-        model.export("mine.zip")
-    with pytest.raises(UsageError, match="inside the run chain"):
-        Path("mine.zip").rename("chain/mine.zip")
-        model.export("chain/mine.zip", force=True)
-
-
 def test_a_link_is_followed_and_stays_one(targets):
     Path("behind.txt").write_text("mine")
     Path("link.txt").symlink_to("behind.txt")
@@ -216,11 +186,3 @@ def test_every_option_that_writes_a_file_has_a_command_line_here():
                 writing.add(name)
     lines = {line.split()[0] for line in LINES.values()}
     assert with_force == {*writing, "export"} == lines
-
-
-@pytest.mark.parametrize("text", ["folder", "folder/*.txt", "./folder/sub/../x.txt"])
-def test_a_file_of_a_folder_that_is_read_is_not_replaced(targets, command, text):
-    Path("folder/sub").mkdir(parents=True)
-    Path("folder/x.txt").write_text(chain_text(400))
-    ran = command("evaluate", "chain", "--text", text, "--export", "folder/x.txt", "--force")
-    ran.assert_refused(2, "folder/x.txt is a file that is read")

@@ -1,7 +1,6 @@
 """Machine code on disk: found by another process, made again when damaged, and no error without a
 folder."""
 
-import errno
 import os
 import sys
 
@@ -91,29 +90,6 @@ def test_damaged_code_is_made_again(make, folder, suffix, length):
     assert make().load(ARGUMENTS)
 
 
-def test_a_full_disk_is_no_error(make, monkeypatch):
-    def save(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile.save", save)
-    loop = make()
-    (warning,) = load_or_compile(loop)
-    assert "No space left on device" in warning
-    assert "NUMBA_CACHE_DIR" in warning
-    check_works(loop)
-
-
-def test_no_folder_that_can_be_written_to_is_no_error(make, monkeypatch):
-    def refuse(locator):
-        raise PermissionError
-
-    monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
-    loop = make()
-    (warning,) = load_or_compile(loop)
-    assert "numba cannot write to its folder" in warning
-    check_works(loop)
-
-
 @pytest.fixture
 def unwritable(tmp_path, monkeypatch):
     """Make a loop whose source file is in a folder without room for machine code, in an empty
@@ -172,13 +148,6 @@ def test_machine_code_that_another_user_can_write_is_not_loaded(make, folder, mo
     assert not make().load(ARGUMENTS)
 
 
-def test_the_users_folder_has_the_code_where_the_package_cannot(unwritable, monkeypatch, tmp_path):
-    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
-    assert load_or_compile(unwritable()) == []
-    assert unwritable().load(ARGUMENTS)
-    assert [*(tmp_path / "cache" / "compiled").rglob("*.nbi")]
-
-
 def test_numba_takes_no_settings_from_the_current_folder(process, tmp_path):
     (tmp_path / "text.txt").write_text(chain_text(3_000))
     run = build_chain(tmp_path / "run", CYCLE, corpus=tmp_path / "text.txt")
@@ -188,11 +157,3 @@ def test_numba_takes_no_settings_from_the_current_folder(process, tmp_path):
     assert ran.returncode == 2
     assert b".numba_config.yaml" in ran.stderr
     assert not written.exists()
-
-
-def test_without_a_compiler_nothing_is_kept(make, folder, monkeypatch):
-    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
-    loop = make()
-    assert load_or_compile(loop) == []
-    check_works(loop)
-    assert not folder.exists()

@@ -4,7 +4,6 @@ import errno
 import os
 
 import pytest
-from built_runs import build_chain
 from saved_runs import hidden, make_run
 
 from charrnn.errors import CharRNNError, CheckpointError
@@ -16,7 +15,6 @@ from charrnn.system.files import (
     encode_text,
     parse_json,
     placeholder_in,
-    read_capped,
     write_atomically,
     write_synced,
 )
@@ -101,33 +99,6 @@ def test_a_lock_is_freed_for_every_copy_of_its_descriptor(tmp_path):
 
 POINTER = LFS_POINTER + b"v1\noid sha256:4d7a2146\nsize 12345\n"
 PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Not found</title></head></html>\n"
-
-
-@pytest.mark.parametrize(
-    "content, what",
-    [
-        (POINTER, "is a Git LFS pointer, not the file itself: fetch that with git lfs pull"),
-        (PAGE, "is an HTML page, as a server sends in place of a file: fetch the file itself"),
-    ],
-)
-def test_a_file_that_stands_for_another_one_is_named(tmp_path, content, what):
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError) as caught:
-        read_capped(path, max_bytes=1000)
-    assert str(caught.value) == f"{path} {what}"
-
-
-@pytest.mark.parametrize("content", [POINTER, PAGE])
-@pytest.mark.parametrize("name", ["model.safetensors", "config.yaml", "manifest.json"])
-def test_a_run_whose_files_are_placeholders_says_so(command, tmp_path, content, name):
-    run = build_chain(tmp_path / "abc-001", "abc\n")
-    for path in run.rglob(name):
-        path.write_bytes(content)
-    ran = command("sample", run, "--length", 10)
-    assert ran.code == 4
-    assert f"{name} {placeholder_in(content)}" in ran.err
-    assert "damaged" not in ran.err
 
 
 @pytest.mark.parametrize(

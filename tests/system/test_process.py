@@ -8,14 +8,11 @@ import sys
 import pytest
 from environment import REPOSITORY
 
-from charrnn.system import process
 from charrnn.system.process import (
     ENDING_SIGNALS,
     SAVE_SIGNALS,
-    ending_signals_delayed,
     memory_bytes,
     num_cores,
-    warn_before_kill,
 )
 
 
@@ -94,30 +91,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def handled():
-    """The numbers of the signals that were handled."""
-    numbers = []
-    before = {
-        number: signal.signal(number, lambda number, _: numbers.append(number))
-        for number in ENDING_SIGNALS
-    }
-    yield numbers
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.parametrize("number", ENDING_SIGNALS)
-def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled, number):
-    with pytest.raises(ZeroDivisionError), ending_signals_delayed():
-        signal.raise_signal(number)
-        assert handled == []
-        raise ZeroDivisionError
-    assert handled == [number]
-    signal.raise_signal(number)
-    assert handled == [number, number], "the handler is restored"
-
-
 @pytest.mark.docs
 @pytest.mark.skipif(sys.platform != "linux", reason="the page has the numbers of Linux")
 def test_the_page_lists_every_signal_with_its_exit_code():
@@ -125,19 +98,3 @@ def test_the_page_lists_every_signal_with_its_exit_code():
     numbers = dict(re.findall(r"^\| (SIG\w+) \| (\d+|–) \|", page, re.MULTILINE))
     expected = {signal.Signals(number).name: str(128 + number) for number in ENDING_SIGNALS}
     assert numbers == expected | {signal.Signals(number).name: "–" for number in SAVE_SIGNALS}
-
-
-@pytest.mark.parametrize(
-    "limits, warned_at",
-    [((60, 60), 40), ((20, 20), 10), ((30, 60), None), ((-1, -1), None)],
-)
-def test_a_limit_of_processor_time_warns_before_it_kills(monkeypatch, limits, warned_at):
-    """On two cores; -1 is no limit."""
-    import resource
-
-    monkeypatch.setattr(process, "num_cores", lambda: 2)
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits)
-    changed = []
-    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: changed.append(limits))
-    warn_before_kill()
-    assert changed == ([] if warned_at is None else [(warned_at, limits[1])])

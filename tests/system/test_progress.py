@@ -1,13 +1,11 @@
 """Progress: reported where the block says, and bars drawn after their delay."""
 
 import threading
-import warnings
 from contextlib import contextmanager
 
 import pytest
 from streams import Terminal
 
-import charrnn
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.system.progress import (
     CallbackProgress,
@@ -46,19 +44,6 @@ def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(monkeypatch):
     assert "reading: 100%" in terminal.getvalue()
     assert "\n" not in terminal.getvalue() and "\x1b" not in terminal.getvalue()
     assert terminal.getvalue().split("\r")[-2].strip() == "", "the bars are removed"
-
-
-def test_a_bar_makes_no_lock_between_processes(monkeypatch):
-    """For such a lock Python 3.14 starts a process."""
-    terminal = Terminal()
-    monkeypatch.setenv("CI", "")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setattr("multiprocessing.RLock", lambda: pytest.fail("a lock was made"))
-    monkeypatch.delattr("tqdm.std.TqdmDefaultWriteLock.mp_lock", raising=False)
-    monkeypatch.delattr("tqdm.std.tqdm._lock", raising=False)
-    with bar(0, "reading run", unit=""):
-        assert "reading run" in terminal.getvalue()
 
 
 def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default():
@@ -102,14 +87,3 @@ def test_a_report_can_end_the_work_the_task_is_closed_and_a_thread_starts_silent
         thread.join()
         advance(1)
     assert ended == ["reading"] and type(found[0]) is Progress
-
-
-def test_a_warning_points_at_the_line_of_the_program(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_text("What is it?", encoding="utf-8", newline="\n")
-    model = charrnn.load("prose")
-    for call in (model.encode, model.trace, model.study):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            call(str(path))
-        assert {warning.filename for warning in caught} == {__file__}

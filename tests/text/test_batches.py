@@ -52,18 +52,6 @@ def test_parts_follow_each_other_without_a_gap(num, fractions):
         )  # both ends round down
 
 
-@pytest.mark.parametrize(
-    "num, fractions, fault",
-    [
-        (1, (0.9, 0.1), "must be at least 10$"),
-        (5, (0.9, 0.05, 0.05), "must be at least 20$"),
-    ],
-)
-def test_a_split_with_an_empty_part_is_refused(num, fractions, fault):
-    with pytest.raises(DataError, match=fault):
-        split_ids(num, fractions)
-
-
 @given(st.integers(100, 400), st.integers(1, 7))
 def test_an_epoch_has_each_id_once(num_ids, batch_size):
     rows = BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size)

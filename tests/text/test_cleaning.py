@@ -1,7 +1,6 @@
 """What nobody wrote is left out, and every character keeps the line that an editor shows."""
 
 import io
-import json
 import re
 import time
 import unicodedata
@@ -10,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from built_runs import build_chain
 
-import charrnn
 from charrnn.text import text_files
 from charrnn.text.cleaning import tidied, written_lines
 from charrnn.text.corpus import read_corpus
@@ -189,19 +186,3 @@ def test_the_kind_of_a_text_is_found_in_little_time(start):
     written = written_lines(start.decode(), Counter())
     assert "".join(line.content for line in written) == start.decode()
     assert time.process_time() - started < 2
-
-
-def test_what_is_typed_is_joined_as_the_text_of_the_run_was(command, tmp_path):
-    build_chain(tmp_path / "accents", "\nabcdé")
-    typed = ("--prime", "e\u0301", "--stop", "abcde\u0301")
-    ran = command("sample", "accents", "--length", 20, "--temp", 0, "--json", *typed)
-    assert json.loads(ran.out)["text"] == "\n"
-    assert command("predict", "accents", "abcde\u0301").code == 0
-    model = charrnn.load(tmp_path / "accents")
-    assert model.predict("abcde\u0301") == model.predict("abcdé")
-
-
-def test_a_run_without_the_setting_reads_files_as_they_stand(tmp_path):
-    golden = Path(__file__).parents[1] / "runs/golden/format-2/run"
-    assert not charrnn.load(golden).config.clean
-    assert charrnn.load(build_chain(tmp_path / "new", "\nabc")).config.clean

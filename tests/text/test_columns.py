@@ -96,16 +96,6 @@ def test_a_value_between_tabs_has_neither_tabs_nor_lines(rows):
         documents(f"id\ttext\n{rows}", "text", "a.tsv")
 
 
-def test_by_its_number_a_column_begins_with_the_first_line_and_a_note_says_so():
-    rows = "name\tsex\nAnna\tgirl\nBen\tboy\n"
-    file = FileRecord(name="a.tsv", label="a.tsv")
-    assert documents(rows, "1", file=file) == ["name", "Anna", "Ben"]
-    assert "column 1 of 2 between tabs" in str(file.changes)
-    file.changes.clear()
-    assert documents(rows, "name", file=file) == ["Anna", "Ben"]
-    assert not +file.changes
-
-
 @pytest.mark.parametrize(
     "content, column, expected",
     [
@@ -132,34 +122,6 @@ def test_a_value_of_json_that_is_no_list_is_a_text(value, text):
     assert file.changes[columns.NULL] == 1
 
 
-@pytest.mark.parametrize(
-    "value, remedy",
-    [
-        ('[{"content": "hi"}]', "is not a text: give a field with a text as"),
-        ('{"body": "hi"}', "is not a text: give a field with a text as"),
-    ],
-)
-def test_a_list_or_an_object_is_no_text_and_the_error_says_what_to_do(value, remedy):
-    with pytest.raises(DataError, match=remedy):
-        documents(f'{{"text": {value}}}', "text", "a.jsonl")
-
-
-@pytest.mark.parametrize(
-    "line, message",
-    [
-        ("{", "a.jsonl, line 2, is not JSON .Expecting property name"),
-        ('{"text":"a",}', "a.jsonl, line 2, is not JSON"),
-        ('[{"text":"a"}', "line 2, is not JSON"),
-        ("[1]", "a.jsonl, line 2, has no 'text'; it has no object"),
-        ('{"body": "a", "id": 1}', "line 2, has no 'text'; it has body, id: give one of them as"),
-        ('{"text": "a\\u0000"}', "a.jsonl has a NUL"),
-    ],
-)
-def test_a_line_of_json_without_the_text_is_an_error_with_its_number(line, message):
-    with pytest.raises(DataError, match=message):
-        documents(f'{{"text": "one"}}\n{line}\n', "text", "a.jsonl")
-
-
 def test_json_of_several_lines_or_in_a_list_is_read_too():
     whole = '{"n": 1, "rows": [{"text": "a"}, {"text": "b"}]}'
     for content in (
@@ -173,33 +135,9 @@ def test_json_of_several_lines_or_in_a_list_is_read_too():
     assert documents(number, "text", "a.json") == ["a"]
 
 
-def test_a_table_may_begin_with_a_mark_and_lines_end_with_no_lone_cr():
-    content = '\ufeff"text",id\n"a, b",1\n'
-    assert documents(content, "text", "a.csv") == ["a, b"]
-    with pytest.raises(DataError, match=r"line 2, is not CSV .* put LF in the place of each CR"):
-        documents("id,text\n1,a\rb\n", "text", "a.csv")
-
-
 def test_repeated_headers_and_empty_values_of_joined_tables_are_left_out_and_counted():
     file = FileRecord(name="a.csv", label="a.csv")
     joined = "name,city\nAnn,Bern\n\ufeffname,city\nBen,\n,Rome\nname,city\nCy,Bern\n"
     assert documents(joined, "name", file=file) == ["Ann", "Ben", "Cy"]
     assert (file.changes[columns.HEADERS], file.changes[columns.EMPTY]) == (2, 1)
     assert documents("SMILES id\nCC 1\nSMILES id\nCO 2\n", "smiles", "a.smi") == ["CC", "CO"]
-
-
-@pytest.mark.parametrize(
-    "content, column, message",
-    [
-        (
-            "CC(C)Cc1,3\n",
-            "smiles",
-            r"first line has CC\(C\)Cc1, 3 \(between commas\): give .* number from 1 to 2, as",
-        ),
-        ("a,b\n1,2\n", "3", "number from 1 to 2, as"),
-        ("\n\ntext,id\none,2\nthree\n4,5,6\n", "2", "a.csv, line 5: 1 value, but '2' is column 2"),
-    ],
-)
-def test_a_column_that_is_not_there_is_an_error_that_says_what_is(content, column, message):
-    with pytest.raises(DataError, match=message):
-        documents(content, column)

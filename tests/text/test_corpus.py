@@ -3,7 +3,6 @@
 Tests `text.reading_notes`, too.
 """
 
-import glob
 import gzip
 import hashlib
 import os
@@ -14,7 +13,7 @@ import pytest
 from streams import Stream
 
 from charrnn.errors import DataError, UsageError
-from charrnn.text.corpus import corpus_name, read_corpus
+from charrnn.text.corpus import read_corpus
 from charrnn.text.sources import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
@@ -40,13 +39,6 @@ def test_files_are_joined_in_the_order_given_each_on_a_new_line():
     )
     assert (corpus.name, corpus.notes) == ("b-and-2-more", ())
     assert corpus.digest == hashlib.sha256(str(corpus.content).encode()).hexdigest()
-
-
-def test_byte_order_mark_and_line_ends_are_mended():
-    corpus = read_corpus(
-        [write("dos.txt", b"\xef\xbb\xbfone line\r\nanother line\r\nlone \r stays")]
-    )
-    assert corpus.content == "one line\nanother line\nlone \r stays"
 
 
 def test_standard_input_once(monkeypatch):
@@ -92,16 +84,6 @@ def test_a_name_is_found_in_both_forms_of_unicode(here):
         assert read_corpus([name]).content.startswith("a text")
 
 
-def test_a_pattern_is_named_after_its_folder(here):
-    library = ("lib/asyncio/__init__.py", "lib/asyncio/base.py", "lib/[old]/a.py", "lib/[old]/b.py")
-    for path in (*library, "one.txt", "two.txt"):
-        write(path)
-    for pattern in (f"{glob.escape(str(here))}/lib/asyncio/*", "lib/asyncio/../asyncio/*.py"):
-        assert read_corpus([pattern]).name == "asyncio"
-    assert read_corpus(["lib/[[]old]/*.py"]).name == "old"
-    assert read_corpus(["*.txt"]).name == "one-and-1-more"
-
-
 @pytest.mark.parametrize(
     "content, text",
     [
@@ -113,19 +95,6 @@ def test_a_pattern_is_named_after_its_folder(here):
 def test_cr_ends_lines_where_it_ends_the_first(content, text):
     write("a.txt", content)
     assert read_corpus(["a.txt"], is_for_training=False).content == text
-
-
-@pytest.mark.parametrize(
-    "byte, first",
-    [
-        (b"\x92", "`encoding=cp1252` makes 'it’s'"),
-        (b"\xe4", "`encoding=cp1252` makes 'itäs'"),
-    ],
-)
-def test_the_likely_encoding_is_named_first(byte, first):
-    with pytest.raises(DataError) as caught:
-        read_corpus([write("a.txt", b"it" + byte + b"s here")])
-    assert first in str(caught.value)
 
 
 def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged():
@@ -205,10 +174,3 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch):
             "but this machine's memory of 0.0 GB is enough for no more\n"
             "take fewer files, or a part of one"
         )
-
-
-def test_names_fit_a_folder():
-    assert corpus_name(["My Füll Dräft (3)"]) == "my-full-draft-3"
-    assert corpus_name(["戦争"]) == "text"
-    assert corpus_name(["..", "y"]) == "text-and-1-more"
-    assert corpus_name(["x" * 60, "y"]) == "x" * 29 + "-and-1-more"

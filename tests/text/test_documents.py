@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import DataError
 from charrnn.text.documents import (
     Documents,
     document_order,
@@ -180,10 +179,3 @@ def test_a_split_consists_of_whole_documents(lengths, fractions):
         last = lengths[ends.tolist().index(parts[0].stop)]
         assert parts[0].stop - last < share * total + 1e-9
         assert parts[0].stop >= share * total - 1e-9
-
-
-def test_fewer_documents_than_parts():
-    with pytest.raises(
-        DataError, match=r"only 1 document .*too few for a training and a validation part"
-    ):
-        split_documents(np.array([40]), (0.9, 0.1), kind="files")

@@ -4,10 +4,7 @@ Tests `cli.arguments`, too.
 """
 
 import math
-import re
-import warnings
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +12,7 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.cli.arguments import read_text
-from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError
-from charrnn.text.given_text import read_given
+from charrnn.errors import DataError
 
 NAMES = ("bad", "cab", "dab")
 """Documents of the model below."""
@@ -76,13 +71,6 @@ def test_a_text_of_documents_is_divided_as_the_run_and_the_command_do(folder, do
     assert charrnn.evaluate_runs([model], list(NAMES)).rows[0].loss.num_chars == len(command)
 
 
-def test_json_lines_are_read_by_the_column_of_the_run(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"text": "one two", "id": 1}\n', "utf-8")
-    config = Config(corpus=("b.csv",), documents="column", column="text")
-    assert read_given(path, config) == "one two\0"
-
-
 def test_files_and_lists_are_read_wherever_a_text_is(folder):
     model = documents_run(folder)
     file = folder / "three.txt"
@@ -113,42 +101,6 @@ def test_texts_of_a_list_begin_on_lines_of_their_own(alphabet_run, tmp_path):
     for given in (file, ["abcd", "efgh\n"], ["abcd\n", "efgh\n"]):
         assert charrnn.evaluate(model, given) == charrnn.evaluate(model, "abcd\nefgh\n")
     assert model.encode([file, "ab"]).text == "abcd\nefgh\nab"
-
-
-def test_a_text_with_a_context_or_an_end_is_divided_already(folder):
-    model = documents_run(folder)
-    assert model.encode("ab", context="c").text == "ab"
-    assert model.encode("a\0b").text == "a\0b"
-
-
-@pytest.mark.parametrize("text", [3, None, {"a": 1}, [1, 2], [["a"], 3]])
-def test_what_is_no_text_is_an_error_of_ours(alphabet_run, text):
-    model = charrnn.load(alphabet_run)
-    for read in (model.predict, model.logprob, lambda text: charrnn.evaluate(model, text)):
-        with pytest.raises(UsageError, match="is no text: give a string"):
-            read(text)
-
-
-def test_a_missing_file_and_an_empty_list_are_errors(alphabet_run, tmp_path):
-    model = charrnn.load(alphabet_run)
-    with pytest.raises(DataError, match="there is no such file"):
-        charrnn.evaluate(model, tmp_path / "none.txt")
-    with pytest.raises(DataError, match="text is empty"):
-        charrnn.evaluate(model, [])
-
-
-def test_the_name_of_a_file_given_as_a_text_is_told(alphabet_run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("names").write_text("abc\n")
-    model = charrnn.load(alphabet_run)
-    said = "'names' is the name of a file, and is read as a text of 5 characters"
-    for read in (model.predict, model.trace, lambda text: charrnn.evaluate(model, text)):
-        with pytest.warns(RuntimeWarning, match=re.escape(said)):
-            read("names")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        charrnn.evaluate(model, Path("names"))
-        model.predict("name")
 
 
 def test_log_probabilities_of_documents_are_those_of_a_loop(folder):

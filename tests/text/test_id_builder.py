@@ -4,17 +4,15 @@ refused.
 Tests `text.reader`, too.
 """
 
-import errno
 import gzip
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hand_built import vocab_of
 
-from charrnn.errors import CharRNNError, TooLargeError
+from charrnn.errors import TooLargeError
 from charrnn.text import id_builder, reader
 from charrnn.text import text_files as files
 from charrnn.text.batches import BatchRows, release_pages
@@ -99,15 +97,3 @@ def test_a_text_without_end_does_not_fill_the_disk(monkeypatch):
         read_corpus(["/dev/zero"], alphabet="byte")
     # The size of a file is known and meant.
     read_corpus([write("a.txt", TEXT * 10), write("empty/b.txt", "c")])
-
-
-def test_a_full_disk_is_named_with_what_is_needed(monkeypatch):
-    def refuse():
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    num_bytes = len(TEXT.encode())
-    with pytest.raises(
-        CharRNNError, match=rf"cannot write to .*No space left.*{num_bytes:,} bytes.*\n.*set TMPDIR"
-    ):
-        read_corpus([write("a.txt")])

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import DataError
 from charrnn.text import pandoc
 from charrnn.text.corpus import read_corpus
 from charrnn.text.given_text import read_text_file
@@ -230,36 +229,6 @@ def test_a_page_says_in_which_encoding_it_is():
     assert read(fiction.encode("cp1251")) == "Лёд\n"
 
 
-@pytest.mark.parametrize(
-    "data, problem",
-    [
-        (
-            epub("x", **{"META-INF/encryption.xml": '<e><CipherReference URI="0.xhtml"/></e>'}),
-            "DRM",
-        ),
-        (
-            in_zip(
-                {
-                    "mimetype": "application/vnd.oasis.opendocument.text",
-                    "META-INF/manifest.xml": "<m:encryption-data/>",
-                }
-            ),
-            "password",
-        ),
-        (DOCX.replace(b"word/document.xml", b"word/dOcument.xml"), "pandoc cannot read it"),
-    ],
-)
-def test_what_cannot_be_read_says_why(data, problem):
-    with pytest.raises(DataError, match=problem):
-        read(data)
-
-
-def test_terms_of_project_gutenberg_are_known_in_a_page():
-    star = "*** {} OF THE PROJECT GUTENBERG EBOOK RAIN ***"
-    body = f"<p>Terms.</p><p>{star.format('START')}</p>" + "<p>It rains.</p>" * 9
-    assert page(f"{body}<p>{star.format('END')}</p><p>More.</p>").split() == ["It", "rains."] * 9
-
-
 def test_a_place_is_a_paragraph_and_a_folder_has_documents_among_texts():
     Path("novel").mkdir()
     Path("novel/1.docx").write_bytes(DOCX)
@@ -306,40 +275,6 @@ def config():
     return Config()
 
 
-def test_the_cache_is_limited(monkeypatch):
-    monkeypatch.setattr(pandoc, "MAX_CACHE", 1000)
-    for number in range(5):
-        read(word(f"<w:p>{run(f'{number}' * 400)}</w:p>"))
-    folder = pandoc.cache_folder("texts")
-    assert sum(path.stat().st_size for path in folder.glob("*.txt")) <= 1000
-
-
-@pytest.mark.parametrize(
-    "script, reason",
-    [
-        ("exec sleep 9", r"pandoc cannot read it \(it has not been read in 0.2"),
-        ("echo no memory >&2; exit 1", r"pandoc cannot read it \(no memory\)"),
-        ("echo another text; cat >/dev/null", "pandoc cannot read it"),
-    ],
-)
-def test_what_pandoc_cannot_read_is_refused(imitated, monkeypatch, script, reason):
-    Path("a.docx").write_bytes(DOCX)
-    monkeypatch.setattr(pandoc, "MOST_SECONDS", 0.2)
-    monkeypatch.setattr(pandoc, "SECONDS_PER_MB", 0)
-    imitated(script)
-    with pytest.raises(DataError, match=rf"a\.docx is a Word document, but {reason}.*: save it"):
-        read_corpus(["a.docx"])
-
-
-def test_a_document_that_grows_is_refused(imitated, monkeypatch):
-    monkeypatch.setattr(pandoc, "MAX_TEXT", 10)
-    monkeypatch.setattr(pandoc, "MAX_GROWTH", 0.001)
-    imitated(answer("a long text of few bytes"))
-    Path("a.docx").write_bytes(DOCX)
-    with pytest.raises(DataError, match=r"whose text is .* times as large"):
-        read_corpus(["a.docx"])
-
-
 def test_a_run_keeps_the_texts_of_its_documents(command, imitated):
     Path("a.docx").write_bytes(DOCX)
     ran = command("train", "a.docx", "--steps", 2, "--hidden-size", 4, "--out", "mine")
@@ -353,25 +288,6 @@ def test_a_run_keeps_the_texts_of_its_documents(command, imitated):
     assert not any("gz" in name for name in zipfile.ZipFile("mine.zip").namelist())
     Path("mine/documents.gz").write_bytes(gzip.compress(b"damaged"))
     assert "has changed" in command("evaluate", "mine").err
-
-
-def test_without_the_extra_three_lines_say_what_to_do(command, monkeypatch):
-    Path("novel").mkdir()
-    Path("novel/a.docx").write_bytes(DOCX)
-    monkeypatch.setitem(sys.modules, "pypandoc", None)
-    ran = command("train", "novel")
-    assert (ran.code, ran.err.count("\n")) == (2, 3)
-    assert "a.docx is a Word document" in ran.err
-    assert "'charrnn-lab[files]'" in ran.err
-    assert "save it as plain text" in ran.err
-
-
-def test_a_model_that_reads_files_as_they_stand_refuses_documents_as_its_own_text():
-    Path("a.docx").write_bytes(DOCX)
-    Path("a.html").write_text("<html><p>The lamp by the river.</p></html>\n")
-    assert "<p>" in str(read_corpus(["a.html"], is_cleaned=False).content)
-    with pytest.raises(DataError, match=r"is a Word document, not a plain text: .*`clean=false`"):
-        read_corpus(["a.docx"], is_cleaned=False)
 
 
 WORDS = st.lists(

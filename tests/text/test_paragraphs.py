@@ -8,8 +8,7 @@ import pytest
 import charrnn
 from charrnn.cli.arguments import read_text as read_given_text
 from charrnn.config.settings import Config
-from charrnn.errors import UsageError
-from charrnn.text.paragraphs import MOST_LINES, join_lines, share_wrapped
+from charrnn.text.paragraphs import join_lines
 from charrnn.text.text_files import Line, split_lines
 
 SENTENCES = (
@@ -91,12 +90,6 @@ def test_only_the_lines_of_wrapped_paragraphs_are_joined(text, expected, size):
     assert joined(text, size=size) == expected
 
 
-def test_a_text_without_paragraphs_is_joined_part_by_part():
-    lines = [f"{'a' * 40} {'b' * 20}", f"{'c' * 40} {'d' * 20}"]
-    text = "\n".join(lines * MOST_LINES) + "\n"
-    assert joined(text).count("\n") == 2
-
-
 def test_every_command_reads_a_text_as_the_run_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("book.txt").write_text(f"{WRAPPED}\n\n" * 20, "utf-8")
@@ -108,14 +101,3 @@ def test_every_command_reads_a_text_as_the_run_does(tmp_path, monkeypatch):
     assert "".join(parts) == whole
     assert read_given_text("book.txt", model.config) == whole
     assert [event.event for event in charrnn.resume("run", {"steps": 3})][-1] == "done"
-
-
-@pytest.mark.parametrize("other", [{"alphabet": "byte"}, {"documents": "lines"}])
-def test_bytes_and_lines_have_no_paragraphs(other):
-    with pytest.raises(UsageError, match=r"^`join_lines` is True; "):
-        Config(join_lines=True, **other)
-
-
-def test_the_share_of_wrapped_lines_counts_lines_that_are_not_blank():
-    assert share_wrapped(f"{WRAPPED}\n\n{VERSE}\n") == pytest.approx(6 / 9, abs=0.15)
-    assert share_wrapped(f"{VERSE}\n") == 0

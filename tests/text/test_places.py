@@ -1,6 +1,5 @@
 """The places of characters are the lines of the files as an editor shows them."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -78,13 +77,6 @@ LINES = st.lists(
 )
 
 
-def test_the_texts_have_wrapped_paragraphs_that_are_joined(tmp_path):
-    write_texts(tmp_path, "txt", seed=0)
-    num_lines = sum(path.read_bytes().count(b"\n") for path in tmp_path.iterdir())
-    joined = read_corpus([str(tmp_path)], joins_lines=True).content
-    assert joined.count("\n") < 0.8 * num_lines
-
-
 @given(LINES, st.booleans())
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_columns_count_characters_and_in_bytes_bytes(lines, is_text):
@@ -117,20 +109,3 @@ def test_places_are_counted_across_slices(text, passages, size, is_bytes):
         found = count_places(passages, data)
     for passage in passages:
         assert found[passage] == data.count(passage)
-
-
-def test_no_file_is_read_after_the_last_character_was_found():
-    def lines():
-        yield "a.txt", Line(1, "a passage")
-        raise AssertionError("it is read on")
-
-    assert list(find_places([2], lines(), is_text=True)) == [Place(file="a.txt", line=1, column=3)]
-
-
-@pytest.mark.parametrize("is_for_training, expected", [(True, None), (False, 2)])
-def test_a_stream_is_kept_if_it_is_only_measured(monkeypatch, is_for_training, expected):
-    stdin = io.TextIOWrapper(io.BytesIO(b"a text\nof some letters\n"))
-    monkeypatch.setattr("sys.stdin", stdin)
-    corpus = read_corpus(["-"], is_for_training=is_for_training)
-    [place] = corpus.places(np.array([9]))
-    assert getattr(place, "line", None) == expected

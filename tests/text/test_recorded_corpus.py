@@ -83,16 +83,6 @@ def test_another_text_is_passed_over(project, tmp_path, monkeypatch):
     )
 
 
-def test_what_is_gone_is_named_with_its_place(project, tmp_path, monkeypatch):
-    recorded = record("novel.txt")
-    Path("novel.txt").unlink()
-    leave(monkeypatch, tmp_path)
-    assert refusal_of(recorded) == (
-        "The text of novel-001, novel.txt, is not here: put it back or give --text FILE.\n"
-        f"It was found at {project / 'novel.txt'}."
-    )
-
-
 @pytest.mark.parametrize("source", ["novel", "novel.txt"])
 def test_a_model_file_names_a_text_of_the_catalogue_or_its_file(source, monkeypatch):
     recorded = record("novel.txt")
@@ -107,16 +97,6 @@ def test_a_model_file_names_a_text_of_the_catalogue_or_its_file(source, monkeypa
     monkeypatch.setattr("charrnn.text.sources.load_catalogue", lambda: (entry,))
     recorded = replace(recorded, config=Config(corpus=(source,)), locations=(), model_file="a.zip")
     assert recorded.read().content == TEXT
-
-
-def test_a_large_text_of_another_size_is_not_read(monkeypatch):
-    recorded = record("novel.txt")
-    monkeypatch.setattr("charrnn.text.recorded_corpus.MAX_COMPARED", 1_000)
-    assert recorded.read().content == TEXT
-    Path("novel.txt").write_text(f"{TEXT}.", encoding="utf-8")
-    monkeypatch.setattr("charrnn.text.recorded_corpus.SourceReader", None)
-    for earlier in (recorded, replace(recorded, file_bytes=None)):
-        assert refusal_of(earlier).startswith("The text of novel-001 has changed since")
 
 
 def test_standard_input_is_read_once_beside_a_file(tmp_path, monkeypatch):
@@ -157,19 +137,6 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations):
         "evil-001", config, {"corpus_digest": "0" * 64, "corpus_locations": locations}
     )
     assert recorded.locations == ()
-
-
-@pytest.mark.parametrize(
-    "locations, is_recorded",
-    [
-        ([None], False),
-        (["/a", None], True),
-        (["/" + "a" * 200_000], False),
-    ],
-)
-def test_locations_that_are_unknown_or_too_long_are_not_recorded(locations, is_recorded):
-    corpus = replace(read_corpus(["novel.txt"]), locations=tuple(locations))
-    assert ("corpus_locations" in state_of_corpus(corpus)) is is_recorded
 
 
 @pytest.mark.parametrize("state", [{}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])

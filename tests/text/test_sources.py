@@ -17,7 +17,6 @@ from charrnn.text.sources import (
     SORTED,
     Order,
     find_origin,
-    is_smiles_file,
     origin_at,
 )
 
@@ -95,20 +94,6 @@ def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source):
     assert after.content == before.content
     skipped = [note for note in after.notes if note.startswith("skipped")]
     assert skipped == (["skipped in .: 2 runs"] if source == "." else [])
-
-
-def test_a_run_is_no_text():
-    put_run("run")
-    with pytest.raises(
-        DataError, match=r"^run is a run, not a text\n.* charrnn train `resume=run`; .* sample run$"
-    ):
-        find("run")
-
-
-def test_a_run_hides_no_text_of_its_name():
-    for name in ("dickens", "hello"):
-        put_run(name)
-        assert find(name).paths[0].suffix == ".txt"
 
 
 def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch):
@@ -196,37 +181,3 @@ def test_a_pattern_means_what_glob_finds(pattern, here):
     expected = {Path(path) for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
     found = find_origin(pattern, is_named_by_run=False, order=SORTED)
     assert set(found.paths) == expected
-
-
-def test_a_link_in_a_circle_ends_no_pattern(here):
-    Path("round.txt").write_text("text")
-    Path("circle").symlink_to(".")
-    found = find_origin("**/round.txt", is_named_by_run=False, order=SORTED)
-    assert found.paths == (Path("round.txt"),)
-
-
-@pytest.mark.parametrize("name, said", [("novel.txt", None), ("foust.txt", "faust")])
-def test_a_suffix_makes_no_file_like_a_text_of_the_catalogue(name, said, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError) as raised:
-        find_origin(name, is_named_by_run=False, order=SORTED)
-    assert ("Did you mean" in str(raised.value)) == (said is not None)
-    assert said is None or f"Did you mean {said}?" in str(raised.value)
-
-
-def test_a_list_of_molecules_is_known_by_its_content_too(here):
-    Path("film.smi").write_text("<SAMI><BODY><SYNC Start=1><P>Stay.</BODY></SAMI>\n")
-    Path("list.smi").write_text("CCO ethanol\n")
-    assert [is_smiles_file(name) for name in ("film.smi", "list.smi", "a.SMI.gz")] == [
-        False,
-        True,
-        True,
-    ]
-
-
-def test_the_text_of_the_recipe_hello_is_written_where_it_is_missing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(NotHereError):
-        find("hello", is_named_by_run=True)
-    assert find("hello").location == str(tmp_path / "corpora" / "hello.txt")
-    assert (tmp_path / "corpora" / "hello.txt").read_text() == "hello" * 100

@@ -9,9 +9,8 @@ from hand_built import vocab_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.errors import CheckpointError, UsageError
 from charrnn.text.vocab import (
-    MAX_CHARACTERS,
     REPLACEMENT,
     UNKNOWN,
     CharacterCounts,
@@ -86,11 +85,6 @@ def test_the_most_frequent_characters_stay_and_ties_go_to_lower_code_points():
     )
 
 
-def test_a_text_without_a_character_to_keep_is_refused():
-    with pytest.raises(DataError, match="occurs 3 times"):
-        vocab_of("".join(map(chr, range(0x4E00, 0x4E00 + 20_500))))
-
-
 @given(ANY_TEXT)
 @settings(max_examples=40)
 def test_vocab_json_brings_the_alphabet_back(text):
@@ -143,20 +137,6 @@ def test_an_exact_alphabet_is_the_characters_that_occur():
     assert vocab.to_json() == {"kind": "char", "characters": ["e", "h", "l", "o", "q"]}
 
 
-def test_an_exact_alphabet_cannot_encode_other_characters():
-    vocab = vocab_of("hello", is_exact=True)
-    with pytest.raises(
-        DataError,
-        match=r"^the alphabet of 4 characters has neither 'x', '\\n' nor an unknown symbol",
-    ):
-        vocab.encode("hex\n")
-    with pytest.raises(
-        DataError,
-        match=f"{MAX_CHARACTERS + 1:,} different characters, and an alphabet at most 8,192",
-    ):
-        vocab_of("".join(map(chr, range(0x10000, 0x10001 + MAX_CHARACTERS))), is_exact=True)
-
-
 def test_an_exact_alphabet_is_extended_by_every_character():
     vocab = vocab_of("hello", is_exact=True)
     counted = CharacterCounts(np.array([0, 101, 122, 97]), np.array([1, 50_000, 1, 50_000]))
@@ -197,14 +177,3 @@ def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_
 def test_a_part_has_everything_before_it_as_its_context(begin, end, ids, first, decoded):
     part = encode_text(VOCAB, "abcd", "a").part(begin, end)
     assert (ids_of(part), part.first, part.text, part.kind) == (ids, first, decoded, "char")
-
-
-@pytest.mark.parametrize("text, context", [(b"ab", ""), ("ab", b"ab")])
-def test_bytes_are_refused_where_characters_are_read(text, context):
-    with pytest.raises(
-        UsageError, match=r"^This model reads characters, and the text is given as bytes"
-    ):
-        encode_text(VOCAB, text, context)
-    assert len(encode_text(VOCAB, "ab", b"")) == 2
-    with pytest.raises(DataError, match=r"^The text is empty"):
-        encode_text(VOCAB, "", "abc")

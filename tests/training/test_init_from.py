@@ -15,7 +15,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.config.settings_file import from_yaml
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError
 from charrnn.model.network import CharRNN
 from charrnn.model.shapes import LESS_LIKELY, extend_rows, weight_shapes
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
@@ -69,28 +69,6 @@ def test_it_starts_with_the_best_weights_and_goes_on_learning(command, lab, lstm
 
 
 @pytest.mark.parametrize(
-    "asked", [{"hidden_size": 7}, {"parameters": 3_000}, {"initial_weights": "uniform"}]
-)
-def test_another_model_is_refused(asked):
-    [name] = asked
-    with pytest.raises(UsageError, match=rf"^`{name}` is .*`init_from` keeps the"):
-        with_model_of("old", charrnn.Config(hidden_size=32), charrnn.Config(**asked))
-
-
-def test_documents_need_an_end():
-    documents, text = charrnn.Config(documents="lines"), charrnn.Config()
-    fixed = replace(documents, extend_alphabet=False)
-    with pytest.raises(
-        UsageError, match=r"^`documents` is lines, but the alphabet of old has no END symbol: use"
-    ):
-        with_model_of("old", theirs=text, config=fixed)
-    assert with_model_of("old", theirs=text, config=documents).end_id == 1
-    assert with_model_of("old", theirs=documents, config=fixed).end_id == 1
-    as_bytes = charrnn.Config(alphabet="byte")
-    assert with_model_of("old", theirs=as_bytes, config=fixed).end_id == 0
-
-
-@pytest.mark.parametrize(
     "theirs, asked, expected",
     [
         ({"documents": "lines"}, {}, {"documents": "lines"}),
@@ -110,14 +88,6 @@ def test_a_text_is_read_as_that_of_the_old_run_unless_it_is_said_how(theirs, ask
     assert {name: getattr(config, name) for name in expected} == expected
 
 
-def test_the_network_keeps_the_dropout_with_which_it_has_learned_unless_it_is_asked_for():
-    theirs = charrnn.Config(dropout=0.1, input_dropout=0.03, weight_drop=0.05)
-    same = with_model_of("old", theirs, charrnn.Config())
-    assert (same.dropout, same.input_dropout, same.weight_drop) == (0.1, 0.03, 0.05)
-    asked = with_model_of("old", theirs, charrnn.Config(dropout=0.4, weight_drop=0.0))
-    assert (asked.dropout, asked.input_dropout, asked.weight_drop) == (0.4, 0.03, 0.0)
-
-
 @pytest.mark.trained
 def test_a_model_of_one_text_learns_to_end_documents(command, lab):
     Path("names.txt").write_text("anna\nbela\nlami\n" * 40, encoding="utf-8")
@@ -127,29 +97,6 @@ def test_a_model_of_one_text_learns_to_end_documents(command, lab):
     assert "1 new character added to the alphabet of old: END" in ran.err
     drawn = charrnn.load("names").samples(count=9, length=40, seed=0)
     assert sum(len(text.text) < 20 for text in drawn) > 4, "most of them end"
-
-
-def text_with(share):
-    """The text that the old run learned, with that share of its last 500 characters replaced by new
-    ones."""
-    characters = list(make_corpus(num_chars=6_000, seed=5).text)
-    places = range(len(characters))[-500:]
-    for index in range(int(share * len(places))):
-        characters[places[int(index / share)]] = "я"
-    return "".join(characters)
-
-
-def test_a_text_of_unknown_characters_is_refused(command, lab):
-    """It would be learned as one symbol, at a loss that is excellent and says nothing. A tenth is
-    not too many."""
-    line = ("train", "new.txt", "--init-from", "old", "--steps", 1)
-    fixed = (*line, "--set", "extend_alphabet=false")
-    Path("new.txt").write_text(text_with(0.09), encoding="utf-8")
-    assert command(*fixed, "--out", "few").code == 0
-    Path("new.txt").write_text(text_with(0.9), encoding="utf-8")
-    command(*fixed).assert_refused(3, "at most 10%", "--set extend_alphabet=true")
-    assert [path.name for path in Path("checkpoints").iterdir()] == ["old"], "nothing was begun"
-    assert command(*line).code == 0, "which is what the message says"
 
 
 def extend(vocab, text, min_count=3):
@@ -168,13 +115,6 @@ def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(old_tex
     assert np.array_equal(new.encode(old_text), old.encode(old_text))
     assert 0 not in new.encode(new_text) and new.decode(new.encode(new_text).tolist()) == new_text
     assert extend(new, new_text) == new
-
-
-def test_a_rare_character_of_a_long_text_stays_unknown():
-    old = vocab_of("lamp")
-    text = "lamp" * 10_000 + "xx" + "yyy"
-    assert extend(old, text).characters == (*old.characters, "y")
-    assert extend(old, text, min_count=2).characters == (*old.characters, "x", "y")
 
 
 def test_the_end_of_documents_is_added_where_the_configuration_looks_for_it():

@@ -9,15 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from saved_runs import forge_description
 
 import charrnn
 from charrnn.commands.app import run as run_command
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
-from charrnn.runs.config_files import seal
 from charrnn.runs.reader import RunReader
-from charrnn.runs.writer import RunWriter
-from charrnn.training import plan, recipe
 from charrnn.training.resuming import read_same_text
 from charrnn.training.trainer import Trainer
 
@@ -155,46 +151,6 @@ def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch):
         with pytest.raises(UsageError, match="cannot compute in it on this CPU"):
             list(train())
     assert run.read_config().precision == "fp32" and not Path("checkpoints").exists()
-
-
-def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch):
-    list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
-    text = Path("run/config.yaml").read_text().partition("\n")[2]
-    huge = text.replace("hidden_size: 12", "hidden_size: 16384").replace(
-        "num_layers: 1", "num_layers: 64"
-    )
-    forge_description(RunWriter(Path("run")), "config.yaml", seal(huge))
-
-    def build(*args):
-        raise AssertionError("it would take all memory")
-
-    monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", build)
-    for read in (
-        lambda: charrnn.load("run").network,
-        lambda: list(charrnn.resume("run", {"steps": 3})),
-    ):
-        with pytest.raises(CheckpointError, match=r"needs 1,091\.0 GB of memory, and"):
-            read()
-
-
-def train_for(minutes, **options):
-    """Return the events of a training with a budget in minutes."""
-    settings = {**SETTINGS, "steps": None, "minutes": minutes}
-    return charrnn.train(charrnn.Config(**settings), out=Path("run"), **options)
-
-
-def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch):
-    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1e-6, 1))
-    monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
-    monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
-    _, started, *events = train_for(30.0)
-    assert started.event == "start" and started.num_steps == 2
-    assert any(note.startswith("training ends before its budget, after ") for note in started.notes)
-    assert not any(event.event == "warning" for event in events)
-    # Minutes beyond that are asked for on purpose, so they are not cut.
-    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (600.0, 1))
-    _, resumed, *_ = charrnn.resume(Path("run"), {"minutes": 60.0})
-    assert resumed.event == "start" and resumed.num_steps == 2 + 5
 
 
 def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read():

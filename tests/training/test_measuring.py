@@ -17,7 +17,6 @@ from charrnn.model import device
 from charrnn.text.batches import BatchRows
 from charrnn.training import plan
 from charrnn.training.plan import (
-    NUM_WARM_UPS,
     Computing,
     choose_precision,
     choose_threads,
@@ -72,12 +71,6 @@ def clock(monkeypatch):
     return install
 
 
-def test_the_first_steps_do_not_count(clock):
-    taken = itertools.count()
-    clock(lambda trainer: 9.0 if next(taken) < NUM_WARM_UPS else 0.01)
-    assert measured(0.05, steps=1000, minutes=None)[0] == pytest.approx(0.01)
-
-
 @pytest.mark.parametrize("dropout", ["auto", 0.0])
 def test_a_step_is_measured_on_a_trainer_of_its_own(dropout, monkeypatch):
     ticks = itertools.count(1000)
@@ -111,13 +104,6 @@ def test_a_pause_in_one_step_decides_nothing(clock, paused):
     seconds, _, _ = measured()
     assert seconds == pytest.approx(0.05)
     assert next(numbers) >= 10, "as many as without the pause"
-
-
-def test_slow_steps_are_measured_twice(clock):
-    stepped = clock(lambda trainer: 30.0)
-    seconds, threads, _ = measured()
-    assert (seconds, threads) == (30.0, 1)
-    assert len(stepped) == 2 + 2
 
 
 def test_minutes_take_the_fastest_threads(monkeypatch, four_threads, clock):

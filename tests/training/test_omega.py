@@ -152,13 +152,3 @@ def test_it_keeps_the_error_from_vanishing():
             one.take_step()
         norms[factor] = torch.linalg.matrix_norm(one.network.recurrent_layers()[0].weight("hh"))
     assert norms[5.0] > 1.5 * norms[0.0]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"cell_type": "gru"}, {"zoneout": 0.1}, {"weight_drop": 0.1}, {"num_members": 2}],
-    ids=str,
-)
-def test_what_it_does_not_go_with_is_refused(changes):
-    with pytest.raises(charrnn.errors.UsageError, match="omega"):
-        charrnn.Config(omega=0.1, **{"cell_type": "rnn", **changes})

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError
 from charrnn.model.shapes import num_parameters
 from charrnn.training import notes as describing
 from charrnn.training import plan
@@ -22,48 +21,12 @@ from charrnn.training.run_text import read_text
 COMMON = (
     "the lamp by the river was lit\n" * 700
 )  # 21,000 characters: one that occurs once or twice is unknown
-RARE = "\u00e9\u00e8"
-
-
-def notes_on(folder, text, planned=None, **asked):
-    (folder / "text.txt").write_text(text, encoding="utf-8")
-    shape = {"batch_size": 32, "bptt_length": 128, "num_layers": 1}
-    settings = {**shape, "threads": 1, "steps": 9, **asked}
-    config = Config(corpus=(str(folder / "text.txt"),), **settings)
-    read = read_text(config)
-    planned = Config(**{**settings, **(planned or {})})
-    found = describing.new_run_notes(config, planned, read, initial=None)
-    return [note for note in found if note not in read.corpus.notes]
 
 
 def planned_run(config, text, computing):
     """The configuration of a new run."""
     sized = plan.choose_model(config, text, computing)
     return plan.plan_steps(sized, text, computing, may_end_early=True)
-
-
-MANY = "".join(
-    map(chr, range(0x4E00, 0x4E00 + 300))
-)  # 300 of 21,300 are more than one in a hundred
-OLD = {"init_from": "older-001"}
-
-
-UNKNOWN = "2 of 21,002 characters are not in the alphabet of older-001: read as unknown"
-RARE_NOTE = "{} too rare to learn: read as unknown"
-BYTES_NOTE = "`alphabet=byte` learns every character of such a text"
-
-
-def test_unknown_characters_are_counted(tmp_path):
-    for rare, planned, notes in (
-        ("", {}, []),
-        (RARE, {}, [RARE_NOTE.format("2 of 21,002 characters are")]),
-        (RARE[0], {}, [RARE_NOTE.format("1 of 21,001 characters is")]),
-        (RARE, {**OLD, "extend_alphabet": False}, [UNKNOWN]),
-        (RARE, OLD, [RARE_NOTE.format("2 of 21,002 characters are")]),
-        (MANY, {}, [RARE_NOTE.format("300 of 21,300 characters are"), BYTES_NOTE]),
-    ):
-        assert notes_on(tmp_path, COMMON + rare, planned) == notes
-        assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
 
 
 SIZES = {
@@ -146,10 +109,3 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
     assert fitted.parameters is None
     assert 18_000 < num_parameters(embedded, len(text.vocab)) <= 20_000
     assert plan.with_fitting_size(fitted, text) is fitted
-
-
-def test_an_alphabet_must_be_that_of_the_weights(lstm, monkeypatch):
-    config = Config(init_from=str(lstm.path))
-    monkeypatch.setattr(plan, "check_shapes", lambda *_, **__: 1)
-    with pytest.raises(CheckpointError, match="its weights are for 1"):
-        plan.open_initial_model(config)

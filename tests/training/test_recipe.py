@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import UsageError
 from charrnn.training import recipe
 from charrnn.training.recipe import (
     CPU_RATE,
@@ -118,18 +117,6 @@ def test_the_other_shares_follow_from_the_dropout():
     assert (chosen.input_dropout, chosen.weight_drop, chosen.weight_decay) == (0.13, 0.2, 0.3)
 
 
-def test_a_network_that_reads_its_text_a_few_times_drops_nothing():
-    config = resolve(Config(epochs=5.0, hidden_size=256), 10**6)
-    assert config.dropout == config.input_dropout == config.weight_drop == 0
-    assert config.weight_decay == recipe.LEAST_WEIGHT_DECAY
-
-
-def test_each_of_four_networks_drops_half_of_what_one_drops():
-    one = resolve(Config(epochs=100.0, hidden_size=128), 10**6)
-    four = resolve(Config(epochs=100.0, hidden_size=512, num_members=4), 10**6)
-    assert four.dropout == pytest.approx(one.dropout / 2, abs=0.01)
-
-
 @given(
     st.integers(0, 10**6), st.integers(10**4, 10**8), st.sampled_from(["lstm", "unitary", "gru"])
 )
@@ -176,11 +163,6 @@ def test_sizes_that_are_chosen_are_those_of_each_network():
     assert recipe.chars_of_minutes(four, 1e12) == pytest.approx(
         recipe.chars_of_minutes(one, 1e12) / 4
     )
-
-
-def test_what_cannot_be_trained_is_refused():
-    with pytest.raises(UsageError, match=r"^depth is grid; its LSTM bounds"):
-        choose_sizes(Config(cell_type="irnn", depth="grid", steps=9), 10**6)
 
 
 @given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
@@ -268,13 +250,3 @@ def test_fine_tuning_takes_lower_rates_and_ends_before_a_short_text_is_learnt_by
     assert recipe.most_useful_steps(tuned, 10_000) == recipe.MIN_TUNING_STEPS, "19 steps"
     asked = Config(minutes=1.0, hidden_size=256, init_from="old", learning_rate=0.01)
     assert choose_sizes(asked, 10_000).learning_rate == 0.01
-
-
-def test_a_linear_cell_that_looks_up_its_input_is_no_free_network():
-    free = Config(cell_type="mingru", hidden_size=128, num_layers=1, embedding_size="one-hot")
-    # Two blocks of 128 rows, each with what an embedding of 64 would have.
-    assert recipe.num_recurrent_weights(free) == 2 * 128 * 64
-    small = Config(cell_type="mingru", embedding_size="one-hot", minutes=0.1)
-    assert choose_sizes(small, 100_000).hidden_size != max(MIN_READ), (
-        "six seconds allow no largest network"
-    )

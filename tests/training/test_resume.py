@@ -6,22 +6,19 @@ Tests `training.resuming`, too.
 import json
 import re
 import shutil
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from conftest import SMALL_FLAGS, SMALL_RUN
-from saved_runs import FILES, files_of, metrics_of
+from saved_runs import FILES, metrics_of
 from synthetic import make_corpus
 
 import charrnn
 from charrnn.config.settings_file import from_yaml
-from charrnn.errors import UsageError
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 from charrnn.training import plan
-from charrnn.training.resuming import CHANGEABLE
 
 TEXT = make_corpus(num_chars=3_000, seed=6).text
 # Everything random is on: dropout and resets draw from generators that must be resumed too.
@@ -79,21 +76,6 @@ def num_steps_told(run):
     return [record["step"] for record in metrics_of(run) if record["event"] == "step"]
 
 
-@pytest.mark.parametrize("budget", [("--steps", 2), ("--epochs", 0.001), ("--minutes", 1)])
-def test_a_budget_that_is_used_up_is_refused(command, text_file, budget, monkeypatch):
-    train("run", stop=3)
-    monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 90.0)
-    ran = command("train", "--resume", "run", *budget)
-    ran.assert_refused(2)
-    first, second = ran.err.splitlines()
-    assert re.match(
-        rf"error: {budget[0]} is {budget[1]}(\.0)?, but run has taken 3 steps in 1.50"
-        " minutes already",
-        first,
-    )
-    assert "counts from the start of the run: give more, or leave it out" in second
-
-
 def test_minutes_are_those_of_the_whole_run(command, text_file, monkeypatch):
     """It has trained for one minute; of the second, five steps of ten seconds and validations."""
     run = train("run", stop=3)
@@ -104,14 +86,6 @@ def test_minutes_are_those_of_the_whole_run(command, text_file, monkeypatch):
     assert num_steps_told(run) == list(range(1, 9))
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
     assert (config.minutes, config.steps) == (None, 8)
-
-
-def test_epochs_given_again_end_in_the_same_bytes(command, text_file):
-    whole = train("whole", steps=None, epochs=0.5)
-    run = train("run", steps=None, epochs=0.5, stop=3)
-    assert command("train", "--resume", "run", "--epochs", 0.5).code == 0
-    assert saved_files(run) == saved_files(whole)
-    assert num_steps_told(run) == num_steps_told(whole)
 
 
 def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(command, text_file):
@@ -137,16 +111,6 @@ def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file
     lines = (run / "metrics.jsonl").read_text().splitlines()
     seconds = [json.loads(line)["seconds"] for line in lines]
     assert len(seconds) > 5 and seconds == sorted(seconds), "they go on from those before"
-
-
-def test_nothing_is_left_to_do_in_a_finished_run(command, text_file):
-    run = train("run")
-    before = (saved_files(run), metrics_of(run), (run / "samples.txt").read_text())
-    ran = command("train", "--resume")
-    assert (ran.code, ran.out) == (0, "checkpoints/run\n") and "Done: 12 steps" in ran.err
-    assert "Nothing was left to train: give a larger --steps" in ran.err
-    assert (saved_files(run), metrics_of(run), (run / "samples.txt").read_text()) == before
-    assert "Nothing was left" not in command("train", "--resume", "--steps", 14).err
 
 
 def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command):
@@ -240,14 +204,3 @@ def test_saving_validating_and_sampling_do_not_change_the_weights(text_file):
     assert sorted(entry.name for entry in always.glob("step-*")) == sorted(
         {(always / name).read_text().strip() for name in ("latest", "best")}
     )
-
-
-def test_any_other_setting_is_refused_by_name(text_file):
-    run = train("run", steps=1)
-    before = files_of(run)
-    for name in {field.name for field in fields(charrnn.Config)} - set(CHANGEABLE):
-        with pytest.raises(
-            UsageError, match=f"^`resume` cannot change `{name}`: .*It can change `minutes`, "
-        ):
-            list(charrnn.resume(run, {name: None, "steps": 30}))
-    assert files_of(run) == before

@@ -125,18 +125,6 @@ def test_it_validates_and_saves_when_it_should(made, monkeypatch):
     assert steps["done"] == [7] and not made.session.state.is_stopped
 
 
-def test_its_samples_begin_as_those_of_the_command(made):
-    session = made.session
-    for _ in range(3):
-        session.step()
-    session.save()
-    written = session.write_sample().text
-    model = charrnn.load(made.run.path, step=3)
-    config = model.config
-    expected = model.sample(seed=config.seed, temperature=0.8, length=len(written)).text
-    assert written == expected
-
-
 def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made):
     session = made.session
     for _ in range(7):

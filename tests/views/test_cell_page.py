@@ -7,18 +7,12 @@ import re
 from dataclasses import replace
 from io import StringIO
 
-import numpy as np
 import pytest
-from conftest import copy_run
-from rich.cells import cell_len
 from rich.console import Console
 from synthetic import make_corpus
 
-import charrnn
 from charrnn.analyses.ranking import ranking
 from charrnn.cells.findings import CellPassage
-from charrnn.cells.passages import extreme_passages
-from charrnn.errors import UsageError
 from charrnn.views.cell_page import (
     PassageList,
     clipped,
@@ -67,13 +61,6 @@ def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(study, page)
         assert passage.value == pytest.approx(values[passage.index], abs=1e-3)
 
 
-def test_the_best_cell_of_a_detector_has_the_score_of_the_findings(study):
-    best = study.findings().scores[0]
-    page = study.page(best.layer, best.unit)
-    assert page.scores[0] == best
-    assert {(score.layer, score.unit) for score in page.scores} == {(best.layer, best.unit)}
-
-
 def test_any_other_cell_is_scored_for_the_detector_that_it_follows_best(study):
     found = {(score.layer, score.unit) for score in study.findings().scores}
     other = next((0, unit) for unit in range(study.num_units) if (0, unit) not in found)
@@ -85,12 +72,6 @@ def test_any_other_cell_is_scored_for_the_detector_that_it_follows_best(study):
     assert (score.null_level, score.untrained) == (ranked.null_level, ranked.untrained)
     assert score.ci_low < (score.auc or score.spearman) < score.ci_high
     assert "best cell of no detector" in "".join(drawn(page_pictures(study.page(*other)), 200))
-
-
-def test_several_pages_are_those_of_each_cell(study, model):
-    cells = [(0, 7), (0, 3)]
-    again = model.study(TEXT)
-    assert again.pages(cells) == tuple(study.page(*cell) for cell in cells)
 
 
 def test_the_strongest_cells_are_the_best_ones_first(study):
@@ -106,50 +87,6 @@ def test_a_page_is_written_as_json_with_every_part(page):
     json.dumps(found, allow_nan=False)
     parts = {"scores", "num_chars", "mean", "spread", "histogram", "passages", "polarity"}
     assert found.keys() == {"layer", "unit"} | parts
-
-
-def test_a_page_of_a_cell_that_does_not_exist_is_refused(study):
-    message = "There is no cell 1:0: the only layer is 0, units go from 0 to 31"
-    with pytest.raises(UsageError, match=message):
-        study.page(1, 0)
-
-
-@pytest.mark.parametrize("num_chars", [1, 40])
-def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model, num_chars):
-    page = model.study(TEXT[:num_chars]).page(0, 3)
-    assert page.num_chars == num_chars
-    assert page.scores == ()
-    assert drawn(page_pictures(page), 80)
-
-
-def test_a_second_page_is_read_from_the_run(lstm, tmp_path, monkeypatch):
-    run = copy_run(lstm.path, tmp_path / "copy")
-    first = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
-    monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", pytest.fail)
-    again = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
-    assert again == first
-    assert isinstance(again.passages[0], CellPassage)
-
-
-@pytest.mark.parametrize("width, color_system", [(40, None), (80, "truecolor")])
-def test_a_page_fits_its_width(page, width, color_system):
-    lines = drawn_page(page, width, color_system)
-    assert max(cell_len(line.rstrip()) for line in lines) <= width
-
-
-def drawn_page(page, width, color_system):
-    """The lines of a page without their colours."""
-    is_terminal = color_system is not None
-    pictures = page_pictures(page)
-    lines = drawn(pictures, width, color_system=color_system, force_terminal=is_terminal)
-    return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-
-
-def test_a_document_is_a_line():
-    values = np.arange(5).astype(np.float16)
-    in_order = np.arange(5)
-    passage = next(extreme_passages(values, "ab\0cd", np.zeros(5, np.int64), in_order))
-    assert (passage.text, passage.index, passage.line) == ("ab\0cd", 4, 2)
 
 
 def test_a_passage_is_clipped_around_its_character():

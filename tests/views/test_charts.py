@@ -4,7 +4,6 @@ pictures.
 Tests `views.drawing`, too.
 """
 
-import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -21,20 +20,11 @@ from charrnn.views.charts import (
     learning_chart,
 )
 from charrnn.views.drawing import MAX_TICKS, Canvas
-from charrnn.views.svg import to_html, to_svg
+from charrnn.views.svg import to_svg
 
 
 def chart(*curves):
     return learning_chart(LearningCurves(curves=curves))
-
-
-def words_of(picture):
-    return re.sub("<[^>]*>", "", picture).replace("&#160;", " ")
-
-
-def test_where_only_ascii_can_be_written_a_chart_is_words():
-    lines = drawn(chart(STRAIGHT), 70, "ascii")
-    assert lines[1] == "lamps-001, by steps: 10: 3; 20: 2.5; 30: 2"
 
 
 def test_a_loss_that_diverges_does_not_flatten_the_others():
@@ -42,15 +32,6 @@ def test_a_loss_that_diverges_does_not_flatten_the_others():
     ticks = [float(line.split("┤")[0]) for line in lines if "┤" in line]
     assert ticks[0] <= 2.0 + MAX_RISE
     assert ticks[-1] <= 2.0
-
-
-def test_runs_of_different_texts_get_a_note_in_every_picture():
-    note = "These runs learned different texts: their losses must not be compared."
-    shown = chart(STRAIGHT, curve("war-001", (10, 2.0), digest="b"))
-    assert drawn(shown, 80)[-1] == note
-    assert note in words_of(to_svg([shown]))
-    assert note in words_of(to_html([shown]))
-    assert not any(note in line for line in drawn(chart(STRAIGHT, curve("lamps-002", (10, 2.0)))))
 
 
 LOGGED = st.floats(-MAX_VALUE, MAX_VALUE, exclude_min=True, exclude_max=True)
@@ -94,48 +75,6 @@ SHARE = st.floats(0, 1)
 
 def dots(canvas):
     return [line.plain for line in canvas.lines()]
-
-
-def test_a_character_has_eight_dots():
-    canvas = Canvas(1, 1)
-    seen = []
-    for column in (0, 1):
-        for row in (
-            1,
-            2 / 3,
-            1 / 3,
-            0,
-        ):  # from above, as the dots 1, 2, 3, 7 and 4, 5, 6, 8 of braille
-            alone = Canvas(1, 1)
-            alone.line([(column, row)], RED)
-            seen += dots(alone)
-            canvas.line([(column, row)], RED)
-    assert seen == [*"⠁⠂⠄⡀⠈⠐⠠⢀"]
-    assert dots(canvas) == ["⣿"]
-
-
-def test_lines_are_without_holes_and_one_dot_thick():
-    canvas = Canvas(4, 1)
-    canvas.line([(0, 0), (1, 0)], RED)
-    canvas.line([(0, 0), (0, 1)], RED)
-    assert dots(canvas) == ["⣇⣀⣀⣀"]
-    steep = Canvas(1, 2)
-    steep.line([(0, 0), (1, 1)], RED)
-    assert dots(steep) == ["⢸", "⡇"]
-
-
-def test_a_mark_stands_over_dots_and_keeps_its_style():
-    canvas = Canvas(2, 1)
-    canvas.line([(0, 0)], RED)
-    canvas.line([(1, 0)], RED)
-    canvas.line([(1, 1)], BLUE)
-    canvas.mark((0, 0), "o", BLUE)
-    (line,) = canvas.lines()
-    assert line.plain == "o⢈"
-    assert [(span.start, span.end, span.style) for span in line.spans] == [
-        (0, 1, BLUE),
-        (1, 2, BLUE),
-    ]
 
 
 @given(SHARE, SHARE, SHARE, SHARE, st.integers(1, 9), st.integers(1, 9))

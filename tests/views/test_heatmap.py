@@ -2,7 +2,6 @@
 through."""
 
 import math
-import re
 import sys
 import unicodedata
 
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.cells.findings import CellPassage, ColouredText
-from charrnn.views.cell_page import PassageList
+from charrnn.cells.findings import ColouredText
 from charrnn.views.heatmap import (
     ABOUT_TURNED,
     SURPRISE_LEGEND,
@@ -77,16 +75,6 @@ def test_without_colour_a_strip_of_blocks_shows_the_values():
     ]
 
 
-def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own():
-    values = [0.91, 0.93, 0.95, 0.97, 0.99]
-    own = scale_of(values)
-    assert plain(HeatMap(ColouredText(text="lamps", values=tuple(values)), scale=own)) == [
-        "lamps",
-        "▁▃▅▇█",
-    ]
-    assert plain(heat_map("lamps", values)) == ["lamps", "█████"]
-
-
 def test_a_cell_that_is_low_inside_is_drawn_with_its_sign_turned():
     turned = scale_of([-1.0, 1.0], polarity=-1)
     legend, about = scale_pictures(turned)
@@ -97,34 +85,12 @@ def test_a_cell_that_is_low_inside_is_drawn_with_its_sign_turned():
     assert scale_of([0.91, 0.99], polarity=-1).ends == ("+0.99", "+0.91")
 
 
-def test_guesses_and_passages_turn_the_sign_of_a_cell_too():
-    turned = scale_of((), polarity=-1)
-    text = ColouredText(text="in", values=(-1.0, -1.0), guesses=((), ()))
-    assert "██" in plain(HeatMap(text, turned))
-    place = {"kind": "top", "rank": 1, "index": 0, "begin": 0, "line": 1, "value": -1.0}
-    passage = CellPassage(**place, text="in", values=text.values)
-    legend, *lines = plain(PassageList([passage], polarity=-1))
-    assert legend.startswith("+1") and "██" in "".join(lines)
-
-
 @pytest.mark.parametrize(
     "values", [[-1.0, 1.0], [0.25, 0.75], [0.5, 0.5 + 1e-6], [], [float("nan")]]
 )
 def test_values_that_differ_or_are_all_the_same_are_drawn_on_the_full_scale(values):
     assert scale_of(values) == FULL_SCALE
     assert len(scale_pictures(FULL_SCALE)) == 1
-
-
-def test_a_carriage_return_is_drawn_only_where_it_ends_no_line():
-    values = [1, -1, 0.5, 1, -1, 1, 1, -1, 1, -1]
-    assert plain(heat_map("a\r\nb\rc\r\r\n\r", values)) == ["a↵", "█▇", "b␍c␍↵", "█▁███", "␍", "▁"]
-
-
-def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks():
-    assert plain(heat_map("日x\ty\x85\u0301z", [-1, 1, -0.5, 1, -1, 0, 1])) == [
-        "日x→   y<85>◌́z",
-        "▁▁█▃▃▃▃█▁▁▁▁▅█",
-    ]
 
 
 def test_lines_are_broken_at_spaces():
@@ -160,21 +126,6 @@ def test_where_the_detector_is_on_is_underlined():
     ]
 
 
-@pytest.mark.parametrize("width, num_lines", [(40, 3), (60, 2), (80, 1)])
-def test_a_legend_is_complete_at_every_width(width, num_lines):
-    explained = "where the detector is on (not for counts)"
-    scale = Legend(("0", "8 bits or more"), "surprise", underlined=explained)
-    lines = plain(scale, width)
-    assert max(map(cell_len, lines)) <= width
-    assert re.sub(r"\s+", " ", " ".join(lines)).endswith(f"{scale.ends[1]} ▔ below: {explained}")
-    assert len(plain(Legend(underlined=explained), width)) == num_lines
-
-
-def test_there_are_no_blocks_where_there_is_colour():
-    segments = coloured(heat_map("the lamp\n", [1.0] * 9))
-    assert "".join(segment.text for segment in segments) == "the lamp↵\n"
-
-
 def test_low_is_red_high_is_blue_and_the_middle_is_left_alone():
     values = [-1.0, -0.6, -0.2, -0.05, 0.0, 0.05, 0.2, 0.6, 1.0]
     segments = coloured(heat_map("the lamp\n", values))
@@ -186,12 +137,6 @@ def test_low_is_red_high_is_blue_and_the_middle_is_left_alone():
     assert low + high == sorted(low + high)
     assert low[-1] < -20
     assert high[0] > 20
-
-
-def test_where_only_ascii_can_be_written_values_are_words():
-    text = heat_map("é on", [-1, -1, 1, 1])
-    assert plain(text, 60, "ascii") == ["about -1: \\xe9", "about 1: on"]
-    assert plain(Legend(), 60, "ascii") == ["values from -1 to +1; underlined: nothing"]
 
 
 @given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]))
@@ -253,12 +198,6 @@ def test_surprise_is_drawn_from_nothing_to_eight_bits():
     assert plain(surprise_map("ab", [float("nan"), 8.0])) == ["ab", " █"]
     assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁")
     assert plain(SURPRISE_LEGEND)[0].endswith("█ 8 bits or more")
-
-
-def test_little_surprise_has_no_colour():
-    little, much, _ = coloured(surprise_map("ab", [0.1, 7.0]))
-    assert background(little) is None
-    assert background(much) is not None
 
 
 SCRIPTS = {

@@ -6,19 +6,12 @@ Tests `system.display`, too.
 
 import re
 
-import numpy as np
 import pytest
-from displayed import EMPTY, LOSS, OBJECTS
+from displayed import OBJECTS
 from elements import Elements
-from example_results import RUN
 from legibility import contrast
 
 import charrnn
-from charrnn.cells.findings import ColouredText
-from charrnn.cells.trace import Trace
-from charrnn.generation.generated_text import GeneratedText
-from charrnn.system.display import Displayable, RecordList, RecordTuple
-from charrnn.views.records import MAX_CHARS
 
 WHITE, BLACK = "#ffffff", "#111111"
 """Backgrounds of light and dark notebooks."""
@@ -52,33 +45,6 @@ def test_every_colour_is_legible_on_white_and_on_black():
             assert min(contrast(ink, WHITE), contrast(ink, BLACK)) >= 3, ink
 
 
-def test_long_texts_are_cut():
-    text = "x" * (MAX_CHARS + 1)
-    for value in (
-        ColouredText(text=text, values=(0.5,) * len(text)),
-        Trace(text, EMPTY, EMPTY, np.zeros(len(text))),
-        GeneratedText(text=text, logprobs=()),
-    ):
-        html = to_html(value)
-        assert f"The first {MAX_CHARS:,} of {len(text):,} characters." in html
-        assert sum(map(len, re.findall("x+", re.sub("<[^>]*>", "", html)))) <= MAX_CHARS + 1
-
-
-@pytest.mark.parametrize("value", [RecordList(), Displayable()])
-def test_what_has_no_picture_is_shown_by_its_repr(value):
-    assert value._repr_mimebundle_() is None
-
-
-def test_lists_of_records_are_equal_to_usual_ones():
-    assert RecordList([RUN]) == [RUN]
-    assert RecordTuple([RUN]) == (RUN,)
-
-
-def test_records_of_several_types_are_shown_below_each_other():
-    html = to_html(RecordList([RUN, LOSS]))
-    assert html.index("shakespeare-001") < html.index("stateful")
-
-
 def test_a_model_describes_itself(alphabet_run):
     model = charrnn.load(alphabet_run)
     weights = sum(array.size for array in model.tensors.values())
@@ -87,13 +53,6 @@ def test_a_model_describes_itself(alphabet_run):
     html = to_html(model)
     for part in ("alphabet-001", "rnn 1×28", f"{weights:,}", "28 characters"):
         assert part in html
-
-
-def test_a_model_without_a_loss_shows_none(alphabet_run):
-    model = charrnn.load(alphabet_run)
-    model.val_nats = None
-    assert repr(model).endswith("step 1>")
-    assert "loss" not in to_html(model)
 
 
 def test_what_a_model_returns_shows_itself(lstm):
@@ -106,15 +65,3 @@ def test_what_a_model_returns_shows_itself(lstm):
         model.coloured_text(trace, 0, 32)
     for value in (trace, coloured, charrnn.find_cells(trace), model.predict("a")):
         assert to_html(value).startswith("<pre"), value
-
-
-def test_lists_that_a_model_returns_show_themselves(lstm):
-    model = charrnn.load(lstm.path)
-    assert isinstance(model.predict("a"), RecordList)
-    assert isinstance(model.samples(1, length=3), RecordList)
-
-
-def test_the_numbers_of_a_model_show_themselves(loop_run):
-    html = to_html(charrnn.load(loop_run).numbers("ab"))
-    assert set(Elements(html).tags) <= {"pre", "span"}
-    assert "softmax" in html

@@ -3,12 +3,9 @@
 Tests `views.delivery`, too.
 """
 
-import csv
 import re
 import struct
 from collections import defaultdict
-from io import StringIO
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -20,17 +17,13 @@ from rich.text import Text
 from charrnn.cells.findings import ColouredText
 from charrnn.errors import UsageError
 from charrnn.views import svg
-from charrnn.views.delivery import find_format, to_csv
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.svg import (
     COLUMN_WIDTH,
-    MARGIN,
     to_html,
     to_png,
     to_svg,
-    to_text,
 )
-from charrnn.views.tables import plain_table
 from charrnn.views.theme import NUM_SHADES, read_palette, visible
 
 EXAMPLES = settings(max_examples=25)
@@ -61,12 +54,6 @@ def test_nothing_in_a_picture_or_a_page_is_loaded_from_the_network():
         addresses = set(re.findall(r"[a-z]+://[^\"'\s)]*", picture))
         assert addresses <= {SVG_NAMESPACE}
         assert not re.search(r"@font-face|@import|url\(|<(?:link|script|image|img)", picture)
-
-
-def test_a_table_keeps_every_line_end_of_a_text():
-    texts = ["a\rb", "a\nb", "a\r\nb", '"a", b']
-    table = StringIO(to_csv([{"text": text} for text in texts]), newline="")
-    assert [row["text"] for row in csv.DictReader(table)] == texts
 
 
 def test_html_shows_the_text_and_runs_none_of_it():
@@ -136,18 +123,6 @@ def test_a_picture_has_the_shades_for_readers_who_prefer_dark_pages(to_picture):
         assert light not in dark
 
 
-@pytest.mark.parametrize("columns", [20, 400])
-def test_a_picture_is_as_wide_as_its_columns_and_words_are_whole(columns):
-    prose = "the lamp was lit at once " * 60
-    picture = to_svg([heat_map(prose)], columns=columns)
-    width = float(ElementTree.fromstring(picture).get("width", ""))
-    assert width == round(columns * COLUMN_WIDTH + 2 * MARGIN)
-    lines = svg_lines(picture)
-    assert max(map(len, lines)) <= columns
-    assert len(lines[0]) > columns - 6
-    assert "".join(line.rstrip() + " " for line in lines) == prose
-
-
 def test_a_png_is_twice_as_large_as_its_picture(monkeypatch):
     resvg = pytest.importorskip("resvg_py", reason="resvg-py is not installed")
     picture = to_svg([heat_map(" " * 30)])
@@ -171,26 +146,6 @@ def test_a_png_is_twice_as_large_as_its_picture(monkeypatch):
         to_png('<svg width="8000" height="8000">')
 
 
-@pytest.mark.parametrize("text", ["שָׁלוֹם", "مرحبا"])
-def test_letters_from_right_to_left_stand_on_their_colours(text):
-    values = tuple(1.0 if index % 2 else -1.0 for index in range(len(text)))
-    picture = to_svg([HeatMap(ColouredText(text=text, values=values))])
-    assert "unicode-bidi: bidi-override; direction: ltr" in picture
-    places = list(places_of(picture).values())
-    assert [begin for begin, _ in places[1:]] == [end for _, end in places[:-1]]
-
-
-@pytest.mark.parametrize("to_picture", [to_html, to_svg, to_text])
-@pytest.mark.parametrize("name", ["[link=javascript:alert(1)]x[/link]", "[/]", ":boom:"])
-def test_what_looks_like_markup_is_a_name(to_picture, name):
-    # In a table, as names of detectors are, and as a line.
-    table = plain_table("detector")
-    table.add_row(name)
-    picture = to_picture([table, name])
-    assert picture.replace("&#160;", " ").count(name) == 2
-    assert "href" not in picture
-
-
 @given(TEXTS)
 @EXAMPLES
 def test_any_text_is_shown_as_it_is_on_the_terminal(text):
@@ -199,12 +154,3 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text):
     for drawn in (Elements(html).texts["code"], "".join(svg_lines(picture))):
         assert "".join(drawn.split()) == shown, "without white space"
     (html + picture).encode("utf-8")  # a lone surrogate would not be writable
-
-
-def test_a_pdf_is_made_of_a_picture_or_a_page():
-    with pytest.raises(UsageError) as raised:
-        find_format(Path("a b.pdf"))
-    assert f"{raised.value}" == (
-        "a b.pdf: charrnn writes no .pdf. Write 'a b.svg', and convert it: rsvg-convert -f pdf -o"
-        " 'a b.pdf' 'a b.svg'\nOr write 'a b.html', and print it from a browser."
-    )

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from displayed import WIDE_TABLES
 from drawn import lines
-from example_results import BRACKETS, QUOTE, provenance
+from example_results import BRACKETS, QUOTE
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -19,7 +19,6 @@ from rich.console import Group
 from charrnn.cells.findings import CellFindings, ColouredText, Passage
 from charrnn.views import tables
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
-from charrnn.views.heatmap import ABOUT_TURNED
 
 
 def plain(renderable, width=80):
@@ -62,18 +61,6 @@ def test_tables_fit_eighty_columns_and_leave_nothing_out(name):
     assert Counter(text.translate(BLANK)) == Counter(plain(table, width=1000).translate(BLANK))
 
 
-@pytest.mark.parametrize("name", WIDE_TABLES)
-def test_the_first_column_is_whole_at_every_width(name):
-    table = WIDE_TABLES[name]
-    names = [f"{cell}" for cell in table.columns[0].cells]
-    for width in range(30, 121):
-        shown = lines(table, width)
-        assert max(map(cell_len, shown)) <= width
-        for first in (f"{table.columns[0].header}", *names):
-            if cell_len(first) <= width // 2:
-                assert any(line.strip().startswith(first) for line in shown), (first, width)
-
-
 WORDS = st.text("ab日é ", max_size=40)
 
 
@@ -95,13 +82,6 @@ def test_no_table_is_wider_than_the_terminal_and_no_number_is_cut(rows, width):
     assert {*columns} == {*shown[1].split(), *left_out.removesuffix(".").split(", ")} - {""}
     if not left_out:
         assert {row[3] for row in cells} <= {*words}
-
-
-def test_a_second_column_that_is_too_wide_takes_room_from_the_names():
-    table = tables.plain_table("name", "number", right=("number",), rows=[("a" * 20, "1" * 24)])
-    shown = lines(table, 30)
-    assert max(map(cell_len, shown)) <= 30
-    assert "1" * 24 in " ".join(shown)
 
 
 GOOD = replace(QUOTE, untrained=0.6)
@@ -131,27 +111,6 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
         drawn = plain(Group(*passage_pictures([passage])), 200)
         assert ("no better than the untrained network" in drawn) == (mark == "~")
         assert ("not significant, may be due to chance" in drawn) == (mark == "?")
-
-
-def test_a_copy_is_shown_by_its_first_and_last_characters():
-    for text, shown in (
-        (64 * "a", 64 * "a"),
-        (65 * "a" + "b", 32 * "a" + "…" + 30 * "a" + "b"),
-        ("🙂".encode() * 33, "🙂" * 16 + "… " + "🙂" * 15),
-        (b"\xff\x1b", "\ufffd␛"),
-    ):
-        assert rows(provenance(text, (0, len(text))).passages_table())[0][1] == shown
-
-
-def test_passages_that_share_a_scale_have_it_once_and_a_turned_cell_says_so():
-    coloured = ColouredText(text="in out", values=(1.0,) * 3 + (-1.0,) * 3)
-    high = Passage(score=replace(GOOD, polarity=1), begin=0, coloured=coloured)
-    low = Passage(score=GOOD, begin=0, coloured=replace(coloured, polarity=-1))
-    shown = plain(Group(*passage_pictures([high, high, low])))
-    assert (shown.count("-1 ▁"), shown.count("+1 ▁")) == (1, 1)
-    assert shown.count(ABOUT_TURNED) == 1
-    captions = [line for line in shown.splitlines() if line.startswith("cell ")]
-    assert [line.rpartition(": ")[2] for line in captions] == ["high inside"] * 2 + ["low inside"]
 
 
 def test_a_heading_cannot_move_the_cursor_or_be_markup():

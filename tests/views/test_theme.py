@@ -1,14 +1,12 @@
 """The palette: whether its shades are legible, the background of a terminal and its colours."""
 
-import math
-
 import pytest
 from legibility import MIN_CONTRAST, contrast
 from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
 from charrnn.views import theme as palette
-from charrnn.views.theme import BACKGROUND_VARIABLE, PAPERS, Palette
+from charrnn.views.theme import BACKGROUND_VARIABLE
 
 
 def test_text_is_legible_on_every_shade_and_the_two_ends_differ_without_hue():
@@ -17,13 +15,6 @@ def test_text_is_legible_on_every_shade_and_the_two_ends_differ_without_hue():
             assert len(hue) == palette.NUM_SHADES
             assert min(contrast(background, text) for background, text in hue) >= MIN_CONTRAST
         assert contrast(shades["low"][-1][0], shades["high"][-1][0]) >= 1.5
-
-
-@pytest.mark.parametrize("background", PAPERS)
-def test_nothing_is_drawn_at_0_nor_without_a_value(background):
-    drawn = Palette(background)
-    assert drawn.share("surprise", 0) == drawn.share("surprise", math.nan) == Style()
-    assert drawn.share("surprise", 1) != Style()
 
 
 @pytest.mark.parametrize(
