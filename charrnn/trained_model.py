@@ -50,7 +50,7 @@ from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import load_torch
-from charrnn.system.spinning import adapt_loaded_torch
+from charrnn.system.spinning import limit_loaded_torch
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
 from charrnn.text.given_text import (
@@ -616,7 +616,7 @@ class TrainedModel(Displayable):
         load_torch()
         import torch
 
-        adapt_loaded_torch()
+        limit_loaded_torch()
         from charrnn.model.network import load_network
 
         # Checked here, too: whoever builds a model of tensors of their own has read no file.

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import config, njit
+from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 from charrnn.compiled import dot_products, functions
@@ -805,8 +806,8 @@ def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
         # NumPy longer.
         tell(COMPILING)
         loop.compile(arguments)
-    except Exception as error:
-        # Another version of numba or LLVM may raise any error: NumPy generates the same text.
+    except (NumbaError, OSError, RuntimeError) as error:
+        # NumPy generates the same text. Other errors would be ours.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         warn(
             f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes"

@@ -1,11 +1,7 @@
 """Choose the folders for caches, whose content can be made again."""
 
 import os
-import stat
-from functools import cache
 from pathlib import Path
-
-from charrnn.system.progress import warn
 
 
 def cache_folder(name: str) -> Path:
@@ -45,18 +41,4 @@ def private_folder(folder: Path) -> Path:
             raise OSError(f"{folder} belongs to another user")
         if status.st_mode & 0o022:
             raise OSError(f"other users can write to {folder}")
-        _warn_of(folder.parent)
     return folder
-
-
-@cache
-def _warn_of(parent: Path) -> None:
-    """Warn of the folder around a cache if other users can rename what is in it: they could put
-    another cache there at any moment."""
-    # No error: where each user has a group of his own, folders are open to the group by default.
-    status = parent.stat()
-    writers = status.st_mode & stat.S_IWOTH
-    if status.st_gid != os.getegid():
-        writers |= status.st_mode & stat.S_IWGRP
-    if writers and not status.st_mode & stat.S_ISVTX:
-        warn(f"Other users can rename the cache in {parent}: chmod go-w {parent}")

@@ -114,8 +114,9 @@ class CompiledLoop:
         cache = self._dispatcher._cache
         try:
             is_kept = cache.load_overload(types, self._dispatcher.targetctx) is not None
-        except Exception:  # Reading a damaged file may raise any error.
+        except Exception as error:  # Reading a damaged file may raise any error.
             is_kept = False
+            warn(f"Compiled code is damaged ({error!r}): it is compiled again.")
             with suppress(OSError):
                 cache.flush()
         if is_kept:

@@ -109,17 +109,8 @@ class Displayable:
         }
 
 
-class RecordList(list[Record], Displayable):
-    """A list of records that a notebook shows as one table or one chart."""
-
-    def view(self) -> "Sequence[RenderableType]":
-        """Return one table or chart of all records, or else the view of each."""
-        pictures: Sequence[RenderableType] = views.view_records(self)
-        return pictures
-
-
-class RecordTuple(tuple[Record, ...], Displayable):
-    """A tuple of records that a notebook shows as one table or one chart."""
+class _Records(Displayable):
+    """A collection of records that a notebook shows as one table or one chart."""
 
     __slots__ = ()
 
@@ -127,3 +118,13 @@ class RecordTuple(tuple[Record, ...], Displayable):
         """Return one table or chart of all records, or else the view of each."""
         pictures: Sequence[RenderableType] = views.view_records(self)
         return pictures
+
+
+class RecordList(list[Record], _Records):
+    """A list of records that is shown as a whole."""
+
+
+class RecordTuple(tuple[Record, ...], _Records):
+    """A tuple of records that is shown as a whole."""
+
+    __slots__ = ()

@@ -28,8 +28,6 @@ PLACEHOLDER_BYTES = 1024
 """Number of bytes at the start of a file that show whether it is a placeholder."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """The first bytes of the pointer that Git LFS puts in the place of a large file."""
-HTML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head)[\s>]", re.IGNORECASE)
-"""Matches the beginning of an HTML page."""
 _BEFORE_HOME = re.compile(r"(?:@|[\w-]+[=:])?(?=~)")
 
 
@@ -173,8 +171,6 @@ def placeholder_in(start: bytes) -> str:
     placeholder."""
     if start.startswith(LFS_POINTER):
         return "is a Git LFS pointer, not the file itself: fetch that with git lfs pull"
-    if HTML_START.match(start):
-        return "is an HTML page, as a server sends in place of a file: fetch the file itself"
     return ""
 
 

@@ -1,12 +1,11 @@
 """How many threads libraries start, and how long those that wait for each other spin.
 
 Both are environment variables (OMP_NUM_THREADS, and GOMP_SPINCOUNT of libgomp) that are read once:
-when NumPy or torch is loaded. A program may have loaded torch itself. Then torch is told.
+when NumPy or torch is loaded.
 """
 
 import os
 import sys
-import threading
 import time
 from functools import cache
 from pathlib import Path
@@ -19,10 +18,6 @@ barriers a second (benchmarks/speed/busy_neighbour.py)."""
 BUSY = 1_000
 """Turns where other processes keep the cores busy: the thread that is waited for may not run before
 their time slices end. libgomp has 300,000, and 1,000 if there are more threads than cores."""
-_CHUNK = 100_000
-"""Elements of a tensor for which torch starts one more thread."""
-_resting: list[threading.Thread] = []
-"""The threads of `spin_briefly`: of the whole process, as the threads that libgomp counts."""
 
 
 @cache
@@ -53,47 +48,13 @@ def choose_spins() -> None:
         os.environ["GOMP_SPINCOUNT"] = str(BUSY if are_cores_busy() else IDLE)
 
 
-def adapt_loaded_torch() -> None:
-    """Do for a torch that the program has loaded what `prepare_threads` does before: torch computes
-    on at most the cores of the quota, and beside busy processes its threads spin for 1,000 turns.
-
-    Nothing changes where the user has set the environment variable.
-    """
+def limit_loaded_torch() -> None:
+    """Let a torch that the program has loaded compute on at most the cores of the quota, unless the
+    user has set OMP_NUM_THREADS."""
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > num_cores():
         torch.set_num_threads(num_cores())
-    is_chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & {*os.environ}
-    if not is_chosen and not _resting and are_cores_busy():
-        spin_briefly(torch.get_num_threads())
-
-
-def spin_briefly(num_threads: int) -> None:
-    """Let libgomp believe that there are more threads than cores: then its threads spin for 1,000
-    turns.
-
-    libgomp keeps the threads of a parallel region as long as the thread that started it. So threads
-    that compute once in `num_threads` threads and then rest raise its count. The threads that rest
-    take no time.
-    """
-    import torch
-
-    if num_threads < 2:
-        return
-    # Each thread that rests adds its team without itself to the count, which must exceed the cores.
-    num_missing = affinity_cores() - num_threads
-    for _ in range(num_missing // (num_threads - 1) + 1):
-        has_computed = threading.Event()
-
-        def rest(has_computed: threading.Event = has_computed) -> None:
-            torch.zeros(_CHUNK * num_threads).add_(1)
-            has_computed.set()
-            threading.Event().wait()
-
-        thread = threading.Thread(target=rest, name="charrnn-resting", daemon=True)
-        thread.start()
-        has_computed.wait()
-        _resting.append(thread)
 
 
 def are_cores_busy(root: Path = Path("/")) -> bool:

@@ -156,9 +156,11 @@ class Vocab:
         room = None
         if self.has_unknown_symbol:
             least = _threshold(counted.num_chars, min_count)
-            room = max(1, MAX_CHARACTERS - len(self))  # NUL is always added
+            room = max(0, MAX_CHARACTERS - len(self))
         frequent = _most_frequent(counted, least)
-        new = np.sort(frequent[~self.knows(frequent)][:room])
+        unknown = frequent[~self.knows(frequent)]
+        # NUL is always added: without it no document would end.
+        new = np.sort(unknown[unknown > 0][:room])
         if len(self) + len(new) > MAX_VOCAB_SIZE:
             raise DataError(
                 f"{len(new):,} new characters and the {len(self):,} of the alphabet are more than"
@@ -168,9 +170,9 @@ class Vocab:
 
         # The unknown symbol stays the first entry, and NUL follows it (`Config.end_id`).
         known = list(self.characters)
-        if 0 in new:
+        if 0 in unknown:
             known.insert(int(self.has_unknown_symbol), NUL)
-        return Vocab("char", characters=(*known, *map(chr, new[new > 0].tolist())))
+        return Vocab("char", characters=(*known, *map(chr, new.tolist())))
 
     def rows_in(self, other: "Vocab") -> Int64Array:
         """Return for each entry (V,) the id in `other` of the same entry, or else of the character

@@ -28,7 +28,7 @@ from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, te
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.runs.checkpoint import Tensors
-from charrnn.system.spinning import adapt_loaded_torch
+from charrnn.system.spinning import limit_loaded_torch
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
 from charrnn.training.omega import Omega
@@ -103,7 +103,7 @@ class Trainer:
 
         # Settings of the whole process, which make every step faster.
         keep_freed_memory()
-        adapt_loaded_torch()
+        limit_loaded_torch()
 
         # What training reads, and where it computes.
         self.config = config

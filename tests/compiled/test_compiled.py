@@ -266,7 +266,7 @@ def prepare(monkeypatch):
 
 
 def test_numpy_takes_the_place_of_a_loop_that_cannot_be_compiled(prepare):
-    prepared = prepare(Loop(error=ValueError("LLVM says no\nand why")))
+    prepared = prepare(Loop(error=RuntimeError("LLVM says no\nand why")))
     assert not prepared.is_found
     (warning,) = prepared.warnings
     assert "LLVM says no). NumPy generates" in warning

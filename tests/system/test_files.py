@@ -98,7 +98,6 @@ def test_a_lock_is_freed_for_every_copy_of_its_descriptor(tmp_path):
 
 
 POINTER = LFS_POINTER + b"v1\noid sha256:4d7a2146\nsize 12345\n"
-PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Not found</title></head></html>\n"
 
 
 @pytest.mark.parametrize(

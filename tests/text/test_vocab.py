@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.text.vocab import (
+    MAX_CHARACTERS,
     REPLACEMENT,
     UNKNOWN,
     CharacterCounts,
@@ -135,6 +136,14 @@ def test_an_exact_alphabet_is_the_characters_that_occur():
     assert vocab_of("hello").num_unknown(np.array([0, 1, 0])) == 2
     assert vocab.unknown_characters("hexe, e!") == ["x", ",", " ", "!"]
     assert vocab.to_json() == {"kind": "char", "characters": ["e", "h", "l", "o", "q"]}
+
+
+def test_a_full_alphabet_gets_no_new_character_but_the_end_of_a_document():
+    full = Vocab("char", ("", *map(chr, range(0x10000, 0x10000 + MAX_CHARACTERS - 1))))
+    counted = CharacterCounts(np.array([0, 97, 98]), np.array([9, 50_000, 50_000]))
+    once = full.extended(counted, min_count=1)
+    assert once.characters == ("", "\0", *full.characters[1:])
+    assert once.extended(counted, min_count=1) == once
 
 
 def test_an_exact_alphabet_is_extended_by_every_character():
