@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from charrnn.config.settings import Auto
 from charrnn.errors import DataError, UsageError, counted, named
-from charrnn.evaluation import loss_reports
-from charrnn.evaluation.loss_reports import LossReport
+from charrnn.evaluation.loss_reports import (
+    MAX_SCORED,
+    Evaluation,
+    EvaluationRow,
+    LossReport,
+    block_difference,
+)
 from charrnn.evaluation.measured import Content, MeasuredRun
 from charrnn.evaluation.ngram_rows import ngram_rows, notes_of_ngrams, usable_orders
 from charrnn.evaluation.notes import note_of_scored, notes_of_part, notes_of_runs
 from charrnn.evaluation.same_text import texts_of
-from charrnn.evaluation.seed_groups import SeedGroup, group_by_seed
-from charrnn.model.losses import (
-    STATEFUL,
-    WINDOWED,
-    BlockScores,
-    stateful_scores,
-)
+from charrnn.evaluation.seed_groups import group_by_seed
+from charrnn.model.losses import STATEFUL, WINDOWED, BlockScores, stateful_scores
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import CorpusPart
@@ -89,7 +89,7 @@ def evaluate(
         raise UsageError(f"There is no protocol {protocol!r}; use {STATEFUL} or {WINDOWED}.")
     run.text.check_stateful(max_chars)
     scores = stateful_scores(
-        run.network,
+        model.network,
         run.text.ids,
         first=run.text.first_scored,
         precision=run.precision,
@@ -117,7 +117,7 @@ def evaluate_runs(
     max_chars: int | Auto | None = "auto",
     ngrams: Sequence[int] = (),
     windowed: bool = False,
-) -> loss_reports.Evaluation:
+) -> Evaluation:
     """Measure the losses of one or several models over a text, and their paired differences.
 
     The differences are to the first model. The losses are measured by the protocol `stateful` of
@@ -159,88 +159,95 @@ def evaluate_runs(
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
     )
-    check_comparable(comparison.runs)
+    runs = comparison.runs
+    first = runs[0]
 
-    # All texts are checked first, because measuring the runs may take minutes.
+    # All texts are checked first, because measuring the runs may take minutes. The first character
+    # is not scored.
+    if len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
+        raise DataError(
+            f"The text has {counted(first.text.num_chars, first.text.unit)}; comparing runs needs"
+            f" at least {MIN_VALUES + 1:,}, because the difference is nothing without its interval."
+            f"\ngive a longer text as {named('text')}, or evaluate one run at a time"
+        )
     training = None
     orders: Sequence[int] = ()
     if ngrams:
-        training = comparison.training_text(f"leave {named('ngrams')} out")
+        # A part of a corpus contains the corpus, which then need not be read again.
+        training = first.model.training_text(
+            first.text.part, instead=f"leave {named('ngrams')} out"
+        )
         orders = usable_orders(ngrams, training)
     if windowed:
-        for run in comparison.runs:
+        for run in runs:
             run.text.check_windowed()
 
     # The runs first: all further rows are compared with them.
-    comparison.add_runs(STATEFUL, lambda run: run.losses.scores)
+    rows = comparison.rows(STATEFUL, measure=lambda run: run.losses.scores)
+    losses = {row.name: row.loss.nats_per_char for row in rows}
+    notes: list[str] = []
     if training is not None:
-        comparison.rows += ngram_rows(training, orders=orders, run=comparison.runs[0])
-        comparison.notes += notes_of_ngrams(training)
+        rows += ngram_rows(training, orders=orders, run=first)
+        notes += notes_of_ngrams(training)
     if windowed:
-        comparison.add_runs(WINDOWED, MeasuredRun.windowed_scores)
-    return comparison.evaluation()
+        rows += comparison.rows(WINDOWED, measure=MeasuredRun.windowed_scores)
+
+    notes += notes_of_runs(runs, is_given=comparison.part is None)
+    notes += note_of_scored(first)
+    # All runs have the same held-out part.
+    if comparison.part is not None:
+        notes += notes_of_part(first.model, comparison.part, trained_share=first.trained_share)
+    return Evaluation(
+        rows=tuple(rows),
+        part=comparison.part,
+        common_bytes=comparison.common_bytes,
+        notes=tuple(notes),
+        groups=group_by_seed({run.name: run.model.config for run in runs}, losses=losses),
+    )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What predicts a text, and the rows that were measured so far. The first row belongs to the
-    first run."""
+    """The models that are compared, each with the text as it reads it."""
 
-    runs: list[MeasuredRun] = field(default_factory=list)
-    """The models that are compared."""
-    part: str | None = None
+    runs: Sequence[MeasuredRun]
+    part: str | None
     """`validation` or `test`; None for a text that was given."""
-    common_bytes: tuple[int, int] | None = None
+    common_bytes: tuple[int, int] | None
     """As in `Evaluation`."""
-    max_chars: int | Auto | None = "auto"
-    """The largest number of characters to score, as it was given."""
-    rows: list[loss_reports.EvaluationRow] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(
         cls,
         models: Sequence[TrainedModel],
-        text: GivenText | None = None,
+        text: GivenText | None,
         *,
-        part: str = "validation",
-        context: str | bytes = "",
-        precision: str = "auto",
-        max_chars: int | Auto | None = "auto",
+        part: str,
+        context: str | bytes,
+        precision: str,
+        max_chars: int | Auto | None,
     ) -> Comparison:
         """Read the text for each model. See `evaluate_runs` for the arguments and errors."""
         for model in models:
             check_is_model(model)
         contents, common_bytes = texts_of(models, text, part=part, context=context)
-        comparison = cls(
-            part=part if text is None else None, common_bytes=common_bytes, max_chars=max_chars
-        )
-        limit = loss_reports.MAX_SCORED if max_chars == "auto" else max_chars
+        limit = MAX_SCORED if max_chars == "auto" else max_chars
+        runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             run = MeasuredRun.of(
                 model, content, context=context, precision=precision, max_chars=limit
             )
             run.text.check_stateful(limit)
-            run = replace(
-                run,
-                name=name,
-                trained_share=_trained_share(model, content),
-            )
-            comparison.runs.append(run)
-        return comparison
+            share = _trained_share(model, content)
+            runs.append(replace(run, name=name, trained_share=share))
+        return cls(runs=runs, part=part if text is None else None, common_bytes=common_bytes)
 
-    def training_text(self, instead: str) -> CorpusPart:
-        """Return the training text of the first model.
-
-        Raises DataError if it cannot be read, with `instead` as the remedy.
-        """
-        # A part of a corpus contains the corpus, which then need not be read again.
-        run = self.runs[0]
-        return run.model.training_text(run.text.part, instead=instead)
-
-    def add_runs(self, protocol: str, measure: Callable[[MeasuredRun], BlockScores]) -> None:
-        """Measure all runs by one protocol, and add their rows with the differences to the first
+    def rows(
+        self, protocol: str, measure: Callable[[MeasuredRun], BlockScores]
+    ) -> list[EvaluationRow]:
+        """Measure all runs by one protocol, and return their rows with the differences to the first
         run."""
+        rows: list[EvaluationRow] = []
         reference: BlockSums | None = None
         for run in self.runs:
             scores = measure(run)
@@ -250,68 +257,45 @@ class Comparison:
             if reference is None:
                 reference = scores.losses
             elif run.text.unit == self.runs[0].text.unit:
-                difference = loss_reports.block_difference(scores.losses, reference)
-            row = loss_reports.EvaluationRow(
+                difference = block_difference(scores.losses, reference=reference)
+            row = EvaluationRow(
                 name=run.name,
                 step=run.model.step,
                 loss=run.report(scores, protocol),
                 difference=difference,
                 trained_share=run.trained_share,
             )
-            self.rows.append(row)
-
-    def evaluation(self) -> loss_reports.Evaluation:
-        """Return the record of all rows, with the notes that a reader of the figures must know."""
-        notes = [*self.notes, *notes_of_runs(self.runs, is_given=self.part is None)]
-        run = self.runs[0]
-        notes += note_of_scored(run)
-        # All runs have the same held-out part.
-        if self.part is not None:
-            notes += notes_of_part(run.model, self.part, trained_share=run.trained_share)
-        return loss_reports.Evaluation(
-            rows=tuple(self.rows),
-            part=self.part,
-            common_bytes=self.common_bytes,
-            notes=tuple(notes),
-            groups=self.groups(),
-        )
-
-    def groups(self) -> tuple[SeedGroup, ...]:
-        """Return the groups of runs that differ in the seed alone."""
-        stateful = [row for row in self.rows if row.loss.protocol == STATEFUL]
-        losses = {row.name: row.loss.nats_per_char for row in stateful}
-        configs = {run.name: run.model.config for run in self.runs}
-        return group_by_seed(configs, losses)
+            rows.append(row)
+        return rows
 
 
 def _trained_share(model: TrainedModel, content: Content) -> float | None:
     """Return the share of a text that is in a model's training text, too; None if it is not
     known."""
-    if not isinstance(content, CorpusPart):
-        if model.recorded_corpus is None:
-            return None
-        return model.recorded_corpus.trained_share(content)
-
     # The model has seen a held-out part only where the training text repeats it.
-    return trained_share(content, training=model.training_text(content), config=model.config)
+    if isinstance(content, CorpusPart):
+        return trained_share(content, training=model.training_text(content), config=model.config)
+    if model.recorded_corpus is None:
+        return None
+    return model.recorded_corpus.trained_share(content)
 
 
 def distinct_names(models: Sequence[TrainedModel]) -> list[str]:
     """Return names that tell the models apart.
 
-    Models whose names are equal get the first of these forms that differs among them: with the
-    folder above, with the step (`run@100`), with a number.
+    Models whose names are equal have the folder above in theirs, or the step (`run@100`) if they
+    are of one folder. Those that are still equal are numbered.
     """
-    # The form is chosen for each group of equal names, so that most names stay short.
     names: list[str] = []
     for model in models:
         namesakes = [namesake for namesake in models if namesake.name == model.name]
-        for form in (_plain_name, _name_with_folder, _name_with_step):
-            if len({form(namesake) for namesake in namesakes}) == len(namesakes):
-                break
-        names.append(form(model))
+        name = model.name
+        if len(namesakes) > 1 and model.path is not None:
+            name = f"{model.path.parent.name}/{name}"
+        if len({namesake.path for namesake in namesakes}) < len(namesakes):
+            name = f"{model.name}@{model.step}"
+        names.append(name)
 
-    # Models that cannot be told apart by any form are numbered.
     distinct = []
     for index, name in enumerate(names):
         num_before = names[:index].count(name)
@@ -319,29 +303,3 @@ def distinct_names(models: Sequence[TrainedModel]) -> list[str]:
             name = f"{name} ({num_before + 1})"
         distinct.append(name)
     return distinct
-
-
-def _plain_name(model: TrainedModel) -> str:
-    return model.name
-
-
-def _name_with_folder(model: TrainedModel) -> str:
-    if model.path is None:
-        return model.name
-    return f"{model.path.parent.name}/{model.name}"
-
-
-def _name_with_step(model: TrainedModel) -> str:
-    return f"{model.name}@{model.step}"
-
-
-def check_comparable(runs: Sequence[MeasuredRun]) -> None:
-    """Raise DataError if the text is too short for the difference of several runs."""
-    text = runs[0].text
-    # The first character is not scored.
-    if len(runs) > 1 and text.num_chars - 1 < MIN_VALUES:
-        raise DataError(
-            f"The text has {counted(text.num_chars, text.unit)}; comparing runs needs"
-            f" at least {MIN_VALUES + 1:,}, because the difference is nothing without its interval."
-            f"\ngive a longer text as {named('text')}, or evaluate one run at a time"
-        )

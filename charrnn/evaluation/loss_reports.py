@@ -3,10 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from charrnn.evaluation.seed_groups import SeedGroup
-from charrnn.model.losses import CharLosses
+from charrnn.model.losses import WINDOWED
 from charrnn.statistics.intervals import BlockSums
 from charrnn.system.display import Displayable
 
@@ -65,20 +63,9 @@ class Difference:
     """Upper end of the interval."""
 
 
-def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference | None:
-    """Compute the mean difference of two predictors' losses of the same characters, and its 95 %
-    interval.
-
-    Returns None for too few characters for an interval. Raises ValueError unless the positions are
-    the same.
-    """
-    if not np.array_equal(losses.positions, reference.positions):
-        raise ValueError("the losses are not paired: their positions differ")
-    return block_difference(losses.blocks, reference.blocks)
-
-
 def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | None:
-    """Compute `paired_difference` from the sums of both predictors by the same blocks."""
+    """Compute the mean difference of two predictors' losses of the same characters, and its 95 %
+    interval, from the sums of both by the same blocks; None for too few characters."""
     # An interval of the differences, not of the two losses: both find the same passages hard.
     differences = blocks - reference
     interval = differences.interval()
@@ -160,10 +147,9 @@ class Evaluation(Displayable):
             data["trained_share"] = first.trained_share
 
         # The windowed loss of the first run is beside its stateful loss.
-        for row in self.rows[1:]:
-            if row.name == first.name and row.loss.protocol == "windowed-256":
+        for row in self.rows:
+            if row.name == first.name and row.loss.protocol == WINDOWED:
                 data["windowed_256"] = asdict(row.loss)
-                break
 
         # All rows, for readers of several runs. Empty lists are not left out.
         data["rows"] = [row.to_json() for row in self.rows]

@@ -12,7 +12,6 @@ import numpy as np
 
 from charrnn.errors import DataError, UsageError, check_length, check_range
 from charrnn.evaluation.loss_reports import LossReport
-from charrnn.model.annotations import CharRNN
 from charrnn.model.losses import (
     STATEFUL,
     WINDOWED,
@@ -27,7 +26,7 @@ from charrnn.model.losses import (
 from charrnn.model.shapes import check_finite
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, whole_text
-from charrnn.text.vocab import IdArray, Vocab, as_bytes
+from charrnn.text.vocab import IdArray, as_bytes
 from charrnn.trained_model import TrainedModel
 
 Content = str | bytes | CorpusPart
@@ -172,8 +171,6 @@ class MeasuredRun:
 
     name: str
     model: TrainedModel
-    vocab: Vocab
-    network: CharRNN
     text: MeasuredText
     """The text as this run reads it."""
     precision: str
@@ -197,8 +194,6 @@ class MeasuredRun:
         return cls(
             name=model.name,
             model=model,
-            vocab=model.vocab,
-            network=model.network,
             text=measured_text(model, text, context=context),
             precision=precision_of(model.config, model.network.device, precision),
             max_chars=max_chars,
@@ -209,7 +204,7 @@ class MeasuredRun:
         """The loss of each character by the protocol `stateful`, which is measured once: further
         rows are compared with it."""
         losses = char_losses(
-            self.network,
+            self.model.network,
             self.text.ids,
             first=self.text.first_scored,
             precision=self.precision,
@@ -225,7 +220,7 @@ class MeasuredRun:
         """Measure the losses by the protocol `windowed-256`."""
         # Without the context: windows start from a zero state.
         return windowed_scores(
-            self.network,
+            self.model.network,
             self.text.ids[self.text.first :],
             precision=self.precision,
             escape_nats=self.text.escape_nats,

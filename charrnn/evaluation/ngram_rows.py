@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from charrnn.errors import DataError, check_range, counted, named
-from charrnn.evaluation.loss_reports import NGRAM, EvaluationRow, paired_difference
+from charrnn.evaluation.loss_reports import NGRAM, EvaluationRow, block_difference
 from charrnn.evaluation.measured import MeasuredRun
 from charrnn.model.losses import CharLosses
 from charrnn.ngrams.kneser_ney import (
@@ -48,16 +48,16 @@ def ngram_rows(
         training.ids[training.begin :],
         text=text.ids,
         positions=positions,
-        vocab_size=len(run.vocab),
+        vocab_size=len(run.model.vocab),
         orders=orders,
-        end_id=run.network.end_id,
+        end_id=run.model.network.end_id,
     ):
         nats = -np.log(probabilities).astype(np.float32)
         losses = text.charged(CharLosses(positions=positions, nats=nats))
         yield EvaluationRow(
             name=NGRAM,
             loss=text.report(losses.scores, protocol=f"{order}-gram"),
-            difference=paired_difference(losses, run.losses),
+            difference=block_difference(losses.blocks, reference=run.losses.blocks),
         )
 
 

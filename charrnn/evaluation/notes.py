@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 from charrnn.errors import counted, named
 from charrnn.evaluation.measured import MeasuredRun
-from charrnn.model.reading import num_segments_of
 from charrnn.text.copies import LEAST_SHARE, trained_notes
 from charrnn.text.vocab import Vocab
 from charrnn.trained_model import TrainedModel
@@ -17,29 +16,33 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
     alphabets: list[Vocab] = []
     for run in runs:
         # Runs with the same alphabet lack the same characters, so one note is enough.
-        if run.text.num_unknown and run.vocab not in alphabets:
-            alphabets.append(run.vocab)
-            unknown = counted(run.text.num_unknown, "character")
+        text = run.text
+        vocab = run.model.vocab
+        if text.num_unknown and vocab not in alphabets:
+            alphabets.append(vocab)
+            unknown = counted(text.num_unknown, "character")
             yield (
                 f"{run.name} does not know {unknown} of this text, each of which costs"
-                f" {run.text.escape_nats:.2f} nats more than the unknown symbol, because it"
+                f" {text.escape_nats:.2f} nats more than the unknown symbol, because it"
                 " must be said which character it is."
             )
         # The model remembers this text, which lowers its loss.
         learned = run.trained_share or 0.0
         if is_given and learned >= LEAST_SHARE:
-            share = f"{100 * learned:.0f} % of this text"
             yield (
-                f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
-                " of its validation text."
+                f"{run.name} was trained on {100 * learned:.0f} % of this text. Leave"
+                f" {named('text')} out for the loss of its validation text."
             )
-        escapes = run.text.escape_nats * run.text.num_unknown / run.text.num_chars
-        yield from doubts(
-            run.name,
-            nats=run.losses.blocks.mean,
-            vocab_size=len(run.vocab),
-            escapes=escapes,
-        )
+
+        # A part of the loss tells which character an unknown symbol stands for.
+        nats = run.losses.blocks.mean
+        most = math.log(len(vocab))
+        if nats - text.escape_nats * text.num_unknown / text.num_chars > most:
+            yield (
+                f"{run.name} has {nats:.2f} nats per character, and equal probabilities for all"
+                f" characters have ln {len(vocab):,} = {most:.2f}. The text is of another kind than"
+                " the model's, or the model learned nothing."
+            )
 
     # A byte is easier to predict than a character of several bytes.
     first = runs[0]
@@ -55,15 +58,12 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
 def note_of_scored(run: MeasuredRun) -> Iterator[str]:
     """Yield a note on the share of the text that was scored, unless it is the whole text."""
     # The first character of a text without context is never scored, which needs no note.
-    text = run.text
+    num_chars = run.text.num_chars
     num_scored = len(run.losses)
-    if run.max_chars is not None and num_scored < text.num_chars - 1:
-        where = "in segments spread evenly over the text"
-        if num_segments_of(run.max_chars) == 1:
-            where = "from its beginning"
+    if run.max_chars is not None and num_scored < num_chars - 1:
         yield (
-            f"stateful: {num_scored:,} of {counted(text.num_chars, text.unit)}"
-            f" ({100 * num_scored / text.num_chars:.2g} %), {where}."
+            f"stateful: {num_scored:,} of {counted(num_chars, run.text.unit)}"
+            f" ({100 * num_scored / num_chars:.2g} %) were scored."
         )
 
 
@@ -80,19 +80,4 @@ def notes_of_part(model: TrainedModel, part: str, trained_share: float | None) -
         yield (
             "The checkpoint was chosen by its loss on the validation text. For a figure to"
             f" quote, {remedy}."
-        )
-
-
-def doubts(name: str, nats: float, vocab_size: int, escapes: float = 0.0) -> Iterator[str]:
-    """Yield a warning if a loss is above ln V, the loss of equal probabilities for all characters.
-
-    `escapes` is the part of the loss, in nats per character, that tells which character an unknown
-    symbol stands for.
-    """
-    most = math.log(vocab_size)
-    if nats - escapes > most:
-        yield (
-            f"{name} has {nats:.2f} nats per character, and equal probabilities for all characters"
-            f" have ln {vocab_size:,} = {most:.2f}. The text is of another kind than the model's,"
-            " or the model learned nothing."
         )

@@ -5,7 +5,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import partial
 
-from charrnn.errors import UsageError, counted, named
+from charrnn.errors import UsageError, named
 from charrnn.evaluation.measured import Content
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, whole_text
@@ -30,23 +30,36 @@ def texts_of(
         if checkpoints.count((path, step)) > 1:
             raise UsageError(f"{path.name} is given twice: its difference to itself is 0.")
 
-    # With and without END, the same bytes are different texts.
-    for model in models[1:]:
-        _check_same_documents(models[0], model)
+    # With and without END, the same bytes are different texts: END is predicted like a character,
+    # so the mean losses would be taken over different symbols.
+    first = models[0]
+    for model in models:
+        if model.config.documents != first.config.documents:
+            raise UsageError(
+                f"{first.name} and {model.name} divide a text into documents in different ways"
+                f" ({first.config.documents}, {model.config.documents}): their losses cannot be"
+                " compared. Evaluate each by itself."
+            )
     if text is not None:
         # As characters, if any model reads characters.
-        reader = next((model for model in models if model.vocab.kind == "char"), models[0])
+        reader = next((model for model in models if model.vocab.kind == "char"), first)
         return [whole_text(text, reader.config, context=context)] * len(models), None
 
     # If some models read one text in bytes and others in characters, its passages are compared.
     parts = [model.held_out(part) for model in models]
     is_one_text = len({held_out.corpus.digest for held_out in parts}) == 1
     has_several_kinds = len({model.vocab.kind for model in models}) > 1
-    if is_one_text and has_several_kinds and models[0].config.documents == "none":
+    if is_one_text and has_several_kinds and first.config.documents == "none":
         return _common_parts(parts)
 
-    for model, held_out in zip(models[1:], parts[1:], strict=True):
-        _check_same_part(models[0], parts[0], other=model, other_part=held_out)
+    # The ids are compared, not the files: two files may differ and have the same last tenth.
+    for model, held_out in zip(models, parts, strict=True):
+        if model.vocab != first.vocab or not parts[0].has_same_ids(held_out):
+            raise UsageError(
+                f"The held-out texts of {first.name} and {model.name} differ: they were trained on"
+                f" other texts, with another alphabet or another {named('split')}.\nCompare them"
+                f" on {named('text')}, a file on which neither was trained."
+            )
     return parts, None
 
 
@@ -84,45 +97,3 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
         else:
             common.append(CorpusPart(part.corpus, begin=first, end=last))
     return common, (first_byte, last_byte)
-
-
-def _check_same_documents(first: TrainedModel, other: TrainedModel) -> None:
-    # END is predicted like a character. A model without END is scored on fewer symbols, so the two
-    # mean losses are taken over different symbols.
-    if other.config.documents != first.config.documents:
-        raise UsageError(
-            f"{first.name} and {other.name} divide a text into documents in different ways"
-            f" ({first.config.documents}, {other.config.documents}): their losses cannot be"
-            " compared. Evaluate each by itself."
-        )
-
-
-def _check_same_part(
-    first: TrainedModel, part: CorpusPart, other: TrainedModel, other_part: CorpusPart
-) -> None:
-    """Raise UsageError unless two models are measured on the same characters in the same
-    alphabet."""
-    _check_same_alphabet(first, other)
-    # The ids are compared, not the files: two files may differ and have the same last tenth.
-    if not part.has_same_ids(other_part):
-        raise UsageError(
-            f"The held-out texts of {first.name} and {other.name} differ: they were trained on"
-            f" other texts or with another {named('split')}.\nCompare them on {named('text')}, a"
-            " file on which neither was trained."
-        )
-
-
-def _check_same_alphabet(first: TrainedModel, other: TrainedModel) -> None:
-    """Raise UsageError, with the difference, unless two models have the same alphabet."""
-    if other.vocab == first.vocab:
-        return
-
-    # The unknown symbol counts as a character that is in only one of the alphabets.
-    difference = "one of them of bytes"
-    if other.vocab.kind == first.vocab.kind:
-        different = set(first.vocab.characters) ^ set(other.vocab.characters)
-        difference = f"{counted(len(different), 'character')} in one of them only"
-    raise UsageError(
-        f"{first.name} and {other.name} have different alphabets ({difference}).\n"
-        f"Compare them on {named('text')}, a file on which neither was trained."
-    )

@@ -40,6 +40,20 @@ ENDS = {
 MOST_FILES = {"train": 10, "sample": 9, "visualize": 10}
 
 
+WAYS = {"A weight that changes": ("Muon.step", 12), "A loss that is compared": ("iter_losses", 6)}
+"""Ways of the page, by their titles: a function, and the number of files that the page promises up to
+it."""
+
+
+@pytest.mark.parametrize("title", WAYS)
+def test_the_way_of_the_page_visits_no_more_files_than_it_says(title):
+    function, number = WAYS[title]
+    section = PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2].partition("\n## ")[0]
+    assert f"the way visits {number} files" in section
+    visited = section[: section.index(f"`{function}`")]
+    assert len(set(re.findall(r"`([\w/]+\.py):\d+`", visited))) == number
+
+
 def file_of(frame):
     """Return the file of a frame below the package, "" for one of a library."""
     path = Path(frame.f_code.co_filename)
