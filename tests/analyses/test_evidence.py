@@ -24,12 +24,10 @@ from charrnn.analyses.evidence import born_at
 from charrnn.analyses.evidence import card as card_module
 from charrnn.analyses.evidence.property_output import (
     choose_output,
-    difference,
     resample_differences,
     signs_of,
 )
 from charrnn.analyses.evidence.readings import (
-    Clamps,
     PatchingBatch,
     read_clamped,
     read_freely,
@@ -41,7 +39,7 @@ from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import states_of_text, trace_text
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import UsageError
+from charrnn.errors import DataError, UsageError
 from charrnn.statistics.agreement import measure_score
 from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText
@@ -125,6 +123,15 @@ class Naive:
         for place in range(position - lag + 1, position + 1):
             state, odds, _ = self.step(place, state)
         return odds
+
+
+def difference(odds, signs, codes):
+    """How much higher odds (n,) are inside than outside, of a text that is one block."""
+    blocks, draws = np.zeros(len(codes), int), np.ones((1, 1))
+    (found,) = resample_differences(
+        odds[None], signs=signs, codes=codes, blocks=blocks, draws=draws
+    )
+    return float(found[0])
 
 
 @pytest.fixture(scope="module")
@@ -486,6 +493,21 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
     target = SimpleNamespace(half=400)
     choosing = card_module.Choosing(study, target, measured=None, cell=(0, 0), detector=None)
     assert choosing.segment_length == card_module.MIN_SEGMENT
+    # Documents of 15 characters.
+    text.ids[:] = np.tile(np.array([network.end_id, *[2, 3, 4] * 5], np.uint16), 50)
+    choosing = card_module.Choosing(study, target, measured=None, cell=(0, 0), detector=None)
+    with pytest.raises(DataError, match="too short for evidence: give a `text` with 17"):
+        choosing.segment_length  # noqa: B018
+
+
+def test_an_excerpt_has_what_is_inside_in_brackets():
+    text = 'ab "yyy" cd "zzz!after'
+    scoring = SimpleNamespace(
+        study=SimpleNamespace(text=SimpleNamespace(text=text)),
+        signs=signs_of(label_quotes(text)),
+    )
+    shown = card_module.Scoring._excerpt(scoring, text.index("!"))
+    assert shown == 'ab ["yyy]" cd ["zzz!]|after'
 
 
 def test_a_card_is_json_with_its_assumptions(quoting):
@@ -526,7 +548,7 @@ def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
         begins=begins,
         length=20,
         reading=reading,
-        clamps=Clamps(held),
+        is_clamped=held,
         output=output,
     )
     places = begins[:, None] + np.arange(20)

@@ -13,14 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from charrnn.analyses.evidence.card import Choosing, Scoring, check_room
+from charrnn.analyses.evidence.card import Scoring
 from charrnn.analyses.evidence.results import Birth, EvidenceCard
 from charrnn.cells.findings import CellScore
 from charrnn.cells.study import Study
-from charrnn.cells.target_labels import choose_targets
+from charrnn.cells.target_labels import MIN_TEXT, choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import DataError, UsageError, named
+from charrnn.errors import DataError, UsageError, check_length, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import read_parts
 from charrnn.model.shapes import check_unit
@@ -49,7 +49,7 @@ def evidence(
     >>> evidence(study, 0, 273, detector="quote").interchange.accuracy
     """
     # Checked before all cells are scored, which takes long.
-    check_room(study)
+    check_length(len(study.text), least=MIN_TEXT, what="evidence")
     cell = None
     if layer is not None and unit is not None:
         check_unit(layer, unit, num_layers=study.num_layers, num_units=study.num_units)
@@ -77,8 +77,8 @@ def evidence(
 
     def measure() -> EvidenceCard:
         (measured,) = study.measure([target])
-        choosing = Choosing(study, target=target, measured=measured, cell=cell, detector=resolved)
-        return Scoring(choosing).card()
+        scoring = Scoring(study, target=target, measured=measured, cell=cell, detector=resolved)
+        return scoring.card()
 
     key = study.target_key(target) | study.cell_key(*cell)
     card = study.cached(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import cycle, pairwise
+from itertools import cycle
 
 import numpy as np
 
@@ -16,12 +16,10 @@ from charrnn.analyses.evidence.property_output import (
     LabelSigns,
     Output,
     choose_output,
-    difference,
     resample_differences,
     signs_of,
 )
 from charrnn.analyses.evidence.readings import (
-    Clamps,
     FreeReading,
     PatchingBatch,
     Positions,
@@ -33,7 +31,6 @@ from charrnn.analyses.evidence.results import (
     Interchange,
     Mistakes,
     Necessity,
-    Stretch,
     Sufficiency,
     WrongPlace,
     carrying,
@@ -43,9 +40,9 @@ from charrnn.analyses.sampled_states import characters_of
 from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.cells.scores import Measured
 from charrnn.cells.study import Study
-from charrnn.cells.target_labels import MIN_TEXT, Target
+from charrnn.cells.target_labels import Target
 from charrnn.detectors.detector import Detector
-from charrnn.errors import DataError, check_length, named
+from charrnn.errors import DataError, named
 from charrnn.statistics.agreement import resample_score
 from charrnn.statistics.intervals import (
     MIN_BLOCKS,
@@ -93,34 +90,10 @@ NUM_WORST = 10
 """Most wrong places that are shown."""
 MIN_CHARS_BETWEEN = 50
 """Fewest characters between two wrong places that are shown."""
-NUM_STRETCHES = 4
-"""Stretches of one label that are shown up to a place: an unpaired quotation mark, which explains a
-wrong label, is at the beginning of one of them."""
-CHARS_OF_STRETCH = 100
-"""Most characters of a stretch that are shown."""
-CHARS_OF_BEGINNING = 34
-"""Characters that are shown of the beginning of a longer stretch; the other characters are of its
-end."""
+CHARS_BEFORE = 100
+"""Characters that are shown before a place: mostly enough for the mark that explains its label."""
 CHARS_AFTER = 8
 """Characters that are shown after a place."""
-
-
-def check_room(study: Study) -> None:
-    """Raise DataError for a text, or documents of its scoring half, too short for a card."""
-    text = study.text
-    check_length(len(text), least=MIN_TEXT, what="evidence")
-    ids = text.ids[text.first + study.half :]
-    ends = np.flatnonzero(ids == study.network().end_id)
-    longest = np.diff([-1, *ends, len(ids)]).max()
-    if longest < MIN_SEGMENT + 2:
-        raise _too_short()
-
-
-def _too_short() -> DataError:
-    return DataError(
-        f"The documents of this text are too short for evidence: give a {named('text')}"
-        f" with {MIN_SEGMENT + 1} characters in a row."
-    )
 
 
 @dataclass(frozen=True)
@@ -267,7 +240,10 @@ class Choosing:
         length = min(MAX_SEGMENT, self.target.half // 4)
         while not self.can_read(length)[self.target.half :].any():
             if length == MIN_SEGMENT:
-                raise _too_short()
+                raise DataError(
+                    f"The documents of this text are too short for evidence: give a {named('text')}"
+                    f" with {MIN_SEGMENT + 1} characters in a row."
+                )
             length = max(MIN_SEGMENT, length // 2)
         return length
 
@@ -360,27 +336,23 @@ class Choosing:
         return (inside + outside) / 2, float(np.sign(inside - outside))
 
 
-@dataclass(frozen=True)
-class Scoring:
+class Scoring(Choosing):
     """The measurements of a card, on the scoring half, of what was chosen on the other."""
-
-    choosing: Choosing
 
     def card(self) -> EvidenceCard:
         """Measure a card but for the checkpoints."""
-        choosing = self.choosing
-        written = characters_of(choosing.study.text)
-        output = choosing.output
+        written = characters_of(self.study.text)
+        output = self.output
         return EvidenceCard(
-            layer=choosing.cell[0],
-            unit=choosing.cell[1],
-            detector=choosing.target.name,
-            looks_for=choosing.detector.looks_for,
+            layer=self.cell[0],
+            unit=self.cell[1],
+            detector=self.target.name,
+            looks_for=self.detector.looks_for,
             output=tuple(written[id] for id in output.ids.tolist()),
             output_sign=output.sign,
             output_after=tuple(written[id] for id in output.after.tolist()),
-            num_chars=len(choosing.ids),
-            num_cells=choosing.study.num_cells,
+            num_chars=len(self.ids),
+            num_cells=self.study.num_cells,
             tracks=self.score(),
             necessary=self.necessity(),
             sufficient=self.sufficiency(),
@@ -390,21 +362,20 @@ class Scoring:
 
     def score(self) -> CellScore:
         """Return the score of the cell."""
-        choosing = self.choosing
         # To score a cell that is not the best, all cells are scored, which takes longer than all
         # other parts of the card.
-        best = choosing.measured.score
-        if (best.layer, best.unit) == choosing.cell:
+        best = self.measured.score
+        if (best.layer, best.unit) == self.cell:
             return best
-        ranked = ranking(choosing.study, [choosing.detector])[choosing.target.name]
-        score = next(score for score in ranked if (score.layer, score.unit) == choosing.cell)
+        ranked = ranking(self.study, [self.detector])[self.target.name]
+        score = next(score for score in ranked if (score.layer, score.unit) == self.cell)
 
         # A ranking has no intervals, so the values of this cell are read once more.
-        layer, unit = choosing.cell
-        labels = choosing.target.scoring_labels
+        layer, unit = self.cell
+        labels = self.target.scoring_labels
         values = np.empty(len(labels), np.float32)
-        for indices, cells in choosing.study.reader()(choosing.target.half, len(choosing.ids)):
-            values[indices] = cells[:, layer * choosing.study.num_units + unit]
+        for indices, cells in self.study.reader()(self.target.half, len(self.ids)):
+            values[indices] = cells[:, layer * self.study.num_units + unit]
         resampled = resample_score(values, labels=labels, polarity=score.polarity)
         low, high = interval_of(resampled, len(labels))
         return replace(score, ci_low=low, ci_high=high)
@@ -413,8 +384,8 @@ class Scoring:
         """Return (C, L, H): whether each cell is among the cells of each condition."""
         mask = torch.zeros(
             len(cells),
-            self.choosing.study.num_layers,
-            self.choosing.study.num_units,
+            self.study.num_layers,
+            self.study.num_units,
             dtype=torch.bool,
         )
         for condition, chosen in enumerate(cells):
@@ -423,29 +394,35 @@ class Scoring:
         return mask
 
     def _read_clamped(
-        self, begins: Positions, clamps: Clamps, output: Output | None = None
+        self,
+        begins: Positions,
+        is_clamped: Tensor,
+        *,
+        directions: Tensor | None = None,
+        output: Output | None = None,
     ) -> tuple[Float64Array, Positions]:
-        """Return losses, or outputs, (C, S * T') under clamps, and the positions (S * T')."""
-        choosing = self.choosing
+        """Return losses, or outputs, (C, S * T') with memories held, and the positions (S * T');
+        see `read_clamped`."""
         results = read_clamped(
-            choosing.study.network(),
-            choosing.study.text,
+            self.study.network(),
+            self.study.text,
             begins=begins,
-            length=choosing.segment_length,
-            reading=choosing.reading,
-            clamps=clamps,
+            length=self.segment_length,
+            reading=self.reading,
+            is_clamped=is_clamped,
+            directions=directions,
+            layer=self.cell[0],
             output=output,
         )
-        skipped = choosing.num_skipped
-        positions = begins[:, None] + np.arange(skipped, choosing.segment_length)
+        skipped = self.num_skipped
+        positions = begins[:, None] + np.arange(skipped, self.segment_length)
         return results[..., skipped:].reshape(len(results), -1), positions.ravel()
 
     def necessity(self) -> Necessity:
         """Clamp the cell at its mean, on all segments, and on some of them other cells and random
         directions, too."""
-        choosing = self.choosing
-        study = choosing.study
-        layer, unit = choosing.cell
+        study = self.study
+        layer, unit = self.cell
         generator = np.random.default_rng(0)
         own = layer * study.num_units + unit
         others = np.delete(np.arange(study.num_cells), own)
@@ -456,33 +433,31 @@ class Scoring:
         drawn = torch.from_numpy(generator.normal(size=(NUM_OTHERS, study.num_units)))
         drawn /= drawn.norm(dim=1, keepdim=True)
         here = slice(layer * study.num_units, (layer + 1) * study.num_units)
-        correlations = choosing.reading.correlations[here, here]
+        correlations = self.reading.correlations[here, here]
         spreads = torch.einsum("ch,hk,ck->c", drawn, correlations, drawn).sqrt()
 
         # Nothing is clamped in the first condition, and no cell in those of the directions.
-        conditions = [[], [choosing.cell]]
+        conditions = [[], [self.cell]]
         for other in others.tolist():
             conditions.append([divmod(other, study.num_units)])
         conditions += [[]] * NUM_OTHERS
-        directions = choosing.reading.means.new_zeros(len(conditions), study.num_units)
+        directions = self.reading.means.new_zeros(len(conditions), study.num_units)
         directions[-NUM_OTHERS:] = drawn / spreads.sqrt()[:, None]
-        segments = choosing.clamped_segments[:NUM_RANKING_SEGMENTS]
+        segments = self.clamped_segments[:NUM_RANKING_SEGMENTS]
         losses, positions = self._read_clamped(
-            segments, Clamps(self._mask(*conditions), directions=directions, layer=layer)
+            segments, self._mask(*conditions), directions=directions
         )
         rises = losses[1:] - losses[0]
-        signs = choosing.signs[positions]
+        signs = self.signs[positions]
         inside = [_mean(rise[signs > 0]) for rise in rises]
         of_cells = inside[1 : 1 + len(others)]
         of_directions = inside[1 + len(others) :]
 
         # The rise itself, and its interval, need more characters than a rank.
-        losses, positions = self._read_clamped(
-            choosing.clamped_segments, Clamps(self._mask([], [choosing.cell]))
-        )
+        losses, positions = self._read_clamped(self.clamped_segments, self._mask([], [self.cell]))
         rise = losses[1] - losses[0]
-        is_inside = choosing.signs[positions] > 0
-        is_outside = choosing.signs[positions] < 0
+        is_inside = self.signs[positions] > 0
+        is_outside = self.signs[positions] < 0
         return Necessity(
             inside=_mean(rise[is_inside]),
             ci_inside=self._interval(rise[is_inside], positions[is_inside]),
@@ -495,48 +470,44 @@ class Scoring:
             rank=1 + sum(rise >= inside[0] for rise in of_cells),
             rank_among_directions=1 + sum(rise >= inside[0] for rise in of_directions),
             num_ranked_chars=rises.shape[1],
-            windows=tuple(choosing.clamped_segments.tolist()),
+            windows=tuple(self.clamped_segments.tolist()),
         )
 
     def sufficiency(self) -> Sufficiency:
         """Clamp all followers but the first k, for each k of NUMS_FREE."""
-        choosing = self.choosing
-        followers = choosing.followers
+        followers = self.followers
         nums_free = [k for k in NUMS_FREE if k <= len(followers)]
         conditions = [followers[k:] for k in nums_free]
-        clamps = Clamps(self._mask([], *conditions))
         odds, positions = self._read_clamped(
-            choosing.clamped_segments, clamps, output=choosing.output
+            self.clamped_segments, self._mask([], *conditions), output=self.output
         )
-        chosen = choosing.shows_property[positions]
+        chosen = self.shows_property[positions]
         positions = positions[chosen]
-        signs = choosing.signs[positions]
-        codes = choosing.ids[positions]
-        effects = []
-        for outputs in odds[:, chosen]:
-            effects.append(difference(outputs, signs=signs, codes=codes))
-        whole, *others = effects
+        signs = self.signs[positions]
+        codes = self.ids[positions]
+
+        # Whole blocks of the text are drawn, as for every interval, of those that have a place. In
+        # the first draw all are drawn once, which gives the effects themselves.
+        blocks, _ = draw_blocks(len(self.ids) - self.target.half)
+        filled, places = np.unique(blocks[positions - self.target.half], return_inverse=True)
+        num_blocks = len(filled)
+        draws = np.ones((1, num_blocks))
+        if num_blocks >= MIN_BLOCKS:
+            draws = np.concatenate((draws, draw_counts(num_blocks)))
+        resampled = resample_differences(
+            odds[:, chosen], signs=signs, codes=codes, blocks=places, draws=draws
+        )
+        whole, *others = resampled[:, 0].tolist()
+        resampled = resampled[:, 1:]
         sufficiency = Sufficiency(
             followers=tuple(followers),
             effect=whole,
             ci=None,
             num_places=len(positions),
-            windows=tuple(choosing.clamped_segments.tolist()),
+            windows=tuple(self.clamped_segments.tolist()),
         )
-
-        # Whole blocks of the text are drawn, as for every interval, of those that have a place.
-        blocks, _ = draw_blocks(len(choosing.ids) - choosing.target.half)
-        filled, places = np.unique(blocks[positions - choosing.target.half], return_inverse=True)
-        num_blocks = len(filled)
         if num_blocks < MIN_BLOCKS:
             return sufficiency
-        resampled = resample_differences(
-            odds[:, chosen],
-            signs=signs,
-            codes=codes,
-            blocks=places,
-            draws=draw_counts(num_blocks),
-        )
         ci = percentiles(resampled[0], num_blocks)
         sufficiency = replace(sufficiency, ci=ci)
         # Shares of an effect that may be 0 are noise.
@@ -560,14 +531,13 @@ class Scoring:
 
     def interchange(self) -> Interchange | None:
         """Exchange the memory of the cell at pairs of positions."""
-        choosing = self.choosing
         # One cell alone leaves no other cell to compare it with.
-        pairs = choosing.scoring_pairs
-        if not len(pairs) or choosing.study.num_cells == 1:
+        pairs = self.scoring_pairs
+        if not len(pairs) or self.study.num_cells == 1:
             return None
 
         # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
-        batch = choosing.batch(pairs)
+        batch = self.batch(pairs)
         partners = _partners(pairs)
         # How far each output is from that of its partner, which is on the other side.
         distances = batch.outputs[partners] - batch.outputs
@@ -586,11 +556,11 @@ class Scoring:
 
         # Two comparisons show what happens by chance: another cell is exchanged in each row, or the
         # cell is exchanged with a position that has the same label.
-        mask = self._mask([choosing.cell])
+        mask = self._mask([self.cell])
         generator = np.random.default_rng(0)
-        drawn = generator.integers(choosing.study.num_cells - 1, size=len(partners))
+        drawn = generator.integers(self.study.num_cells - 1, size=len(partners))
         drawn += drawn >= mask.flatten().nonzero().item()
-        others = torch.zeros(len(partners), choosing.study.num_cells, dtype=torch.bool)
+        others = torch.zeros(len(partners), self.study.num_cells, dtype=torch.bool)
         others[torch.arange(len(partners)), drawn] = True
         equal = np.roll(partners.reshape(2, -1)[::-1], 1, axis=1).ravel()
         by_cell = crosses(partners, mask)
@@ -606,18 +576,17 @@ class Scoring:
             above_equal_labels=self._interval(by_cell - by_equal, positions),
             num_pairs=int(differs.sum()) // 2,
             num_drawn=len(pairs),
-            lag=choosing.lag,
+            lag=self.lag,
             pairs=tuple(map(tuple, pairs.tolist())),
         )
 
     def _interval(self, values: Float64Array, positions: Positions) -> Interval | None:
         """Return the 95 % interval of the mean of values (n,) at positions of the scoring half.
         None if the positions are in too few of its blocks."""
-        choosing = self.choosing
         # Values of one passage are alike, so whole blocks of the text are drawn.
-        blocks, draws = draw_blocks(len(choosing.ids) - choosing.target.half)
+        blocks, draws = draw_blocks(len(self.ids) - self.target.half)
         sums = BlockSums.zeros(draws.shape[1])
-        sums.add(values, blocks[positions - choosing.target.half])
+        sums.add(values, blocks[positions - self.target.half])
         interval = sums.interval()
         if interval is None:
             return None
@@ -627,30 +596,35 @@ class Scoring:
 
     def mistakes(self) -> Mistakes:
         """Find the positions of the scoring half where the cell is on the wrong side."""
-        choosing = self.choosing
-        half = choosing.target.half
-        reading = choosing.reading
-        is_first = np.arange(len(choosing.ids)) < half
+        half = self.target.half
+        reading = self.reading
+        is_first = np.arange(len(self.ids)) < half
 
         # The thresholds of the value, and of the output after each character, were chosen.
-        shown = choosing.shows_property
-        middle, polarity = choosing.threshold(reading.values, where=shown)
-        signed = choosing.signs * polarity * (reading.values - middle)
-        output_middle = np.zeros(len(choosing.ids))
-        for id in choosing.output.after.tolist():
-            here = choosing.ids == id
-            output_middle[here], _ = choosing.threshold(reading.odds, where=here)
-        is_output_wrong = choosing.signs * (reading.odds - output_middle) < 0
+        shown = self.shows_property
+        middle, polarity = self.threshold(reading.values, where=shown)
+        signed = self.signs * polarity * (reading.values - middle)
+        output_middle = np.zeros(len(self.ids))
+        for id in self.output.after.tolist():
+            here = self.ids == id
+            output_middle[here], _ = self.threshold(reading.odds, where=here)
+        is_output_wrong = self.signs * (reading.odds - output_middle) < 0
 
-        places = shown & choosing.is_read & ~is_first
+        places = shown & self.is_read & ~is_first
         is_wrong = signed < 0
         wrong = np.flatnonzero(places & is_wrong)
         worst: list[WrongPlace] = []
         for position in wrong[np.argsort(signed[wrong], kind="stable")].tolist():
             apart = [abs(position - place.position) >= MIN_CHARS_BETWEEN for place in worst]
             if all(apart) and len(worst) < NUM_WORST:
-                is_output = bool(is_output_wrong[position])
-                worst.append(self._wrong_place(position, is_output_wrong=is_output))
+                place = WrongPlace(
+                    position=position,
+                    is_inside=bool(self.signs[position] > 0),
+                    value=float(reading.values[position]),
+                    is_output_wrong=bool(is_output_wrong[position]),
+                    excerpt=self._excerpt(position),
+                )
+                worst.append(place)
         return Mistakes(
             num_places=int(places.sum()),
             num_wrong=len(wrong),
@@ -660,28 +634,23 @@ class Scoring:
             worst=tuple(worst),
         )
 
-    def _wrong_place(self, position: int, *, is_output_wrong: bool) -> WrongPlace:
-        """Return a position where the cell is wrong, with the last stretches of the label."""
-        choosing = self.choosing
-        text = choosing.study.text.text
-        changes = np.flatnonzero(np.diff(choosing.signs[: position + 1])) + 1
-        begins = [0, *changes.tolist()]
-        stretches = []
-        for begin, end in pairwise([*begins[-NUM_STRETCHES:], position + 1]):
-            shown = text[begin:end]
-            if len(shown) > CHARS_OF_STRETCH:
-                ending = shown[CHARS_OF_BEGINNING - CHARS_OF_STRETCH :]
-                shown = f"{shown[:CHARS_OF_BEGINNING]} … {ending}"
-            stretches.append(Stretch(text=shown, is_inside=bool(choosing.signs[begin] > 0)))
-        return WrongPlace(
-            position=position,
-            is_inside=bool(choosing.signs[position] > 0),
-            value=float(choosing.reading.values[position]),
-            is_output_wrong=is_output_wrong,
-            since_change=position - begins[-1],
-            before=tuple(stretches),
-            after=text[position + 1 : position + 1 + CHARS_AFTER],
-        )
+    def _excerpt(self, position: int) -> str:
+        """Return the text around a position, with what is labelled inside in brackets."""
+        text = self.study.text.text
+        begin = max(0, position - CHARS_BEFORE)
+        excerpt = ""
+        was_inside = False
+        for index in range(begin, position + 1):
+            is_inside = bool(self.signs[index] > 0)
+            if is_inside and not was_inside:
+                excerpt += "["
+            elif was_inside and not is_inside:
+                excerpt += "]"
+            excerpt += text[index]
+            was_inside = is_inside
+        if was_inside:
+            excerpt += "]"
+        return f"{excerpt}|{text[position + 1 : position + 1 + CHARS_AFTER]}"
 
 
 def _mean(values: Float64Array) -> float:

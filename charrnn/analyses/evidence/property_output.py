@@ -117,21 +117,6 @@ def _gaps(
     return rates[0], rates[1], np.minimum(*counts).astype(np.float64)
 
 
-def difference(odds: Float64Array, signs: LabelSigns, codes: Int64Array) -> float:
-    """Compute how much higher odds (n,) are inside than outside, after the same characters `codes`
-    (n,).
-
-    The result is a mean over these characters, each weighted by the occurrences that both sides
-    have.
-    """
-    # All of the text is one block, which is drawn once.
-    blocks = np.zeros(len(codes), np.int64)
-    (found,) = resample_differences(
-        odds[None], signs=signs, codes=codes, blocks=blocks, draws=np.ones((1, 1))
-    )
-    return float(found[0])
-
-
 def resample_differences(
     odds: Float64Array,
     *,
@@ -140,8 +125,10 @@ def resample_differences(
     blocks: Int64Array,
     draws: Float64Array,
 ) -> Float64Array:
-    """Compute the `difference` (C, R) of each of C conditions with odds (C, n) in R resamples.
+    """Compute how much higher the odds (C, n) of each of C conditions are inside than outside,
+    after the same characters `codes` (n,), in R resamples: (C, R).
 
+    It is a mean over these characters, each weighted by the occurrences that both sides have.
     `blocks` (n,) are the numbers of the blocks of the text, and `draws` (R, K) says how often each
     resample has each of K blocks. A character that a resample does not have on both sides is left
     out of it.

@@ -163,33 +163,6 @@ def _row(row: int, vectors: Tensor) -> Tensor:
     return vectors[..., row : row + 1, :].clone()
 
 
-@dataclass(frozen=True, eq=False)
-class Clamps:
-    """The memories and directions that are clamped at their means in each of C conditions."""
-
-    is_clamped: Tensor
-    """(C, L, H): whether the memory of a cell is clamped."""
-    directions: Tensor | None = None
-    """(C, H): by condition the direction that `remove` takes from the memories of `layer`."""
-    layer: int = 0
-
-    def ops(self, reading: FreeReading, num_segments: int) -> dict[int, Ops]:
-        """Return by layer the functions of torch for the rows of all segments, each of which has C
-        rows in the order of the conditions."""
-        ops = {}
-        for layer, means in enumerate(reading.means):
-            is_clamped = self.is_clamped[:, layer].repeat(num_segments, 1)
-            ops[layer] = exchange(torch_ops(), is_exchanged=is_clamped, memories=repeat(means))
-        if self.directions is not None:
-            ops[self.layer] = remove(
-                ops[self.layer],
-                self.directions.repeat(num_segments, 1),
-                means=reading.means[self.layer],
-                deviations=reading.deviations[self.layer],
-            )
-        return ops
-
-
 @inference_mode
 def read_clamped(
     network: CharRNN,
@@ -198,15 +171,19 @@ def read_clamped(
     begins: Positions,
     length: int,
     reading: FreeReading,
-    clamps: Clamps,
+    is_clamped: Tensor,
+    directions: Tensor | None = None,
+    layer: int = 0,
     output: Output | None = None,
 ) -> Float64Array:
-    """Read segments, which begin at `begins` (S,), under each of C conditions.
+    """Read segments, which begin at `begins` (S,), with memories held at their means in each of C
+    conditions.
 
-    Returns the log odds (C, S, T) of `output`, or without an output the loss of the next character
-    in nats.
+    `is_clamped` (C, L, H) says of which cells, and `directions` (C, H) along which direction of the
+    memories of `layer`. Returns the log odds (C, S, T) of `output`, or without an output the loss
+    of the next character in nats.
     """
-    num_conditions = len(clamps.is_clamped)
+    num_conditions = len(is_clamped)
     positions = text.first + begins[:, None] + np.arange(length + 1)
     ids = torch.from_numpy(text.ids[positions].astype(np.int64)).T
 
@@ -215,7 +192,17 @@ def read_clamped(
     state = reading.states_at(begins).map(
         lambda vectors: vectors.repeat_interleave(num_conditions, dim=-2)
     )
-    ops = clamps.ops(reading, len(begins))
+    ops = {}
+    for index, means in enumerate(reading.means):
+        held = is_clamped[:, index].repeat(len(begins), 1)
+        ops[index] = exchange(torch_ops(), is_exchanged=held, memories=repeat(means))
+    if directions is not None:
+        ops[layer] = remove(
+            ops[layer],
+            directions.repeat(len(begins), 1),
+            means=reading.means[layer],
+            deviations=reading.deviations[layer],
+        )
     steps = []
     with task("ablating", total=ids[:-1].numel()) as advance:
         for chars, following in pairwise(ids):

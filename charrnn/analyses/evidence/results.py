@@ -8,7 +8,6 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.cells.findings import CellIndex, CellScore
-from charrnn.errors import counted
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
 from charrnn.views.tables import PlainTable, ends_text, score_number, score_text
@@ -136,16 +135,6 @@ class Birth:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stretch:
-    """Text with one label; of a long one, its beginning and its end."""
-
-    text: str
-    """The text."""
-    is_inside: bool
-    """Whether its label is inside."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class WrongPlace:
     """A position where the cell is on the wrong side of its threshold."""
 
@@ -157,31 +146,16 @@ class WrongPlace:
     """The value of the cell."""
     is_output_wrong: bool
     """Whether the output is on the wrong side, too."""
-    since_change: int
-    """Characters since the label changed."""
-    before: tuple[Stretch, ...]
-    """The last stretches of text up to the position."""
-    after: str
-    """The text after the position."""
+    excerpt: str
+    """The text around the position, with what is labelled inside in brackets, and a | after the
+    position."""
 
     @property
     def about(self) -> str:
         """The label, the value and the output in words."""
         label = "inside" if self.is_inside else "outside"
         output = "wrong" if self.is_output_wrong else "right"
-        since = counted(self.since_change + 1, "character")
-        return f"{label} for {since}, value {self.value:+.2f}, output {output}"
-
-    @property
-    def excerpt(self) -> str:
-        """The text around the position, with what is labelled inside in brackets."""
-        excerpt = ""
-        for stretch in self.before:
-            text = stretch.text
-            if stretch.is_inside:
-                text = f"[{text}]"
-            excerpt += text
-        return f"{excerpt}|{self.after}"
+        return f"{label}, value {self.value:+.2f}, output {output}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,25 +247,24 @@ class EvidenceCard(Displayable):
             True
         """
         necessary = self.necessary
-        results: dict[str, bool | None] = {
-            "tracks": self.is_above_chance,
-            "necessary": None,
-            "sufficient": None,
-            "interchangeable": None,
-        }
         # Without an interval it can fail, but not pass.
-        is_first = necessary.rank == necessary.rank_among_directions == 1
-        if not is_first or necessary.inside <= 0:
-            results["necessary"] = False
-        elif necessary.ci_inside is not None:
-            results["necessary"] = necessary.ci_inside[0] > 0
+        is_necessary: bool | None = False
+        if necessary.rank == necessary.rank_among_directions == 1 and necessary.inside > 0:
+            is_necessary = _are_above_0(necessary.ci_inside)
+        is_sufficient = None
         if self.sufficient.curve:
-            results["sufficient"] = bool(self.sufficient.num_carrying)
-        exchanged = self.interchange
-        if exchanged is not None and exchanged.above_other_cells and exchanged.above_equal_labels:
-            lows = [exchanged.above_other_cells[0], exchanged.above_equal_labels[0]]
-            results["interchangeable"] = min(lows) > 0
-        return results
+            is_sufficient = bool(self.sufficient.num_carrying)
+        is_interchangeable = None
+        if self.interchange is not None:
+            is_interchangeable = _are_above_0(
+                self.interchange.above_other_cells, self.interchange.above_equal_labels
+            )
+        return {
+            "tracks": self.is_above_chance,
+            "necessary": is_necessary,
+            "sufficient": is_sufficient,
+            "interchangeable": is_interchangeable,
+        }
 
     @property
     def is_above_chance(self) -> bool:
@@ -415,24 +388,16 @@ class EvidenceCard(Displayable):
 
         curve = ", ".join(f"{num_free}: {share:.0%}" for num_free, share in sufficient.curve)
         reached = f"{SHARE_CARRIED:.0%} with none of these numbers"
-        if sufficient.num_carrying == 0:
-            reached = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
-        elif sufficient.num_carrying is not None:
-            (interval,) = [
-                interval
-                for (num_free, _), interval in zip(
-                    sufficient.curve, sufficient.intervals, strict=True
-                )
-                if num_free == sufficient.num_carrying
-            ]
+        if sufficient.num_carrying is not None:
+            nums_free = [num_free for num_free, _ in sufficient.curve]
+            interval = sufficient.intervals[nums_free.index(sufficient.num_carrying)]
             reached = (
                 f"{SHARE_CARRIED:.0%} from {sufficient.num_carrying} on"
                 f"{_in_brackets(interval, '.0%')}"
             )
-        num_followers = len(sufficient.followers)
         return (
-            f"{effect}; share of it with the first k of {num_followers:,} cells that follow it,"
-            f" {curve}; {reached}"
+            f"{effect}; share of it with the first k of {len(sufficient.followers):,} cells that"
+            f" follow it, {curve}; {reached}"
         )
 
     def _interchangeable(self) -> str:
@@ -446,15 +411,19 @@ class EvidenceCard(Displayable):
         above_others = exchanged.above_other_cells
         above_equal = exchanged.above_equal_labels
         if above_others is None or above_equal is None:
-            return (
-                f"{line}; other cells {exchanged.other_cells:.1%}, equal labels"
-                f" {exchanged.equal_labels:.1%}, in too few passages for an interval"
-            )
+            return f"{line}, in too few passages for an interval"
         return (
             f"{line}, {ends_text(*above_others, '.1%')} more than for other cells"
             f" ({exchanged.other_cells:.1%}), {ends_text(*above_equal, '.1%')} more than for equal"
             f" labels ({exchanged.equal_labels:.1%})"
         )
+
+
+def _are_above_0(*intervals: Interval | None) -> bool | None:
+    """Return whether all intervals lie above 0; None if one was not measured."""
+    if None in intervals:
+        return None
+    return min(low for low, _ in filter(None, intervals)) > 0
 
 
 def _in_brackets(interval: Interval | None, form: str) -> str:
