@@ -15,11 +15,11 @@ from charrnn.system.progress import warn
 from charrnn.text.copies import (
     BASE,
     Codes,
-    HashedText,
     KnownHashes,
     SlicedText,
     blocks_of_codes,
     powers_of,
+    window_hashes,
 )
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
@@ -48,7 +48,7 @@ class KnownPassages:
         known = []
         for training in texts:
             for _, block in blocks_of_codes(training, num_chars + 1):
-                hashes = HashedText(block).window_hashes(num_chars + 1)
+                hashes = window_hashes(block, num_chars + 1)
                 # Without an index, `np.unique` of NumPy 2.4 fills a hash table: that takes ten
                 # times as long as sorting.
                 known.append(np.unique(hashes, return_index=True)[0])

@@ -26,11 +26,12 @@ from charrnn.reports.passages import (
 )
 from charrnn.system.arrays import Int64Array
 from charrnn.text.copies import (
-    KnownDocuments,
     SlicedText,
     are_covered,
     codes_of,
     find_matches,
+    known_documents,
+    loose_key,
 )
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
@@ -260,5 +261,5 @@ def new_documents(
             " passages."
         )
     texts = chain.from_iterable(learned_texts(model, reason=REASON).parts)
-    known = KnownDocuments(*texts)
-    return lambda document: document not in known
+    known = known_documents(*texts)
+    return lambda document: loose_key(document) not in known

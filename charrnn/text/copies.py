@@ -8,7 +8,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 from unicodedata import normalize
@@ -36,7 +36,7 @@ SEGMENT_CHARS = 1000
 """Length of each segment of a text that is searched for long copies."""
 MAX_SEGMENTS = 128
 """Maximum number S of segments that are searched. They are spread evenly over the text."""
-MAX_PAIRS = 1 << 22
+MAX_PAIRS = 1 << 20
 """Pairs of equal windows of a text and a corpus that are followed, at most, unless many different
 windows have `LEAST_PAIRS`."""
 LEAST_PAIRS = 1000
@@ -46,7 +46,7 @@ MOST_REPEATS = 64
 LEAST_SHARE = 0.05
 """The smallest share of copies that is reported. A smaller share changes the loss little."""
 BASE = 0x9E3779B97F4A7C15
-"""The base of the hashes of `HashedText`."""
+"""The base of the hashes of `window_hashes`."""
 
 _INVERSE = pow(BASE, -1, 1 << 64)
 """The inverse of BASE modulo 2^64."""
@@ -81,48 +81,19 @@ def codes_of(content: str | bytes) -> Codes:
     return code_points(content).astype(np.uint64)
 
 
-class HashedText:
-    """The codes of a text (N,), with sums from which each passage is hashed at once.
+def window_hashes(codes: Codes, length: int) -> Codes:
+    """Hash each window of `length` codes (W,) of a text (N,).
 
     The hash of a passage is the sum of code_k * BASE^k modulo 2^64 (Karp & Rabin 1987). BASE is odd
     and so has an inverse modulo 2^64: the hash is a difference of two prefix sums, divided by a
     power of BASE. The overflow of 64-bit integers is the modulus.
     """
-
-    def __init__(self, codes: Codes) -> None:
-        self.codes = codes
-        self._sums = np.zeros(len(codes) + 1, np.uint64)
-        np.cumsum(codes * powers_of(BASE, len(codes)), out=self._sums[1:])
-
-    def window_hashes(self, length: int) -> Codes:
-        """Hash each window of `length` codes (W,)."""
-        hashes = self._sums[length:] - self._sums[:-length]
-        # The powers of the window's place are divided out, so that equal windows have equal hashes.
-        hashes *= powers_of(_INVERSE, len(hashes))
-        return hashes
-
-    def passage_hashes(self, starts: Places, lengths: Places) -> Codes:
-        """Hash the passage of each of the `lengths` that begins at each of `starts`."""
-        hashes: Codes = self._sums[starts + lengths] - self._sums[starts]
-        hashes *= powers_of(_INVERSE, len(self._sums))[starts]
-        return hashes
-
-    def common_lengths(self, starts: Places, other: "HashedText", others: Places) -> Places:
-        """Return how many codes from each of `starts` equal those of another text from `others`
-        on."""
-        # Try the most first, because passages of texts that repeat themselves are often equal as
-        # far as the texts go. Then find the bits of the other lengths, from the highest one.
-        most = np.minimum(len(self.codes) - starts, len(other.codes) - others)
-        lengths = np.zeros_like(most)
-        step = 1 << int(most.max(initial=0)).bit_length()
-        while step:
-            rest = np.flatnonzero(lengths < most)
-            tried = np.minimum(lengths[rest] + step, most[rest])
-            hashes = self.passage_hashes(starts[rest], tried)
-            is_equal = hashes == other.passage_hashes(others[rest], tried)
-            lengths[rest[is_equal]] = tried[is_equal]
-            step //= 2
-        return lengths
+    sums = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum(codes * powers_of(BASE, len(codes)), out=sums[1:])
+    hashes: Codes = sums[length:] - sums[:-length]
+    # The powers of the window's place are divided out, so that equal windows have equal hashes.
+    hashes *= powers_of(_INVERSE, len(hashes))
+    return hashes
 
 
 @lru_cache(maxsize=8)  # for a text and the blocks of a corpus
@@ -151,49 +122,23 @@ def loose_key(document: str | bytes) -> str:
     return normalize("NFKC", document).casefold().strip()
 
 
-def documents_of(text: SlicedText) -> Iterator[tuple[int, str | bytes]]:
-    """Yield the documents of a text, each after the index at which it begins. Each ends with END
-    (U+0000) in the text, which is read slice by slice."""
+def documents_of(text: SlicedText) -> Iterator[str | bytes]:
+    """Yield the documents of a text. Each ends with END (U+0000) in the text, which is read slice
+    by slice."""
     rest: Any = text[:0]
     end: Any = END
     if isinstance(rest, bytes):
         end = END.encode()
-    begin = 0
     for first in range(0, len(text), SLICE_CHARS):
         # The last piece continues in the next slice.
         *documents, rest = (rest + text[first : first + SLICE_CHARS]).split(end)
-        for document in documents:
-            yield begin, document
-            begin += len(document) + 1
+        yield from documents
 
 
-class KnownDocuments:
-    """The documents of some texts, compared by `loose_key`. A hash and a place of each are kept; a
-    document with a known hash is read at its place, so that no hash decides."""
-
-    def __init__(self, *texts: SlicedText) -> None:
-        """Read each text once."""
-        self._texts = texts
-        rows = (
-            (hash(loose_key(document)), number, begin, begin + len(document))
-            for number, text in enumerate(texts)
-            for begin, document in documents_of(text)
-        )
-        # Four numbers for each document: a list may have millions of them.
-        table = np.fromiter(rows, np.dtype((np.int64, 4)))
-        order = np.argsort(table[:, 0], kind="stable")
-        self._hashes = table[order, 0]
-        self._places = table[order, 1:]
-
-    def __contains__(self, document: str | bytes) -> bool:
-        # Several documents may have the same hash, equal ones or not.
-        key = loose_key(document)
-        first = np.searchsorted(self._hashes, hash(key))
-        last = np.searchsorted(self._hashes, hash(key), side="right")
-        for number, begin, end in self._places[first:last].tolist():
-            if loose_key(self._texts[number][begin:end]) == key:
-                return True
-        return False
+def known_documents(*texts: SlicedText) -> set[str]:
+    """Return the `loose_key` of each document of some texts. The keys themselves are kept, so that
+    no hash decides."""
+    return {loose_key(document) for text in texts for document in documents_of(text)}
 
 
 class KnownHashes:
@@ -237,15 +182,64 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     be shorter than it could be. But each character in a window that the corpus contains is part of
     a match.
     """
-    finder = _Finder(codes, length)
-    if length <= len(codes):
-        with task("comparing", total=len(corpus)) as advance:
-            for begin, block in blocks_of_codes(corpus, length=length):
-                finder.read(begin, HashedText(block))
-                advance(len(block) - length + 1)
-    return _verified(
-        finder.matches(), codes, lambda start, end: codes_of(corpus[start:end]), length
+    if length > len(codes):
+        return np.zeros((0, 3), np.int64)
+    # Equal windows are a group. Its number is the number of windows with smaller hashes: at this
+    # index of `places` its places begin.
+    hashes = window_hashes(codes, length)
+    known = KnownHashes([hashes])
+    groups = known.find(hashes)[1]
+    places = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    # For each group, the number of places in the corpus that are still followed.
+    num_left = np.maximum(MAX_PAIRS // len(hashes), LEAST_PAIRS // sizes.clip(min=1)).clip(min=1)
+
+    runs = [np.zeros((0, 3), np.int64)]
+    with task("comparing", total=len(corpus)) as advance:
+        for begin, block in blocks_of_codes(corpus, length=length):
+            # The windows of the block that are in the text, group by group.
+            indices, groups = known.find(window_hashes(block, length))
+            order = np.argsort(groups, kind="stable")
+            groups = groups[order]
+            ranks = np.arange(len(groups)) - np.searchsorted(groups, groups)
+            is_within = ranks < num_left[groups]
+            np.subtract.at(num_left, groups, 1)
+
+            # Each is paired with every place of its group in the text.
+            groups = groups[is_within]
+            windows = np.repeat(np.arange(len(groups)), sizes[groups])
+            firsts = np.cumsum(sizes[groups]) - sizes[groups]
+            starts = places[groups[windows] + np.arange(len(windows)) - firsts[windows]]
+            sources = indices[order][is_within][windows]
+            pairs = _equal_windows(codes, starts, block, sources, length)
+            runs.append(_joined_runs(pairs + np.array([0, 0, begin])))
+            advance(len(block) - length + 1)
+    return _matches(_joined_runs(np.concatenate(runs)), length)
+
+
+def _joined_runs(runs: Places) -> Places:
+    """Join runs (P, 3) of windows that follow each other in both texts."""
+    starts, lengths, sources = runs[np.lexsort((runs[:, 0], runs[:, 2] - runs[:, 0]))].T
+    follows = (starts[1:] == starts[:-1] + lengths[:-1]) & (
+        sources[1:] == sources[:-1] + lengths[:-1]
     )
+    firsts = np.flatnonzero(np.append(True, ~follows)[: len(starts)])
+    if not len(firsts):
+        return runs
+    lengths = np.add.reduceat(lengths, firsts)
+    return np.stack([starts[firsts], lengths, sources[firsts]], axis=1)
+
+
+def _matches(runs: Places, length: int) -> Places:
+    """Return start, length in characters and place (M, 3) of the runs (P, 3) of windows that no
+    other contains."""
+    runs[:, 1] += length - 1
+    # The longest from each place first, and of these the first in the corpus.
+    runs = runs[np.lexsort((runs[:, 2], -runs[:, 1], runs[:, 0]))]
+    # A match that ends no later than one before it lies within that one.
+    stops = runs[:, 0] + runs[:, 1]
+    reached = np.maximum.accumulate(np.append(0, stops))[:-1]
+    return runs[stops > reached]
 
 
 def find_repeats(codes: Codes, length: int) -> Places:
@@ -257,41 +251,45 @@ def find_repeats(codes: Codes, length: int) -> Places:
 
     A window is compared with the next `MOST_REPEATS` equal ones on either side.
     """
-    text = HashedText(codes)
-    best = np.zeros(len(codes), np.int64)
     if length > len(codes):
-        return _without_contained(best)
-
+        return np.zeros((0, 3), np.int64)
     # Equal hashes lie side by side, in the order of the text.
-    hashes = text.window_hashes(length)
+    hashes = window_hashes(codes, length)
     order = np.argsort(hashes, kind="stable")
     hashes = hashes[order]
+    pairs = [np.zeros((0, 3), np.int64)]
     for distance in range(1, MOST_REPEATS + 1):
         is_repeated = hashes[distance:] == hashes[:-distance]
-        if not is_repeated.any():
+        if not is_repeated.any() or sum(map(len, pairs)) > MAX_PAIRS:
             break
         earlier = order[:-distance][is_repeated]
         later = order[distance:][is_repeated]
-        lengths = np.minimum(text.common_lengths(later, text, earlier), later - earlier)
-        # Where both places overlap, as in a row of dashes, too little is left.
-        is_long = lengths >= length
-        for starts, sources in ((earlier, later), (later, earlier)):
-            numbers = _as_number(lengths[is_long], sources[is_long])
-            np.maximum.at(best, starts[is_long], numbers)
-    return _verified(_without_contained(best), codes, lambda start, end: codes[start:end], length)
+        pairs.append(_equal_windows(codes, earlier, codes, later, length))
+    runs = _joined_runs(np.concatenate(pairs))
+
+    # Where both places overlap, as in a row of dashes, as much as fits between them is left of the
+    # beginning and of the end.
+    most = runs[:, 2] - runs[:, 0] - length + 1
+    runs = runs[most > 0]
+    sizes = np.minimum(runs[:, 1], most[most > 0])
+    skipped = runs[:, 1] - sizes
+    heads = np.stack([runs[:, 0], sizes, runs[:, 2]], axis=1)
+    tails = heads + np.stack([skipped, np.zeros_like(sizes), skipped], axis=1)
+    # Each place is a repetition of the other.
+    pieces = np.concatenate([heads, tails])
+    return _matches(np.concatenate([pieces, pieces[:, ::-1]]), length)
 
 
-def _verified(
-    matches: Places, codes: Codes, codes_at: Callable[[int, int], Codes], least: int
+def _equal_windows(
+    codes: Codes, starts: Places, others: Codes, sources: Places, length: int
 ) -> Places:
-    """Return the matches (M, 3) of at least so many characters that are equal, as far as they are
-    equal character by character, and not by their hashes alone. `codes_at` returns the codes of the
-    other text from an index to another one."""
-    for match in matches:
-        start, length, place = match.tolist()
-        is_equal = codes[start : start + length] == codes_at(place, place + length)
-        match[1] = np.logical_and.accumulate(is_equal).sum()
-    return matches[matches[:, 1] >= least]
+    """Return the pairs of windows of two texts that are equal, character by character and not by
+    their hashes alone, as runs of one: start, number of windows and source (P, 3)."""
+    is_equal = np.ones(len(starts), np.bool_)
+    for offset in range(length):
+        is_equal &= codes[starts + offset] == others[sources + offset]
+    pairs = np.stack([starts, np.ones_like(starts), sources], axis=1)
+    return pairs[is_equal]
 
 
 def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Counter[str | bytes]:
@@ -301,7 +299,7 @@ def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Count
     length = min(map(len, passages))
     by_hash = defaultdict(list)
     for passage in passages:
-        [head] = HashedText(codes_of(passage[:length])).window_hashes(length).tolist()
+        [head] = window_hashes(codes_of(passage[:length]), length).tolist()
         by_hash[head].append(passage)
     known = KnownHashes([np.array(list(by_hash), np.uint64)])
 
@@ -309,7 +307,7 @@ def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Count
     ends: Counter[str | bytes] = Counter()
     with task("counting copies", total=len(corpus)) as advance:
         for begin, block in blocks_of_codes(corpus, length=length):
-            hashes = HashedText(block).window_hashes(length)
+            hashes = window_hashes(block, length)
             indices, _ = known.find(hashes)
             for index, found in zip(indices.tolist(), hashes[indices].tolist(), strict=True):
                 start = begin + index
@@ -322,111 +320,6 @@ def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Count
     return num_places
 
 
-class _Finder:
-    """Follows the windows of a text that a corpus contains, too, to both sides, as far as text and
-    corpus are equal.
-
-    A pair is a place in the text and a place in the corpus where equal windows begin.
-    """
-
-    def __init__(self, codes: Codes, length: int) -> None:
-        self._length = length
-        self._text = HashedText(codes)
-
-        # Equal windows are a group. Its number is the number of windows with smaller hashes: at
-        # this index of `_places` its places begin.
-        hashes = self._text.window_hashes(length)
-        self._known = KnownHashes([hashes])
-        groups = self._known.find(hashes)[1]
-        self._places = np.argsort(groups, kind="stable")
-        self._sizes = np.bincount(groups)
-
-        # For each group, the number of places in the corpus that are still followed.
-        most = MAX_PAIRS // max(1, len(hashes))
-        self._num_left = np.maximum(most, LEAST_PAIRS // self._sizes.clip(min=1)).clip(min=1)
-
-        # From each place of the text, the longest match and its first place in the corpus: as one
-        # number, which is then the largest.
-        self._best = np.zeros(len(codes), np.int64)
-
-        # The pairs (2, P) that are equal up to the end of the last block.
-        self._open = np.zeros((2, 0), np.int64)
-
-    def read(self, begin: int, block: HashedText) -> None:
-        """Read the next block of the corpus, which begins at an offset of the corpus."""
-        # The windows of the block that are in the text, group by group.
-        indices, groups = self._known.find(block.window_hashes(self._length))
-        order = np.argsort(groups, kind="stable")
-        indices = indices[order]
-        groups = groups[order]
-        ranks = np.arange(len(groups)) - np.searchsorted(groups, groups)
-        is_within = ranks < self._num_left[groups]
-        np.subtract.at(self._num_left, groups, 1)
-
-        starts, sources = self._new_pairs(block, indices[is_within], groups=groups[is_within])
-
-        pairs = np.concatenate([self._open, [starts, begin + sources]], axis=1)
-        if pairs.size:
-            self._follow(pairs, begin, block=block)
-
-    def _new_pairs(
-        self, block: HashedText, indices: Places, groups: Places
-    ) -> tuple[Places, Places]:
-        """Return the places in the text and in the block of the pairs of these windows of the
-        block, without those that follow another pair directly."""
-        sizes = self._sizes[groups]
-        windows = np.repeat(np.arange(len(groups)), sizes)
-        ranks = np.arange(len(windows)) - (np.cumsum(sizes) - sizes)[windows]
-        starts = self._places[groups[windows] + ranks]
-        sources = indices[windows]
-
-        # If the codes before a pair are equal, its match is that of the pair before it.
-        is_inside = (starts > 0) & np.isin(sources - 1, indices)
-        is_inside &= self._text.codes[starts - 1] == block.codes[sources - 1]
-        return starts[~is_inside], sources[~is_inside]
-
-    def _follow(self, pairs: Places, begin: int, block: HashedText) -> None:
-        """Find how far the matches of pairs (2, P) go, up to the end of a block, and keep the
-        longest from each place of the text."""
-        # Up to this block, the open pairs are equal.
-        starts, sources = pairs
-        done = (begin - sources).clip(min=0)
-        lengths = done + self._text.common_lengths(
-            starts + done, block, others=sources + done - begin
-        )
-        is_open = sources + lengths == begin + len(block.codes)
-        is_open &= starts + lengths < len(self._best)
-        self._open = pairs[:, is_open]
-
-        # A match is shorter than a window if different windows have the same hash.
-        is_match = lengths >= self._length
-        numbers = _as_number(lengths[is_match], sources[is_match])
-        np.maximum.at(self._best, starts[is_match], numbers)
-
-    def matches(self) -> Places:
-        """Return the matches that no other contains: see `find_matches`."""
-        return _without_contained(self._best)
-
-
-def _as_number(lengths: Places, sources: Places) -> Places:
-    """Return matches as one number each: the largest is the longest, and of these the first in the
-    corpus."""
-    return (lengths << _SOURCE_BITS) - sources
-
-
-def _without_contained(numbers: Places) -> Places:
-    """Return start, length and place (M, 3) of the matches that no other contains. `numbers` (N,)
-    has the longest from each place of the text as `_as_number` writes it, 0 for none."""
-    lengths = -(-numbers >> _SOURCE_BITS)
-    sources = (lengths << _SOURCE_BITS) - numbers
-    stops = np.arange(len(lengths)) + lengths
-
-    # A match that ends no later than one before it lies within that one.
-    reached = np.maximum.accumulate(np.append(0, stops))[:-1]
-    starts = np.flatnonzero((lengths > 0) & (stops > reached))
-    return np.stack([starts, lengths[starts], sources[starts]], axis=1)
-
-
 def trained_share(text: SlicedText, training: SlicedText, config: Config) -> float:
     """Measure the share of a text that the training text contains, too. The text must not be empty.
 
@@ -436,8 +329,8 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
     of `SEGMENT_CHARS` characters, spread evenly over the text.
     """
     if config.end_id is not None:
-        known = KnownDocuments(training)
-        is_learned = [document in known for _, document in documents_of(text)]
+        known = known_documents(training)
+        is_learned = [loose_key(document) in known for document in documents_of(text)]
         return sum(is_learned) / max(1, len(is_learned))
 
     # A text that is shorter than a passage contains none.
