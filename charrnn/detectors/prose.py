@@ -161,12 +161,12 @@ def label_line_position(text: str) -> Counts:
 
 
 def label_line_length(text: str) -> Counts:
-    """Characters left before the next newline: after a newline, the length of the next line."""
+    """Characters left before the newline that ends this line: 0 for the newline itself."""
     newlines = np.flatnonzero(_is_newline(text))
     index = np.arange(len(text))
     # The last line ends with the text, where it may have been cut.
-    line_ends = np.append(newlines, len(text))[np.searchsorted(newlines, index, side="right")]
-    return np.asarray(line_ends - index - 1)
+    line_ends = np.append(newlines, len(text))[np.searchsorted(newlines, index)]
+    return np.maximum(line_ends - index - 1, 0)
 
 
 def label_newline_next(text: str) -> Flags:

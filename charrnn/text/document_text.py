@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-WALKER = "1"
-"""The version of these rules, which is part of the names of cached texts."""
 METADATA = ("title", "subtitle", "author", "abstract")
 """The fields of the metadata that are the first lines of the text."""
 

@@ -7,34 +7,11 @@ from functools import partial
 from html.parser import HTMLParser
 from zipfile import ZipFile
 
-_SKIPPED = {
-    "audio",
-    "button",
-    "menu",
-    "nav",
-    "noscript",
-    "rp",
-    "rt",
-    "script",
-    "select",
-    "style",
-    "template",
-}
-"""Elements of pages that are no text: controls and menus, and the readings of ideographs."""
-_VOID = {
-    "area",
-    "base",
-    "br",
-    "col",
-    "embed",
-    "hr",
-    "img",
-    "input",
-    "link",
-    "meta",
-    "source",
-    "wbr",
-}
+_SKIPPED = re.compile("audio|button|menu|nav|noscript|rp|rt|script|select|style|template")
+"""Matches elements of pages that are no text: controls and menus, and the readings of
+ideographs."""
+_WITHOUT_END = re.compile("area|base|body|br|col|embed|hr|img|input|link|meta|source|wbr")
+"""Matches elements that cannot have an end, and the whole page."""
 _MAY_HIDE = re.compile(
     rb"<(?i:audio|video|button|col|colgroup|menu|nav|noscript|rt|select|template)[\s>/]|\shidden|titlepage"
     rb"|display\s*:\s*none|visibility\s*:\s*hidden"
@@ -69,31 +46,25 @@ def without_hidden(data: bytes, format: str) -> bytes:
 
 
 def _changed_parts(data: bytes, format: str) -> Iterator[tuple[str, bytes]]:
-    # OpenDocument hides a passage by the name of its style.
     with ZipFile(io.BytesIO(data)) as archive:
-        hiding: set[bytes] = set()
-        if format == "odt":
-            for name in {"content.xml", "styles.xml"}.intersection(archive.namelist()):
-                hiding |= _hiding_styles(archive.read(name))
-        for name in archive.namelist():
-            # Of an e-book the pages, of other documents their text.
-            is_page = format == "epub" and re.search(r"\.(?:x?html?|opf)$", name, re.IGNORECASE)
-            if not (is_page or re.match(r"word/.*\.xml$|content\.xml$", name)):
-                continue
-            content = archive.read(name)
-            changed = content
-            if format == "docx":
-                changed = _without(content, b"w:r", is_hidden=_is_vanished)
-            elif format == "odt":
-                is_hidden = partial(_has_style, names=hiding)
-                for element in (b"text:span", b"text:p"):
-                    changed = _without(changed, element, is_hidden=is_hidden)
-            elif name.endswith(".opf"):
-                changed = _LINEAR.sub(rb"\1", content)
-            else:
-                changed = _page(content)
-            if changed != content:
-                yield name, changed
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    # OpenDocument hides a passage by the name of its style.
+    styles = [_hiding_styles(parts.get(name, b"")) for name in ("content.xml", "styles.xml")]
+    for name, content in parts.items():
+        changed = content
+        # Of an e-book the pages, of other documents their text.
+        if format == "docx" and re.match(r"word/.*\.xml$", name):
+            changed = _without(content, b"w:r", is_hidden=_is_vanished)
+        elif format == "odt" and name == "content.xml":
+            is_hidden = partial(_has_style, names=set().union(*styles))
+            for element in (b"text:span", b"text:p"):
+                changed = _without(changed, element, is_hidden=is_hidden)
+        elif format == "epub" and name.endswith(".opf"):
+            changed = _LINEAR.sub(rb"\1", content)
+        elif format == "epub" and re.search(r"\.x?html?$", name, re.IGNORECASE):
+            changed = _page(content)
+        if changed != content:
+            yield name, changed
 
 
 def _without(content: bytes, name: bytes, *, is_hidden: Callable[[bytes], bool]) -> bytes:
@@ -170,18 +141,16 @@ class _Visible(HTMLParser):
         return self._starts[line - 1] + column
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        # The end of these may be left out.
+        if tag == self._hidden and tag in ("li", "option", "p", "rp", "rt", "td", "tr"):
+            self._show(self._offset())
         if self._hidden:
-            # The end of these may be left out.
-            if tag == self._hidden and tag in ("li", "option", "p", "rp", "rt", "td", "tr"):
-                self._show(self._offset())
-            elif tag == self._hidden:
-                self._depth += 1
-            if self._hidden:
-                return
+            self._depth += tag == self._hidden
+            return
         # What cannot have an end is shown: it has no text.
         values = dict(attrs)
         is_hidden = "hidden" in values or _HIDDEN_STYLE.search(values.get("style") or "")
-        if (tag in _SKIPPED or is_hidden) and tag not in _VOID and tag != "body":
+        if (is_hidden or _SKIPPED.fullmatch(tag)) and not _WITHOUT_END.fullmatch(tag):
             self._kept.append(self._page[self._begin : self._offset()])
             self._hidden = tag
             self._depth = 1
@@ -193,11 +162,9 @@ class _Visible(HTMLParser):
         # What is around a hidden element ends it, too.
         if self._hidden and tag in ("ruby", "html") and tag != self._hidden:
             self._show(self._offset())
-        if tag != self._hidden:
-            return
         # Elements of the same name may stand in one another.
-        self._depth -= 1
-        if not self._depth:
+        self._depth -= tag == self._hidden
+        if tag == self._hidden and not self._depth:
             self._show(self._page.index(">", self._offset()) + 1)
 
     def _show(self, begin: int) -> None:

@@ -3,7 +3,6 @@ one document after the other."""
 
 import atexit
 import hashlib
-import os
 import re
 import subprocess
 import tempfile
@@ -12,11 +11,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from charrnn.errors import CharRNNError, DataError, UsageError, install_command, named
-from charrnn.system.cache_folders import cache_folder
-from charrnn.system.files import write_atomically
+from charrnn.errors import DataError, UsageError, install_command, named
 from charrnn.system.process import memory_bytes
-from charrnn.text.document_text import WALKER, text_of_json
+from charrnn.text.document_text import text_of_json
 from charrnn.text.file_kinds import Kind, why_protected
 from charrnn.text.hidden import without_hidden
 
@@ -24,8 +21,6 @@ MOST_SECONDS, SECONDS_PER_MB = 60, 60
 """Seconds after which pandoc is stopped, and those for each megabyte of the document."""
 MAX_TEXT, MAX_GROWTH = 16 * 1024 * 1024, 20
 """A text that is larger than the first and than so many times its document is refused."""
-MAX_CACHE = 256 * 1024 * 1024
-"""Bytes of all cached texts together, at most."""
 MAX_PANDOC = 2 << 30
 """Bytes of memory that pandoc takes, at most; half of the machine's if that is less."""
 _STAND_IN = re.compile(rb"(\\u-?\d+ ?)[^\\{}\s]")
@@ -71,50 +66,11 @@ class DocumentTexts:
         # The same bytes may be read as another format.
         digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
         if digest not in self.texts:
-            self.texts[digest] = _cached_text(label, data, kind, digest)
+            # pandoc would say of these that it cannot decode a byte.
+            if problem := why_protected(data):
+                raise DataError(f"{label} is {kind.what} that {problem}")
+            self.texts[digest] = _read_anew(label, data, kind)
         return self.texts[digest]
-
-
-def _cached_text(label: str, data: bytes, kind: Kind, digest: str) -> str:
-    """Return the text of a document from the cache, or else as pandoc reads it, which is cached."""
-    # pandoc would say of these that it cannot decode a byte.
-    if problem := why_protected(data):
-        raise DataError(f"{label} is {kind.what} that {problem}")
-    program = _program(label, kind)
-    cached: Path | None = None
-    # Another pandoc, or another version of the rules, makes another text.
-    status = os.stat(program)
-    made_by = f"{program}\0{status.st_size}\0{status.st_mtime_ns}\0{WALKER}"
-    with suppress(OSError):
-        stamp = hashlib.sha256(made_by.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        cached = cache_folder("texts") / f"{digest}-{stamp}.txt"
-        first, _, content = cached.read_bytes().partition(b"\n")
-        if first == _digest_line(content):
-            return content.decode()
-
-    text = _read_anew(label, data, kind, program)
-    if cached is not None:
-        content = text.encode()
-        with suppress(CharRNNError, OSError):
-            write_atomically(cached, _digest_line(content) + b"\n" + content)
-            _limit(cached.parent)
-    return text
-
-
-def _digest_line(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
-
-
-def _limit(folder: Path) -> None:
-    """Remove the oldest texts of the cache if all together are too large."""
-    files = [(path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.txt")]
-    # What was not used for longest goes first.
-    total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
-        if total <= MAX_CACHE:
-            break
-        path.unlink()
-        total -= size
 
 
 def _program(label: str, kind: Kind) -> str:
@@ -132,7 +88,8 @@ def _program(label: str, kind: Kind) -> str:
         ) from None
 
 
-def _read_anew(label: str, data: bytes, kind: Kind, program: str) -> str:
+def _read_anew(label: str, data: bytes, kind: Kind) -> str:
+    program = _program(label, kind)
     shown = without_hidden(data, kind.format)
     # pandoc 3.9 takes the whole word after the number of a character for what stands in for it.
     if kind.format == "rtf" and rb"\uc0" not in data:

@@ -73,7 +73,7 @@ He said ("one," 'two') and "'three'" four.
 """,
     "line-length": """
 a¶by¶¶b
-0210010  a newline sees the next line
+0010000  what is left of each line
 """,
     "indentation": """
 →→a¶ b¶ →
@@ -408,7 +408,7 @@ def test_a_detector_that_is_named_labels_any_kind_of_text(name, text, expected):
 
 @pytest.mark.parametrize(
     "name, text, expected",
-    [("quote", 'a "b\0c "d" e', "001100011000"), ("line-length", "ab\0cde\0\0", "10321000")],
+    [("quote", 'a "b\0c "d" e', "001100011000"), ("line-length", "ab\0cde\0\0", "10021000")],
 )
 def test_the_end_of_a_document_ends_what_is_open(name, text, expected):
     assert digits(DETECTORS[name].labelling(text).labels) == expected
@@ -442,7 +442,8 @@ def test_counts_equal_what_counting_gives(text):
         line_start = text.rfind("\n", 0, index) + 1
         line = text[line_start:].split("\n")[0]
         positions.append(0 if character == "\n" else index - line_start + 1)
-        lengths.append(len(text[index + 1 :].split("\n")[0]))
+        rest = "" if character == "\n" else text[index + 1 :].split("\n")[0]
+        lengths.append(len(rest))
         ends.append(text[index + 1 : index + 2] == "\n")
         depths.append(min(len(line) - len(line.lstrip(" \t")), index - line_start + 1))
     assert label("line-position", text).tolist() == positions

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from charrnn.text import pandoc
 from charrnn.text.corpus import read_corpus
-from charrnn.text.given_text import read_text_file
 from charrnn.text.hidden import without_hidden
 from charrnn.text.kept_texts import kept_texts
 
@@ -254,34 +253,11 @@ def test_of_a_hundred_documents_a_broken_one_is_named_and_all_others_are_read():
     assert "skipped in novel: 1 file (7.docx; 7.docx is a Word document, but" in corpus.notes[0]
 
 
-def test_each_document_is_read_once_by_each_pandoc(imitated):
-    Path("a.docx").write_bytes(DOCX)
-    imitated(answer("first"))
-    found = [read_text_file("a.docx", config()).content for _ in range(3)]
-    assert found == ["first\n"] * 3
-    assert Path("count").read_text().count("asked") == 1
-    imitated(answer("the second one"))
-    assert read_text_file("a.docx", config()).content == "the second one\n"
-    # A text whose digest is not that of its first line is read again.
-    for cached in Path(pandoc.cache_folder("texts")).glob("*.txt"):
-        cached.write_bytes(cached.read_bytes() + b"x")
-    imitated(answer("the second one"))
-    assert read_text_file("a.docx", config()).content == "the second one\n"
-
-
-def config():
-    from charrnn.config.settings import Config
-
-    return Config()
-
-
 def test_a_run_keeps_the_texts_of_its_documents(command, imitated):
     Path("a.docx").write_bytes(DOCX)
     ran = command("train", "a.docx", "--steps", 2, "--hidden-size", 4, "--out", "mine")
     assert ran.code == 0
     assert list(kept_texts(Path("mine")).values()) == [PLAIN]
-    for cached in pandoc.cache_folder("texts").glob("*.txt"):
-        cached.unlink()
     imitated(answer("another text"))
     assert command("evaluate", "mine").code == 0
     assert command("export", "mine", "mine.zip").code == 0
