@@ -76,7 +76,7 @@ async def _explore(explorer: Explorer) -> list[Text]:
         changes = np.diff(labels.astype(int)) != 0
         in_passage = np.convolve(changes, np.ones(CHARS_IN_VIEW - 1), mode="valid")
         begin = int(in_passage.argmax())
-        view = browser.query_one("#text", TextView)
+        view = browser.query_one(TextView)
         view.styles.scrollbar_size_vertical = 0
 
         # The cursor is where the first quotation of the passage begins.

@@ -1,76 +1,67 @@
 """The application of `charrnn explore`: a table of cells, a text coloured by the selected cell, and
 the page of a cell."""
 
-from collections.abc import Sequence
+import os
+import signal
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 from textual import work
-from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Static
 from textual.worker import get_current_worker
 
 from charrnn.cells.findings import CellIndex, CellPage
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError
-from charrnn.explore.full_screen import (
-    FullScreen,
-    FullScreenApp,
-    Help,
-    HintLine,
-    Keys,
-    Question,
-    StatusLine,
-    bind,
-    bind_all,
-    one_line,
-)
 from charrnn.explore.state import ALL, Exploration, columns
 from charrnn.explore.text_view import TextView
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
+from charrnn.system.signals import Signals
 from charrnn.views.cell_page import page_pictures
+from charrnn.views.heatmap import Legend
 from charrnn.views.tables import MEANINGS
-from charrnn.views.theme import Scale, block, palette_of, shown_character
+from charrnn.views.theme import shown_character
 
+SIGNAL_POLL = 0.1
+"""Seconds between two checks whether a signal has arrived."""
+GRACE_SECONDS = 5.0
+"""Seconds that the interface has to end after a signal."""
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+"""The signal that ends the interface when its terminal has gone; Windows has no SIGHUP."""
+NUM_NUMBERED = 9
+"""Cells of a list by score that have a key: the number beside them."""
+Keys = tuple[str, str, Mapping[str, str]]
+"""Keys as the help names them, their meaning, and the action of each key by its Textual name."""
 HELP_KEY: Keys = ("?", "these keys", {"question_mark": "app.help"})
 """The key that lists the keys, on each screen."""
 PAGE_KEYS: tuple[Keys, ...] = (
-    ("↑ ↓ k j", "a line up, down", {"j,down": "scroll(1)", "k,up": "scroll(-1)"}),
-    (
-        "PgDn PgUp",
-        "a screen down, up; Space too",
-        {"pagedown,space": "scroll(0, 1)", "pageup": "scroll(0, -1)"},
-    ),
-    (
-        "Home End",
-        "the beginning, the end",
-        {"home": "scroll(0, -1000000)", "end": "scroll(0, 1000000)"},
-    ),
-    (
-        "← →",
-        "the page of the cell before, after in the list",
-        {"left": "turn(-1)", "right": "turn(1)"},
-    ),
+    ("← →", "on a page: of the cell before, after", {"left": "turn(-1)", "right": "turn(1)"}),
+    ("q Esc", "on a page: back to the list; Enter and p too", {"escape,q,enter,p": "dismiss"}),
     HELP_KEY,
-    ("q Esc", "back to the list of cells; Enter and p too", {"escape,q,enter,p": "dismiss"}),
 )
-"""The keys of the page of a cell."""
-NUM_NUMBERED = 9
-"""Cells of a list by score that have a key: the number beside them."""
+"""The keys of the page of a cell, beside those that scroll it."""
 TABLE_KEYS: tuple[Keys, ...] = (
-    ("↑ ↓", "the cell before, the cell after", {"up": "cursor_up", "down": "cursor_down"}),
+    (
+        "↑ ↓",
+        "the cell before, after; on a page: scroll",
+        {"up": "cursor_up", "down": "cursor_down"},
+    ),
     (
         "Home End",
-        "the first cell of the list, the last",
+        "the first cell, the last; on a page: its ends",
         {"home": "scroll_top", "end": "scroll_bottom"},
     ),
 )
@@ -80,7 +71,7 @@ BROWSER_KEYS: tuple[Keys, ...] = (
     ("j k", "a line of text down, up", {"j": "move(0, 1)", "k": "move(0, -1)"}),
     (
         "PgDn PgUp",
-        "a page of text down, up",
+        "a screen of text down, up; on a page: scroll",
         {"pagedown": "move(0, 0, 1)", "pageup": "move(0, 0, -1)"},
     ),
     (
@@ -94,7 +85,6 @@ BROWSER_KEYS: tuple[Keys, ...] = (
         "the next list, the one before: best cells, all by one detector, all",
         {"s": "turn(1)", "S": "turn(-1)"},
     ),
-    ("/", "go to a cell, layer:unit", {"slash": "go_to"}),
     HELP_KEY,
     ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
 )
@@ -102,14 +92,23 @@ BROWSER_KEYS: tuple[Keys, ...] = (
 NOTES = (
     "Red is a cell's -1, blue its +1.",
     *(f"{mark} after a score: {what}." for mark, what in MEANINGS.items()),
+    "Esc closes this.",
 )
 """The meanings of the colours and the marks, for the help."""
-HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  s list  / go to"
+HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  s list"
 """Keys at the bottom of the screen: as many as fit."""
 PAGE_HINT = "↑↓ PgUp PgDn scroll  ←→ other cells  ? help  Esc back"
 """Keys at the bottom of the page of a cell."""
-LEGEND_STEPS = 15
-"""Number of blocks of the colour scale."""
+
+
+def bind(rows: Sequence[Keys], *, priority: bool = False) -> list[BindingType]:
+    """Return the bindings of all keys that a help lists."""
+    # Textual does not show them: each screen has its own line of hints.
+    bindings: list[BindingType] = []
+    for _, _, actions in rows:
+        for keys, action in actions.items():
+            bindings.append(Binding(keys, action, show=False, priority=priority))
+    return bindings
 
 
 @dataclass(frozen=True)
@@ -124,44 +123,61 @@ class Legible:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.is_plain:
-            console = Console(
-                file=console.file,
-                width=options.max_width,
-                color_system=None,
-                markup=False,
-                highlight=False,
-            )
+            console = Console(file=console.file, width=options.max_width, color_system=None)
 
         # Textual blends dim text with the background, after which it is too faint to read.
         for text, style, control in console.render(self.drawn, options):
             yield Segment(text, style and style + Style(dim=False), control)
 
 
-class CellScreen(FullScreen):
+class NamedLines(Screen[None]):
+    """A screen of lines that are replaced by their names. One of them is the status, which is
+    hidden while there is nothing to say, and shows warnings until the interface is closed."""
+
+    app: "Explorer"
+
+    def put(self, name: str, drawn: RenderableType) -> None:
+        """Replace the content of the line with this name."""
+        if not isinstance(drawn, Text):
+            drawn = Legible(drawn, self.app.no_color)
+        self.query_one(f"#{name}", Static).update(drawn)
+
+    def say(self, message: str) -> None:
+        """Replace the status message; "" removes it."""
+        # Messages contain file names, which may have control characters.
+        lines = [*filter(None, [message]), *self.app.warnings]
+        self.put("status", Text(printable("\n".join(lines))))
+        self.query_one("#status").display = bool(lines)
+
+    def put_caption(self) -> None:
+        """Show the name of the selected cell in bold, and its description."""
+        name, about = self.app.exploration.caption()
+        self.put("caption", Text.assemble((name, "bold"), printable(about)))
+
+
+class CellScreen(NamedLines):
     """The page of a cell: a title, and pictures to scroll through."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind_all(PAGE_KEYS)
-    app: "Explorer"
+    BINDINGS: ClassVar[list[BindingType]] = bind(PAGE_KEYS)
 
     def compose(self) -> ComposeResult:
         yield Static(id="caption")
-        with VerticalScroll(id="pictures", can_focus=False):
+        with VerticalScroll(id="pictures"):
             yield Static(id="page")
         # The status is below the pictures, so that they do not jump when it changes.
-        yield StatusLine()
-        yield HintLine(PAGE_HINT)
+        yield Static(id="status")
+        yield Static(Text(PAGE_HINT, no_wrap=True, overflow="ellipsis"), id="hint")
 
     def on_mount(self) -> None:
         self._show_cell()
 
     def _show_cell(self) -> None:
         """Show the name of the selected cell, and measure and draw its page."""
-        exploration = self.app.exploration
-        self.put("caption", caption_of(exploration))
-        self._draw([])
+        self.put_caption()
+        self.put("page", "")
         self.query_one("#pictures").scroll_home(animate=False)
         self.say("measuring ...")
-        self._measure(exploration.cell)
+        self._measure(self.app.exploration.cell)
 
     @work(thread=True, exclusive=True)
     def _measure(self, cell: CellIndex) -> None:
@@ -178,12 +194,12 @@ class CellScreen(FullScreen):
 
         try:
             # One page at a time: the page before may not have noticed yet that it is stopped.
-            with self.app.measuring, using(CallbackProgress(show_task)):
+            with self.app.measuring, using(CallbackProgress(show_task, self.app.warn)):
                 page = self.app.exploration.study.page(*cell)
         except Cancelled:
             return
         except CharRNNError as error:
-            message = with_flags(error.message, self.app.COMMAND)
+            message = with_flags(error.message, "explore")
             self.call_later(self._show_if_selected, cell, message)
         else:
             self.call_later(self._show_if_selected, cell, "", page)
@@ -198,16 +214,7 @@ class CellScreen(FullScreen):
         self.say(message)
         if page is not None:
             # As in the text, the detector of the row decides how the passages are drawn.
-            self._draw(page_pictures(replace(page, polarity=exploration.polarity)))
-
-    def _draw(self, pictures: Sequence[RenderableType]) -> None:
-        self.put("page", Legible(Group(*pictures), self.app.no_color))
-
-    def action_scroll(self, lines: int, pages: int = 0) -> None:
-        # The last line of a page is the first line of the next page.
-        pictures = self.query_one("#pictures")
-        lines_of_page = max(1, pictures.size.height - 1)
-        pictures.scroll_relative(y=lines + pages * lines_of_page, animate=False)
+            self.put("page", Group(*page_pictures(replace(page, polarity=exploration.polarity))))
 
     def action_turn(self, by: int) -> None:
         """Show the page of the cell that is `by` rows further on in the list."""
@@ -222,14 +229,13 @@ class CellScreen(FullScreen):
 class CellTable(DataTable[Text], inherit_bindings=False):
     """The list of cells, best first."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind_all(TABLE_KEYS)
+    BINDINGS: ClassVar[list[BindingType]] = bind(TABLE_KEYS)
 
 
-class Browser(FullScreen):
+class Browser(NamedLines):
     """The main screen: a table of cells, and a text coloured by the selected cell."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind_all(BROWSER_KEYS)
-    app: "Explorer"
+    BINDINGS: ClassVar[list[BindingType]] = bind(BROWSER_KEYS)
 
     def __init__(self, exploration: Exploration) -> None:
         super().__init__()
@@ -243,11 +249,11 @@ class Browser(FullScreen):
             yield CellTable(cursor_type="row")
             with Vertical(id="reading"):
                 yield Static(id="caption")
-                yield TextView(id="text")
+                yield TextView(self.exploration.trace.text)
                 yield Static(id="sparkline")
                 yield Static(id="readout")
-        yield StatusLine()
-        yield HintLine(HINT)
+        yield Static(id="status")
+        yield Static(Text(HINT, no_wrap=True, overflow="ellipsis"), id="hint")
 
     def on_mount(self) -> None:
         self.list_cells()
@@ -262,7 +268,6 @@ class Browser(FullScreen):
         table = self.query_one(CellTable)
         order = self.exploration.order
         rows = [row.shown(order) for row in self.exploration.rows]
-        num_numbered = 0 if order == ALL else NUM_NUMBERED
 
         # Filling the table highlights its first row, which the user has not chosen.
         with self.prevent(DataTable.RowHighlighted):
@@ -272,9 +277,10 @@ class Browser(FullScreen):
             # values at the width of the headings.
             for heading, *values in zip(columns(order), *rows, strict=True):
                 table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
-
             for number, cells in enumerate(rows, start=1):
-                key = str(number) if number <= num_numbered else ""
+                key = ""
+                if order != ALL and number <= NUM_NUMBERED:
+                    key = str(number)
                 table.add_row(Text(key), *map(Text, cells))
             table.move_cursor(row=self.exploration.row, animate=False)
         self._show()
@@ -283,49 +289,29 @@ class Browser(FullScreen):
         """Draw everything but the table."""
         exploration = self.exploration
         shows = cell_type(exploration.model.config.cell_type).shows
-        self.put("title", one_line(exploration.model.name, shows, exploration.order))
-        self.put("caption", caption_of(exploration))
+        title = printable(f"{exploration.model.name}  {shows}  {exploration.order}")
+        # Names may contain line ends, which the title must not.
+        self.put("title", Text(" ".join(title.split()), no_wrap=True, overflow="ellipsis"))
+        self.put_caption()
         scale = exploration.scale
-        self.put("legend", self._legend(scale))
+        turned = ", turned" if scale.is_turned else ""
+        low, high = scale.ends
+        self.put("legend", Legend((low, f"{high}{turned}")))
 
         positions = list(map(scale.position, exploration.values.tolist()))
-        view = self.query_one("#text", TextView)
-        view.show(exploration.trace.text, positions, cursor=exploration.cursor)
+        view = self.query_one(TextView)
+        view.show(positions, cursor=exploration.cursor)
 
         # Below the text are the values of the line with the cursor, and the character at the
-        # cursor.
+        # cursor with the cell's value there and the most likely next characters.
         self.put("sparkline", Text(view.sparkline(view.current_line), no_wrap=True))
-        self.put("readout", self._readout())
-
-    def _legend(self, scale: Scale) -> Text:
-        palette = palette_of(self.app.console)
-        low, high = scale.ends
-        legend = Text(f"{low} ")
-        if scale.is_own:
-            legend = Text(f"its own range {low} ")
-
-        # Without colours, blocks have different heights.
-        for step in range(LEGEND_STEPS):
-            value = 2 * step / (LEGEND_STEPS - 1) - 1
-            if self.app.no_color:
-                legend.append(block(value))
-            else:
-                legend.append(" ", palette.value(value))
-        legend.append(f" {high}")
-        if scale.is_turned:
-            legend.append("  sign turned")
-        return legend
-
-    def _readout(self) -> Text:
-        """Return the character at the cursor, the cell's value there, and the most likely next
-        characters with their probabilities."""
-        exploration = self.exploration
         character = _shown(exploration.trace.text[exploration.cursor])
         value = exploration.values[exploration.cursor]
-        readout = Text(f"{character} {value:+.2f}", "bold", no_wrap=True)
-        readout = Text.assemble(readout, "   next: ", no_wrap=True)
         guesses = [f"{_shown(guess)} {chance:.2f}" for guess, chance in exploration.guesses()]
-        return readout.append("  ".join(guesses))
+        readout = Text.assemble(
+            (f"{character} {value:+.2f}", "bold"), "   next: ", "  ".join(guesses), no_wrap=True
+        )
+        self.put("readout", readout)
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         # The event may be older than the list, which may have become shorter meanwhile.
@@ -343,7 +329,7 @@ class Browser(FullScreen):
 
     def action_move(self, characters: int, lines: int = 0, pages: int = 0) -> None:
         """Move the cursor along the text, or by lines and pages down."""
-        view = self.query_one("#text", TextView)
+        view = self.query_one(TextView)
         lines_of_page = max(1, view.scrollable_content_region.height // view.rows_per_line)
         down = lines + pages * lines_of_page
 
@@ -357,14 +343,6 @@ class Browser(FullScreen):
     def action_turn(self, by: int) -> None:
         self.exploration.turn(by)
         self.list_cells()
-
-    def action_go_to(self) -> None:
-        def go(where: str) -> None:
-            self.exploration.go_to(where)
-            # The list is drawn after the question has closed.
-            self.call_later(self.list_cells)
-
-        self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
 
     def action_choose(self, row: int) -> None:
         # In the list of all cells there are no numbers.
@@ -384,12 +362,6 @@ class Browser(FullScreen):
         self.app.push_screen(CellScreen())
 
 
-def caption_of(exploration: Exploration) -> Text:
-    """Return the name of the selected cell in bold, and its description."""
-    name, about = exploration.caption()
-    return Text.assemble((name, "bold"), printable(about))
-
-
 def _shown(character: str) -> str:
     """Return a character as it is shown by itself; the unknown symbol is shown as `unknown`."""
     if character == "":
@@ -397,29 +369,103 @@ def _shown(character: str) -> str:
     return shown_character(character).rstrip(" ")
 
 
-class Explorer(FullScreenApp):
-    """The application of `charrnn explore`."""
+class Help(ModalScreen[None]):
+    """The list of all keys, and notes below it."""
 
-    COMMAND = "explore"
+    BINDINGS: ClassVar[list[BindingType]] = bind(
+        [("", "", {"escape,question_mark,f1,q,enter": "dismiss"})]
+    )
+
+    def compose(self) -> ComposeResult:
+        # Long meanings fold beside their keys.
+        keys = Table.grid(padding=(0, 2))
+        for names, meaning, _ in (*TABLE_KEYS, *BROWSER_KEYS, *PAGE_KEYS[:-1]):
+            keys.add_row(Text(names, style="bold", no_wrap=True), Text(meaning))
+        with VerticalScroll(id="box"):
+            yield Static(Group(keys, *(Text(f"\n{note}") for note in NOTES)))
+
+
+class Explorer(App[None]):
+    """The application of `charrnn explore`, in the terminal's own colours. A key or a signal closes
+    it.
+
+    No text is dim: some terminals draw dim text with a contrast of less than 3. Marked text has
+    swapped colours, which are legible on any background.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
-    CSS_PATH = ["full_screen.tcss", "app.tcss"]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = bind({"ctrl+c,ctrl+q": "quit"}, priority=True)
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bind(
+        [("", "", {"ctrl+c,ctrl+q": "quit"})], priority=True
+    )
 
     def __init__(self, exploration: Exploration) -> None:
-        super().__init__()
+        # The terminal's own colours are used, so that text without a value looks as it does in
+        # other programs.
+        super().__init__(ansi_color=True)
+        self.theme = "ansi-dark"
         self.exploration = exploration
         self.browser = Browser(exploration)
-        self.measuring = Lock()
+        self.measuring = threading.Lock()
         """Held by the thread that measures: the findings are for one thread at a time."""
+        self.warnings: list[str] = []
+        """What was warned of since it was opened, each message once."""
+        self._signals = Signals()
 
     def on_mount(self) -> None:
-        """Show the browser."""
+        """Show the browser, and check regularly whether a signal has arrived."""
         self.push_screen(self.browser)
+        # A signal handler must not touch widgets: it only sets a number.
+        self.set_interval(SIGNAL_POLL, self._exit_after_signal)
+
+    def warn(self, message: str) -> None:
+        """Show a warning in the status of the screen."""
+        if message in self.warnings:
+            return
+        self.warnings.append(message)
+        for screen in self.screen_stack[-1:]:
+            if isinstance(screen, NamedLines):
+                self.call_later(screen.say, "")
 
     def action_help(self) -> None:
-        """Show the keys of the screen."""
-        # The screen below the help decides which keys it explains.
-        keys = TABLE_KEYS + BROWSER_KEYS
-        if isinstance(self.screen, CellScreen):
-            keys = PAGE_KEYS
-        self.push_screen(Help(keys, NOTES))
+        """Show all keys."""
+        self.push_screen(Help())
+
+    # The end
+
+    def _exit_after_signal(self) -> None:
+        if self._signals.number:
+            self.exit()
+
+    def run_until_signal(self, signals: Signals) -> None:
+        """Run until the interface is closed or a signal arrives."""
+        # Without this, Textual would print a traceback of the interruption.
+        signals.is_quiet = True
+        signals.defers = True
+        self._signals = signals
+        is_over = threading.Event()
+        threading.Thread(target=self._end_anyway, args=(is_over,), daemon=True).start()
+        try:
+            with using(CallbackProgress(on_warning=self.warn)):
+                self.run()
+        finally:
+            is_over.set()
+
+    def _end_anyway(self, is_over: threading.Event) -> None:
+        """End the process after a signal, or when the terminal has gone, if Textual does not end
+        it: Textual waits forever to write to a terminal that has gone.
+
+        This runs in its own thread, because the main thread may be stuck.
+        """
+        # In a test there is no terminal that could go.
+        had_terminal = os.isatty(0)
+        while not self._signals.number:
+            if is_over.wait(SIGNAL_POLL):
+                return
+            # The system tells only the process that opened the terminal, mostly a shell.
+            if had_terminal and not os.isatty(0):
+                self._signals.number = HANGUP
+        if not is_over.wait(GRACE_SECONDS):
+            os._exit(128 + self._signals.number)

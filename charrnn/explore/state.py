@@ -3,7 +3,6 @@
 Shapes: N characters. The module does not use torch.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,7 +15,7 @@ from charrnn.cells.study import Study
 from charrnn.cells.trace import Trace, trace_text
 from charrnn.config.settings import resolved
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.arrays import Float32Array
 from charrnn.text.vocab import EncodedText
@@ -130,36 +129,14 @@ class Exploration:
         return guesses
 
     def turn_to(self, order: str) -> None:
-        """Switch to the list of that name and select its best cell.
-
-        This is the first cell or, in the list of all cells, the cell that comes first in BEST.
-        """
+        """Switch to the list of that name, and select its first cell."""
         self.order = order
         self.row = 0
-        if order == ALL and BEST in self.orders:
-            self._select_cell(self.orders[BEST][0].cell)
 
     def turn(self, by: int) -> None:
         """Switch to the list that is `by` lists further on; the first list follows the last."""
         names = list(self.orders)
         self.turn_to(names[(names.index(self.order) + by) % len(names)])
-
-    def go_to(self, where: str) -> None:
-        """Select the cell `layer:unit` in this list or, if it is not in it, in the list of all
-        cells. Raises UsageError if there is no such cell."""
-        # The pattern allows nine digits: int() raises its own error for thousands of them.
-        match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", where, re.ASCII)
-        if match is None:
-            raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
-
-        cell = (int(match[1]), int(match[2]))
-        self.model.stepper.check_unit(*cell)
-        if cell not in [row.cell for row in self.rows]:
-            self.turn_to(ALL)
-        self._select_cell(cell)
-
-    def _select_cell(self, cell: CellIndex) -> None:
-        self.row = [row.cell for row in self.rows].index(cell)
 
     def caption(self) -> tuple[str, str]:
         """Return the name of the selected cell, and a description of it."""
@@ -177,9 +154,6 @@ class Exploration:
             about += f", {meaning(score)}"
         looks_for = {detector.name: detector.looks_for for detector in get_detectors(None)}
         about += f"; {polarity_text(score)}: {looks_for[score.detector]}"
-        about += f"; {choosing_score_text(score)} on the first half"
-        if score.untrained is not None:
-            about += f", untrained baseline {score_number(score.untrained)}"
         return f"{title} follows {score.detector}", about
 
 

@@ -10,8 +10,7 @@ from charrnn.cli.command_options import ScreenOptions, run_argument
 from charrnn.cli.streams import supports_cursor_control
 from charrnn.config.options import option
 from charrnn.errors import UsageError, require_package
-from charrnn.explore.keyboard import keys_dropped
-from charrnn.system.progress import tell
+from charrnn.system.progress import tell, warn
 
 CHARS_SHOWN = 8_000
 """The default number of characters that are shown."""
@@ -62,24 +61,29 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
     # Importing the interface takes so long that the user needs a message.
     tell("Looking into the model ...")
-    with keys_dropped():
-        from charrnn.explore.app import Explorer
-        from charrnn.explore.state import explore_text
+    from charrnn.explore.app import Explorer
+    from charrnn.explore.state import explore_text
 
-        model = load_model(options.run)
-        content, before, _ = read_passage(
-            model,
-            source=options.text,
-            num_chars=max(options.chars, CHARS_SCORED),
-        )
-        # The shown text and the scored text begin at the same character, so that the scores belong
-        # to the text on the screen.
-        exploration = explore_text(
-            model,
-            text=model.encode(content, context=before),
-            num_shown=options.chars,
-            num_scored=CHARS_SCORED,
-        )
+    model = load_model(options.run)
+    content, before, _ = read_passage(
+        model,
+        source=options.text,
+        num_chars=max(options.chars, CHARS_SCORED),
+    )
+    # The shown text and the scored text begin at the same character, so that the scores belong to
+    # the text on the screen.
+    exploration = explore_text(
+        model,
+        text=model.encode(content, context=before),
+        num_shown=options.chars,
+        num_scored=CHARS_SCORED,
+    )
     explorer = Explorer(exploration)
-    explorer.run_until_signal(context.obj.signals)
-    return explorer.exit_code(context.obj.signals.number)
+    signals = context.obj.signals
+    explorer.run_until_signal(signals)
+
+    # What the status line has shown stays in the terminal.
+    warn(*explorer.warnings)
+    if signals.number:
+        return 128 + int(signals.number)
+    return explorer.return_code or 0

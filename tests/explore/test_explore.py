@@ -19,7 +19,6 @@ from command_lines import steering
 from conftest import REPOSITORY
 from exploring import (
     FRESH,
-    check_input,
     illegible,
     look,
     look_at_help,
@@ -37,6 +36,7 @@ from textual.widgets import DataTable
 
 import charrnn
 from charrnn.cells.study import Study
+from charrnn.errors import DataError
 from charrnn.explore.app import (
     BROWSER_KEYS,
     HINT,
@@ -46,8 +46,8 @@ from charrnn.explore.app import (
     Explorer,
     TextView,
 )
-from charrnn.explore.full_screen import Question
 from charrnn.explore.state import ALL, BEST, cell_name, columns
+from charrnn.system.progress import warn
 from charrnn.views.theme import NUM_SHADES, block
 
 HOSTILE = (
@@ -66,7 +66,7 @@ def quoting(tmp_path_factory):
 
 
 def text_of(app):
-    return app.browser.query_one("#text", TextView)
+    return app.browser.query_one(TextView)
 
 
 def styled(view):
@@ -228,9 +228,8 @@ def test_every_size_will_do(quoting, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
 
     async def script(app, pilot):
-        for key in ("down", "right", "j", "pagedown", "s", "question_mark", "escape", "slash"):
+        for key in ("down", "right", "j", "pagedown", "s", "question_mark", "escape"):
             await pilot.press(key)
-        await pilot.press("escape")
         for width, height in ((1, 1), (110, 30), (80, 24)):
             await pilot.resize_terminal(width, height)
             await until(pilot, lambda h=height: len(screen(app).splitlines()) == h)
@@ -247,14 +246,16 @@ def on_page(app, widget):
     return str(app.screen.query_one(widget).render()) if isinstance(app.screen, CellScreen) else ""
 
 
-async def until_measured(app, pilot):
-    await until(pilot, lambda: "Where cell" in whole_page(app) and not on_page(app, "#status"))
+async def until_measured(app, pilot, status=""):
+    await until(
+        pilot, lambda: "Where cell" in whole_page(app) and on_page(app, "#status") == status
+    )
 
 
-async def open_page(app, pilot):
+async def open_page(app, pilot, status=""):
     """Open the page of the first cell of the list, by two keys."""
     await pilot.press("1", "enter")
-    await until_measured(app, pilot)
+    await until_measured(app, pilot, status)
 
 
 def test_a_page_appears_when_it_is_measured_and_keys_work(quoting, monkeypatch):
@@ -284,6 +285,45 @@ def test_a_page_appears_when_it_is_measured_and_keys_work(quoting, monkeypatch):
     play(quoting, script, QUOTED)
 
 
+def test_an_error_of_a_page_stands_below_it(quoting, monkeypatch):
+    def fail(*arguments):
+        raise DataError("the text is gone: give `text=mine.txt`")
+
+    monkeypatch.setattr(Study, "page", fail)
+
+    async def script(app, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: "the text is gone" in screen(app))
+        *_, above, error, hint = screen(app).splitlines()
+        assert error.rstrip() == "the text is gone: give --text mine.txt"
+        assert not above.strip() and hint.startswith("↑↓ PgUp")
+
+    play(quoting, script, QUOTED)
+
+
+def test_warnings_are_shown_below_the_text_and_when_it_is_closed(
+    quoting, command, lab, opened, monkeypatch
+):
+    measure = Study.page
+
+    def complain(*arguments):
+        warn("the loops are slow", "the loops are slow")
+        return measure(*arguments)
+
+    monkeypatch.setattr(Study, "page", complain)
+
+    async def script(app, pilot):
+        await open_page(app, pilot, "the loops are slow")
+        await pilot.press("escape", "right")
+        await until(pilot, lambda: app.screen is app.browser)
+        assert screen(app).count("the loops are slow") == 0, "it is said where it happened"
+        assert app.warnings == ["the loops are slow"]
+
+    play(quoting, script, QUOTED)
+    monkeypatch.setattr(Explorer, "run", lambda self: warn("no numba"))
+    assert "warning: no numba" in command("explore").err
+
+
 def test_every_screen_is_legible_and_the_help_lists_every_key(model, monkeypatch):
     use_light_terminal(monkeypatch)
 
@@ -295,10 +335,7 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model, monkeypatch
         assert illegible(app) == []
         await look_at_help(app, pilot, "question_mark", TABLE_KEYS + BROWSER_KEYS)
         assert cell_len(HINT) <= app.size.width == 80, "nothing of the last line is cut"
-        await pilot.press("slash", "x", "enter")
-        await look(app, pilot, Question)
-        await check_input(app, pilot)
-        await pilot.press("escape", "enter")
+        await pilot.press("enter")
         await until_measured(app, pilot)
         await look(app, pilot, CellScreen)
         await look_at_help(app, pilot, "question_mark", PAGE_KEYS)

@@ -265,7 +265,7 @@ def test_a_key_moves_in_the_text(two_layers, cells):
 @needs_browser
 def test_a_cell_is_chosen_and_clamped(cells):
     assert "cell 0:4 (h)" in cells["chosen"]["caption"]
-    assert cells["clamped"]["value"] == "\u22120.50"
+    assert cells["clamped"]["value"] == "-0.50"
     assert cells["clamped"]["command"].endswith("--clamp 0:4=-0.5")
     assert cells["released"] == cells["chosen"]
 
@@ -330,7 +330,7 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
 
 
 REFUSED = {
-    "cell of this model is peephole; a page runs lstm, gru, rnn. Export a .zip": {
+    "cell type of this model is peephole; a page runs lstm, gru, rnn. Export a .zip": {
         "cell_type": "peephole"
     },
     "depth of this model is grid; a page runs stacked, residual": {

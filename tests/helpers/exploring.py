@@ -13,12 +13,11 @@ from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 from synthetic import make_corpus
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 import charrnn.commands.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
-from charrnn.explore.app import Explorer
-from charrnn.explore.full_screen import Help, Keys, Question
+from charrnn.explore.app import Explorer, Help, Keys
 from charrnn.explore.state import explore_text
 
 Script = Callable[[Explorer, Pilot[None]], Awaitable[None]]
@@ -100,14 +99,6 @@ def whole_page(app: Any) -> str:
     )
 
 
-async def answer(app: Any, pilot: Pilot[Any], text: str) -> None:
-    """Answer a question with a text."""
-    await until(pilot, lambda: isinstance(app.screen, Question))
-    app.screen.query_one(Input).value = text
-    await pilot.press("enter")
-    await pilot.pause()
-
-
 def use_light_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "TERM": "xterm",
@@ -121,18 +112,6 @@ async def look(app: Any, pilot: Pilot[Any], kind: type) -> None:
     """Wait for a screen, and check that its text is legible."""
     await until(pilot, lambda: isinstance(app.screen, kind))
     await pilot.pause()
-    assert illegible(app) == []
-
-
-async def check_input(app: Any, pilot: Pilot[Any]) -> None:
-    """Check that the cursor and what is selected in the line of input have their colours
-    swapped."""
-    app.screen.query_one(Input).value = "abc"
-    for key, marked in (("home", "a"), ("end", " "), ("shift+left", "c")):
-        await pilot.press(key)
-        await pilot.pause()
-        strip = app.screen.query_one(Input).render_line(0)
-        assert marked in [text for text, style, _ in strip if style is not None and style.reverse]
     assert illegible(app) == []
 
 

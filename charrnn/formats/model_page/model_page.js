@@ -25,22 +25,6 @@ function appendShaded(element, text, name) {
   else element.append(create("span", text, {class: name}));
 }
 
-// Say which cell colours the text, and what red and blue are: `range` is the value of the strongest blue. A cell that is
-// low inside what it follows is drawn with its sign turned, so that the inside is blue.
-function showCaption({cell, shows, detector, range}) {
-  let caption = `cell ${cell} (${shows})`;
-  if (detector) caption += `, which follows ${detector}`;
-  if (range < 0) caption += ", drawn with its sign turned";
-  byId("caption").textContent = caption;
-  byId("red").textContent = minus(`${-range} `);
-  byId("blue").textContent = minus(` ${range}`);
-}
-
-// A minus is as wide as a plus; a hyphen between two words stays one.
-const minus = text => text.replace(/(^|[^\p{L}\d])-(?=[.\d])/gu, "$1\u2212");
-// A number that is rounded to 0 has no sign.
-const fixed = (number, digits) => minus(number.toFixed(digits)).replace(/^\u2212([0.]+)$/, "$1");
-
 // The scale beside the caption.
 for (let i = 0; i <= 20; i++) byId("shades").append(create("span", "\u00a0", {class: shade(i / 10 - 1)}));
 
@@ -75,7 +59,8 @@ let writer = null;
 let written = {prime: "", pieces: [], values: [], settings: null};
 
 const pause = time => new Promise(resolve => setTimeout(resolve, time));
-const short = value => fixed(value, 2);
+// A number that is rounded to 0 has no sign.
+const short = value => (Math.round(100 * value) / 100 || 0).toFixed(2);
 const layerOf = cell => Math.floor(cell / model.hidden_size);
 const unitOf = cell => cell % model.hidden_size;
 const nameOf = cell => `${layerOf(cell)}:${unitOf(cell)}`;
@@ -185,9 +170,16 @@ function paintText() {
     if (index === here) span.className += " here";
   });
 
+  // Which cell colours the text, and what red and blue are. A cell that is low inside what it follows is drawn with its
+  // sign turned, so that the inside is blue.
   const followed = followedBy(chosen);
   const range = followed?.polarity ?? 1;
-  showCaption({cell: nameOf(chosen), shows: model.shows, detector: followed?.name, range});
+  let caption = `cell ${nameOf(chosen)} (${model.shows})`;
+  if (followed) caption += `, which follows ${followed.name}`;
+  if (range < 0) caption += ", drawn with its sign turned";
+  byId("caption").textContent = caption;
+  byId("red").textContent = `${-range} `;
+  byId("blue").textContent = ` ${range}`;
   paintNext();
   paintCells();
   showCommand();
@@ -291,7 +283,6 @@ function paintCells() {
 
 function choose(cell) {
   chosen = cell;
-  byId("cell").value = nameOf(cell);
   byId("is-clamped").checked = clampTexts.has(cell);
   if (clampTexts.has(cell)) byId("clamp").value = clampTexts.get(cell);
   showClampValue();
@@ -506,7 +497,6 @@ function listen() {
     event.preventDefault();
     select(to);
   });
-  byId("cell").addEventListener("change", () => choose(cellOf(byId("cell").value.trim()) ?? chosen));
   byId("is-clamped").addEventListener("change", clampChosen);
   byId("clamp").addEventListener("input", clampChosen);
   byId("options").addEventListener("input", showCommand);
