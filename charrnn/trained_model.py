@@ -232,9 +232,7 @@ class TrainedModel(Displayable):
 
         Args:
             count: The number of texts, at least 1. Text i does not depend on it: `sample` draws the
-                same text with its `seed`. With `temperatures` it is ignored.
-            temperatures: One text is drawn for each of these temperatures, all with the same seed,
-                whatever `count` is.
+                same text with its `seed`.
             unique: Whether a text that was drawn before is rejected.
             accept: A function of a text with its prime; a text for which it returns False is
                 rejected.
@@ -242,8 +240,7 @@ class TrainedModel(Displayable):
                 may end earlier.
 
         Returns:
-            A list of `GeneratedText`, in the order of their seeds or, with `temperatures`, in the
-            order of these.
+            A list of `GeneratedText`, in the order of their seeds.
 
         Raises:
             UsageError: There is no such option, an option is out of range, a cell that is
@@ -256,14 +253,12 @@ class TrainedModel(Displayable):
             >>> model = charrnn.load("prose")
             >>> [len(drawn.text) for drawn in model.samples(3, length=40, seed=1)]
             [40, 40, 40]
-            >>> cool, hot = model.samples(1, length=40, temperatures=[0.2, 1.0])
             >>> texts = model.samples(2, length=40, unique=True, accept=lambda text: "t" in text)
         """
         return RecordList(
             self.generator.iter_samples(
                 options.count,
                 self._with_read_prime(options),
-                temperatures=options.temperatures,
                 unique=options.unique,
                 accept=options.accept,
             )

@@ -35,7 +35,7 @@ from charrnn.generation.sample_options import (
     SearchOptions,
     Shaping,
     TextOptions,
-    check_word,
+    check_value,
 )
 from charrnn.generation.sampling import Beginning, Ids, PrimedState
 from charrnn.generation.special_ids import opening_ids, start_ids, undrawable_ids
@@ -174,7 +174,7 @@ class Generator:
 
         `what` names the text in the message of the DataError.
         """
-        check_word("unknown", unknown, words=UNKNOWN_CHOICES)
+        check_value("unknown", unknown, UNKNOWN_CHOICES)
         text = as_read(text, self.config)
 
         # The message names a few of these characters: a text in another script has hundreds.
@@ -261,33 +261,20 @@ class Generator:
         count: int,
         options: SampleOptions,
         *,
-        temperatures: Sequence[float] = (),
         unique: bool = False,
         accept: Accept | None = None,
     ) -> Iterator[GeneratedText]:
         """Yield the texts of `begin_each`, each as a whole.
 
-        With `temperatures`, one text is drawn for each temperature instead, all with the same
-        random numbers. With `unique`, a text that was drawn before is rejected, whatever its case,
-        blanks at its ends and form of Unicode; with `accept`, a text is rejected if `accept`
-        returns False for it.
+        With `unique`, a text that was drawn before is rejected, whatever its case, blanks at its
+        ends and form of Unicode; with `accept`, a text is rejected if `accept` returns False for
+        it.
 
         Raises UsageError, when the first text is asked for, if `count` is out of range, and later
         after `MOST_REJECTED` rejected texts in a row.
         """
-        # The texts differ in their temperatures, or else in their seeds.
         seed = _seed_of(options)
-        is_chosen = unique or accept is not None
-        if temperatures and is_chosen:
-            raise UsageError(
-                f"{named('temperatures')} has one text each: leave {named('unique')} and"
-                f" {named('accept')} out."
-            )
-        if temperatures:
-            for temperature in temperatures:
-                yield self.sample(replace(options, seed=seed, temperature=temperature))
-            return
-        if not is_chosen:
+        if not unique and accept is None:
             for text in self._begin_all(options, _seeds_of_texts(count, seed), count):
                 yield text.whole()
             return

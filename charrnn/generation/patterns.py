@@ -36,18 +36,6 @@ _compiler: Any = import_module("re._compiler" if sys.version_info >= (3, 11) els
 MAX_STEPS = 50_000
 """The largest number of steps between the places of an expression, which take about half a second.
 """
-UNSUPPORTED = {
-    "AT": r"\b, or a ^ or $ inside, cannot be followed. Leave it out: the text matches as a whole.",
-    "ASSERT": "a look-around cannot be followed. Leave it out.",
-    "GROUPREF": (
-        "a reference to a group cannot be followed. Write out what may repeat, such as (aa|bb) for"
-        " (a|b)\\1."
-    ),
-    "ATOMIC": "an atomic group cannot be followed. Write (?:...).",
-    "POSSESSIVE": "a possessive repeat cannot be followed. Leave out its +.",
-}
-"""The message for each kind of item that this automaton cannot follow, by the first word of the
-parser's name for it."""
 END_OF_DOCUMENT = "END"
 """The operator of the item that takes the END of a document; the parser has the other operators."""
 MATCHED = 0
@@ -81,8 +69,6 @@ class Pattern:
         self._num_steps = 0
         self._places: list[_Place | None] = [None]
         self._numbers: dict[_Place, int] = {}
-        self.lacking: set[str] = set()
-        """Characters of the expression that the model does not have."""
 
         # A place has the number of the place after it, so the expression is read from its end.
         tree = _parser.parse(expression)
@@ -242,9 +228,10 @@ class Pattern:
                 return [after] if is_start else []
             case "AT", kind if str(kind).startswith("AT_END") and after == self._last:
                 return [after]
-        name = str(operator)
-        unsupported = UNSUPPORTED.get(name.partition("_")[0])
-        raise re.error(unsupported or f"{name} cannot be followed. Leave it out.")
+        raise re.error(
+            r"\b, an inner ^ or $, a look-around, a reference to a group, an atomic group and a"
+            " possessive repeat cannot be followed"
+        )
 
     def _taken(self, place: _Place) -> NDArray[np.bool_]:
         """Return which characters (V,) the item of a place takes, by Python's matcher."""
@@ -256,10 +243,6 @@ class Pattern:
         item = _parser.SubPattern(_parser.State(), [place.item])
         matcher = _compiler.compile(item, place.flags)
         matches = [matcher.fullmatch(character) is not None for character in self._characters]
-
-        # For the message that no text can match.
-        if str(operator) == "LITERAL" and not any(matches):
-            self.lacking.add(chr(argument))
         return np.array(matches, np.bool_)
 
 
@@ -327,20 +310,11 @@ def match_text(
             # [[:alpha:]].
             warnings.simplefilter("error", FutureWarning)
             pattern = Pattern(expression, characters, end_id=end_id)
-    except FutureWarning as warning:
-        raise UsageError(
-            f"{subject}: {warning}. Write \\ before a character that stands for itself."
-        ) from None
-    except re.error as error:
-        position = ""
-        if error.pos is not None:
-            position = f" (character {error.pos + 1}). Give a regular expression of Python."
-        raise UsageError(f"{subject}: {error.msg}{position}") from None
-    except (OverflowError, RecursionError, ValueError) as error:
-        # The parser raises ValueError for flags that are incompatible, and for a count with more
-        # digits than `int` reads.
-        if "incompatible" in str(error):
-            raise UsageError(f"{subject}: {error}. Leave one of them out.") from None
+    # The parser raises ValueError for flags that are incompatible, and for a count with more digits
+    # than `int` reads.
+    except (re.error, FutureWarning, ValueError) as error:
+        raise UsageError(f"{subject}: {error}. Give a regular expression of Python.") from None
+    except (OverflowError, RecursionError):
         raise UsageError(
             f"{subject}, which has more than {MAX_STEPS:,} steps. Repeat less of it."
         ) from None
@@ -348,11 +322,9 @@ def match_text(
     # The error comes before anything is drawn: a text of `length` characters must be able to match.
     missing = pattern.missing(pattern.start)
     if missing == np.inf:
-        advice = "Write another one."
-        if pattern.lacking:
-            lacking = ", ".join(repr(character) for character in sorted(pattern.lacking)[:8])
-            advice = f"It has characters that the model does not write: {lacking}."
-        raise UsageError(f"{subject}, which no text of the model's characters matches. {advice}")
+        raise UsageError(
+            f"{subject}, which no text of the model's characters matches. Write another one."
+        )
     if missing > length:
         least = counted(int(missing), "character")
         raise UsageError(

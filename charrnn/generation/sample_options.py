@@ -8,10 +8,9 @@ An option that has another form on the command line, such as a prime from a file
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
-from numbers import Real
 from typing import TYPE_CHECKING
 
-from charrnn.config.options import option
+from charrnn.config.options import RANGE, Range, at_least, between, one_of, option, setting
 from charrnn.errors import UsageError, did_you_mean, named
 
 if TYPE_CHECKING:
@@ -37,11 +36,7 @@ DEFAULT_WIDTH = 8
 DEFAULT_SEARCH_LENGTH = 200
 """Characters of a text that `Model.beam` searches for; `charrnn sample --beam` takes
 `DEFAULT_LENGTH`."""
-NUMBERS = ("temperature", "top_k", "top_p", "min_p", "length", "seed", "width", "no_repeat")
-"""The options that are numbers."""
-PRECISIONS = ("int8", "fp32")
-"""Precisions of the weights while sampling."""
-UNKNOWN_CHOICES = ("error", "nearest")
+UNKNOWN_CHOICES = one_of("error", "nearest")
 """Treatments of characters of a prime that are not in the vocabulary."""
 UNKNOWN_HELP = "Characters outside the alphabet: error, or nearest: a similar one, or none."
 """The help of --unknown."""
@@ -58,6 +53,14 @@ DISTRIBUTION, TEXT, SEARCH, CLAMPING = (
 )
 """Panels of the options in `charrnn sample --help`."""
 
+TEMPERATURES = Range(
+    "0 (greedy) or more, and finite", contains=lambda number: bool(0 <= number < math.inf)
+)
+EXPRESSIONS = Range(
+    "a string with a regular expression, such as 'ab*'",
+    contains=lambda match: isinstance(match, str) and match != "",
+)
+STOPS = Range("strings of at least 1 character", contains=lambda stops: "" not in stops)
 Forbid = Callable[[Sequence[int]], "NDArray[np.bool_]"]
 """Called with a text of ids; returns the characters that must not follow it."""
 Accept = Callable[[str], bool]
@@ -74,7 +77,7 @@ class Shaping:
     compiled copy (`compiled.sampling`). Raises UsageError naming the option and its range.
     """
 
-    temperature: float = 1.0
+    temperature: float = setting(1.0, TEMPERATURES)
     """Divisor of the logits. 1 is the model's own distribution; 0 is greedy: the most likely
     character has all probability, or the first of several that are equally likely."""
     top_k: int | None = option(
@@ -82,6 +85,7 @@ class Shaping:
         flags="--top-k K",
         help="Draw from the K most likely characters only.",
         panel=DISTRIBUTION,
+        allowed=at_least(1),
     )
     """Number of the most likely characters that are kept; None: all."""
     top_p: float | None = option(
@@ -89,6 +93,7 @@ class Shaping:
         flags="--top-p P",
         help="Draw from the most likely characters with total probability P.",
         panel=DISTRIBUTION,
+        allowed=Range("more than 0 and at most 1", contains=lambda share: bool(0 < share <= 1)),
     )
     """Keep the smallest set of most likely characters with a total probability of at least p
     (nucleus sampling; Holtzman 2020)."""
@@ -97,35 +102,12 @@ class Shaping:
         flags="--min-p P",
         help="Draw from characters at least P times as likely as the most likely one.",
         panel=DISTRIBUTION,
+        allowed=between(0, 1),
     )
     """Keep characters at least min_p times as likely as the most likely one."""
 
     def __post_init__(self) -> None:
-        _check_numbers(self)
-        _check(
-            "temperature",
-            self.temperature,
-            is_right=math.isfinite(self.temperature) and self.temperature >= 0,
-            wanted=f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}.",
-        )
-        _check(
-            "top_k",
-            self.top_k,
-            is_right=self.top_k is None or self.top_k >= 1,
-            wanted="at least 1.",
-        )
-        _check(
-            "top_p",
-            self.top_p,
-            is_right=self.top_p is None or 0 < self.top_p <= 1,
-            wanted="more than 0 and at most 1.",
-        )
-        _check(
-            "min_p",
-            self.min_p,
-            is_right=self.min_p is None or 0 <= self.min_p <= 1,
-            wanted="between 0 and 1.",
-        )
+        _check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +115,14 @@ class TextOptions:
     """Options that sampling and beam search share. Raises UsageError naming the option, its value
     and its range."""
 
-    length: int = DEFAULT_LENGTH
+    length: int = setting(DEFAULT_LENGTH, at_least(0))
     """Number of characters to generate; of bytes, with the byte alphabet."""
     seed: int | None = option(
         None,
         flags="--seed N",
         help="The same seed gives the same text.",
         least=0,
+        allowed=at_least(0),
         shown_default="a new one, printed on stderr",
     )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
@@ -156,11 +139,12 @@ class TextOptions:
         flags="--unknown WORD",
         help=UNKNOWN_HELP,
         panel=TEXT,
+        allowed=UNKNOWN_CHOICES,
     )
     """The treatment of characters of the prime that are not in the vocabulary: `error`, or
     `nearest` for a similar character; a character without a similar one is left out."""
     stops: Sequence[str] = option(
-        (), flags="--stop TEXT", help="Stop before this text (repeatable)."
+        (), flags="--stop TEXT", help="Stop before this text (repeatable).", allowed=STOPS
     )
     """Strings that end the text. It is cut before them."""
     ban: str = option(
@@ -172,6 +156,7 @@ class TextOptions:
         flags="--match REGEX",
         help="Write a text that matches this as a whole, of at most --length characters.",
         panel=DISTRIBUTION,
+        allowed=EXPRESSIONS,
     )
     """A regular expression of Python that the text matches as by `re.fullmatch`: other characters
     have probability 0. The text ends where it matches and nothing can follow, or after `length`
@@ -185,26 +170,10 @@ class TextOptions:
         if isinstance(self.stops, str):
             object.__setattr__(self, "stops", (self.stops,))
 
-        _check_numbers(self)
-        check_word("unknown", self.unknown, words=UNKNOWN_CHOICES)
-        if "" in self.stops:
-            raise UsageError(
-                f"{named('stops')} has an empty string; it must be at least 1 character, or left"
-                " out."
-            )
-
-        # An empty expression matches only the empty text. A stop string could cut the text so that
-        # it no longer matches.
-        _check(
-            "match",
-            repr(self.match),
-            is_right=self.match is None or (isinstance(self.match, str) and self.match != ""),
-            wanted="a string with a regular expression, such as 'ab*'.",
-        )
+        _check_ranges(self)
+        # A stop string could cut the text so that it no longer matches.
         if self.stops:
             self._check_without_match("stops")
-
-        _check("seed", self.seed, is_right=self.seed is None or self.seed >= 0, wanted="0 or more.")
 
     @property
     def prime_text(self) -> str | bytes | None:
@@ -228,7 +197,7 @@ class SampleOptions(TextOptions, Shaping):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
     its range."""
 
-    temperature: float = SAMPLE_TEMPERATURE
+    temperature: float = setting(SAMPLE_TEMPERATURE, TEMPERATURES)
     """Divisor of the logits, by default 0.8, as of `charrnn sample`. 1 is the model's own
     distribution; 0 is greedy: the most likely character has all probability, or the first of
     several that are equally likely."""
@@ -239,18 +208,13 @@ class SampleOptions(TextOptions, Shaping):
         flags="--precision WORD",
         help="int8 (weights in 8 bits, the fastest) or fp32 (weights as trained).",
         panel=DISTRIBUTION,
+        allowed=one_of("int8", "fp32"),
     )
     """`int8`: weights in 8 bits; a text is the same compiled or not, alone or beside other texts.
     `fp32`: weights as they are. The log-probabilities are those of the weights that draw."""
     forbid: "Forbid | None" = None
     """Returns the characters (V,) that must not follow the ids of the prime and of the text so far;
     if no character may follow, the text ends."""
-
-    def __post_init__(self) -> None:
-        TextOptions.__post_init__(self)
-        Shaping.__post_init__(self)
-        _check("length", self.length, is_right=self.length >= 0, wanted="0 or more.")
-        check_word("precision", self.precision, words=PRECISIONS)
 
     @property
     def is_guided(self) -> bool:
@@ -267,9 +231,6 @@ class SeveralOptions(SampleOptions):
     """Number of texts. Text i does not depend on it: `sample` draws the same text with its
     `seed`."""
     _: KW_ONLY
-    temperatures: Sequence[float] = ()
-    """Temperatures: one text is drawn for each of them, all with the same random numbers, whatever
-    `count` is."""
     unique: bool = False
     """Whether a text that was drawn before is rejected."""
     accept: Accept | None = None
@@ -283,30 +244,17 @@ class SearchOptions(TextOptions):
     Raises UsageError naming the option, its value and its range.
     """
 
-    length: int = DEFAULT_SEARCH_LENGTH
+    length: int = setting(DEFAULT_SEARCH_LENGTH, at_least(1))
     """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet.
     """
-    width: int = DEFAULT_WIDTH
+    width: int = setting(DEFAULT_WIDTH, between(1, MAX_WIDTH))
     """Number of texts that are kept at every step, and returned."""
-    no_repeat: int | None = None
+    no_repeat: int | None = setting(None, at_least(1))
     """Length of the n-grams that must not occur twice in the prime and the text; in bytes with the
     byte alphabet. None: every n-gram may recur."""
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
-        _check(
-            "width",
-            self.width,
-            is_right=1 <= self.width <= MAX_WIDTH,
-            wanted=f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.",
-        )
-        _check(
-            "length",
-            self.length,
-            is_right=self.length >= 1,
-            wanted="at least 1 in a beam search.",
-        )
-
         # The width or the length may be large, but not both.
         if self.width * self.length > MAX_BEAM_CHARS:
             raise UsageError(
@@ -316,36 +264,24 @@ class SearchOptions(TextOptions):
             )
         if self.no_repeat is not None:
             self._check_without_match("no_repeat")
-            _check(
-                "no_repeat",
-                self.no_repeat,
-                is_right=self.no_repeat >= 1,
-                wanted="at least 1. Try 20.",
-            )
 
 
-def _check_numbers(options: Shaping | TextOptions) -> None:
-    """Raise UsageError for something else where an option is a number."""
+def _check_ranges(options: Shaping | TextOptions) -> None:
+    """Raise UsageError for an option out of the range beside its field."""
     for each in fields(options):
         value = getattr(options, each.name)
+        allowed = each.metadata.get(RANGE)
         is_left_out = value is None and each.default is None
-        if each.name in NUMBERS and not (is_left_out or isinstance(value, Real)):
-            raise UsageError(f"{named(each.name)} is {value!r}; it must be a number.")
+        if allowed is not None and not is_left_out:
+            check_value(each.name, value, allowed)
 
 
-def _check(name: str, value: object, *, is_right: bool, wanted: str) -> None:
-    """Raise UsageError unless an option `is_right`. The message has the name of the option, its
-    value, and the values that are `wanted`."""
+def check_value(name: str, value: object, allowed: Range) -> None:
+    """Raise UsageError, with the name of the option and the range, for another value."""
+    try:
+        is_right = allowed.contains(value)
+    except TypeError:  # a word in place of a number
+        is_right = False
     if not is_right:
-        # The number as a user types it: 90, not 90.0.
-        typed = str(value).removesuffix(".0")
-        raise UsageError(f"{named(name)} is {typed}; it must be {wanted}")
-
-
-def check_word(name: str, word: str, words: Sequence[str]) -> None:
-    """Raise UsageError with the name of the option unless `word` is among `words`."""
-    if word not in words:
-        raise UsageError(
-            f"{named(name)} is {word}; it must be one of"
-            f" {', '.join(words)}.{did_you_mean(word, words)}"
-        )
+        hint = did_you_mean(str(value), allowed.choices)
+        raise UsageError(f"{named(name)} is {value!r}; it must be {allowed.words}.{hint}")

@@ -71,7 +71,7 @@ def test_an_automaton_takes_the_texts_that_python_matches(expression):
         found = accepted(expression, ALPHABET, WRITTEN)
     except re.error as error:
         assert r"\Z" in expression
-        assert "^ or $ inside" in str(error)
+        assert "inner ^ or $" in str(error)
     else:
         assert found == [text for text in WRITTEN if re.fullmatch(expression, text)]
 

@@ -13,7 +13,10 @@ from charrnn.generation.sample_options import SampleOptions
     "options, message",
     [
         ({"match": b"ab*"}, "`match` is b'ab\\*'; it must be a string"),
-        ({"stops": ("a", "")}, "`stops` has an empty string; it must be at least 1 character"),
+        (
+            {"stops": ("a", "")},
+            r"`stops` is \('a', ''\); it must be strings of at least 1 character",
+        ),
     ],
 )
 def test_a_sample_s_options_are_checked_when_they_are_made(options, message):
