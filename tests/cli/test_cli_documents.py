@@ -144,8 +144,11 @@ def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
 
 
 @pytest.mark.trained
-def test_another_model_of_the_same_name_is_not_taken_for_the_first(command, continued):
-    first = Path(continued.config.init_from)
+def test_another_model_of_the_same_name_is_not_taken_for_the_first(command, trained):
+    Path("more.txt").write_text("Abe\nBela\nLami\n" * 20, "utf-8")
+    first = charrnn.load().path
+    command("train", "more.txt", "--init-from", first, "--steps", 1, "--out", "more", "--quiet")
+    continued = charrnn.load("more")
     shutil.rmtree(first)
     Path("others.txt").write_text("Quibble\nQuorum\n" * 30, "utf-8")
     command("train", "others.txt", "--documents", "lines", "--steps", 1, "--out", first, "--quiet")

@@ -58,9 +58,6 @@ def test_a_signal_saves_at_a_complete_step(
     assert_same(run, uninterrupted.path)
 
 
-ONCE, TWICE, KILL = [signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGKILL]
-
-
 def test_a_second_ctrl_c_exits_at_once(fork_server, uninterrupted, tmp_path):
     ctrl_c = [signal.SIGINT, signal.SIGINT]
     run = tmp_path / "run"
