@@ -216,31 +216,6 @@ def test_what_a_text_of_the_catalogue_is_read_with(settings_of, typed, expected)
     assert settings_of(*typed.split()) == expected
 
 
-TINY = ("--steps", 2, "--hidden-size", 8, "--set", "batch_size=2")
-
-
-@pytest.mark.trained
-@pytest.mark.usefixtures("shelf")
-def test_a_run_that_is_named_after_its_text_is_not_the_text(command, settings_of):
-    ran = command("train", "girls", *TINY, "--out", "girls")
-    assert "Note      read as texts of its kind: --documents lines\n" in ran.err
-    assert settings_of("girls") == {"documents": ("lines", "catalogue")}
-
-
-@pytest.mark.trained
-def test_a_text_of_the_catalogue_is_read_its_own_way_by_other_models(command, shelf):
-    shelf.joinpath("prose.txt").write_text(NAMES.replace("\n", " ") * 2)
-    command("train", "girls", *TINY, "--out", "lines")
-    command("train", "prose.txt", *TINY, "--out", "prose")
-    chars = {}
-    for run in ("lines", "prose"):
-        for text in ("girls", "towns", "umlauts"):
-            ran = command("evaluate", run, "--text", text, "--json")
-            chars[run, text] = json.loads(ran.out)["text_length"]
-    assert chars["lines", "girls"] == chars["lines", "towns"] == len(NAMES)
-    assert chars["prose", "towns"] == chars["prose", "umlauts"]
-
-
 @pytest.mark.usefixtures("shelf")
 def test_the_catalogue_is_listed(command):
     listed = command("corpora", "list").out.split("\n")[3:6]

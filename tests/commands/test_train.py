@@ -171,19 +171,6 @@ def test_the_last_command_trains_the_same_weights_again(command, text_file):
     assert resumed.code == 0 and "--recipe" not in resumed.err
 
 
-def test_the_different_characters_are_those_of_the_text(command, tmp_path, loop_run):
-    """Also of a text with characters that the alphabet of another run does not have."""
-    (tmp_path / "ab.txt").write_text("ab" * 490 + "Жba語" * 5, encoding="utf-8")
-    small = ("--set", "batch_size=2", "--set", "bptt_length=8")
-    for options, vocab_size in (((*small, "--init-from", loop_run), 8), (SMALL_FLAGS, 5)):
-        start = json_lines(command("train", "ab.txt", "--steps", 1, *options, "--json").out)[0]
-        assert (start["num_chars"], start["num_distinct_chars"], start["vocab_size"]) == (
-            1_000,
-            4,
-            vocab_size,
-        )
-
-
 def test_it_learns(lstm, corpus):
     evaluations = [event.val_nats for event in lstm.events if event.event == "evaluation"]
     # The words of the corpus are drawn evenly from 21, so a model that spells them needs about

@@ -7,7 +7,7 @@ Tests `compiled` and `compiled.sampling`, too.
 import os
 import re
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -26,7 +26,6 @@ from charrnn.generation.sampling import Engine, seed_of_text
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import FUNCTIONS, CompiledLoop
-from charrnn.system.progress import Progress, using
 from charrnn.text.vocab import Vocab
 
 compiled = pytest.importorskip("charrnn.compiled.sampling", reason="numba is not installed")
@@ -219,57 +218,6 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
             rtol=1e-13,
             atol=1e-300,
         )
-
-
-class Loop:
-    """A loop that is, or is not, on disk; how often it was compiled."""
-
-    num_compiled = 0
-
-    def __init__(self, *, is_kept=False, error=None):
-        self.is_kept, self.error = is_kept, error
-
-    def load(self, arguments):
-        return self.is_kept
-
-    def compile(self, arguments):
-        if self.error:
-            raise self.error
-        self.num_compiled += 1
-
-
-@dataclass
-class Prepared:
-    """What came of asking for a loop."""
-
-    is_found: bool
-    num_compiled_when_told: list[int]
-    warnings: list[str]
-
-
-@pytest.fixture
-def prepare(monkeypatch):
-    """Ask for a loop that reads a text of UNCACHED_FROM characters, or fewer."""
-
-    def prepare(loop, num_fewer=0):
-        told, warnings, progress = list[int](), list[str](), Progress()
-        monkeypatch.setitem(compiled.LOOPS, "read", loop)
-        monkeypatch.setattr(progress, "tell", lambda message: told.append(loop.num_compiled))
-        monkeypatch.setattr(progress, "warn", warnings.append)
-        num_chars = sampling.UNCACHED_FROM - num_fewer
-        with using(progress):
-            engine = sampling.choose_engine(num_chars)
-            found = sampling.compiled_loop(make_stepper(), engine, "read")
-        return Prepared(found is compiled, told, warnings)
-
-    return prepare
-
-
-def test_numpy_takes_the_place_of_a_loop_that_cannot_be_compiled(prepare):
-    prepared = prepare(Loop(error=RuntimeError("LLVM says no\nand why")))
-    assert not prepared.is_found
-    (warning,) = prepared.warnings
-    assert "LLVM says no). NumPy generates" in warning
 
 
 def long_text(command, run):

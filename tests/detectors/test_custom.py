@@ -77,43 +77,6 @@ def test_a_file_labels_each_character(tmp_path):
         assert not (tmp_path / "__pycache__").exists()
 
 
-def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path):
-    for code, message in (
-        ("x = 1\ndef label(text:\n", r"mine\.py, line 2: SyntaxError: "),
-        ("def half(n):\n    return n / 0\nhalf(1)\n", r"mine\.py, line 2: ZeroDivisionError"),
-        ("x = '\xe9\x00'\n", r"The detector mine\.py failed: .*null bytes"),
-        (
-            "import json\n\njson.loads('{')\n",
-            r"mine\.py, line 3: JSONDecodeError",
-        ),  # not a line of the library
-        ("x = 1\n", r"^The detector mine\.py has no function label\(text\)"),
-        (f"{LABEL}return text.nothing", r"mine\.py, line 2: AttributeError: 'str' object has no"),
-        (
-            f"{LABEL}return [True]",
-            r"a bool or an int for each of the 3 characters; it returned 1\.",
-        ),
-        (f"{LABEL}return 'abc'", r"each of the 3 characters, not str\."),
-        (f"{LABEL}return", r"each of the 3 characters, not NoneType\."),
-        (f"{LABEL}return [1, 0.5, 2]", r"one of them is 0\.5\."),
-        (f"{LABEL}return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
-        (
-            f"class A(list):\n  def __len__(self):\n    1 / 0\n{LABEL}return A()",
-            r"mine\.py, line 3: ZeroDivisionError",
-        ),
-        (f"{LABEL}return [1, [2], 3]", r"each of the 3 characters: \w"),
-        (
-            f"calls = []\n{LABEL}calls.append(0); return [len(calls)] * 3",
-            r"other labels when it was called again",
-        ),
-    ):
-        with pytest.raises(UsageError, match=message):
-            custom_detector(write(tmp_path, code)).label("aba")
-    nothing = custom_detector(write(tmp_path, f"{LABEL}return [0] * len(text)")).label("")
-    assert nothing.shape == (0,)
-    with pytest.raises(UsageError, match=r"none\.py cannot be read: No such file"):
-        custom_detector(str(tmp_path / "none.py"))
-
-
 def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to():
     package = Path(charrnn.__file__).parent
     sources = {

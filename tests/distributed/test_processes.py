@@ -5,13 +5,12 @@ import os
 import signal
 import threading
 from datetime import timedelta
-from unittest.mock import MagicMock
 
 import pytest
 
 from charrnn.distributed import processes
 from charrnn.distributed.group import SINGLE, ProcessGroup
-from charrnn.distributed.processes import connected, launched, num_threads
+from charrnn.distributed.processes import launched
 from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.system.signals import Signals
 
@@ -57,38 +56,3 @@ def test_a_signal_ends_the_wait_for_other_processes(monkeypatch):
         processes._meet(ProcessGroup(rank=1, size=2), {})
     is_over.set()
     assert signals.number == signal.SIGHUP
-
-
-def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch):
-    torch = MagicMock()
-    torch.distributed.all_reduce.side_effect = RuntimeError("Timed out")
-    monkeypatch.setattr("charrnn.distributed.processes.torch", torch)
-    with (
-        pytest.raises(OtherProcessError, match=f"or set {processes.TIMEOUT} higher"),
-        connected(None, TORCHRUN) as group,
-    ):
-        group.of_first(1)
-    timeout = torch.distributed.init_process_group.call_args.kwargs["timeout"]
-    assert timeout == timedelta(seconds=600)
-    torch.distributed.destroy_process_group.assert_not_called()
-
-
-@pytest.mark.parametrize(
-    "num_cores, local_size, chosen, expected",
-    [
-        (8, 2, "1", 4),
-        (8, 3, None, 2),
-        (2, 4, "1", 1),
-        (8, 2, "3", 3),
-        (8, 2, "many", 4),
-        (8, 2, "8", 4),
-    ],
-)
-def test_the_processes_of_a_host_share_its_cores(
-    num_cores, local_size, chosen, expected, monkeypatch
-):
-    """A 1 in OMP_NUM_THREADS is torchrun's, and all cores are those of a quota."""
-    monkeypatch.setattr("charrnn.distributed.processes.num_cores", lambda: num_cores)
-    environment = {} if chosen is None else {"OMP_NUM_THREADS": chosen}
-    group = ProcessGroup(size=local_size, local_size=local_size)
-    assert num_threads(group, environment) == expected

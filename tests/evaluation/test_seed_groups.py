@@ -55,20 +55,6 @@ def t_by_bisection(freedom):
     return t
 
 
-def test_the_name_has_as_few_settings_as_tell_the_groups_apart():
-    gru = replace(SMALL, cell_type="gru")
-    losses = dict.fromkeys(map("run-{}".format, range(8)), 1.0)
-    several = [*seeds_of(SMALL, 0, 1), *seeds_of(LARGE, 0, 1), *seeds_of(gru, 0, 1)]
-    names = [group.name for group in group_by_seed(runs_of(*several), losses)]
-    assert names == [
-        "cell_type=lstm, hidden_size=8",
-        "cell_type=lstm, hidden_size=16",
-        "cell_type=gru, hidden_size=8",
-    ]
-    (alone,) = group_by_seed(runs_of(*seeds_of(SMALL, 3, 4)), losses)
-    assert (alone.name, alone.seeds) == ("all runs", (3, 4))
-
-
 @pytest.mark.parametrize(
     "settings, sizes",
     [

@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 import charrnn
 
 
@@ -21,18 +19,6 @@ def test_the_demo_shows_the_text_and_the_values_of_the_sampler(command):
     drawn = charrnn.load("prose").stream(**options, cell=tuple(found["cell"]))
     assert found["characters"] == [[piece.text, piece.value] for piece in drawn]
     assert found["cells"][0]["detector"] == "quote"
-
-
-@pytest.mark.parametrize("columns", [40, 80])
-def test_the_demo_fits_the_width(process, columns):
-    plain = process("-m", "charrnn", "demo", COLUMNS=str(columns)).stdout.decode()
-    assert max(map(len, plain.splitlines())) <= columns
-
-
-def test_the_demo_in_colours_fits_24_lines(process):
-    coloured = process("-m", "charrnn", "demo", COLUMNS="80", FORCE_COLOR="1").stdout
-    assert coloured.count(b"\n") < 24
-    assert b"\x1b[2K" not in coloured, "nothing is drawn again"
 
 
 def test_the_demo_needs_no_torch(process):

@@ -4,19 +4,14 @@ Tests `explore.app`, `explore.state`, `explore.text_view` and
 `explore.terminal`, too.
 """
 
-import html
-import importlib
 import json
 import os
-import re
 import sys
 import threading
-import xml.etree.ElementTree as ElementTree
 
 import pytest
 from built_runs import build_chain, build_quoting
 from command_lines import steering
-from conftest import REPOSITORY
 from exploring import (
     FRESH,
     illegible,
@@ -122,23 +117,6 @@ def name_of(place):
     if abs(place) < 1.5 / NUM_SHADES:
         return ""
     return "low" if place < 0 else "high"
-
-
-def test_without_colours_each_line_has_its_values_below_it(model, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    async def script(app, pilot):
-        await until(pilot, lambda: bool(shown(app, "#sparkline")))
-        view = text_of(app)
-        assert view.render_line(0).text[2:].rstrip() == FRESH[: FRESH.index("\n")] + "↵"
-        assert view.render_line(1).text.rstrip() == shown(app, "#sparkline")
-        await pilot.press("pagedown")
-        await until(pilot, lambda: view.scroll_offset.y > 0)
-        rows = [view.render_line(row).text for row in range(view.size.height - 1)]
-        # The cursor is in view, and the values below it.
-        assert any(row.startswith("▸") for row in rows)
-
-    play(model, script)
 
 
 def test_lists_are_turned_through(model):
@@ -347,18 +325,3 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model, monkeypatch
 def test_the_explorer_opens_without_torch(process):
     code = "import sys, charrnn.explore.app; print('torch' in sys.modules)"
     assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout.split() == [b"False"]
-
-
-@pytest.mark.docs
-def test_the_picture_of_the_documentation_shows_it(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(REPOSITORY / "tools")
-    screens = importlib.import_module("screens")
-    monkeypatch.setattr(screens, "PICTURES", tmp_path)
-    screens.draw_explorer()
-    for folder in (tmp_path, REPOSITORY / "docs" / "pictures"):
-        picture = (folder / "explore.svg").read_text("utf-8")
-        text = html.unescape(re.sub("<[^>]*>", "", picture)).replace("\xa0", " ")
-        assert "follows quote" in text
-        assert "Enter page" in text
-        assert "reading" not in text
-        assert ElementTree.fromstring(picture).tag.endswith("svg")

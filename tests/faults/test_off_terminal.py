@@ -16,7 +16,6 @@ import pytest
 from built_runs import build_chain
 from command_lines import COLOUR, run_line
 from conftest import SMALL_FLAGS, clean_environment
-from environment import python_path
 from rich.cells import cell_len
 from terminals import Terminal
 
@@ -155,26 +154,3 @@ def test_an_encoding_that_the_user_sets_is_kept(process, cyrillic, asked, code, 
     ran = process(*line, PYTHONIOENCODING=asked)
     assert (ran.returncode, ran.stdout) == (code, text)
     assert (b"Set PYTHONIOENCODING=utf-8" in ran.stderr) == (code == 1)
-
-
-@pytest.mark.parametrize(
-    "terminfo, variables, has_colours",
-    [
-        ("tigetnum = lambda name: -1", {"TERM": "vt100"}, False),
-        ("tigetnum = lambda name: 8", {"TERM": "xterm"}, True),
-        ("tigetnum = lambda name: -1", {"TERM": "vt100", "FORCE_COLOR": "1"}, True),
-        ("def tigetnum(name): raise error", {"TERM": "new"}, True),
-    ],
-)
-def test_a_terminal_without_colours_gets_what_no_color_gets(
-    process, tmp_path, terminfo, variables, has_colours
-):
-    """A module `curses` stands for the terminfo of the machine."""
-    stub = f"class error(Exception): pass\nsetupterm = lambda *_: None\n{terminfo}\n"
-    (tmp_path / "curses.py").write_text(stub)
-    code = (
-        "import atexit, os; from charrnn.__main__ import main\n"
-        "atexit.register(lambda: print('NO_COLOR' in os.environ)); main()"
-    )
-    ran = process("-c", code, **variables, PYTHONPATH=python_path(tmp_path))
-    assert ran.stdout.decode().split()[-1] == str(not has_colours)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from browser import dump, dump_saved, needs_browser
+from browser import dump, needs_browser
 from elements import Elements, text_of
 from page_in_node import NODE, write_in_node
 
@@ -237,48 +237,6 @@ def cells(two_layers, tmp_path_factory):
     """What a page shows while cells are chosen, the text is edited and a cell is clamped."""
     page = to_model_page(two_layers, FOUND)
     return run_in_page(tmp_path_factory.mktemp("cells"), page, "cells")
-
-
-@needs_browser
-def test_a_copy_that_a_browser_has_saved_is_a_page_like_the_first(two_layers, tmp_path):
-    page = tmp_path / "page.html"
-    page.write_text(to_model_page(two_layers, FOUND), encoding="utf-8")
-    address = "#text=ab&temp=1.5&seed=7&length=40&clamp=0:2%3D0.35&write=1"
-    first, copy = dump_saved(page, address, tmp_path)
-    assert 'data-done="true"' in first
-    assert copy == first
-
-
-@needs_browser
-def test_a_click_on_a_character_appends_it(two_layers, cells):
-    most_likely = two_layers.predict("ab", top=1)[0].character
-    assert cells["clicked"]["text"] == "ab" + most_likely
-    assert cells["clicked"]["read"] == "ab" + most_likely
-
-
-@needs_browser
-def test_a_key_moves_in_the_text(two_layers, cells):
-    assert cells["moved"]["bars"] == guesses(two_layers, "ab")
-    assert "\u201cab\u201d" in cells["moved"]["after"]
-
-
-@needs_browser
-def test_a_cell_is_chosen_and_clamped(cells):
-    assert "cell 0:4 (h)" in cells["chosen"]["caption"]
-    assert cells["clamped"]["value"] == "-0.50"
-    assert cells["clamped"]["command"].endswith("--clamp 0:4=-0.5")
-    assert cells["released"] == cells["chosen"]
-
-
-@needs_browser
-def test_a_text_is_stopped_and_another_written(two_layers, tmp_path):
-    found = run_in_page(tmp_path, to_model_page(two_layers), "writing")
-    assert found["stopped"]["done"] == "false"
-    assert 0 < found["stopped"]["numChars"] < 20_000
-    assert found["another"]["seed"] == "2"
-    again = two_layers.sample(prime="ab", length=5, seed=2, temperature=0.8)
-    assert found["another"]["text"] == again.text
-    assert "seed=2&length=5" in found["another"]["address"]
 
 
 @needs_browser

@@ -1,6 +1,5 @@
 """A browser without a window, for tests of pages: chromium or chrome, if this machine has one."""
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -45,16 +44,3 @@ def dump(address: str, folder: Path, *flags: str, seconds: int = 20) -> str:
     return subprocess.run(
         command, capture_output=True, timeout=600, check=True, encoding="utf-8"
     ).stdout
-
-
-def dump_saved(page: Path, address: str, folder: Path) -> list[str]:
-    """Return the elements of a page at an address, and those of the copy that a browser saves of
-    it."""
-    copy = page.with_name("copy.html")
-    found = []
-    for file in (page, copy):
-        elements = dump(file.as_uri() + address, folder)
-        copy.write_text(elements, encoding="utf-8")
-        # A browser moves the white space after the body into it.
-        found.append(re.sub(r"\s+</body>", "</body>", elements))
-    return found

@@ -103,12 +103,11 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsiz
     [
         ("sample x.zip", 4),
         ("train x.txt --steps 1", 3),
-        ("train x.txt.gz --steps 1", 3),
         ("evaluate abc-001 --text x.txt", 3),
     ],
 )
 def test_every_reader_names_a_pointer_of_git_lfs(command, alphabet_run, tmp_path, line, code):
-    for name in ("x.zip", "x.pt", "x.json", "x.txt", "x.txt.gz"):
+    for name in ("x.zip", "x.txt"):
         (tmp_path / name).write_bytes(POINTER)
     ran = command(*line.replace("abc-001", str(alphabet_run)).split())
     assert ran.code == code

@@ -1,22 +1,16 @@
 """The text of a run is found again where it was or where the run is now, and no other text is
 accepted."""
 
-import hashlib
-import os
 import shutil
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from streams import Stream
 from synthetic import make_corpus
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
-from charrnn.text.sources import load_catalogue
 
 TEXT = make_corpus(num_chars=3_000).text
 OTHER = TEXT.upper()
@@ -81,53 +75,6 @@ def test_another_text_is_passed_over(project, tmp_path, monkeypatch):
         f"The text of novel-001 has changed since it was trained ({project / 'novel.txt'}): "
         "put it back or give --text FILE."
     )
-
-
-@pytest.mark.parametrize("source", ["novel", "novel.txt"])
-def test_a_model_file_names_a_text_of_the_catalogue_or_its_file(source, monkeypatch):
-    recorded = record("novel.txt")
-    content = Path("novel.txt").read_bytes()
-    entry = replace(
-        load_catalogue()[0],
-        name="novel",
-        file="novel.txt",
-        sha256=hashlib.sha256(content).hexdigest(),
-        num_bytes=len(content),
-    )
-    monkeypatch.setattr("charrnn.text.sources.load_catalogue", lambda: (entry,))
-    recorded = replace(recorded, config=Config(corpus=(source,)), locations=(), model_file="a.zip")
-    assert recorded.read().content == TEXT
-
-
-def test_standard_input_is_read_once_beside_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.stdin", Stream(OTHER.encode()))
-    recorded = record("-", "novel.txt")
-    assert recorded.locations == (None, os.path.abspath("novel.txt"))
-    leave(monkeypatch, tmp_path)
-    monkeypatch.setattr("sys.stdin", Stream(OTHER.encode()))
-    assert recorded.read().content == f"{OTHER}{TEXT}"
-    monkeypatch.setattr("sys.stdin", Stream(TEXT.encode()))
-    with pytest.raises(DataError, match="has changed since it was trained"):
-        recorded.read()
-
-
-def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path):
-    (tmp_path / "python3.1").mkdir()
-    (tmp_path / "python3.1" / "abc.py").write_text(TEXT)
-    (tmp_path / "python3.1" / "_sysconfigdata_linux.py").write_text("paths")
-    state = state_of_corpus(
-        replace(read_corpus(["novel.txt"]), locations=(str(tmp_path / "python3.1"),))
-    )
-    recorded = recorded_corpus("stdlib-001", Config(), state)
-    assert recorded.read().content == TEXT
-    shutil.rmtree(tmp_path / "python3.1")
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    expected = (
-        rf"^stdlib-001 was trained on another version of the standard library of Python {version}:"
-        r" use that"
-    )
-    with pytest.raises(DataError, match=expected):
-        recorded.read()
 
 
 @pytest.mark.parametrize("locations", ["/novel.txt", ["../novel.txt"], [[7]]])

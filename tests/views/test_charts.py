@@ -69,7 +69,7 @@ def test_ticks_enclose_every_loss_and_are_few(low, high):
     assert [float(shown.replace(",", "")) for _, shown in ticks] == pytest.approx(values)
 
 
-RED, BLUE = "red", "blue"
+RED = "red"
 SHARE = st.floats(0, 1)
 
 
