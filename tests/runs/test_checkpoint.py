@@ -183,6 +183,21 @@ def test_a_step_comes_back_exactly(run):
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(FILES)
 
 
+def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name_and_its_name_after(run, monkeypatch):
+    seen = []
+    rename = os.rename
+
+    def note_rename(old, new):
+        seen.append(f"rename to {new.name}")
+        rename(old, new)
+
+    monkeypatch.setattr("charrnn.system.files.fsync_folder", lambda path: seen.append(path.name))
+    monkeypatch.setattr("os.rename", note_rename)
+    save(run, 100)
+    temporary = f".step-00000100.tmp-{os.getpid()}"
+    assert seen == [temporary, "rename to step-00000100", run.path.name]
+
+
 def test_saving_a_step_again_replaces_it(run):
     save(run, 100, value=1.0)
     digests = {

@@ -1,11 +1,13 @@
 """The logs of a run: complete lines are read, a cut-off last one is not, and a resumed run logs
 each step once."""
 
+import errno
 import json
 import math
 
 import pytest
 
+from charrnn.errors import CharRNNError
 from charrnn.runs.logs import MetricsLog, SampleLog
 
 
@@ -81,3 +83,22 @@ def test_samples_are_kept_by_step_and_a_rewind_drops_later_ones(tmp_path):
     log.rewind(3)
     assert log.steps() == [0, 1] and "fon" in log.path.read_text()
     assert before.startswith(log.path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", [MetricsLog, SampleLog])
+def test_a_rewind_that_fails_leaves_the_log_as_it_was(tmp_path, monkeypatch, kind):
+    log = kind(tmp_path / "log")
+    for step in (1, 2):
+        if kind is MetricsLog:
+            log.append({"step": step})
+        else:
+            log.append(step, "text")
+    before = log.path.read_bytes()
+
+    def fail(*paths):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(CharRNNError, match="Input/output error"):
+        log.rewind(1)
+    assert log.path.read_bytes() == before
