@@ -7,7 +7,7 @@ from functools import partial
 from html.parser import HTMLParser
 from zipfile import ZipFile
 
-_SKIPPED = re.compile("audio|button|menu|nav|noscript|rp|rt|script|select|style|template")
+_SKIPPED = re.compile("audio|button|menu|nav|noscript|rp|rt|script|select|style|template|video")
 """Matches elements of pages that are no text: controls and menus, and the readings of
 ideographs."""
 _WITHOUT_END = re.compile("area|base|body|br|col|embed|hr|img|input|link|meta|source|wbr")

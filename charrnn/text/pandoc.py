@@ -17,7 +17,7 @@ from charrnn.text.document_text import text_of_json
 from charrnn.text.file_kinds import Kind, why_protected
 from charrnn.text.hidden import without_hidden
 
-MOST_SECONDS, SECONDS_PER_MB = 60, 60
+MOST_SECONDS, SECONDS_PER_MB = 60, 240
 """Seconds after which pandoc is stopped, and those for each megabyte of the document."""
 MAX_TEXT, MAX_GROWTH = 16 * 1024 * 1024, 20
 """A text that is larger than the first and than so many times its document is refused."""

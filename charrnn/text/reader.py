@@ -37,7 +37,6 @@ from charrnn.text.text_files import (
     opened,
     read_pieces,
     split_lines,
-    without_gz,
 )
 from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
 
@@ -75,6 +74,9 @@ class SourceReader:
         those of documents that a run has kept, by their digests."""
         self.origins = origins
         self.labels = tuple(origin.label for origin in origins)
+        self.name = f"the {len(origins)} sources together"
+        if len(origins) == 1:
+            self.name = self.labels[0]
         self.documents = documents
         """As in `Corpus`."""
         self.document_texts = DocumentTexts(dict(kept_texts or {}))
@@ -96,18 +98,11 @@ class SourceReader:
         """Streams and pipes that can be read only once, by their names."""
         self._num_bytes = file_bytes(origins)
 
-    @property
-    def name(self) -> str:
-        """What the text is called in an error."""
-        if len(self.origins) == 1:
-            return self.labels[0]
-        return f"the {len(self.origins)} sources together"
-
     def __enter__(self) -> "SourceReader":
         """Read the text. Raises DataError if a named file or all files of a source are unusable,
         NotHereError for a folder without files."""
         try:
-            with task("reading", total=self._total(), unit="B") as advance:
+            with task("reading", total=self._num_bytes, unit="B") as advance:
                 seen: set[str] = set()
                 for origin in self.origins:
                     self._read_source(origin, seen, advance)
@@ -129,14 +124,6 @@ class SourceReader:
         if self._builder.file is not None:
             with suppress(OSError):  # The disk may be full.
                 self._builder.file.close()
-
-    def _total(self) -> int:
-        """Return how many bytes will be read; 0 where streams and compressed files do not tell."""
-        paths = chain.from_iterable(origin.paths for origin in self.origins)
-        has_stream = any(origin.stream for origin in self.origins)
-        if has_stream or any(without_gz(path.name) != path.name for path in paths):
-            return 0
-        return self._num_bytes
 
     def own_vocab(
         self, *, min_count: int, max_size: int = MAX_CHARACTERS, is_exact: bool = False

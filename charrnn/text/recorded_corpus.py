@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,6 @@ sources are too long and are not recorded."""
 MAX_COMPARED = 1 << 25
 """Maximum size in bytes of a corpus that is compared with another text, and of files that are read
 although their size is not the recorded one."""
-
-
-class _OtherTextError(DataError):
-    """A text was found and read, and is another one than the run was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,15 +113,22 @@ class RecordedCorpus:
         """
         config = self.config
         alternative = f" or {instead}" if instead else ""
-        problems: list[DataError] = []
-        for origins in self._candidates(problems):
+        # The recorded place first, then what the names mean now. Standard input can be read once.
+        places = [self.locations]
+        if "-" not in config.corpus:
+            places.append(())
+        changed: DataError | None = None
+        missing: NotHereError | None = None
+        for locations in places:
             try:
+                origins = self._origins(locations)
                 # The size is compared before anything is read: a run of somebody else could name
                 # the whole disk. Small files are read, because a folder may have new ones that are
                 # no text.
                 size = file_bytes(origins)
                 if size > MAX_COMPARED and size != self.file_bytes:
-                    raise _OtherTextError(self._changed(origins, alternative, reason))
+                    changed = changed or self._changed(origins, alternative, reason)
+                    continue
 
                 # The digest is compared before the text is encoded.
                 with SourceReader(
@@ -137,45 +140,22 @@ class RecordedCorpus:
                     is_cleaned=config.clean,
                     kept_texts=kept_texts(self.folder),
                 ) as text:
-                    if text.digest != self.digest:
-                        changed = self._changed(origins, alternative, reason, notes=text.notes)
-                        raise _OtherTextError(changed)
-                    if vocab is None:
-                        is_exact = config.alphabet == "exact"
-                        vocab = text.own_vocab(min_count=config.min_count, is_exact=is_exact)
-                    return Corpus.of(text, vocab)
+                    if text.digest == self.digest:
+                        if vocab is None:
+                            is_exact = config.alphabet == "exact"
+                            vocab = text.own_vocab(min_count=config.min_count, is_exact=is_exact)
+                        return Corpus.of(text, vocab)
+                changed = changed or self._changed(origins, alternative, reason, text.notes)
+            except NotHereError as error:
+                missing = missing or error
             except DataError as error:
-                problems.append(error)
-
-        # An error in an existing text is more useful than the message that a text is missing.
-        missing = ""
-        for problem in problems:
-            if isinstance(problem, _OtherTextError):
-                raise problem
-            if not isinstance(problem, NotHereError):
-                unreadable = f"The text of {self.run} cannot be read again: {problem}"
-                raise DataError(f"{unreadable}{alternative}")
-            missing = missing or problem.source
-        raise DataError(self._not_here(missing, instead=instead, reason=reason))
-
-    def _candidates(self, problems: list[DataError]) -> Iterator[list[Origin]]:
-        """Yield the files at the recorded locations, and then those that the names mean now, unless
-        they are the same. Append to `problems` why files are not found."""
-        places = [self.locations]
-        # Standard input can be read only once.
-        if "-" not in self.config.corpus:
-            places.append(())
-        tried: list[list[str | None]] = []
-        for locations in places:
-            try:
-                origins = self._origins(locations)
-            except DataError as error:
-                problems.append(error)
-                continue
-            found_locations = [origin.location for origin in origins]
-            if found_locations not in tried:
-                tried.append(found_locations)
-                yield origins
+                # An error in an existing text is more useful than that it is missing.
+                problem = f"The text of {self.run} cannot be read again: {error}{alternative}"
+                changed = changed or DataError(problem)
+        if changed is not None:
+            raise changed
+        assert missing is not None, "no place has the text"
+        raise DataError(self._not_here(missing.source, instead=instead, reason=reason))
 
     def _origins(self, locations: tuple[str | None, ...]) -> list[Origin]:
         """Find each source at its recorded location if it exists, else by its name. Raises
@@ -217,10 +197,10 @@ class RecordedCorpus:
 
     def _changed(
         self, origins: Sequence[Origin], alternative: str, reason: str, notes: Sequence[str] = ()
-    ) -> str:
+    ) -> DataError:
         labels = [origin.label for origin in origins]
         if not self.config.corpus:
-            return (
+            return DataError(
                 f"{self.run} was trained on another version of the {labels[0]}: use that"
                 f" Python{alternative}.{reason}"
             )
@@ -235,31 +215,26 @@ class RecordedCorpus:
         skipped = [note for note in notes if note.startswith("skipped")]
         if skipped:
             message += f"\nWhen it was read again: {shortened('; '.join(skipped))}."
-        return message
+        return DataError(message)
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
         entry = find_entry(Path(source).stem)
+        fetch = f"charrnn corpora fetch {entry.name}" if entry is not None else ""
         if self.model_file:
             # A model file contains no text that could be put back.
-            remedies = [instead]
-            if entry is not None:
-                remedies.append(f"run charrnn corpora fetch {entry.name}")
-            remedy = ", or ".join(filter(None, remedies)) or "give the text"
-            return f"{self.model_file} contains no text: {remedy}.{reason}"
-
-        alternative = f" or {instead}" if instead else ""
-        lines = [
-            f"The text of {self.run}, {shortened(source)}, is not here: put it"
-            f" back{alternative}.{reason}"
-        ]
+            remedy = ", or ".join(filter(None, [instead, fetch and f"run {fetch}"]))
+            return f"{self.model_file} contains no text: {remedy or 'give the text'}.{reason}"
 
         # The message says where the text was, and whether it can be downloaded.
-        location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
-        if location is not None and location != source:
-            lines.append(f"It was found at {shortened(location)}.")
-        if entry is not None:
-            lines.append(f"The catalogue has it, too: charrnn corpora fetch {entry.name}")
-        return "\n".join(lines)
+        alternative = f" or {instead}" if instead else ""
+        place = dict(zip(self.config.corpus, self.locations, strict=False)).get(source) or source
+        message = f"The text of {self.run}, {shortened(source)}, is not here: put it back"
+        message += f"{alternative}.{reason}"
+        if place != source:
+            message += f"\nIt was found at {shortened(place)}."
+        if fetch:
+            message += f"\nThe catalogue has it, too: {fetch}"
+        return message
 
 
 def recorded_corpus(
@@ -285,10 +260,8 @@ def recorded_corpus(
     locations = state.get("corpus_locations")
     if not isinstance(locations, list) or len(locations) != max(1, len(config.corpus)):
         locations = []
-    for location in locations:
-        if location is not None and not (isinstance(location, str) and os.path.isabs(location)):
-            locations = []
-            break
+    if not all(location is None or _is_place(location) for location in locations):
+        locations = []
     recorded_bytes = state.get("corpus_bytes")
     if type(recorded_bytes) is not int:
         recorded_bytes = None
@@ -301,6 +274,10 @@ def recorded_corpus(
         model_file=model_file,
         folder=folder,
     )
+
+
+def _is_place(location: object) -> bool:
+    return isinstance(location, str) and os.path.isabs(location)
 
 
 def state_of_corpus(corpus: Corpus) -> dict[str, str | int | list[str | None]]:
