@@ -13,7 +13,6 @@ weight that stands in J_t itself counts as variable: e_t, the states and the gat
 Shapes: N = T * B characters, S state vectors, H hidden, X blocks of the input product.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -32,18 +31,16 @@ class _RecordedStep(NamedTuple):
     """(B, X * H): its input product."""
     before: Tensor
     """(S, B, H): the state before it."""
-    errors: list[Tensor]
-    """S gradients (B, H) of the loss by the state after it: 0 until the backward pass has come
-    by."""
+    after: CellState
+    """S vectors (B, H): the state after it, which keep the gradients of the loss."""
 
-
-class _Recorded(NamedTuple):
-    """A layer, and the characters that it has read in the present step of the training."""
-
-    layer: RecurrentLayer
-    cell: type[Cell]
-    """Its cell type, which does not record."""
-    steps: list[_RecordedStep]
+    def errors(self) -> Tensor:
+        """Return the gradients (S, B, H) of the loss by the state after the character: 0 until the
+        backward pass has come by."""
+        errors = []
+        for vector in self.after:
+            errors.append(torch.zeros_like(vector) if vector.grad is None else vector.grad)
+        return torch.stack(errors)
 
 
 class Omega:
@@ -56,9 +53,13 @@ class Omega:
     def __init__(self, layers: list[RecurrentLayer], *, factor: float) -> None:
         """Start to record what these layers read; `factor` is λ."""
         self._factor = factor
-        self._layers = [_Recorded(layer, cell=layer.cell, steps=[]) for layer in layers]
-        for layer, cell, steps in self._layers:
-            layer.cell = _recording(cell, steps)
+        self._layers: list[tuple[RecurrentLayer, type[Cell], list[_RecordedStep]]] = []
+        """Each layer, its cell type, which does not record, and the characters that it has read in
+        the present step of the training."""
+        for layer in layers:
+            steps: list[_RecordedStep] = []
+            self._layers.append((layer, layer.cell, steps))
+            layer.cell = _recording(layer.cell, steps)
             layer.register_forward_pre_hook(_use_equations, with_kwargs=True)
 
     def add_gradients(self, num_chars: int) -> None:
@@ -75,7 +76,7 @@ class Omega:
                 cell=cell,
                 x=torch.cat([step.x for step in steps]),
                 before=torch.cat([step.before for step in steps], dim=1),
-                errors=torch.cat([torch.stack(step.errors) for step in steps], dim=1),
+                errors=torch.cat([step.errors() for step in steps], dim=1),
             )
             steps.clear()
 
@@ -113,12 +114,9 @@ def _recording(cell: type[Cell], steps: list[_RecordedStep]) -> type[Cell]:
         # Views, so that the gradient that reaches c through the h of the same step is not counted
         # as an error of c.
         vectors = tuple(vector.view_as(vector) for vector in after)
-        before = torch.stack(state).detach()
-        recorded = _RecordedStep(x.detach(), before=before, errors=list(torch.zeros_like(before)))
-        for index, vector in enumerate(vectors):
-            put = partial(recorded.errors.__setitem__, index)
-            vector.register_hook(put)
-        steps.append(recorded)
+        for vector in vectors:
+            vector.retain_grad()
+        steps.append(_RecordedStep(x.detach(), torch.stack(state).detach(), after=vectors))
         return vectors
 
     return type(cell.__name__, (cell,), {"step": staticmethod(step)})

@@ -1,16 +1,15 @@
 """The optimizers, their learning-rate schedule and the average of the weights."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from charrnn.config.settings import Config
+from charrnn.config.settings import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.ensemble import TrainedNetwork
 from charrnn.model.layer import RecurrentLayer
@@ -38,22 +37,36 @@ SGD_RATE = 100.0
 """Learning rate of sgd as a multiple of AdamW's (benchmarks/LOG.md)."""
 
 
-class Optimizer(Protocol):
-    """Updates some of a network's weights along the gradients in their `grad`."""
+class Optimizer:
+    """Updates some of a network's weights along the gradients in their `grad`.
 
-    state: dict[Tensor, dict[str, Tensor]]
-    """The moments of every weight that this optimizer updates: tensors of the weight's shape, by
-    name.
-
-    They are saved with a checkpoint and restored by copying into them. At most three per weight fit
-    into its limit.
+    Weight decay is decoupled: it does not go through the moments (Loshchilov & Hutter 2019).
     """
 
+    moments: tuple[str, ...]
+    """The names of the moments of a weight."""
+
+    def __init__(self, weights: Sequence[Tensor], weight_decay: float, config: Config) -> None:
+        """Start with moments of zero."""
+        self.weight_decay = weight_decay
+        self.config = config
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        """The moments of every weight that this optimizer updates: tensors of the weight's shape,
+        by name.
+
+        They are saved with a checkpoint and restored by copying into them. At most three per weight
+        fit into its limit.
+        """
+        for weight in weights:
+            zeros = {moment: torch.zeros_like(weight.detach()) for moment in self.moments}
+            self.state[weight] = zeros
+
     def step(self, learning_rate: float, number: int) -> None:
-        """Take step `number` (from 1). The gradients may be changed."""
+        """Take step `number` (from 1) along the gradients, which may be changed."""
+        raise NotImplementedError
 
 
-class AdamW:
+class AdamW(Optimizer):
     """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel, or, where torch has none, by its
     function of plain operations.
 
@@ -61,33 +74,20 @@ class AdamW:
     second.
     """
 
-    def __init__(
-        self, weights: list[Tensor], weight_decay: float, beta1: float, beta2: float
-    ) -> None:
-        """Start with running means of gradients and of squared gradients of zero."""
-        self.state = _zeros(weights, "exp_avg", "exp_avg_sq")
-        self._weight_decay = weight_decay
-        self._beta1 = beta1
-        self._beta2 = beta2
-
-    def step(self, learning_rate: float, number: int) -> None:
-        """Take step `number` (from 1) along the gradients."""
-        self.update(learning_rate, number, is_fused=_has_fused_adamw(next(iter(self.state)).device))
+    moments = ("exp_avg", "exp_avg_sq")
 
     @torch.no_grad()
-    def update(self, learning_rate: float, number: int, *, is_fused: bool) -> None:
-        """Take a step with `torch._fused_adamw_`, which is private and may be missing, or with the
-        public function."""
+    def step(self, learning_rate: float, number: int) -> None:
+        """Take step `number` (from 1) along the gradients."""
         weights = list(self.state)
-        if is_fused:
-            # The public function has `fused=True`, too, for the same bits. But it sorts the tensors
-            # and counts their steps at every call: 0.24 ms instead of 0.15 for five weights, twice
-            # in a step that takes a small model 3 ms.
-            kernel: Any = torch._fused_adamw_
-            # The same tensor for all weights, filled on the device: a copy from main memory would
-            # wait for the kernels before it.
-            counts = [torch.full((), float(number), device=weights[0].device)] * len(weights)
-        else:
+        # The public function has `fused=True`, too, for the same bits. But it sorts the tensors and
+        # counts their steps at every call: 0.24 ms instead of 0.15 for five weights, twice in a
+        # step that takes a small model 3 ms. The kernel is private and may be missing.
+        kernel: Any = getattr(torch, "_fused_adamw_", None)
+        # The same tensor for all weights, filled on the device: a copy from main memory would wait
+        # for the kernels before it.
+        counts = [torch.full((), float(number), device=weights[0].device)] * len(weights)
+        if kernel is None:
             kernel = adamw
             # It counts this step itself, for each weight.
             counts = [torch.tensor(number - 1.0) for _ in weights]
@@ -100,131 +100,95 @@ class AdamW:
             [],
             counts,
             lr=learning_rate,
-            beta1=self._beta1,
-            beta2=self._beta2,
-            weight_decay=self._weight_decay,
+            beta1=self.config.beta1,
+            beta2=self.config.beta2,
+            weight_decay=self.weight_decay,
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
         )
 
 
-@cache
-def _has_fused_adamw(device: torch.device) -> bool:
-    """Whether this torch has the private `_fused_adamw_`, with the arguments used here, on that
-    device."""
-    weight = torch.zeros(1, device=device)
-    weight.grad = torch.zeros_like(weight)
-    try:
-        AdamW([weight], weight_decay=0.0, beta1=0.9, beta2=0.99).update(
-            0.0, number=1, is_fused=True
-        )
-    except (AttributeError, TypeError, RuntimeError):  # NotImplementedError is a RuntimeError.
-        return False
-    return True
-
-
-class RMSProp:
+class RMSProp(Optimizer):
     """RMSProp (Tieleman & Hinton 2012): the gradient, divided by the root of its squares' running
     mean.
 
-    s <- b s + (1 - b) g^2; w <- w - r g / (sqrt(s) + epsilon). Weight decay is decoupled, as in
-    AdamW.
+    s <- b s + (1 - b) g^2; w <- w - r g / (sqrt(s) + epsilon), where b is `Config.beta2`.
     """
 
-    def __init__(self, weights: list[Tensor], weight_decay: float, decay: float) -> None:
-        """Start with a running mean of squared gradients s of zero; `decay` is b."""
-        self.state = _zeros(weights, "exp_avg_sq")
-        self._weight_decay = weight_decay
-        self._decay = decay
+    moments = ("exp_avg_sq",)
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradients."""
+        decay = self.config.beta2
         for weight, moments in self.state.items():
             gradient = _gradient(weight)
             square = moments["exp_avg_sq"]
-            weight.mul_(1 - learning_rate * self._weight_decay)
-            square.mul_(self._decay).addcmul_(gradient, gradient, value=1 - self._decay)
+            weight.mul_(1 - learning_rate * self.weight_decay)
+            square.mul_(decay).addcmul_(gradient, gradient, value=1 - decay)
             weight.addcdiv_(gradient, square.sqrt().add_(EPSILON), value=-learning_rate)
 
 
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum (Polyak 1964).
 
-    m <- b m + g; w <- w - r m. Weight decay is decoupled, as in AdamW.
+    m <- b m + g; w <- w - r m, where b is `Config.beta1`.
     """
 
-    def __init__(self, weights: list[Tensor], weight_decay: float, momentum: float) -> None:
-        """Start with a sum of decayed gradients m of zero; `momentum` is b."""
-        self.state = _zeros(weights, "momentum")
-        self._weight_decay = weight_decay
-        self._momentum = momentum
+    moments = ("momentum",)
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradients."""
+        # Divided, so that weights decay as fast as with AdamW; undivided, they would lose a tenth
+        # of themselves per step.
+        decay = self.weight_decay / SGD_RATE
         for weight, moments in self.state.items():
             momentum = moments["momentum"]
-            weight.mul_(1 - learning_rate * self._weight_decay)
-            momentum.mul_(self._momentum).add_(_gradient(weight))
+            weight.mul_(1 - learning_rate * decay)
+            momentum.mul_(self.config.beta1).add_(_gradient(weight))
             weight.add_(momentum, alpha=-learning_rate)
 
 
-class Muon:
+class Muon(Optimizer):
     """Muon: momentum, orthogonalised for each gate block separately (Jordan 2024; scaled as by Liu
     2025).
 
     For weights (G * H, N) that are G blocks (H, N). m <- 0.9 m + 0.1 g; the update of a block is
     about U V' where U S V' = 0.9 m + 0.1 g (Nesterov's), found by Newton-Schulz iterations, times
     0.2 sqrt(max(H, N)). So every singular direction of a gate learns at the same speed, however
-    small its gradient.
+    small its gradient. `Config.muon_scale` multiplies the learning rate.
     """
 
-    def __init__(
-        self,
-        blocks: dict[Tensor, int],
-        weight_decay: float,
-        scale: float,
-        precision: str,
-    ) -> None:
-        """Start with a running mean of gradients m of zero.
-
-        `blocks` gives G of each weight; `scale` multiplies the learning rate.
-        """
-        self.state = _zeros(list(blocks), "momentum")
-        self._blocks = blocks
-        self._weight_decay = weight_decay
-        self._scale = scale
-        self._precision = precision
+    moments = ("momentum",)
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradients."""
-        for weight, num_blocks in self._blocks.items():
+        # Squares of a Gram matrix are below the smallest numbers of fp16.
+        precision = self.config.precision
+        if precision == "fp16":
+            precision = "fp32"
+        units = resolved(self.config.hidden_size) // self.config.num_networks
+        for weight, moments in self.state.items():
             # Nesterov's momentum looks one step ahead of the running mean.
             gradient = _gradient(weight)
-            momentum = self.state[weight]["momentum"]
+            momentum = moments["momentum"]
             momentum.lerp_(gradient, 1 - MOMENTUM)
-            blocks = gradient.lerp(momentum, MOMENTUM).view(num_blocks, -1, weight.shape[1])
+            blocks = gradient.lerp(momentum, MOMENTUM).view(-1, units, weight.shape[1])
 
             # Each gate on its own: a gate with large gradients would hide the directions of the
             # other gates.
-            with autocast(weight.device, self._precision):
+            with autocast(weight.device, precision):
                 update = orthogonal(blocks)
 
             # Liu's factor gives the entries the size that AdamW gives them, so that one learning
             # rate fits both.
-            rate = learning_rate * self._scale * RMS * math.sqrt(max(update.shape[1:]))
-            weight.mul_(1 - learning_rate * self._weight_decay)
+            size = math.sqrt(max(update.shape[1:]))
+            rate = learning_rate * self.config.muon_scale * RMS * size
+            weight.mul_(1 - learning_rate * self.weight_decay)
             weight.add_(update.flatten(0, 1), alpha=-rate)
-
-
-def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
-    return {
-        weight: {moment: torch.zeros_like(weight.detach()) for moment in moments}
-        for weight in weights
-    }
 
 
 def _gradient(weight: Tensor) -> Tensor:
@@ -260,23 +224,13 @@ def orthogonal(blocks: Tensor) -> Tensor:
     return (x.mT if is_tall else x).to(blocks.dtype)
 
 
-def _make_adamw(weights: list[Tensor], weight_decay: float, config: Config) -> Optimizer:
-    return AdamW(weights, weight_decay=weight_decay, beta1=config.beta1, beta2=config.beta2)
-
-
-OPTIMIZERS: dict[str, Callable[[list[Tensor], float, Config], Optimizer]] = {
-    "muon": _make_adamw,  # of all weights but the matrices of the layers
-    "adamw": _make_adamw,
-    "rmsprop": lambda weights, weight_decay, config: RMSProp(
-        weights, weight_decay=weight_decay, decay=config.beta2
-    ),
-    # Divided, so that weights decay as fast as with AdamW; undivided, they would lose a tenth of
-    # themselves per step.
-    "sgd": lambda weights, weight_decay, config: SGD(
-        weights, weight_decay=weight_decay / SGD_RATE, momentum=config.beta1
-    ),
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "muon": AdamW,  # of all weights but the matrices of the layers
+    "adamw": AdamW,
+    "rmsprop": RMSProp,
+    "sgd": SGD,
 }
-"""How each value of `Config.optimizer` is built; `charrnn.config.architectures` describes them. How
+"""The class of each value of `Config.optimizer`; `charrnn.config.architectures` describes them. How
 to add an optimizer: docs/use/extending.md."""
 RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
@@ -287,41 +241,30 @@ def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
 
     Each weight belongs to one optimizer. Matrices decay; all other weights do not.
     """
-    weight_decay = float(config.weight_decay)
-    optimizers: list[Optimizer] = []
-
     # Muon for the matrices of recurrent layers, a block per gate. Embedding and output are not
     # among them: AdamW trains those better (Jordan 2024).
-    blocks: dict[Tensor, int] = {}
+    of_layers: list[Tensor] = []
     if config.optimizer == "muon":
         for layer in network.modules():
             if isinstance(layer, RecurrentLayer):
-                for weight in layer.matrices():
-                    blocks[weight] = len(weight) // layer.hidden_size
-    if blocks:
-        # Squares of a Gram matrix are below the smallest numbers of fp16.
-        precision = "fp32" if config.precision == "fp16" else config.precision
-        optimizers.append(
-            Muon(
-                blocks,
-                weight_decay=weight_decay,
-                scale=config.muon_scale,
-                precision=precision,
-            )
-        )
+                of_layers += layer.matrices()
 
     # All other weights. Biases and gains do not decay: they are too few to learn a text by heart.
     matrices: list[Tensor] = []
     vectors: list[Tensor] = []
+    known = set(of_layers)
     for weight in network.parameters():
-        if weight in blocks:
-            continue
-        if weight.ndim == 2:
-            matrices.append(weight)
-        else:
+        if weight.ndim != 2:
             vectors.append(weight)
+        elif weight not in known:
+            matrices.append(weight)
+
+    weight_decay = float(config.weight_decay)
     make = OPTIMIZERS[config.optimizer]
-    return [*optimizers, make(matrices, weight_decay, config), make(vectors, 0.0, config)]
+    optimizers = [make(matrices, weight_decay, config), make(vectors, 0.0, config)]
+    if of_layers:
+        optimizers.insert(0, Muon(of_layers, weight_decay, config))
+    return optimizers
 
 
 def learning_rate_at(step: int, config: Config) -> float:
