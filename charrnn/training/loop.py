@@ -1,8 +1,8 @@
 """Train a new run, or resume a run: generators of events, which print nothing."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from charrnn.runs.checkpoint import base_state
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
-from charrnn.training import plan, recipe
-from charrnn.training.events import DoneEvent, PlanEvent, TrainEvent, WarningEvent
+from charrnn.training import plan
+from charrnn.training.events import PlanEvent, TrainEvent
 from charrnn.training.notes import new_run_notes, resumed_notes
 from charrnn.training.plan import Computing
+from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.resuming import (
     continued_config,
     load_resumed,
@@ -29,14 +30,6 @@ from charrnn.training.resuming import (
 from charrnn.training.run_text import RunText, read_new_text
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
-
-MIN_REPORTED_BUDGET = 30
-"""Seconds of the shortest budget whose use is checked: a small budget is often left unused in part.
-"""
-MIN_BUDGET_SHARE = 0.6
-"""Share of a budget in minutes below which a warning says that training took less."""
-MAX_BUDGET_SHARE = 1.15
-"""Share of a budget in minutes above which a warning says that training took more."""
 
 
 def _never() -> bool:
@@ -109,7 +102,7 @@ def train(
             computing = _computing(config, group=group, start=start)
             # Minutes by default: how many steps are enough depends on the machine and the text.
             if all(getattr(config, budget) is None for budget in BUDGETS):
-                config = replace(config, minutes=recipe.DEFAULT_MINUTES)
+                config = replace(config, minutes=DEFAULT_MINUTES)
             if group.is_first and folder is not None:
                 clear_unsaved(folder)
             config, initial = plan.open_initial_model(config, asked=asked)
@@ -151,11 +144,7 @@ def train(
             run.write_description(session.description)
             run.write_document_texts(text.corpus.document_texts)
         notes = new_run_notes(config, planned=planned, text=text, initial=initial)
-        # Steps that were cut because more would not help leave time over, as they should.
-        minutes = config.minutes
-        if recipe.ends_early(config, planned=planned, num_train_chars=text.num_train):
-            minutes = None
-        yield from _events(session, session.events(notes), minutes=minutes)
+        yield from computed_on_threads(resolved(planned.threads), session.events(notes))
 
 
 def resume(
@@ -253,12 +242,8 @@ def resume(
         )
         if group.is_first:
             folder.write_description(session.description)
-        yield from _events(
-            session,
-            session.events(resumed_notes(planned, text=text)),
-            minutes=resumed.config.minutes,
-            seconds_before=resumed.seconds,
-        )
+        notes = resumed_notes(planned, text=text)
+        yield from computed_on_threads(resolved(planned.threads), session.events(notes))
 
 
 def _computing(config: Config, group: ProcessGroup, start: float) -> Computing:
@@ -292,33 +277,3 @@ def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer
             group=computing.group,
             learned_after=learned_after,
         )
-
-
-def _events(
-    session: TrainingSession,
-    events: Generator[TrainEvent, None, None],
-    *,
-    minutes: float | None,
-    seconds_before: float = 0.0,
-) -> Iterator[TrainEvent]:
-    """Yield all events of a session, and before the last one a warning if it took much less or much
-    more than its budget of `minutes`, because the machine was slower or faster while its speed was
-    measured.
-
-    `seconds_before` are the seconds that the run had taken before this process.
-    """
-    threads = resolved(session.trainer.config.threads)
-    budget = 60 * (minutes or 0.0)
-    with closing(computed_on_threads(threads, events)) as computed:
-        for event in computed:
-            if isinstance(event, DoneEvent) and event.is_complete and budget >= MIN_REPORTED_BUDGET:
-                seconds = seconds_before + event.seconds
-                took = f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget"
-                if seconds < MIN_BUDGET_SHARE * budget:
-                    yield WarningEvent(
-                        message=f"{took}: the machine was slower while its speed was measured."
-                        f" Resume it with {named('minutes', f'{minutes:g}')} to use the rest."
-                    )
-                elif seconds > MAX_BUDGET_SHARE * budget:
-                    yield WarningEvent(message=f"{took}: the machine was busier meanwhile.")
-            yield event

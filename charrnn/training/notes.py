@@ -1,6 +1,5 @@
 """Notes for the user about a run that begins: how its text is read, and what may surprise."""
 
-import os
 from collections.abc import Iterator, Mapping
 
 from charrnn.config.settings import TEXT_FIELDS, Config, parse_value
@@ -18,8 +17,6 @@ LOOKED_AT = 100_000
 """Characters at the beginning of a text by which its kind is recognised."""
 WRAPPED_SHARE = 0.4
 """A text is called wrapped if more than this share of its lines could be joined."""
-LISTED_FILES = 5
-"""Held-out files that a note names at most."""
 LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
 MANY_UNKNOWN = 0.01
@@ -44,7 +41,11 @@ def new_run_notes(
         "texts of its kind", catalogued_settings(planned.corpus), planned=planned
     )
     yield from text.corpus.notes
-    yield from _part_notes(planned, text=text)
+    if planned.end_id is not None:
+        num_documents = len(document_ends(text.ids, planned.end_id))
+        validation = text.ids[text.num_train : text.num_before_test]
+        num_validation = len(document_ends(validation, planned.end_id))
+        yield f"{num_documents:,} documents, {num_validation:,} of them in the validation text"
 
     # Characters that are read as unknown.
     num_unknown = len(text.corpus.unknown)
@@ -73,7 +74,16 @@ def new_run_notes(
             f"{planned.init_from} has learned {100 * text.earlier_share:.0f} % of the validation"
             " text: the loss is lower than that of new text"
         )
-    yield from _choice_notes(asked, planned=planned, text=text)
+
+    # What was chosen.
+    yield from _ensemble_notes(planned)
+    if ends_early(asked, planned=planned, num_train_chars=text.num_train):
+        num_read = (planned.steps or 0) * planned.chars_per_step
+        yield (
+            f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
+            " longer, a model of this size would learn so short a text by heart."
+            f" {named('epochs')} sets another number."
+        )
 
 
 def resumed_notes(planned: Config, text: RunText) -> Iterator[str]:
@@ -117,28 +127,6 @@ def _alphabet_notes(planned: Config, initial: Checkpoint, text: RunText) -> Iter
     )
 
 
-def _part_notes(planned: Config, text: RunText) -> Iterator[str]:
-    """Say which files of a folder, or how many documents, are the validation text."""
-    # A copy or a draft among the files that are held out says nothing about new text.
-    files = text.corpus.files
-    if planned.end_id is None and len(files) > 1:
-        begin = text.corpus.num_bytes(0, text.num_train)
-        held_out = []
-        for file in files:
-            if file.begin + file.num_bytes > begin:
-                held_out.append(os.path.basename(file.name))
-        listed = ", ".join(held_out[:LISTED_FILES])
-        if len(held_out) > LISTED_FILES:
-            listed += f" and {len(held_out) - LISTED_FILES:,} more"
-        yield f"held out: {listed}"
-
-    if planned.end_id is not None:
-        num_documents = len(document_ends(text.ids, planned.end_id))
-        validation = text.ids[text.num_train : text.num_before_test]
-        num_validation = len(document_ends(validation, planned.end_id))
-        yield f"{num_documents:,} documents, {num_validation:,} of them in the validation text"
-
-
 def _validation_notes(config: Config, text: RunText) -> Iterator[str]:
     """Describe which part of the validation text is read, if it is not all of it."""
     num_read = config.validation_chars
@@ -147,25 +135,6 @@ def _validation_notes(config: Config, text: RunText) -> Iterator[str]:
         yield (
             f"validation reads {num_read:,} of {text.num_validation:,} characters ({share}), in"
             " segments spread evenly over the validation text"
-        )
-
-
-def _choice_notes(asked: Config, planned: Config, text: RunText) -> Iterator[str]:
-    """Describe the settings that were changed to fit the text."""
-    is_shorter = asked.batch_size not in ("auto", planned.batch_size)
-    is_shorter |= asked.bptt_length not in ("auto", planned.bptt_length)
-    if is_shorter:
-        yield (
-            f"the text is short: it is read in {planned.batch_size} batch rows of"
-            f" {planned.bptt_length} characters per step"
-        )
-    yield from _ensemble_notes(planned)
-    if ends_early(asked, planned=planned, num_train_chars=text.num_train):
-        num_read = (planned.steps or 0) * planned.chars_per_step
-        yield (
-            f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
-            " longer, a model of this size would learn so short a text by heart."
-            f" {named('epochs')} sets another number."
         )
 
 

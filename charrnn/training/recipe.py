@@ -5,7 +5,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import (
     MAX_HIDDEN_SIZE,
     MAX_STEPS,
@@ -14,7 +13,6 @@ from charrnn.config.settings import (
     resolved,
 )
 from charrnn.errors import UsageError
-from charrnn.hooks.manager import find_extension
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.ensemble import can_join, check_ensemble
 from charrnn.model.reading import SEGMENT_LENGTH
@@ -57,9 +55,7 @@ def choose_sizes(
 
     Raises UsageError for a model that cannot be trained.
     """
-    # Errors that no size can mend, such as a package that provides a cell by the name of a built-in
-    # cell.
-    find_extension("cell_types", kind="cell", name=config.cell_type, built_in=CELL_DESCRIPTIONS)
+    # No size can mend this.
     if config.cell_type == "irnn" and config.depth == "grid":
         raise UsageError(
             "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"

@@ -41,8 +41,6 @@ class Resumed:
     """The settings that are given now."""
     config: Config
     """`before` with `changes` applied."""
-    seconds: float
-    """How long it had trained at that checkpoint; 0 if its log is missing."""
 
 
 def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
@@ -91,7 +89,6 @@ def load_resumed(run: RunWriter, changes: Mapping[str, Any], num_processes: int)
         before=before,
         changes=changes,
         config=config,
-        seconds=MetricsLog(run.path / "metrics.jsonl").seconds_at(checkpoint.step),
     )
 
 
@@ -151,7 +148,7 @@ def continued_config(resumed: Resumed, text: RunText, computing: Computing) -> C
 
         # A budget of minutes has no number of steps, so its time is compared.
         num_taken = resumed.checkpoint.step
-        minutes = resumed.seconds / 60
+        minutes = MetricsLog(resumed.run.path / "metrics.jsonl").seconds_at(num_taken) / 60
         num_steps = recipe.steps_of_budget(config, num_train_chars=text.num_train)
         is_used_up = (config.minutes or 0) <= minutes
         if num_steps is not None:

@@ -25,7 +25,6 @@ from charrnn.model.losses import bits, stateful_scores
 from charrnn.model.reading import Segments
 from charrnn.runs.checkpoint import (
     Checkpoint,
-    Tensors,
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,
@@ -151,7 +150,9 @@ class TrainingSession:
         # A validation that a stop interrupted: its step was taken and logged before, and the start
         # has made up for its sample.
         if state.is_validation_due and not self._check_stop():
-            yield from self._make_up_for_validation()
+            yield from self._validation_events()
+            if not state.is_validation_due:
+                yield self.save()
 
         while trainer.step < self.num_steps and not self._check_stop():
             # Take an optimizer step.
@@ -166,11 +167,9 @@ class TrainingSession:
             # Validate, once in a while and at the end.
             is_last = trainer.step == self.num_steps
             if is_last or trainer.step % resolved(config.evaluate_every) == 0:
-                evaluation = self.validate()
-                if evaluation is None:
+                yield from self._validation_events()
+                if state.is_validation_due:
                     break
-                self._log(evaluation)
-                yield from self._validation_events(evaluation)
 
             # Write a sample, more often at the beginning.
             if self._is_sample_due():
@@ -239,22 +238,19 @@ class TrainingSession:
                 (state.best_nats, state.best_step)
             )
             if self.group.is_first:
-                self._tidy(self.checkpoint)
+                # Seconds count on where the log ends, so that curves against time have no jump
+                # back.
+                self._seconds_before = self._metrics.seconds_at(trainer.step)
+                # A process that was killed after it moved `latest` has not removed old checkpoints,
+                # and may have written samples of later steps than it saved.
+                best = best_checkpoint(self.checkpoint.state)
+                self.run.prune(trainer.config.keep, self.checkpoint.name, best)
+                self._samples.rewind(trainer.step)
 
         # At step 0 it shows what an untrained model writes. A run that was stopped or killed may
         # lack the sample of its last step.
         if self._is_sample_due() and trainer.step not in self._samples.steps():
             yield self.write_sample()
-
-    def _tidy(self, checkpoint: Checkpoint) -> None:
-        """Do what the process that saved this checkpoint has left undone."""
-        # Seconds count on where the log ends, so that curves against time have no jump back.
-        self._seconds_before = self._metrics.seconds_at(self.trainer.step)
-        # A process that was killed after it moved `latest` has not removed old checkpoints.
-        best = best_checkpoint(checkpoint.state)
-        self.run.prune(self.trainer.config.keep, checkpoint.name, best)
-        # It may have written samples of later steps than it saved.
-        self._samples.rewind(self.trainer.step)
 
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
@@ -367,26 +363,23 @@ class TrainingSession:
             is_best=is_best,
         )
 
-    def _validation_events(self, event: EvaluationEvent) -> Generator[TrainEvent, None, None]:
-        """Yield the event of a validation, and a warning if its loss is not finite."""
+    def _validation_events(self) -> Generator[TrainEvent, None, None]:
+        """Validate; yield the event, unless a stop interrupts it, and a warning if the loss is not
+        finite."""
+        # A process that was killed may have logged a validation that was due, before it saved that
+        # it was done.
+        was_due = self.state.is_validation_due
+        event = self.validate()
+        if event is None:
+            return
+        if not was_due or event.step not in self._metrics.steps("evaluation"):
+            self._log(event)
         yield event
         if not math.isfinite(event.val_nats):
             yield WarningEvent(
                 message=f"the loss of the validation text is {event.val_nats} at step {event.step}:"
                 f" a state grew without bound. {self._remedy()}"
             )
-
-    def _make_up_for_validation(self) -> Generator[TrainEvent, None, None]:
-        """Validate and save the present step, whose validation a stop has interrupted."""
-        event = self.validate()
-        if event is None:
-            return
-        # A process that was killed may have logged this validation before it saved that it was
-        # done.
-        if event.step not in self._metrics.steps("evaluation"):
-            self._log(event)
-        yield from self._validation_events(event)
-        yield self.save()
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
@@ -414,37 +407,35 @@ class TrainingSession:
         """Commit the present step to disk, and remove checkpoints that are no longer kept. Raises
         CharRNNError."""
         # Each process adds the recurrent states of its own batch rows.
+        state = self.state
         step = self.trainer.step
-        if self.group.is_first:
-            self.run.check_still_owned()
         training, counters = self.trainer.snapshot()
         if self.group.is_first:
-            self._commit(training, counters)
-        self.state.saved_step = step
-        return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
+            self.run.check_still_owned()
+            recorded: dict[str, Any] = {
+                **counters,
+                "best_nats": state.best_nats,
+                "best_step": state.best_step,
+                **state_of_corpus(self.text.corpus),
+            }
+            if self.group.size > 1:
+                recorded["num_processes"] = self.group.size
+            if state.is_validation_due:
+                recorded["is_validation_due"] = True
+            if state.base is not None:
+                recorded["base"] = dict(state.base)
 
-    def _commit(self, training: Tensors, counters: Mapping[str, int]) -> None:
-        # `RunWriter.commit` makes this step the latest, by writes in a safe order.
-        recorded: dict[str, Any] = {
-            **counters,
-            "best_nats": self.state.best_nats,
-            "best_step": self.state.best_step,
-            **state_of_corpus(self.text.corpus),
-        }
-        if self.group.size > 1:
-            recorded["num_processes"] = self.group.size
-        if self.state.is_validation_due:
-            recorded["is_validation_due"] = True
-        if self.state.base is not None:
-            recorded["base"] = dict(self.state.base)
-        self.run.commit(
-            step=self.trainer.step,
-            model=self.trainer.model_tensors(),
-            training=training,
-            state=recorded,
-            description=self.description,
-            keep=self.trainer.config.keep,
-        )
+            # `RunWriter.commit` makes this step the latest, by writes in a safe order.
+            self.run.commit(
+                step=step,
+                model=self.trainer.model_tensors(),
+                training=training,
+                state=recorded,
+                description=self.description,
+                keep=self.trainer.config.keep,
+            )
+        state.saved_step = step
+        return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
 
     @property
     def description(self) -> RunDescription:

@@ -119,8 +119,7 @@ class Trainer:
         # validated, saved and sampled from. Without averaging, both are the same object.
         self.network = build_network(config, vocab_size=vocab_size).to(device)
         self.averaged = self.network
-        self._average_decay = config.weight_average
-        if self._average_decay > 0:
+        if config.weight_average > 0:
             self.averaged = copy.deepcopy(self.network)
 
         # For the regulariser Ω (`training.omega`), which is for a single network, the layers record
@@ -192,7 +191,7 @@ class Trainer:
                 update_average(
                     self._averages,
                     weights=self._weights,
-                    decay=self._average_decay,
+                    decay=self.config.weight_average,
                     step=self.step,
                 )
         return StepResult(train_nats, grad_norm=norm, learning_rate=learning_rate)
@@ -362,9 +361,8 @@ class Trainer:
         that."""
         # The position of training. The text is read in a circle, so any number is a valid position
         # that has room to grow in 64 bits.
-        step: Any = counters.get("step")
-        cursor: Any = counters.get("cursor")
-        if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in (step, cursor)):
+        position: list[Any] = [counters.get("step"), counters.get("cursor")]
+        if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in position):
             raise CheckpointError("training.json has no usable step and cursor.")
 
         # The manifest has verified all files of the checkpoint. A tensor can be missing only if
@@ -382,8 +380,7 @@ class Trainer:
                 f"The saved training state does not fit config.yaml: {error}"
             ) from error
 
-        self.step = step
-        self.cursor = cursor
+        self.step, self.cursor = position
 
 
 @torch.no_grad()
