@@ -5,7 +5,6 @@ Shapes: N characters, M scored characters, R runs.
 
 from __future__ import annotations
 
-import heapq
 import os
 import re
 import sys
@@ -223,26 +222,16 @@ class ScoredText:
     def ends_of_list(self, unit: str, *, num: int = NUM_LISTED) -> EndsOfList:
         """Return the `num` least and the `num` most likely lines, sentences or words, for their
         length. Of several that are equal, the first is listed."""
-        num_units = 0
-        least: dict[str, tuple[float, int, LineLoss]] = {}
-        most: dict[str, tuple[float, int, LineLoss]] = {}
-        for loss in self.iter_lines(unit):
-            num_units += 1
-            # A blank line says nothing, and a name may stand in a text a thousand times.
-            if not loss.text.strip():
-                continue
-            # Rounded, because processors differ in the last digits. Of equally likely ones, the
-            # earlier one comes first.
-            excess = round(loss.excess, 3)
-            for listed, rank in ((least, excess), (most, -excess)):
-                entry = (rank, -loss.index, loss)
-                if loss.text not in listed or entry > listed[loss.text]:
-                    listed[loss.text] = entry
+        # Rounded, because processors differ in the last digits. Of equally likely ones, the earlier
+        # one comes first.
+        losses = [*self.iter_lines(unit)]
+        least = sorted(losses, key=lambda loss: (-round(loss.excess, 3), loss.index))
+        most = sorted(losses, key=lambda loss: (round(loss.excess, 3), loss.index))
         return EndsOfList(
             unit=unit,
-            num_units=num_units,
-            least=[loss for *_, loss in heapq.nlargest(num, least.values())],
-            most=[loss for *_, loss in heapq.nlargest(num, most.values())],
+            num_units=len(losses),
+            least=_different(least)[:num],
+            most=_different(most)[:num],
         )
 
     def iter_lines(self, unit: str = LINE) -> Iterator[LineLoss]:
@@ -368,6 +357,16 @@ class ScoredText:
         # The last line may lack its end.
         if bound < self.num_chars:
             yield self.num_chars
+
+
+def _different(losses: Sequence[LineLoss]) -> list[LineLoss]:
+    """Return the first loss of each text, without blank ones: a name may stand in a text a thousand
+    times."""
+    first: dict[str, LineLoss] = {}
+    for loss in losses:
+        if loss.text.strip():
+            first.setdefault(loss.text, loss)
+    return list(first.values())
 
 
 def _word_ends(content: str | bytes) -> Iterator[int]:

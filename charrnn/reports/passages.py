@@ -6,7 +6,6 @@ Shapes: N characters of a text (bytes, for the byte alphabet), M passages.
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -279,7 +278,7 @@ def passages_of(
             length=length,
             number=number,
             offset=offset,
-            place=place,
+            place=_without_folder(place),
             num_more=num_places[content] - num_shown,
         )
         passages.append(passage)
@@ -291,33 +290,16 @@ def placed(passages: Sequence[Passage], corpus: Corpus) -> tuple[Passage, ...]:
     places = corpus.places(np.array([passage.start for passage in passages], np.int64))
     with_places = []
     for passage, place in zip(passages, places, strict=True):
-        with_places.append(replace(passage, at=place))
-    return with_names(with_places)
+        with_places.append(replace(passage, at=_without_folder(place)))
+    return tuple(with_places)
 
 
-def with_names(passages: Sequence[Passage]) -> tuple[Passage, ...]:
-    """Return the passages with the names of their files: what is shown may be given away, and a
-    whole path has the name of its user."""
-    places = _named([passage.place for passage in passages])
-    own_places = _named([passage.at for passage in passages])
-    named_passages = []
-    for passage, place, own_place in zip(passages, places, own_places, strict=True):
-        named_passages.append(replace(passage, place=place, at=own_place))
-    return tuple(named_passages)
-
-
-def _named(places: Sequence[Place | None]) -> list[Place | None]:
-    """Return places with the paths of their files below the folder that all have in common."""
-    folders = {os.path.dirname(place.file) for place in places if place is not None}
-    folder = ""
-    with suppress(ValueError):  # No file, or files on several drives.
-        folder = os.path.commonpath(folders)
-    named_places = []
-    for place in places:
-        if place is not None:
-            place = replace(place, file=place.file.removeprefix(folder).lstrip(os.sep))
-        named_places.append(place)
-    return named_places
+def _without_folder(place: Place | None) -> Place | None:
+    """Return a place with the name of its file alone: what is shown may be given away, and a whole
+    path has the name of its user."""
+    if place is None:
+        return None
+    return replace(place, file=os.path.basename(place.file))
 
 
 def _shown_places(passage: Passage) -> Text:

@@ -22,7 +22,6 @@ from charrnn.reports.passages import (
     Passage,
     passages_of,
     placed,
-    with_names,
 )
 from charrnn.system.arrays import Int64Array
 from charrnn.text.copies import (
@@ -107,7 +106,7 @@ class ReferenceText:
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
     ) -> tuple[Passage, ...]:
         """Find the passages of `text` that stand in the texts learned, and their places in the
-        files, which are named without the folder that they have in common."""
+        files."""
         found: list[Passage] = []
         for number, training in enumerate(self.trainings):
             matches = find_passages(text, corpus=training, min_length=min_length)
@@ -119,7 +118,7 @@ class ReferenceText:
                 num_shown=1,
                 number=number,
             )
-        return with_names(_longest(found))
+        return tuple(_longest(found))
 
     def held_out_share(self, min_length: int) -> float:
         """Return the share of the characters of the held-out text that stand in the training text,
@@ -150,13 +149,10 @@ def find_passages(
     `corpus`: start, length and first offset in the corpus of each (M, 3), as
     `text.copies.find_matches`.
 
-    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_COMPARED`,
-    TypeError if one is str and the other bytes.
+    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_COMPARED`.
     """
     check_range("min_length", min_length, remedy=f" Try {MIN_COPY_LENGTH}.")
     _check_length(text, most=MAX_COMPARED)
-    if type(text) is not type(corpus[:0]):
-        raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
     return find_matches(codes_of(text), corpus, length=min_length)
 
 
