@@ -68,8 +68,6 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
 
         # The whole text first: "no label at all" says more than "no label in a half".
         reason = None
-        if labels.dtype == bool and not labels.any():
-            reason = detector.none_inside
         for stretch in (labels, labels[:half], labels[half:]):
             reason = reason or why_not_scored(stretch)
         if reason is None:

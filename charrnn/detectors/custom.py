@@ -47,24 +47,20 @@ def plugin_detector(plugin: Extension) -> Detector:
     loaded = plugin.load()
     what = f"The {plugin}"
 
-    # The package offers a whole detector, …
-    if isinstance(loaded, Detector):
-        label = _checked(what, run=plugin.run, function=loaded.label, may_be_none=True)
-        return replace(loaded, name=plugin.name, label=label)
-
-    # … or only a function.
-    if not callable(loaded):
-        raise UsageError(
-            f"{what} is neither a Detector nor a function label(text), but"
-            f" {type(loaded).__name__}.\nLeave it out, or install a version of the package in which"
-            " it is one."
+    # The package offers only a function, or a whole detector.
+    if not isinstance(loaded, Detector):
+        if not callable(loaded):
+            raise UsageError(
+                f"{what} is neither a Detector nor a function label(text), but"
+                f" {type(loaded).__name__}.\nLeave it out, or install a version of the package in"
+                " which it is one."
+            )
+        description = (loaded.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        loaded = Detector(
+            plugin.name, description or f"label() of the package {plugin.package}", label=loaded
         )
-    description = (loaded.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    return Detector(
-        plugin.name,
-        description or f"label() of the package {plugin.package}",
-        label=_checked(what, run=plugin.run, function=loaded, may_be_none=True),
-    )
+    label = _checked(what, run=plugin.run, function=loaded.label)
+    return replace(loaded, name=plugin.name, label=label)
 
 
 def _from_pattern(spec: str) -> Detector:
@@ -93,58 +89,38 @@ def _from_pattern(spec: str) -> Detector:
 
 
 def _from_file(path: Path) -> Detector:
-    what = f"The detector {path.name}"
-    run, function = function_of_file(path, name="label", what="The detector")
-    return Detector(
-        path.name,
-        f"label() of {path}",
-        label=_checked(what, run=run, function=function, may_be_none=False),
-    )
-
-
-def function_of_file(path: Path, name: str, *, what: str) -> tuple[Run, Callable[[str], Any]]:
-    """Run a Python file of the user, and return its function of a text with this name, and what
-    calls it: an error of the file then becomes a UsageError that names the line.
-
-    Raises UsageError, which begins with `what`, for a file that cannot be read or has no such
-    function.
-    """
+    """Run a Python file of the user, and return the detector of its function `label`. An error of
+    the file becomes a UsageError that names the line."""
     try:
         source = path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"{what} {path} cannot be read: {error.strerror}. Give a Python file."
+            f"The detector {path} cannot be read: {error.strerror}. Give a Python file."
         ) from None
 
     # The module is not imported by its name, which another module may have.
     module = ModuleType(path.stem)
     module.__file__ = str(path)
+    what = f"The detector {path.name}"
 
     def is_of_file(frame: FrameType) -> bool:
         return frame.f_code.co_filename == str(path)
 
     def run(function: Callable[..., Any], *arguments: Any) -> Any:
-        return run_foreign(f"{what} {path.name}", is_of_file, function, *arguments)
+        return run_foreign(what, is_of_file, function, *arguments)
 
     # This is the only call of exec in charrnn. Only --detect and `custom_detector` may
     # lead here, never a file of a run or a corpus.
     run(lambda: exec(compile(source, str(path), "exec"), module.__dict__))
-    function = getattr(module, name, None)
+    function = getattr(module, "label", None)
     if not callable(function):
-        raise UsageError(f"{what} {path.name} has no function {name}(text), which it must define.")
-    return run, function
+        raise UsageError(f"{what} has no function label(text), which it must define.")
+    label = _checked(what, run=run, function=function)
+    return Detector(path.name, f"label() of {path}", label=label)
 
 
-def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none: bool) -> Label:
+def _checked(what: str, run: Run, function: Callable[[str], Any]) -> Label:
     """Return a labelling function that calls `function` by `run` and checks the labels."""
-
-    def label_once(text: str) -> Labels | None:
-        labels = run(function, text)
-        return (
-            None
-            if labels is None and may_be_none
-            else _as_array(what, run=run, labels=labels, text=text)
-        )
 
     # The function may be slow, and the same text is labelled to choose a cell, to score the cell
     # and to draw it.
@@ -152,12 +128,10 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
     def label(text: str) -> Labels | None:
         # The function is called twice to check that it returns the same labels: a cell must be
         # chosen and scored by the same labels.
-        first = label_once(text)
-        second = label_once(text)
-        is_same = first is second
-        if first is not None and second is not None:
-            is_same = np.array_equal(first, second)
-        if not is_same:
+        first = _as_array(what, run=run, labels=run(function, text), text=text)
+        second = _as_array(what, run=run, labels=run(function, text), text=text)
+        # None, for a text to which it does not apply, equals itself, too.
+        if not np.array_equal(first, second):  # type: ignore[arg-type]
             raise UsageError(
                 f"{what} returned other labels when it was called again with the same text. Let it"
                 " use no random numbers, or seed them in each call, and keep nothing from one call"
@@ -168,32 +142,22 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
     return label
 
 
-def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels:
-    """Return the labels as an array (N,) of bool or int64. Raises UsageError for anything else."""
-    # One label for each character …
-    wanted = f"{what} must return a bool or an int for each of the {len(text)} characters"
-    if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
-        raise UsageError(f"{wanted}, not {type(labels).__name__}.")
-    if (num_labels := run(len, labels)) != len(text):
-        raise UsageError(f"{wanted}; it returned {num_labels}.")
+def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels | None:
+    """Return the labels as an array (N,) of bool or int64, or None. Raises UsageError for anything
+    else."""
+    if labels is None:
+        return None
     # An empty list has no type.
     if not text:
         return np.zeros(0, bool)
 
-    # … of which each is a bool or an int that fits.
-    try:
-        array = np.asarray(labels)
-    except Exception as error:  # The labels may have a class of the user.
-        raise UsageError(f"{wanted}: {error}.") from None
-    if array.dtype == object and all(isinstance(label, int) for label in labels):
-        raise UsageError(f"{wanted}, of at most 64 bits.")
-    if array.ndim != 1 or array.dtype.kind not in "biu":
-        # The message names the first wrong label, or all labels if each of them is right.
-        wrong = labels
-        for label in labels:
-            if not isinstance(label, int | np.integer | np.bool_):
-                wrong = label
-                break
-        raise UsageError(f"{wanted}; one of them is {wrong!r:.60}.")
-    # The labels are copied, because the function may use the same array in every call.
-    return array.astype(bool if array.dtype == bool else np.int64)
+    # The labels may have a class of the user. They are copied, because the function may use the
+    # same array in every call.
+    array = run(np.asarray, labels)
+    if array.shape != (len(text),) or array.dtype.kind not in "biu":
+        raise UsageError(
+            f"{what} must return a bool or an int for each of the {len(text)} characters; it"
+            f" returned {run(repr, labels):.60}."
+        )
+    is_bool = array.dtype == bool
+    return np.array(array, bool if is_bool else np.int64)

@@ -44,9 +44,6 @@ class Detector:
     does not apply to it."""
     absence: str = "this text has nothing of the kind"
     """The reason, for messages, why a text has no labels."""
-    none_inside: str = "there are none in this text"
-    """The reason, for messages, why a yes/no detector with no character inside is not scored (used
-    in `cells.target_labels`)."""
     is_of_kind: Callable[[str], bool] | None = None
     """Whether a text is of the kind to which the detector applies; None for any text. A detector
     that the user names is used for every text."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import replace
+from functools import partial
 from string import ascii_uppercase
 from typing import Any
 
 from charrnn.detectors import notations, prose, source
 from charrnn.detectors.custom import plugin_detector
-from charrnn.detectors.detector import Detector, Labelling
+from charrnn.detectors.detector import Detector, Labels
 from charrnn.errors import UsageError, did_you_mean
 from charrnn.hooks.manager import find_extension, leave_out, offered_names
 
@@ -55,7 +56,6 @@ _BUILT_IN = (
         "capital",
         "inside a word in capitals",
         label=prose.label_capitals,
-        none_inside="no word begins with two capitals here, and one alone does not count",
         output=ascii_uppercase,
     ),
     Detector("digit", "inside a number", label=prose.label_digits, output="0123456789"),
@@ -119,7 +119,7 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
 
     A detector that is chosen by its name labels a text of any kind (`Detector.for_any_text`).
     Raises UsageError for an unknown or ambiguous name, and for a chosen detector of a package that
-    cannot be loaded. One that was not chosen labels nothing then, and gives the reason.
+    cannot be loaded. One that was not chosen is left out then, with a warning.
 
     >>> [detector.name for detector in get_detectors(["quote", "digit"])]
     ['quote', 'digit']
@@ -133,36 +133,26 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     return [_find(item) if isinstance(item, str) else item for item in dict.fromkeys(chosen)]
 
 
-class _Offered(Detector):
-    """A detector of a package that nobody named: its error is the reason why it labels nothing."""
-
-    def labelling(self, text: str) -> Labelling:
-        """Label a text, as `Detector.labelling`."""
-        try:
-            return super().labelling(text)
-        except UsageError as error:
-            return Labelling(name=self.name, labels=None, absence=str(error))
-
-
 def _of_packages() -> list[Detector]:
-    """Return the detectors of installed packages, those that cannot be loaded, too."""
-    found: list[Detector] = []
+    """Return the detectors of installed packages. One that fails is left out with a warning."""
+    found = []
     for name in offered_names("detectors"):
         try:
-            loaded = _find(name)
+            detector = _find(name)
         except UsageError as error:
-            # A built-in detector keeps its name, and is used.
-            if name in DETECTORS:
-                leave_out(str(error))
-                continue
-            loaded = Detector(name, "cannot be loaded", label=_no_labels, absence=str(error))
-        values = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
-        found.append(_Offered(**values))
+            leave_out(str(error))
+            continue
+        found.append(replace(detector, label=partial(_label_or_leave_out, detector)))
     return found
 
 
-def _no_labels(text: str) -> None:
-    """Return no labels, of a detector that cannot be loaded."""
+def _label_or_leave_out(detector: Detector, text: str) -> Labels | None:
+    """Label a text by a detector that nobody named."""
+    try:
+        return detector.label(text)
+    except UsageError as error:
+        leave_out(str(error))
+        return None
 
 
 def _find(name: str) -> Detector:

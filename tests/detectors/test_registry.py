@@ -95,7 +95,7 @@ def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared
         (
             f"{LABEL}return [True]\n",
             "rhyme_marks:label",
-            r"must return a bool or an int for each of the 3 .*returned 1\.",
+            r"must return a bool or an int for each of the 3 .*returned \[True\]\.",
         ),
     ],
 )
