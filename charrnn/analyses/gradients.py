@@ -8,10 +8,9 @@ Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import chain, groupby
 
 import numpy as np
 from rich.console import RenderableType
@@ -30,7 +29,7 @@ from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load_steps
 from charrnn.views.charts import enclosing_ticks
-from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot, Point, Tick
+from charrnn.views.drawing import COLOURS, MARKS, Drawing, Line, Plot
 
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
@@ -223,63 +222,34 @@ def gradient_plot(
     The axes have room for the norms `beside`, too, so that the plot of these has the same axes.
     """
     lines = _lines(reaches)
-    all_lines = [*lines, *_lines(beside)]
-    # The ticks are whole numbers from six lags on.
-    last = max([6, *(lag for lag, _ in points_of(all_lines))])
+    points = [point for line in [*lines, *_lines(beside)] for point in line.points]
+    lags, powers = zip(*points or [(0, 0.0)], strict=True)
+    # The ticks are whole numbers, which an axis of six lags or five powers of ten has.
+    last = max(6, *lags)
+    lowest = min(powers)
+    highest = max(lowest + 5, *powers)
     return Plot(
         heading=heading,
         lines=lines,
         x_label="characters before",
         x_ticks=enclosing_ticks(0, last),
-        y_ticks=power_ticks(all_lines),
+        y_ticks=[(power, f"1e{power:.0f}") for power, _ in enclosing_ticks(lowest, highest)],
         y_in_words=lambda power: f"{10**power:.1e}",
     )
 
 
 def _lines(reaches: Sequence[GradientReach]) -> list[Line]:
-    """Return a line for each layer of each network."""
+    """Return a line for each layer of each network: log10 of its norms by their lags."""
     lines: list[Line] = []
     for reach in reaches:
         for layer, norms in enumerate(reach.norms):
             name = reach.name
             if len(reach.norms) > 1:
                 name += f", layer {layer}"
-            points = list(zip(reach.lags, norms, strict=True))[: reach.num_drawn]
-            number = len(lines)
-            lines.append(
-                Line(
-                    name,
-                    log_segments(points),
-                    colour=COLOURS[number % len(COLOURS)],
-                    mark=MARKS[number % len(MARKS)],
-                )
-            )
+            points = []
+            for lag, norm in zip(reach.lags[: reach.num_drawn], norms, strict=False):
+                if 10.0**LOWEST <= norm <= 10.0**HIGHEST:
+                    points.append((lag, math.log10(norm)))
+            colour = COLOURS[len(lines) % len(COLOURS)]
+            lines.append(Line(name, [points], colour=colour, mark=MARKS[len(lines) % len(MARKS)]))
     return lines
-
-
-def log_segments(points: Iterable[Point]) -> list[list[Point]]:
-    """Return log10 of norms by their lags, in a segment for each run of norms between 1e-12 and
-    1e12."""
-    # A line is cut where it leaves the range, not drawn along its edge.
-    segments = []
-    for is_drawn, run in groupby(points, lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST):
-        if is_drawn:
-            segments.append([(lag, math.log10(norm)) for lag, norm in run])
-    return segments
-
-
-def points_of(lines: Iterable[Line]) -> list[Point]:
-    """Return the points of all lines."""
-    segments = chain.from_iterable(line.segments for line in lines)
-    return list(chain.from_iterable(segments))
-
-
-def power_ticks(lines: Iterable[Line]) -> list[Tick]:
-    """Return the ticks of an axis of powers of ten that enclose the points of lines."""
-    # A few whole powers of ten that enclose all points.
-    heights = [height for _, height in points_of(lines)] or [0.0]
-    low = math.floor(min(heights))
-    high = max(math.ceil(max(heights)), low + 1)
-    step = math.ceil((high - low) / (MAX_TICKS - 1))
-    lowest = high - step * math.ceil((high - low) / step)
-    return [(tick, f"1e{tick}") for tick in range(lowest, high + 1, step)]

@@ -6,10 +6,10 @@ the letter again. The recipe writes its own strings.
 """
 
 import os
-import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -19,13 +19,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.analyses.gradients import (
+    STEP_0,
     GradientReach,
     before_training,
     gradient_plot,
     measure_reach,
 )
 from charrnn.analyses.sampled_states import read_before
-from charrnn.cli.streams import deliver, print_json, result_console, with_flags
+from charrnn.cli.streams import deliver, print_json
 from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings, read_recipe
 from charrnn.errors import UsageError, named
@@ -35,7 +36,7 @@ from charrnn.runs.writer import RunWriter
 from charrnn.system.arrays import Int64Array
 from charrnn.system.files import write_atomically
 from charrnn.system.lazy import torch
-from charrnn.system.progress import Task, WarningsOnly, current, task, using, warn
+from charrnn.system.progress import warn
 from charrnn.text.documents import END
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load
@@ -97,31 +98,15 @@ class Learner:
     """Norm of the largest gradient of a training step, before it is clipped."""
     seconds: float
     """Duration of the training."""
-    weights_before: str
-    """The weights before the training: "step 0", or "new weights" if its checkpoint was not
-    kept."""
     untrained: GradientReach
-    """How far gradients reach back with these weights."""
+    """How far gradients reach back before the training."""
     trained: GradientReach
     """How far its gradients reach back."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for JSON, with the mean norms of its gradients at LAGS, and the curves at all
-        lags from 1 on."""
-        return {
-            "run": self.run,
-            "network": self.network,
-            "recalled": self.recalled,
-            "largest_norm": self.largest_norm,
-            "seconds": self.seconds,
-            "weights_before": self.weights_before,
-            "untrained": _norms(self.untrained),
-            "trained": _norms(self.trained),
-            "curves": {
-                "untrained": [*self.untrained.norms[0]],
-                "trained": [*self.trained.norms[0]],
-            },
-        }
+        """Return it for JSON, with the mean norms of its gradients at LAGS."""
+        norms = {"untrained": _norms(self.untrained), "trained": _norms(self.trained)}
+        return asdict(self) | norms
 
 
 def _norms(reach: GradientReach) -> dict[int, float]:
@@ -150,12 +135,6 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
         return 0
 
     deliver(shown, None)
-    console = result_console()
-    # A command to copy: only the terminal breaks it.
-    first, *_, last = learners
-    charts = f"{named('gradients')} {named('beside', last.run)}"
-    command = f"Next:\n  charrnn visualize {first.run} {charts}"
-    console.print(Text(with_flags(command, "visualize")), soft_wrap=True)
     return 0
 
 
@@ -187,60 +166,41 @@ def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Lear
     networks = dict(NETWORKS)
     if origins["cell_type"] in ("flag", "environment"):
         networks.setdefault(config.cell_type, {"cell_type": config.cell_type})
-    configs = {network: replace(config, **settings) for network, settings in networks.items()}
-    num_steps = len(networks) * (config.steps or 0)
     learners = []
-    with task(f"training {len(networks)} networks", total=num_steps, unit="steps") as advance:
-        for network, one in configs.items():
-            run = out / network
-            try:
-                learners.append(_learn(one, run=run, network=network, advance=advance))
-            except KeyboardInterrupt:
-                again = named("resume", shlex.quote(str(run)))
-                warn(f"{network} was interrupted: charrnn train {again} continues it alone.")
-                raise
+    for network, settings in networks.items():
+        learners.append(_learn(replace(config, **settings), run=out / network, network=network))
     return learners
 
 
-def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner:
+def _learn(config: Config, run: Path, network: str) -> Learner:
     """Train a network in the folder `run`, and measure it."""
     # Not above: it imports torch, and this module is imported for the help of every command.
     from charrnn.training.loop import train
 
-    # One bar for all of them: those of each training would come and go.
     start = time.perf_counter()
     largest_norm = 0.0
-    with using(WarningsOnly(current())):
-        for event in train(config, out=run):
-            if isinstance(event, StepEvent):
-                largest_norm = max(largest_norm, event.grad_norm)
-                advance(1)
-            elif isinstance(event, WarningEvent):
-                warn(f"{network}: {event.message}")
+    for event in train(config, out=run):
+        if isinstance(event, StepEvent):
+            largest_norm = max(largest_norm, event.grad_norm)
+        elif isinstance(event, WarningEvent):
+            warn(f"{network}: {event.message}")
     seconds = time.perf_counter() - start
 
     # Without a validation before its end, the best step is the last one.
     model = load(run)
-    recalled = {lag: share_recalled(model, lag) for lag in LAGS}
     text = model.encode(recall_text(max(LAGS)))
-    marks = marks_of(text)
-    reaches = []
-    first, weights_before = before_training(model)
-    with using(WarningsOnly(current())):
-        for measured in (first, model.network):
-            reaches.append(
-                measure_reach(measured, text, max_lag=max(LAGS), name=network, positions=marks)
-            )
-    untrained, trained = reaches
+    reach = partial(
+        measure_reach, text=text, max_lag=max(LAGS), name=network, positions=marks_of(text)
+    )
+    before, _ = before_training(model)
     return Learner(
         run=str(run),
         network=network,
-        recalled=recalled,
+        recalled={lag: share_recalled(model, lag) for lag in LAGS},
         largest_norm=largest_norm,
         seconds=seconds,
-        weights_before=weights_before,
-        untrained=untrained,
-        trained=trained,
+        untrained=reach(before),
+        trained=reach(model.network),
     )
 
 
@@ -309,10 +269,8 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
 
     untrained = [learner.untrained for learner in learners]
     trained = [learner.trained for learner in learners]
-    # All runs have the same settings, so all have this checkpoint, or none.
-    before = learners[0].weights_before
     plots = [
-        gradient_plot(untrained, heading=before, beside=trained),
+        gradient_plot(untrained, heading=STEP_0, beside=trained),
         gradient_plot(trained, heading="trained", beside=untrained),
     ]
     return [
