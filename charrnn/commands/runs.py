@@ -109,7 +109,7 @@ def _list(options: RunsOptions) -> None:
 
 def _delete(options: RunsOptions) -> None:
     """Ask whether to delete the named runs, and delete them."""
-    from charrnn.runs.overview import bases_of, find_runs
+    from charrnn.runs.overview import find_runs
     from charrnn.runs.writer import check_deletable, delete_run
 
     if len(options.runs) == 1:
@@ -123,11 +123,6 @@ def _delete(options: RunsOptions) -> None:
     # All or none: one that cannot be deleted is an error before the question, too.
     for folder in folders:
         check_deletable(folder)
-    for base, others in bases_of(folders).items():
-        write_aside(
-            f"{', '.join(others)} began from {base}, and needs its text to look for copies."
-        )
-
     # The answer may come from a program: echo y | charrnn runs delete RUN.
     write_aside(f"Delete {names} ({num_bytes / 1e6:,.1f} MB)? y for yes")
     if sys.stdin is None or sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -298,15 +298,11 @@ class Generator:
             if num_found == count:
                 return
             if num_rejected == MOST_REJECTED:
-                remedy = f"raise {named('temperature')}"
-                if accept is not None:
-                    remedy = (
-                        f"change {named('temperature')}: a lower one writes more that is valid, a"
-                        " higher one more that is new"
-                    )
                 raise UsageError(
-                    f"{named('count')} is {count:,}, and after {counted(num_found, 'text')}"
-                    f" the next {MOST_REJECTED:,} were left out. Ask for fewer, or {remedy}."
+                    f"{named('count')} is {count:,}, and after {counted(num_found, 'text')} the"
+                    f" next {MOST_REJECTED:,} were left out. Ask for fewer, or change"
+                    f" {named('temperature')}: a lower one writes more that is valid, a higher one"
+                    " more that is new."
                 )
 
     def search(self, options: SearchOptions) -> TextSearch:

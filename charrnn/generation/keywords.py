@@ -24,8 +24,7 @@ def with_options(
     method takes the fields of that class in its place, by name.
 
     Type checkers, editors and `help` know these options, which are declared once, in the class.
-    The method raises UsageError for another name, and TypeError for an argument without a name that
-    is no field.
+    The method raises UsageError for another name.
     """
     declared = inspect.signature(options_class).parameters
 
@@ -46,13 +45,6 @@ def with_options(
                     near = near or f" There are {', '.join(declared)}."
                     raise UsageError(f"There is no option {name!r} of generated text.{near}")
 
-            # Said here, because the class of options is no word of who calls the method.
-            try:
-                shown.bind(owner, *values, **options)
-            except TypeError as error:
-                raise TypeError(
-                    f"{method.__name__}(): {error}. Options are given by name, as length=500 is."
-                ) from None
             return method(owner, options_class(*values, **options))
 
         call.__signature__ = shown  # type: ignore[attr-defined]

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.system.files import (
@@ -26,16 +25,6 @@ MAX_BYTES = 1 << 30
 """The largest log that is read, in bytes: about six million steps."""
 MAX_VALUE = 1e18
 """Numbers of at least this absolute value are no measurements and count as missing."""
-
-
-class LoggedLoss(NamedTuple):
-    """The loss in one record. A value is None if the record lacks it, or if it is no number."""
-
-    is_validation: bool
-    step: int | None
-    seconds: float
-    """Seconds of training since the run was started, in all processes together."""
-    nats: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +66,17 @@ class MetricsLog:
                 problems.append(f"{self.path} line {number} is damaged and is skipped")
         return records
 
-    def losses(self, problems: list[str] | None = None) -> list[LoggedLoss]:
-        """Return the loss of every record in order; as `read`."""
-        losses = []
-        seconds = 0.0
-        for record in self.read(problems):
-            # Only the record of a validation has a `val_nats`.
-            is_validation = "val_nats" in record
-            step = _finite(record.get("step"))
-
-            # A record without a time has the time of the record before.
-            elapsed = _finite(record.get("seconds"))
-            if elapsed is not None and elapsed >= 0:
-                seconds = elapsed
-
-            loss = LoggedLoss(
-                is_validation=is_validation,
-                step=None if step is None else int(step),
-                seconds=seconds,
-                nats=_finite(record.get("val_nats" if is_validation else "train_nats")),
-            )
-            losses.append(loss)
-        return losses
-
     def seconds_at(self, step: int) -> float:
         """Return the seconds of training until the end of a step, in all processes since the run
         was started; 0 if no step before it has a record.
 
         Raises CheckpointError if the file cannot be read.
         """
-        taken = [loss.seconds for loss in self.losses() if (loss.step or 0) <= step]
-        return max(taken, default=0.0)
+        taken = [0.0]
+        for record in self.read():
+            if (finite(record.get("step")) or 0) <= step:
+                taken.append(finite(record.get("seconds")) or 0.0)
+        return max(taken)
 
     def steps(self, event: str) -> list[JSON]:
         """List the steps at which an event was recorded, in order. Raises CheckpointError if the
@@ -160,7 +129,7 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
     return record
 
 
-def _finite(value: JSON) -> float | None:
+def finite(value: JSON) -> float | None:
     """Return a logged value as a float; None if it is no number below MAX_VALUE."""
     return float(value) if isinstance(value, int | float) and abs(value) < MAX_VALUE else None
 

@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any
 
 from charrnn.config.settings import resolved
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.config_files import VOCAB, read_alphabet
-from charrnn.runs.logs import LoggedLoss, MetricsLog
+from charrnn.runs.logs import MetricsLog, finite
 from charrnn.runs.reader import RunReader, find_run, last_change, list_all_runs
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.files import bytes_of_folder
@@ -232,17 +232,19 @@ def summarize(folder: RunReader) -> RunSummary:
     # Read from the log how far training came, and its losses.
     step = 0
     seconds = 0.0
-    validations: list[LoggedLoss] = []
-    for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
-        step = max(step, loss.step or 0)
-        seconds = loss.seconds
-        if loss.is_validation and loss.nats is not None and loss.step is not None:
+    validations: list[tuple[int, float, float]] = []
+    for record in MetricsLog(folder.path / "metrics.jsonl").read(problems):
+        logged = int(finite(record.get("step")) or 0)
+        step = max(step, logged)
+        seconds = max(seconds, finite(record.get("seconds")) or 0.0)
+        loss = finite(record.get("val_nats"))
+        if loss is not None:
             # A run that is resumed from an earlier step logs the steps after it again.
-            while validations and cast(int, validations[-1].step) >= loss.step:
+            while validations and validations[-1][0] >= logged:
                 validations.pop()
-            validations.append(loss)
-    steps = tuple(cast(int, loss.step) for loss in validations)
-    nats = tuple(cast(float, loss.nats) for loss in validations)
+            validations.append((logged, seconds, loss))
+    steps = tuple(number for number, _, _ in validations)
+    nats = tuple(loss for _, _, loss in validations)
 
     # The commands that load a checkpoint report one that cannot be read.
     digest = None
@@ -287,7 +289,7 @@ def summarize(folder: RunReader) -> RunSummary:
         validation=LossCurve(
             steps=steps,
             characters=tuple(step * config.chars_per_step for step in steps),
-            seconds=tuple(loss.seconds for loss in validations),
+            seconds=tuple(taken for _, taken, _ in validations),
             nats=nats,
         ),
         warnings=tuple(problems),
@@ -424,20 +426,6 @@ def _with_best(runs: Sequence[RunSummary]) -> list[RunSummary]:
 def _comparable(run: RunSummary) -> tuple[object, ...]:
     """Return what runs have in common if their losses can be compared."""
     return run.digest or run.text, run.alphabet == "byte", run.split
-
-
-def bases_of(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """Return which of these runs others began from, each with the names of the others."""
-    found: dict[str, list[str]] = {}
-    for run in list_all_runs():
-        with suppress(CharRNNError, OSError):
-            base = run.read_config().init_from
-            if base is None or run.path in folders:
-                continue
-            path = find_run(base).path
-            if any(path.samefile(folder) for folder in folders):
-                found.setdefault(str(path), []).append(str(run.path))
-    return found
 
 
 def learning_curves(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> LearningCurves:

@@ -71,7 +71,7 @@ def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     if damaged is not None:
         path.write_bytes(damaged)
     problems = []
-    assert [*MetricsLog(run / "metrics.jsonl").losses(problems)]
+    assert [*MetricsLog(run / "metrics.jsonl").read(problems)]
     num_warnings = len(problems) if name == "metrics.jsonl" else 1
     ran = command("train", "--resume", "run")
     reported = [line for line in ran.err.splitlines() if line.startswith("warning: ")]

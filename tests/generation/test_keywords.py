@@ -34,14 +34,6 @@ def test_a_method_gets_its_keywords_as_a_record():
     assert greeter.greet("you", times=2) == "hello you hello you "
 
 
-def test_arguments_that_do_not_fit_are_said_by_the_name_of_the_method():
-    for values, said in (((), "missing a required argument"), (("you", 3), "too many positional")):
-        with pytest.raises(TypeError, match=rf"^greet\(\): {said}.*\. Options are given by name"):
-            Greeter("hello").greet(*values)
-    with pytest.raises(TypeError, match=r"^sample\(\): .* by name, as length=500 is\.$"):
-        charrnn.load("prose").sample(SampleOptions(length=5))
-
-
 @pytest.mark.parametrize(
     ("method", "options_class"),
     [
