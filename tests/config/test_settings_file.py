@@ -110,7 +110,7 @@ def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below, above)
 
 
 BAD_YAML = {
-    "a colon too many": "cell: lstm: gru",
+    "a colon too many": "cell_type: lstm: gru",
     "a tab": "\tseed: 1",
     "a list": "- seed",
     "a word": "seed",
@@ -178,7 +178,7 @@ def test_a_recipe_is_found_by_name_and_by_file(tmp_path, monkeypatch):
     )
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "tiny.yaml").write_text("hidden_size: 8\n", encoding="utf-8")
-    (tmp_path / "own.yml").write_text("cell: gru\n", encoding="utf-8")
+    (tmp_path / "own.yml").write_text("cell_type: gru\n", encoding="utf-8")
     (tmp_path / "torn.yaml").write_text("split: [90,", encoding="utf-8")
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")

@@ -75,7 +75,7 @@ def write_texts(folder):
     generator = random.Random(0)
     molecules = "\n".join("C" * generator.randint(1, 9) + "S(=O)(=O)N" for _ in range(300))
     texts = {
-        **dict.fromkeys(("novel.txt", "draft.txt"), prose),
+        **dict.fromkeys(("novel.txt", "draft.txt", "alice.txt"), prose),
         **dict.fromkeys(("many.smi", "few.smi", "sulfonamides.smi"), molecules),
         "_chat.txt": "".join(f"Mara: {line}\n" for line in (LETTERS, words(900, " "))),
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),

@@ -106,7 +106,7 @@ def test_the_pages_name_every_detector_and_count_the_cell_types():
     assert f"`--type` (lstm, gru, rnn and {number} more)" in (
         DOCS / "use" / "training.md"
     ).read_text(encoding="utf-8")
-    assert f"| {len(CELL_DESCRIPTIONS)} kinds of RNN |" in README
+    assert f"[{len(CELL_DESCRIPTIONS)} kinds of RNN]" in README
 
 
 def test_the_scores_of_the_readme_are_those_of_the_cards():

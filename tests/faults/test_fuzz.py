@@ -112,7 +112,7 @@ class Bench:
         self.readers = {
             "config.yaml": (saved[self.run / "config.yaml"], self.read_config),
             "recipe": (
-                b"cell: gru\nsplit: 80/10/10\nlearning_rate: 1e-3\nsteps: 20\n",
+                b"cell_type: gru\nsplit: 80/10/10\nlearning_rate: 1e-3\nsteps: 20\n",
                 self.read_recipe,
             ),
             "manifest.json": (saved[step / "manifest.json"], self.read_manifest),
