@@ -1,36 +1,21 @@
-"""Draw the charts of the pages, each for light and for dark pages; `tools/figures.py` calls this.
+"""Draw the chart of the programs, for light and for dark pages; `tools/figures.py` calls this.
 
-- `draw_peers`: seconds and loss of several programs on tiny Shakespeare, of the table that
-  benchmarks/losses/peers.py writes
-- `draw_gradients`: trains the networks of the recipe vanishing with several seeds, and draws how their
-  gradients vanish or explode, and what they recall
+It shows seconds and loss of several programs on tiny Shakespeare, of the table that
+benchmarks/losses/peers.py writes.
 """
 
 import csv
 import math
-import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from statistics import mean
 
-import charrnn
-from charrnn.analyses.gradients import GradientReach
-from charrnn.analyses.vanishing import Learner, share_recalled, train_networks
-from charrnn.runs.logs import MetricsLog
-
 DOCS = Path(__file__).parents[1] / "docs"
 """Where the figures are and the charts go."""
 FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts, the preferred one first."""
-RECALL_LAGS = (1, *range(5, 101, 5))
-"""How far back the letters stand that are recalled, in characters."""
-LOWEST = -12
-"""Power of ten below which nothing is drawn."""
-SEEDS = (0, 1, 2, 3, 4)
-"""Seeds of the networks whose gradients are drawn: a line for each."""
 
 
 @dataclass(frozen=True)
@@ -222,145 +207,3 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
         return 860, top + height + 36, "\n".join(parts) + "\n"
 
     write_chart("peers", title="Seconds and validation loss", body=body, folder=folder)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A plot of networks, with a line for each seed."""
-
-    title: str
-    across: str
-    """What the horizontal axis counts, from 0."""
-    lines: dict[str, list[Points]]
-    """By the name of the network."""
-    ticks: list[tuple[float, str]]
-    """Ticks of the vertical axis, the lowest first, whose ends are its ends."""
-
-
-def _reach_points(reach: GradientReach) -> Points:
-    """Return log10 of the norm by lag, as far as it is drawn."""
-    pairs = zip(reach.lags, reach.norms[0], strict=True)
-    return [(lag, math.log10(norm)) for lag, norm in pairs if norm >= 10.0**LOWEST]
-
-
-def _norm_points(run: str) -> Points:
-    """Return log10 of the gradient's norm before clipping by step."""
-    log = MetricsLog(Path(run) / "metrics.jsonl").read()
-    steps = [one for one in log if one["event"] == "step"]
-    return [(one["step"], math.log10(one["grad_norm"])) for one in steps]
-
-
-def _power_ticks(*panels: dict[str, list[Points]]) -> list[tuple[float, str]]:
-    """Return powers of ten that enclose the points of all lines."""
-    lines = [line for networks in panels for seeds in networks.values() for line in seeds]
-    heights = [y for line in lines for _, y in line]
-    low, high = math.floor(min(heights)), math.ceil(max(heights))
-    step = max(1, math.ceil((high - low) / 6))
-    low = high - step * math.ceil((high - low) / step)
-    return [(tick, f"1e{tick}") for tick in range(low, high + 1, step)]
-
-
-def _gradient_panels(learners: Sequence[Learner]) -> list[Panel]:
-    """Return the panels of the networks of the recipe vanishing, those of the first seed first."""
-    untrained: dict[str, list[Points]] = defaultdict(list)
-    trained: dict[str, list[Points]] = defaultdict(list)
-    norms: dict[str, list[Points]] = defaultdict(list)
-    recalled: dict[str, list[Points]] = defaultdict(list)
-    for learner in learners:
-        untrained[learner.network].append(_reach_points(learner.untrained))
-        trained[learner.network].append(_reach_points(learner.trained))
-        norms[learner.network].append(_norm_points(learner.run))
-        model = charrnn.load(learner.run)
-        shares = [(lag, 100 * share_recalled(model, lag)) for lag in RECALL_LAGS]
-        recalled[learner.network].append(shares)
-
-    ticks = _power_ticks(untrained, trained)
-    before = "characters before"
-    return [
-        Panel("Gradient of the loss, step 0", across=before, lines=untrained, ticks=ticks),
-        Panel("Gradient of the loss, trained", across=before, lines=trained, ticks=ticks),
-        Panel(
-            "Norm of a step's gradient, before it is clipped to 1",
-            across="step",
-            lines=norms,
-            ticks=_power_ticks(norms),
-        ),
-        Panel(
-            "Letters recalled (four of them: 25 % by chance)",
-            across="characters before",
-            lines=recalled,
-            ticks=[(tick, f"{tick} %") for tick in range(0, 101, 25)],
-        ),
-    ]
-
-
-def _draw_panel(panel: Panel, theme: Theme) -> str:
-    """Return the elements of a panel of 260 x 200 pixels."""
-    width, height = 260.0, 200.0
-    right = max(x for lines in panel.lines.values() for line in lines for x, _ in line)
-    (low, _), *_, (high, _) = panel.ticks
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return x / right * width, height - (y - low) / (high - low) * height
-
-    # The axes.
-    parts = [text_at(-40, -14, panel.title, theme.ink, 14)]
-    for tick, shown in panel.ticks:
-        _, y = at(0, tick)
-        parts.append(f'<path d="M0 {y:.1f}H{width:g}" stroke="{theme.grid}"/>')
-        parts.append(text_at(-7, y + 4, shown, theme.faint, 11, "end"))
-    for share in (0, 0.5, 1):
-        label = f"{share * right:.0f}"
-        parts.append(text_at(share * width, height + 17, label, theme.faint, 11, "middle"))
-    parts.append(text_at(width / 2, height + 34, panel.across, theme.faint, 11, "middle"))
-
-    # The lines, the lowest end of a first seed first: names of lines that end at the same height are
-    # moved apart. The other seeds are paler.
-    ends: list[float] = []
-    ordered = sorted(enumerate(panel.lines.items()), key=lambda one: one[1][1][0][-1][1])
-    for number, (name, lines) in ordered:
-        colour = theme.lines[number]
-        for seed, line in enumerate(lines):
-            route = "L".join("{:.1f} {:.1f}".format(*at(x, y)) for x, y in line)
-            opacity = 1 if seed == 0 else 0.35
-            parts.append(
-                f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="1.5"'
-                f' stroke-opacity="{opacity}"/>'
-            )
-        x, y = at(*lines[0][-1])
-        if any(abs(end - y) < 12 for end in ends):
-            y = min(ends) - 12
-        ends.append(y)
-        parts.append(text_at(x + 5, y + 4, name, colour, 12))
-    return "".join(parts)
-
-
-def write_panels(panels: Sequence[Panel], folder: Path) -> None:
-    """Write the panels in two columns as `gradients-THEME.svg`."""
-    column, row = 386.0, 278.0
-
-    def body(theme: Theme) -> tuple[float, float, str]:
-        elements = ""
-        for number, panel in enumerate(panels):
-            x, y = number % 2 * column + 52, number // 2 * row + 34
-            elements += f'<g transform="translate({x:g} {y:g})">{_draw_panel(panel, theme)}</g>\n'
-        return 2 * column, -(-len(panels) // 2) * row, elements
-
-    write_chart(
-        "gradients",
-        title="Gradients of an rnn, an rnn with Ω and an LSTM",
-        body=body,
-        folder=folder,
-    )
-
-
-def draw_gradients(folder: Path = DOCS / "pictures") -> None:
-    """Train the networks of the recipe vanishing with SEEDS, and draw their gradients by lag before
-    and after training, the norms of the steps' gradients, and what they recall."""
-    with tempfile.TemporaryDirectory() as runs:
-        learners = []
-        for seed in SEEDS:
-            learners += train_networks({"seed": seed}, out=Path(runs) / str(seed))
-        for learner in learners:
-            print(learner.to_json())
-        write_panels(_gradient_panels(learners), folder)

@@ -41,7 +41,6 @@ def _drawn(module: str, function: str) -> Callable[[], None]:
 
 DRAWN = {
     "peers": _drawn("charts", "draw_peers"),
-    "gradients": _drawn("charts", "draw_gradients"),
     "demo": _drawn("record_demo", "draw_demo"),
     "page": _drawn("screens", "draw_page"),
     "explore": _drawn("screens", "draw_explorer"),

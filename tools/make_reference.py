@@ -262,7 +262,8 @@ def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
     # The default is allowed, so it is not repeated.
     allowed = allowed_values(name).removesuffix(", or null" if default is None else f", or {shown}")
     if name in ("cell_type", "depth"):
-        return item(names, f"{text} Default: {default_text}. The [values](#{name}s) are below.")
+        heading = name.removesuffix("_type")
+        return item(names, f"{text} Default: {default_text}. The [values](#{heading}s) are below.")
     values = words_of(allowed.removeprefix("one of "))
     if allowed == "true or false" or {*values} <= {*words_of(text), shown}:
         return item(names, f"{text} Default: {default_text}.")

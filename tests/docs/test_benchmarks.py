@@ -28,40 +28,6 @@ def load(monkeypatch):
     return import_module
 
 
-def test_a_report_prints_a_table(load, capsys):
-    report = load("measuring").Report("name", as_json=False, with_limits=False)
-    report.add(cell_type="lstm", chars_per_second=12345.6, ratio=1.234)
-    report.add(cell_type="gru", chars_per_second=99.994, ratio=None)
-    report.add(seconds=3)
-    report.close()
-    out = capsys.readouterr().out
-    assert (
-        "| cell type | chars per second | ratio |\n| --- | --- | --- |\n| lstm | 12,346 | 1.23 |\n"
-        in out
-    )
-    assert "| gru | 99.99 |  |\n\n| seconds |\n| --- |\n| 3 |\n" in out
-
-
-def test_calls_are_timed_in_turn_after_those_that_do_not_count(load, monkeypatch):
-    measuring = load("measuring")
-    now, called = 0.0, []
-
-    def call(name, durations):
-        def run():
-            nonlocal now
-            called.append(name)
-            now += durations.pop(0)
-
-        return run
-
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now)
-    # The first is slow while it is compiled; the second meets a busy moment.
-    medians = measuring.in_turn(
-        call("a", [9, 1, 1, 1]), call("b", [9, 2, 50, 2]), warm_ups=1, repeats=3
-    )
-    assert medians == pytest.approx([1, 2]) and called == ["a", "b"] * 4
-
-
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "mlstm"])
 def test_a_step_s_products_are_those_of_its_equations(load, cell):
     """Counted by hand: forward once, and twice as much backward, of every weight but a table's."""

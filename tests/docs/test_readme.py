@@ -83,16 +83,6 @@ def test_the_example_of_another_program_computes_what_torch_computes(capsys):
     assert model.logprob("hello") == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_versions_of_python_are_those_of_the_workflow():
-    workflow = (REPOSITORY / ".github" / "workflows" / "newest.yml").read_text(encoding="utf-8")
-    [line] = re.findall(r"python: \[(.*)\]", workflow)
-    versions = re.findall(r"3\.\d+", line)
-    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    assert re.findall(r"Python :: (3\.\d+)", project) == versions
-    assert f'requires-python = ">={versions[0]}"' in project
-    assert f"Python {versions[0]} to {versions[-1]}" in README
-
-
 def test_the_pages_name_every_detector_and_count_the_cell_types():
     from charrnn.config.architectures import CELL_DESCRIPTIONS
     from charrnn.detectors.registry import DETECTORS
