@@ -187,14 +187,14 @@ def read_corpus(
     A source is one of:
 
     - "-": standard input, which must fit into memory;
-    - a file; if its name ends with .gz, it is decompressed and must fit into memory, too;
+    - a file; if its name ends with .gz, it is decompressed;
     - a folder: all files below it, in the given `order`, without hidden files and run folders;
     - a glob pattern: all files that it matches, in the given `order`;
     - a name, which is looked up as a path, in CORPORA, in the folders of $CHARRNN_CORPORA (each
       also with .txt appended) and in the catalogue, whose text is downloaded into CORPORA.
 
-    With the alphabets "char" and "exact", the text is decoded from `encoding`. A NUL character is
-    an error, byte-order marks are removed, CRLF is replaced by LF, and each file starts on a new
+    With the alphabets "char" and "exact", the text is decoded from `encoding`. Byte-order
+    marks are removed, CRLF is replaced by LF, and each file starts on a new
     line. "byte" keeps the bytes as they are. Unusable files of folders and patterns are skipped and
     counted in `notes`; a file that is a source itself must be usable. With `joins_lines`, the lines
     of wrapped paragraphs are joined (`paragraphs.join_lines`). With `is_cleaned`, each is read as

@@ -372,9 +372,10 @@ def looks_like_list(text: str) -> bool:
         num_long += len(line) > 0.85 * long
     is_wrapped = long > NARROW and num_long > 0.4 * len(filled)
     is_apart = len(lines) - len(filled) > 0.02 * len(lines)
+    is_prose = num_ended > 0.2 * len(filled)
+    is_long = lengths[len(lengths) // 2] > SHORT_LINE
+    if is_long or is_wrapped or is_apart or is_prose:
+        return False
     # A chat has few speakers, each of whom says much, and answers what stands before.
     speakers = [match[1] for match in map(_SPEAKER.match, filled) if match]
-    is_talk = max(len(filled) / 2, 5 * len(set(speakers))) < len(speakers)
-    is_prose = num_ended > 0.2 * len(filled)
-    is_short = lengths[len(lengths) // 2] <= SHORT_LINE
-    return is_short and not (is_wrapped or is_apart or is_prose or is_talk)
+    return len(speakers) <= max(len(filled) / 2, 5 * len(set(speakers)))
