@@ -27,7 +27,7 @@ from charrnn.generation.sample_options import (
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import warn
-from charrnn.views.delivery import describe_formats
+from charrnn.views.delivery import check_exported, describe_formats, is_table
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -37,8 +37,6 @@ else:
     # Imported only where it is used.
     provenance = LazyModule("charrnn.reports.provenance")
 
-MAX_EXPORTED_CHARS = 20_000
-"""Most characters of --export: the picture has a shape for each word."""
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json: its object takes about 72 bytes of memory for each character."""
 SURPRISE = "surprise"
@@ -171,7 +169,7 @@ def _show(writing: "Writing", options: SampleCommandOptions, temperatures: Seque
     # A single text in a file has the colours of its surprise, if not those of a cell.
     is_coloured = options.cell is not None
     is_single = count == 1 and not (options.unique or options.new)
-    is_single_picture = is_single and _is_picture(options.export)
+    is_single_picture = is_single and options.export is not None and not is_table(options.export)
 
     if options.width is not None:
         sample_output.show_beams(writing, options.width, no_repeat=options.no_repeat, count=count)
@@ -194,11 +192,6 @@ def _show(writing: "Writing", options: SampleCommandOptions, temperatures: Seque
             accept=writing.model.new_documents() if options.new else None,
             likely_first=options.sort is not None,
         )
-
-
-def _is_picture(export: Path | None) -> bool:
-    """Return whether --export writes anything but a table, which has room for many texts."""
-    return export is not None and export.suffix.lower() != ".csv"
 
 
 def _parse_texts(drawing: SampleOptions) -> SampleOptions:
@@ -268,13 +261,10 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
 
 def _check_length(options: SampleCommandOptions, num_texts: int) -> None:
     """Raise UsageError for texts that are too long for a picture, or a text for a JSON object."""
+    # What documents have is known once they are drawn.
     length = options.length or DEFAULT_LENGTH
-    num_chars = num_texts * length
-    if _is_picture(options.export) and num_chars > MAX_EXPORTED_CHARS:
-        raise UsageError(
-            f"--export takes at most {MAX_EXPORTED_CHARS:,} characters, and {num_chars:,} were"
-            " asked for. Give a smaller --length, or fewer texts."
-        )
+    if options.export is not None:
+        check_exported(options.export, num_texts * length)
 
     # A search has a limit of its own.
     if options.json and options.width is None and length > MAX_JSON_CHARS:

@@ -26,7 +26,7 @@ from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import WarningsOnly, current, tell, using, warn
 from charrnn.text.documents import separator_of
-from charrnn.views.delivery import Shown
+from charrnn.views.delivery import Shown, check_exported
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -290,6 +290,7 @@ def _show_each(writing: Writing, shown: Iterable[ShownText]) -> Iterator[Generat
             rows.append({name: record[name] for name in ("text", "logprob", "logprob_per_char")})
         yield text
     if writing.target is not None:
+        check_exported(writing.target.path, sum(map(len, pictures)))
         title = f"Texts of {writing.model.name}"
         deliver(Shown(title, pictures=pictures, data=records, rows=rows), writing.target)
 

@@ -175,6 +175,24 @@ PICTURE_SUFFIXES = (".svg", ".png")
 """The formats that are a picture."""
 
 
+MAX_EXPORTED_CHARS = 20_000
+"""Most characters of exported texts: a picture has a shape for each word."""
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file is a table, which has room for texts of any length."""
+    return path.suffix.lower() == ".csv"
+
+
+def check_exported(path: Path, num_chars: int) -> None:
+    """Raise UsageError for texts that are too long for the format of a file."""
+    if num_chars > MAX_EXPORTED_CHARS and not is_table(path):
+        raise UsageError(
+            f"--export takes at most {MAX_EXPORTED_CHARS:,} characters, and these are"
+            f" {num_chars:,}. Give a smaller --length, or fewer texts."
+        )
+
+
 def describe_formats(*, has_arrays: bool = False) -> str:
     """Return the suffixes of the formats, for help texts; `has_arrays` adds the format of
     activations."""

@@ -131,6 +131,17 @@ def test_a_document_is_exported_with_its_end(command, tmp_path):
         assert found["has_ended"] == (length == 50)
 
 
+def test_what_documents_have_counts_into_the_limit_of_a_picture(command, tmp_path):
+    characters = "".join(map(chr, range(0x4E00, 0x4E00 + 1_200)))
+    run = build_chain(tmp_path / "chain", "\0" + characters, documents="lines")
+    line = ("sample", run, "--temp", 0, "--count")
+    refused = command(*line, 20, "--export", tmp_path / "x.svg")
+    refused.assert_refused(2, "takes at most 20,000 characters", "24,0", "fewer texts")
+    assert not (tmp_path / "x.svg").exists()
+    assert command(*line, 20, "--export", tmp_path / "x.csv").code == 0
+    assert command(*line, 2, "--export", tmp_path / "x.svg").code == 0
+
+
 @pytest.mark.parametrize("num_chars", [1, 5, 30])
 @pytest.mark.parametrize("prime", ["", "abcdef"])
 def test_no_more_characters_in_a_row_are_copied(command, tmp_path, num_chars, prime):
