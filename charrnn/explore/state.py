@@ -21,7 +21,6 @@ from charrnn.system.arrays import Float32Array
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import (
-    choosing_score_text,
     ends_text,
     meaning,
     polarity_text,
@@ -53,11 +52,11 @@ class Row:
         if score is None:
             return [name, "", "", "", ""]
 
-        sorted_by = choosing_score_text(score)
-        if order == BEST:
-            sorted_by = score_number(score.strength)
+        sorted_by = score.strength
+        if order != BEST:
+            sorted_by = score.chosen_on or 0.0
         marked_score = score_text(score) + score_mark(score)
-        return [name, score.detector, marked_score, sorted_by, polarity_text(score)]
+        return [name, score.detector, marked_score, score_number(sorted_by), polarity_text(score)]
 
 
 def columns(order: str) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ NOT_BEST = "It is the best cell of no detector. This is the detector that it fol
 LABEL_WIDTH = 27
 """Columns of the label beside a passage: its rank, the value for which it was chosen, and its line
 in the text."""
+PASSAGE_WIDTH = 52
+"""Columns of a line of a passage; in a narrow terminal it is folded."""
 WORD_WIDTH = 12
 """Columns of a passage of two lines that are left for the word at which the first line ends."""
 SHARE_BEFORE = 2 / 3
@@ -53,7 +55,7 @@ def page_pictures(page: CellPage) -> list[RenderableType]:
         Histogram(page.histogram),
         Text(),
         Text(f"Where cell {cell} is high and low", style="bold"),
-        PassageList(page.passages, page.polarity),
+        *passage_list(page.passages, page.polarity),
         Text(ABOUT_PASSAGES, style="dim"),
     ]
     return pictures
@@ -80,36 +82,24 @@ class Histogram:
         yield Text(f"  -1 {bar} 1", no_wrap=True)
 
 
-@dataclass(frozen=True)
-class PassageList:
-    """A renderable of coloured passages, all on the same scale, so that a colour means the same
-    value in every passage. Beside each passage are its kind, its value and its line in the text."""
-
-    passages: Sequence[CellPassage]
-    polarity: int = 1
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        values = (value for passage in self.passages for value in passage.values)
-        scale = scale_of(values, self.polarity)
-        yield from scale_pictures(scale)
-
-        # In a narrow terminal the passages are shorter, and the labels keep their columns.
-        width = max(1, options.max_width - LABEL_WIDTH - 1)
-        grid = Table.grid(padding=(0, 1, 0, 0))
-        grid.add_column(width=LABEL_WIDTH, no_wrap=True)
-        grid.add_column(width=width)
-        for passage in self.passages:
-            # Extremes have two lines, a passage of a tenth has one.
-            name = f"tenth {passage.rank}"
-            num_columns = width
-            if passage.kind != "decile":
-                name = f"{passage.kind} {passage.rank}"
-                num_columns = max(width, 2 * width - WORD_WIDTH)
-            line = f" line {passage.line}" if passage.line else ""
-            label = Text.assemble(name.ljust(10), (f"{passage.value:+.2f}", "bold"), (line, "dim"))
-            grid.add_row(label, HeatMap(clipped(passage, num_columns), scale))
-        yield grid
-        yield from end_legend("".join(passage.text for passage in self.passages))
+def passage_list(passages: Sequence[CellPassage], polarity: int = 1) -> list[RenderableType]:
+    """Draw coloured passages, all on the same scale, so that a colour means the same value in every
+    passage. Beside each passage are its kind, its value and its line in the text."""
+    scale = scale_of((value for passage in passages for value in passage.values), polarity)
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=LABEL_WIDTH, no_wrap=True)
+    for passage in passages:
+        # Extremes have two lines, a passage of a tenth has one.
+        name = f"tenth {passage.rank}"
+        num_columns = PASSAGE_WIDTH
+        if passage.kind != "decile":
+            name = f"{passage.kind} {passage.rank}"
+            num_columns = 2 * PASSAGE_WIDTH - WORD_WIDTH
+        line = f" line {passage.line}" if passage.line else ""
+        label = Text.assemble(name.ljust(10), (f"{passage.value:+.2f}", "bold"), (line, "dim"))
+        grid.add_row(label, HeatMap(clipped(passage, num_columns), scale))
+    about_end = end_legend("".join(passage.text for passage in passages))
+    return [*scale_pictures(scale), grid, *about_end]
 
 
 def clipped(passage: CellPassage, num_columns: int) -> ColouredText:

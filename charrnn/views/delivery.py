@@ -207,18 +207,10 @@ def find_format(path: Path) -> ExportFormat:
     """Return the format of a file by its suffix. Raises UsageError for an unknown suffix, and for a
     missing package."""
     suffix = path.suffix.lower()
-    picture = quote(str(path.with_suffix(".svg")))
-    if suffix == ".pdf":
-        page = quote(str(path.with_suffix(".html")))
-        raise UsageError(
-            f"{path}: charrnn writes no .pdf. Write {picture}, and convert it: rsvg-convert -f pdf"
-            f" -o {quote(str(path))} {picture}\nOr write {page}, and print it from a browser."
-        )
-
-    # Any other suffix is a mistake in typing, for which the list of suffixes is enough.
     if suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {words_in_text(FORMATS)}.")
     if suffix == ".png":
+        picture = quote(str(path.with_suffix(".svg")))
         convert = f"rsvg-convert -z 2 -o {quote(str(path))} {picture}"
         require_package(
             "resvg_py",

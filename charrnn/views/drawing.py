@@ -201,8 +201,7 @@ class Plot:
         for turn, line in enumerate(marked):
             points = list(map(self._share, line.points))
             step = max(len(marked), math.ceil(len(points) / NUM_MARKS))
-            first = min(turn * step // len(marked), len(points) - 1)
-            for point in points[first::step]:
+            for point in points[min(turn, len(points) - 1) :: step]:
                 canvas.mark(point, line.mark, line.colour)
 
 

@@ -19,20 +19,23 @@ from charrnn.views.tables import (
 from charrnn.views.theme import all_visible
 
 LEGEND = (
-    "chance: chance level, from shifted labels; untrained: the same choice in an untrained"
-    " baseline; "
+    "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline"
 )
 """The explanation of the columns of the table of findings, without the last column."""
-ABOUT_INNER = "inner: interior score, five or more characters after a label changed"
+ABOUT_INNER = "; inner: interior score, five or more characters after a label changed"
 """The explanation of the last column."""
-ABOUT_CARD = "held-out: the score of the best cell on real text, unseen in training"
+ABOUT_CARD = "; held-out: the score of the best cell on real text, unseen in training"
 """The explanation of the last column for an included model."""
 
 
 def scored_pictures(findings: CellFindings, card: Sequence[CellScore] = ()) -> list[RenderableType]:
     """Draw the table of findings, with the explanation of its columns and of the marks that occur
     in it. The scores on the `card` of an included model stand beside the findings."""
-    about_last = ABOUT_CARD if card else ABOUT_INNER
+    about_last = ""
+    if card:
+        about_last = ABOUT_CARD
+    elif any(score.interior is not None for score in findings.scores):
+        about_last = ABOUT_INNER
     pictures: list[RenderableType] = [findings_table(findings, card)]
     pictures.append(Text(LEGEND + about_last, style="dim"))
     marks = set(map(score_mark, findings.scores))

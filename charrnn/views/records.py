@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.cells.findings import (
@@ -19,7 +19,7 @@ from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.runs.overview import LearningCurves, ModelDescription, RunSummary
-from charrnn.views.cell_page import PassageList, page_pictures
+from charrnn.views.cell_page import page_pictures, passage_list
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
 from charrnn.views.heatmap import (
@@ -42,7 +42,7 @@ CHARS_OF_STUDY = 60
 """Characters of the text of a study that stand in its table."""
 
 
-def _cut(text: str) -> Sequence[RenderableType]:
+def _cut_note(text: str) -> Sequence[RenderableType]:
     """Return a note with the number of characters that are drawn, nothing if the text is
     complete."""
     if len(text) <= MAX_CHARS:
@@ -50,7 +50,9 @@ def _cut(text: str) -> Sequence[RenderableType]:
     return [Text(f"The first {MAX_CHARS:,} of {len(text):,} characters.", style="dim")]
 
 
-def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
+def _cut_picture(picture: HeatMap) -> Sequence[RenderableType]:
+    """Draw the beginning of a coloured text, below its legend."""
+    coloured = picture.coloured
     shown = replace(
         coloured,
         text=coloured.text[:MAX_CHARS],
@@ -58,27 +60,13 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
         guesses=coloured.guesses[:MAX_CHARS],
         inside=coloured.inside[:MAX_CHARS],
     )
-    picture = HeatMap(shown, scale_of_text(coloured))
-    return [*picture.legend(), picture, *_cut(coloured.text)]
-
-
-def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
-    surprise = surprise_map(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist())
-    return [*surprise.legend(), surprise, *_cut(trace.text)]
+    return [*picture.legend(), replace(picture, coloured=shown), *_cut_note(coloured.text)]
 
 
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
     # Line ends stay, so that verses look like verses; other control characters become marks.
     lines = generated.text[:MAX_CHARS].split("\n")
-    return [Text("\n".join(map(all_visible, lines))), *_cut(generated.text)]
-
-
-def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
-    title = (
-        f"{findings.num_cells:,} cells over {findings.num_chars:,} characters; chosen on the first"
-        " half, scored on the second"
-    )
-    return findings_pictures(title, findings)
+    return [Text("\n".join(map(all_visible, lines))), *_cut_note(generated.text)]
 
 
 def _study_pictures(study: Study) -> Sequence[RenderableType]:
@@ -95,25 +83,27 @@ def view_record(record: object) -> Sequence[RenderableType]:
     """Return the view of a record of the core; nothing for another object."""
     match record:
         case CellFindings():
-            return _findings_pictures(record)
+            title = (
+                f"{record.num_cells:,} cells over {record.num_chars:,} characters; chosen on the"
+                " first half, scored on the second"
+            )
+            return findings_pictures(title, record)
         case CellPage():
             return page_pictures(record)
         case ColouredText():
-            return _text_pictures(record)
+            return _cut_picture(HeatMap(record, scale_of_text(record)))
         case Evaluation():
             return [evaluation_view(record)]
         case GeneratedText():
             return _generated_pictures(record)
         case LearningCurves():
             return [learning_chart(record)]
-        case RunSummary():
-            return [runs_view([record])]
         case ModelDescription():
             return [plain_table("model", record.name, rows=record.rows())]
         case Study():
             return _study_pictures(record)
         case Trace():
-            return _surprise_pictures(record)
+            return _cut_picture(surprise_map(record.text, record.bits.tolist()))
     return _view_together(type(record), [record])
 
 
@@ -133,11 +123,11 @@ def view_records(records: Sequence[Any]) -> Sequence[RenderableType]:
 def _view_together(kind: type, records: Sequence[Any]) -> Sequence[RenderableType]:
     """Return the table or the chart of records of a type; nothing for a type that has none."""
     if kind is CellPassage:
-        return [PassageList(records)]
+        return passage_list(records)
     if kind is LossReport:
         return [losses_table([EvaluationRow(name="", loss=loss) for loss in records])]
     if kind is Passage:
-        return [Group(*passage_pictures(records))]
+        return passage_pictures(records)
     if kind is Prediction:
         return [predictions_table(records)]
     if kind is RunSummary:

@@ -176,13 +176,18 @@ def records_table(
     below: Columns = MappingProxyType({}),
 ) -> PlainTable:
     """Build the table of records, each in a row of its `style`. The columns of `left` are words,
-    all others numbers. The cells `below` those of a record, by heading, are in a row of their own,
-    which is dim and left out if it is empty."""
-    table = plain_table(*columns, right=columns.keys() - set(left))
+    all others numbers; a column that is empty for all records is left out. The cells `below` those
+    of a record, by heading, are in a row of their own, which is dim and left out if it is empty."""
+    records = list(records)
+    shown = {}
+    for heading, cell in columns.items():
+        if not records or any(record_cell(record, cell) for record in records):
+            shown[heading] = cell
+
+    table = plain_table(*shown, right=shown.keys() - set(left))
     for record in records:
-        cells = [record_cell(record, cell) for cell in columns.values()]
-        table.add_row(*cells, style=style(record))
-        cells_below = [record_cell(record, below.get(heading, "")) for heading in columns]
+        table.add_row(*(record_cell(record, cell) for cell in shown.values()), style=style(record))
+        cells_below = [record_cell(record, below.get(heading, "")) for heading in shown]
         if any(cells_below):
             table.add_row(*cells_below, style="dim")
     return table
@@ -200,10 +205,12 @@ MEANINGS = {
 
 
 def score_text(score: CellScore) -> str:
-    """Return a cell's score with its name: AUC or ρ."""
+    """Return a cell's score with its name: AUC or ρ; "" if it has none."""
     if score.auc is not None:
-        return _named(score, score.auc)
-    return _named(score, score.spearman)
+        return f"AUC {score_number(score.auc)}"
+    if score.spearman is None:
+        return ""
+    return f"ρ {score_number(score.spearman, '+.3f')}"
 
 
 def score_mark(score: CellScore) -> str:
@@ -230,13 +237,6 @@ def meaning(score: CellScore) -> str:
     return MEANINGS.get(score_mark(score), "")
 
 
-def choosing_score_text(score: CellScore) -> str:
-    """Return a cell's score on the choosing half with its name, or "" if it is unknown."""
-    if score.chosen_on is None:
-        return ""
-    return _named(score, score.chosen_on)
-
-
 def score_number(value: float, form: str = ".3f") -> str:
     """Write an AUC, a ρ or an R² so that it only looks perfect if it is: 0.99998 is 0.999.
 
@@ -245,14 +245,6 @@ def score_number(value: float, form: str = ".3f") -> str:
     if form.endswith(".3f") and abs(value) < 1:
         value = max(-0.999, min(0.999, value))
     return f"{value:{form}}"
-
-
-def _named(score: CellScore, value: float | None) -> str:
-    if value is None:
-        return ""
-    if score.auc is not None:
-        return f"AUC {score_number(value)}"
-    return f"ρ {score_number(value, '+.3f')}"
 
 
 def polarity_text(score: CellScore) -> str:
@@ -407,10 +399,6 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     columns = dict(RUN_COLUMNS)
     if all(run.name.startswith(run.text) for run in runs):
         del columns["text"]
-    if all(run.init_from is None for run in runs):
-        del columns["from"]
-    if not any(run.is_best for run in runs):
-        del columns["best"]
     shared = []
     if len(runs) > 1:
         for name in ("text", "seed"):
@@ -474,13 +462,13 @@ def seed_groups_view(groups: Sequence[SeedGroup]) -> RenderableType:
         "±": "±{nats.half_width:.4f}",
         "smallest": "{smallest:.4f}",
         "largest": "{largest:.4f}",
+        "difference": "{difference.mean:+.4f}",
+        "its ±": "±{difference.half_width:.4f}",
     }
     note = "±: 95 % interval of the mean over the seeds, by Student's t."
 
     # One group alone has no difference, and characters have none from bytes.
     if any(group.difference is not None for group in groups):
-        columns["difference"] = "{difference.mean:+.4f}"
-        columns["its ±"] = "±{difference.half_width:.4f}"
         note += " Difference: to the first group, its interval by Welch's t."
     return Group(
         Text("Runs that differ in the seed alone, in nats/char"),
@@ -547,7 +535,7 @@ def losses_table(rows: Sequence[EvaluationRow]) -> RenderableType:
 
     # A column says nothing where it is the same in all rows.
     if len({row.name for row in rows}) == 1 and all(row.difference is None for row in rows):
-        del columns[""], columns["difference"]
+        del columns[""]
     else:
         del columns["scored"], columns["precision"], intervals["bits/char"]
         if len({row.loss.protocol for row in rows}) == 1:

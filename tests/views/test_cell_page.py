@@ -14,9 +14,9 @@ from synthetic import make_corpus
 from charrnn.analyses.ranking import ranking
 from charrnn.cells.findings import CellPassage
 from charrnn.views.cell_page import (
-    PassageList,
     clipped,
     page_pictures,
+    passage_list,
 )
 
 TEXT = make_corpus(num_chars=4_000, seed=3).text
@@ -45,7 +45,7 @@ def drawn(pictures, width, **options):
 
 def in_colour(passage, width):
     """The scale and the lines of a passage where there are colours, without them."""
-    lines = drawn([PassageList([passage])], width, color_system="truecolor", force_terminal=True)
+    lines = drawn(passage_list([passage]), width, color_system="truecolor", force_terminal=True)
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
 
 
@@ -107,7 +107,7 @@ def test_a_passage_is_clipped_around_its_character():
 def test_a_passage_of_a_tenth_takes_one_line_and_an_extreme_one_two(page):
     words = tuple("abcdefgh klmnopqrst " * 8)[:150]
     passage = replace(page.passages[0], text="".join(words), values=(0.5,) * 150, begin=0, index=90)
-    for width in range(70, 120):
+    for width in range(80, 120):
         assert len(in_colour(passage, width)) == 1 + 2
         assert len(in_colour(replace(passage, kind="decile"), width)) == 1 + 1
 

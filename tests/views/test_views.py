@@ -91,6 +91,7 @@ ELSEWHERE = {
     "RunSummaries",
     "Study",
     "TrainedModel",
+    "_Records",
 }
 """What the tests of its own module draw."""
 
