@@ -24,7 +24,7 @@ from charrnn.system.display import Displayable
 from charrnn.system.files import with_home
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import warn
-from charrnn.trained_model import SGD_LEARNING_RATE, TrainedModel
+from charrnn.trained_model import SGD_LEARNING_RATE
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
 
@@ -106,26 +106,54 @@ def predict(options: PredictOptions) -> None:
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
-    from charrnn.runs.reader import is_run
-
-    # The words are a run and a text, or only a text; or a run beside the name of a file.
-    words = options.words
-    if options.text is not None:
-        _trace_file(options, options.text)
-        return
-    if len(words) > 2:
+    # A run and a text, or only a text; a file takes the place of the text.
+    words = [*options.words, *filter(None, [options.text])]
+    if not 1 <= len(words) <= 2:
         raise UsageError(
-            f"predict takes [RUN] TEXT, not {len(words)} words. Put quotes around the text."
+            "predict takes [RUN] TEXT, or [RUN] --text FILE. Put quotes around the text."
         )
-    if not words:
-        raise UsageError("predict takes [RUN] TEXT: a text is missing.")
     # A text may begin with ~, which is the folder of the user in the name of a run.
     *named, typed = words
-    run = list(map(with_home, named))
+    run = next(map(with_home, named), None)
+    read = list(filter(None, [run, options.text]))
     target = export_target(
-        options.export, force=options.force, read=run, has_rows=not options.numbers
+        options.export, force=options.force, read=read, has_rows=not options.numbers
     )
-    if not run and is_run(with_home(typed)):
+
+    if options.text is not None:
+        shown = _passages_of_file(run, options.text, options)
+    else:
+        shown = _shown_of_text(run, typed, options)
+    if options.json:
+        print_json(shown.data)
+    else:
+        deliver(shown, target)
+
+
+def _passages_of_file(run: str | None, file: str, options: PredictOptions) -> Shown:
+    """Find the passages of a file that stand in the text of a run or, with --within, again in the
+    file."""
+    if options.within:
+        # A run says only how the file is read: its documents, its encoding.
+        config = Config()
+        if run is not None:
+            config = load_model(run).config
+        found = passages.repeats_in(read_text_corpus(file, config))
+    else:
+        model = load_model(run)
+        corpus = read_text_corpus(file, model.config)
+        # The text of the run itself is one passage, which tells nobody anything.
+        found = provenance.copies_in(corpus, provenance.read_reference_text(model))
+        if found.share_copied > LEARNED_SHARE:
+            warn(f"{model.name} has learned this text: --within compares it with itself")
+    return _shown(found, title=f"Passages of {Path(file).name}")
+
+
+def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Shown:
+    """Return what --numbers or --trace says of a text, or the most likely next characters."""
+    from charrnn.runs.reader import is_run
+
+    if run is None and is_run(with_home(typed)):
         raise UsageError(
             f"{typed} is a run, and the text is missing. Give a text after it, or - to read it from"
             f" standard input. If {typed} is the text, name a run before it."
@@ -133,7 +161,7 @@ def predict(options: PredictOptions) -> None:
     text = parse_text("TEXT", typed)
 
     # A text in another alphabet is converted, or refused with the characters at fault.
-    model = load_model(run[0] if run else None)
+    model = load_model(run)
     content = to_content(text, model.vocab.kind)
     if typed == "-":
         content = read_prime("standard input", typed, config=model.config)
@@ -141,63 +169,28 @@ def predict(options: PredictOptions) -> None:
         if content[-1:] in ("\n", b"\n"):
             content = content[:-1]
 
+    if options.trace:
+        reference_text = provenance.read_reference_text(model)
+        found = provenance.trace_text(content, reference_text=reference_text)
+        return _shown(found, title=f"Provenance of a text, by {model.name}")
     if options.numbers:
-        numbers: Displayable
+        numbers: Displayable = model_numbers(model, content, unknown=options.unknown)
         if options.backward:
             numbers = model_backpropagation(
                 model, content, learning_rate=SGD_LEARNING_RATE, unknown=options.unknown
             )
-        else:
-            numbers = model_numbers(model, content, unknown=options.unknown)
         title = f"Numbers of {model.name}"
-        shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
-    elif options.trace:
-        reference_text = provenance.read_reference_text(model)
-        found = provenance.trace_text(content, reference_text=reference_text)
-        shown = _shown(found, title=f"Provenance of a text, by {model.name}")
-    else:
-        shown = _predictions(model, content, options)
+        return Shown(title, pictures=numbers.view(), data=numbers.to_json())
 
-    if options.json:
-        print_json(shown.data)
-    else:
-        deliver(shown, target)
-
-
-def _trace_file(options: PredictOptions, file: str) -> None:
-    """Print or export the passages of a file that stand in the text of a run or, with --within,
-    again in the file."""
-    if len(options.words) > 1:
-        raise UsageError("predict --text FILE takes one run. Leave the other words out.")
-    words = list(map(with_home, options.words))
-    target = export_target(
-        options.export,
-        force=options.force,
-        read=[*words, file],
-        has_rows=True,
+    top = DEFAULT_TOP if options.top is None else options.top
+    predictions = model.predict(content, top=top, unknown=options.unknown)
+    data = [asdict(prediction) for prediction in predictions]
+    return Shown(
+        f"Predictions of {model.name}",
+        pictures=[predictions_table(predictions)],
+        data=data,
+        rows=data,
     )
-    run = next(iter(words), None)
-    if options.within:
-        # A run says only how the file is read: its documents, its encoding.
-        config = Config()
-        if run is not None:
-            config = load_model(run).config
-        corpus = read_text_corpus(file, config)
-        found = passages.repeats_in(corpus)
-    else:
-        model = load_model(run)
-        corpus = read_text_corpus(file, model.config)
-        reference_text = provenance.read_reference_text(model)
-        # The text of the run itself is one passage, which tells nobody anything.
-        found = provenance.copies_in(corpus, reference_text)
-        if found.share_copied > LEARNED_SHARE:
-            learned = f"{model.name} has learned this text: --within compares it with itself"
-            warn(learned)
-    shown = _shown(found, title=f"Passages of {Path(file).name}")
-    if options.json:
-        print_json(shown.data)
-    else:
-        deliver(shown, target)
 
 
 def _shown(found: "passages.CopiedPassages", title: str) -> Shown:
@@ -207,12 +200,3 @@ def _shown(found: "passages.CopiedPassages", title: str) -> Shown:
         data=found.to_json(),
         rows=[asdict(passage) for passage in found.passages],
     )
-
-
-def _predictions(model: TrainedModel, content: str | bytes, options: PredictOptions) -> Shown:
-    """Return the most likely next characters after a text."""
-    top = DEFAULT_TOP if options.top is None else options.top
-    predictions = model.predict(content, top=top, unknown=options.unknown)
-    pictures = [predictions_table(predictions)]
-    data = [asdict(prediction) for prediction in predictions]
-    return Shown(f"Predictions of {model.name}", pictures=pictures, data=data, rows=data)

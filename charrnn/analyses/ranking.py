@@ -5,6 +5,7 @@ Shapes: C = L * H cells, n characters of the scoring half.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def ranking(
         "second half",
         keys=[(target, study.target_key(target)) for target in targets],
         result=Float32Array,
-        compute=lambda missing: measure_all(_read_scoring_half(study), missing),
+        compute=partial(_measure_scoring_half, study),
     )
     ranked = {}
     for target, target_scores, on_scoring_half in zip(targets, measured, associations, strict=True):
@@ -60,8 +61,9 @@ def ranking(
     return ranked
 
 
-def _read_scoring_half(study: Study) -> Float32Array:
-    """Compute every cell's value (n, C) at each character of the scoring half."""
+def _measure_scoring_half(study: Study, targets: Sequence[Target]) -> list[Float32Array]:
+    """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1,
+    or Spearman's rho."""
     # The ranks of a cell need all of its values.
     cells = np.empty((len(study.text) - study.half, study.num_cells), np.float32)
     read = study.reader()
@@ -69,29 +71,19 @@ def _read_scoring_half(study: Study) -> Float32Array:
         for indices, values in read(study.half, len(study.text)):
             cells[indices] = values
             advance(len(indices))
-    return cells
 
-
-def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32Array]:
-    """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1,
-    or Spearman's rho.
-
-    cells (n, C) are the values over that half.
-    """
-    associations = np.empty((len(targets), cells.shape[1]), np.float32)
-    with task("scoring all cells", total=cells.shape[1], unit="cells") as advance:
-        for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
-            block = slice(begin, begin + CELLS_AT_ONCE)
-            # Ranking takes most of the time, and is the same for all targets.
-            ranks = average_ranks(cells[:, block])
-            for index, target in enumerate(targets):
-                labels = target.scoring_labels
-                # Both associations are from -1 to 1, so they fit one array.
-                if target.is_yes_no:
-                    associations[index, block] = association_from_auc(auc(ranks, labels))
-                else:
-                    associations[index, block] = spearman(ranks, labels)
-            advance(ranks.shape[1])
+    associations = np.empty((len(targets), study.num_cells), np.float32)
+    for begin in range(0, study.num_cells, CELLS_AT_ONCE):
+        block = slice(begin, begin + CELLS_AT_ONCE)
+        # Ranking takes most of the time, and is the same for all targets.
+        ranks = average_ranks(cells[:, block])
+        for index, target in enumerate(targets):
+            labels = target.scoring_labels
+            # Both associations are from -1 to 1, so they fit one array.
+            if target.is_yes_no:
+                associations[index, block] = association_from_auc(auc(ranks, labels))
+            else:
+                associations[index, block] = spearman(ranks, labels)
     return list(associations)
 
 
@@ -103,7 +95,7 @@ def rank(
 
     The selected cell has its score from `measure`. All cells have the same chance level and
     untrained score: those that the best of all cells reaches. on_scoring_half (C,) is from
-    `measure_all`; `num_units` is H.
+    `_measure_scoring_half`; `num_units` is H.
     """
     # The selected cell is not always the strongest: among nearly equal cells, the most visible is
     # selected.
