@@ -174,8 +174,10 @@ def evaluate_runs(
     orders: Sequence[int] = ()
     if ngrams:
         # A part of a corpus contains the corpus, which then need not be read again.
+        held_out = first.text.content
         training = first.model.training_text(
-            first.text.part, instead=f"leave {named('ngrams')} out"
+            held_out if isinstance(held_out, CorpusPart) else None,
+            instead=f"leave {named('ngrams')} out",
         )
         orders = usable_orders(ngrams, training)
     if windowed:

@@ -54,12 +54,6 @@ class MeasuredText:
     """As in `Vocab`."""
 
     @property
-    def part(self) -> CorpusPart | None:
-        """The text as a part of a corpus, which contains the training text; None for another
-        text."""
-        return self.content if isinstance(self.content, CorpusPart) else None
-
-    @property
     def num_chars(self) -> int:
         """N."""
         return len(self.ids) - self.first
