@@ -74,22 +74,17 @@ def _table_values(
     """Yield the values of one column of a table, row by row. Raises DataError."""
     filled = (line for line in lines if not is_blank(line.content))
     first = next(filled, None)
-    # Excel may name the delimiter before the first row, and spreadsheets write a byte-order mark.
-    delimiter = ""
-    if first is not None:
-        first = first._replace(content=first.content.removeprefix("\ufeff"))
-    if first and (excel := re.fullmatch(r'"?sep=([^"\s]|\t)"?\s*', first.content)):
-        delimiter = excel[1]
-        first = next(filled, None)
     if first is None:
         return
-    delimiter = delimiter or _delimiter(first.content, column=column, label=file.name)
+    # Spreadsheets write a byte-order mark.
+    first = first._replace(content=first.content.removeprefix("\ufeff"))
+    delimiter = _delimiter(first.content, column=column, label=file.name)
     names = _stripped(_fields(first.content, delimiter))
     index = _index_of(column, names, delimiter, file.name)
 
     # A column that is given by its number begins with the first row.
     is_named = column in names
-    separated = f"column {index + 1} of {len(names)} between {DELIMITERS.get(delimiter, delimiter)}"
+    separated = f"column {index + 1} of {len(names)} between {DELIMITERS[delimiter]}"
     by_number = "value", f"read {{num}} of {{label}}, with the first line: {separated}"
     # A row with too few or too many values is damaged, and its values may be in other columns. Only
     # the first field of a list with blanks is safe: the other fields may contain blanks.
@@ -164,7 +159,7 @@ def _index_of(column: str, names: Sequence[str], delimiter: str, label: str) -> 
         return int(column) - 1
     raise DataError(
         f"{label} has no column {column!r}; its first line has {_listed(names)} (between"
-        f" {DELIMITERS.get(delimiter)}): give one of them, or a number from 1 to {len(names)}, as"
+        f" {DELIMITERS[delimiter]}): give one of them, or a number from 1 to {len(names)}, as"
         f" {named('column')}"
     )
 
