@@ -40,6 +40,7 @@ def test_cells_are_found_that_keep_the_known_states(train_run, tmp_path):
     trace = model.trace(fresh.text[half:], context=fresh.text[:half])
     for detector, state, least in STATES:
         score = scores[detector]
+        assert score.untrained is not None, "what an untrained network has is compared by default"
         known = getattr(fresh, state)[-len(trace.text) :]
         measured = measure_score(trace.cells[:, score.layer, score.unit], known, score.polarity)
         assert abs(measured) >= least, detector

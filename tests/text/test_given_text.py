@@ -12,7 +12,9 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.cli.arguments import read_text
+from charrnn.config.settings import Config
 from charrnn.errors import DataError
+from charrnn.text.given_text import whole_text
 
 NAMES = ("bad", "cab", "dab")
 """Documents of the model below."""
@@ -147,3 +149,8 @@ def test_the_log_probability_of_running_text_follows_its_context(alphabet_run):
     assert model.logprob(["xbca", "bc"])[0] == pytest.approx(expected, abs=1e-4)
     with pytest.raises(DataError, match="has 1 character; its probability needs at least 2"):
         model.logprob("a")
+
+
+def test_bytes_of_documents_are_divided_as_their_characters_are():
+    config = Config(alphabet="byte", documents="lines")
+    assert whole_text("é\nab\n".encode() + b"\xff", config) == "é\0ab\0".encode() + b"\xff\0"
