@@ -6,10 +6,10 @@ the names, shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn laye
 """
 
 import math
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -19,8 +19,9 @@ from torch.nn.functional import linear
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import Cell, CellState, LinearCell, Ops
 from charrnn.model.device import on_threads, to_device
-from charrnn.model.noise import Noise
-from charrnn.model.recurrence import FUNCTIONS, RecurrentProduct, gru, rnn, run_library, scan
+from charrnn.model.noise import Noise, drop
+from charrnn.model.recurrence import FUNCTIONS, gru, recurrent_product, rnn, run_library, scan
+from charrnn.model.shapes import layer_shapes
 
 TORCH: Ops = Ops(
     sigmoid=torch.sigmoid,
@@ -142,17 +143,10 @@ class RecurrentLayer(nn.Module):
         self.weight_drop = weight_drop
         self.zoneout = zoneout
 
-        # The parameters are named as in `torch.nn`, where every product has its own bias.
-        blocks = {"ih": self.cell.input_blocks, **self.cell.products}
-        for name, num_blocks in blocks.items():
-            rows = num_blocks * hidden_size
-            columns = input_size if name == "ih" else hidden_size
-            self.register_parameter(f"weight_{name}_l0", nn.Parameter(torch.empty(rows, columns)))
-            self.register_parameter(f"bias_{name}_l0", nn.Parameter(torch.empty(rows)))
-
-        # The other parameters of the cell type. A permutation is drawn once and not trained.
-        for name, (shape, kind) in self.cell.extras(hidden_size).items():
-            if kind == "permutation":
+        # A permutation is drawn once and not trained.
+        extras = self.cell.extras(hidden_size)
+        for name, shape in layer_shapes(self.cell, input_size, hidden_size).items():
+            if name in extras and extras[name][1] == "permutation":
                 self.register_buffer(name, torch.arange(shape[0]))
             else:
                 self.register_parameter(name, nn.Parameter(torch.empty(shape)))
@@ -221,7 +215,8 @@ class RecurrentLayer(nn.Module):
         """Return the bias (G*H,) of `weight(name)`."""
         return cast(Tensor, getattr(self, f"bias_{name}_l0"))
 
-    def _extras(self) -> dict[str, Tensor]:
+    def extras(self) -> dict[str, Tensor]:
+        """Return the arrays of `Cell.extras`."""
         return {name: getattr(self, name) for name in self.cell.extras(self.hidden_size)}
 
     def forward(
@@ -244,261 +239,200 @@ class RecurrentLayer(nn.Module):
         computed with these functions, and no faster implementation is used.
         """
         # The weights are dropped once: all characters of a window are read with the same weights.
-        read = partial(
-            self._read_sequences,
-            weights={name: self._dropped(self.weight(name), noise) for name in self.cell.products},
+        weights = {}
+        for name in self.cell.products:
+            weights[name] = self.weight(name)
+            if noise is not None and self.weight_drop > 0:
+                mask = noise.for_window(weights[name].shape, self.weight_drop)
+                weights[name] = drop(weights[name], mask, share=self.weight_drop)
+
+        reading = _Reading(
+            layer=self,
+            weights=weights,
             embedding=embedding,
             noise=noise,
             ops=ops,
             keeps_cells=keeps_cells,
         )
         if self.dilation == 1:
-            return read(inputs, state)
-        return self._read_interleaved(inputs, state=state, read_sequences=read)
+            return reading.read(inputs, state)
+        return self._read_interleaved(reading, inputs, state)
 
-    def _read_interleaved(
-        self,
-        inputs: Tensor,
-        state: Tensor,
-        read_sequences: Callable[[Tensor, Tensor], LayerRead],
-    ) -> LayerRead:
+    def _read_interleaved(self, reading: "_Reading", inputs: Tensor, state: Tensor) -> LayerRead:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them
         together: first T // D characters of all sequences, then one more character of some."""
-        # A window has complete rounds of D characters, and an incomplete last round.
         num_steps, batch_size = inputs.shape[:2]
-        num_last = num_steps % self.dilation
-        folds = [(num_steps - num_last, self.dilation), (num_last, num_last)]
+        rows = (-1, batch_size)
+        queue = torch.unflatten(state, 0, (-1, self.dilation))
 
+        # A window has complete rounds of D characters, and an incomplete last round.
+        num_last = num_steps % self.dilation
         reads = []
-        begin = 0
-        for length, num_rows in folds:
-            if length == 0:
+        for piece in torch.split(inputs, [num_steps - num_last, num_last]):
+            if len(piece) == 0:
                 continue
 
-            # Characters begin, begin + D, ... belong to row 0 of the state, characters begin + 1,
-            # begin + 1 + D, ... to row 1, and so on.
-            piece = inputs[begin : begin + length]
-            folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
-            rows = state.view(-1, self.dilation, batch_size, self.hidden_size)
-            first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            read = read_sequences(folded, first)
+            # Characters 0, D, … of the piece belong to row 0 of the queue, characters 1, 1 + D, …
+            # to row 1, and so on.
+            num_rows = min(len(piece), self.dilation)
+            folded = torch.unflatten(piece, 0, (-1, num_rows)).flatten(1, 2)
+            read = reading.read(folded, queue[:, :num_rows].flatten(1, 2))
             reads.append(read)
 
             # The oldest states were continued: remove them, and append the new states to the queue.
-            last = read.state.reshape(-1, num_rows, batch_size, self.hidden_size)
-            state = torch.cat((rows[:, num_rows:], last), dim=1).reshape(state.shape)
-            begin += length
+            queue = torch.cat((queue[:, num_rows:], torch.unflatten(read.state, 1, rows)), dim=1)
 
         # Splitting the folded axis restores the order of the text.
-        def unfold(folded: list[Tensor]) -> Tensor:
-            return torch.cat(
-                [values.reshape(-1, batch_size, self.hidden_size) for values in folded]
-            )
+        def unfold(folded: Iterable[Tensor]) -> Tensor:
+            return torch.cat([torch.unflatten(values, 1, rows).flatten(0, 1) for values in folded])
 
-        outputs = unfold([read.outputs for read in reads])
+        outputs = unfold(read.outputs for read in reads)
         cells = [read.cells for read in reads if read.cells is not None]
         return LayerRead(
             outputs,
             cells=unfold(cells) if cells else None,
-            state=state,
+            state=queue.flatten(0, 1),
         )
 
-    def _read_sequences(
-        self,
-        inputs: Tensor,
-        state: Tensor,
-        *,
-        weights: Mapping[str, Tensor],
-        embedding: Tensor | None,
-        noise: Noise | None,
-        ops: Ops | None,
-        keeps_cells: bool,
-    ) -> LayerRead:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """One pass of a layer over a window; see `RecurrentLayer.forward`."""
+
+    layer: RecurrentLayer
+    weights: Mapping[str, Tensor]
+    """The recurrent weights, of which some entries may be dropped."""
+    embedding: Tensor | None
+    noise: Noise | None
+    ops: Ops | None
+    keeps_cells: bool
+
+    def read(self, inputs: Tensor, state: Tensor) -> LayerRead:
         """Read inputs from a state (S, B, H); each time step continues from the step before it."""
+        layer = self.layer
         implementation = choose_implementation(
-            self.cell_name,
+            layer.cell_name,
             device=inputs.device,
-            is_changed=ops is not None or self.zoneout > 0,
+            is_changed=self.ops is not None or layer.zoneout > 0,
         )
 
         # A library computes the input products itself.
         if implementation is Implementation.LIBRARY:
-            return self._run_library(
-                inputs,
-                state=state,
-                weight_hh=weights["hh"],
-                embedding=embedding,
-                keeps_cells=keeps_cells,
-            )
-
-        # The input products do not depend on the state, so they are computed for the whole window
-        # at once.
-        if inputs.is_floating_point():
-            x = linear(inputs, weight=self.weight("ih"), bias=self.bias("ih"))
-        else:
-            x = nn.functional.embedding(inputs, self._input_table(embedding, self.bias("ih")))
+            return self._run_library(inputs, state)
 
         # The recurrence.
+        x = self._input_products(inputs, layer.bias("ih"))
         threads: AbstractContextManager[None] = nullcontext()
-        is_small = x[0].numel() * self.hidden_size <= SMALL_PRODUCT
+        is_small = x[0].numel() * layer.hidden_size <= SMALL_PRODUCT
         if is_small and x.device.type == "cpu" and not torch.is_grad_enabled():
             threads = on_threads(1)
         with threads:
             if implementation is Implementation.FUSED:
-                arguments = (state[0], weights["hh"], self.bias("hh"))
-                outputs = FUSED[self.cell_name](x, *(tensor.to(x.dtype) for tensor in arguments))
+                arguments = (state[0], self.weights["hh"], layer.bias("hh"))
+                outputs = FUSED[layer.cell_name](x, *(tensor.to(x.dtype) for tensor in arguments))
             elif implementation is Implementation.SCAN:
                 # The coefficients do not depend on the state, so they are computed for all steps at
                 # once.
-                assert issubclass(self.cell, LinearCell), "only those are scanned"
-                a, b = self.cell.coefficients(TORCH, x=x.to(state.dtype), extras=self._extras())
+                assert issubclass(layer.cell, LinearCell), "only those are scanned"
+                a, b = layer.cell.coefficients(TORCH, x=x.to(state.dtype), extras=layer.extras())
                 outputs = scan(a, b=b, h=state[0])
             else:
-                return self._run_equations(
-                    x,
-                    weights=weights,
-                    state=state,
-                    noise=noise,
-                    ops=ops or TORCH,
-                    keeps_cells=keeps_cells,
-                )
+                return self._run_equations(x, state)
 
         # The output is the only state of these cell types.
-        cells = self.cell.value(TORCH, state=(outputs,)) if keeps_cells else None
+        cells = layer.cell.value(TORCH, state=(outputs,)) if self.keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
-    def _input_table(
-        self, embedding: Tensor | None, bias: Tensor, rows: slice = slice(None)
-    ) -> Tensor:
-        """Compute the input product (V, R) of every character, with some rows of the weight and a
-        bias (R,)."""
-        weight = self.weight("ih")[rows]
-        if embedding is None:
-            return weight.t() + bias
-        return linear(embedding, weight=weight, bias=bias)
+    def _input_products(self, inputs: Tensor, bias: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Compute the products (T, B, R) of the inputs with some rows of the weight, plus a bias
+        (R,). They do not depend on the state, so they are computed for the whole window at once."""
+        weight = self.layer.weight("ih")[rows]
+        if inputs.is_floating_point():
+            return linear(inputs, weight=weight, bias=bias)
 
-    def _dropped(self, weight: Tensor, noise: Noise | None) -> Tensor:
-        if noise is None or self.weight_drop == 0:
-            return weight
-        mask = noise.for_window(weight.shape, self.weight_drop)
-        scaled = mask / (1 - self.weight_drop)
-        return weight * to_device(scaled, device=weight.device, dtype=weight.dtype)
+        # A table of the products of all characters.
+        if self.embedding is None:
+            table = weight.t() + bias
+        else:
+            table = linear(self.embedding, weight=weight, bias=bias)
+        return nn.functional.embedding(inputs, table)
 
-    def _run_equations(
-        self,
-        x: Tensor,
-        *,
-        weights: Mapping[str, Tensor],
-        state: Tensor,
-        noise: Noise | None,
-        ops: Ops,
-        keeps_cells: bool,
-    ) -> LayerRead:
+    def _run_equations(self, x: Tensor, state: Tensor) -> LayerRead:
         """Apply the cell's equations to the input products x (T, B, X*H), one time step at a
         time."""
         # The recurrent products are the same functions at every step.
-        num_steps, batch_size, _ = x.shape
-        products = {
-            name: RecurrentProduct(
-                self.cell.effective_weight(weight).to(x.dtype),
-                bias=self.bias(name).to(x.dtype),
-                batch_size=batch_size,
-                num_steps=num_steps,
-            )
-            for name, weight in weights.items()
-        }
+        layer = self.layer
+        cell = layer.cell
+        products = {}
+        for name, weight in self.weights.items():
+            effective = cell.effective_weight(weight).to(x.dtype)
+            products[name] = recurrent_product(effective, layer.bias(name).to(x.dtype), x.shape)
 
         def product(name: str, h: Tensor) -> Tensor:
             return products[name](h)
 
-        extras = self._extras()
-
         # Elementwise operations run in the precision of the state: only matrix products gain from
         # bf16.
         x = x.to(state.dtype)
+        ops = self.ops or TORCH
+        extras = layer.extras()
         current: CellState = tuple(state)
         states = []
         for x_t in x:
-            new = self.cell.step(ops, x=x_t, product=product, state=current, extras=extras)
-            if self.zoneout:
-                new = self._zone_out(current, new=new, noise=noise)
+            new = cell.step(ops, x=x_t, product=product, state=current, extras=extras)
+            if layer.zoneout:
+                new = self._zone_out(current, new)
                 # Zoneout has moved a clamped unit away from its value.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
-            states.append(current if keeps_cells else current[:1])
+            states.append(current if self.keeps_cells else current[:1])
 
         # Only the cell values need the memory c of every step.
         stacked = tuple(torch.stack(vectors) for vectors in zip(*states, strict=True))
-        cells = self.cell.value(ops, stacked) if keeps_cells else None
+        cells = cell.value(ops, stacked) if self.keeps_cells else None
         return LayerRead(stacked[0], cells=cells, state=torch.stack(current))
 
-    def _zone_out(self, old: CellState, new: CellState, noise: Noise | None) -> CellState:
+    def _zone_out(self, old: CellState, new: CellState) -> CellState:
         """Keep the old state of each unit with probability `zoneout`; without noise, compute the
         expected state."""
-        if noise is None:
-            return tuple(
-                before + (1 - self.zoneout) * (after - before)
-                for before, after in zip(old, new, strict=True)
-            )
-
-        # Each state vector has its own mask (Krueger 2017).
         zoned = []
         for before, after in zip(old, new, strict=True):
-            mask = noise.for_one_step(after.shape, self.zoneout)
-            update_mask = to_device(mask, device=after.device, dtype=after.dtype)
-            zoned.append(before + update_mask * (after - before))
+            update: Tensor | float = 1 - self.layer.zoneout
+            if self.noise is not None:
+                # Each state vector has its own mask (Krueger 2017).
+                mask = self.noise.for_one_step(after.shape, self.layer.zoneout)
+                update = to_device(mask, device=after.device, dtype=after.dtype)
+            zoned.append(before + update * (after - before))
         return tuple(zoned)
 
-    def _run_library(
-        self,
-        inputs: Tensor,
-        *,
-        state: Tensor,
-        weight_hh: Tensor,
-        embedding: Tensor | None,
-        keeps_cells: bool,
-    ) -> LayerRead:
+    def _run_library(self, inputs: Tensor, state: Tensor) -> LayerRead:
         """Compute a cell type with oneDNN or cuDNN."""
-        weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
-
         # Libraries read vectors. They are looked up by `embedding`, because the gradient of
         # indexing takes four times as long.
+        layer = self.layer
+        weight_hh = self.weights["hh"]
         if inputs.is_floating_point():
             vectors = inputs
-        elif embedding is None:
-            vectors = nn.functional.one_hot(inputs, self.input_size).to(weight_hh.dtype)
+        elif self.embedding is None:
+            vectors = nn.functional.one_hot(inputs, layer.input_size).to(weight_hh.dtype)
         else:
-            vectors = nn.functional.embedding(inputs, embedding)
+            vectors = nn.functional.embedding(inputs, self.embedding)
         outputs, last = run_library(
-            self.cell_name,
+            layer.cell_name,
             inputs=vectors,
             state=state,
-            weights=weights,
+            weights=[layer.weight("ih"), weight_hh, layer.bias("ih"), layer.bias("hh")],
         )
 
         # Libraries return only the last c.
-        if not keeps_cells:
-            return LayerRead(outputs, cells=None, state=last)
-        if self.cell_name == "lstm":
-            cells = self._lstm_cells(
-                inputs,
-                state=state,
-                weight_hh=weight_hh,
-                outputs=outputs,
-                embedding=embedding,
-            )
-        else:
-            cells = self.cell.value(TORCH, state=(outputs,))
+        cells = None
+        if self.keeps_cells and layer.cell_name == "lstm":
+            cells = self._lstm_cells(inputs, state, outputs)
+        elif self.keeps_cells:
+            cells = layer.cell.value(TORCH, state=(outputs,))
         return LayerRead(outputs, cells=cells, state=last)
 
-    def _lstm_cells(
-        self,
-        inputs: Tensor,
-        state: Tensor,
-        weight_hh: Tensor,
-        outputs: Tensor,
-        embedding: Tensor | None,
-    ) -> Tensor:
+    def _lstm_cells(self, inputs: Tensor, state: Tensor, outputs: Tensor) -> Tensor:
         """Compute the cell values (T, B, H) of an LSTM from its outputs: libraries return only the
         last c.
 
@@ -506,27 +440,24 @@ class RecurrentLayer(nn.Module):
         tanh(c), the cell value tanh(c) is h / o. If any o is below SMALLEST_OUTPUT_GATE, or if the
         precision is not fp32, c is computed from the other three gates, step by step.
         """
+        layer = self.layer
         h_before = torch.cat((state[:1], outputs[:-1].to(state)))
 
         def compute_gates(rows: slice) -> Tensor:
             """Compute the pre-activations (T, B, R) of the gates in `rows` of the weights for all
             steps at once."""
-            bias = self.bias("ih")[rows] + self.bias("hh")[rows]
-            recurrent = linear(h_before, weight_hh[rows])
-            if inputs.is_floating_point():
-                x = linear(inputs, weight=self.weight("ih")[rows], bias=bias)
-            else:
-                x = self._input_table(embedding, bias=bias, rows=rows)[inputs]
-            return recurrent + x
+            bias = layer.bias("ih")[rows] + layer.bias("hh")[rows]
+            recurrent = linear(h_before, self.weights["hh"][rows])
+            return recurrent + self._input_products(inputs, bias, rows)
 
         # The short way needs only the output gate.
         if outputs.dtype == torch.float32:
-            o = compute_gates(slice(-self.hidden_size, None)).sigmoid_()
+            o = compute_gates(slice(-layer.hidden_size, None)).sigmoid_()
             if o.amin() >= SMALLEST_OUTPUT_GATE:
                 return o.reciprocal_().mul_(outputs).clamp_(-1, 1)
 
         # The long way runs at least in float32, because c adds up over all steps.
-        gates = compute_gates(slice(3 * self.hidden_size))
+        gates = compute_gates(slice(3 * layer.hidden_size))
         i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
         cell = state[1]
         cells = []

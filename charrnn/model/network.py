@@ -18,7 +18,7 @@ from charrnn.config.settings import Auto, Config
 from charrnn.model.cell_types import Array, Ops
 from charrnn.model.device import to_device
 from charrnn.model.layer import RecurrentLayer
-from charrnn.model.noise import Noise
+from charrnn.model.noise import Noise, drop
 from charrnn.model.reading import Fragments, cut
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.shapes import check_shapes, input_size_of
@@ -496,14 +496,10 @@ def _share(share: float | Auto) -> float:
 
 
 def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
-    """Drop a `share` of the N entries of values (T, B, N), the same at all T, and scale up the
-    other entries to keep the mean."""
+    """Drop a `share` of the N entries of values (T, B, N), the same at all T."""
     if noise is None or share == 0:
         return values
-
-    # The kept entries are scaled up in training, so that nothing has to be scaled down later.
-    mask = noise.for_rows(values.shape[-1], share)
-    return values * to_device(mask / (1 - share), device=values.device, dtype=values.dtype)
+    return drop(values, noise.for_rows(values.shape[-1], share), share)
 
 
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
+from charrnn.model.device import to_device
+
 SEED_STEP = 0x9E3779B1
 """Difference between the seeds of two generators: 2^32 divided by the golden ratio."""
 
@@ -115,3 +117,9 @@ class Noise:
 def draw_mask(shape: Sequence[int], share: float, generator: Generator) -> Tensor:
     """Draw a mask of independent entries, which are 0 with probability `share`, else 1."""
     return torch.empty(*shape).bernoulli_(1 - share, generator=generator)
+
+
+def drop(values: Tensor, mask: Tensor, share: float) -> Tensor:
+    """Multiply values by a mask that drops a `share` of them, and scale up the others to keep the
+    mean, so that nothing has to be scaled down after the training."""
+    return values * to_device(mask / (1 - share), device=values.device, dtype=values.dtype)

@@ -12,6 +12,7 @@ Shapes: T time, B batch, H hidden, G blocks.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
@@ -41,8 +42,10 @@ class RepeatedProduct:
     kernels of its own).
     """
 
-    def __init__(self, weight: Tensor, batch_size: int, num_steps: int) -> None:
-        """Pack the weight if that makes `num_steps` products with x of `batch_size` rows faster."""
+    def __init__(self, weight: Tensor, shape: Sequence[int]) -> None:
+        """Pack the weight if that makes T products with x of B rows faster: `shape` is (T, B, …),
+        as of a window."""
+        num_steps, batch_size, *_ = shape
         self._transposed = weight.t()
         self._packed: Tensor | None = None
 
@@ -98,71 +101,44 @@ def can_pack(dtype: torch.dtype) -> bool:
     return torch.equal(product, 4 * ones) and torch.equal(total, 4 * ones)
 
 
-class RecurrentProduct:
-    """Compute h @ weight.T + bias at every step of a window; the gradients of weight and bias are
-    computed by one product at the end.
+def recurrent_product(
+    weight: Tensor, bias: Tensor, shape: Sequence[int]
+) -> Callable[[Tensor], Tensor]:
+    """Return the function h -> h @ weight.T + bias for every step of a window of that shape (T, B,
+    …); the gradients of weight and bias are computed by one product at the end.
 
-    weight (G*H, H), bias (G*H,), h (batch_size, H), for num_steps steps. One instance serves one
-    forward and one backward pass.
+    weight (G*H, H), bias (G*H,), h (B, H). The function serves one forward and one backward pass.
+    The product (B, G*H) has the weight's precision.
     """
+    window = _Window(weight.detach(), bias.detach(), shape)
+    # Every step depends on this token, so autograd reaches `_Enter` after all steps.
+    token = _Enter.apply(weight, bias, window)  # type: ignore[no-untyped-call]
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        batch_size: int,
-        num_steps: int,
-    ) -> None:
-        self._window = _Window(
-            weight.detach(),
-            bias=bias.detach(),
-            batch_size=batch_size,
-            num_steps=num_steps,
-        )
-
-        # Every step depends on this token, so autograd reaches `_Enter` after all steps.
-        self._token: Tensor = _Enter.apply(weight, bias, self._window)  # type: ignore[no-untyped-call]
-
-    def __call__(self, h: Tensor) -> Tensor:
-        """Compute the product (B, G*H) of h (B, H), in the weight's precision."""
+    def product(h: Tensor) -> Tensor:
         # Without gradients there is nothing to record.
         if not torch.is_grad_enabled():
-            return self._window.forward(h.to(self._window.weight.dtype), self._window.bias)
-        return _WindowStep.apply(h, self._token, self._window)  # type: ignore[no-untyped-call,no-any-return]
+            return window.forward(h.to(window.weight.dtype), window.bias)
+        return _WindowStep.apply(h, token, window)  # type: ignore[no-untyped-call,no-any-return]
+
+    return product
 
 
 class _Window:
     """Shared by the steps of one window: the products with the weight and its transpose, and the
     recorded inputs."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        batch_size: int,
-        num_steps: int,
-    ) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, shape: Sequence[int]) -> None:
         self.weight = weight
         self.bias = bias
-        self.batch_size = batch_size
-        self.num_steps = num_steps
-        self.forward = RepeatedProduct(
-            weight,
-            batch_size=batch_size,
-            num_steps=num_steps,
-        )
+        self.shape = shape
+        self.forward = RepeatedProduct(weight, shape)
         self.tape: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
     def backward(self) -> RepeatedProduct:
         """The product with the transposed weight. It is packed only when a backward pass begins,
         because validation has none."""
-        transposed = self.weight.t()
-        return RepeatedProduct(
-            transposed,
-            batch_size=self.batch_size,
-            num_steps=self.num_steps,
-        )
+        return RepeatedProduct(self.weight.t(), self.shape)
 
 
 class _Enter(Function):
@@ -227,13 +203,11 @@ class _Gru(Function):
         weight: Tensor,
         bias: Tensor,
     ) -> Tensor:
-        num_steps, batch_size, _ = x.shape
-        hidden_size = h.shape[-1]
-        num_gates = 2 * hidden_size  # columns of r and z
+        num_gates = 2 * h.shape[-1]  # columns of r and z
 
         # Compute for the whole window what does not depend on h.
-        hs = x.new_empty(num_steps + 1, batch_size, hidden_size)
-        n = x.new_empty(num_steps, batch_size, hidden_size)
+        hs = x.new_empty(len(x) + 1, *h.shape)
+        n = x.new_empty(len(x), *h.shape)
         # `blocks` holds r, z and the recurrent product of n.
         blocks = torch.empty_like(x)
         torch.add(x[..., :num_gates], bias[:num_gates], out=blocks[..., :num_gates])
@@ -245,11 +219,7 @@ class _Gru(Function):
         gates = blocks[..., :num_gates].unbind()
         x_n = x[..., num_gates:].unbind()
         steps = hs.unbind()
-        product = RepeatedProduct(
-            weight,
-            batch_size=batch_size,
-            num_steps=num_steps,
-        )
+        product = RepeatedProduct(weight, x.shape)
 
         # Forward in time. `blocks` keeps the gates, which the backward pass needs.
         for t, (block, n_t) in enumerate(zip(blocks.unbind(), n.unbind(), strict=True)):
@@ -265,7 +235,6 @@ class _Gru(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         hs, blocks, n, weight = ctx.saved_tensors
-        num_steps, batch_size, hidden_size = n.shape
         r, z, u_n = blocks.chunk(3, dim=-1)
 
         # Compute the derivatives of h_t by x_n, and by the three blocks of the product.
@@ -278,17 +247,13 @@ class _Gru(Function):
 
         # Backward in time: multiply the error of h_t by these derivatives, and carry it on to
         # h_(t-1).
-        product = RepeatedProduct(
-            weight.t(),
-            batch_size=batch_size,
-            num_steps=num_steps,
-        )
+        product = RepeatedProduct(weight.t(), n.shape)
         d_products = d_product.unbind()
         zs = z.unbind()
         d_outputs = grads[0].unbind()
-        by_block = d_product.view(num_steps, batch_size, 3, hidden_size).unbind()
+        by_block = torch.unflatten(d_product, -1, (3, -1)).unbind()
         errors = [d_outputs[-1]]
-        for t in range(num_steps - 1, -1, -1):
+        for t in range(len(n) - 1, -1, -1):
             by_block[t].mul_(errors[-1][:, None])
             if t > 0:
                 carried = torch.addcmul(d_outputs[t - 1], errors[-1], zs[t])
@@ -327,15 +292,11 @@ class _Rnn(Function):
         bias: Tensor,
     ) -> Tensor:
         # Row t + 1 is first x_t + b; the loop replaces it by h_t in place.
-        hs = x.new_empty(x.shape[0] + 1, *h.shape)
+        hs = x.new_empty(len(x) + 1, *h.shape)
         hs[0] = h
         torch.add(x, bias, out=hs[1:])
 
-        product = RepeatedProduct(
-            weight,
-            batch_size=h.shape[0],
-            num_steps=x.shape[0],
-        )
+        product = RepeatedProduct(weight, x.shape)
         before, *steps = hs.unbind()
         for step in steps:
             before = torch.tanh(product.plus(before, step), out=step)
@@ -346,8 +307,6 @@ class _Rnn(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         hs, weight = ctx.saved_tensors
-        num_steps = len(hs) - 1
-        batch_size = hs.shape[1]
         d_x = torch.empty_like(hs[1:])
 
         # Make the views of every step before the loop.
@@ -356,13 +315,9 @@ class _Rnn(Function):
         d_outputs = grads[0].unbind()
 
         # Backward in time: pass the error of h_t through tanh, and carry it on to h_(t-1).
-        product = RepeatedProduct(
-            weight.t(),
-            batch_size=batch_size,
-            num_steps=num_steps,
-        )
+        product = RepeatedProduct(weight.t(), d_x.shape)
         error = d_outputs[-1]
-        for t in range(num_steps - 1, -1, -1):
+        for t in range(len(d_xs) - 1, -1, -1):
             aten.tanh_backward(error, steps[t + 1], grad_input=d_xs[t])
             d_output = d_outputs[t - 1] if t > 0 else torch.zeros_like(error)
             error = product.plus(d_xs[t], d_output)
@@ -427,24 +382,34 @@ def run_library(
 
     `weights` are weight_ih (G*H, I), weight_hh (G*H, H), bias_ih (G*H,) and bias_hh (G*H,).
     """
-    function: Callable[..., Any] = getattr(torch, FUNCTIONS[cell_name])
+    # Only an LSTM has two states, which the function takes and returns as a pair.
     device = inputs.device
     dtype = autocast_dtype(device, weights[0].dtype)
+    autocast: AbstractContextManager[object] = nullcontext()
+    if _casts(device, dtype):
+        autocast = torch.autocast(device.type, enabled=False)
+        inputs = inputs.to(dtype)
+        state = state.to(dtype).contiguous()
+        weights = _in_one_buffer(weights, dtype)
+    before: Tensor | tuple[Tensor, ...] = state
+    if len(state) == 2:
+        before = state.chunk(2)
 
-    if not _casts(device, dtype):
-        return _call(
-            function,
-            inputs=inputs,
-            state=state,
-            weights=weights,
+    function: Callable[..., Any] = getattr(torch, FUNCTIONS[cell_name])
+    with autocast:
+        outputs, *last = function(
+            input=inputs,
+            hx=before,
+            params=list(weights),
+            has_biases=True,
+            num_layers=1,
+            dropout=0.0,
+            # Without "train" there is no backward pass on CUDA.
+            train=True,
+            bidirectional=False,
+            batch_first=False,
         )
-    with torch.autocast(device.type, enabled=False):
-        return _call(
-            function,
-            inputs=inputs.to(dtype),
-            state=state.to(dtype).contiguous(),
-            weights=_in_one_buffer(weights, dtype),
-        )
+    return outputs, torch.cat(last)
 
 
 def _casts(device: torch.device, dtype: torch.dtype) -> bool:
@@ -454,31 +419,6 @@ def _casts(device: torch.device, dtype: torch.dtype) -> bool:
     that few processors have.
     """
     return device.type == "cuda" or dtype == torch.float16
-
-
-def _call(
-    function: Callable[..., Any],
-    inputs: Tensor,
-    state: Tensor,
-    weights: Sequence[Tensor],
-) -> tuple[Tensor, Tensor]:
-    options = {
-        "params": list(weights),
-        "has_biases": True,
-        "num_layers": 1,
-        "dropout": 0.0,
-        # Without "train" there is no backward pass on CUDA.
-        "train": True,
-        "bidirectional": False,
-        "batch_first": False,
-    }
-
-    # Only an LSTM has two states, which the function takes and returns as a pair.
-    if len(state) == 2:
-        outputs, h, c = function(input=inputs, hx=tuple(state.chunk(2)), **options)
-        return outputs, torch.cat((h, c))
-    outputs, h = function(input=inputs, hx=state, **options)
-    return outputs, h
 
 
 def _in_one_buffer(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:

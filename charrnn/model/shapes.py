@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn.config.settings import MAX_HIDDEN_SIZE, Config, OneHot, config_of_member, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.cell_types import Lstm
+from charrnn.model.cell_types import Cell, Lstm, Shape
 from charrnn.model.walk import Architecture
 from charrnn.system.arrays import Int64Array
 from charrnn.system.process import memory_bytes
@@ -33,45 +33,56 @@ def input_size_of(config: Config, vocab_size: int) -> int:
     return vocab_size if config.embedding_size == "one-hot" else resolved(config.embedding_size)
 
 
-def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
+def layer_shapes(cell: type[Cell], input_size: int, hidden_size: int) -> dict[str, Shape]:
+    """Return the shapes of the parameters of a layer that reads vectors of `input_size`, by name.
+
+    They are named as in `torch.nn`, where every product has its own bias.
+    """
+    shapes: dict[str, Shape] = {}
+    for name, num_blocks in {"ih": cell.input_blocks, **cell.products}.items():
+        rows = num_blocks * hidden_size
+        columns = input_size if name == "ih" else hidden_size
+        shapes.update({f"weight_{name}_l0": (rows, columns), f"bias_{name}_l0": (rows,)})
+    for name, (shape, _) in cell.extras(hidden_size).items():
+        shapes[name] = shape
+    return shapes
+
+
+def weight_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
     """Return the shapes of the tensors of `model.safetensors` by name, in the order of
     `CharRNN`."""
     architecture = Architecture.of(config)
-    cell = architecture.cell
     depth = architecture.depth
     size = architecture.hidden_size
     input_size = input_size_of(config, vocab_size)
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, Shape] = {}
+
+    def add_map(name: str, rows: int, columns: int) -> None:
+        shapes.update({f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)})
+
+    def add_layer(name: str, cell: type[Cell], columns: int) -> None:
+        for parameter, shape in layer_shapes(cell, columns, size).items():
+            shapes[f"{name}.{parameter}"] = shape
 
     # The embedding and the output layer have one row per character.
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
-    shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
+    add_map("output", vocab_size, size)
 
     for index in range(architecture.num_layers):
         # The layer itself. Only the first layer reads characters, unless there is a projection
         # below it.
-        for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
-            columns = input_size if name == "ih" and index == 0 and not depth.has_lstm else size
-            shapes[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
-            shapes[f"layers.{index}.bias_{name}_l0"] = (blocks * size,)
-        for name, (shape, _) in cell.extras(size).items():
-            shapes[f"layers.{index}.{name}"] = shape
+        reads_characters = index == 0 and not depth.has_lstm
+        add_layer(f"layers.{index}", architecture.cell, input_size if reads_characters else size)
 
         # The weights that join its outputs with the outputs of the layers below.
         if depth.has_gates and index:
-            shapes[f"highways.{index - 1}.weight"] = (size, size)
-            shapes[f"highways.{index - 1}.bias"] = (size,)
+            add_map(f"highways.{index - 1}", size, size)
         if depth.span:
-            shapes |= {
-                f"attentions.{index}.weight": (2 * size, size),
-                f"attentions.{index}.bias": (2 * size,),
-            }
+            add_map(f"attentions.{index}", 2 * size, size)
         if depth.has_lstm:
-            shapes |= {"bottom.weight": (2 * size, input_size), "bottom.bias": (2 * size,)}
-            for name in ("ih", "hh"):
-                shapes[f"grids.{index}.weight_{name}_l0"] = (Lstm.input_blocks * size, size)
-                shapes[f"grids.{index}.bias_{name}_l0"] = (Lstm.input_blocks * size,)
+            add_map("bottom", 2 * size, input_size)
+            add_layer(f"grids.{index}", Lstm, size)
 
     if config.initial_state == "learned":
         shapes["learned_state"] = (architecture.num_layers, architecture.num_states, size)
@@ -199,13 +210,12 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
 
     # Compare the names and the shapes.
     expected = weight_shapes(config, tensors["output.weight"].shape[0])
-    for name, shape in expected.items():
-        if name in tensors and tuple(tensors[name].shape) != shape:
-            yield f"{name} has shape {tuple(tensors[name].shape)}, not {shape}"
-    for name in sorted(expected.keys() - tensors.keys()):
-        yield f"{name} is missing"
-    for name in sorted(tensors.keys() - expected.keys()):
-        yield f"{name} does not belong to it"
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted({*expected, *shapes}):
+        found = shapes.get(name, "missing")
+        wanted = expected.get(name, "missing")
+        if found != wanted:
+            yield f"the shape of {name} is {found}; it must be {wanted}"
 
     # Check the values on which the code that loads them relies.
     for name, tensor in tensors.items():

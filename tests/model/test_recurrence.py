@@ -37,7 +37,7 @@ def draw(*shape, dtype, seed, scale=1.0):
 def test_a_repeated_product_is_a_matrix_product(rows, dtype, num_steps):
     weight, bias = draw(rows, H, dtype=dtype, seed=0), draw(rows, dtype=dtype, seed=1)
     x, added = draw(B, H, dtype=dtype, seed=2), draw(B, rows, dtype=dtype, seed=3)
-    product = RepeatedProduct(weight, B, num_steps)
+    product = RepeatedProduct(weight, (num_steps, B))
     before = added.clone()
     expected = x.double() @ weight.double().t()
     # One rounding of a sum of 24 terms of size 1.
@@ -79,7 +79,7 @@ def test_plain_products_replace_packed_operators(monkeypatch, operators):
             draw(H, H, dtype=torch.bfloat16, seed=0),
             draw(B, H, dtype=torch.bfloat16, seed=1),
         )
-        torch.testing.assert_close(RepeatedProduct(weight, B, T)(x), linear(x, weight), **ROUNDED)
+        torch.testing.assert_close(RepeatedProduct(weight, (T, B))(x), linear(x, weight), **ROUNDED)
     finally:
         can_pack.cache_clear()
 
