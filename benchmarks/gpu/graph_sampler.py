@@ -9,7 +9,6 @@ Shapes: B streams, N characters of a block, V vocabulary; state as in `model.net
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +24,6 @@ from charrnn.model.device import to_device
 from charrnn.model.layer import TORCH
 from charrnn.model.network import load_network
 from charrnn.model.reading import WINDOW
-from charrnn.model.recurrent_state import RecurrentState, reset_rows
 
 BLOCK = 32
 """N: characters of a stream that one graph draws."""
@@ -73,7 +71,7 @@ class GraphSampler:
         self._limits = _Limits(shapings, vocab_size, device, banned)
         num_streams = len(shapings)
         self._initial = self._network.initial_state(num_streams)
-        self._state = self._initial.map(torch.clone)
+        self._state = self._initial.clone()
         self._logits = torch.zeros(num_streams, vocab_size, device=device)
         self._uniforms = torch.zeros(block, num_streams, dtype=torch.float64, device=device)
         self._ids = torch.zeros(block, num_streams, dtype=torch.int64, device=device)
@@ -117,7 +115,7 @@ class GraphSampler:
             *np.flatnonzero(prime == self._end_id).tolist(),
             len(prime),
         }
-        start = self._initial.map(partial(torch.narrow, dim=-2, start=0, length=1))
+        start = self._initial.narrow(-2, 0, 1)
         state = start
         for begin, end in pairwise(sorted(cuts)):
             if prime[begin] == self._end_id:
@@ -125,7 +123,7 @@ class GraphSampler:
             ids = to_device(torch.from_numpy(prime[begin:end, None].astype(np.int64)), self._device)
             logits, state = self._network(ids, state)
         self._logits.copy_(logits[-1].expand_as(self._logits))
-        self._state.map(lambda part, new: part.copy_(new.expand_as(part)), state)
+        self._state.copy_(state.expand_as(self._state))
 
     @torch.no_grad()
     def _draw(self, uniforms: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -160,12 +158,12 @@ class GraphSampler:
             self._logprobs[number] = logits.double().log_softmax(-1).gather(-1, ids[:, None])[:, 0]
             logits, state = self._step(ids, state)
         self._logits.copy_(logits)
-        self._state.map(Tensor.copy_, state)
+        self._state.copy_(state)
 
-    def _step(self, ids: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+    def _step(self, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map ids (B,) and a state to logits (B, V) and the new state."""
         if self._end_id is not None:
-            state = reset_rows(state, self._initial, ids == self._end_id)
+            state = torch.where((ids == self._end_id)[:, None], self._initial, state)
         logits, state = self._network(ids[None], state, ops=self._ops)
         return logits[0], state
 

@@ -20,7 +20,6 @@ from charrnn.errors import DataError, check_range, named
 from charrnn.evaluation.comparison import distinct_names
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.system.arrays import Int64Array
 from charrnn.system.display import Displayable, RecordTuple
 from charrnn.system.lazy import Tensor, torch
@@ -155,7 +154,7 @@ def measure_reach(
     num_reaching = torch.zeros(max_lag, dtype=torch.int64)
 
     # A step of a small network takes as long for more windows.
-    num_kept = max_lag * network.initial_state(1).vectors.numel()
+    num_kept = max_lag * network.initial_state(1).numel()
     num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // num_kept)
     with task("gradients", total=len(positions), unit="losses") as advance:
         for batch in np.split(positions, range(num_at_once, len(positions), num_at_once)):
@@ -163,8 +162,7 @@ def measure_reach(
                 network, ids=ids, positions=batch + 1, length=max_lag + 1, warm_up=warm_up
             )
             # The norms are added up over the windows.
-            state = RecurrentState(state.vectors.double())
-            norms = _norms(exact, ids=windows, state=state)
+            norms = _norms(exact, ids=windows, state=state.double())
             total += norms.sum(-1)
 
             # Before the document of a loss, its gradient is exactly 0.
@@ -180,7 +178,7 @@ def measure_reach(
     )
 
 
-def _norms(network: CharRNN, ids: Tensor, state: RecurrentState) -> Tensor:
+def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
     """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by
     the states before it.
 
@@ -188,9 +186,9 @@ def _norms(network: CharRNN, ids: Tensor, state: RecurrentState) -> Tensor:
     """
     # One backward pass computes the gradients by all states.
     states = []
-    state.vectors.requires_grad_()
+    state.requires_grad_()
     for char in ids[:-1]:
-        states.append(state.vectors)
+        states.append(state)
         logits, state = network(char[None], state)
     loss = torch.nn.functional.cross_entropy(logits[0], ids[-1], reduction="sum")
     gradients = torch.autograd.grad(loss, states[::-1])

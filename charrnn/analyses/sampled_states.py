@@ -6,7 +6,6 @@ Shapes: n positions, N characters.
 import numpy as np
 
 from charrnn.model.annotations import CharRNN
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.system.arrays import Int64Array
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
@@ -15,7 +14,7 @@ from charrnn.text.vocab import EncodedText, IdArray
 @no_grad
 def read_before(
     network: CharRNN, ids: IdArray, positions: Int64Array, *, length: int, warm_up: int
-) -> tuple[Tensor, RecurrentState]:
+) -> tuple[Tensor, Tensor]:
     """Return the `length` ids that end with each position, (length, n), and the state of n rows
     before them.
 

@@ -10,7 +10,6 @@ from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.interventions import record_layers
 from charrnn.model.reading import Fragments, cut
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.system.lazy import Tensor, torch
 
 LEFT = 0.1
@@ -39,9 +38,7 @@ class GateCounter:
         self._inputs = torch.empty(0, 0)
         self._calls: list[list[Tensor]] = []
 
-    def read(
-        self, inputs: Tensor, state: RecurrentState
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], RecurrentState]:
+    def read(self, inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         """Trace a window of ids (T, B) by `CharRNN.trace`, and keep its gates."""
         self._inputs = inputs
         self._calls = [[] for _ in self._layers]

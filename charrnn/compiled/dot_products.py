@@ -124,14 +124,6 @@ INSTRUCTION_SETS = (
         streams=2,
     ),
     InstructionSet(
-        name="sse2",
-        feature="sse2",
-        function="llvm.x86.sse2.pmadd.wd",
-        lanes=4,
-        depth=2,
-        streams=2,
-    ),
-    InstructionSet(
         name="generic",
         feature="",
         function="",
@@ -342,7 +334,7 @@ class _Emitter:
                 total, builder.call(function, (w, builder.bitcast(x, self.shorts)))
             )
 
-        # The same by instructions that every processor has.
+        # The same by plain LLVM IR, for which LLVM chooses `pmaddwd` of SSE2 on old processors.
         wide = ir.VectorType(INT32, 2 * self.chosen.lanes)
 
         def add_pairs(total: Value, x: Value, w: Value) -> Value:

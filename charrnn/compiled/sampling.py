@@ -727,14 +727,13 @@ class NetworkRows:
 
         # The rows of all groups, in their order.
         chars = [group_chars for group_chars, _, _ in drawn]
-        first, *others = [group_state for _, _, group_state in drawn]
         return (
             (
                 np.concatenate([ids for ids, _ in chars]),
                 np.concatenate([nats for _, nats in chars]),
             ),
             np.concatenate([group_logits for _, group_logits, _ in drawn]),
-            first.map(lambda *parts: np.concatenate(parts, axis=-2), *others),
+            np.concatenate([group_state for _, _, group_state in drawn], axis=-2),
         )
 
     def _draw_group(
@@ -748,13 +747,13 @@ class NetworkRows:
         """Draw the characters of the rows of a group; see `draw`."""
         # Copies, which the loop changes in place.
         logits = logits.take(group, axis=0)
-        state = state.map(partial(np.take, indices=group, axis=-2))
+        state = state.take(group, axis=-2)
         uniforms = uniforms.take(group, axis=0)
         ids = np.zeros(uniforms.shape, np.int64)
         logprobs = np.zeros(uniforms.shape)
         LOOPS["write"](
             self._model,
-            (state.vectors, logits),
+            (state, logits),
             uniforms,
             self._shaping,
             scratch,

@@ -6,7 +6,6 @@ of all texts in one step.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -191,7 +190,7 @@ class BeamSearch:
         if self._ngrams is not None:
             self._ngrams.grow(live.parents, chars)
         # The rows of the state are reordered as the texts were.
-        reordered = state.map(partial(np.take, indices=live.parents, axis=-2))
+        reordered = state.take(live.parents, axis=-2)
         return self._stepper.step(chars, reordered)
 
     def _allowed(self, logprobs: Float64Array, live: _LiveTexts) -> Float64Array:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from enum import Enum, auto
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +26,6 @@ from charrnn.generation.distribution import (
 from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.writing import DrawnText
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 from charrnn.system.arrays import Float32Array
 from charrnn.system.process import check_settings_of_numba
@@ -77,7 +76,7 @@ class PrimedState(NamedTuple):
 
     logits: NDArray[np.floating]
     """(1, V)."""
-    state: RecurrentState
+    state: Float32Array
     """The state of one row."""
 
 
@@ -151,9 +150,8 @@ def read_blocks(
     scratch = compiled.make_scratch(weights, 1)
     for block in blocks:
         logits = logits.copy()
-        vectors = state.vectors.copy()
-        compiled.LOOPS["read"](weights, block, vectors, logits, scratch)
-        state = RecurrentState(vectors)
+        state = state.copy()
+        compiled.LOOPS["read"](weights, block, state, logits, scratch)
         yield PrimedState(logits, state)
 
 
@@ -254,7 +252,7 @@ def write_texts(
     # Begin. Every row starts with the logits and the state after the prime, which was read before.
     primed = beginning.primed
     logits = np.repeat(primed.logits, num_rows, axis=0)
-    state = primed.state.map(partial(np.repeat, repeats=num_rows, axis=-2))
+    state = np.repeat(primed.state, num_rows, axis=-2)
     waiting = iter(texts)
     in_rows = dict(enumerate(islice(waiting, num_rows)))
     generators = [generator_of(text.seed) for text in in_rows.values()]
@@ -318,10 +316,10 @@ def _draw_step(
     options: SampleOptions,
     *,
     logits: NDArray[np.floating],
-    state: RecurrentState,
+    state: Float32Array,
     generators: Sequence[np.random.Generator],
     num_left: int,
-) -> tuple[Block, NDArray[np.floating], RecurrentState] | None:
+) -> tuple[Block, NDArray[np.floating], Float32Array] | None:
     """Draw the next character of every row in NumPy; return it with the logits and the state after
     it, None if no character may follow."""
     # Distribution. A guide forbids characters of its only text.
@@ -365,15 +363,11 @@ def _replace_ended(in_rows: dict[int, DrawnText], waiting: Iterator[DrawnText]) 
     return list(begun)
 
 
-def _begin_row(state: RecurrentState, *, row: int, primed: RecurrentState) -> RecurrentState:
+def _begin_row(state: Float32Array, *, row: int, primed: Float32Array) -> Float32Array:
     """Return a state of several texts, on the axis -2, with the state after the prime in a row."""
-
-    def with_row(vectors: Float32Array, begun: Float32Array) -> Float32Array:
-        vectors = vectors.copy()
-        vectors[..., row, :] = begun[..., 0, :]
-        return vectors
-
-    return state.map(with_row, primed)
+    state = state.copy()
+    state[..., row, :] = primed[..., 0, :]
+    return state
 
 
 def _block_sizes(beginning: Beginning, options: SampleOptions, num_rows: int) -> Iterator[int]:

@@ -24,7 +24,6 @@ from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.shapes import weight_shapes
 
 
@@ -109,17 +108,18 @@ class Ensemble(nn.Module):
         """The id of END, which resets the state; None without documents."""
         return self.networks[0].end_id
 
-    def initial_state(self, batch_size: int) -> RecurrentState:
+    def initial_state(self, batch_size: int) -> Tensor:
         """Return the initial states (L, S, B, M * H) of a text."""
-        return _side_by_side([network.initial_state(batch_size) for network in self.networks])
+        states = [network.initial_state(batch_size) for network in self.networks]
+        return torch.cat(states, dim=-1)
 
     def forward(
         self,
         ids: Tensor,
-        state: RecurrentState,
+        state: Tensor,
         noise: Noise | None = None,
         ops: None = None,
-    ) -> tuple[Tensor, RecurrentState]:
+    ) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state to the mean logits (T, B, V) and the state after the last
         character.
 
@@ -130,12 +130,12 @@ class Ensemble(nn.Module):
         # Each network reads its own part of the state.
         logits = []
         states = []
-        vectors_of_networks = state.vectors.chunk(len(self.networks), dim=-1)
-        for network, vectors in zip(self.networks, vectors_of_networks, strict=True):
+        states_before = state.chunk(len(self.networks), dim=-1)
+        for network, own_before in zip(self.networks, states_before, strict=True):
             own_noise = None if noise is None else noise.another()
             own_logits, own_state = network(
                 ids,
-                state=RecurrentState(vectors),
+                state=own_before,
                 noise=own_noise,
             )
             logits.append(own_logits)
@@ -144,13 +144,8 @@ class Ensemble(nn.Module):
         # In training each network has its own loss: with the loss of the mean, the networks would
         # learn to share the work.
         if noise is None:
-            return torch.stack(logits).mean(0), _side_by_side(states)
-        return torch.cat(logits, dim=1), _side_by_side(states)
-
-
-def _side_by_side(states: Sequence[RecurrentState]) -> RecurrentState:
-    """Join the states of networks that read the same text."""
-    return RecurrentState(torch.cat([state.vectors for state in states], dim=-1))
+            return torch.stack(logits).mean(0), torch.cat(states, dim=-1)
+        return torch.cat(logits, dim=1), torch.cat(states, dim=-1)
 
 
 TrainedNetwork: TypeAlias = CharRNN | Ensemble

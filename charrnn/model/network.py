@@ -20,7 +20,6 @@ from charrnn.model.device import to_device
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.noise import Noise, drop
 from charrnn.model.reading import Fragments, cut
-from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.shapes import check_shapes, input_size_of
 from charrnn.model.walk import Architecture
 from charrnn.system.arrays import BoolArray
@@ -199,20 +198,20 @@ class CharRNN(nn.Module):
         """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def initial_state(self, batch_size: int) -> RecurrentState:
+    def initial_state(self, batch_size: int) -> Tensor:
         """Return the initial state of a text: zero, or the learned state, with gradients."""
         if self.learned_state is None:
             shape = (len(self.layers), self._num_states, batch_size, self.hidden_size)
-            return RecurrentState(self.output.weight.new_zeros(shape))
-        return RecurrentState(self.learned_state.unsqueeze(2).repeat(1, 1, batch_size, 1))
+            return self.output.weight.new_zeros(shape)
+        return self.learned_state.unsqueeze(2).repeat(1, 1, batch_size, 1)
 
     def forward(
         self,
         ids: Tensor,
-        state: RecurrentState,
+        state: Tensor,
         noise: Noise | None = None,
         ops: LayerOps | None = None,
-    ) -> tuple[Tensor, RecurrentState]:
+    ) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character.
 
         With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and
@@ -230,8 +229,8 @@ class CharRNN(nn.Module):
         return self.output(read.features), state
 
     def trace(
-        self, ids: Tensor, state: RecurrentState, ops: LayerOps | None = None
-    ) -> tuple[Traced, RecurrentState]:
+        self, ids: Tensor, state: Tensor, ops: LayerOps | None = None
+    ) -> tuple[Traced, Tensor]:
         """Compute the results of `forward`, and the cell values and outputs of all layers (T, B, L,
         H).
 
@@ -256,12 +255,12 @@ class CharRNN(nn.Module):
     def read_documents(
         self,
         ids: Tensor,
-        state: RecurrentState,
+        state: Tensor,
         *,
         noise: Noise | None = None,
         ops: LayerOps | None = None,
         keeps_cells: bool = False,
-    ) -> tuple[Read, RecurrentState]:
+    ) -> tuple[Read, Tensor]:
         """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
 
         Returns the results of the layers and the new state. A window is divided into fragments,
@@ -297,11 +296,11 @@ class CharRNN(nn.Module):
                 noise.start_piece(torch.from_numpy(fragments.lanes[piece.fragments]))
             read, last = read_window(
                 ids.flatten()[piece_positions],
-                states.map(partial(torch.index_select, dim=-2, index=rows)),
+                states.index_select(-2, rows),
             )
             reads.append(read)
             positions.append(piece_positions.flatten())
-            states = states.map(partial(_replace_rows, rows), last)
+            states = states.index_copy(-2, rows, last.to(states.dtype))
 
         # The results are in the order of the pieces: sort them into the order of the window.
         order = torch.cat(positions).argsort()
@@ -324,21 +323,20 @@ class CharRNN(nn.Module):
                 cells=cells,
                 outputs=outputs,
             ),
-            states.map(partial(torch.index_select, dim=-2, index=last_of_lanes)),
+            states.index_select(-2, last_of_lanes),
         )
 
     def _states_of_fragments(
-        self, state: RecurrentState, fragments: Fragments, is_end: BoolArray
-    ) -> RecurrentState:
+        self, state: Tensor, fragments: Fragments, is_end: BoolArray
+    ) -> Tensor:
         """Return the states from which the fragments are read, one row for each: the initial state
         if the fragment begins with an END, else the state of its lane."""
         lanes = to_device(torch.from_numpy(fragments.lanes), self.device)
-        begins_with_end = is_end[fragments.begins, fragments.lanes]
-        return reset_rows(
-            state.map(partial(torch.index_select, dim=-2, index=lanes)),
-            initial=self.initial_state(len(fragments.lanes)),
-            is_reset=to_device(torch.from_numpy(begins_with_end), self.device),
-        )
+        begins_with_end = torch.from_numpy(is_end[fragments.begins, fragments.lanes])
+        is_reset = to_device(begins_with_end, self.device)[:, None]
+        # `where` is used instead of a product with the mask, which would not reset infinite states.
+        initial = self.initial_state(len(lanes))
+        return torch.where(is_reset, initial, state.index_select(-2, lanes))
 
     def _find_ends(self, ids: Tensor) -> BoolArray | None:
         """Return a mask of the ids (T, B) that are END; None if there is no END."""
@@ -350,12 +348,12 @@ class CharRNN(nn.Module):
     def read_window(
         self,
         ids: Tensor,
-        state: RecurrentState,
+        state: Tensor,
         *,
         noise: Noise | None,
         ops: LayerOps | None,
         keeps_cells: bool,
-    ) -> tuple[Read, RecurrentState]:
+    ) -> tuple[Read, Tensor]:
         """Read ids (T, B), or vectors (T, B, E), from a state without resetting it."""
         # Prepare the inputs of the first layer.
         is_vectors = ids.is_floating_point()
@@ -365,14 +363,14 @@ class CharRNN(nn.Module):
         below = ids
         if not takes_ids and not is_vectors:
             below = _drop(self.vectors(ids), share=self.input_dropout, noise=noise)
-        links = _Links(self, vectors=below, state=state.vectors)
+        links = _Links(self, vectors=below, state=state)
 
         # Go up the layers, each of which reads the whole window at once.
         all_cells = []
         all_outputs = []
         joined: list[Tensor] = []
         new_vectors = []
-        layers = zip(self.recurrent_layers(), state.vectors, strict=True)
+        layers = zip(self.recurrent_layers(), state, strict=True)
         for index, (layer, vectors) in enumerate(layers):
             layer_state = vectors[: layer.cell.num_states * layer.dilation]
             if links.along_depth is not None:
@@ -419,12 +417,7 @@ class CharRNN(nn.Module):
             cells = torch.stack(all_cells, dim=2)
             outputs = torch.stack(all_outputs, dim=2)
         read = Read(features, cells=cells, outputs=outputs)
-        return read, RecurrentState(torch.stack(new_vectors))
-
-
-def _replace_rows(rows: Tensor, part: Tensor, new: Tensor) -> Tensor:
-    """Return a part of a state with the given rows replaced by `new`."""
-    return part.index_copy(-2, rows, new.to(part.dtype))
+        return read, torch.stack(new_vectors)
 
 
 class _Links:

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import IdArray
@@ -61,13 +60,13 @@ class KnownStates:
     """The states of a single pass over a text before the characters 0, INTERVAL, 2 * INTERVAL, and
     so on."""
 
-    states: RecurrentState
+    states: Tensor
     """A batch row for each of these characters."""
 
-    def before(self, positions: Indices) -> RecurrentState:
+    def before(self, positions: Indices) -> Tensor:
         """Return the states before characters at `positions` (B,), which are multiples of
         INTERVAL."""
-        return _rows_of(self.states, positions // INTERVAL)
+        return self.states[..., positions // INTERVAL, :]
 
 
 @no_grad
@@ -93,7 +92,7 @@ def find_states(
     num_intervals = max(1, -(-len(ids) // INTERVAL))
     lane_length = -(-num_intervals // lanes_of(len(ids)))
     readers = np.arange(0, num_intervals, lane_length)
-    states = initial_state(num_intervals).map(torch.clone)
+    states = initial_state(num_intervals).clone()
     is_known = np.zeros(num_intervals, np.bool_)
     is_known[0] = True
 
@@ -104,24 +103,20 @@ def find_states(
             return KnownStates(states)
         positions = readers * INTERVAL + np.arange(INTERVAL)[:, None]
         inputs = torch.from_numpy(ids[positions].astype(np.int64)).to(states.device)
-        _, reached = step(inputs, _rows_of(states, readers))
+        _, reached = step(inputs, states[..., readers, :])
 
         readers = readers + 1
-        is_same = _is_same(_rows_of(states, readers), reached) & is_known[readers]
-        states.vectors[..., readers, :] = reached.vectors
+        is_same = _is_same(states[..., readers, :], reached) & is_known[readers]
+        states[..., readers, :] = reached
         advance(INTERVAL * int((~is_known[readers]).sum()))
         is_known[readers] = True
         readers = readers[~is_same]
 
 
-def _rows_of(state: RecurrentState, rows: Indices) -> RecurrentState:
-    return state.map(lambda vectors: vectors[..., rows, :])
-
-
-def _is_same(before: RecurrentState, after: RecurrentState) -> BoolArray:
+def _is_same(before: Tensor, after: Tensor) -> BoolArray:
     """Return for each row (B,) whether both states are the same up to rounding."""
-    bound = SAME_STATE * before.vectors.abs().clamp(min=1)
-    is_near = (after.vectors - before.vectors).abs() <= bound
+    bound = SAME_STATE * before.abs().clamp(min=1)
+    is_near = (after - before).abs() <= bound
     return np.asarray(is_near.transpose(-1, -2).flatten(0, -2).all(dim=0).cpu())
 
 
@@ -282,11 +277,8 @@ def _read_from(
     for begin, end in pairwise(cuts):
         is_origin = origin_times == begin
         if is_origin.any():
-            state = reset_rows(
-                state,
-                initial=at_origins,
-                is_reset=torch.from_numpy(is_origin).to(state.device),
-            )
+            is_reset = torch.from_numpy(is_origin).to(state.device)[:, None]
+            state = torch.where(is_reset, at_origins, state)
 
         # Positions before and after the text read any character: the state of the origin removes
         # the effect of those before it, and the caller leaves out those after it.

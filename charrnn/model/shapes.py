@@ -254,11 +254,9 @@ def check_memory(config: Config, vocab_size: int) -> None:
 def check_unit(layer: int, unit: int, num_layers: int, num_units: int) -> None:
     """Raise UsageError if a model of this size has no such cell."""
     if not (0 <= layer < num_layers and 0 <= unit < num_units):
-        layers = f"layers go from 0 to {num_layers - 1}"
-        if num_layers == 1:
-            layers = "the only layer is 0"
         raise UsageError(
-            f"There is no cell {layer}:{unit}: {layers}, units go from 0 to {num_units - 1}."
+            f"There is no cell {layer}:{unit}: layers go from 0 to {num_layers - 1}, units from 0"
+            f" to {num_units - 1}."
         )
 
 

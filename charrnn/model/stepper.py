@@ -23,7 +23,6 @@ from charrnn.model.portable_math import (
     attend,
     exact_product,
 )
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
 
@@ -166,25 +165,25 @@ class Stepper:
         values = np.array(list(clamped.values()), np.float32)
         return hold(self.ops, list(clamped), values=lambda _: values)
 
-    def values(self, state: RecurrentState) -> Float32Array:
+    def values(self, state: Float32Array) -> Float32Array:
         """Compute the cell values (L, B, H), in [-1, 1], from a state."""
         values = []
         for layer in range(self.num_layers):
-            latest = self.architecture.queue(state.vectors, layer)[:, -1]
+            latest = self.architecture.queue(state, layer)[:, -1]
             values.append(self.cell.value(self.ops, tuple(latest)))
         return np.stack(values)
 
-    def initial_state(self, batch_size: int) -> RecurrentState:
+    def initial_state(self, batch_size: int) -> Float32Array:
         """Return the initial state of a text: zero, or the learned state."""
         shape = (self.num_layers, self.architecture.num_states, batch_size, self.hidden_size)
         vectors = np.zeros(shape, np.float32)
         if self._learned_state is not None:
             vectors[:] = self._learned_state[:, :, None]
-        return RecurrentState(vectors)
+        return vectors
 
     def step(
-        self, ids: NDArray[np.integer[Any]], state: RecurrentState
-    ) -> tuple[Float32Array, RecurrentState]:
+        self, ids: NDArray[np.integer[Any]], state: Float32Array
+    ) -> tuple[Float32Array, Float32Array]:
         """Map ids (B,) and a state to logits (B, V) and a new state; the old state is not changed.
 
         A row that reads END starts from the initial state.
@@ -192,13 +191,13 @@ class Stepper:
         if self.end_id is not None:
             state = self._reset_at_end(ids, state)
 
-        # The walk changes the vectors in place.
-        vectors = state.vectors.copy()
-        walk = _StepWalk(self, ids=ids, state=vectors)
+        # The walk changes the state in place.
+        state = state.copy()
+        walk = _StepWalk(self, ids=ids, state=state)
         logits = self.products["output"].product(walk.read(ids))
-        return logits, RecurrentState(vectors)
+        return logits, state
 
-    def _reset_at_end(self, ids: NDArray[np.integer[Any]], state: RecurrentState) -> RecurrentState:
+    def _reset_at_end(self, ids: NDArray[np.integer[Any]], state: Float32Array) -> Float32Array:
         """Return a state with the rows that read END reset to the initial state, because a document
         begins."""
         is_end = (np.asarray(ids) == self.end_id)[:, None]
@@ -206,11 +205,11 @@ class Stepper:
             return state
 
         initial = self.initial_state(len(ids))
-        return state.map(lambda old, new: np.where(is_end, new, old), initial)
+        return np.where(is_end, initial, state)
 
     def read(
-        self, ids: NDArray[np.integer[Any]], state: RecurrentState | None = None
-    ) -> tuple[Float32Array, RecurrentState]:
+        self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
+    ) -> tuple[Float32Array, Float32Array]:
         """Read a text ids (N,), N >= 1, in one row. Return the logits (1, V) and the state after
         its last character.
 

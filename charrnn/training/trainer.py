@@ -26,7 +26,6 @@ from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
 from charrnn.model.noise import Noise
-from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.runs.checkpoint import Tensors
 from charrnn.system.spinning import limit_loaded_torch
 from charrnn.text.batches import BatchRows
@@ -141,7 +140,7 @@ class Trainer:
 
         # Where training is: every batch row reads its own part of the text, from its beginning. The
         # state is in memory of its own, also if the network learns its initial state.
-        self.state = self._initial_state().map(Tensor.detach)
+        self.state = self._initial_state().detach()
         self.step = 0
         self.cursor = 0
 
@@ -216,7 +215,7 @@ class Trainer:
             noise=Noise(generator, batch_size=self.batches.batch_size, own=self.rows),
         )
 
-    def _compute_gradients(self, window: Window, scale: float) -> tuple[RecurrentState, Tensor]:
+    def _compute_gradients(self, window: Window, scale: float) -> tuple[Tensor, Tensor]:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`;
         `scale` is the factor of the loss in fp16. The mean is over all processes.
 
@@ -225,7 +224,7 @@ class Trainer:
         """
         state = self.state
         if self.config.end_id is None:
-            state = reset_rows(state, initial=self._initial_state(), is_reset=window.is_reset)
+            state = torch.where(window.is_reset[:, None], self._initial_state(), state)
 
         # Forward.
         with autocast(self.device, self.config.precision):
@@ -264,7 +263,7 @@ class Trainer:
             for weights in self._weights_of_networks
         ]
         loss_and_norm = torch.stack((mean_loss, torch.stack(norms).amax()))
-        return state.map(Tensor.detach), loss_and_norm
+        return state.detach(), loss_and_norm
 
     def _loss(self, logits: Tensor, window: Window) -> Tensor:
         """Compute this process's part of the mean loss over the learned characters of a window: the
@@ -288,7 +287,7 @@ class Trainer:
             targets = targets[is_learned]
         return cross_entropy(logits, targets, reduction="sum") / num_targets
 
-    def _initial_state(self) -> RecurrentState:
+    def _initial_state(self) -> Tensor:
         return self.network.initial_state(self.rows.stop - self.rows.start)
 
     @property
@@ -335,7 +334,7 @@ class Trainer:
         """Copy another run's `model_tensors`, whose shapes fit, before the first step."""
         _copy_all(self.network.state_dict(), saved=model)
         _copy_all(self.averaged.state_dict(), saved=model)
-        self.state = self._initial_state().map(Tensor.detach)
+        self.state = self._initial_state().detach()
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
         """Return the weights to generate with: the averaged weights if averaging is on."""
@@ -344,7 +343,7 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue, apart from `model_tensors`: (tensors, {"step",
         "cursor"}), with the states of all batch rows."""
-        state = self.group.join_rows(self.state.vectors, batch_size=self.batches.batch_size)
+        state = self.group.join_rows(self.state, batch_size=self.batches.batch_size)
         return numpy_tensors({**self._tensors(), "state": state}), {
             "step": self.step,
             "cursor": self.cursor,
@@ -369,7 +368,7 @@ class Trainer:
         # config.yaml belongs to another run.
         try:
             _copy_all(self._tensors(), saved=training)
-            _copy(self.state.vectors, training["state"][..., self.rows, :].copy())
+            _copy(self.state, training["state"][..., self.rows, :].copy())
 
             # The averages of a single network are in the model file; those of an ensemble were
             # copied above.

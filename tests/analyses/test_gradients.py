@@ -24,11 +24,11 @@ def differences(network, ids, lag, layer, step=1e-5):
     differences."""
     _, state = network(ids[: len(ids) - 1 - lag], network.initial_state(1))
     slopes = []
-    for place in np.ndindex(*state.vectors[layer].shape):
+    for place in np.ndindex(*state[layer].shape):
         losses = []
         for sign in (1, -1):
-            moved = state.map(torch.clone)
-            moved.vectors[(layer, *place)] += sign * step
+            moved = state.clone()
+            moved[(layer, *place)] += sign * step
             logits, _ = network(ids[len(ids) - 1 - lag : -1], moved)
             losses.append(cross_entropy(logits[-1], ids[-1]).item())
         slopes.append((losses[0] - losses[1]) / (2 * step))

@@ -49,7 +49,7 @@ def test_they_are_those_of_the_network(cell, depth, options):
     assert_close(numbers.mean_loss, losses.mean())
     assert numbers.steps[-1].loss is None
     if network.recurrent_layers()[0].cell.num_states == 2:
-        assert_close(numbers.steps[-1].layers[0].row("c").values, state.vectors[0, 1, 0])
+        assert_close(numbers.steps[-1].layers[0].row("c").values, state[0, 1, 0])
 
 
 def add(*rows):

@@ -30,7 +30,7 @@ def step_through(network, cell, ids):
     cells, logprobs = [], []
     for char in ids.tolist():
         logits, state = network(torch.tensor([[char]]), state)
-        vectors = state.vectors
+        vectors = state
         cells.append(vectors[:, 1, 0].tanh() if cell == "lstm" else vectors[:, 0, 0])
         logprobs.append(logits[0, 0].log_softmax(-1))
     return torch.stack(cells), torch.stack(logprobs)

@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_finite_reaches_all_processes_at_the_same_step():
         for _ in range(4):
             trainer.take_step()
         if group.rank == 1:  # Only its own loss is not finite.
-            trainer.state.vectors.fill_(torch.nan)
+            trainer.state.fill_(torch.nan)
         with pytest.raises(NonFiniteError, match="Step 5: loss nan"):
             trainer.take_step()
         return trainer.step

@@ -95,7 +95,7 @@ def test_training_is_that_of_torch_with_carried_states(monkeypatch):
     state = network.initial_state(rows)
     for step in range(num_steps):
         begin = step % 4 * window
-        state = network.initial_state(rows) if begin == 0 else state.map(torch.detach)
+        state = network.initial_state(rows) if begin == 0 else state.detach()
         logits, state = network(parts[begin : begin + window], state)
         targets = parts[begin + 1 : begin + window + 1].flatten()
         optimizer.zero_grad()

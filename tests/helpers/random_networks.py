@@ -4,10 +4,11 @@ them."""
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
-from charrnn.model.recurrent_state import RecurrentState
 
 V, H, L = 7, 6, 2
 """Size of the alphabet, units and layers."""
@@ -25,13 +26,13 @@ def random_network(
     return network
 
 
-def random_state(network: CharRNN, batch_size: int, seed: int = 3) -> RecurrentState:
+def random_state(network: CharRNN, batch_size: int, seed: int = 3) -> Tensor:
     """Draw the vectors of a state."""
     generator = torch.Generator().manual_seed(seed)
     zeros = network.initial_state(batch_size)
-    return zeros.map(lambda part: torch.randn(part.shape, generator=generator).to(part.dtype))
+    return torch.randn(zeros.shape, generator=generator).to(zeros.dtype)
 
 
-def in_numpy(state: RecurrentState) -> RecurrentState:
+def in_numpy(state: Tensor) -> NDArray:
     """Return a state as a stepper has it."""
-    return state.map(lambda part: part.detach().float().numpy())
+    return state.detach().float().numpy()

@@ -12,7 +12,7 @@ def everything(trainer):
             tensors |= {
                 f"{key} {name}": value for key, value in optimizer.state.get(parameter, {}).items()
             }
-    tensors["state"] = trainer.state.vectors
+    tensors["state"] = trainer.state
     tensors["counters"] = torch.tensor([trainer.step, trainer.cursor])
     return {name: value.detach().clone() for name, value in tensors.items()}
 

@@ -14,14 +14,12 @@ import torch
 from effects_networks import H, V, make_config, make_network, tensors_of
 from equations import equations_of
 from random_networks import in_numpy, random_state
-from torch import Tensor
 
 from charrnn.config.architectures import DEPTH_DESCRIPTIONS
 from charrnn.model.cell_types import CELLS
 from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.network import HIGHWAY_BIAS, CharRNN
 from charrnn.model.noise import Noise
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 
 T, B, I, L = 13, 3, 4, 3  # noqa: E741
@@ -49,7 +47,7 @@ def make_inputs(network):
     ids = torch.randint(0, V, (T, B), generator=torch.Generator().manual_seed(3))
     state = random_state(network, B)
     # h is within [-1, 1] in most cells, and shown as it is.
-    return ids, RecurrentState((0.4 * state.vectors).clamp(-1, 1))
+    return ids, (0.4 * state).clamp(-1, 1)
 
 
 def symbols_of(layer):
@@ -175,9 +173,9 @@ def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell, depth):
                 piece, current = network(ids[begin:end], current)
                 pieces.append(piece)
             torch.testing.assert_close(torch.cat(pieces), logits, **EXACT)
-            torch.testing.assert_close(current.vectors, last.vectors, **EXACT)
+            torch.testing.assert_close(current, last, **EXACT)
     torch.testing.assert_close(traced, logits, **EXACT)
-    torch.testing.assert_close(traced_last.vectors, last.vectors, **EXACT)
+    torch.testing.assert_close(traced_last, last, **EXACT)
     assert cells.shape == hidden.shape == (T, B, L, H) and cells.abs().max() <= 1
 
 
@@ -193,11 +191,11 @@ def test_the_stepper_computes_what_the_network_computes(cell, depth, options):
     with torch.no_grad():
         expected, _ = network(ids, state)
     current = in_numpy(state)
-    assert stepper.initial_state(B).vectors.shape == current.vectors.shape
+    assert stepper.initial_state(B).shape == current.shape
     for t in range(T):
-        before = current.map(np.copy)
+        before = current.copy()
         logits, new = stepper.step(ids[t].numpy(), current)
-        assert np.array_equal(current.vectors, before.vectors), "the old state is left as it was"
+        assert np.array_equal(current, before), "the old state is left as it was"
         current = new
         # float32 against float64; an irnn's values grow to some hundreds.
         scale = max(1.0, float(expected[t].abs().max()))
@@ -215,7 +213,7 @@ def test_attention_reads_a_window_as_its_characters(length):
             found, state = network(char[None], state)
             one_by_one.append(found)
     torch.testing.assert_close(torch.cat(one_by_one), logits, **EXACT)
-    torch.testing.assert_close(state.vectors, last.vectors, **EXACT)
+    torch.testing.assert_close(state, last, **EXACT)
 
 
 @pytest.mark.parametrize("depth", DEPTH_DESCRIPTIONS)
@@ -223,7 +221,7 @@ def test_layers_are_joined_as_the_depth_says(depth):
     network = make_network("gru", depth, num_layers=2, sum_outputs=depth == "residual")
     ids, state = make_inputs(network)
     first, second = network.recurrent_layers()
-    vectors = state.vectors
+    vectors = state
     with torch.no_grad():
         if depth not in ("grid", "attention"):
             below = first(network.embedding(ids), vectors[0, :1]).outputs
@@ -298,9 +296,9 @@ def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state):
         make_config("mlstm", "dilated", initial_state=initial_state), tensors_of(network)
     )
     start = network.initial_state(B)
-    assert start.vectors.shape == (L, 2 * 4, B, H)
-    assert bool(start.vectors.any()) == (initial_state == "learned")
-    np.testing.assert_array_equal(stepper.initial_state(B).vectors, in_numpy(start).vectors)
+    assert start.shape == (L, 2 * 4, B, H)
+    assert bool(start.any()) == (initial_state == "learned")
+    np.testing.assert_array_equal(stepper.initial_state(B), in_numpy(start))
     ids, _ = make_inputs(network)
     logits, _ = network(ids, start)
     weights = torch.randn(
@@ -371,13 +369,13 @@ def test_the_tensors_of_a_network_load_into_a_stacked_layer_of_torch_nn(cell):
     reference = REFERENCES[cell](I, H, num_layers=L).double()
     reference.load_state_dict(weights)
     ids, state = make_inputs(network)
-    vectors = state.vectors
+    vectors = state
     first = tuple(vectors.transpose(0, 1)) if cell == "lstm" else vectors[:, 0]
     outputs, last = reference(network.embedding(ids), first)
     logits, found = network(ids, state)
     torch.testing.assert_close(logits, network.output(outputs), **EXACT)
     torch.testing.assert_close(
-        found.vectors.transpose(0, 1), torch.stack(last) if cell == "lstm" else last[None], **EXACT
+        found.transpose(0, 1), torch.stack(last) if cell == "lstm" else last[None], **EXACT
     )
 
 
@@ -392,7 +390,7 @@ def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate):
     exact = network.trace(ids, state)[0][1]
     # A relative error of 6e-8 of the output, divided by the gate, over 13 steps.
     torch.testing.assert_close(
-        network.float().trace(ids, state.map(Tensor.float))[0][1].double(),
+        network.float().trace(ids, state.float())[0][1].double(),
         exact,
         rtol=1e-4,
         atol=1e-5,

@@ -166,7 +166,7 @@ def test_a_step_stays_on_its_device(case, monkeypatch):
     logits, state = network(
         ids, network.initial_state(4), Noise(torch.Generator().manual_seed(0), 4)
     )
-    assert (logits.device, state.vectors.device) == (META, META)
+    assert (logits.device, state.device) == (META, META)
     cross_entropy(logits.flatten(0, 1), ids.flatten()).backward()
     weights = list(network.parameters())
     assert {None if weight.grad is None else weight.grad.device for weight in weights} == {META}

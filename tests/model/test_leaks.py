@@ -16,7 +16,6 @@ from charrnn.model import reading
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.model.reading import MAX_PIECE, Fragments, cut
-from charrnn.model.recurrent_state import reset_rows
 from charrnn.model.stepper import Stepper
 
 VOCAB, END = 7, 1
@@ -54,7 +53,7 @@ def read_by_hand(network, ids, state):
     rows = []
     network.end_id = None
     for now in ids:
-        state = reset_rows(state, network.initial_state(len(now)), now == END)
+        state = torch.where((now == END)[:, None], network.initial_state(len(now)), state)
         logits, state = network(now[None], state)
         rows.append(logits[0])
     network.end_id = END
@@ -70,10 +69,10 @@ def test_a_window_equals_single_steps_with_resets(model, monkeypatch):
     expected, expected_last = read_by_hand(network, ids, state)
     # Float64: the same sums in another order.
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
-    torch.testing.assert_close(last.vectors, expected_last.vectors, rtol=0, atol=1e-9)
+    torch.testing.assert_close(last, expected_last, rtol=0, atol=1e-9)
     (traced, cells, hidden), traced_last = network.trace(ids, state)
     torch.testing.assert_close(traced, expected, rtol=0, atol=1e-9)
-    torch.testing.assert_close(traced_last.vectors, expected_last.vectors, rtol=0, atol=1e-9)
+    torch.testing.assert_close(traced_last, expected_last, rtol=0, atol=1e-9)
     assert cells.shape == hidden.shape == (*ids.shape, len(network.recurrent_layers()), 6)
 
 
@@ -85,13 +84,13 @@ def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(model):
     ids[11:, 1] = 4
     ids[23, 0] = ids[11, 1] = END
     state = random_state(network, 2)
-    state.vectors.requires_grad_()
+    state.requires_grad_()
     logits, _ = network(ids, state)
     loss = cross_entropy(logits[23:, 0], ids[23:, 0]) + cross_entropy(logits[11:, 1], ids[11:, 1])
     loss.backward()
     gradient = network.embedding.weight.grad
-    assert gradient is not None and state.vectors.grad is not None
-    assert (gradient[2] == 0).all() and (state.vectors.grad == 0).all()
+    assert gradient is not None and state.grad is not None
+    assert (gradient[2] == 0).all() and (state.grad == 0).all()
     assert (gradient[4] != 0).any() and (gradient[END] != 0).any()
 
 

@@ -1,7 +1,7 @@
 """Reading in lanes: every character once, as in one go. N characters, T time, B lanes, V
 vocabulary.
 
-Tests `model.recurrent_state` and `model.walk`, too.
+Tests `model.walk`, too.
 """
 
 import numpy as np
@@ -22,7 +22,6 @@ from charrnn.model.reading import (
     read_in_lanes,
     read_segments,
 )
-from charrnn.model.recurrent_state import RecurrentState
 
 V = 5
 LANE = 4 * WARM_UP
@@ -91,8 +90,8 @@ def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(num_chars, first, 
 def count_since_zero(ids, state):
     """A network whose one cell counts the characters that it has read: ((ids, counts (T, B)),
     state)."""
-    counts = state.vectors[0, 0, :, 0] + torch.arange(1, len(ids) + 1)[:, None]
-    return (ids, counts), RecurrentState(counts[-1].reshape(1, 1, -1, 1))
+    counts = state[0, 0, :, 0] + torch.arange(1, len(ids) + 1)[:, None]
+    return (ids, counts), counts[-1].reshape(1, 1, -1, 1)
 
 
 SIZES = st.integers(0, 9 * LANE).flatmap(lambda num: st.tuples(st.just(num), st.integers(0, num)))
@@ -108,7 +107,7 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes):
     times_read = np.zeros(num_chars, int)
     for positions, (inputs, counts) in read_in_lanes(
         count_since_zero,
-        lambda batch_size: RecurrentState(torch.zeros(1, 1, batch_size, 1, dtype=torch.int64)),
+        lambda batch_size: torch.zeros(1, 1, batch_size, 1, dtype=torch.int64),
         ids,
         first,
     ):
@@ -154,11 +153,11 @@ def test_the_states_of_a_network_that_forgets_nothing_are_those_of_a_single_pass
     num_chars = 3 * LANE + 5
     known = find_states(
         count_since_zero,
-        lambda batch_size: RecurrentState(torch.zeros(1, 1, batch_size, 1, dtype=torch.int64)),
+        lambda batch_size: torch.zeros(1, 1, batch_size, 1, dtype=torch.int64),
         np.zeros(num_chars, np.uint16),
         advance=lambda num: None,
     )
-    assert known.states.vectors.flatten().tolist() == [*range(0, num_chars, INTERVAL)]
+    assert known.states.flatten().tolist() == [*range(0, num_chars, INTERVAL)]
 
 
 def test_the_text_is_not_read_again_where_the_network_has_forgotten():

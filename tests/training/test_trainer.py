@@ -62,7 +62,7 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset)
     trainer = make_trainer(dropout=0.0, input_dropout=0.0, reset_probability=reset)
     for step in range(3):
         assert (trainer.step, trainer.cursor) == (step, step * T)
-        zero = trainer.state.map(torch.zeros_like)
+        zero = torch.zeros_like(trainer.state)
         losses = {0.0: expected_loss(trainer, trainer.state), 1.0: expected_loss(trainer, zero)}
         result = trainer.take_step()
         # Float32 sums of some 40 losses near 2: relative 1e-6.
@@ -72,7 +72,7 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset)
                 "else the state would not matter here"
             )
         assert result.learning_rate == learning_rate_at(step, trainer.config)
-    assert not trainer.state.vectors.requires_grad
+    assert not trainer.state.requires_grad
 
 
 def test_only_what_follows_the_given_characters_is_learned():
@@ -110,7 +110,7 @@ def test_a_step_that_is_not_finite_is_refused_before_anything_changed(fault, num
     take_steps(trainer, num_before)
     with torch.no_grad():
         if fault == "loss nan":
-            trainer.state.vectors.fill_(torch.nan)
+            trainer.state.fill_(torch.nan)
         else:  # The square of the gradient's norm is beyond float32.
             trainer.network.output.weight.mul_(1e25)
     before = everything(trainer)
@@ -128,7 +128,7 @@ def test_a_new_run_begins_in_the_learned_state_of_the_old_one():
     model = trainer.model_tensors()
     model["learned_state"][:] = 0.5
     trainer.start_with(model)
-    assert bool((trainer.state.vectors == 0.5).all())
+    assert bool((trainer.state == 0.5).all())
 
 
 def test_a_window_in_which_no_document_begins_leaves_the_learned_state():

@@ -10,7 +10,6 @@ Shapes: N characters, S segments of T characters, C conditions, R rows, L, H, V 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise, repeat
 from typing import NamedTuple
 
@@ -24,7 +23,6 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.interventions import exchange, record_layers, remove
 from charrnn.model.reading import MAX_LANES, KnownStates, read_parts
-from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.moments import Moments
 from charrnn.system.arrays import Float64Array
 from charrnn.system.lazy import Tensor, inference_mode, no_grad, torch
@@ -50,19 +48,19 @@ class FreeReading:
     """(L, H): their standard deviations; 1 for a constant memory."""
     correlations: Tensor
     """(L * H, L * H): their correlations."""
-    states: dict[int, RecurrentState]
+    states: dict[int, Tensor]
     """The state before each wanted position."""
 
-    def states_at(self, positions: Positions) -> RecurrentState:
+    def states_at(self, positions: Positions) -> Tensor:
         """Return the state before each of R positions, as rows."""
-        first, *others = [self.states[position] for position in positions.tolist()]
-        return first.map(lambda *vectors: torch.cat(vectors, dim=-2), *others)
+        states = [self.states[position] for position in positions.tolist()]
+        return torch.cat(states, dim=-2)
 
 
 class _FreeStep(NamedTuple):
     """One character of R segments that are read side by side."""
 
-    before: RecurrentState
+    before: Tensor
     """The state before the character."""
     odds: Tensor
     """(R,): the output after it."""
@@ -103,7 +101,7 @@ def read_freely(
     moments = Moments()
 
     # One character at a time, so that every state is there.
-    def step(window: Tensor, state: RecurrentState) -> tuple[list[_FreeStep], RecurrentState]:
+    def step(window: Tensor, state: Tensor) -> tuple[list[_FreeStep], Tensor]:
         steps = []
         for chars in window:
             for of_layer in memories:
@@ -139,7 +137,9 @@ def read_freely(
                 values[indices] = read_step.values.numpy()
                 odds[indices] = read_step.odds.numpy()
                 for row in np.flatnonzero(is_wanted[indices]).tolist():
-                    states[int(indices[row])] = read_step.before.map(partial(_row, row))
+                    # A copy of the row, so that the other rows can be freed.
+                    of_row = read_step.before[..., row : row + 1, :].clone()
+                    states[int(indices[row])] = of_row
                 in_choosing_half.append(read_step.memories[indices < half].flatten(1))
 
             # The products of a window at once: their matrix is larger than the vectors of a step.
@@ -156,11 +156,6 @@ def read_freely(
         correlations=torch.from_numpy(moments.correlations()),
         states=states,
     )
-
-
-def _row(row: int, vectors: Tensor) -> Tensor:
-    """Copy a row of a state, so that the other rows can be freed."""
-    return vectors[..., row : row + 1, :].clone()
 
 
 @inference_mode
@@ -189,9 +184,7 @@ def read_clamped(
 
     # The rows of a segment follow each other, one for each condition.
     ids = ids.repeat_interleave(num_conditions, dim=1)
-    state = reading.states_at(begins).map(
-        lambda vectors: vectors.repeat_interleave(num_conditions, dim=-2)
-    )
+    state = reading.states_at(begins).repeat_interleave(num_conditions, dim=-2)
     ops = {}
     for index, means in enumerate(reading.means):
         held = is_clamped[:, index].repeat(len(begins), 1)
