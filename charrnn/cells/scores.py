@@ -62,8 +62,8 @@ def score_cell(
     association = float(measured.on_choosing_half[cell])
     score = score_choice(
         target,
-        Choice(cell, polarity_of(association)),
-        values,
+        choice=Choice(cell, polarity=polarity_of(association)),
+        values=values,
         association=association,
         num_units=num_units,
     )
@@ -183,7 +183,7 @@ def measure(
 
         # Second half: the values of the selected cells.
         selected = [choice.cell for choice in choices]
-        values = read_columns(read, selected, slice(half, num_chars))
+        values = read_columns(read, columns=selected, part=slice(half, num_chars))
 
         # The untrained network makes its own choice, with the same freedom: even random features
         # follow some labels.
@@ -197,8 +197,8 @@ def measure(
             associations = choosing.associations(index)
             score = score_choice(
                 target,
-                choice,
-                values[index],
+                choice=choice,
+                values=values[index],
                 association=float(associations[choice.cell]),
                 num_units=num_units,
             )
@@ -211,7 +211,7 @@ def measure(
 
             score = replace(
                 score,
-                interior=score_interior(target, values[index], choice.polarity),
+                interior=score_interior(target, values=values[index], polarity=choice.polarity),
                 untrained=untrained.get(target),
                 p_value=chance.p_value,
                 null_level=null_level,
@@ -249,7 +249,7 @@ def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float
     choices = [strongest(associations) for associations in baseline.finish()]
 
     # Score on the second half.
-    values = read_columns(read, [choice.cell for choice in choices], scoring)
+    values = read_columns(read, columns=[choice.cell for choice in choices], part=scoring)
     return {
         target: measure_score(of_cell, labels=target.labels[scoring], polarity=choice.polarity)
         for target, choice, of_cell in zip(scored, choices, values, strict=True)

@@ -403,7 +403,9 @@ class Study(Displayable):
             described = measure_values(self.text.text, cells=missing, values=values)
             pages = []
             for page, of_cell in zip(described, values, strict=True):
-                scores = self._scores_of(page, targets, measured, values=of_cell[self.half :])
+                scores = self._scores_of(
+                    page, targets=targets, measured=measured, values=of_cell[self.half :]
+                )
                 pages.append(replace(page, scores=scores))
             return pages
 
@@ -439,7 +441,11 @@ class Study(Displayable):
         cell = page.layer * self.num_units + page.unit
         best = int(np.argmax([abs(result.on_choosing_half[cell]) for result in measured]))
         score = score_cell(
-            targets[best], measured[best], values, cell=cell, num_units=self.num_units
+            targets[best],
+            measured=measured[best],
+            values=values,
+            cell=cell,
+            num_units=self.num_units,
         )
         return (score,)
 
@@ -448,7 +454,7 @@ class Study(Displayable):
         columns = [layer * self.num_units + unit for layer, unit in cells]
         part = slice(first, len(self.text))
         with task("reading", total=len(self.text) - first) as advance:
-            return read_columns(watched(self.reader(), advance), columns, part)
+            return read_columns(watched(self.reader(), advance), columns=columns, part=part)
 
     @cached_property
     def text_key(self) -> dict[str, JSON]:
@@ -573,7 +579,7 @@ class Study(Displayable):
         def choose(missing: list[records.CellScore]) -> list[tuple[int, int]]:
             cells = [(score.layer, score.unit) for score in missing]
             chosen = []
-            for score, values in zip(missing, self._columns(cells, self.half), strict=True):
+            for score, values in zip(missing, self._columns(cells, first=self.half), strict=True):
                 of_detector = labels[score.detector]
                 agreement = partial(
                     agreement_in,

@@ -145,7 +145,9 @@ class RecurrentLayer(nn.Module):
 
         # A permutation is drawn once and not trained.
         extras = self.cell.extras(hidden_size)
-        for name, shape in layer_shapes(self.cell, input_size, hidden_size).items():
+        for name, shape in layer_shapes(
+            self.cell, input_size=input_size, hidden_size=hidden_size
+        ).items():
             if name in extras and extras[name][1] == "permutation":
                 self.register_buffer(name, torch.arange(shape[0]))
             else:
@@ -244,7 +246,7 @@ class RecurrentLayer(nn.Module):
             weights[name] = self.weight(name)
             if noise is not None and self.weight_drop > 0:
                 mask = noise.for_window(weights[name].shape, self.weight_drop)
-                weights[name] = drop(weights[name], mask, share=self.weight_drop)
+                weights[name] = drop(weights[name], mask=mask, share=self.weight_drop)
 
         reading = _Reading(
             layer=self,
@@ -255,8 +257,8 @@ class RecurrentLayer(nn.Module):
             keeps_cells=keeps_cells,
         )
         if self.dilation == 1:
-            return reading.read(inputs, state)
-        return self._read_interleaved(reading, inputs, state)
+            return reading.read(inputs, state=state)
+        return self._read_interleaved(reading, inputs=inputs, state=state)
 
     def _read_interleaved(self, reading: "_Reading", inputs: Tensor, state: Tensor) -> LayerRead:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them
@@ -276,7 +278,7 @@ class RecurrentLayer(nn.Module):
             # to row 1, and so on.
             num_rows = min(len(piece), self.dilation)
             folded = torch.unflatten(piece, 0, (-1, num_rows)).flatten(1, 2)
-            read = reading.read(folded, queue[:, :num_rows].flatten(1, 2))
+            read = reading.read(folded, state=queue[:, :num_rows].flatten(1, 2))
             reads.append(read)
 
             # The oldest states were continued: remove them, and append the new states to the queue.
@@ -318,10 +320,10 @@ class _Reading:
 
         # A library computes the input products itself.
         if implementation is Implementation.LIBRARY:
-            return self._run_library(inputs, state)
+            return self._run_library(inputs, state=state)
 
         # The recurrence.
-        x = self._input_products(inputs, layer.bias("ih"))
+        x = self._input_products(inputs, bias=layer.bias("ih"))
         threads: AbstractContextManager[None] = nullcontext()
         is_small = x[0].numel() * layer.hidden_size <= SMALL_PRODUCT
         if is_small and x.device.type == "cpu" and not torch.is_grad_enabled():
@@ -337,7 +339,7 @@ class _Reading:
                 a, b = layer.cell.coefficients(TORCH, x=x.to(state.dtype), extras=layer.extras())
                 outputs = scan(a, b=b, h=state[0])
             else:
-                return self._run_equations(x, state)
+                return self._run_equations(x, state=state)
 
         # The output is the only state of these cell types.
         cells = layer.cell.value(TORCH, state=(outputs,)) if self.keeps_cells else None
@@ -366,7 +368,9 @@ class _Reading:
         products = {}
         for name, weight in self.weights.items():
             effective = cell.effective_weight(weight).to(x.dtype)
-            products[name] = recurrent_product(effective, layer.bias(name).to(x.dtype), x.shape)
+            products[name] = recurrent_product(
+                effective, bias=layer.bias(name).to(x.dtype), shape=x.shape
+            )
 
         def product(name: str, h: Tensor) -> Tensor:
             return products[name](h)
@@ -381,7 +385,7 @@ class _Reading:
         for x_t in x:
             new = cell.step(ops, x=x_t, product=product, state=current, extras=extras)
             if layer.zoneout:
-                new = self._zone_out(current, new)
+                new = self._zone_out(current, new=new)
                 # Zoneout has moved a clamped unit away from its value.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
@@ -427,7 +431,7 @@ class _Reading:
         # Libraries return only the last c.
         cells = None
         if self.keeps_cells and layer.cell_name == "lstm":
-            cells = self._lstm_cells(inputs, state, outputs)
+            cells = self._lstm_cells(inputs, state=state, outputs=outputs)
         elif self.keeps_cells:
             cells = layer.cell.value(TORCH, state=(outputs,))
         return LayerRead(outputs, cells=cells, state=last)
@@ -448,7 +452,7 @@ class _Reading:
             steps at once."""
             bias = layer.bias("ih")[rows] + layer.bias("hh")[rows]
             recurrent = linear(h_before, self.weights["hh"][rows])
-            return recurrent + self._input_products(inputs, bias, rows)
+            return recurrent + self._input_products(inputs, bias=bias, rows=rows)
 
         # The short way needs only the output gate.
         if outputs.dtype == torch.float32:

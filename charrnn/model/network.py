@@ -492,7 +492,7 @@ def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
     """Drop a `share` of the N entries of values (T, B, N), the same at all T."""
     if noise is None or share == 0:
         return values
-    return drop(values, noise.for_rows(values.shape[-1], share), share)
+    return drop(values, mask=noise.for_rows(values.shape[-1], share), share=share)
 
 
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:

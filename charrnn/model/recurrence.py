@@ -110,7 +110,7 @@ def recurrent_product(
     weight (G*H, H), bias (G*H,), h (B, H). The function serves one forward and one backward pass.
     The product (B, G*H) has the weight's precision.
     """
-    window = _Window(weight.detach(), bias.detach(), shape)
+    window = _Window(weight.detach(), bias=bias.detach(), shape=shape)
     # Every step depends on this token, so autograd reaches `_Enter` after all steps.
     token = _Enter.apply(weight, bias, window)  # type: ignore[no-untyped-call]
 
@@ -131,14 +131,14 @@ class _Window:
         self.weight = weight
         self.bias = bias
         self.shape = shape
-        self.forward = RepeatedProduct(weight, shape)
+        self.forward = RepeatedProduct(weight, shape=shape)
         self.tape: list[tuple[Tensor, Tensor]] = []
 
     @cached_property
     def backward(self) -> RepeatedProduct:
         """The product with the transposed weight. It is packed only when a backward pass begins,
         because validation has none."""
-        return RepeatedProduct(self.weight.t(), self.shape)
+        return RepeatedProduct(self.weight.t(), shape=self.shape)
 
 
 class _Enter(Function):
@@ -219,7 +219,7 @@ class _Gru(Function):
         gates = blocks[..., :num_gates].unbind()
         x_n = x[..., num_gates:].unbind()
         steps = hs.unbind()
-        product = RepeatedProduct(weight, x.shape)
+        product = RepeatedProduct(weight, shape=x.shape)
 
         # Forward in time. `blocks` keeps the gates, which the backward pass needs.
         for t, (block, n_t) in enumerate(zip(blocks.unbind(), n.unbind(), strict=True)):
@@ -247,7 +247,7 @@ class _Gru(Function):
 
         # Backward in time: multiply the error of h_t by these derivatives, and carry it on to
         # h_(t-1).
-        product = RepeatedProduct(weight.t(), n.shape)
+        product = RepeatedProduct(weight.t(), shape=n.shape)
         d_products = d_product.unbind()
         zs = z.unbind()
         d_outputs = grads[0].unbind()
@@ -296,7 +296,7 @@ class _Rnn(Function):
         hs[0] = h
         torch.add(x, bias, out=hs[1:])
 
-        product = RepeatedProduct(weight, x.shape)
+        product = RepeatedProduct(weight, shape=x.shape)
         before, *steps = hs.unbind()
         for step in steps:
             before = torch.tanh(product.plus(before, step), out=step)
@@ -315,7 +315,7 @@ class _Rnn(Function):
         d_outputs = grads[0].unbind()
 
         # Backward in time: pass the error of h_t through tanh, and carry it on to h_(t-1).
-        product = RepeatedProduct(weight.t(), d_x.shape)
+        product = RepeatedProduct(weight.t(), shape=d_x.shape)
         error = d_outputs[-1]
         for t in range(len(d_xs) - 1, -1, -1):
             aten.tanh_backward(error, steps[t + 1], grad_input=d_xs[t])

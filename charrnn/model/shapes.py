@@ -61,13 +61,13 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
         shapes.update({f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)})
 
     def add_layer(name: str, cell: type[Cell], columns: int) -> None:
-        for parameter, shape in layer_shapes(cell, columns, size).items():
+        for parameter, shape in layer_shapes(cell, input_size=columns, hidden_size=size).items():
             shapes[f"{name}.{parameter}"] = shape
 
     # The embedding and the output layer have one row per character.
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
-    add_map("output", vocab_size, size)
+    add_map("output", rows=vocab_size, columns=size)
 
     for index in range(architecture.num_layers):
         # The layer itself. Only the first layer reads characters, unless there is a projection
@@ -77,12 +77,12 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
 
         # The weights that join its outputs with the outputs of the layers below.
         if depth.has_gates and index:
-            add_map(f"highways.{index - 1}", size, size)
+            add_map(f"highways.{index - 1}", rows=size, columns=size)
         if depth.span:
-            add_map(f"attentions.{index}", 2 * size, size)
+            add_map(f"attentions.{index}", rows=2 * size, columns=size)
         if depth.has_lstm:
-            add_map("bottom", 2 * size, input_size)
-            add_layer(f"grids.{index}", Lstm, size)
+            add_map("bottom", rows=2 * size, columns=input_size)
+            add_layer(f"grids.{index}", cell=Lstm, columns=size)
 
     if config.initial_state == "learned":
         shapes["learned_state"] = (architecture.num_layers, architecture.num_states, size)
