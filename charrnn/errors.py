@@ -101,20 +101,16 @@ THOUSANDS = re.compile(r"-?[0-9]{1,3}([., '][0-9]{3})+")
 """A number whose thousands are separated, such as 1.000 or 1,000."""
 
 
-def written_with_point(typed: object) -> str:
-    """Return the end of a message about a number with a decimal comma: " (with a decimal point:
-    0.5)"; "" for anything else."""
-    if not isinstance(typed, str) or not re.fullmatch(r"-?\d*,\d+", typed):
+def plain_number(typed: object) -> str:
+    """Return the end of a message about a number with separated thousands or a decimal comma: "
+    (without separators: 1000)", " (with a decimal point: 0.5)"; "" for anything else."""
+    if not isinstance(typed, str):
         return ""
-    return f" (with a decimal point: {typed.replace(',', '.')})"
-
-
-def written_whole(typed: object) -> str:
-    """Return the end of a message about a whole number whose thousands are separated: " (without
-    separators: 1000)"; "" for anything else."""
-    if not isinstance(typed, str) or not THOUSANDS.fullmatch(typed):
-        return ""
-    return f" (without separators: {re.sub('[^-0-9]', '', typed)})"
+    if THOUSANDS.fullmatch(typed):
+        return f" (without separators: {re.sub('[^-0-9]', '', typed)})"
+    if re.fullmatch(r"-?\d*,\d+", typed):
+        return f" (with a decimal point: {typed.replace(',', '.')})"
+    return ""
 
 
 class GivenTextWarning(RuntimeWarning):
@@ -202,16 +198,6 @@ class RunInUseError(CharRNNError):
 class OtherProcessError(CharRNNError):
     """Another of the processes that train one model together failed or ended; its own message says
     why."""
-
-
-def check_range(name: str, value: int, high: int | None = None, remedy: str = "") -> None:
-    """Raise UsageError for a parameter below 1 or above `high`, if there is one; `remedy` ends the
-    message."""
-    if value < 1 or (high is not None and value > high):
-        allowed = "at least 1"
-        if high is not None:
-            allowed = f"between 1 and {high:,}"
-        raise UsageError(f"{named(name)} is {value}; it must be {allowed}.{remedy}")
 
 
 def check_length(num_chars: int, least: int, what: str) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 from rich.console import RenderableType
 
 from charrnn.analyses.sampled_states import read_before
-from charrnn.errors import DataError, check_range, named
+from charrnn.config.options import at_least, check
+from charrnn.errors import DataError, named
 from charrnn.evaluation.comparison import distinct_names
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -132,7 +133,7 @@ def measure_reach(
 
     Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
-    check_range("max_lag", max_lag)
+    check("max_lag", max_lag, allowed=at_least(1))
     ids = text.ids
     last = len(ids) - 2
     if last < max(text.first, max_lag):

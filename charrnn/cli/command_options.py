@@ -15,13 +15,15 @@ from charrnn.cli.help_page import OTHER
 from charrnn.config.options import (
     Option,
     argument,
+    check,
     make,
     option,
     options_of,
     parameters_of,
+    refused,
 )
-from charrnn.config.settings import whole_number
-from charrnn.errors import UsageError, written_whole, written_with_point
+from charrnn.config.settings import KIND_NAMES, whole_number
+from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.system.files import with_home
 
@@ -233,7 +235,9 @@ def command_of(function: Callable[..., object], *, name: str = "") -> Callable[.
         for key, value in typed.items():
             if value is not None and value is not False and value != ():
                 typed_value = _with_home(value, placeholders.get(key, ""))
-                given[key] = _converted(typed_value, by_name.get(key))
+                given[key] = typed_value
+                if key in by_name:
+                    given[key] = _converted(typed_value, by_name[key])
         check_rules(name, values={option.flag: given.get(key) for key, option in by_name.items()})
 
         # Only the options that were given: the dataclass has the defaults.
@@ -287,29 +291,20 @@ def _with_home(typed: object, placeholder: str) -> object:
     return with_home(typed)
 
 
-def _converted(typed: object, declared: Option | None) -> object:
+def _converted(typed: object, declared: Option) -> object:
     """Convert the typed text of an option to its value. Raises UsageError for a text that has
-    none."""
+    none, and for a value out of range."""
     # A text or several texts; True for an option without a value.
-    if declared is None or declared.kind in (str, bool):
-        return typed
-
-    wanted = ""
-    # Whole numbers are read as those of the configuration are.
-    read: Any = whole_number if declared.kind is int else declared.kind
-    try:
-        value: Any = read(typed)  # a number or a path
-    except ValueError:
-        wanted = f"a number{written_with_point(typed)}"
-        if declared.kind is int:
-            wanted = f"a whole number{written_whole(typed)}"
-    else:
-        if declared.least is not None and value < declared.least:
-            wanted = f"at least {declared.least}"
-        if declared.most is not None and value > declared.most:
-            wanted = f"at most {declared.most}"
-    if wanted:
-        raise UsageError(f"{declared.flag} is {typed}; it must be {wanted}.")
+    value: Any = typed
+    if declared.kind not in (str, bool):
+        # Whole numbers are read as those of the configuration are.
+        read: Any = whole_number if declared.kind is int else declared.kind
+        try:
+            value = read(typed)  # a number or a path
+        except ValueError:
+            raise refused(declared.name, typed, KIND_NAMES[declared.kind]) from None
+    if declared.allowed is not None:
+        check(declared.name, value, allowed=declared.allowed)
     return value
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from charrnn.cli.arguments import load_models, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ReplacingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
-from charrnn.config.options import argument, option
+from charrnn.config.options import argument, at_least, option
 from charrnn.evaluation.comparison import evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.ngram_rows import ORDERS
@@ -51,7 +51,7 @@ class EvaluateOptions(ReplacingOptions):
         flags="--chars N",
         help="Score at most N characters by the stateful protocol, in segments spread evenly over"
         " the text.",
-        least=1,
+        allowed=at_least(1),
         shown_default=f"{MAX_SCORED}",
     )
     export: Path | None = option(

@@ -8,7 +8,7 @@ from pathlib import Path
 from charrnn.cells.study import NUM_PASSAGES, Study
 from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, TEXT_HELP, ReplacingOptions
 from charrnn.cli.help_page import OTHER
-from charrnn.config.options import argument, option
+from charrnn.config.options import argument, at_least, option
 from charrnn.detectors.detector import Detector
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
@@ -70,7 +70,7 @@ class VisualizeOptions(ReplacingOptions):
         None,
         flags="--top N",
         help="How many cells to colour.",
-        least=0,
+        allowed=at_least(0),
         shown_default=str(NUM_PASSAGES),
     )
     export: Path | None = option(
@@ -86,7 +86,7 @@ class VisualizeOptions(ReplacingOptions):
         help="Characters to colour with --cell or --surprise.",
         panel=COLOURS,
         shown_default=str(CHARS_SHOWN),
-        least=1,
+        allowed=at_least(1),
     )
     guesses: bool = option(
         False,

@@ -3,7 +3,7 @@
     @dataclass(frozen=True, kw_only=True)
     class GreetOptions:
         names: Sequence[str] = argument("NAME", help="Who is greeted.", default=())
-        num_times: int = option(1, "--times N", "How often.", least=1)
+        num_times: int = option(1, "--times N", "How often.", allowed=at_least(1))
 
 The command line builds its parameters from the `parameters_of` such a class, and makes an object of
 the class from the typed values (`cli.command_options`). A field may also be an `option_group`,
@@ -11,11 +11,14 @@ which is an object of another such class, or `option_texts`, which are the typed
 fields of another class.
 """
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from charrnn.errors import UsageError, did_you_mean, named, plain_number, shortened
 
 Owner = TypeVar("Owner")
 """The type of a dataclass whose fields declare options."""
@@ -23,6 +26,17 @@ _KEY = "parameter"
 """Key of the declared parameter in the metadata of a field."""
 RANGE = "range"
 """Key of the `Range` in the metadata of a field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The allowed values of a field, apart from `auto` and null."""
+
+    words: str
+    """A description that completes the sentence "it must be …"."""
+    contains: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
+    """The allowed words, if the field accepts words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +54,17 @@ class Option:
     _: KW_ONLY
     letter: str | None = None
     """A short spelling, such as -q."""
-    least: float | None = None
-    """Smallest allowed value; None if the command line does not check it."""
-    most: float | None = None
-    """Largest allowed value; None if the command line does not check it."""
     shown_default: str | None = None
     """The default as the help shows it; None if the help shows no default."""
     name: str = ""
     """The field that it sets. Messages name the option by it (`errors.named`)."""
+    allowed: Range | None = None
+    """The allowed values; None if every value of its type is."""
     kind: type = bool
     """The type of its value; bool for an option without a value."""
     is_repeatable: bool = False
     """Whether it may be given several times; its value is then a list."""
     is_required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The allowed values of a field, apart from `auto` and null."""
-
-    words: str
-    """A description that completes the sentence "it must be …"."""
-    contains: Callable[[Any], bool]
-    choices: tuple[str, ...] = ()
-    """The allowed words, if the field accepts words."""
 
 
 def between(least: float, most: float) -> Range:
@@ -81,6 +82,49 @@ def at_least(least: int) -> Range:
 def one_of(*words: str) -> Range:
     """Return the range that consists of these words."""
     return Range(f"one of {', '.join(words)}", contains=words.__contains__, choices=words)
+
+
+def check(name: str, value: Any, allowed: Range, remedy: str = "") -> None:
+    """Raise UsageError unless a value is in its range: with the name of the parameter or field, the
+    value, the range, the word that was probably meant, and the remedy."""
+    try:
+        is_allowed = allowed.contains(value)
+    except TypeError:  # of another type
+        is_allowed = False
+    if not is_allowed:
+        hint = did_you_mean(str(value), allowed.choices)
+        raise refused(name, value, wanted=allowed.words, remedy=hint + remedy)
+
+
+def refused(name: str, value: object, wanted: str, remedy: str = "") -> UsageError:
+    """Return the error of a value that cannot be used: with the name of the parameter or field, the
+    value, what it must be, and the remedy."""
+    return UsageError(
+        f"{named(name)} is {written(value)}; it must be {wanted}{plain_number(value)}.{remedy}"
+    )
+
+
+def check_fields(options: Any) -> None:
+    """Check every field of a dataclass that has a range. Raises UsageError; None is a value that
+    was left out."""
+    for class_field in fields(options):
+        allowed = class_field.metadata.get(RANGE)
+        value = getattr(options, class_field.name)
+        if allowed is not None and not (value is None and class_field.default is None):
+            check(class_field.name, value, allowed=allowed)
+
+
+def written(value: object) -> str:
+    """Return a value for a message. It is shortened, because it may be a file of a megabyte."""
+    try:
+        if isinstance(value, list | dict):
+            return reprlib.repr(value)
+        if isinstance(value, tuple):
+            return shortened("/".join(map(str, value)))
+        return shortened(str(value))
+    # Python refuses to convert a number of thousands of digits to a string.
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def words_in_text(words: Iterable[str]) -> str:
@@ -114,8 +158,6 @@ def option(
     help: str,
     panel: str | None = None,
     *,
-    least: float | None = None,
-    most: float | None = None,
     allowed: Range | None = None,
     shown_default: str | None = None,
 ) -> Any:
@@ -124,8 +166,8 @@ def option(
     `flags` consists of the option, its letter if it has one, and the placeholder of its value if it
     has one: "--temp T" or "--out -o FILE". A `default` that is a class, such as dict, is called to
     make the default; MISSING makes the option required. The help shows the default if it can be
-    typed; `shown_default` describes any other default. The command line checks `least` and `most`,
-    and the class checks `allowed`.
+    typed; `shown_default` describes any other default. `check_fields` checks that the value is
+    `allowed`.
     """
     flag, _, placeholder = flags.partition(" ")
     letter = None
@@ -141,8 +183,6 @@ def option(
         metavar=placeholder or None,
         panel=panel,
         letter=letter,
-        least=least,
-        most=most,
         shown_default=shown_default,
         is_required=default is MISSING,
     )
@@ -161,7 +201,7 @@ def argument(
     it has no default."""
     is_required = default is MISSING
     declared = Option("", help, metavar, shown_default=shown_default, is_required=is_required)
-    return field(default=default, metadata={_KEY: declared})
+    return field(default=default, metadata={_KEY: declared, RANGE: None})
 
 
 def option_group(owner: type[Any]) -> Any:
@@ -184,7 +224,13 @@ def parameters_of(owner: type[Any]) -> Iterator[Option]:
         # The name and the type of the option are the name and the type of the field.
         if isinstance(declared, Option):
             kind, is_repeatable = _kind_of(_type_of(owner, class_field))
-            yield replace(declared, name=class_field.name, kind=kind, is_repeatable=is_repeatable)
+            yield replace(
+                declared,
+                name=class_field.name,
+                kind=kind,
+                is_repeatable=is_repeatable,
+                allowed=class_field.metadata[RANGE],
+            )
         elif isinstance(declared, _Group):
             yield from parameters_of(declared.owner)
         # Typed values are texts, whatever the type of the field: another layer converts them.
@@ -193,7 +239,7 @@ def parameters_of(owner: type[Any]) -> Iterator[Option]:
                 if option_.kind is bool:
                     yield option_
                 else:
-                    yield replace(option_, kind=str, is_repeatable=True)
+                    yield replace(option_, kind=str, is_repeatable=True, allowed=None)
 
 
 def options_of(owner: type[Any]) -> tuple[Option, ...]:

@@ -3,7 +3,6 @@
 import inspect
 import os
 import re
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from encodings.aliases import aliases
@@ -21,19 +20,19 @@ from charrnn.config.options import (
     Range,
     at_least,
     between,
+    check,
     one_of,
     option,
+    refused,
     setting,
     words_in_text,
+    written,
 )
 from charrnn.errors import (
     THOUSANDS,
     UsageError,
     did_you_mean,
     named,
-    shortened,
-    written_whole,
-    written_with_point,
 )
 from charrnn.hooks.manager import offered_names
 
@@ -134,7 +133,9 @@ CELL = Range(
     choices=_CELL_NAMES,
 )
 ENCODING = Range(
-    "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16", _is_encoding
+    "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
+    contains=_is_encoding,
+    choices=tuple(name.replace("_", "-") for name in sorted(_ENCODINGS)),
 )
 CORPUS = Range(
     f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in"
@@ -463,12 +464,8 @@ class Config:
             allowed = _RANGES[name]
             is_word = value == "auto" and name in AUTO_FIELDS
             is_word |= value == "one-hot" and name == "embedding_size"
-            if allowed is None or value is None or is_word or allowed.contains(value):
-                continue
-            raise UsageError(
-                f"{named(name)} is {_format(value)}; it must be"
-                f" {allowed.words}.{_hint(name, value)}"
-            )
+            if allowed is not None and value is not None and not is_word:
+                check(name, value, allowed=allowed)
 
         # Check which fields exclude each other. A column needs no other setting of the documents.
         if self.column is not None and self.documents == "none":
@@ -565,7 +562,7 @@ class Config:
 
     def _refused(self, name: str, remedy: str) -> UsageError:
         """Return the error of a field whose value excludes another setting."""
-        return UsageError(f"{named(name)} is {_format(getattr(self, name))}; {remedy}")
+        return UsageError(f"{named(name)} is {written(getattr(self, name))}; {remedy}")
 
     @property
     def composes(self) -> bool:
@@ -625,27 +622,6 @@ def config_of_member(config: Config, index: int = 0) -> Config:
     )
 
 
-def _hint(name: str, value: Any) -> str:
-    """Return the end of a message about a value out of range: it suggests a similar value, "" if
-    there is none."""
-    # Python's spelling of encodings has underscores, the usual spelling has hyphens.
-    if name == "encoding":
-        return did_you_mean(_plain_encoding(value), sorted(_ENCODINGS)).replace("_", "-")
-    allowed = _RANGES[name]
-    # Only a word can be misspelled.
-    if allowed is None or not allowed.choices:
-        return ""
-    if name != "cell_type":
-        return did_you_mean(value, allowed.choices)
-
-    # Cells of installed packages are choices, too.
-    installed = offered_names("cell_types")
-    suggestion = did_you_mean(value, (*allowed.choices, *installed))
-    if not installed:
-        return suggestion
-    return f" Installed packages provide {', '.join(installed)}.{suggestion}"
-
-
 # The types, ranges and names of the fields above.
 _TYPES: dict[str, Any] = get_type_hints(Config)
 AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hint))
@@ -679,20 +655,7 @@ def _wanted(name: str) -> str:
     # The range of `split` is a more helpful description than a list of numbers.
     if name == "split":
         return SHARES.words
-    return " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
-
-
-def _format(value: object) -> str:
-    """Return a value for a message. It is shortened, because it may be a file of a megabyte."""
-    try:
-        if isinstance(value, list | dict):
-            return reprlib.repr(value)
-        if isinstance(value, tuple):
-            return shortened("/".join(map(str, value)))
-        return shortened(str(value))
-    # Python refuses to convert a number of thousands of digits to a string.
-    except ValueError:
-        return "a number of thousands of digits"
+    return " or ".join(KIND_NAMES[kind] for kind in _KINDS[name])
 
 
 def check_field_name(name: str) -> str:
@@ -727,25 +690,7 @@ def parse_value(name: str, value: object) -> Any:
     try:
         return _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
-        wanted = _wanted(name) + _EXAMPLES.get(name, "")
-        if int in kinds:
-            wanted += written_whole(value)
-        if float in kinds:
-            wanted += written_with_point(value)
-        if Sequence in kinds and isinstance(value, list | tuple):
-            wanted += _about_wrong_entry(value)
-        raise UsageError(
-            f"{named(name)} is {_format(value)[:80]!r}; it must be {wanted}."
-        ) from None
-
-
-def _about_wrong_entry(entries: Sequence[object]) -> str:
-    """Return the end of a message about a list: its first entry that is no text."""
-    number, entry = next(
-        (number, entry) for number, entry in enumerate(entries, 1) if not isinstance(entry, str)
-    )
-    written = "null" if entry is None else _format(entry)
-    return f" of words (entry {number}, {written}, is none: leave it out, or put quotes around it)"
+        raise refused(name, value, _wanted(name) + _EXAMPLES.get(name, "")) from None
 
 
 def _converted(name: str, value: Any) -> Any:
@@ -815,14 +760,15 @@ _SUFFIXES = {"k": 10**3, "M": 10**6}
 _SUFFIXED = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kM])")
 _EXAMPLES = {"parameters": ", such as 300000, 300k or 1.5M"}
 _WORDS = {"true": True, "false": False}
-_KIND_NAMES: dict[Any, str] = {
+KIND_NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     str: "a word",
     bool: "true or false",
     NoneType: "null",
     tuple: "a list",
-    Sequence: "a list",
+    Sequence: "a list of words",
     Auto: "auto",
     OneHot: "one-hot",
 }
+"""What messages call the types of values."""

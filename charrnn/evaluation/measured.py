@@ -10,7 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from charrnn.errors import DataError, UsageError, check_length, check_range
+from charrnn.config.options import at_least, check
+from charrnn.errors import DataError, UsageError, check_length
 from charrnn.evaluation.loss_reports import LossReport
 from charrnn.model.losses import (
     STATEFUL,
@@ -67,7 +68,7 @@ class MeasuredText:
         """Raise DataError for a text without a character to score, UsageError for a `max_chars`
         under 1."""
         if max_chars is not None:
-            check_range("max_chars", max_chars)
+            check("max_chars", max_chars, allowed=at_least(1))
         check_length(self.num_chars, least=2, what="its loss")
 
     def check_windowed(self) -> None:

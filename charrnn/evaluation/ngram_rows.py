@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from charrnn.errors import DataError, check_range, counted, named
+from charrnn.config.options import between, check
+from charrnn.errors import DataError, counted, named
 from charrnn.evaluation.loss_reports import NGRAM, EvaluationRow, block_difference
 from charrnn.evaluation.measured import MeasuredRun
 from charrnn.model.losses import CharLosses
@@ -26,7 +27,7 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     Raises UsageError for an order out of range, DataError if no order is left.
     """
     for order in orders:
-        check_range("order", value=order, high=MOST_ORDER)
+        check("order", order, allowed=between(1, MOST_ORDER))
 
     usable = sorted({order for order in orders if order <= len(training)})
     if not usable:

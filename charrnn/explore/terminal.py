@@ -8,7 +8,7 @@ import typer
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.command_options import ScreenOptions, run_argument
 from charrnn.cli.streams import supports_cursor_control
-from charrnn.config.options import option
+from charrnn.config.options import at_least, option
 from charrnn.errors import UsageError, require_package
 from charrnn.system.progress import tell, warn
 
@@ -44,7 +44,9 @@ class ExploreOptions(ScreenOptions):
     text: str | None = option(
         None, flags="--text FILE", help="Read this file instead of held-out text."
     )
-    chars: int = option(CHARS_SHOWN, flags="--chars N", help="Characters to show.", least=1)
+    chars: int = option(
+        CHARS_SHOWN, flags="--chars N", help="Characters to show.", allowed=at_least(1)
+    )
 
 
 def explore(context: typer.Context, options: ExploreOptions) -> int:

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.config.options import at_least, check
 from charrnn.config.settings import Config
 from charrnn.errors import (
     CheckpointError,
     DataError,
     UsageError,
-    check_range,
     counted,
     named,
 )
@@ -35,7 +35,6 @@ from charrnn.generation.sample_options import (
     SearchOptions,
     Shaping,
     TextOptions,
-    check_value,
 )
 from charrnn.generation.sampling import Beginning, Ids, PrimedState
 from charrnn.generation.special_ids import opening_ids, start_ids, undrawable_ids
@@ -174,7 +173,7 @@ class Generator:
 
         `what` names the text in the message of the DataError.
         """
-        check_value("unknown", unknown, UNKNOWN_CHOICES)
+        check("unknown", unknown, allowed=UNKNOWN_CHOICES)
         text = as_read(text, self.config)
 
         # The message names a few of these characters: a text in another script has hundreds.
@@ -360,7 +359,7 @@ class Generator:
         to 1. Raises
         UsageError for a `top` under 1.
         """
-        check_range("top", top)
+        check("top", top, allowed=at_least(1))
         prime = self.encode_prime(text, unknown, what="text")
         logits = sampling.prime_model(self.model_for("fp32", clamps={}), prime).logits
 
@@ -510,7 +509,7 @@ def _seed_of(options: SampleOptions) -> int:
 
 def _seeds_of_texts(count: int, first: int) -> Sequence[int]:
     """Return the seed of each of `count` texts (`sampling.seed_of_text`)."""
-    check_range("count", count)
+    check("count", count, allowed=at_least(1))
     return range(first, sampling.seed_of_text(first, count), sampling.NUM_SEEDS)
 
 

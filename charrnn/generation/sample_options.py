@@ -7,11 +7,19 @@ An option that has another form on the command line, such as a prime from a file
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
-from charrnn.config.options import RANGE, Range, at_least, between, one_of, option, setting
-from charrnn.errors import UsageError, did_you_mean, named
+from charrnn.config.options import (
+    Range,
+    at_least,
+    between,
+    check_fields,
+    one_of,
+    option,
+    setting,
+)
+from charrnn.errors import UsageError, named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +115,7 @@ class Shaping:
     """Keep characters at least min_p times as likely as the most likely one."""
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +129,6 @@ class TextOptions:
         None,
         flags="--seed N",
         help="The same seed gives the same text.",
-        least=0,
         allowed=at_least(0),
         shown_default="a new one, printed on stderr",
     )
@@ -170,7 +177,7 @@ class TextOptions:
         if isinstance(self.stops, str):
             object.__setattr__(self, "stops", (self.stops,))
 
-        _check_ranges(self)
+        check_fields(self)
         # A stop string could cut the text so that it no longer matches.
         if self.stops:
             self._check_without_match("stops")
@@ -264,24 +271,3 @@ class SearchOptions(TextOptions):
             )
         if self.no_repeat is not None:
             self._check_without_match("no_repeat")
-
-
-def _check_ranges(options: Shaping | TextOptions) -> None:
-    """Raise UsageError for an option out of the range beside its field."""
-    for each in fields(options):
-        value = getattr(options, each.name)
-        allowed = each.metadata.get(RANGE)
-        is_left_out = value is None and each.default is None
-        if allowed is not None and not is_left_out:
-            check_value(each.name, value, allowed)
-
-
-def check_value(name: str, value: object, allowed: Range) -> None:
-    """Raise UsageError, with the name of the option and the range, for another value."""
-    try:
-        is_right = allowed.contains(value)
-    except TypeError:  # a word in place of a number
-        is_right = False
-    if not is_right:
-        hint = did_you_mean(str(value), allowed.choices)
-        raise UsageError(f"{named(name)} is {value!r}; it must be {allowed.words}.{hint}")

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.errors import CharRNNError, DataError, check_range
+from charrnn.config.options import at_least, check
+from charrnn.errors import CharRNNError, DataError
 from charrnn.system.arrays import BoolArray
 from charrnn.system.progress import warn
 from charrnn.text.copies import (
@@ -121,7 +122,7 @@ def known_passages(model: TrainedModel, num_chars: int) -> KnownPassages:
 
     Raises DataError if the text is missing or has changed, UsageError for a number under 1.
     """
-    check_range("num_chars", num_chars)
+    check("num_chars", num_chars, allowed=at_least(1))
     texts = learned_texts(model, reason=" What is copied shows only beside the text.").trainings
     # The unknown symbol is never drawn, so it may have any code.
     points = [ord(character or END) for character in model.vocab.characters]

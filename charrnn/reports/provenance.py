@@ -14,7 +14,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
-from charrnn.errors import DataError, UsageError, check_range, named
+from charrnn.config.options import at_least, check
+from charrnn.errors import DataError, UsageError, named
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.reports.copies import learned_texts
 from charrnn.reports.passages import (
@@ -151,7 +152,7 @@ def find_passages(
 
     Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_COMPARED`.
     """
-    check_range("min_length", min_length, remedy=f" Try {MIN_COPY_LENGTH}.")
+    check("min_length", min_length, allowed=at_least(1), remedy=f" Try {MIN_COPY_LENGTH}.")
     _check_length(text, most=MAX_COMPARED)
     return find_matches(codes_of(text), corpus, length=min_length)
 

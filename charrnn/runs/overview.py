@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any
 
+from charrnn.config.options import check, one_of
 from charrnn.config.settings import resolved
-from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
+from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.config_files import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog, finite
@@ -366,11 +367,8 @@ def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -
         >>> [run.name for run in charrnn.run_summaries(["second", "first"], sort="name")]
         ['first', 'second']
     """
-    if sort is not None and sort not in SORT_KEYS:
-        raise UsageError(
-            f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}."
-            f"{did_you_mean(sort, SORT_KEYS)}"
-        )
+    if sort is not None:
+        check("sort", sort, allowed=one_of(*SORT_KEYS))
     folders = find_runs(runs)
     names = Counter(folder.name for folder in folders)
     found: list[RunSummary] = []

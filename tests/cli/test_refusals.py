@@ -155,10 +155,3 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(laboratory, command, monke
         assert word in " ".join(ran.err.split())
     after = sorted(path for path in laboratory.rglob("*") if path.name != "lock")
     assert after == before, "nothing was written"
-
-
-def test_a_number_with_a_comma_that_means_two_temperatures_is_noticed(laboratory, monkeypatch):
-    monkeypatch.chdir(laboratory)
-    for typed, is_said in (("0,8", True), ("0.5,1", False)):
-        ran = run_line(["sample", "chain", "--temp", typed, "--length", 1])
-        assert (ran.code, "two temperatures" in ran.err) == (0, is_said)

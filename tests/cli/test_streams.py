@@ -9,11 +9,14 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from hand_built import vocab_of
 from streams import Stream
 
 from charrnn.cli import streams
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.commands.sample_output import Writing, _begun, write
+from charrnn.commands import sample_output
+from charrnn.commands.sample_options import SampleCommandOptions
+from charrnn.config.settings import Config
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.system.progress import tell, using, warn
 
@@ -68,31 +71,43 @@ def test_the_prompt_begins_a_line_after_ctrl_c(make_terminal, number, shown):
     assert terminal.text() == shown
 
 
-def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
-    terminal = make_terminal()
-    text = Stream(is_terminal=True)
-    monkeypatch.setattr(sys, "stdout", text)
-    writing = Writing(
-        model=SimpleNamespace(
-            generator=SimpleNamespace(begin=lambda options: tell("reading before the text ..."))
-        ),
-        drawing=SampleOptions(length=2, seed=7),
-        typed="",
-        reference_text=None,
-        show_as_json=False,
-        target=None,
-        says_seed=True,
-    )
+class Drawn:
+    """A text that says something while it is drawn."""
 
-    def drawn():
+    has_ended = None
+    stop = ""
+    seed = 7
+
+    def chunks(self):
         yield "a"
         tell("compiling within the text ...")
         warn("the loop cannot be compiled")
         yield "b"
 
+
+def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
+    terminal = make_terminal()
+    text = Stream(is_terminal=True)
+    monkeypatch.setattr(sys, "stdout", text)
+    monkeypatch.setattr(sample_output, "DrawnText", Drawn)
+    model = SimpleNamespace(
+        config=Config(),
+        vocab=vocab_of("ab"),
+        generator=SimpleNamespace(
+            begin=lambda options: tell("reading before the text ..."),
+            begin_each=lambda count, options: [Drawn()],
+        ),
+    )
+    view = sample_output.SampleView(
+        model=model,
+        options=SampleCommandOptions(),
+        drawing=SampleOptions(length=2, seed=7),
+        temperatures=(0.8,),
+        typed="",
+        target=None,
+    )
     with using(TerminalProgress()):
-        with _begun(writing):
-            write(drawn())
+        view.show()
         tell("after the text")
     assert text.text() == "ab\n"
     shown = terminal.text().split("\n")

@@ -13,10 +13,7 @@ from charrnn.generation.sample_options import SampleOptions
     "options, message",
     [
         ({"match": b"ab*"}, "`match` is b'ab\\*'; it must be a string"),
-        (
-            {"stops": ("a", "")},
-            r"`stops` is \('a', ''\); it must be strings of at least 1 character",
-        ),
+        ({"stops": ("a", "")}, "`stops` is a/; it must be strings of at least 1 character"),
     ],
 )
 def test_a_sample_s_options_are_checked_when_they_are_made(options, message):
@@ -34,7 +31,7 @@ def test_a_verb_takes_the_fields_of_its_options_alone(verb, alphabet_run):
 def test_the_command_line_finds_flags_and_help_at_the_fields():
     options = {option.name: option for option in options_of(SampleOptions)}
     assert options["top_p"].flag == "--top-p"
-    assert options["seed"].least == 0
+    assert options["seed"].allowed.words == "at least 0"
     assert options["seed"].panel is None, "an option that everybody uses"
     assert "cell" not in options
 
