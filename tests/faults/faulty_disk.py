@@ -1,4 +1,4 @@
-"""A process that dies at one chosen operation on the files below a folder.
+"""A disk that fails, or a process that dies, at one chosen operation on the files below a folder.
 
 Opening, listing, renaming and removing are seen by an audit hook, which no way of asking for them
 passes by; writing and syncing, of which Python tells no hook, are wrapped. Nothing is really
@@ -8,7 +8,7 @@ synced: that would take minutes.
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +32,12 @@ class Killed(BaseException):
 
 @dataclass
 class FaultyDisk:
-    """What was asked of the disk, in order; at the operation of number `at` (from 1) the process
-    dies."""
+    """What was asked of the disk, in order; the operation of number `at` (from 1) raises what
+    `fault` makes."""
 
     root: Path
     at: int | None = None
+    fault: Callable[[], BaseException] = Killed
     seen: list[tuple[str, str]] = field(default_factory=list)
     """Each operation and the path it is on, relative to `root`; of a rename, the new name."""
     unsynced: set[int] = field(default_factory=set)
@@ -59,8 +60,9 @@ class FaultyDisk:
             (operation, str(place.relative_to(self.root)) if place.is_absolute() else place.name)
         )
         if len(self.seen) == self.at:
-            self.is_dead = True
-            raise Killed
+            error = self.fault()
+            self.is_dead = isinstance(error, Killed)
+            raise error
 
     def cut_power(self) -> None:
         """Take back what was never synced."""
@@ -114,12 +116,14 @@ class _File:
 
 
 @contextmanager
-def faulty_disk(root: Path, at: int | None = None) -> Iterator[FaultyDisk]:
+def faulty_disk(
+    root: Path, at: int | None = None, fault: Callable[[], BaseException] = Killed
+) -> Iterator[FaultyDisk]:
     """Watch all that is done below `root` in here; without `at` nothing fails."""
     if not _hook_is_in:
         sys.addaudithook(_hook)
         _hook_is_in.append(True)
-    disk = FaultyDisk(root, at)
+    disk = FaultyDisk(root, at, fault)
     real_open = io.open
 
     def open_(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:

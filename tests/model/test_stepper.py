@@ -5,6 +5,7 @@ import pytest
 from hand_built import hand_built_tensors
 
 from charrnn.config.settings import Config
+from charrnn.errors import CheckpointError
 from charrnn.model.stepper import Stepper
 
 V = 11
@@ -39,3 +40,26 @@ def test_weights_of_any_size_step_without_overflow(cell):
         logits, state = Stepper(config_of(cell), tensors).read(np.arange(V))
     assert np.isfinite(logits).all()
     assert np.isfinite(state).all()
+
+
+def test_weights_that_are_missing_surplus_or_of_another_shape_or_kind_are_refused():
+    config = config_of("gru")
+    tensors = hand_built_tensors(config, V)
+    damaged = [
+        {},
+        hand_built_tensors(config_of("lstm"), V),
+        {**tensors, "more": np.zeros(1, np.float32)},
+    ]
+    for name, value in tensors.items():
+        damaged.append({key: other for key, other in tensors.items() if key != name})
+        # NumPy would broadcast a single row.
+        wrong = [
+            value[:-1],
+            value[:1],
+            value[..., :-1],
+            np.resize(value, (len(value) + 1, *value.shape[1:])),
+        ]
+        damaged += [{**tensors, name: one} for one in (*wrong, value.astype(np.int64))]
+    for other in damaged:
+        with pytest.raises(CheckpointError, match="not contain the gru model"):
+            Stepper(config, other)

@@ -14,7 +14,7 @@ from conftest import SMALL_RUN
 from example_results import provenance
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_weights import CYCLE
+from known_weights import CYCLE, chain_text
 
 import charrnn
 from charrnn.errors import DataError, UsageError
@@ -269,3 +269,37 @@ def test_no_hash_decides_what_is_a_copy(monkeypatch):
     assert [loose_key(name) in known for name in ("bob", "Carl", "dora")] == [True, True, False]
     monkeypatch.setattr(copies, "powers_of", lambda base, num: np.ones(num, np.uint64))
     assert spans("jihgfedcba-abcde", "abcdefghij", 5) == [(11, 5, 0)]
+
+
+@pytest.fixture
+def tuned(tmp_path, command):
+    """A run that learned second.txt, and started from a run of first.txt."""
+    folder = tmp_path / "users" / "zyxwvu"
+    folder.mkdir(parents=True)
+    first, second = folder / "first.txt", folder / "second.txt"
+    text = chain_text(9_000)
+    first.write_text(text[:4_500], "utf-8")
+    second.write_text(text[4_500:], "utf-8")
+    base = build_chain(tmp_path / "base", CYCLE, corpus=first)
+    ran = command("train", second, "--init-from", base, "--steps", 1, "--out", "tuned", "--quiet")
+    assert ran.code == 0, ran.err
+    return charrnn.load("tuned"), text
+
+
+def test_the_text_of_the_model_that_it_started_from_is_searched_too(tuned):
+    model, text = tuned
+    copied = text[1_000:1_060]
+    [passage] = model.provenance(f"{copied}{copied[:3]}").passages
+    assert (passage.number, passage.place.file, passage.start) == (1, "first.txt", 0)
+    assert passage.length >= 60
+    both = model.provenance(text[1_000:1_060] + text[6_000:6_060]).passages
+    assert {passage.number for passage in both} >= {0, 1}
+
+
+def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
+    _, text = tuned
+    for name in ("p.html", "p.json", "p.svg", "p.txt"):
+        ran = command("predict", "tuned", text[1_000:1_060], "--trace", "--export", name)
+        assert ran.code == 0, ran.err
+        written = Path(name).read_text("utf-8")
+        assert "first.txt" in written and "zyxwvu" not in written

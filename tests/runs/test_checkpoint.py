@@ -25,7 +25,7 @@ from saved_runs import (
 )
 
 import charrnn
-from charrnn.errors import CheckpointError, RunInUseError, UsageError
+from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs import checkpoint
 from charrnn.runs.config_files import parse_config
 from charrnn.runs.reader import find_run
@@ -386,3 +386,30 @@ def test_a_run_of_an_older_version_opens(alphabet_run):
     assert parse_config(Path("config.yaml"), older) == parse_config(Path("config.yaml"), data)
     (alphabet_run / "counts.safetensors").write_bytes(b"counts of an older version")
     assert charrnn.load(alphabet_run).sample(length=5, seed=1).text
+
+
+def test_a_run_takes_no_folder_with_files_and_no_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for taken in (tmp_path / "folder", tmp_path / "file"):
+        with pytest.raises(UsageError, match="give `out` another name"):
+            RunWriter.create_at(taken)
+    with pytest.raises(CharRNNError, match=r"file/below.*Not a directory"):
+        RunWriter.create_at(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_missing_longer_or_linked_file_falls_back(run, name):
+    save(run, 100)
+    path = run.path / save(run, 200) / name
+    data = path.read_bytes()
+    for damaged in (data[: len(data) // 2], data + b"x"):
+        path.write_bytes(damaged)
+        expect_fall_back(run, name)
+    path.unlink()
+    expect_fall_back(run, name)
+    assert (name in str(run.newest_state()[1])) is (name in ("training.json", "manifest.json"))
+    (run.path / "elsewhere").write_bytes(data)
+    path.symlink_to(run.path / "elsewhere")
+    expect_fall_back(run, name)

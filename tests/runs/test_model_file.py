@@ -239,3 +239,8 @@ def test_a_folder_that_was_zipped_as_a_folder_is_read(file):
         for name, data in content.items():
             archive.writestr(f"abc/{name}", data)
     assert ModelFile(file).load_best().step == 1
+
+
+def test_it_tells_nothing_of_a_private_text(lstm, tmp_path):
+    model = charrnn.load(lstm.path)
+    assert charrnn.load(model.export(tmp_path / "given.zip")).recorded_corpus is None

@@ -186,3 +186,12 @@ def test_every_option_that_writes_a_file_has_a_command_line_here():
                 writing.add(name)
     lines = {line.split()[0] for line in LINES.values()}
     assert with_force == {*writing, "export"} == lines
+
+
+def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("elsewhere")
+    text = folder / "far.txt"
+    text.write_text(chain_text(3_000))
+    run = build_chain(folder / "far", CYCLE, corpus=text)
+    with pytest.raises(UsageError, match="is a text of the run far"):
+        Target(text, force=True, read=[f"{run}@1"]).check()
