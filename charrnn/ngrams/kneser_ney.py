@@ -61,7 +61,8 @@ class Ngrams(NamedTuple):
 
         # Where a context does not occur, the shorter one predicts alone.
         ngrams = self.at[scored]
-        is_known = (ngrams >= 0) & (totals[self.contexts[ngrams]] > 0)
+        is_known = ngrams >= 0
+        is_known[is_known] = totals[self.contexts[ngrams[is_known]]] > 0
         ngrams = ngrams[is_known]
         contexts = self.contexts[ngrams]
         rest = shares[contexts] * lower[is_known]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from charrnn.config.options import words_in_text
-from charrnn.errors import UsageError, require_package
+from charrnn.errors import UsageError, named, require_package
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -188,8 +188,8 @@ def check_exported(path: Path, num_chars: int) -> None:
     """Raise UsageError for texts that are too long for the format of a file."""
     if num_chars > MAX_EXPORTED_CHARS and not is_table(path):
         raise UsageError(
-            f"--export takes at most {MAX_EXPORTED_CHARS:,} characters, and these are"
-            f" {num_chars:,}. Give a smaller --length, or fewer texts."
+            f"{named('export')} takes at most {MAX_EXPORTED_CHARS:,} characters, and these are"
+            f" {num_chars:,}. Give a smaller {named('length')}, or fewer texts."
         )
 
 

@@ -98,10 +98,8 @@ def test_a_run_needs_the_package_of_its_cell(tmp_path, command, monkeypatch):
 def test_a_name_is_looked_up_without_importing_anything(site):
     offer(site, {"leaky": "Leaky", "other": "Nothing"}, "raise RuntimeError")
     assert Config(cell_type="leaky").cell_type == "leaky"
-    with pytest.raises(
-        UsageError, match=r"`cell_type` is leeky; .*, or a cell that an installed package .* leaky"
-    ) as error:
+    with pytest.raises(UsageError, match=r"leeky.* an installed package") as error:
         Config(cell_type="leeky")
     with pytest.raises(UsageError, match="No installed package provides the cell 'leeky'"):
         cell_type("leeky")
-    assert "Did you mean leaky?" in str(error.value) and "unitary" in str(error.value)
+    assert "unitary" in str(error.value)

@@ -129,4 +129,5 @@ def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average):
         assert first.take_step() == second.take_step()
     for name, value in first.model_tensors().items():
         assert np.array_equal(value, second.model_tensors()[name]), name
-    assert first.num_parameters == num_parameters(first.config, V)
+    num_weights = sum(weight.numel() for weight in first.network.parameters())
+    assert num_weights == num_parameters(first.config, V)

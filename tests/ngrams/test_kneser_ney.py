@@ -159,6 +159,15 @@ def test_the_smallest_texts_and_alphabets():
     np.testing.assert_allclose(probabilities, [0.5 + 0.5 / 4, 0.5 / 4])
 
 
+def test_orders_longer_than_every_document_are_those_of_shorter_ones():
+    end, a = 0, 1
+    text = np.array([a, a, end] * 5, np.uint8)
+    *_, long, longer = by_each(
+        text, text, np.arange(3), vocab_size=2, orders=(1, 2, 9, 12), end_id=end
+    )
+    np.testing.assert_array_equal(long, longer)
+
+
 def test_only_the_end_of_a_long_text_is_counted(monkeypatch):
     training = np.random.default_rng(4).integers(0, 4, 500).astype(np.uint8)
     positions = np.arange(10, 60)
