@@ -19,6 +19,7 @@ from charrnn.system.files import (
     write_synced,
 )
 from charrnn.system.lazy import LazyModule
+from charrnn.system.progress import warn
 
 if TYPE_CHECKING:
     from charrnn.runs import model_file, reader
@@ -147,7 +148,7 @@ class FolderTarget:
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write the files of a model. Files that an earlier model had and this one has not are
-        removed, and other files stay.
+        removed; other files stay, and a card that somebody has edited does.
 
         The files are written into a folder of their own, which is renamed in one step: before it
         the folder is the earlier model, after it the new one, also if this process is killed.
@@ -168,7 +169,8 @@ class FolderTarget:
 
                 temporary.mkdir()
                 for name, data in files.items():
-                    write_synced(temporary / name, data=data)
+                    if name != model_file.CARD or not self._has_edited_card():
+                        write_synced(temporary / name, data=data)
                 fsync_folder(temporary)
                 os.rename(temporary, self.path / model_file.NEW)
                 fsync_folder(self.path)
@@ -180,6 +182,15 @@ class FolderTarget:
                 with suppress(OSError):  # It is not empty: the new model counts already.
                     self.path.rmdir()
             raise
+
+    def _has_edited_card(self) -> bool:
+        """Whether the card is newer than the manifest, which is written after it."""
+        card = self.path / model_file.CARD
+        manifest = self.path / model_file.FILES[-1]
+        if not card.exists() or os.path.getmtime(card) <= os.path.getmtime(manifest):
+            return False
+        warn(f"{card} was edited: it stays as it is")
+        return True
 
     def _take_over(self) -> None:
         """Move the files of a new model from their own folder to where they belong, which a process
