@@ -221,7 +221,7 @@ class TrainedModel(Displayable):
             >>> abs(exact.logprob - float(trace.logprobs.sum())) < 0.01
             True
         """
-        return self.generator.sample(self._with_read_prime(options))
+        return self.generator.begin(self._with_read_prime(options)).whole()
 
     @with_options(SeveralOptions)
     def samples(self, options: SeveralOptions) -> list[GeneratedText]:
@@ -292,7 +292,7 @@ class TrainedModel(Displayable):
             >>> for piece in model.stream(length=20, seed=1, cell=(0, 17)):
             ...     print(repr(piece.text), piece.logprob, piece.value)
         """
-        return self.generator.stream(self._with_read_prime(options))
+        return self.generator.begin(self._with_read_prime(options)).pieces()
 
     @with_options(SampleOptions)
     def write(self, options: SampleOptions) -> Iterator[str]:
@@ -321,7 +321,7 @@ class TrainedModel(Displayable):
             >>> for chunk in model.write(length=10_000, stops=["\n\n"]):
             ...     print(chunk, end="")
         """
-        return self.generator.write(self._with_read_prime(options))
+        return self.generator.begin(self._with_read_prime(options)).chunks()
 
     @with_options(SearchOptions)
     def search(self, options: SearchOptions) -> TextSearch:
@@ -596,7 +596,7 @@ class TrainedModel(Displayable):
         key = {"length": WRITTEN.length}
         written = self.findings.load("written", key, result=str)
         if written is None:
-            written = self.generator.sample(WRITTEN).text
+            written = self.generator.begin(WRITTEN).whole().text
             self.findings.save("written", key, value=written)
         return written
 

@@ -5,7 +5,7 @@ of all texts in one step.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,6 @@ class Beam:
     logprobs: tuple[float, ...]
     total: float
     """The log-probability of the whole text in nats, as the search added it up."""
-    stop_length: int = 0
-    """The number of ids of the stop string that ended the text, or of the longest if several did; 0
-    if no stop string did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +76,12 @@ class _LiveTexts:
             parents=rows,
         )
 
-    def beam(self, row: int, stop_length: int) -> Beam:
+    def beam(self, row: int) -> Beam:
         """Return the text of a row as a result of the search."""
         return Beam(
             ids=tuple(self.texts[row].tolist()),
             logprobs=tuple(self.logprobs[row].tolist()),
             total=float(self.totals[row]),
-            stop_length=stop_length,
         )
 
 
@@ -123,8 +119,7 @@ class BeamSearch:
         self._stepper = stepper
         self._prime = prime
         self.options = options
-        # The longest stop string comes last, because it overrides the shorter ones.
-        self._stops = [np.array(stop) for stop in sorted(stops, key=len)]
+        self._stops = [np.array(stop) for stop in stops]
         self._banned = list(banned)
         self._never_first = list(never_first)
         self._matching: _Matching | None = None
@@ -172,7 +167,7 @@ class BeamSearch:
         # follow, are results only if no text has ended.
         if live.num_chars == length or not self.beams:
             for row in range(len(live)):
-                self._add(live, row, stop_length=0)
+                self._add(live, row)
         last_ids = self.beams[0].ids[num_yielded:]
         if last_ids:
             yield last_ids
@@ -211,16 +206,11 @@ class BeamSearch:
         has_ended = np.zeros(len(live), np.bool_)
         if self._matching is not None:
             has_ended |= self._matching.dead_ends(live.texts).all(axis=1)
-
-        # If a text ends in two ways, the stop string is cut off.
-        num_cut = np.zeros(len(live), np.int64)
         for stop in self._stops:
             if len(stop) <= live.num_chars:
-                has_stop = (live.texts[:, -len(stop) :] == stop).all(axis=1)
-                has_ended[has_stop] = True
-                num_cut[has_stop] = len(stop)
+                has_ended |= (live.texts[:, -len(stop) :] == stop).all(axis=1)
         for row in np.flatnonzero(has_ended).tolist():
-            self._add(live, row, stop_length=int(num_cut[row]))
+            self._add(live, row)
         goes_on = ~has_ended
 
         # No text becomes more likely when it grows, so a text that is worse than all beams is lost.
@@ -230,7 +220,7 @@ class BeamSearch:
             return live
         return live.take(np.flatnonzero(goes_on))
 
-    def _add(self, live: _LiveTexts, row: int, stop_length: int) -> None:
+    def _add(self, live: _LiveTexts, row: int) -> None:
         """Add a text to `beams` if it is among the best; it comes after beams that are equally
         likely."""
         total = live.totals[row]
@@ -240,7 +230,7 @@ class BeamSearch:
         while rank > 0 and self.beams[rank - 1].total < total:
             rank -= 1
         if rank < self.options.width:
-            self.beams.insert(rank, live.beam(row, stop_length))
+            self.beams.insert(rank, live.beam(row))
             del self.beams[self.options.width :]
 
     def _final_ids(self, live: _LiveTexts, start: int) -> tuple[int, ...]:
@@ -281,8 +271,7 @@ class TextSearch:
 
     def __iter__(self) -> Iterator[str]:
         """Search, and yield the best text."""
-        length = self._search.options.length
-        best = DrawnText(self._vocab, self._stops, length=length, end_id=self._end_id)
+        best = self._empty()
         for ids in self._search:
             zeros = [0.0] * len(ids)
             best.add(list(ids), logprobs=zeros, values=zeros)
@@ -291,24 +280,18 @@ class TextSearch:
         best.end()
         if text := best.take_text():
             yield text
-
-        # Each result has the length of its stop string, so nothing has to search for it.
         self.texts = [self._text_of(beam) for beam in self._search.beams]
 
+    def _empty(self) -> DrawnText:
+        length = self._search.options.length
+        return DrawnText(self._vocab, self._stops, length=length, end_id=self._end_id)
+
     def _text_of(self, beam: Beam) -> GeneratedText:
-        length = len(beam.ids) - beam.stop_length
-        text = self._vocab.decode(beam.ids[:length])
-
-        # END is not part of the text, but its log-probability is kept.
-        if self._end_id is not None and beam.ids[-1:] == (self._end_id,):
-            return GeneratedText(text=text, logprobs=beam.logprobs, has_ended=True)
-
-        return GeneratedText(
-            text=text,
-            logprobs=beam.logprobs[:length],
-            stop=self._vocab.decode(beam.ids[length:]),
-            has_ended=None if self._end_id is None else False,
-        )
+        """Decode a result as a text that is drawn: up to its stop string, or its END."""
+        text = self._empty()
+        text.add(list(beam.ids), logprobs=list(beam.logprobs), values=[0.0] * len(beam.ids))
+        text.end()
+        return replace(text.whole(), seed=None)
 
 
 def _greatest(values: Float64Array, number: int) -> Indices:

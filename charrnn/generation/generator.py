@@ -3,7 +3,7 @@ predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -38,11 +38,7 @@ from charrnn.generation.sample_options import (
 )
 from charrnn.generation.sampling import Beginning, Ids, PrimedState
 from charrnn.generation.special_ids import opening_ids, start_ids, undrawable_ids
-from charrnn.generation.writing import (
-    DrawnText,
-    Piece,
-    in_order,
-)
+from charrnn.generation.writing import DrawnText, in_order
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import Stepper
 from charrnn.text.copies import loose_key
@@ -202,49 +198,32 @@ class Generator:
             )
         return known
 
-    def stream(self, options: SampleOptions) -> Iterator[Piece]:
-        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of
-        `cell`); see `sample`.
-
-        A piece is a character; with the byte alphabet it is "" until the bytes of a character are
-        complete.
-        """
-        return self.begin(options).pieces()
-
-    def write(self, options: SampleOptions) -> Iterator[str]:
-        """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
-        return self.begin(options).chunks()
-
-    def sample(self, options: SampleOptions) -> GeneratedText:
-        """Draw a text. The options are the fields of `generation.sample_options.SampleOptions`.
-
-        Raises UsageError for an option out of range, DataError for a prime with characters outside
-        the vocabulary.
-        """
-        return self.begin(options).whole()
-
     def begin(self, options: SampleOptions) -> DrawnText:
-        """Read the prime, and return a text that is drawn when it is taken. Raises the errors of
-        `sample`."""
+        """Read the prime, and return a text that is drawn when it is taken: piece by piece, in
+        chunks, or as a whole.
+
+        The options are the fields of `generation.sample_options.SampleOptions`. Raises DataError
+        for a prime with characters outside the vocabulary.
+        """
         text = self._text(options, _seed_of(options))
         text.grown = self._write(options, [text])
         return text
 
-    def begin_each(self, count: int, options: SampleOptions) -> Iterator[DrawnText]:
+    def begin_each(
+        self, count: int, options: SampleOptions, *, spares: int = 1
+    ) -> Iterator[DrawnText]:
         """Yield `count` texts, of which at most about `GROUP_CHARS` characters are kept in memory.
         Take a text before asking for the next one.
 
         Text i does not depend on `count`: `begin` draws the same text with its seed
         (`sampling.seed_of_text`). Several texts are drawn side by side, and a text that is longer
-        than `GROUP_CHARS` only when it is taken.
+        than `GROUP_CHARS` only when it is taken. Where some are rejected, up to `spares` texts
+        stand for each of them. Raises UsageError if `count` is out of range.
         """
-        yield from self._begin_all(options, _seeds_of_texts(count, _seed_of(options)), count)
-
-    def _begin_all(
-        self, options: SampleOptions, seeds: Sequence[int], count: int
-    ) -> Iterator[DrawnText]:
-        """Yield the text of each seed. Of all these `count` are enough, unless some are rejected:
-        so many decide whether compiling the loop pays."""
+        check("count", count, allowed=at_least(1))
+        first = _seed_of(options)
+        end = sampling.seed_of_text(first, count * spares)
+        seeds = range(first, end, sampling.NUM_SEEDS)
         num_rows = self._num_rows(options, count)
         if num_rows == 1:
             # A text that nothing is drawn beside has a guide of its own, which follows one text.
@@ -252,6 +231,7 @@ class Generator:
                 yield self.begin(replace(options, seed=seed))
             return
         texts = (self._text(options, seed) for seed in seeds)
+        # So many texts decide whether compiling the loop pays.
         grown = self._write(options, texts, num_texts=count, num_rows=num_rows)
         yield from in_order(grown, seeds)
 
@@ -272,22 +252,18 @@ class Generator:
         Raises UsageError, when the first text is asked for, if `count` is out of range, and later
         after `MOST_REJECTED` rejected texts in a row.
         """
-        seed = _seed_of(options)
-        if not unique and accept is None:
-            for text in self._begin_all(options, _seeds_of_texts(count, seed), count):
-                yield text.whole()
-            return
-
+        spares = 1
+        if unique or accept is not None:
+            spares = MOST_REJECTED
         beginning = beginning_of(options.prime_text)
         seen = set[str]()
         num_found = 0
         num_rejected = 0
-        for text in self._begin_all(options, _seeds_of_texts(count * MOST_REJECTED, seed), count):
+        for text in self.begin_each(count, options, spares=spares):
             drawn = text.whole()
-            is_accepted = accept is None or accept(beginning + drawn.text)
-            key = loose_key(drawn.text)
+            key = loose_key(drawn.text) if unique else ""
             num_rejected += 1
-            if is_accepted and key not in seen:
+            if key not in seen and (accept is None or accept(beginning + drawn.text)):
                 yield drawn
                 num_found += 1
                 num_rejected = 0
@@ -505,12 +481,6 @@ def _seed_of(options: SampleOptions) -> int:
     if options.seed is None:
         return fresh_seed()
     return options.seed
-
-
-def _seeds_of_texts(count: int, first: int) -> Sequence[int]:
-    """Return the seed of each of `count` texts (`sampling.seed_of_text`)."""
-    check("count", count, allowed=at_least(1))
-    return range(first, sampling.seed_of_text(first, count), sampling.NUM_SEEDS)
 
 
 def beginning_of(prime: str | bytes | None) -> str:

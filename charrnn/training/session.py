@@ -399,7 +399,7 @@ class TrainingSession:
         # the last step, the validation has.
         written = ""
         with contextlib.suppress(CheckpointError):
-            written = "".join(model.write(options))
+            written = "".join(model.begin(options).chunks())
         self._samples.append(self.trainer.step, written)
         return SampleEvent(step=self.trainer.step, text=written)
 
