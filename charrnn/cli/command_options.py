@@ -168,17 +168,23 @@ _PATH = re.compile("RUN|FILE|DIR|CORPUS|TARGET|FIELD=VALUE|NAME$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandOptions:
-    """The options that every command has."""
+class ScreenOptions:
+    """The options of every command that fills the terminal or runs until it is stopped."""
 
-    json: bool = option(
-        False, flags="--json", help="Print JSON on stdout instead of a table or text.", panel=OTHER
-    )
     quiet: bool = option(
         False, flags="--quiet -q", help="Print only errors on stderr.", panel=OTHER
     )
     debug: bool = option(
         False, flags="--debug", help="Show a traceback when something fails.", panel=OTHER
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandOptions(ScreenOptions):
+    """The options of every command that reports something."""
+
+    json: bool = option(
+        False, flags="--json", help="Print JSON on stdout instead of a table or text.", panel=OTHER
     )
 
 
@@ -190,18 +196,6 @@ class ReplacingOptions(CommandOptions):
     read: Sequence[str] = ()
     """The runs and files that were typed for all other options and arguments: the command reads
     them, and never replaces one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScreenOptions:
-    """The options of every command that fills the terminal or runs until it is stopped."""
-
-    quiet: bool = option(
-        False, flags="--quiet -q", help="Print only errors on stderr.", panel=OTHER
-    )
-    debug: bool = option(
-        False, flags="--debug", help="Show a traceback when something fails.", panel=OTHER
-    )
 
 
 def run_argument() -> Any:

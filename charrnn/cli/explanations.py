@@ -26,7 +26,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, CharRNNError):
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
-        return _refused_by_typer(error, arguments), error.exit_code
+        return _refused_by_typer(error), error.exit_code
 
     # Typer takes an EOFError for a closed prompt. No command prompts, so it comes from a damaged
     # file, or is a bug.
@@ -45,7 +45,7 @@ def _command_name(arguments: Sequence[str]) -> str:
     return next((argument for argument in arguments if argument in names), "")
 
 
-def _refused_by_typer(error: typer.TyperException, arguments: Sequence[str]) -> str:
+def _refused_by_typer(error: typer.TyperException) -> str:
     """Return the message about a command line that cannot be parsed."""
     context: Any = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "charrnn")
@@ -54,7 +54,7 @@ def _refused_by_typer(error: typer.TyperException, arguments: Sequence[str]) -> 
     # The errors about unknown options have a field of similar names.
     if hasattr(error, "possibilities"):
         typed = getattr(error, "option_name", "")
-        problem = _about_unknown_option(typed, context, arguments=arguments)
+        problem = _about_unknown_option(typed, context)
     elif extra := re.match(r"Got unexpected extra .*? \((.*)\)", problem, re.DOTALL):
         taken = [f"one {word.metavar}" for word in context.command.params if _is_argument(word)]
         problem = f"{command} takes {' and '.join(taken) or 'no word'}: leave out {extra[1]}."
@@ -66,18 +66,11 @@ def _is_argument(parameter: Any) -> bool:
     return bool(parameter.param_type_name == "argument")
 
 
-def _about_unknown_option(typed: str, context: Any, arguments: Sequence[str]) -> str:
+def _about_unknown_option(typed: str, context: Any) -> str:
     """Return the message about an option that the command does not have, with an option of a
-    similar name, or the way to type a text or a file that begins with a dash."""
+    similar name, or the way to type a text that begins with a dash."""
     parameters = context.command.params
     flags = [word.opts[0] for word in parameters if not _is_argument(word)]
-
-    # For -q.txt, the error has only the first letter that is no option; the message shows the word.
-    is_text = " " in typed
-    if not typed.startswith("--"):
-        is_text = True
-        words = [word for word in arguments if re.match("-[^-]", word) and typed[1:] in word]
-        typed = words[0] if words else typed
     message = f"No such option: {typed}."
 
     # A setting that has no option of its own is no slip of the pen. Imported here: only a command
@@ -88,8 +81,6 @@ def _about_unknown_option(typed: str, context: Any, arguments: Sequence[str]) ->
     if "--set" in flags and field in FIELD_NAMES:
         return f"{message} Did you mean --set {field}=VALUE?"
     message += did_you_mean(typed, flags)
-    has_arguments = len(flags) < len(parameters)
-    if has_arguments and is_text:
-        remedy = f"stands last, after --, as in -- {typed}; a file may also begin with ./"
-        return f"{message}\nA text or a file that begins with a dash {remedy}"
-    return message
+    if typed.startswith("--") and " " not in typed:
+        return message
+    return f"{message}\nA text or a file that begins with a dash stands last, after --."

@@ -91,13 +91,16 @@ def _tqdm() -> type["tqdm[Any]"]:
     return tqdm
 
 
-def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]":
-    """Return a bar of steps or runs, in a format of tqdm; the caller moves and closes it."""
+def training_bar(
+    total: int, bar_format: str, *, initial: int = 0, quiet: bool = False
+) -> "tqdm[Any]":
+    """Return a bar of steps or runs, in a format of tqdm, or one that draws nothing; the
+    caller moves and closes it."""
     return _tqdm()(
         total=total,
         initial=initial,
         file=sys.stderr,
-        disable=not can_animate(sys.stderr),
+        disable=quiet or not can_animate(sys.stderr),
         dynamic_ncols=True,
         bar_format=bar_format,
         leave=False,

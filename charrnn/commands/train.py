@@ -5,7 +5,6 @@ commands.
 """
 
 import os
-import re
 import shlex
 import signal
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ import typer
 from charrnn.cli.arguments import parse_text
 from charrnn.cli.command_classes import Invocation
 from charrnn.cli.command_options import NEW_RUN, CommandOptions
-from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, training_bar
+from charrnn.cli.progress_bars import print_above_bars, training_bar
 from charrnn.cli.streams import (
     IN_TEXT,
     discard_output,
@@ -35,7 +34,7 @@ from charrnn.cli.streams import (
 from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import BUDGETS, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
-from charrnn.distributed.group import SINGLE, ProcessGroup
+from charrnn.distributed.group import ProcessGroup
 from charrnn.distributed.processes import launched
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
@@ -307,9 +306,8 @@ FACTS = {
 }
 """The lines that are printed before training starts: facts of the run, and what the columns of the
 table are."""
-PLANNED_FACTS = 2
-"""Number of these lines, from the first, that are known before the steps of a budget in minutes are
-measured."""
+PLANNED_FACTS = ("Text", "Model")
+"""Those of these lines that are known before the steps of a budget in minutes are measured."""
 COLUMNS = {
     "step": (9, "{step:,}"),
     "epoch": (6, "{epochs}"),
@@ -331,8 +329,8 @@ SAMPLE_LINES = 8
 FEW_UNITS = 16
 """For a network of so few units per layer, the suggested command shows its numbers."""
 EARLY_SHARE = 0.2
-"""Samples of steps in this first share of the run are shown as one readable line: they teach
-little, and push the header away."""
+"""Samples of steps in this first share of the run are shown as one line: they teach little, and
+push the header away."""
 VALIDATING = "validating ..."
 """The text of the bar while the validation text is read."""
 
@@ -342,23 +340,18 @@ class TrainingView:
     on to the training."""
 
     def __init__(
-        self,
-        signals: Signals,
-        *,
-        show_as_json: bool,
-        quiet: bool,
-        launched: ProcessGroup = SINGLE,
+        self, signals: Signals, *, show_as_json: bool, quiet: bool, launched: ProcessGroup
     ) -> None:
         """Show events; `launched` is this process among several, of which only the first shows
         anything."""
-        self._launched = launched
-        self.is_first = launched.is_first
-        """Whether to show anything: of several processes only the first does."""
-        self.quiet = quiet or not self.is_first
         self.signals = signals
-        signals.is_quiet = self.quiet
         self.show_as_json = show_as_json
-        self._console: Any = None if self.quiet or show_as_json else result_console(stderr=True)
+        self.is_first = launched.is_first
+        """Whether this process shows anything."""
+        self._num_processes = launched.size
+        signals.is_quiet = quiet or not self.is_first
+        self._console: Any = result_console(stderr=True)
+        self._console.quiet = signals.is_quiet or show_as_json
         self._bar: Any = None
         self._start: events.StartEvent
         """The first event of the steps, which comes before all that need it."""
@@ -366,11 +359,12 @@ class TrainingView:
         self._losses: list[float] = []
         self._rate = 0.0
         self._has_header = False
-        self._num_facts = 0
+        self._facts = dict(FACTS)
+        """The facts that are not shown yet."""
 
     def announce(self, message: str) -> None:
         """Print that something slow starts, if stderr is a terminal."""
-        if self._console is not None and self._console.is_terminal:
+        if self._console.is_terminal:
             self._console.print(message, style="dim")
 
     def is_stop_asked(self) -> bool:
@@ -390,18 +384,14 @@ class TrainingView:
 
         # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes
         # temporary files.
-        with ExitStack() as last, closing(stream), ExitStack() as stack:
-            last.callback(self._close_bar)
-            stack.enter_context(using(TerminalProgress(quiet=self.quiet)))
+        with ExitStack() as stack, closing(stream):
+            stack.callback(self._close_bar)
             for event in stream:
-                # The run does not exist yet: there is nothing to save, and Ctrl-C ends the command.
-                if isinstance(event, events.PlanEvent):
-                    if is_shown:
-                        self._draw(event)
-                    continue
-                # From the first event of the run on, Ctrl-C only sets `number`: the session saves
-                # and ends.
-                self.signals.defers = True
+                # While it is planned, the run does not exist yet: there is nothing to save, and
+                # Ctrl-C ends the command. From the first event of the run on, Ctrl-C only sets
+                # `number`: the session saves and ends.
+                if not isinstance(event, events.PlanEvent):
+                    self.signals.defers = True
                 if isinstance(event, events.StartEvent):
                     # The text is read; training has a bar of its own.
                     stack.enter_context(using(WarningsOnly(current())))
@@ -411,6 +401,8 @@ class TrainingView:
                     if is_shown:
                         self._draw(event)
                 except OSError as error:
+                    if not self.signals.defers:
+                        raise
                     # The reader is gone. Save and stop, as at a signal, instead of losing the
                     # training.
                     if not isinstance(error, BrokenPipeError) and not self.signals.number:
@@ -432,18 +424,12 @@ class TrainingView:
         elif isinstance(event, events.WarningEvent):
             event = replace(event, message=with_flags(event.message))
 
-        # The end is shown without a console, too: it prints the path of the run on stdout.
         if self.show_as_json:
             print_json(event.to_json())
-        elif isinstance(event, events.DoneEvent):
-            self._show_done(event)
-        elif self._console is not None:
-            self._show_on_console(event)
-
-    def _show_on_console(self, event: events.TrainEvent) -> None:
+            return
         match event:
             case events.PlanEvent():
-                self.show_facts(event.config | asdict(event), PLANNED_FACTS)
+                self._show_facts(PLANNED_FACTS, values=event.config | asdict(event))
             case events.StartEvent():
                 self._show_start(event)
             case events.StepEvent():
@@ -456,9 +442,13 @@ class TrainingView:
                 # A program that reads stderr finds a warning on one line.
                 message = wrapped(f"warning: {printable(event.message)}")
                 self._print(message, style="yellow", soft_wrap=True)
+            case events.DoneEvent():
+                self._close_bar()
+                self._show_done(event)
+                print_path(event.run)
 
-    def _print(self, *args: Any, **kwargs: Any) -> None:
-        print_above_bars(self._console, *args, **kwargs)
+    def _print(self, text: str = "", **style: Any) -> None:
+        print_above_bars(self._console, text, **style)
 
     def _close_bar(self) -> None:
         if self._bar is not None:
@@ -466,20 +456,19 @@ class TrainingView:
 
     def _show_start(self, event: events.StartEvent) -> None:
         self._start = event
-        if event.first_step:  # As `charrnn runs` adds them up.
-            log = MetricsLog(Path(event.run) / "metrics.jsonl")
-            self._seconds_before = log.seconds_at(event.first_step)
-
         values = event.config | asdict(event)
         values["steps"] = counted(event.num_steps, "step")
         values["epochs"] = self._epochs(event.num_steps)
         values["processes"] = values["each"] = ""
-        if self._launched.size > 1:
-            values["processes"] = f"processes: {self._launched.size}, "
+        if self._num_processes > 1:
+            values["processes"] = f"processes: {self._num_processes}, "
             values["each"] = " each"
-        self.show_facts(values, len(FACTS))
+        self._show_facts(FACTS, values=values)
+
+        # A budget counts from the first step, and the time as `charrnn runs` adds it up.
         if event.first_step:
-            # A budget counts from the first step.
+            log = MetricsLog(Path(event.run) / "metrics.jsonl")
+            self._seconds_before = log.seconds_at(event.first_step)
             done = counted(event.first_step, "step")
             left = counted(event.num_steps - event.first_step, "step")
             self._show_fact(
@@ -488,31 +477,33 @@ class TrainingView:
         for note in event.notes:
             self._show_fact("Note", fact=note, style="yellow")
         self._print()
-        self._bar = training_bar(event.num_steps, bar_format=BAR_FORMAT, initial=event.first_step)
+        self._bar = training_bar(
+            event.num_steps,
+            bar_format=BAR_FORMAT,
+            initial=event.first_step,
+            quiet=self._console.quiet,
+        )
 
-    def show_facts(self, values: dict[str, Any], num_facts: int) -> None:
-        """Print the first `num_facts` of FACTS that were not printed before."""
+    def _show_facts(self, names: Iterable[str], values: dict[str, Any]) -> None:
+        """Print the facts of these names that were not printed before."""
         # How many characters of the text the alphabet has.
         num_known = values["vocab_size"]
-        unit = "bytes"
-        if values["alphabet"] != "byte":
-            unit = "characters"
-        if values["alphabet"] == "char":
+        unit = "characters"
+        if values["alphabet"] == "byte":
+            unit = "bytes"
+        elif values["alphabet"] == "char":
             num_known -= 1  # without the unknown symbol
         known = ""
         if num_known < values["num_distinct_chars"]:
             known = f", {num_known:,} in the alphabet"
-
         kinds = ""
         if values["kinds"]:
             kinds = f" ({values['kinds']})"
 
-        # The first facts were perhaps shown while the run was planned; each appears once.
         words = values | {"unit": unit, "known": known, "kinds": kinds}
-        for number, (name, fact) in enumerate(FACTS.items()):
-            if self._num_facts <= number < num_facts:
-                self._show_fact(name, fact.format_map(words))
-        self._num_facts = num_facts
+        for name in names:
+            if name in self._facts:
+                self._show_fact(name, self._facts.pop(name).format_map(words))
 
     def _show_fact(self, name: str, fact: str, style: str | None = None) -> None:
         """Print a name and a fact. Further lines of the fact begin below its first line; a word or
@@ -542,17 +533,14 @@ class TrainingView:
             self._rate = event.chars_per_second
         self._rate = 0.95 * self._rate + 0.05 * event.chars_per_second
 
-        recent = self._losses[-20:]
-        self._bar.set_postfix_str(
-            f"{sum(recent) / len(recent):.3f} nats, {self._rate / 1000:.0f}k chars/s",
-            refresh=False,
-        )
-        self._bar.update(event.step - self._bar.n)
-
         # If the next event is a validation, the bar says so before it begins.
+        recent = self._losses[-20:]
+        status = f"{sum(recent) / len(recent):.3f} nats, {self._rate / 1000:.0f}k chars/s"
         every = self._start.config["evaluate_every"]
-        if event.step == self._bar.total or event.step % every == 0:
-            self._bar.set_postfix_str(VALIDATING)
+        if event.step == self._start.num_steps or event.step % every == 0:
+            status = VALIDATING
+        self._bar.update(event.step - self._bar.n)
+        self._bar.set_postfix_str(status, refresh=status == VALIDATING)
 
     def _show_evaluation(self, event: events.EvaluationEvent) -> None:
         minutes, seconds = divmod(round(self._seconds_before + event.seconds), 60)
@@ -568,33 +556,27 @@ class TrainingView:
             "minutes": minutes,
             "seconds": seconds,
         }
+        self._losses.clear()
 
         # In words, each value follows its name. In the table, the header is printed once, with the
         # first row, so that no sample comes between the two.
-        names = []
-        cells = []
-        phrases = []
-        for name, (width, form) in COLUMNS.items():
-            value = form.format_map(values)
-            names.append(name.rjust(width))
-            cells.append(value.rjust(width))
-            phrases.append(f"{name}: {value}")
-        row = " ".join(cells)
+        header = " ".join(name.rjust(width) for name, (width, _) in COLUMNS.items())
+        cells = {name: form.format_map(values) for name, (_, form) in COLUMNS.items()}
+        row = " ".join(cells[name].rjust(width) for name, (width, _) in COLUMNS.items())
         if prints_words():
-            row = "; ".join(phrases)
+            row = "; ".join(f"{name}: {cell}" for name, cell in cells.items())
         elif not self._has_header:
             self._has_header = True
-            self._print(" ".join(names), style="bold")
-
+            self._print(header, style="bold")
         if event.is_best:
             row += BEST
         self._print(row, soft_wrap=True)
-        self._losses.clear()
 
     def _show_sample(self, event: events.SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
         if event.step < EARLY_SHARE * self._start.num_steps:
-            self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
+            line = printable(" ".join(event.text.split()), IN_TEXT)
+            self._print(line, style="cyan", no_wrap=True, overflow="ellipsis")
             return
 
         lines = printable(event.text, IN_TEXT).split("\n")
@@ -602,83 +584,56 @@ class TrainingView:
         self._print()
 
     def _show_done(self, event: events.DoneEvent) -> None:
-        self._close_bar()
-        if self._console is not None:
-            folder = Path(event.run)
-            is_at_home = folder.parent == Path("checkpoints")
-            name = event.run
-            if is_at_home:
-                name = folder.name
-            run = shlex.quote(printable(name))
+        """Print the result, and the next commands."""
+        # The newest run in checkpoints/ need not be named.
+        run = shlex.quote(printable(event.run))
+        named_run = f" {run}"
+        if Path(event.run).parent == Path("checkpoints"):
+            run = shlex.quote(printable(Path(event.run).name))
+            named_run = ""
 
-            # The next command has another standard input, which needs the text again.
-            piped = ""
-            if "-" in self._start.config["corpus"]:
-                piped = "cat TEXT | "
-            if event.is_complete:
-                # The newest run in checkpoints/ need not be named.
-                named_run = ""
-                if not is_at_home:
-                    named_run = f" {run}"
-                self._show_end(event, named=named_run, piped=piped)
-            else:
-                self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
-                self._print_commands([f"{piped}charrnn train --resume {run}"])
-        print_path(event.run)
+        # The next command has another standard input, which needs the text again.
+        piped = text_option = ""
+        if "-" in self._start.config["corpus"]:
+            piped = "cat TEXT | "
+            text_option = " --text FILE"
+        if not event.is_complete:
+            self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
+            self._print_commands(f"{piped}charrnn train --resume {run}")
+            return
 
-    def _show_end(self, event: events.DoneEvent, *, named: str, piped: str) -> None:
-        """Print the result of a run that was trained to its end, and the next commands."""
         self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
         if self._start.first_step == event.step:
             self._print(
                 "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
                 " continue.\nEach of them counts from the start of the run."
             )
-
-        # Standard input is gone, and a short text has too little to score.
-        text_option = ""
-        if piped:
-            text_option = " --text FILE"
-        look = f"charrnn visualize{named}{text_option}"
-        if is_too_short_to_score(self._start):
-            look = f"charrnn visualize{named} --text FILE"
-        if self._start.config["hidden_size"] <= FEW_UNITS:
-            look = f"charrnn predict{named} TEXT --numbers"
         self._print("Next:")
         self._print_commands(
-            [
-                f"charrnn sample{named} --temp {SAMPLE_TEMPERATURE}",
-                look,
-                f"charrnn evaluate{named}{text_option}",
-            ]
+            f"charrnn sample{named_run} --temp {SAMPLE_TEMPERATURE}",
+            self._command_to_look(named_run, text_option),
+            f"charrnn evaluate{named_run}{text_option}",
         )
 
         # A recipe holds every setting and seed.
         if event.recipe is not None:
-            again = f"{piped}charrnn train --recipe {shlex.quote(printable(event.recipe))}"
             self._print("The same weights again, on this machine:")
-            self._print_commands([again])
+            recipe = shlex.quote(printable(event.recipe))
+            self._print_commands(f"{piped}charrnn train --recipe {recipe}")
 
-    def _print_commands(self, commands: Iterable[str]) -> None:
+    def _command_to_look(self, named_run: str, text_option: str) -> str:
+        """Return the command that shows what the model has learned."""
+        from charrnn.cells.target_labels import MIN_TEXT
+
+        if self._start.config["hidden_size"] <= FEW_UNITS:
+            return f"charrnn predict{named_run} TEXT --numbers"
+        # A short text has too little to score.
+        if self._start.num_chars - self._start.num_train_chars < MIN_TEXT:
+            text_option = " --text FILE"
+        return f"charrnn visualize{named_run}{text_option}"
+
+    def _print_commands(self, *commands: str) -> None:
         self._print("\n".join(f"  {command}" for command in commands), soft_wrap=True)
-
-
-def readable(text: str) -> str:
-    """Return a sample as one line: ¶ for END (U+0000), · for characters that cannot be read."""
-    from charrnn.text.documents import END
-    from charrnn.text.vocab import REPLACEMENT
-
-    words = text.replace(END, " ¶ ").split()
-
-    # A run of unreadable characters is shown as one dot: how many there are tells nothing.
-    letters = []
-    for letter in " ".join(words):
-        can_be_read = letter.isprintable() and letter != REPLACEMENT
-        if can_be_read:
-            letters.append(letter)
-        else:
-            letters.append("·")
-    return re.sub("·+", "·", "".join(letters))
 
 
 def _best_loss(event: events.DoneEvent) -> str:
@@ -691,18 +646,5 @@ def _best_loss(event: events.DoneEvent) -> str:
 
     # If the best step is not the last, a user may wonder which step is used.
     if event.best_step == event.step:
-        best += "."
-    else:
-        best += ",\nwhich every command uses."
-    return best
-
-
-def is_too_short_to_score(start: events.StartEvent) -> bool:
-    """Return whether the validation text has too few characters for `visualize` to score cells."""
-    from charrnn.cells.target_labels import MIN_TEXT
-
-    # The text after the training text is the validation text and, if there is one, the test text.
-    _, validation, *test = start.config["split"]
-    num_held_out = start.num_chars - start.num_train_chars
-    num_chars = num_held_out * validation / (validation + sum(test))
-    return bool(num_chars < MIN_TEXT)
+        return f"{best}."
+    return f"{best},\nwhich every command uses."

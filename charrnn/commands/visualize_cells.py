@@ -1,16 +1,13 @@
 """A text in the colours of chosen cells, `charrnn visualize --cell`, or of its surprise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cells.findings import CellPage, ColouredText
-from charrnn.cells.trace import Trace
+from charrnn.cells.findings import ColouredText
 from charrnn.cli.arguments import parse_cell
 from charrnn.commands.visualize_options import Subject
 from charrnn.detectors.detector import Labels
@@ -20,7 +17,6 @@ from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import warn
 from charrnn.text.corpus import Corpus
 from charrnn.text.given_text import read_text_file
-from charrnn.trained_model import TrainedModel
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
 from charrnn.views.heatmap import (
@@ -44,127 +40,81 @@ NUM_GUESSES = 5
 """Next characters that are shown below each character."""
 
 
-@dataclass(frozen=True)
-class ColouredCell:
-    """A cell, and its values at the N characters of a text."""
-
-    layer: int
-    unit: int
-    text: ColouredText
-
-    def title(self, model: TrainedModel) -> str:
-        """Return the name of the cell in a picture."""
-        return f"cell {self.layer}:{self.unit} of {all_visible(model.name)}"
-
-
-@dataclass(frozen=True)
-class CellsInColour:
-    """Cells in a terminal or a picture: a text in the colours of each, and the page of the cell
-    below it."""
-
-    cells: Sequence[ColouredCell]
-    pages: Sequence[CellPage] = ()
-    """Empty for a picture, which a page would not fit on."""
-
-    def show(self, subject: Subject) -> Shown:
-        """Draw the cells below each other; cells that share a scale follow each other without
-        it."""
-        kind = cell_type(subject.model.config.cell_type).shows
-        pictures: list[RenderableType] = []
-        underlined = "".join(f"where {name} is on" for name in _chosen_labels(subject))
-        before: Scale | None = None
-        for cell, page in zip_longest(self.cells, self.pages):
-            if pictures:
-                pictures.append(Text())
-            pictures.append(Text.assemble((cell.title(subject.model), "bold"), f", {kind}  "))
-
-            picture = _drawn(subject, cell.text)
-            if picture.scale != before:
-                pictures += [*picture.legend(underlined), *end_legend(cell.text.text)]
-            before = picture.scale
-
-            pictures.append(picture)
-            if page is not None:
-                pictures += [Text(), *page_pictures(page)]
-        return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
-
-
-@dataclass(frozen=True)
-class CellsAsJson:
-    """Cells as JSON, with the page of each. The first cell is repeated at the top level."""
-
-    cells: Sequence[ColouredCell]
-    pages: Sequence[CellPage]
-
-    def show(self, subject: Subject) -> Shown:
-        """Return the values of the cells and their pages."""
-        # As in Python, layer and unit are numbers, and not the text that is typed.
-        listed = []
-        for cell, page in zip(self.cells, self.pages, strict=True):
-            index = {"layer": cell.layer, "unit": cell.unit}
-            listed.append(index | {"values": [*cell.text.values], "page": page.to_json()})
-        labels = _chosen_labels(subject)
-
-        first = {name: listed[0][name] for name in ("layer", "unit", "values")}
-        data: dict[str, object] = {
-            "run": subject.model.name,
-            **first,
-            "text": subject.text.text,
-            "cells": listed,
-        }
-        guesses = self.cells[0].text.guesses
-        if guesses:
-            data["guesses"] = guesses
-        if labels:
-            data["labels"] = {name: of_detector.tolist() for name, of_detector in labels.items()}
-        return Shown(_names_of(subject, self.cells), pictures=(), data=data)
-
-
-CellsShown = CellsInColour | CellsAsJson
-"""What `--cell` shows, one class for each output."""
-
-
 def show_cells(subject: Subject) -> Shown:
-    """Measure and draw the cells of `--cell`."""
-    return _measure_cells(subject).show(subject)
+    """Measure and draw the cells of `--cell`: the text in the colours of each, and its page.
 
-
-def _measure_cells(subject: Subject) -> CellsShown:
-    """Measure the cells of `--cell` as far as the output needs it: the page of a cell takes a
-    hundred times as long as its values."""
-    options = subject.options
+    A picture has no page, which would not fit on it and takes a hundred times as long to measure as
+    the values. JSON repeats the first cell at the top level.
+    """
     model = subject.model
     # Each cell once, however often it is named.
-    indices = list(
-        dict.fromkeys(parse_cell("--cell", text=cell, model=model) for cell in options.cells)
+    cells = list(
+        dict.fromkeys(
+            parse_cell("--cell", text=cell, model=model) for cell in subject.options.cells
+        )
     )
     labels = _chosen_labels(subject)
+    underlined = "".join(f"where {detector} is on" for detector in labels)
+    kind = cell_type(model.config.cell_type).shows
+
+    # One study, so that all pages share one reading of the text.
+    study = model.study(subject.whole, cached=True)
+    pictures: list[RenderableType] = []
+    listed: list[dict[str, object]] = []
+    before: Scale | None = None
+    coloured_texts = _coloured_texts(subject, cells, labels=labels)
+    for (layer, unit), coloured in zip(cells, coloured_texts, strict=True):
+        title = f"cell {layer}:{unit} of {all_visible(model.name)}"
+        if pictures:
+            pictures.append(Text())
+        pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
+
+        # Cells that share a scale follow each other without it.
+        picture = _drawn(subject, coloured)
+        if picture.scale != before:
+            pictures += [*picture.legend(underlined), *end_legend(coloured.text)]
+        before = picture.scale
+        pictures.append(picture)
+
+        # As in Python, layer and unit are numbers, and not the text that is typed.
+        entry: dict[str, object] = {"layer": layer, "unit": unit, "values": [*coloured.values]}
+        if subject.options.suffix not in PICTURE_SUFFIXES:
+            page = study.page(layer, unit)
+            pictures += [Text(), *page_pictures(page)]
+            entry["page"] = page.to_json()
+        listed.append(entry)
+
+    first = {key: listed[0][key] for key in ("layer", "unit", "values")}
+    data = {"run": model.name, **first, "text": subject.text.text, "cells": listed}
+    if coloured_texts[0].guesses:
+        data["guesses"] = coloured_texts[0].guesses
+    if labels:
+        data["labels"] = {detector: marks.tolist() for detector, marks in labels.items()}
+    names = ", ".join(f"{layer}:{unit}" for layer, unit in cells)
+    return Shown(f"{model.name}: {names}", pictures=pictures, data=data)
+
+
+def _coloured_texts(
+    subject: Subject, cells: Sequence[tuple[int, int]], labels: dict[str, Labels]
+) -> list[ColouredText]:
+    """Measure the text in the colours of each cell."""
+    model = subject.model
     inside: tuple[bool, ...] = ()
     for of_detector in labels.values():
         inside = tuple(of_detector.tolist())
-
     guesses: Guesses = []
-    if options.guesses:
+    if subject.options.guesses:
         guesses = model.guesses(model.trace(subject.text, num_guesses=NUM_GUESSES))
-    cells = []
-    for index, values in zip(indices, subject.study.values(indices), strict=True):
-        coloured = ColouredText(
+    return [
+        ColouredText(
             text=subject.text.text,
             values=tuple(map(float, values)),
             guesses=tuple(map(tuple, guesses)),
             inside=inside,
-            polarity=model.polarity(*index),
+            polarity=model.polarity(layer, unit),
         )
-        cells.append(ColouredCell(*index, coloured))
-    if options.suffix in PICTURE_SUFFIXES:
-        return CellsInColour(cells)
-
-    # One study, so that all cells share one reading of the text.
-    study = model.study(subject.whole, cached=True)
-    pages = [study.page(*index) for index in indices]
-    if options.json or options.suffix == ".json":
-        return CellsAsJson(cells, pages)
-    return CellsInColour(cells, pages)
+        for (layer, unit), values in zip(cells, subject.study.values(cells), strict=True)
+    ]
 
 
 def _chosen_labels(subject: Subject) -> dict[str, Labels]:
@@ -195,12 +145,6 @@ def _chosen_labels(subject: Subject) -> dict[str, Labels]:
     return {names[0]: labelling.labels}
 
 
-def _names_of(subject: Subject, cells: Sequence[ColouredCell]) -> str:
-    """Return the title of a file with some cells."""
-    names = ", ".join(f"{cell.layer}:{cell.unit}" for cell in cells)
-    return f"{subject.model.name}: {names}"
-
-
 def _drawn(subject: Subject, coloured: ColouredText) -> HeatMap:
     """Return a text in the colours of a cell, with the guesses below each character if there are
     any."""
@@ -218,25 +162,6 @@ def _whole_words(subject: Subject, coloured: ColouredText) -> ColouredText:
         begins_inside_line=bool(last) and last not in ("\n", "\0", b"\n"),
         ends_inside_text=subject.num_available > len(subject.text),
     )
-
-
-@dataclass(frozen=True)
-class Surprise:
-    """The surprise of the beginning of a text, and the ends of the lists of sentences and
-    words of the whole text."""
-
-    trace: Trace
-    lists: "Sequence[lines.EndsOfList]"
-
-
-def _measure_surprise(subject: Subject) -> Surprise:
-    # The first character of a text without context is predicted by nothing.
-    trace = subject.model.trace(subject.text)
-    if len(trace.text) == 1 and subject.text.first == 0:
-        raise DataError(
-            "The text has 1 character, which nothing predicts; its surprise needs at least 2."
-        )
-    return Surprise(trace, _lists_of_whole_text(subject))
 
 
 def _lists_of_whole_text(subject: Subject) -> "Sequence[lines.EndsOfList]":
@@ -260,8 +185,13 @@ def _lists_of_whole_text(subject: Subject) -> "Sequence[lines.EndsOfList]":
 def show_surprise(subject: Subject) -> Shown:
     """Draw the least and the most likely sentences and words of a text, and its beginning coloured
     by its surprise."""
-    surprise = _measure_surprise(subject)
-    trace = surprise.trace
+    # The first character of a text without context is predicted by nothing.
+    trace = subject.model.trace(subject.text)
+    if len(trace.text) == 1 and subject.text.first == 0:
+        raise DataError(
+            "The text has 1 character, which nothing predicts; its surprise needs at least 2."
+        )
+    lists = _lists_of_whole_text(subject)
     name, bits = subject.model.name, trace.bits.tolist()
     # A reader must not take the beginning for the whole text.
     shown_of = f"{len(bits):,} of {subject.num_available:,}"
@@ -270,8 +200,8 @@ def show_surprise(subject: Subject) -> Shown:
     coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
     drawn = surprise_map(coloured.text, bits=coloured.values)
     # The lists come first: the colours of a long text would push them out of sight.
-    pictures = [ends.view([name]) for ends in surprise.lists]
+    pictures = [ends.view([name]) for ends in lists]
     pictures += [caption, *drawn.legend(), *end_legend(trace.text), drawn]
     data = {"run": name, "text": trace.text, "bits": bits}
-    data |= {f"{ends.unit}s": ends.to_json([name]) for ends in surprise.lists}
+    data |= {f"{ends.unit}s": ends.to_json([name]) for ends in lists}
     return Shown(f"Surprise of {name}", pictures=pictures, data=data)

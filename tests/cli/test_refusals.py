@@ -100,7 +100,7 @@ REFUSED = {
         ("visualize chain --surprise --text one.txt", 3, "at least"),
         ("visualize chain --surprise --export s.csv", 2, "no table"),
         ("visualize chain --export a.doc", 2, ".svg"),
-        ("visualize chain --export a.pdf", 2, "rsvg-convert"),
+        ("visualize chain --export a.pdf", 2, ".svg"),
         ("visualize chain --gradients --text one.txt", 3, "characters"),
         ("visualize chain --evidence best --text one.txt", 3, "at least 200"),
     ),
