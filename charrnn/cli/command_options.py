@@ -18,13 +18,11 @@ from charrnn.config.options import (
     check,
     make,
     option,
-    options_of,
     parameters_of,
     refused,
 )
 from charrnn.config.settings import KIND_NAMES, whole_number
 from charrnn.errors import UsageError
-from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.system.files import with_home
 
 
@@ -48,9 +46,7 @@ REPORTS = ("--windowed --ngrams", "--per-line")
 """The reports of `evaluate` that one call can print together."""
 VIEWS = ("--cell", "--surprise", "--find", "--evidence", "--gates", "--gradients")
 """The options that choose what `visualize` shows."""
-_SHARED = options_of(TextOptions)
-_SHAPING = [shaping.flag for shaping in options_of(SampleOptions) if shaping not in _SHARED]
-_DRAWS = " ".join(["--temp", *_SHAPING, "--color"])
+_DRAWS = "--temp --top-k --top-p --min-p --precision --color"
 """The options of text that is drawn at random."""
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (

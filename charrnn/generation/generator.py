@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,10 +61,6 @@ NUM_PROBED = 4
 finite."""
 MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
-
-
-Options = TypeVar("Options", bound=TextOptions)
-"""The options of a text that is drawn, or of one that is searched for."""
 
 
 def fresh_seed() -> int:

@@ -250,9 +250,8 @@ def write_texts(
     border between two characters.
     """
     # Begin. Every row starts with the logits and the state after the prime, which was read before.
-    primed = beginning.primed
-    logits = np.repeat(primed.logits, num_rows, axis=0)
-    state = np.repeat(primed.state, num_rows, axis=-2)
+    logits = np.repeat(beginning.primed.logits, num_rows, axis=0)
+    state = np.repeat(beginning.primed.state, num_rows, axis=-2)
     waiting = iter(texts)
     in_rows = dict(enumerate(islice(waiting, num_rows)))
     generators = [generator_of(text.seed) for text in in_rows.values()]
@@ -288,7 +287,8 @@ def write_texts(
                 block, logits, state = drawn
             else:
                 # Compiled code takes the same steps, for a block of characters at once.
-                numbers = _uniforms(generators, num_chars=min(next(block_sizes), num_left))
+                size = min(next(block_sizes), num_left)
+                numbers = np.stack([generator.random(size) for generator in generators])
                 columns, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
                 block = Block(*columns, values=np.zeros(numbers.shape, np.float32))
             # A row without a text is drawn on, in vain, as long as other rows have texts.
@@ -307,8 +307,9 @@ def write_texts(
             # Where a text has ended, the next one begins after the prime.
             for row in _replace_ended(in_rows, waiting):
                 generators[row] = generator_of(in_rows[row].seed)
-                logits[row] = primed.logits[0]
-                state = _begin_row(state, row=row, primed=primed.state)
+                logits[row] = beginning.primed.logits[0]
+                state = state.copy()
+                state[..., row, :] = beginning.primed.state[..., 0, :]
 
 
 def _draw_step(
@@ -347,11 +348,6 @@ def _draw_step(
     return block, logits, state
 
 
-def _uniforms(generators: Sequence[np.random.Generator], *, num_chars: int) -> NDArray[np.float64]:
-    """Draw uniform numbers (B, N) for the next N characters of each row."""
-    return np.stack([generator.random(num_chars) for generator in generators])
-
-
 def _replace_ended(in_rows: dict[int, DrawnText], waiting: Iterator[DrawnText]) -> list[int]:
     """Replace each text that has ended by the next one, as long as texts are waiting. Return the
     rows of the new texts."""
@@ -361,13 +357,6 @@ def _replace_ended(in_rows: dict[int, DrawnText], waiting: Iterator[DrawnText]) 
     begun = dict(zip(free, waiting, strict=False))
     in_rows |= begun
     return list(begun)
-
-
-def _begin_row(state: Float32Array, *, row: int, primed: Float32Array) -> Float32Array:
-    """Return a state of several texts, on the axis -2, with the state after the prime in a row."""
-    state = state.copy()
-    state[..., row, :] = primed[..., 0, :]
-    return state
 
 
 def _block_sizes(beginning: Beginning, options: SampleOptions, num_rows: int) -> Iterator[int]:
