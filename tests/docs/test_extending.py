@@ -170,7 +170,7 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
     assert all(name in shown for name in added)
     written = {
         "balanced": "depth: balanced",
-        "checkpoints/*": "cell: ugrnn",
+        "checkpoints/*": "cell_type: ugrnn",
     }
     for folder, setting in written.items():
         [config] = tmp_path.glob(f"{folder}/config.yaml")
