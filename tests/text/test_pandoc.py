@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.errors import DataError
 from charrnn.text import pandoc
 from charrnn.text.corpus import read_corpus
 from charrnn.text.hidden import without_hidden
@@ -326,3 +327,40 @@ def test_documents_of_known_text_lose_and_add_nothing(blocks):
 @given(st.lists(BLOCKS, min_size=1, max_size=5))
 def test_many_documents_of_known_text_lose_and_add_nothing(blocks):
     check_documents(blocks)
+
+
+@pytest.mark.parametrize(
+    "script, reason",
+    [
+        ("exec sleep 9", r"pandoc cannot read it \(it has not been read in 0.2"),
+        ("echo no memory >&2; exit 1", r"pandoc cannot read it \(no memory\)"),
+        ("echo another text; cat >/dev/null", "pandoc cannot read it"),
+    ],
+)
+def test_what_pandoc_cannot_read_is_refused(imitated, monkeypatch, script, reason):
+    Path("a.docx").write_bytes(DOCX)
+    monkeypatch.setattr(pandoc, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(pandoc, "SECONDS_PER_MB", 0)
+    imitated(script)
+    with pytest.raises(DataError, match=rf"a\.docx is a Word document, but {reason}.*: save it"):
+        read_corpus(["a.docx"])
+
+
+def test_a_document_that_grows_is_refused(imitated, monkeypatch):
+    monkeypatch.setattr(pandoc, "MAX_TEXT", 10)
+    monkeypatch.setattr(pandoc, "MAX_GROWTH", 0.001)
+    imitated(answer("a long text of few bytes"))
+    Path("a.docx").write_bytes(DOCX)
+    with pytest.raises(DataError, match=r"whose text is .* times as large"):
+        read_corpus(["a.docx"])
+
+
+def test_without_the_extra_three_lines_say_what_to_do(command, monkeypatch):
+    Path("novel").mkdir()
+    Path("novel/a.docx").write_bytes(DOCX)
+    monkeypatch.setitem(sys.modules, "pypandoc", None)
+    ran = command("train", "novel")
+    assert (ran.code, ran.err.count("\n")) == (2, 3)
+    assert "a.docx is a Word document" in ran.err
+    assert "'charrnn-lab[files]'" in ran.err
+    assert "save it as plain text" in ran.err
