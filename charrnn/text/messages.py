@@ -175,14 +175,16 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
             data = [json.loads(line) for line in text.splitlines() if line.strip()]
         except (ValueError, RecursionError):
             return None
-    content = "\n".join("".join(chat) for chat in _chats_in(data))
+    chats = list(_chats_in(data))
+    content = "\n".join("".join(chat) for chat in chats)
     # Messenger writes each byte of a letter as a letter.
     if _DOUBLY_ENCODED.search(content):
         with suppress(UnicodeError):
             content = content.encode("latin-1").decode("utf-8")
     if not content:
         return None
-    changes[_FROM_JSON] += content.count("\n")
+    # A message may have several lines.
+    changes[_FROM_JSON] += sum(len(chat) for chat in chats)
     return [Line(1, content)]
 
 

@@ -187,7 +187,9 @@ def read_pieces(
     except UnicodeDecodeError as error:
         raise _not_in(name, label, error) from error
     finally:
-        stream.detach()
+        # An error about a line ends the reading, and the file is closed before its pieces are.
+        if not file.closed:
+            stream.detach()
 
 
 def _next_piece(stream: io.TextIOWrapper) -> str:

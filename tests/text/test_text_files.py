@@ -182,3 +182,12 @@ def test_a_file_says_its_encoding_by_its_mark_or_by_being_utf_8():
         assert read(text.encode(encoding), "utf-8") == text
     assert read(text.encode(), "cp1251") == text
     assert read(text.encode("cp1252"), "cp1252") == text
+
+
+def test_pieces_can_be_left_after_their_file_was_closed(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("one\n")
+    with opened(path) as file:
+        pieces = files.read_pieces("a.txt", file, "utf-8", allows_nul=False)
+        next(pieces)
+    pieces.close()
