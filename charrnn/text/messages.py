@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from charrnn.errors import named
-from charrnn.text.text_files import Change, Line
+from charrnn.text.text_files import Change, Line, split_lines
 
 LEAST_STAMPS = 5
 """Stamps of one form from which on a text may be a chat."""
@@ -156,12 +156,18 @@ def _lines_of(said: re.Match[str] | None, number: int) -> Iterator[Line]:
     if said is None:
         return
     before = _LEFT_OUT_OF_NAMES.sub("", said[0][: said.start("said") - said.start()])
-    for index, line in enumerate(said["said"].splitlines(keepends=True)):
+    has_begun = False
+    for place, line in split_lines([Line(number, said["said"])]):
         content = line.rstrip("\n")
-        if _PROGRAM_LINE.fullmatch(content) or (before and not content.strip()):
+        # A person may write such a line, too, but not the mark before it.
+        is_of_program = content.startswith("\u200e")
+        if not has_begun:
+            is_of_program = not content.strip() or bool(_PROGRAM_LINE.fullmatch(content))
+        if is_of_program:
             continue
-        yield Line(number + index, before + _EDITED.sub("", line))
+        yield Line(place, before + _EDITED.sub("", line))
         before = ""
+        has_begun = True
 
 
 def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
@@ -207,7 +213,7 @@ def _chats_in(data: object) -> Iterator[list[str]]:
         return
     # Messenger writes the newest message first.
     times = [record.get("timestamp_ms", 0) for record in data if isinstance(record, dict)]
-    if times != sorted(times):
+    if times and times[0] > times[-1]:
         said.reverse()
     yield said
 

@@ -205,9 +205,12 @@ def encoding_of(start: bytes, encoding: str) -> str:
     # Without a mark, the order of bytes is that of most machines.
     name = codecs.lookup(encoding).name
     if name in ("utf-16", "utf-32"):
-        return f"{name}-le"
+        name = f"{name}-le"
+        # Wide characters have a NUL in every line end.
+        if b"\0" in start:
+            return name
     # A text of ASCII may be in most encodings, whatever it says.
-    if start.isascii():
+    elif start.isascii():
         return name
     with suppress(UnicodeDecodeError):
         codecs.utf_8_decode(start, "strict", False)
@@ -245,6 +248,11 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
     if encoding == "utf-8" and b"\0" in seen:
         return DataError(
             f"{label} has a NUL: it is not text; {named('alphabet', 'byte')} reads any file"
+        )
+    with suppress(UnicodeDecodeError):
+        seen.decode("utf-8")
+        return DataError(
+            f"{label} is not {encoding.upper()} but UTF-8: leave {named('encoding')} out"
         )
     matches = from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5)
     texts = [seen.decode(match.encoding, "replace") for match in matches]

@@ -75,6 +75,7 @@ SAID_IN_TALK = "".join(f"{'Ana' if n % 2 else 'Ben'}: words {n}\n" for n in rang
         ("You were added\n", ""),
         ("Ana: \u200ePOLL:\nWhere to?\n\u200eOPTION: Rome (\u200e2 votes)\n", "Ana: Where to?\n"),
         ("Ana: one\n\ntwo\nthree: four\n", "Ana: one\n\ntwo\nthree: four\n"),
+        ("Ana: try\n<div>\nnull\nend\n", "Ana: try\n<div>\nnull\nend\n"),
     ],
 )
 def test_a_message_is_kept_or_left_out_whole_and_a_caption_keeps_its_name(message, kept):

@@ -191,3 +191,8 @@ def test_pieces_can_be_left_after_their_file_was_closed(tmp_path):
         pieces = files.read_pieces("a.txt", file, "utf-8", allows_nul=False)
         next(pieces)
     pieces.close()
+
+
+def test_a_text_in_utf_8_is_no_text_of_wide_characters():
+    Path("a.txt").write_text("The lamp is lit.\n" * 20)
+    assert read_corpus(["a.txt"], encoding="utf-16").content == "The lamp is lit.\n" * 20
