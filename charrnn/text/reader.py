@@ -14,7 +14,6 @@ from typing import BinaryIO, Literal
 
 from charrnn.errors import CharRNNError, DataError, NotHereError, TextChangedError, counted
 from charrnn.system.files import LFS_POINTER, placeholder_in
-from charrnn.system.process import memory_bytes
 from charrnn.system.progress import task, tell
 from charrnn.text.cleaning import tidied, written_lines
 from charrnn.text.cues import cue_format, parse_cues
@@ -44,6 +43,9 @@ MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
 """The ids of a corpus of more bytes are mapped from a temporary file."""
 BEGINNING = 65_536
 """Characters by which the kind of a text is recognised."""
+
+_BLOCK = 1 << 20
+"""Bytes of a stream that are read at once."""
 
 
 class SourceReader:
@@ -294,14 +296,14 @@ class SourceReader:
         # A stream, a pipe and a device can be read only once.
         if stream is None or stream.isatty():
             tell(f"Waiting for a text from {file.name}; Ctrl-D ends one that is typed ...")
-        most = -1
-        if memory := memory_bytes():
-            most = memory
+        # In blocks: one read of all memory would need all of it at once.
+        data = bytearray()
         with opened(path) if stream is None else nullcontext(stream) as content:
-            data = content.read(most)
-        check_memory(self.name, len(data))
+            while block := content.read(_BLOCK):
+                data += block
+                check_memory(self.name, len(data))
         if self._stays_in_memory:
-            self._kept[file.name] = data
+            self._kept[file.name] = bytes(data)
         yield from self._lines_of(io.BytesIO(data), file)
 
     def _lines_of(self, content: BinaryIO, file: FileRecord) -> Iterator[Line]:
