@@ -297,14 +297,15 @@ class SourceReader:
         if stream is None or stream.isatty():
             tell(f"Waiting for a text from {file.name}; Ctrl-D ends one that is typed ...")
         # In blocks: one read of all memory would need all of it at once.
-        data = bytearray()
+        data = io.BytesIO()
         with opened(path) if stream is None else nullcontext(stream) as content:
             while block := content.read(_BLOCK):
-                data += block
-                check_memory(self.name, len(data))
+                data.write(block)
+                check_memory(self.name, data.tell())
         if self._stays_in_memory:
-            self._kept[file.name] = bytes(data)
-        yield from self._lines_of(io.BytesIO(data), file)
+            self._kept[file.name] = data.getvalue()
+        data.seek(0)
+        yield from self._lines_of(data, file)
 
     def _lines_of(self, content: BinaryIO, file: FileRecord) -> Iterator[Line]:
         """Yield the lines of a file without what nobody wrote, tidied, joined and divided into
