@@ -133,7 +133,7 @@ def test_without_locks_a_process_that_was_killed_keeps_nobody_away(run, without_
     number, host, start = process_identity(os.getpid()).split()
     (run.path / "lock").write_text(f"{number} {host} {int(start) - 1}")  # a number comes again
     with lock_folder(run.path):
-        pass
+        assert (run.path / "lock").read_text() == process_identity(os.getpid())
 
 
 def test_a_run_that_another_host_has_taken_over_is_not_saved(run):

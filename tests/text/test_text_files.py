@@ -189,8 +189,9 @@ def test_pieces_can_be_left_after_their_file_was_closed(tmp_path):
     path.write_text("one\n")
     with opened(path) as file:
         pieces = files.read_pieces("a.txt", file, "utf-8", allows_nul=False)
-        next(pieces)
+        assert next(pieces).content == "one\n"
     pieces.close()
+    assert list(pieces) == []
 
 
 def test_a_text_in_utf_8_is_no_text_of_wide_characters():
