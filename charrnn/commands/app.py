@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         end_interrupted_line(signal.SIGINT)
         return 130
-    except Exception as error:
+    except Exception as error:  # Every error becomes a message and an exit code.
         if isinstance(error, OSError) and not error.filename:
             # Else Python flushes standard output at exit, fails again and exits with 120.
             discard_output()

@@ -115,7 +115,7 @@ class ConnectedProcesses(ProcessGroup):
         error: Exception | None = None
         try:
             yield
-        except Exception as raised:
+        except Exception as raised:  # Whatever it is, the other processes wait for this one.
             error = raised
 
         has_failed = torch.zeros(self.size)
@@ -135,22 +135,20 @@ class ConnectedProcesses(ProcessGroup):
 
 
 @contextlib.contextmanager
-def connected(
-    group: ProcessGroup | None, environment: Mapping[str, str] = os.environ
-) -> Iterator[ProcessGroup]:
+def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
     """Connect with the processes that torchrun started with this one, unless a group is given;
     disconnect at the end.
 
     Raises UsageError if the variables of torchrun are wrong, CharRNNError if another process cannot
     be reached.
     """
-    launched_process = launched(environment)
+    launched_process = launched()
     if group is not None or launched_process.size == 1:
         yield group or SINGLE
         return
 
-    torch.set_num_threads(num_threads(launched_process, environment))
-    _meet(launched_process, environment)
+    torch.set_num_threads(num_threads(launched_process, os.environ))
+    _meet(launched_process, os.environ)
     yield ConnectedProcesses(**vars(launched_process))
     # Not after an error: then the connection ends with the process, once it has printed the error.
     torch.distributed.destroy_process_group()
@@ -176,7 +174,7 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
                 world_size=group.size,
                 timeout=timedelta(seconds=seconds),
             )
-        except Exception as error:
+        except Exception as error:  # Whatever it is, it is raised below, in the main thread.
             failures.append(error)
 
     # In a thread of its own, because no signal handler runs while the main thread is in torch.

@@ -50,5 +50,5 @@ def _message_of(error: BaseException) -> str:
         return shortened(" ".join(str(error).split()), MAX_MESSAGE)
     except KeyboardInterrupt:
         raise
-    except BaseException as another:
+    except BaseException as another:  # `__str__` is foreign code, too.
         return f"its message cannot be read ({type(another).__name__})"

@@ -133,6 +133,7 @@ class CompiledLoop:
         try:
             self._dispatcher.compile(types)
             is_kept = self._dispatcher._cache.cache_path is not None
+        # numba may raise any error; one of storing the code leaves the function compiled.
         except Exception as error:
             if types not in self._dispatcher.overloads:
                 raise
