@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -94,7 +95,7 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
     page = ""
     if PAGE in files:
         page = PAGE
-    card = to_readme(model, facts, page=page)
+    card = encode_text(to_readme(model, facts, page=page))
     # A short private text could be guessed from its digest.
     manifest: dict[str, JSON] = {
         "format": MODEL_FILE_VERSION,
@@ -104,9 +105,10 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
         "corpus_digest": facts.get("text_digest"),
         "files": list_files({name: files[name] for name in (CONFIG, VOCAB, MODEL)}),
         "card": dict(facts),
+        "card_sha256": hashlib.sha256(card).hexdigest(),
     }
     return {
         **files,
-        CARD: encode_text(card),
+        CARD: card,
         MANIFEST: json_to_bytes(manifest),
     }

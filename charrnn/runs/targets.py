@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -175,7 +176,7 @@ class FolderTarget:
                 os.rename(temporary, self.path / model_file.NEW)
                 fsync_folder(self.path)
                 self._take_over()
-        except BaseException:
+        except BaseException:  # An interrupt must not leave half a model, either.
             with suppress(OSError):
                 _remove_new(temporary)
             if is_new:
@@ -184,12 +185,17 @@ class FolderTarget:
             raise
 
     def _has_edited_card(self) -> bool:
-        """Whether the card is newer than the manifest, which is written after it."""
+        """Whether the card may be another one than that of the manifest: an older charrnn recorded
+        no digest of it, and a manifest may be damaged."""
         card = self.path / model_file.CARD
-        manifest = self.path / model_file.FILES[-1]
-        if not card.exists() or os.path.getmtime(card) <= os.path.getmtime(manifest):
+        if not card.exists():
             return False
-        warn(f"{card} was edited: it stays as it is")
+        digest = None
+        with suppress(CharRNNError):
+            digest = model_file.ModelFile(self.path).read_manifest().get("card_sha256")
+        if digest == hashlib.sha256(card.read_bytes()).hexdigest():
+            return False
+        warn(f"{card} may have been edited: it stays as it is; remove it to have a new one")
         return True
 
     def _take_over(self) -> None:

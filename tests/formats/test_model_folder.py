@@ -204,13 +204,23 @@ def test_a_model_is_written_into_a_clone_and_again_with_force(alphabet_run, tmp_
     (folder / "LICENSE").write_text("mine")
     (folder / PAGE).write_text("old")
     (folder / CARD).write_text("edited")
-    with pytest.warns(RuntimeWarning, match="README.md was edited: it stays"):
-        model.export(folder, force=True)
-    assert (folder / CARD).read_text() == "edited"
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="README.md may have been edited: it stays"):
+            model.export(folder, force=True)
+        assert (folder / CARD).read_text() == "edited"
     assert {path.name for path in folder.iterdir()} == {*NAMES, ".git", "LICENSE"}
     assert (folder / PAGE).read_text() != "old"
     with pytest.raises(UsageError, match="is the model that is read"):
         target_of(folder, force=True, read=[folder]).check()
+
+
+def test_a_card_that_nobody_edited_is_replaced_whenever_its_file_was_made(alphabet_run, tmp_path):
+    model = charrnn.load(alphabet_run)
+    folder = model.export(f"{tmp_path / 'given'}/")
+    new = (folder / CARD).stat().st_ino
+    os.utime(folder / MANIFEST, (0, 0))
+    model.export(folder, force=True)
+    assert (folder / CARD).stat().st_ino != new
 
 
 @pytest.mark.parametrize("name", ["zz\n# evil", "zz\r```\n# evil", "x`y``", "<b> [l](u) *s*"])
