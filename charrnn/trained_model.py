@@ -600,14 +600,10 @@ class TrainedModel(Displayable):
             self.findings.save("written", key, value=written)
         return written
 
-    @property
+    @cached_property
     def network(self) -> "CharRNN":
         """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or
         misshapen."""
-        return self._network
-
-    @cached_property
-    def _network(self) -> "CharRNN":
         load_torch()
         import torch
 

@@ -91,9 +91,7 @@ def _tqdm() -> type["tqdm[Any]"]:
     return tqdm
 
 
-def training_bar(
-    total: int, bar_format: str, *, initial: int = 0, quiet: bool = False
-) -> "tqdm[Any]":
+def training_bar(total: int, bar_format: str, *, initial: int, quiet: bool) -> "tqdm[Any]":
     """Return a bar of steps or runs, in a format of tqdm, or one that draws nothing; the
     caller moves and closes it."""
     return _tqdm()(

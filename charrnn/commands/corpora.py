@@ -64,7 +64,7 @@ def list_corpora(options: ListOptions) -> None:
     if not entries:
         kinds = ", ".join(dict.fromkeys(entry.kind for entry in load_catalogue()))
         raise UsageError(f"No text is of the kind {options.kind!r}; the kinds are {kinds}.")
-    _warn_of_folders(options)
+    _warn_of_folders()
     if options.json:
         print_json([_as_json(entry) for entry in entries])
         return
@@ -131,7 +131,7 @@ def fetch_corpus(options: EntryOptions) -> None:
 
 def _entry(options: EntryOptions) -> CatalogueEntry:
     """Return the entry with this name. Raises DataError."""
-    _warn_of_folders(options)
+    _warn_of_folders()
     name = options.name
     entry = find_entry(name)
     if entry is None:
@@ -140,7 +140,7 @@ def _entry(options: EntryOptions) -> CatalogueEntry:
     return entry
 
 
-def _warn_of_folders(options: CommandOptions) -> None:
+def _warn_of_folders() -> None:
     """Warn of paths in $CHARRNN_CORPORA that are no folders."""
     for folder in corpora_folders()[1:]:
         if not folder.is_dir():

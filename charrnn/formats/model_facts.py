@@ -99,9 +99,9 @@ def _scores_in(facts: Facts) -> list[CellScore]:
     return [CellScore(**fields) for fields in facts["cells"]]
 
 
-def to_readme(model: TrainedModel, facts: Facts, *, page: str = "") -> str:
+def to_readme(model: TrainedModel, facts: Facts, *, page: str) -> str:
     """Return README.md of a model with the name and the configuration that strangers may read;
-    `page` is the name of the page beside it, if there is one."""
+    `page` is the name of the page beside it, "" if there is none."""
     name = _MARKS.sub(r"\\\g<0>", _on_one_line(model.name))
     described = model.description
     lines = [f"# {name}", ""]

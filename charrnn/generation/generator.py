@@ -158,9 +158,7 @@ class Generator:
         ids = np.concatenate((start_ids(self.vocab, end_id), self.vocab.encode(prime)))
         return ids[np.flatnonzero(ids == end_id)[-1] :]
 
-    def _known_text(
-        self, text: str | bytes, unknown: str = DEFAULT_UNKNOWN, *, what: str = "prime"
-    ) -> str | bytes:
+    def _known_text(self, text: str | bytes, unknown: str, *, what: str) -> str | bytes:
         """Return a text without characters outside the vocabulary, as `encode_prime` reads it.
 
         `what` names the text in the message of the DataError.

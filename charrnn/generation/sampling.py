@@ -127,52 +127,30 @@ def compiled_loop(stepper: Stepper, engine: Engine, function: str = "write") -> 
     return compiled
 
 
-def read_blocks(
-    stepper: Stepper, blocks: Sequence[Ids], primed: PrimedState | None = None
-) -> Iterator[PrimedState]:
-    """Read the blocks of a text, from the initial state or after `primed`, and yield the logits and
-    the state after each block.
+def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
+    """Read the ids (N,) of a prime, N >= 1, from the initial state.
 
-    A text is read in blocks, because Ctrl-C is handled only between two calls of compiled code,
+    They are read in blocks, because Ctrl-C is handled only between two calls of compiled code,
     during which no other thread runs.
     """
-    logits, state = primed or unprimed(stepper)
-    num_chars = sum(map(len, blocks))
-    compiled = compiled_loop(stepper, choose_engine(num_chars), function="read")
-    if compiled is None:
-        for block in blocks:
-            logits, state = stepper.read(block, state)
-            yield PrimedState(logits, state)
-        return
-
-    # The loop changes logits and state in place, and the caller may keep them after each block.
-    weights = compiled.pack(stepper)
-    scratch = compiled.make_scratch(weights, 1)
-    for block in blocks:
-        logits = logits.copy()
-        state = state.copy()
-        compiled.LOOPS["read"](weights, block, state, logits, scratch)
-        yield PrimedState(logits, state)
-
-
-def unprimed(stepper: Stepper) -> PrimedState:
-    """Return the initial state, with logits of 0: nothing predicts the first character of a
-    text."""
-    logits = np.zeros((1, stepper.vocab_size), np.float32)
-    return PrimedState(logits, stepper.initial_state(1))
-
-
-def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
-    """Read the ids (N,) of a prime, N >= 1, from the initial state."""
     num_blocks = math.ceil(len(prime) / LAST_BLOCK)
     blocks = np.array_split(prime.astype(np.int64), num_blocks)
-    results = read_blocks(stepper, blocks)
+    logits: NDArray[np.floating] = np.zeros((1, stepper.vocab_size), np.float32)
+    state = stepper.initial_state(1)
+    compiled = compiled_loop(stepper, choose_engine(len(prime)), function="read")
+    if compiled is not None:
+        weights = compiled.pack(stepper)
+        scratch = compiled.make_scratch(weights, 1)
 
     with reported("reading", total=len(prime), least=SLOW_PRIME) as advance:
         for block in blocks:
-            primed = next(results)
+            if compiled is None:
+                logits, state = stepper.read(block, state)
+            else:
+                # The compiled loop changes logits and state in place.
+                compiled.LOOPS["read"](weights, block, state, logits, scratch)
             advance(len(block))
-    return primed
+    return PrimedState(logits, state)
 
 
 def reported(label: str, total: int, least: int) -> AbstractContextManager[Task]:

@@ -237,15 +237,15 @@ class CopiedPassages(Displayable):
         return records_table(columns, longest, left=("passage",), below=below)
 
 
-def repeats_in(corpus: Corpus, *, min_length: int = MIN_COPY_LENGTH) -> CopiedPassages:
+def repeats_in(corpus: Corpus) -> CopiedPassages:
     """Find the passages of a file that stand in it again, with both places of each."""
     text = corpus.content
-    matches = find_repeats(codes_of(text), length=min_length)
+    matches = find_repeats(codes_of(text), length=MIN_COPY_LENGTH)
 
     # The table shows the passage itself and its other place.
     passages = passages_of(matches, text, searched=text, places=corpus.places, num_shown=2)
     return CopiedPassages(
-        text=text, min_length=min_length, passages=placed(passages, corpus), where=REST
+        text=text, min_length=MIN_COPY_LENGTH, passages=placed(passages, corpus), where=REST
     )
 
 

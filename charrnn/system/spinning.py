@@ -57,16 +57,16 @@ def limit_loaded_torch() -> None:
         torch.set_num_threads(num_cores())
 
 
-def are_cores_busy(root: Path = Path("/")) -> bool:
+def are_cores_busy() -> bool:
     """Return whether other processes run on so many processors that too few are left for a thread
-    on each core. False where Linux does not tell, in files below `root`."""
+    on each core. False where Linux does not tell."""
     num_processors = os.cpu_count() or 1
     try:
-        has_pairs = (root / "sys/devices/system/cpu/smt/active").read_text() == "1\n"
+        has_pairs = Path("/sys/devices/system/cpu/smt/active").read_text() == "1\n"
         num_spare = num_processors - num_processors // (1 + has_pairs)
         for seconds in (0, 0.001, 0.001):
             time.sleep(seconds)  # the shell that started this process may run for another moment
-            load = (root / "proc/loadavg").read_text()
+            load = Path("/proc/loadavg").read_text()
             num_others = int(load.split()[3].partition("/")[0]) - 1
             if num_others <= num_spare:
                 return False

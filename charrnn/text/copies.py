@@ -52,8 +52,6 @@ _INVERSE = pow(BASE, -1, 1 << 64)
 """The inverse of BASE modulo 2^64."""
 _FILTER_BITS = 22
 """Number of leading bits of a hash that index the table of the filter, which has 4 MB."""
-_SOURCE_BITS = 40
-"""Bits of an offset in a corpus."""
 
 _NO_CODE = np.uint64((1 << 64) - 1)
 """The code between segments: no character has it."""
