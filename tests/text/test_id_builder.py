@@ -91,7 +91,6 @@ def test_any_part_of_a_text_is_decoded_exactly_and_measured():
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device without end")
 def test_a_text_without_end_does_not_fill_the_disk(monkeypatch):
-    monkeypatch.setattr(reader, "memory_bytes", lambda: 800_000)
     monkeypatch.setattr(files, "memory_bytes", lambda: 800_000)
     with pytest.raises(TooLargeError, match=r"more than 0\.0 GB of text"):
         read_corpus(["/dev/zero"], alphabet="byte")
