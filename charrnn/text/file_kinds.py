@@ -6,11 +6,24 @@ to get one.
 
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from charrnn.errors import named
+
+DAMAGED = (
+    BadZipFile,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
+"""What a damaged document raises where it is read."""
 
 
 class Kind(NamedTuple):
@@ -191,5 +204,5 @@ def _names_in_zip(data: bytes) -> list[str]:
             if "mimetype" in names:
                 names.append(archive.read("mimetype").decode("ascii", "replace").strip())
             return names
-    except (BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError):
+    except DAMAGED:
         return []

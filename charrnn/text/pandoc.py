@@ -14,7 +14,7 @@ from pathlib import Path
 from charrnn.errors import DataError, UsageError, install_command, named
 from charrnn.system.process import memory_bytes
 from charrnn.text.document_text import text_of_json
-from charrnn.text.file_kinds import Kind, why_protected
+from charrnn.text.file_kinds import DAMAGED, Kind, why_protected
 from charrnn.text.hidden import without_hidden
 
 MOST_SECONDS, SECONDS_PER_MB = 60, 240
@@ -66,9 +66,6 @@ class DocumentTexts:
         # The same bytes may be read as another format.
         digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
         if digest not in self.texts:
-            # pandoc would say of these that it cannot decode a byte.
-            if problem := why_protected(data):
-                raise DataError(f"{label} is {kind.what} that {problem}")
             self.texts[digest] = _read_anew(label, data, kind)
         return self.texts[digest]
 
@@ -89,17 +86,20 @@ def _program(label: str, kind: Kind) -> str:
 
 
 def _read_anew(label: str, data: bytes, kind: Kind) -> str:
-    program = _program(label, kind)
-    shown = without_hidden(data, kind.format)
-    # pandoc 3.9 takes the whole word after the number of a character for what stands in for it.
-    if kind.format == "rtf" and rb"\uc0" not in data:
-        shown = _STAND_IN.sub(rb"\1\\'3f", data)
     # A long book takes minutes.
     seconds = MOST_SECONDS + SECONDS_PER_MB * len(data) / 1e6
     try:
+        # pandoc would say of these that it cannot decode a byte.
+        if problem := why_protected(data):
+            raise DataError(f"{label} is {kind.what} that {problem}")
+        program = _program(label, kind)
+        shown = without_hidden(data, kind.format)
+        # pandoc 3.9 takes the whole word after the number of a character for what stands in for it.
+        if kind.format == "rtf" and rb"\uc0" not in data:
+            shown = _STAND_IN.sub(rb"\1\\'3f", data)
         content = _process(program).ask(kind.format, shown, seconds=seconds)
         text = text_of_json(content)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except DAMAGED as error:
         if isinstance(error, OSError):
             _end_process()
         reason = " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__

@@ -254,6 +254,19 @@ def test_of_a_hundred_documents_a_broken_one_is_named_and_all_others_are_read():
     assert "skipped in novel: 1 file (7.docx; 7.docx is a Word document, but" in corpus.notes[0]
 
 
+def test_a_damaged_document_and_one_that_is_too_deep_are_skipped():
+    Path("novel").mkdir()
+    # A bit of the text has flipped.
+    damaged = bytearray(DOCX)
+    damaged[DOCX.index(b"word/document.xml") + 40] ^= 1
+    Path("novel/1.docx").write_bytes(damaged)
+    Path("novel/2.html").write_text(f"<html>{3000 * '<div>'}rain{3000 * '</div>'}</html>")
+    Path("novel/3.txt").write_text("The lamp.\n")
+    corpus = read_corpus(["novel"])
+    assert corpus.content == "The lamp.\n"
+    assert "skipped in novel: 2 files (1.docx, 2.html;" in corpus.notes[0]
+
+
 def test_a_run_keeps_the_texts_of_its_documents(command, imitated):
     Path("a.docx").write_bytes(DOCX)
     ran = command("train", "a.docx", "--steps", 2, "--hidden-size", 4, "--out", "mine")
