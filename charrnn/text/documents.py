@@ -195,11 +195,9 @@ def end_documents(
         for value in column_values(checked, column=column, file=file):
             yield from _whole(_without_nul(value, file.name))
     elif kind == "lines":
-        for line in split_lines(checked):
-            if not is_blank(line.content):
-                yield line._replace(content=_without_line_end(line.content) + END)
+        yield from _paragraphs(split_lines(checked), are_lines=True)
     elif kind == "blank-lines":
-        yield from _paragraphs(split_lines(checked))
+        yield from _paragraphs(split_lines(checked), are_lines=False)
     else:
         yield from _whole(split_lines(checked))
 
@@ -322,23 +320,27 @@ def _without_nul(lines: Iterable[Line], label: str) -> Iterator[Line]:
         yield line
 
 
-def _without_line_end(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r")
-
-
-def _paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
-    """Turn lines into documents that end at blank lines."""
+def _paragraphs(lines: Iterable[Line], *, are_lines: bool) -> Iterator[Line]:
+    """Turn lines into documents that end at blank lines or, if they `are_lines`, with each line."""
     # A line is yielded once the next one is known, because the last line of a document has no end.
+    # Of a line that was joined, the last part has one.
     held: Line | None = None
     for line in lines:
-        if held is not None:
-            end = END if is_blank(line.content) else "\n"
-            yield held._replace(content=_without_line_end(held.content) + end)
-        held = None
-        if not is_blank(line.content):
-            held = line
+        is_blank_line = is_blank(line.content)
+        if held is not None and not held.content.endswith("\n"):
+            is_blank_line = False
+            yield held
+        elif held is not None:
+            end = END if are_lines or is_blank_line else "\n"
+            yield _ended(held, end)
+        held = None if is_blank_line else line
     if held is not None:
-        yield held._replace(content=_without_line_end(held.content) + END)
+        yield _ended(held, END)
+
+
+def _ended(line: Line, end: str) -> Line:
+    """Return a line with another end than LF or CRLF."""
+    return line._replace(content=line.content.removesuffix("\n").removesuffix("\r") + end)
 
 
 def _whole(lines: Iterable[Line]) -> Iterator[Line]:

@@ -57,6 +57,11 @@ def test_what_a_document_is():
     assert documents(poems, "blank-lines") == ["  Indented first\nline two  ", "second poem"]
     assert documents(poems, "lines") == ["  Indented first", "line two  ", "second poem"]
     assert documents(poems, "files") == ["  Indented first\nline two  \n \t\n\n\nsecond poem"]
+    # A line that was joined comes in parts.
+    parts = [Line(1, "The lamp "), Line(2, "is lit.\n"), Line(3, "It rains.\n"), Line(4, "\n")]
+    file = FileRecord(name="a", label="a")
+    lines = end_documents(parts, "blank-lines", file=file)
+    assert "".join(line.content for line in lines) == "The lamp is lit.\nIt rains.\0"
     assert (
         documents(" \n\n", "files")
         == documents(" \n\n", "lines")
