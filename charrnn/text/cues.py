@@ -121,7 +121,7 @@ def _are_rolling(cues: Sequence[Cue]) -> bool:
 
 def _without_repeated(cues: Sequence[Cue]) -> list[Cue]:
     """Return cues without the lines that the cue before ends with."""
-    kept: list[Cue] = [cues[0]]
+    kept = [*cues[:1]]
     for before, cue in pairwise(cues):
         # A line that grows word by word is written when it is whole.
         num = _num_repeated(before, cue)

@@ -386,7 +386,7 @@ class SourceReader:
         else:
             said = parse_chat(text, file.changes)
         file.is_parsed = said is not None
-        return said or [Line(1, text)]
+        return [Line(1, text)] if said is None else said
 
 
 def _held(lines: Iterator[Line]) -> list[Line]:

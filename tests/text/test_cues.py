@@ -102,6 +102,10 @@ def test_a_film_is_a_document_of_its_folder():
     Path("films/b.sbv").write_text(sbv("Three.", "Four\nfive."))
     corpus = read_corpus(["films"], documents=Documents("files", order=SORTED))
     assert sorted(str(corpus.content).split("\0")) == ["", "One.\nTwo.", "Three.\nFour five."]
+    Path("films/c.srt").write_text(srt("", ""))
+    corpus = read_corpus(["films"], documents=Documents("lines", order=SORTED))
+    assert sorted(str(corpus.content).split("\0")) == ["", "Four five.", "One.", "Three.", "Two."]
+    assert "skipped in films: 1 file (c.srt" in corpus.notes[0]
 
 
 @pytest.mark.parametrize("text", ["1\n2\n3 --> 4 of them\n", "WEBVTT is a format.\n\n1984\n"])
