@@ -4,6 +4,7 @@ A stamp is a date and a time at the beginning of a line, as the program of the c
 language. Everything up to the next stamp belongs to its message, which is kept or left out whole.
 """
 
+import html
 import json
 import re
 from collections import Counter
@@ -54,6 +55,8 @@ _PROGRAM_LINE = re.compile(
 _NAMES = ("sender_name", "from", "author", "user_profile", "user", "role")
 JSON_CHAT = re.compile(rf'\s*[\[{{](?=.*"(?:{"|".join(_NAMES)})"\s*:)', re.DOTALL)
 """Matches the beginning of JSON that may be a chat."""
+# The types of Slack, Discord and Messenger: who came, went or called, and what was renamed.
+_OF_PROGRAM = re.compile("Call|[Cc]hannel|Guild|group_|Recipient|Thread|Subscribe|Unsubscribe")
 _CONTENTS = ("content", "text", "value")
 _DOUBLY_ENCODED = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]")
 
@@ -202,17 +205,23 @@ def _chats_in(data: object) -> Iterator[list[str]]:
     if not isinstance(data, list):
         return
     said = []
-    for record in data:
+    records = [
+        record for record in data if not _OF_PROGRAM.match(_first(record, ("subtype", "type")))
+    ]
+    for record in records:
         name = _first(record, _NAMES)
         content = _first(record, _CONTENTS)
+        # Slack writes & as &amp;, and its times as `ts`.
+        if name and "ts" in record:
+            content = html.unescape(content)
         if name and content:
             said.append(f"{name}: {content}\n")
-    if len(said) < max(1, len(data) / 2):
+    if len(said) < max(1, len(records) / 2):
         for value in data:
             yield from _chats_in(value)
         return
     # Messenger writes the newest message first.
-    times = [record.get("timestamp_ms", 0) for record in data if isinstance(record, dict)]
+    times = [str(record.get("timestamp_ms")) for record in data if isinstance(record, dict)]
     if times and times[0] > times[-1]:
         said.reverse()
     yield said

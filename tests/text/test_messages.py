@@ -136,12 +136,14 @@ TELEGRAM = {
 DISCORD = {
     "guild": {"name": "rain"},
     "messages": [
-        {"author": {"name": "Ana"}, "content": "It rains."},
+        {"type": "GuildMemberJoin", "author": {"name": "Ana"}, "content": "Joined the server."},
+        {"type": "Default", "author": {"name": "Ana"}, "content": "It rains."},
         {"author": {"name": "Ben"}, "content": ""},
         {"author": {"name": "Zoë"}, "content": "Grüße"},
     ],
 }
 SLACK = [
+    {"ts": "0.5", "subtype": "channel_join", "user": "U1", "text": "<@U1> has joined the channel"},
     {"ts": "1.5", "user": "U1", "text": "It rains.", "user_profile": {"real_name": "Ana"}},
     {"ts": "2.5", "user": "Zoë", "text": "Grüße"},
 ]
@@ -160,6 +162,11 @@ def test_conversations_are_parted_by_blank_lines():
     assert read(lines, "a.jsonl").content == "user: Stay.\n\nuser: Go.\n"
     other = '{"from": 1, "to": [{"role": "x"}]}'
     assert read(other, "a.json").content == other
+    slack = [
+        {"ts": "1", "user": "Ana", "text": "a &amp;lt; b", "timestamp_ms": time}
+        for time in (None, 1)
+    ]
+    assert read(json.dumps(slack), "a.json").content == 2 * "Ana: a &lt; b\n"
 
 
 def check_chat(form, messages):
