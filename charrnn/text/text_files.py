@@ -26,8 +26,9 @@ PIECE_CHARS = 1 << 24
 """Characters that are read at a time: nearly every text is one piece."""
 MAX_LINE_CHARS = 1 << 26
 """Characters of a line that is kept whole, such as a sequence of DNA, at most."""
-MOST_NULS = 0.01
-"""Share of NULs in a text, at most: a file with more is none."""
+MOST_NULS, WIDE_NULS = 0.01, 0.3
+"""Share of NULs in a text, at most: a file with more is none; and in one in wide characters, of
+which every second byte is a NUL, at least."""
 _MEMORY_PER_BYTE = 8
 """Upper bound of the memory in bytes for each byte of a text while it is read: for the bytes, the
 characters and the ids."""
@@ -228,15 +229,23 @@ def _check_is_text(label: str, piece: str, *, allows_nul: bool) -> None:
     # A stray NUL is left out later; a file with many is in wide characters, or no text.
     most_nuls = MOST_NULS * len(piece) if allows_nul else 0
     if piece.count("\0") > most_nuls:
-        raise DataError(
-            f"{label} has a NUL: it is not text; {named('encoding', 'utf-16-le')} reads one in wide"
-            f" characters, and {named('alphabet', 'byte')} any file, without {named('documents')}"
-        )
+        raise _has_nul(label, piece.encode("utf-8", "replace"))
     if "\x1b$" in piece and piece.isascii():
         raise DataError(
             f"{label} has escapes as Japanese and Chinese texts have: say how it is encoded"
             f" ({named('encoding', 'iso2022_jp')})"
         )
+
+
+def _has_nul(label: str, seen: bytes) -> DataError:
+    state = "damaged"
+    if seen.count(0) > WIDE_NULS * len(seen):
+        encoding = "utf-16-be" if seen.startswith(b"\0") else "utf-16-le"
+        state = f"in wide characters ({named('encoding', encoding)})"
+    return DataError(
+        f"{label} has a NUL: it is not text, or {state}; {named('alphabet', 'byte')} reads any"
+        f" file, without {named('documents')}"
+    )
 
 
 def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
@@ -246,9 +255,7 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
 
     seen = error.object
     if encoding == "utf-8" and b"\0" in seen:
-        return DataError(
-            f"{label} has a NUL: it is not text; {named('alphabet', 'byte')} reads any file"
-        )
+        return _has_nul(label, seen)
     with suppress(UnicodeDecodeError):
         seen.decode("utf-8")
         return DataError(
@@ -264,8 +271,8 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
     candidates = []
     for text in list(dict.fromkeys(texts))[:MOST_NAMED]:
         name = next(name for name in _CANDIDATES if seen.decode(name, "replace") == text)
-        word = next((word for word in text.split() if not word.isascii()), "")
-        candidates.append(f"{named('encoding', name)} makes {word[:20]!r}")
+        word = re.search(r"\w{0,9}[^\0-\x7f]\w{0,9}", text)
+        candidates.append(f"{named('encoding', name)} makes {word[0] if word else ''!r}")
     return DataError(
         f"{label} is not {encoding.upper()}: say how it is encoded: {', '.join(candidates)};"
         f" {named('alphabet', 'byte')} trains on raw bytes"

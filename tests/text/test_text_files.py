@@ -170,9 +170,12 @@ def test_a_text_that_begins_like_such_a_file_is_read(text):
 
 
 def test_text_in_wide_characters_without_a_mark_needs_its_encoding():
-    data = "The lamp.\n".encode("utf-16-le")
-    assert named("encoding", "utf-16-le") in str(read(data, "utf-8"))
-    assert read(data, "utf-16-le") == "The lamp.\n"
+    for text in ("The lamp.\n", "Die Glühbirne\n"):
+        for encoding in ("utf-16-le", "utf-16-be"):
+            data = text.encode(encoding)
+            assert named("encoding", encoding) in str(read(data, "utf-8"))
+            assert read(data, encoding) == text
+    assert "or damaged" in str(read(b"The\0 lamp.\n", "utf-8"))
     assert "not text" in str(read(b"\x7fELF" + b"\2\0\0\0" * 99, "utf-8"))
 
 
