@@ -555,6 +555,9 @@ def corpora_folders(folder: Path = CORPORA) -> list[Path]:
 
 
 def _not_found(source: str) -> str:
+    if os.path.islink(source):
+        target = shortened(os.readlink(source))
+        return f"{shortened(source)} is a link that leads nowhere ({target}): give another file"
     # The name may be misspelt: collect the names of the files in the searched folders.
     folders = corpora_folders()
     known_names: list[str] = []
