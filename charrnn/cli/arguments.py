@@ -72,7 +72,7 @@ def read_prime(option: str, name: str, *, config: Config) -> str | bytes:
         return to_content("", config.alphabet)
     except NotHereError as error:
         raise DataError(
-            f"{option}: there is no file {shortened(error.source)}. Give a text file, or @- for"
+            f"{option}: there is no file {shortened(error.source)!r}. Give a text file, or @- for"
             " standard input; a text that begins with @ begins with @@."
         ) from None
     except DataError as error:

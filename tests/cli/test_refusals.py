@@ -49,6 +49,7 @@ REFUSED = {
     "sample": (
         ("sample nosuch", 4, "included models: code, prose"),
         ("sample chain 500", 2, "leave out 500"),
+        ("sample chain --prime @", 3, "there is no file ''. Give"),
         ("sample chain --temperature 1", 2, "mean --temp?"),
         ("sample chain --top_k 5", 2, "mean --top-k?"),
         ("sample chain --tempp=1", 2, "mean --temp?"),
