@@ -264,7 +264,7 @@ def test_a_damaged_document_and_one_that_is_too_deep_are_skipped():
     Path("novel/3.txt").write_text("The lamp is lit.\n")
     corpus = read_corpus(["novel"])
     assert corpus.content == "The lamp is lit.\n"
-    assert "skipped in novel: 2 files (1.docx, 2.html;" in corpus.notes[0]
+    assert "skipped in novel: 2 files (2.html, 1.docx;" in corpus.notes[0]
 
 
 def test_a_run_keeps_the_texts_of_its_documents(command, imitated):
