@@ -35,8 +35,6 @@ def test_on_the_command_line_a_parameter_is_its_option(text, command, shown):
 COMMANDS_OF_PLUGINS = (
     "explore/",
     "formats/export.",
-    "explore/full_screen",
-    "explore/terminal",
     "reports/lines.",
     "analyses/predict.",
     "analyses/gradients.py",

@@ -49,8 +49,6 @@ EXTRAS = (
 """Settings of some runs besides their cell and depth."""
 PRIMES = {"prose.txt": "ab", "names.txt": "Ann", "poems.csv": "ab", "bytes.txt": "zäb"}
 PRIMES["two.txt"] = "ab"
-FEW = slice(0, 300)
-"""The bytes of a text that has few characters."""
 LINES = [
     f"{BASES[command]} {example}"
     for command in ("sample", "visualize", "evaluate", "runs", "predict")

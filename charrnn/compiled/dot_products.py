@@ -146,8 +146,8 @@ def choose_instruction_set(features: str) -> InstructionSet:
     )
 
 
-TRIPLE, _, FEATURES = cpu_target.target_context.codegen().magic_tuple()
-"""The target and the features that numba compiles for, with NUMBA_CPU_NAME and
+FEATURES = cpu_target.target_context.codegen().magic_tuple()[-1]
+"""The features of the processor that numba compiles for, with NUMBA_CPU_NAME and
 NUMBA_CPU_FEATURES."""
 CHOSEN = choose_instruction_set(FEATURES)
 """The instruction set of this processor."""

@@ -19,10 +19,11 @@ K = 5
 
 
 @torch.no_grad()
-def differences(network, ids, lag, layer, step=1e-5):
+def differences(network, ids, lag, layer):
     """The norm of the last character's loss by a layer's state `lag` characters before, by central
     differences."""
     _, state = network(ids[: len(ids) - 1 - lag], network.initial_state(1))
+    step = 1e-5
     slopes = []
     for place in np.ndindex(*state[layer].shape):
         losses = []

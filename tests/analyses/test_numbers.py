@@ -86,17 +86,6 @@ def rows_of(cell, depth="stacked", layer=0):
     )
 
 
-NAMES = {
-    "coupled": "h before,c before,W_ih x,b_ih,W_hh h,b_hh,a_g,g,a_f,f,c,a_o,o,tanh(c),h",
-    "mlstm": "b_ih,W_mh h,b_mh,W_hh m,b_hh",
-    "irnn": "h before,W_ih x,b_ih,W_hh h,b_hh,a_relu,relu,h",
-    "antisymmetric": "a_z,z,a_tanh,tanh,h",
-    "slstm": "h before,s1 before,c before",
-    "mogrifier": "Q h,tanh(Q h),R x',tanh(R x')",
-}
-"""Rows of cells that follow each other, in order."""
-
-
 def test_attention_shows_its_products():
     row = rows_of("gru", "attention", layer=1).row
     assert_close(row("s").values, sigmoid(add(row("W_a h"), row("b_a"))[H:]))

@@ -1,7 +1,6 @@
 """Documents from the corpus to the sample: trained, resumed, sampled, searched for and measured as
 documents."""
 
-import json
 import random
 import shutil
 from itertools import pairwise
@@ -44,11 +43,6 @@ def chain(command, tmp_path):
     return lambda documents: str(
         build_chain(tmp_path / f"{documents}-001", f"{END}abcde", documents=documents)
     )
-
-
-def as_json(ran):
-    assert ran.code == 0
-    return [json.loads(line) for line in ran.out.splitlines()]
 
 
 @pytest.mark.parametrize("documents", ["lines", "column"])

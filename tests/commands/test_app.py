@@ -18,7 +18,7 @@ from synthetic import make_corpus
 
 import charrnn
 
-DATA, CHECKPOINT = 3, 4
+CHECKPOINT = 4
 READERS = ("sample --length 9", "predict zib", "train --resume --steps 301")
 
 

@@ -18,7 +18,6 @@ PATTERNS = {
     "matches that touch": (r"ab", "ababa", "QQQQ."),
     "none at all": (r"(?=a)", "aaa", "..."),
 }
-LABEL = "def label(text):\n    "
 
 
 @pytest.mark.parametrize("spec, text, expected", PATTERNS.values(), ids=PATTERNS.keys())

@@ -119,21 +119,22 @@ def test_a_closed_terminal_saves(fork_server, tmp_path):
     assert latest_step(run) == last_logged(run) > 0
 
 
-def test_the_explorer_restores_the_terminal(fork_server, uninterrupted):
-    terminal = Terminal(
-        fork_server, "explore", uninterrupted.path, "--text", fork_server.folder / "text.txt"
-    )
-    terminal.read_until(b"\x1b[?1049h")  # the other screen
-    assert terminal.terminate() == 143
-    assert b"Traceback" not in terminal.seen
-
-
-def test_the_explorer_ends_with_its_terminal(fork_server, uninterrupted):
-    terminal = Terminal(
-        fork_server, "explore", uninterrupted.path, "--text", fork_server.folder / "text.txt"
-    )
+@pytest.fixture
+def explorer(fork_server, uninterrupted):
+    """A terminal in which the explorer has opened its screen."""
+    text = fork_server.folder / "text.txt"
+    terminal = Terminal(fork_server, "explore", uninterrupted.path, "--text", text)
     terminal.read_until(b"\x1b[?1049h")
-    assert terminal.close() == 129
+    return terminal
+
+
+def test_the_explorer_restores_the_terminal(explorer):
+    assert explorer.terminate() == 143
+    assert b"Traceback" not in explorer.seen
+
+
+def test_the_explorer_ends_with_its_terminal(explorer):
+    assert explorer.close() == 129
 
 
 @pytest.mark.skipif(

@@ -90,7 +90,7 @@ def test_the_same_model_gives_the_same_bytes(lstm, tmp_path):
     assert content_of(first) == content_of(model.export(f"{tmp_path}/b/given/"))
 
 
-def with_base(model, start, digest="0"):
+def with_base(model, start, digest):
     """Return a model that started from another one."""
     return replace(model, config=replace(model.config, init_from=start), base={"digest": digest})
 

@@ -139,11 +139,10 @@ def test_the_same_model_gives_the_same_page():
     assert to_model_page(made()) == to_model_page(made())
 
 
-def run_in_page(folder, page, script, given=None, *, address="#text="):
-    """Run a script of `javascript` in a page, and return its answer; the script finds `given` as
-    GIVEN. At the end of an `address` the page opens without a text."""
-    programs = [f"const GIVEN = {json.dumps(given)};"]
-    programs += [(SCRIPTS / f"{name}.js").read_text("utf-8") for name in ("in_page", script)]
+def run_in_page(folder, page, script, *, address="#text="):
+    """Run a script of `javascript` in a page, and return its answer. With an empty `address` the
+    page opens with a text of its own."""
+    programs = [(SCRIPTS / f"{name}.js").read_text("utf-8") for name in ("in_page", script)]
     added = "".join(f"<script>{program}</script>" for program in programs)
     html = re.sub("<meta http-equiv[^>]*>", "", page).replace("</body>", f"{added}</body>")
     (folder / "page.html").write_text(html, "utf-8")
@@ -211,14 +210,6 @@ def test_the_programs_read_only_what_the_page_has_of_its_model():
     for program in Path(model_page.__file__).parent.glob("*.js"):
         read = re.findall(r"\bmodel\.(\w+)", program.read_text("utf-8"))
         assert set(read) <= model.keys(), program.name
-
-
-def guesses(model, text):
-    """The most likely next characters, as the page shows them."""
-    logits, _ = model.generator._make_stepper("int8").read(model.generator.encode_prime(text))
-    best = np.argsort(-next_char_probs(logits, Shaping(), (0,))[0], kind="stable")[:10]
-    pictures = {" ": "\u2423", "\n": "\u23ce"}
-    return [pictures.get(name, name) for name in map(model.generator.character, best)]
 
 
 FOUND = [

@@ -27,18 +27,16 @@ FLAGS = (
 """Flags of every browser: no window, and nothing that asks a network."""
 
 
-def dump(address: str, folder: Path, *flags: str, seconds: int = 20) -> str:
-    """Return the elements of a page after `seconds` of its clock; `folder` keeps the browser's
+def dump(address: str, folder: Path) -> str:
+    """Return the elements of a page after 20 seconds of its clock; `folder` keeps the browser's
     files."""
     assert BROWSER is not None
-    clock = f"--virtual-time-budget={1000 * seconds}"
     command = [
         BROWSER,
         *FLAGS,
         f"--user-data-dir={folder / 'user'}",
-        clock,
+        "--virtual-time-budget=20000",
         "--dump-dom",
-        *flags,
         address,
     ]
     return subprocess.run(

@@ -11,7 +11,6 @@ from charrnn.config.architectures import DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.model.cell_types import CELLS
 from charrnn.model.network import CharRNN
-from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import EncodedText
 
 CHARACTERS = 'abc"e\n'
@@ -58,8 +57,8 @@ def tensors_of(network: CharRNN) -> dict[str, NDArray[Any]]:
     return {name: value.numpy() for name, value in network.state_dict().items()}
 
 
-def make_ids(num_chars: int, *, seed: int = 0) -> NDArray[np.uint16]:
-    return np.random.default_rng(seed).integers(0, V, num_chars).astype(np.uint16)
+def make_ids(num_chars: int) -> NDArray[np.uint16]:
+    return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
 
 
 def make_text(num_chars: int, num_context: int = 0) -> EncodedText:
@@ -67,15 +66,3 @@ def make_text(num_chars: int, num_context: int = 0) -> EncodedText:
     return EncodedText(
         ids, num_context, "".join(CHARACTERS[id] for id in ids[num_context:]), "char"
     )
-
-
-def step_through(stepper: Stepper, ids: NDArray[np.uint16]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The log-probabilities (N - 1, V) after each character but the last, and the cell values (N,
-    L, H)."""
-    state, logprobs, values = stepper.initial_state(1), [], []
-    for char in ids:
-        logits, state = stepper.step(np.array([char]), state)
-        exact = logits[0].astype(np.float64)
-        logprobs.append(exact - np.log(np.exp(exact).sum()))
-        values.append(stepper.values(state)[:, 0])
-    return np.array(logprobs[:-1]), np.array(values)

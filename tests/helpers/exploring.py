@@ -31,10 +31,9 @@ def play(
     script: Script,
     text: str | bytes = FRESH,
     size: tuple[int, int] = (80, 24),
-    num_shown: int = 2_000,
 ) -> Explorer:
     """Run a script in the explorer, as `play_in` does."""
-    exploration = explore_text(model, model.encode(text), num_shown=num_shown, num_scored=8_000)
+    exploration = explore_text(model, model.encode(text), num_shown=2_000, num_scored=8_000)
     return play_in(Explorer(exploration), script, size)
 
 

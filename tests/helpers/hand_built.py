@@ -53,12 +53,12 @@ def hand_built_tensors(config: Config, vocab_size: int = V) -> dict[str, NDArray
     return {name: draw_weight(name, shape, generator) for name, shape in shapes.items()}
 
 
-def hand_built_stepper(cell: str, depth: str = "stacked", precision: str = "int8") -> Stepper:
+def hand_built_stepper(cell: str, depth: str = "stacked") -> Stepper:
     """Build a stepper of two layers of 24 units."""
     config = Config(
         cell_type=cell, depth=depth, num_layers=2, hidden_size=24, embedding_size=13, dropout=0.0
     )
-    return Stepper(config, hand_built_tensors(config), precision)
+    return Stepper(config, hand_built_tensors(config), "int8")
 
 
 def text_hash(cell: str) -> str:

@@ -107,15 +107,6 @@ def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
     rewrite_manifest(run, step_name, files=files)
 
 
-def files_of(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    """Return the time and the bytes of each file of a folder."""
-    return {
-        path: (path.stat().st_mtime_ns, path.read_bytes())
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
 def metrics_of(run: Path) -> list[dict[str, Any]]:
     """Return the records of metrics.jsonl without the fields that depend on a clock; every line
     must be complete."""

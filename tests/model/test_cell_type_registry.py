@@ -34,11 +34,10 @@ class Leaky(Cell):
 TEXT = 'the lamp said "lamp lamp" to me\n    and left\n' * 60
 
 
-def offer(site, entries, code=LEAKY, *, package="leaky-cells"):
-    """Install a package with one module, named after it, and entry points: name to attribute."""
-    module = package.replace("-", "_")
-    places = {name: f"{module}:{attribute}" for name, attribute in entries.items()}
-    return install_names(site, package, "cell_types", places, **{module: code})
+def offer(site, entries, code=LEAKY):
+    """Install a package with one module and entry points: name to attribute."""
+    places = {name: f"leaky_cells:{attribute}" for name, attribute in entries.items()}
+    return install_names(site, "leaky-cells", "cell_types", places, leaky_cells=code)
 
 
 @pytest.fixture

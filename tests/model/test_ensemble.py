@@ -48,14 +48,18 @@ def read(network):
         return torch.cat((first, network(ids[7:], state)[0]))
 
 
+def read_joined(ensemble):
+    tensors = {name: torch.from_numpy(value) for name, value in tensors_of(ensemble).items()}
+    return read(load_network(ensemble.config, V, tensors).double())
+
+
 @pytest.mark.parametrize("embedding_size", [12, "one-hot"])
 @pytest.mark.parametrize("cell, depth", ARCHITECTURES)
 def test_the_networks_are_one_network_whose_logits_are_their_mean(cell, depth, embedding_size):
     ensemble = make_ensemble(
         cell_type=cell, depth=depth, embedding_size=embedding_size, num_layers=2, zoneout=0.1
     )
-    tensors = {name: torch.from_numpy(value) for name, value in tensors_of(ensemble).items()}
-    joined = read(load_network(ensemble.config, V, tensors).double())
+    joined = read_joined(ensemble)
     # Halves are exact; the mean of two output biases below 1 is rounded to float32, by 3e-8 at
     # most.
     torch.testing.assert_close(joined, read(ensemble.double()), rtol=0, atol=3e-8)
@@ -66,9 +70,8 @@ def test_the_networks_are_one_network_whose_logits_are_their_mean(cell, depth, e
 
 def test_a_learned_state_joins_and_three_networks_do():
     ensemble = make_ensemble(hidden_size=24, num_members=3, initial_state="learned")
-    tensors = {name: torch.from_numpy(value) for name, value in tensors_of(ensemble).items()}
     # A third is rounded: a relative error of 6e-8 of logits below 10.
-    joined = read(load_network(ensemble.config, V, tensors).double())
+    joined = read_joined(ensemble)
     torch.testing.assert_close(joined, read(ensemble.double()), rtol=0, atol=1e-6)
 
 

@@ -29,8 +29,8 @@ NEAR = 1e-5
 below 20."""
 
 
-def windowed_nats(network, ids, *, precision="fp32"):
-    return loss_module.windowed_scores(network, ids, precision=precision).losses.mean
+def windowed_nats(network, ids):
+    return loss_module.windowed_scores(network, ids, precision="fp32").losses.mean
 
 
 def stateful_nats(network, ids, first=1, **options):

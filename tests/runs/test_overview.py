@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from built_runs import build_chain
-from drawn import lines
-from rich.cells import cell_len
 
 from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
@@ -19,7 +17,6 @@ from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import learning_curves, run_summaries
 from charrnn.runs.reader import RunReader
 from charrnn.system.progress import CallbackProgress, using
-from charrnn.views.tables import runs_view
 
 
 def step(number, seconds, nats=2.0):
@@ -37,8 +34,8 @@ def build(tmp_path, monkeypatch):
     """Build a run in `checkpoints/` of the current folder with these records in its log, later than those before; two
     characters per step."""
 
-    def make(name, *records, corpus=None):
-        path = build_chain(tmp_path / "checkpoints" / name, "\nabcd", corpus=corpus)
+    def make(name, *records):
+        path = build_chain(tmp_path / "checkpoints" / name, "\nabcd")
         log = MetricsLog(path / "metrics.jsonl")
         for record in records:
             log.append(record)
@@ -123,12 +120,6 @@ def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, b
     assert names == {"damaged-step-00000007", "step-00000007", "step-by-step"}
     assert "other files are left in checkpoints/b" in ran.err
     assert command("runs", "delete").code == 2
-
-
-def shown(*runs, width):
-    drawn = lines(runs_view(runs), width)
-    assert max(map(cell_len, drawn)) <= width
-    return [line.strip() for line in drawn if line.strip() and "───" not in line]
 
 
 FOREIGN = (

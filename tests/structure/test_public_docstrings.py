@@ -45,19 +45,25 @@ def methods_of(cls):
             yield f"{cls.__name__}.{name}", function
 
 
+def classes_of_modules_with(text):
+    """Yield the classes of the modules of the package in which a text stands."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if text in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+            module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+            for value in vars(module).values():
+                if inspect.isclass(value) and value.__module__ == module.__name__:
+                    yield value
+
+
 def documented_methods():
     """Yield the name and the function of each other method that has an example, such as those of
     results."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if " Example:\n" in path.read_text(encoding="utf-8"):
-            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-            module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
-            for cls in vars(module).values():
-                if inspect.isclass(cls) and cls.__module__ == module.__name__:
-                    for name, method in vars(cls).items():
-                        function = getattr(method, "__func__", method)
-                        if is_method(function) and " Example:\n" in str(function.__doc__):
-                            yield f"{cls.__name__}.{name}", function
+    for cls in classes_of_modules_with(" Example:\n"):
+        for name, method in vars(cls).items():
+            function = getattr(method, "__func__", method)
+            if is_method(function) and " Example:\n" in str(function.__doc__):
+                yield f"{cls.__name__}.{name}", function
 
 
 def public_callables():
@@ -87,13 +93,9 @@ def public_records():
 def all_records():
     """Return the dataclasses of the package by name."""
     found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if "@dataclass" in path.read_text(encoding="utf-8"):
-            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-            module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
-            for cls in filter(inspect.isclass, vars(module).values()):
-                if dataclasses.is_dataclass(cls) and cls.__module__ == module.__name__:
-                    found.setdefault(cls.__name__, []).append(cls)
+    for cls in classes_of_modules_with("@dataclass"):
+        if dataclasses.is_dataclass(cls):
+            found.setdefault(cls.__name__, []).append(cls)
     return found
 
 

@@ -21,8 +21,8 @@ from charrnn.text.vocab import Vocab
 TEXTS = st.text(st.sampled_from("ab é\n\r\t "), max_size=60)
 
 
-def documents(content, kind, column=None, label="a.csv"):
-    file = FileRecord(name=label, label=label)
+def documents(content, kind, column=None):
+    file = FileRecord(name="a.csv", label="a.csv")
     lines = end_documents([Line(1, content)], kind, file=file, column=column)
     joined = "".join(line.content for line in lines)
     assert joined == "" or joined.endswith("\0")

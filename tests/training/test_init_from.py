@@ -99,10 +99,10 @@ def test_a_model_of_one_text_learns_to_end_documents(command, lab):
     assert sum(len(text.text) < 20 for text in drawn) > 4, "most of them end"
 
 
-def extend(vocab, text, min_count=3):
+def extend(vocab, text):
     counts = Counter(map(ord, text))
     counted = CharacterCounts(np.array([*counts], np.int64), np.array([*counts.values()], np.int64))
-    return vocab.extended(counted, min_count=min_count)
+    return vocab.extended(counted, min_count=3)
 
 
 @given(WORDS, WORDS)

@@ -36,11 +36,11 @@ def make_batches():
     return BatchRows(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
 
 
-def measured(seconds=0.5, **changes):
+def measured(**changes):
     """Return the seconds of a step, the threads, and what was computed with."""
     config = make_config(**{"steps": None, "minutes": 1.0, "threads": 1, **changes})
     computing = Computing(CPU)
-    return *measure_step(config, make_batches(), V, computing, seconds), computing
+    return *measure_step(config, make_batches(), V, computing, 0.5), computing
 
 
 @pytest.fixture
