@@ -224,16 +224,16 @@ class TrainedRun:
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """Run `charrnn ARGUMENTS` in this process, in an empty folder, and return its code and its two
-    streams."""
+    """Run `charrnn LINE ARGUMENTS` in this process, in an empty folder, and return its code and its
+    two streams. The words of the line have blanks between them."""
     from charrnn.commands.app import run
 
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments, stdin=b""):
+    def call(line, *arguments, stdin=b""):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
         capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
+        code = run([*line.split(), *map(str, arguments)])
         printed = capsys.readouterr()
         return Ran(code, printed.out, printed.err)
 

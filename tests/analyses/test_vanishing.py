@@ -13,7 +13,7 @@ from charrnn.analyses.gradients import measure_reach
 from charrnn.analyses.vanishing import LAGS, NETWORKS, recall_text
 from charrnn.runs.logs import MetricsLog
 
-SHORT = ("train", "--recipe", "vanishing", "--steps", 2, "--hidden-size", 8)
+SHORT = "train --recipe vanishing --steps 2 --hidden-size 8 --json"
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 
 def test_three_networks_are_trained_and_compared(command):
-    found = json.loads(command(*SHORT, "--json", "--out", "three").out)
+    found = json.loads(command(f"{SHORT} --out three").out)
     assert [learner["network"] for learner in found] == [*NETWORKS]
     for measured in ("recalled", "untrained", "trained"):
         assert [[*map(int, learner[measured])] for learner in found] == [[*LAGS]] * 3
@@ -40,7 +40,7 @@ def test_three_networks_are_trained_and_compared(command):
 
 def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
     monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 4)
-    [plain, *_] = json.loads(command(*SHORT, "--json", "--out", "three").out)
+    [plain, *_] = json.loads(command(f"{SHORT} --out three").out)
     model = charrnn.load(plain["run"])
     text = model.encode(recall_text(100))
 
@@ -59,7 +59,7 @@ def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
 
 def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypatch):
     monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 12)
-    [plain, *_] = as_json(command(*SHORT, "--json"))
+    [plain, *_] = as_json(command(SHORT))
     text = recall_text(20)
     assert text.count(".") == 12 * 19
 
@@ -74,8 +74,8 @@ def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypa
 
 @pytest.mark.trained
 def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_reach(command):
-    line = ("train", "--recipe", "vanishing", "--steps", 120, "--set", "learning_rate=0.005")
-    [plain, regular, gated] = as_json(command(*line, "--json"))
+    line = "train --recipe vanishing --steps 120 --set learning_rate=0.005"
+    [plain, regular, gated] = as_json(command(line, "--json"))
     # Four letters: a fourth is right by chance.
     assert gated["recalled"]["50"] > 0.9
     assert plain["recalled"]["50"] < 0.6

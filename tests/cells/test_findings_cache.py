@@ -30,7 +30,7 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.system.cache_folders import cache_folder
 
 TEXT = make_corpus(num_chars=2_000, seed=2).text
-QUOTE = ("visualize", "--detector", "quote", "--text", "mine.txt")
+QUOTE = "visualize --detector quote --text mine.txt"
 KEY = {"of": 1}
 
 
@@ -58,7 +58,7 @@ class Whole:
 def quote_is_kept(command, lab, tmp_path):
     """What `QUOTE` shows of the run in `lab` has just been measured."""
     (tmp_path / "mine.txt").write_text(TEXT, "utf-8")
-    assert command(*QUOTE).code == 0
+    assert command(QUOTE).code == 0
 
 
 def survey(lab, *detectors, text=TEXT, **options):
@@ -101,10 +101,10 @@ def saved_files():
 
 
 def test_a_second_call_shows_the_same_without_torch(command, quote_is_kept, process):
-    first = command(*QUOTE, "--json", "--recompute").out
+    first = command(f"{QUOTE} --json --recompute").out
     code = "import sys; from charrnn.commands.app import run; code = run(sys.argv[1:]); "
     code += "print(code, sorted({'torch', 'numba'} & set(sys.modules)), file=sys.stderr)"
-    ran = process("-c", code, *QUOTE, "--json")
+    ran = process("-c", code, *QUOTE.split(), "--json")
     assert json.loads(first)["findings"][0]["detector"] == "quote"
     assert ran.stderr.decode().splitlines()[-1] == "0 []"
     assert ran.stdout.decode() == first
@@ -264,13 +264,13 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     gain = property(lambda score: 0.25 if score.detector == "quote" else 0.5)
     monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", gain)
-    assert command(*QUOTE).code == 0
+    assert command(QUOTE).code == 0
     (first,) = charrnn.load(lab).found_cells
     assert (first.detector, first.gain) == ("quote", 0.25)
 
     # Another detector is added; a pattern, which may be of the text, is not.
     own = ("--detect", "[aeiou]", "--detector", "word-position")
-    assert command("visualize", "--text", "mine.txt", *own).code == 0
+    assert command("visualize --text mine.txt", *own).code == 0
     best, second = charrnn.load(lab).found_cells
     assert best.detector == "word-position"
     assert second == first
@@ -288,9 +288,9 @@ def test_a_detector_without_a_significant_cell_is_not_found_any_more(
 ):
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.5)
-    assert command(*QUOTE, "--detector", "word-position").code == 0
+    assert command(f"{QUOTE} --detector word-position").code == 0
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", False)
-    assert command(*QUOTE).code == 0
+    assert command(QUOTE).code == 0
     assert [one.detector for one in charrnn.load(lab).found_cells] == ["word-position"]
 
 

@@ -49,19 +49,17 @@ def chain(command, tmp_path):
 def test_documents_are_separated(command, chain, documents):
     run = chain(documents)
     expected = 3 * "abcde\n"
-    assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
+    assert command("sample --temp 0 --count 3 --seed 0", run) == Ran(0, expected, "")
     # A prime of several documents: only the last one is continued.
     Path("before.txt").write_text("ab\nd\n")
-    assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "@before.txt") == Ran(
-        0, "e\n", ""
-    )
+    assert command("sample --temp 0 --seed 0 --prime @before.txt", run) == Ran(0, "e\n", "")
 
 
 @pytest.fixture
 def trained(command, names):
     """A run of documents that has hardly learned, and its training documents."""
-    line = ("train", "names.txt", "--documents", "lines", "--steps", 30, "--hidden-size", 16)
-    command(*line, "--quiet")
+    line = "train names.txt --documents lines --steps 30 --hidden-size 16"
+    command(line, "--quiet")
     training = charrnn.load().read_parts()[0]
     return set(str(training[: len(training)]).split(END)[:-1])
 
@@ -69,7 +67,7 @@ def trained(command, names):
 @pytest.mark.trained
 @pytest.mark.parametrize("options", [(), ("--prime", "La"), ("--match", "[^b]*")])
 def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trained, options):
-    call = ("sample", "--seed", 4, "--temp", 0.5, "--length", 3, *options, "--count")
+    call = ("sample --seed 4 --temp 0.5 --length 3", *options, "--count")
     drawn = command(*call, 400).out.splitlines()
     known = {text.casefold() for text in trained}
     kept = {}
@@ -106,10 +104,10 @@ def all_of(parts):
 
 def test_a_list_with_repeated_documents_names_what_helps(command):
     Path("names.txt").write_text("".join(f"name {n % 150}\n" for n in range(400)))
-    line = ("train", "names.txt", "--steps", 2, "--hidden-size", 8)
+    line = "train names.txt --steps 2 --hidden-size 8"
 
     def notes(*options):
-        ran = command(*line, "--documents", "lines", *options)
+        ran = command(line, "--documents", "lines", *options)
         return " ".join(ran.err.split())
 
     repeated = notes("--out", "all")
@@ -117,9 +115,9 @@ def test_a_list_with_repeated_documents_names_what_helps(command):
     once = notes("--set", "unique_documents=true", "--out", "once")
     assert "left out 250 repeated documents of names.txt" in once
     assert "150 documents, 1" in once and "has as well" not in once
-    assert command("train", "--resume", "once", "--steps", 3, "--quiet").code == 0
-    assert command("evaluate", "once", "--json").code == 0
-    refused = command(*line, "--set", "unique_documents=true")
+    assert command("train --resume once --steps 3 --quiet").code == 0
+    assert command("evaluate once --json").code == 0
+    refused = command(line, "--set", "unique_documents=true")
     refused.assert_refused(2, "the text has no documents: say what a document is by --documents")
 
 
@@ -141,11 +139,11 @@ def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
 def test_another_model_of_the_same_name_is_not_taken_for_the_first(command, trained):
     Path("more.txt").write_text("Abe\nBela\nLami\n" * 20, "utf-8")
     first = charrnn.load().path
-    command("train", "more.txt", "--init-from", first, "--steps", 1, "--out", "more", "--quiet")
+    command("train more.txt --init-from", first, "--steps", 1, "--out", "more", "--quiet")
     continued = charrnn.load("more")
     shutil.rmtree(first)
     Path("others.txt").write_text("Quibble\nQuorum\n" * 30, "utf-8")
-    command("train", "others.txt", "--documents", "lines", "--steps", 1, "--out", first, "--quiet")
+    command("train others.txt --documents lines --steps 1 --out", first, "--quiet")
     with pytest.warns(RuntimeWarning, match="not compared: another model has that name now"):
         accept = continued.new_documents()
     assert [accept("Abe"), accept("Quibble")] == [False, True]

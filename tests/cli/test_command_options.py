@@ -125,9 +125,9 @@ def test_the_home_folder_stands_for_a_tilde_where_a_path_is_typed(
 def test_no_folder_is_named_by_a_tilde(command, home, alphabet_run):
     shutil.copytree(alphabet_run, home / "runs" / "abc")
     (home / "p.txt").write_text("abc")
-    ran = command("sample", "~/runs/abc", "--prime", "@~/p.txt", "--export=~/p.html")
+    ran = command("sample ~/runs/abc --prime @~/p.txt --export=~/p.html")
     assert (ran.code, (home / "p.html").exists(), os.path.lexists("~")) == (0, True, False)
-    assert "unknown" in command("predict", "~/runs/abc", "~/runs/abc").err, "a text is none"
+    assert "unknown" in command("predict ~/runs/abc ~/runs/abc").err, "a text is none"
 
 
 def test_a_recipe_and_the_environment_name_the_home_folder(home):
@@ -139,5 +139,5 @@ def test_a_recipe_and_the_environment_name_the_home_folder(home):
 
 @pytest.mark.parametrize("length", ["60", "0.06k", "6e1"])
 def test_whole_numbers_are_read_as_those_of_a_recipe(command, alphabet_run, length):
-    ran = command("sample", alphabet_run, "--length", length, "--seed", 1, "--json")
+    ran = command(f"sample --length {length} --seed 1 --json", alphabet_run)
     assert len(json.loads(ran.out)["text"]) == 60

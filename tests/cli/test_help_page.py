@@ -36,7 +36,7 @@ def sections_of(page):
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_names_stand_beside_texts_in_one_column(command, monkeypatch, name, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    page = command(*name.split(), "--help").out
+    page = command(name, "--help").out
     assert max(map(len, page.splitlines())) <= columns
     sections = sections_of(page)
     assert any(sections.values())
@@ -55,7 +55,7 @@ def test_names_stand_beside_texts_in_one_column(command, monkeypatch, name, colu
 
 @of_every_command
 def test_a_default_and_a_range_are_said_in_one_way(command, name):
-    page = command(*name.split(), "--help").out
+    page = command(name, "--help").out
     assert re.findall(r"(?i)(?<!\[)default: |by default|\(default", page) == []
     assert re.findall(r"\[.*[<>]=.*\]|[{}]", page) == []
     assert re.findall(r"(?i)\be\.g\.|repeatable(?!\))", page) == []
@@ -72,7 +72,7 @@ def test_what_everybody_uses_is_first(command, name):
 def test_the_help_of_train_names_every_cell_type(command):
     from charrnn.config.architectures import CELL_DESCRIPTIONS
 
-    page = command("train", "--help").out
+    page = command("train --help").out
     assert [name for name in CELL_DESCRIPTIONS if not re.search(rf"\b{name}\b", page)] == []
 
 
@@ -84,8 +84,8 @@ def test_names_are_bold_in_a_terminal(command, monkeypatch, variable, value, has
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(variable, value)
-    plain = command("runs", "--help").out
+    plain = command("runs --help").out
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    shown = command("runs", "--help").out
+    shown = command("runs --help").out
     assert ("\033[1mUsage:\033[0m" in shown) is has_bold
     assert re.sub(r"\033\[\d*m", "", shown) == plain

@@ -30,15 +30,15 @@ def mess(lab, tmp_path):
 
 @pytest.mark.parametrize("line", ["train nosuch.txt", "sample --temp nan"])
 def test_errors_are_told_on_stderr_in_every_mode(command, mess, line):
-    plain = command(*line.split())
+    plain = command(line)
     for flag in ("--json", "--quiet", "-q"):
-        ran = command(*line.split(), flag)
+        ran = command(line, flag)
         assert (ran.code, ran.out, ran.notes) == (plain.code, plain.out, plain.notes)
 
 
 def test_without_any_run_it_says_how_to_get_one(command):
     for line in ("sample", "visualize", "evaluate", "predict zib", "train --resume"):
-        command(*line.split()).assert_refused(
+        command(line).assert_refused(
             CHECKPOINT, "no runs here or in checkpoints yet", "charrnn train"
         )
 
@@ -48,7 +48,7 @@ def test_the_step_stands_in_for_a_damaged_file(command, lab, line):
     file = "vocab.json" if line == "predict zib" else "config.yaml"
     whole = (lab / file).read_bytes()
     (lab / file).write_bytes(b"" if file == "vocab.json" else whole.replace(b"3", b"2", 1))
-    ran = command(*line.split())
+    ran = command(line)
     assert ran.code == 0
     (told,) = [text for text in ran.err.splitlines() if "damaged" in text]
     assert (
@@ -56,7 +56,7 @@ def test_the_step_stands_in_for_a_damaged_file(command, lab, line):
         and "; using step-00000" in told
     )
     if "--resume" in line:
-        assert command("sample", "--seed", 0, "--length", 5).notes == "", "it was mended"
+        assert command("sample --seed 0 --length 5").notes == "", "it was mended"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -92,7 +92,7 @@ def test_what_nobody_expected_is_short(command, error, monkeypatch):
     assert first == begin or len(first) > 200, "a long message is cut, not dropped"
     assert second.strip() == "Add --debug to see where it happened."
     with pytest.raises(Exception) as raised:
-        command("sample", "--debug")
+        command("sample --debug")
     assert error in (raised.value, raised.value.__cause__)
 
 
@@ -190,16 +190,16 @@ def test_the_newest_run_that_was_validated_is_read(command, lab, corpus_file):
     *_, done = charrnn.train(config, out=lab.parent / "abandoned-001", should_stop=lambda: True)
     assert (done.step, done.is_complete) == (0, False)
     os.utime(lab / "latest", (100, 100))
-    assert command("predict", "zib").err == f"Run: {lab.name}\n"
-    assert command("predict", "zib").out == command("predict", lab.name, "zib").out
+    assert command("predict zib").err == f"Run: {lab.name}\n"
+    assert command("predict zib").out == command("predict", lab.name, "zib").out
 
 
 @pytest.mark.parametrize("line", WITHOUT_A_RUN)
 def test_a_run_that_nobody_named_is_named_on_stderr(command, lab, line):
     named = command(*with_run(line, lab.name))
-    ran = command(*line.split())
+    ran = command(line)
     assert named.code == 0
     assert "Run:" not in named.err
     assert (ran.code, ran.out) == (named.code, named.out)
     assert ran.err == f"Run: {lab.name}\n{named.err}"
-    assert "Run:" not in command(*line.split(), "--quiet").err
+    assert "Run:" not in command(line, "--quiet").err

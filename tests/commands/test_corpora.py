@@ -218,23 +218,21 @@ def test_what_a_text_of_the_catalogue_is_read_with(settings_of, typed, expected)
 
 @pytest.mark.usefixtures("shelf")
 def test_the_catalogue_is_listed(command):
-    listed = command("corpora", "list").out.split("\n")[3:6]
+    listed = command("corpora list").out.split("\n")[3:6]
     assert [line.split() for line in listed] == [
         ["girls", "192", "yes", "txt", "none", "MIT"],
         ["towns", f"{len(TABLE) + 48}", "yes", "csv", "none", "MIT"],
         ["umlauts", f"{len(TABLE)}", "yes", "dat", "none", "MIT"],
     ]
-    assert json.loads(command("corpora", "--kind", "csv", "--json").out)[0]["name"] == "towns"
-    assert "the kinds are txt, csv, dat" in command("corpora", "list", "--kind", "text").err
-    assert (
-        "--json and --kind belong after show" in command("corpora", "--kind", "c", "show", "x").err
-    )
+    assert json.loads(command("corpora --kind csv --json").out)[0]["name"] == "towns"
+    assert "the kinds are txt, csv, dat" in command("corpora list --kind text").err
+    assert "--json and --kind belong after show" in command("corpora --kind c show x").err
 
 
 def test_a_text_that_was_fetched_is_found(command, shelf):
     file = shelf / "girls.txt"
-    fetch_girls = ("corpora", "fetch", "girls")
-    assert command(*fetch_girls).out == f"{file}\n"
-    assert json.loads(command(*fetch_girls, "--json").out) == {"name": "girls", "path": str(file)}
+    fetch_girls = "corpora fetch girls"
+    assert command(fetch_girls).out == f"{file}\n"
+    assert json.loads(command(fetch_girls, "--json").out) == {"name": "girls", "path": str(file)}
     file.write_text("!")
-    assert f"{file} exists but is not the catalogue's girls" in command(*fetch_girls).err
+    assert f"{file} exists but is not the catalogue's girls" in command(fetch_girls).err

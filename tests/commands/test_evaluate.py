@@ -22,11 +22,11 @@ def test_evaluate_reads_another_text(command, lab, corpus):
     Path("like.txt").write_bytes(like)
     Path("unlike.txt").write_bytes((" ".join(reversed(corpus.text[:3_000])) + "éé").encode())
     found = [
-        as_json(command("evaluate", "--text", f"{name}like.txt", "--json")) for name in ("", "un")
+        as_json(command("evaluate --text", f"{name}like.txt", "--json")) for name in ("", "un")
     ]
     assert found[0]["nats_per_char"] < 1.5 < found[1]["nats_per_char"]
     assert [one["num_unknown"] for one in found] == [0, 2]
-    assert as_json(command("evaluate", "--text", "-", "--json", stdin=like)) == found[0]
+    assert as_json(command("evaluate --text - --json", stdin=like)) == found[0]
     assert "does not know 2 characters of this text" in found[1]["notes"][0]
 
 
@@ -37,7 +37,7 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     ):
         (tmp_path / file).write_text(learned, encoding="utf-8")
         build_chain(tmp_path / "checkpoints" / name, CYCLE, corpus=tmp_path / file)
-    own = json.loads(command("evaluate", "one", "three", "--text", "text.txt", "--json").out)
+    own = json.loads(command("evaluate one three --text text.txt --json").out)
     assert [row.get("trained_share") for row in own["rows"]] == [0.9, None] and own[
         "trained_share"
     ] == 0.9
@@ -51,7 +51,7 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     )
     assert recorded.is_whole(text), "whatever the order of its documents"
     assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)
-    refused = command("evaluate", "one", "three")
+    refused = command("evaluate one three")
     assert (refused.code, refused.out, refused.err.count("\n") <= 3) == (2, "", True)
     assert all(
         part in refused.err

@@ -18,61 +18,46 @@ def with_newline(text):
 def test_the_same_seed_gives_the_same_bytes_wherever_they_go(command, process, lab):
     """The last of several seeds counts; the text is that of the library at the temperature of the
     command line."""
-    assert len(as_json(command("sample", "--seed", 0, "--json"))["text"]) == 1000, "the default"
-    assert command("sample", "--length", 0).out == ""
-    by_seed = {
-        seed: command("sample", "--seed", 0, "--seed", seed, "--length", 200) for seed in (0, 1)
-    }
+    assert len(as_json(command("sample --seed 0 --json"))["text"]) == 1000, "the default"
+    assert command("sample --length 0").out == ""
+    by_seed = {seed: command("sample --seed 0 --seed", seed, "--length", 200) for seed in (0, 1)}
     model = charrnn.load(lab)
     for seed, ran in by_seed.items():
         text = model.sample(temperature=0.8, seed=seed, length=200).text
         assert ran == Ran(0, with_newline(text), "Run: lstm-001\n")
-    assert (
-        as_json(command("sample", "--seed", 1, "--length", 200, "--json"))["text"] in by_seed[1].out
-    )
+    assert as_json(command("sample --seed 1 --length 200 --json"))["text"] in by_seed[1].out
     piped = process("-m", "charrnn", "sample", "-q", "--seed", 1, "--length", 200)
     assert (piped.returncode, piped.stderr, piped.stdout) == (0, b"", by_seed[1].out.encode())
 
 
 def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated(command, lab):
-    prime, options = "molu tarn.\n\nif ", ("sample", "--seed", 0, "--length", 30)
+    prime, line = "molu tarn.\n\nif ", "sample --seed 0 --length 30 --prime"
     Path("prime.txt").write_bytes(prime.encode())
-    printed = command(*options, "--prime", prime).out
+    printed = command(line, prime).out
     expected = charrnn.load(lab).sample(seed=0, temperature=0.8, prime=prime, length=30).text
     assert printed == with_newline(prime + expected)
-    assert prime + command(*options, "--prime", "@prime.txt").out == printed
-    assert prime + command(*options, "--prime", "@-", stdin=prime.encode()).out == printed
-    assert as_json(command(*options, "--prime", "@prime.txt", "--json"))["prime"] == prime
+    assert prime + command(f"{line} @prime.txt").out == printed
+    assert prime + command(f"{line} @-", stdin=prime.encode()).out == printed
+    assert as_json(command(f"{line} @prime.txt --json"))["prime"] == prime
 
 
 def test_a_text_without_a_prime_begins_as_texts_begin(command, lab):
     """What is read first is not printed; an empty prime is the newline alone."""
     model = charrnn.load(lab)
-    options = ("sample", "--seed", 0, "--length", 30)
+    options = "sample --seed 0 --length 30"
     opening = model.vocab.decode(model.generator.encode_prime(None))
     begun = model.sample(prime=opening, seed=0, length=30, temperature=0.8).text
     anywhere = model.sample(prime="\n", seed=0, length=30, temperature=0.8).text
     assert opening.endswith("\n\n"), "the training text has blank lines"
-    assert command(*options).out == with_newline(begun)
-    assert command(*options, "--prime", "").out == with_newline(anywhere)
-    assert command(*options, "--prime", "@-").out == with_newline(anywhere)
+    assert command(options).out == with_newline(begun)
+    assert command(options, "--prime", "").out == with_newline(anywhere)
+    assert command(options, "--prime", "@-").out == with_newline(anywhere)
 
 
 def test_a_byte_model_takes_any_prime_and_writes_text(process, command, byte_run):
-    text = command("sample", "--seed", 0, byte_run.path, "--prime", "Ж語 ", "--length", 400).out
-    line = (
-        "-m",
-        "charrnn",
-        "sample",
-        byte_run.path,
-        "--prime",
-        "Ж語 ",
-        "--seed",
-        0,
-        "--length",
-        400,
-    )
-    piped = process(*line, LC_ALL="C")
+    text = command("sample --seed 0 --length 400 --prime", "Ж語 ", byte_run.path).out
+    line = "-m charrnn sample --seed 0 --length 400 --prime"
+    piped = process(*line.split(), "Ж語 ", byte_run.path, LC_ALL="C")
     assert (piped.returncode, piped.stderr) == (0, b"")
     assert piped.stdout.decode("utf-8") == text, "whole characters in UTF-8, in any locale"
     assert text.startswith("Ж語 ")
@@ -119,7 +104,7 @@ SEVERAL_TEXTS = {
 
 @pytest.mark.parametrize("options, shown", SEVERAL_TEXTS.values(), ids=SEVERAL_TEXTS)
 def test_texts_are_exported_as_the_terminal_shows_them(command, alphabet_run, options, shown):
-    line = ("sample", alphabet_run, *options, "--length", 50, "--prime", "xyz")
+    line = ("sample --length 50 --prime xyz", alphabet_run, *options)
 
     exported = [command(*line, "--export", f"texts{suffix}") for suffix in SUFFIXES]
 

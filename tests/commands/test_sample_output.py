@@ -30,15 +30,15 @@ def text_of(ran):
 
 
 def test_several_texts_are_a_table_the_most_likely_first(command, lab):
-    line = ("sample", "--count", 5, "--length", 4, "--seed", 1, "--unique", "--sort", "likely")
-    assert command(*line, "--export", "made.csv").code == 0
+    line = "sample --count 5 --length 4 --seed 1 --unique --sort likely"
+    assert command(line, "--export", "made.csv").code == 0
     with Path("made.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = [*csv.DictReader(file)]
     logprobs = [float(row["logprob"]) for row in rows]
     assert len(rows) == 5 and logprobs == sorted(logprobs, reverse=True)
     assert float(rows[0]["logprob_per_char"]) == pytest.approx(logprobs[0] / 4)
-    assert command(*line).out.startswith(rows[0]["text"])
-    assert "no table" in command("sample", "--trace", "--export", "other.csv").err
+    assert command(line).out.startswith(rows[0]["text"])
+    assert "no table" in command("sample --trace --export other.csv").err
 
 
 def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):
@@ -51,7 +51,7 @@ SEVERAL = ("--count", 3, "--json")
 
 @pytest.mark.parametrize("options", [(), SEVERAL])
 def test_a_seed_is_drawn_and_named(command, alphabet_run, options):
-    options = ("sample", alphabet_run, "--length", 60, "--temp", 4, *options)
+    options = ("sample --length 60 --temp 4", alphabet_run, *options)
     drawn = [command(*options) for _ in range(2)]
     assert all(ran.code == 0 and re.fullmatch(r"seed \d+\n", ran.err) for ran in drawn), (
         "nothing else is said"
@@ -81,7 +81,7 @@ def test_the_seed_comes_before_the_prime_on_a_terminal(command, alphabet_run, mo
     )  # so that two texts are drawn one by one
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setattr("sys.stderr", terminal)
-    assert command("sample", alphabet_run, "--length", 20, "--prime", "lmn", *options).code == 0
+    assert command("sample --length 20 --prime lmn", alphabet_run, *options).code == 0
     seed, rest = terminal.getvalue().split("\n", 1)
     assert re.fullmatch(r"seed \d+", seed)
     assert COLOUR.sub("", rest).startswith("lmn")
@@ -93,7 +93,7 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     alphabet, command, lab, byte_run, monkeypatch
 ):
     run = byte_run.path if alphabet == "byte" else lab
-    options = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2, "--prime", "mo")
+    options = ("sample --seed 2 --length 60 --temp 2 --prime mo", run)
     shown = list[Any]()
     found = json_lines(command(*options, "--color", "surprise", "--json"))[0]
     plain = command(*options)
@@ -114,16 +114,9 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
 
 
 def test_a_document_is_exported_with_its_end(command, tmp_path):
-    options = (
-        "sample",
-        build_chain(tmp_path / "chain", "\0ab", documents="lines"),
-        "--prime",
-        "a",
-        "--seed",
-        1,
-    )
+    run = build_chain(tmp_path / "chain", "\0ab", documents="lines")
     for length in (1, 50):
-        options = (*options[:6], "--length", length)
+        options = (f"sample --prime a --seed 1 --length {length}", run)
         command(*options, "--export", tmp_path / "x.json")
         found = json.loads((tmp_path / "x.json").read_text("utf-8"))
         coloured = json.loads(command(*options, "--color", "surprise", "--json").out)
@@ -150,7 +143,7 @@ def test_no_more_characters_in_a_row_are_copied(command, tmp_path, num_chars, pr
     path = tmp_path / "half.txt"
     path.write_bytes(text.encode())
     run = build_chain(tmp_path / "half-001", "\n" + ascii_lowercase, corpus=path)
-    options = ("sample", run, "--seed", 0, "--temp", 0.3, "--length", 60, "--prime", prime)
+    options = ("sample --seed 0 --temp 0.3 --length 60 --prime", prime, run)
 
     written = command(*options, "--no-copy", num_chars).out.removesuffix("\n")
 

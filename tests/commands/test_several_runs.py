@@ -13,10 +13,10 @@ from charrnn.runs.writer import lock_folder
 def runs(command, here):
     """A finished run, and one that began from it."""
     Path("a.txt").write_text("The lamp by the river.\n" * 40)
-    line = ("train", "a.txt", "--hidden-size", 4, "--quiet", "--set", "threads=1")
-    assert command(*line, "--steps", 2, "--out", "one").code == 0
-    more = ("train", "a.txt", "--init-from", "one", "--steps", 2, "--quiet", "--out", "two")
-    assert command(*more).code == 0
+    line = "train a.txt --hidden-size 4 --quiet --set threads=1"
+    assert command(line, "--steps", 2, "--out", "one").code == 0
+    more = "train a.txt --init-from one --steps 2 --quiet --out two"
+    assert command(more).code == 0
     return command
 
 

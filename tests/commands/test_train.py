@@ -91,8 +91,8 @@ def test_the_saved_weights_are_a_torch_model(run, cell, request):
 
 
 def test_json_events_come_in_order_with_their_documented_keys(command, text_file):
-    options = ("--steps", 8, "--set", "evaluate_every=4", "--save-every", 3, "--keep", 9, "--json")
-    ran = command("train", "text.txt", *options, *SMALL_FLAGS)
+    options = "--steps 8 --set evaluate_every=4 --save-every 3 --keep 9 --json"
+    ran = command(f"train text.txt {options}", *SMALL_FLAGS)
     events = json_lines(ran.out)
     assert (ran.code, ran.err) == (0, "") and set(EVENT_KEYS) == {
         event["event"] for event in events
@@ -138,25 +138,25 @@ def test_json_events_come_in_order_with_their_documented_keys(command, text_file
 def test_suggested_commands_work_anywhere(command, text_file, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(TrainingView, "is_stop_asked", lambda view: True)
-        stopped = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL_FLAGS)
+        stopped = command("train text.txt --steps 1 --out else/where", *SMALL_FLAGS)
     (line,) = re.findall(r"(?m)^  charrnn (train --resume.*)$", stopped.err)
-    ran = command(*line.split())
+    ran = command(line)
     assert ran.out == "else/where\n"
     suggested = re.findall(r"(?m)^  charrnn (sample.*|evaluate.*)$", ran.err)
     assert len(suggested) == 2
     for line in suggested:
-        assert command(*line.split()).code == 0, line
+        assert command(line).code == 0, line
 
 
 def test_the_last_command_trains_the_same_weights_again(command, text_file):
     """After a budget in minutes, too, whose steps, threads and learning rate depend on how fast the
     machine was."""
-    ran = command("train", "text.txt", "--minutes", 0.002, "--seed", 7, "--set", "hidden_size=12")
+    ran = command("train text.txt --minutes 0.002 --seed 7 --set hidden_size=12")
     assert "seed: 7" in ran.err
     (line,) = re.findall(
         r"(?m)^The same weights again, on this machine:\n  charrnn (train --recipe.*)$", ran.err
     )
-    again = command(*line.split())
+    again = command(line)
     folders = [
         Path(out.strip(), Path(out.strip(), "latest").read_text().strip())
         for out in (ran.out, again.out)
@@ -166,8 +166,8 @@ def test_the_last_command_trains_the_same_weights_again(command, text_file):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
     # A run that was continued has more than one schedule.
     num_steps = int(folders[1].name.removeprefix("step-"))
-    assert "--init-from RUN" in command("train", "more.txt", "--resume", "text-001").err
-    resumed = command("train", "--resume", "--steps", num_steps + 1)
+    assert "--init-from RUN" in command("train more.txt --resume text-001").err
+    resumed = command("train --resume --steps", num_steps + 1)
     assert resumed.code == 0 and "--recipe" not in resumed.err
 
 

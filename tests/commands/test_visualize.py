@@ -70,14 +70,14 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
 @pytest.mark.parametrize("text", ["z", "zib fo"])
 def test_a_text_to_look_at_may_be_short(command, lab, text, options, needed):
     Path("short.txt").write_text(text)
-    ran = command("visualize", "--text", "short.txt", *options.split())
+    ran = command("visualize --text short.txt", *options.split())
     assert "cannot be learned from" not in ran.err and "Warning" not in ran.err
     assert ran.code == (0 if len(text) >= needed else 3)
     assert (f"needs at least {needed}" in ran.err) is (len(text) < needed)
 
 
 def test_arrays_are_trace_and_scores(command, lab, fresh_file, fresh):
-    assert command("visualize", "--text", fresh_file, "--export", "all.npz").out == "all.npz\n"
+    assert command("visualize --text", fresh_file, "--export", "all.npz").out == "all.npz\n"
     with np.load("all.npz", allow_pickle=False) as arrays:
         text = str(arrays["text"])
         trace = charrnn.load(lab).trace(text, keeps_hidden=True)
@@ -103,27 +103,25 @@ def test_arrays_are_trace_and_scores(command, lab, fresh_file, fresh):
     ],
 )
 def test_a_table_for_a_spreadsheet_has_the_rows_of_json(command, lab, fresh_file, line, name):
-    data = json.loads(command(*line.split(), "--json").out)
+    data = json.loads(command(line, "--json").out)
     expected = data[name] if name else data
-    assert command(*line.split(), "--export", "t.csv").code == 0
+    assert command(line, "--export", "t.csv").code == 0
     with Path("t.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = [*csv.DictReader(file)]
     assert len(rows) == len(expected) > 0
     for row, record in zip(rows, expected, strict=True):
         numbers = {key: value for key, value in record.items() if isinstance(value, float)}
         assert numbers == {key: float(row[key]) for key in numbers}
-    assert "no table" in command("visualize", "--surprise", "--export", "s.csv").err
+    assert "no table" in command("visualize --surprise --export s.csv").err
 
 
 def test_the_surprise_lists_words_and_sentences_of_the_whole_text(command, lab):
     Path("lamps.txt").write_text("The lamp was lit. " * 60 + "Qxzvj.\n", encoding="utf-8")
-    ran = command("visualize", "--text", "lamps.txt", "--surprise", "--chars", 100)
+    ran = command("visualize --text lamps.txt --surprise --chars 100")
     assert "likely of 61 sentences" in ran.out and "Qxzvj." in ran.out
     assert "100 of 1,087 (--chars)" in ran.out
     path = Path("lamps.txt").resolve()
-    data = json.loads(
-        command("visualize", "--text", path, "--surprise", "--chars", 100, "--json").out
-    )
+    data = json.loads(command("visualize --text", path, "--surprise", "--chars", 100, "--json").out)
     assert len(data["bits"]) == 100
     words = {word["text"] for word in data["words"]["least"]}
     assert data["words"]["least"][0]["file"] == "lamps.txt"
@@ -131,7 +129,7 @@ def test_the_surprise_lists_words_and_sentences_of_the_whole_text(command, lab):
 
 
 def test_a_page_shows_the_strongest_cells_with_a_link_to_each(command, lab, fresh_file):
-    ran = command("visualize", "--text", fresh_file, "--top", 3, "--export", "cells.html")
+    ran = command("visualize --text", fresh_file, "--top", 3, "--export", "cells.html")
     assert ran.code == 0, ran.err
     page = Path("cells.html").read_text(encoding="utf-8")
     links = re.findall(r'<a [^>]*href="#(cell-\d+-\d+)"', page)
@@ -152,7 +150,7 @@ def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
     older = '<svg class="charrnn"/>'
     Path("a.svg").write_text(older)
     before = sorted(Path().iterdir())
-    ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "a.svg")
+    ran = command("visualize --text", fresh_file, "--surprise", "--export", "a.svg")
     assert (
         (ran.code, ran.out) == (1, "") and "No space left" in ran.err and "bytes needed" in ran.err
     )

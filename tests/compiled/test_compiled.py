@@ -221,7 +221,7 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
 
 
 def long_text(command, run):
-    return command("sample", run.path, "--length", 120, "--seed", 3)
+    return command("sample --length 120 --seed 3", run.path)
 
 
 @pytest.mark.parametrize("is_missing", [True, False])

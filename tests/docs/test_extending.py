@@ -120,19 +120,8 @@ def succeed(process, site, *commands):
 
 
 def train(corpus, *options):
-    return (
-        "train",
-        corpus,
-        "--hidden-size",
-        12,
-        "--embedding-size",
-        4,
-        "--layers",
-        2,
-        "--steps",
-        2,
-        *options,
-    )
+    line = "train --hidden-size 12 --embedding-size 4 --layers 2 --steps 2"
+    return (*line.split(), corpus, *options)
 
 
 def test_the_page_lists_every_hook():

@@ -59,7 +59,7 @@ def test_the_example_of_interventions_changes_the_predictions(capsys):
 
 @pytest.mark.trained
 def test_the_example_of_every_number_is_right(command, capsys):
-    assert command("train", "--recipe", "hello", "--steps", "20", "--out", "four").code == 0
+    assert command("train --recipe hello --steps 20 --out four").code == 0
     capsys.readouterr()
     *_, code, _ = python_examples()
     exec(compile(code, "python.md", "exec"), {})

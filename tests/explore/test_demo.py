@@ -14,7 +14,7 @@ def test_the_demo_prints_a_text_the_cells_and_the_commands(command):
 
 
 def test_the_demo_shows_the_text_and_the_values_of_the_sampler(command):
-    found = json.loads(command("demo", "--json").out)
+    found = json.loads(command("demo --json").out)
     options = {"prime": "said Pierre.\n\n", "length": 329, "seed": 19, "temperature": 0.7}
     drawn = charrnn.load("prose").stream(**options, cell=tuple(found["cell"]))
     assert found["characters"] == [[piece.text, piece.value] for piece in drawn]

@@ -151,8 +151,8 @@ def opened(monkeypatch):
 
 def test_the_command_opens_the_text_with_the_figures_of_visualize(command, lab, tmp_path, opened):
     (tmp_path / "mine.txt").write_text(FRESH, encoding="utf-8")
-    reported = json.loads(command("visualize", "--text", "mine.txt", "--json").out)
-    ran = command("explore", "--text", "mine.txt", "--chars", 300)
+    reported = json.loads(command("visualize --text mine.txt --json").out)
+    ran = command("explore --text mine.txt --chars 300")
     assert (ran.code, ran.out) == (0, "")
     assert opened[0].exploration.trace.text == FRESH[:300]
     scores = opened[0].exploration.study.findings().scores

@@ -39,7 +39,7 @@ def test_what_is_written_is_on_disk_before_it_gets_its_name_and_its_name_before_
 ):
     build_chain_and_quoting(tmp_path)
     with faulty_disk(tmp_path) as disk:
-        assert command(*line.format(tmp_path).split()).code == 0
+        assert command(line.format(tmp_path)).code == 0
 
     unsynced = set()
     for operation, path in disk.seen:

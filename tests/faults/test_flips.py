@@ -73,7 +73,7 @@ def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     problems = []
     assert [*MetricsLog(run / "metrics.jsonl").read(problems)]
     num_warnings = len(problems) if name == "metrics.jsonl" else 1
-    ran = command("train", "--resume", "run")
+    ran = command("train --resume run")
     reported = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
     assert (ran.code, len(reported)) == (0, num_warnings)
     assert all(name in line for line in reported)

@@ -13,7 +13,7 @@ from small_runs import train
 from charrnn.runs.reader import RunReader
 from charrnn.training.trainer import Trainer
 
-BIG = ("--hidden-size", "2048", "--set", "batch_size=1", "--set", "bptt_length=4", "--steps", "1")
+BIG = "--hidden-size 2048 --set batch_size=1 --set bptt_length=4 --steps 1"
 """Options of a model of 20 million weights, and of a step that takes a second."""
 TIMEOUT = 300
 """Seconds after which a command hangs."""
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     """Return a folder with a text and a model of 80 MB."""
     folder = tmp_path_factory.mktemp("memory")
     (folder / "text.txt").write_text(string.printable * 30, encoding="utf-8")
-    assert limited(folder, "train", "text.txt", "--out", "big", *BIG).returncode == 0
+    assert limited(folder, "train", "text.txt", "--out", "big", *BIG.split()).returncode == 0
     return folder
 
 
@@ -94,4 +94,4 @@ def test_training_that_finds_no_memory_goes_on_later(command, tmp_path, monkeypa
         ran = command(*train(out))
     assert (ran.code, ran.err.count("error: ")) == (1, 1)
     assert f"error: not enough memory{more}" in ran.err
-    assert command("train", "--resume", out).code == 0
+    assert command("train --resume", out).code == 0

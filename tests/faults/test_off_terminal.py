@@ -150,7 +150,7 @@ def test_text_is_utf8_where_no_other_encoding_is_asked_for(cyrillic, encoding, *
     ],
 )
 def test_an_encoding_that_the_user_sets_is_kept(process, cyrillic, asked, code, text):
-    line = ("-m", "charrnn", "sample", cyrillic, "--temp", 0, "--length", 4, "--quiet")
-    ran = process(*line, PYTHONIOENCODING=asked)
+    line = "-m charrnn sample --temp 0 --length 4 --quiet"
+    ran = process(*line.split(), cyrillic, PYTHONIOENCODING=asked)
     assert (ran.returncode, ran.stdout) == (code, text)
     assert (b"Set PYTHONIOENCODING=utf-8" in ran.stderr) == (code == 1)

@@ -18,14 +18,8 @@ import charrnn
 from charrnn.runs.writer import lock_folder
 
 SMALL = (
-    "--hidden-size=12",
-    "--device=cpu",
-    "--set=batch_size=4",
-    "--set=bptt_length=16",
-    "--set=threads=1",
-    "--set=evaluate_every=5",
-    "--set=save_every=5",
-    "--steps=100000",
+    "--hidden-size=12 --device=cpu --set=batch_size=4 --set=bptt_length=16 --set=threads=1"
+    " --set=evaluate_every=5 --set=save_every=5 --steps=100000"
 )
 
 
@@ -49,7 +43,7 @@ def started(folder):
     with socket.socket() as port:
         port.bind(("localhost", 0))
         address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port.getsockname()[1])}
-    line = [sys.executable, "-m", "charrnn", "train", "text.txt", "--out", "run", *SMALL]
+    line = [sys.executable, "-m", "charrnn", "train", "text.txt", "--out", "run", *SMALL.split()]
     children = []
     for rank in ("0", "1"):
         numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
@@ -87,7 +81,7 @@ def test_two_processes_train_stop_and_resume_as_one(command, tmp_path):
         steps = (event for event in alone if event.event == "step")
         losses = [event.train_nats for event in islice(steps, 5)]
     assert first_losses(run) == pytest.approx(losses, abs=1e-5)
-    ran = command("train", "--resume", run, "--steps", step + 1, "--quiet")
+    ran = command("train --resume", run, "--steps", step + 1, "--quiet")
     assert (ran.code, ran.err) == (0, "")
 
 

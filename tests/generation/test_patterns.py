@@ -115,12 +115,8 @@ def test_documents_end_where_they_match_with_any_options(command, tmp_path):
         build_chain(tmp_path / "lines-001", f"{END}abcde", documents="lines"),
         "[^c]{2,3}(cd)?",
     )
-    drawn, cooled = (
-        ("--count", 3, "--temp", 3, "--seed", 1),
-        ("--temp", "0,2", "--prime", "cd"),
-    )
-    for options in (drawn, cooled, ("--beam", 5)):
-        ran = command("sample", run, "--match", expression, "--length", 7, "--json", *options)
+    for options in ("--count 3 --temp 3 --seed 1", "--temp 0,2 --prime cd", "--beam 5"):
+        ran = command(f"sample --length 7 --json {options} --match", expression, run)
         assert ran.code == 0
         for one in map(json.loads, ran.out.splitlines()):
             for text in one.get("beams", [one]):

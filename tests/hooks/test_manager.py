@@ -104,16 +104,16 @@ def test_an_error_in_the_code_of_a_package_names_it(offer, alphabet_run, capsys)
 
 def test_a_package_adds_a_format(offer, command, alphabet_run):
     offer(FORMAT)
-    assert "or .hex (a model in digits)" in " ".join(command("export", "--help").out.split())
+    assert "or .hex (a model in digits)" in " ".join(command("export --help").out.split())
     assert command("export", alphabet_run, "a.hex", "--title", "ABC").code == 0
     model = charrnn.load("a.hex")
     assert (model.name, model.path) == ("a", None)
     assert model.sample(seed=1).text == charrnn.load(alphabet_run).sample(seed=1).text
-    assert command("sample", "a.hex", "--seed", 1, "--length", 9).code == 0
-    command("train", "--resume", "a.hex").assert_refused(4, "--init-from a.hex")
+    assert command("sample a.hex --seed 1 --length 9").code == 0
+    command("train --resume a.hex").assert_refused(4, "--init-from a.hex")
 
     Path("b.hex").write_text('{"title": null}')
-    command("sample", "b.hex").assert_refused(4, "b.hex contains no model: it has no manifest.json")
+    command("sample b.hex").assert_refused(4, "b.hex contains no model: it has no manifest.json")
 
 
 @pytest.mark.parametrize(

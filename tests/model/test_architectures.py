@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn.commands.app import run
 from charrnn.config.architectures import DEPTH_DESCRIPTIONS
 from charrnn.model.cell_types import CELLS
 
@@ -32,27 +31,16 @@ ARCHITECTURES = [
 
 
 @pytest.mark.parametrize("cell, depth", ARCHITECTURES)
-def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, command, monkeypatch):
     monkeypatch.setattr(
         "charrnn.model.reading.WARM_UP", 16
     )  # else more is read to warm up than to measure
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     Path("shown.txt").write_text(TEXT[:500], encoding="utf-8")
-    model = f"--type {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
+    model = f"--type {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8"
     # Six characters per step: no multiple of 4, the largest dilation.
-    sizes = [
-        "--set",
-        "batch_size=16",
-        "--set",
-        "bptt_length=6",
-        "--split",
-        "98/2",
-        "--set",
-        "evaluate_every=12",
-        "--quiet",
-    ]
-    assert run(["train", "text.txt", *model, *sizes, "--steps", "20", "--out", "whole"]) == 0
+    sizes = "--set batch_size=16 --set bptt_length=6 --split 98/2 --set evaluate_every=12 --quiet"
+    assert command(f"train text.txt {model} {sizes} --steps 20 --out whole").code == 0
     losses = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     nats = [line["train_nats"] for line in losses if line["event"] == "step"]
     assert sum(nats[-5:]) / 5 < 0.95 * nats[0]
@@ -62,24 +50,22 @@ def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, tmp_path, mon
     for pointer in ("latest", "best"):
         (parts / pointer).write_text("step-00000012\n")
     shutil.rmtree(parts / "step-00000020")
-    assert run(["train", "--resume", "parts", "--quiet"]) == 0
+    assert command("train --resume parts --quiet").code == 0
     for name in ("model.safetensors", "training.safetensors"):
         assert (parts / "step-00000020" / name).read_bytes() == (
             Path("whole/step-00000020") / name
         ).read_bytes()
-    capsys.readouterr()
-    assert (
-        run(["sample", "whole", "--length", "50"]) == 0 and 50 <= len(capsys.readouterr().out) <= 51
-    )
+    ran = command("sample whole --length 50")
+    assert ran.code == 0 and 50 <= len(ran.out) <= 51
     loaded = charrnn.load("whole")
     assert len(loaded.beam(width=4, length=10)[0].text) == 10
     assert sum(
         p.probability for p in loaded.predict("the ", top=len(loaded.vocab))
     ) == pytest.approx(1)
-    assert run(["visualize", "whole", "--text", "shown.txt", "--json"]) == 0
-    scores = json.loads(capsys.readouterr().out)["findings"]
+    ran = command("visualize whole --text shown.txt --json")
+    assert ran.code == 0
+    scores = json.loads(ran.out)["findings"]
     assert {"quote", "line-position"} <= {score["detector"] for score in scores}
-    assert (
-        run(["visualize", "whole", "--text", "shown.txt", "--cell", "2:15", "--chars", "80"]) == 0
-    )
-    assert "cell 2:15" in capsys.readouterr().out
+    ran = command("visualize whole --text shown.txt --cell 2:15 --chars 80")
+    assert ran.code == 0
+    assert "cell 2:15" in ran.out

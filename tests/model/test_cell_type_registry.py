@@ -58,39 +58,29 @@ def test_a_run_needs_the_package_of_its_cell(tmp_path, command, monkeypatch):
     monkeypatch.syspath_prepend(str(site))
     cell_type.cache_clear()
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
-    sizes = [
-        "--hidden-size",
-        12,
-        "--layers",
-        2,
-        "--set",
-        "batch_size=4",
-        "--set",
-        "bptt_length=16",
-        "--quiet",
-    ]
+    sizes = "--hidden-size 12 --layers 2 --set batch_size=4 --set bptt_length=16 --quiet"
 
-    def charrnn(*arguments):
-        ran = command(*arguments)
+    def charrnn(line):
+        ran = command(line)
         assert ran.code == 0, ran.err
         return ran.out
 
-    charrnn("train", "text.txt", "--type", "leaky", "--steps", 4, "--out", "run", *sizes)
-    charrnn("train", "--resume", "run", "--steps", 6, "--quiet")
+    charrnn(f"train text.txt --type leaky --steps 4 --out run {sizes}")
+    charrnn("train --resume run --steps 6 --quiet")
     assert "cell_type: leaky" in (tmp_path / "run" / "config.yaml").read_text()
     for precision in ("fp32", "int8"):
-        options = ("--length", 300, "--seed", 3, "--precision", precision)
-        first = charrnn("sample", "run", *options)
+        line = f"sample run --length 300 --seed 3 --precision {precision}"
+        first = charrnn(line)
         assert len(first) > 300
-        assert charrnn("sample", "run", *options) == first
-    assert "layer 0: a" in charrnn("visualize", "run", "--gates", "--text", "text.txt")
+        assert charrnn(line) == first
+    assert "layer 0: a" in charrnn("visualize run --gates --text text.txt")
 
     sys.path.remove(str(site))
     manager.forget()
     cell_type.cache_clear()
     sys.modules.pop("leaky_cells")
-    for arguments in (["sample", "run"], ["train", "--resume", "run"]):
-        ran = command(*arguments)
+    for line in ("sample run", "train --resume run"):
+        ran = command(line)
         ran.assert_refused(4, "cell_type is leaky; it must be one of", "install the package")
 
 

@@ -182,18 +182,18 @@ def test_the_training_text_is_read_and_the_held_out_text_searched_once_per_model
 def test_the_passages_of_a_file_have_both_places(command, tmp_path):
     sentence = "Nobody had ever seen the lamp that she lit.\n"
     Path("novel.txt").write_text(f"{sentence}One.\n\nTwo: {sentence}", encoding="utf-8")
-    line = ("predict", "--trace", "--text", "novel.txt", "--within")
-    ran = command(*line)
+    line = "predict --trace --text novel.txt --within"
+    ran = command(line)
     assert ran.code == 0 and "44  Nobody" in ran.out
     assert re.search(r"here novel.txt, line 4, column 6 *\n +there novel.txt, line 1, ", ran.out)
-    found = json.loads(command(*line, "--json").out)
+    found = json.loads(command(line, "--json").out)
     assert [one["at"]["line"] for one in found["passages"]] == [1, 4]
     assert (found["num_copied"], found["held_out_share"]) == (88, None)
-    assert command(*line, "--export", "p.html").code == 0
+    assert command(line, "--export", "p.html").code == 0
     assert "novel.txt, line 1, column 1" in Path("p.html").read_text("utf-8")
 
     run = build_chain(tmp_path / "run", CYCLE, corpus=Path("novel.txt").absolute())
-    ran = command("predict", run, "--trace", "--text", "novel.txt")
+    ran = command("predict --trace --text novel.txt", run)
     assert "has learned this text: --within compares" in ran.err and "line 1, column 1" in ran.out
 
 
@@ -281,7 +281,7 @@ def tuned(tmp_path, command):
     first.write_text(text[:4_500], "utf-8")
     second.write_text(text[4_500:], "utf-8")
     base = build_chain(tmp_path / "base", CYCLE, corpus=first)
-    ran = command("train", second, "--init-from", base, "--steps", 1, "--out", "tuned", "--quiet")
+    ran = command("train --steps 1 --out tuned --quiet --init-from", base, second)
     assert ran.code == 0, ran.err
     return charrnn.load("tuned"), text
 
@@ -299,7 +299,7 @@ def test_the_text_of_the_model_that_it_started_from_is_searched_too(tuned):
 def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
     _, text = tuned
     for name in ("p.html", "p.json", "p.svg", "p.txt"):
-        ran = command("predict", "tuned", text[1_000:1_060], "--trace", "--export", name)
+        ran = command("predict tuned", text[1_000:1_060], "--trace", "--export", name)
         assert ran.code == 0, ran.err
         written = Path(name).read_text("utf-8")
         assert "first.txt" in written and "zyxwvu" not in written

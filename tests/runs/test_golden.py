@@ -71,7 +71,7 @@ def test_a_run_trains_on_and_keeps_what_was_saved(command, copied, name):
     (saved,) = RunReader(run).checkpoints()
     step = charrnn.load(run).step
 
-    ran = command("train", "--resume", run.name, "--steps", step + 1, "--keep", 9)
+    ran = command("train --resume", run.name, "--steps", step + 1, "--keep", 9)
 
     assert (ran.code, ran.err.count("warning")) == (0, 0)
     assert RunReader(run).checkpoints() == [saved, f"step-{step + 1:08d}"]
@@ -84,7 +84,7 @@ def test_a_run_of_a_newer_format_asks_for_an_upgrade(command, copied):
     rewrite_manifest(RunWriter(run), RunReader(run).checkpoints()[0], format=FORMAT_VERSION + 1)
     before = contents(run)
 
-    ran = command("train", "--resume")
+    ran = command("train --resume")
 
     ran.assert_refused(4, f"newer charrnn (format {FORMAT_VERSION + 1}); upgrade")
     assert len(ran.err.splitlines()) <= 3

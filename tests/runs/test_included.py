@@ -72,14 +72,14 @@ def test_a_run_of_the_same_name_comes_first_but_no_other_folder(alphabet_run, he
 def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, words):
     monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=2000))
     Path("a.txt").write_text(TEXT)
-    ran = command(*words.split())
+    ran = command(words)
     assert ran.code == 0, ran.err
 
 
 def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, monkeypatch):
     monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=2000))
-    ran = command("visualize", "prose", "--find")
+    ran = command("visualize prose --find")
     assert "2,000 characters that it wrote itself" in ran.out
     assert "ρ +0.740 \n" in ran.out, "the scores of the card are the last column"
-    written = command("sample", "prose", "--seed", 1, "--length", 2000).out
+    written = command("sample prose --seed 1 --length 2000").out
     assert charrnn.load("prose").written_text() == written.removesuffix("\n")

@@ -210,7 +210,7 @@ def test_a_folder_is_the_zip_without_compression(alphabet_run, file, folder, tmp
 )
 def test_a_command_takes_a_folder_by_its_path(command, folder, monkeypatch, words):
     monkeypatch.chdir(folder if " . " in words else folder.parent)
-    ran = command(*words.split())
+    ran = command(words)
     assert ran.code == 0, ran.err
 
 

@@ -113,13 +113,13 @@ def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, b
     for name in ("step-00000007", "damaged-step-00000007"):
         (paths[1] / name).symlink_to(paths[1] / "step-by-step")
     for answer, code, left in ((b"", 2, [True, True]), (b"y\n", 0, [False, True])):
-        ran = command("runs", "delete", "a", "b", stdin=answer)
+        ran = command("runs delete a b", stdin=answer)
         assert (ran.code, [path.exists() for path in paths]) == (code, left)
     assert "Delete checkpoints/a, checkpoints/b (0.0 MB)?" in ran.err
     names = {path.name for path in paths[1].iterdir()}
     assert names == {"damaged-step-00000007", "step-00000007", "step-by-step"}
     assert "other files are left in checkpoints/b" in ran.err
-    assert command("runs", "delete").code == 2
+    assert command("runs delete").code == 2
 
 
 FOREIGN = (
@@ -145,7 +145,7 @@ def foreign_files(run):
 def test_what_charrnn_did_not_write_stays_when_a_run_is_deleted(command, build):
     run = build("a")
     with_foreign_files(run)
-    assert command("runs", "delete", "a", stdin=b"y\n").code == 0
+    assert command("runs delete a", stdin=b"y\n").code == 0
     assert foreign_files(run) == [*FOREIGN]
     left = {path.name for path in run.iterdir()}
     assert left == {name.partition("/")[0] for name in FOREIGN}
@@ -156,7 +156,7 @@ def test_the_folder_of_another_program_is_not_deleted(command, tmp_path, monkeyp
     Path("theirs").mkdir()
     for name in ("config.yaml", "vocab.json"):
         Path("theirs", name).write_text("{}", encoding="utf-8")
-    ran = command("runs", "delete", "theirs", stdin=b"y\n")
+    ran = command("runs delete theirs", stdin=b"y\n")
     assert ran.code == 2
     assert {path.name for path in Path("theirs").iterdir()} >= {"config.yaml", "vocab.json"}
 

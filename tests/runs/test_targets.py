@@ -42,7 +42,7 @@ def targets(command):
     log.append({"event": "evaluation", "step": 1, "seconds": 1.0, "val_nats": 1.0})
 
     def call(name, file, *more):
-        return command(*LINES[name].format(file).split(), *more)
+        return command(LINES[name].format(file), *more)
 
     return call
 
@@ -87,7 +87,7 @@ def test_no_file_inside_a_run_is_written_or_replaced(targets, name):
 def test_no_run_is_made_inside_a_run(targets, command, line, out):
     Path("link").symlink_to("chain")
     names = sorted(os.listdir("chain"))
-    ran = command(*line.format(out).split())
+    ran = command(line.format(out))
     assert (ran.code, ran.out, sorted(os.listdir("chain"))) == (2, "", names)
     assert f"{out} is inside the run chain: give --out another name" in ran.err
 
@@ -131,7 +131,7 @@ TYPED = {
 @pytest.mark.parametrize("name, flag", READING)
 def test_no_option_names_a_file_that_is_replaced(targets, command, name, flag):
     line = f"{name} chain --force --export other.txt {TYPED.get(flag, f'{flag} other.txt')}"
-    ran = command(*line.split())
+    ran = command(line)
     ran.assert_refused(2, "other.txt is a file that is read")
 
 
@@ -149,10 +149,10 @@ def test_the_options_that_read_files_are_found():
     ],
 )
 def test_the_model_file_that_is_read_is_not_replaced(targets, command, line):
-    assert command("export", "chain", "model.zip").code == 0
+    assert command("export chain model.zip").code == 0
     os.link("model.zip", "same.zip")
     whole = Path("model.zip").read_bytes()
-    ran = command(*line.split(), "--force")
+    ran = command(line, "--force")
     assert (ran.code, ran.out, Path("model.zip").read_bytes()) == (2, "", whole)
 
 

@@ -109,6 +109,6 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsiz
 def test_every_reader_names_a_pointer_of_git_lfs(command, alphabet_run, tmp_path, line, code):
     for name in ("x.zip", "x.txt"):
         (tmp_path / name).write_bytes(POINTER)
-    ran = command(*line.replace("abc-001", str(alphabet_run)).split())
+    ran = command(line.replace("abc-001", str(alphabet_run)))
     assert ran.code == code
     assert "git lfs pull" in ran.err

@@ -269,15 +269,15 @@ def test_a_damaged_document_and_one_that_is_too_deep_are_skipped():
 
 def test_a_run_keeps_the_texts_of_its_documents(command, imitated):
     Path("a.docx").write_bytes(DOCX)
-    ran = command("train", "a.docx", "--steps", 2, "--hidden-size", 4, "--out", "mine")
+    ran = command("train a.docx --steps 2 --hidden-size 4 --out mine")
     assert ran.code == 0
     assert list(kept_texts(Path("mine")).values()) == [PLAIN]
     imitated(answer("another text"))
-    assert command("evaluate", "mine").code == 0
-    assert command("export", "mine", "mine.zip").code == 0
+    assert command("evaluate mine").code == 0
+    assert command("export mine mine.zip").code == 0
     assert not any("gz" in name for name in zipfile.ZipFile("mine.zip").namelist())
     Path("mine/documents.gz").write_bytes(gzip.compress(b"damaged"))
-    assert "has changed" in command("evaluate", "mine").err
+    assert "has changed" in command("evaluate mine").err
 
 
 WORDS = st.lists(
@@ -372,7 +372,7 @@ def test_without_the_extra_three_lines_say_what_to_do(command, monkeypatch):
     Path("novel").mkdir()
     Path("novel/a.docx").write_bytes(DOCX)
     monkeypatch.setitem(sys.modules, "pypandoc", None)
-    ran = command("train", "novel")
+    ran = command("train novel")
     assert (ran.code, ran.err.count("\n")) == (2, 3)
     assert "a.docx is a Word document" in ran.err
     assert "'charrnn-lab[files]'" in ran.err

@@ -81,6 +81,6 @@ def test_no_command_decodes_the_whole_corpus(command, tmp_path, monkeypatch):
         "sample run --seed 0 --length 99 --trace",
     ):
         lengths.clear()
-        ran = command(*line.split())
+        ran = command(line)
         assert ran.code == 0, ran.err
         assert max(lengths, default=0) <= 600, line

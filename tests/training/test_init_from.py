@@ -91,8 +91,8 @@ def test_a_text_is_read_as_that_of_the_old_run_unless_it_is_said_how(theirs, ask
 @pytest.mark.trained
 def test_a_model_of_one_text_learns_to_end_documents(command, lab):
     Path("names.txt").write_text("anna\nbela\nlami\n" * 40, encoding="utf-8")
-    line = ("train", "names.txt", "--init-from", "old", "--documents", "lines")
-    ran = command(*line, "--steps", 60, "--set", "learning_rate=0.02", "--out", "names")
+    line = "train names.txt --init-from old --documents lines"
+    ran = command(line, "--steps", 60, "--set", "learning_rate=0.02", "--out", "names")
     assert ran.code == 0, ran.err
     assert "1 new character added to the alphabet of old: END" in ran.err
     drawn = charrnn.load("names").samples(count=9, length=40, seed=0)
@@ -180,7 +180,7 @@ def test_rows_are_those_of_the_model_or_of_a_new_network():
 def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command, lab, lstm):
     Path("new.txt").write_text(NEW_TEXT.replace("e", "é"), encoding="utf-8")
     options = ("--init-from", "old", "--keep", 9)
-    ran = command("train", "new.txt", *options, "--steps", 4, "--out", "new", "--json")
+    ran = command("train new.txt", *options, "--steps", 4, "--out", "new", "--json")
     assert ran.code == 0, ran.err
     start, *_ = map(json.loads, ran.out.splitlines())
     assert start["notes"] == ["2 new characters added to the alphabet of old: 'é', 'я'"]
@@ -195,11 +195,11 @@ def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command, lab, lstm
         for saved in (after[name], trained[f"weights/{name}"]):
             assert np.array_equal(saved[:num_old] if name in ROWS else saved, values), name
 
-    assert command("train", "--resume", "new", "--steps", 6).code == 0
+    assert command("train --resume new --steps 6").code == 0
     assert json.loads(Path("new/vocab.json").read_text())["characters"] == characters
-    ran = command("sample", "new", "--prime", "яé", "--length", 20, "--seed", 1)
+    ran = command("sample new --prime", "яé", "--length", 20, "--seed", 1)
     assert ran.code == 0, "both are known now"
-    assert command("sample", "old", "--prime", "яé").code == 3
+    assert command("sample old --prime", "яé").code == 3
 
 
 def test_a_run_reads_its_text_as_the_run_that_it_began_from_but_not_as_an_included_model():

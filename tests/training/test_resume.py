@@ -63,13 +63,13 @@ def saved_files(run, step=None):
 def test_a_changed_text_is_refused(command, text_file):
     train("run", stop=3)
     text_file.write_bytes((TEXT[:-1] + "!").encode())
-    ran = command("train", "--resume", "run")
+    ran = command("train --resume run")
     ran.assert_refused(3, "run has changed since it was trained (text.txt)")
     text_file.unlink()
-    ran = command("train", "--resume", "run")
+    ran = command("train --resume run")
     ran.assert_refused(3, "text.txt")
     text_file.write_bytes(TEXT.encode())
-    assert command("train", "--resume", "run").code == 0
+    assert command("train --resume run").code == 0
 
 
 def num_steps_told(run):
@@ -81,7 +81,7 @@ def test_minutes_are_those_of_the_whole_run(command, text_file, monkeypatch):
     run = train("run", stop=3)
     monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 60.0)
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (10.0, 1))
-    ran = command("train", "--resume", "run", "--minutes", 2)
+    ran = command("train --resume run --minutes 2")
     assert re.search(r"\nResumed   after 3 steps, 1\.0 minutes; 5 steps left\n", ran.err)
     assert num_steps_told(run) == list(range(1, 9))
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
@@ -92,7 +92,7 @@ def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(command
     run = train("run", stop=3, keep=0, steps=400)
     [name] = RunWriter(run).checkpoints()
     (run / name).rename(run / f".{name}.old-7")
-    start = json.loads(command("train", "--resume", "--steps", 800, "--json").out.splitlines()[0])
+    start = json.loads(command("train --resume --steps 800 --json").out.splitlines()[0])
     assert start["first_step"] == 3
     assert (start["config"]["evaluate_every"], start["config"]["save_every"]) == (
         5,
@@ -114,13 +114,13 @@ def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file
 
 
 def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command):
-    assert command("train", "-", "--steps", 2, *SMALL_FLAGS, stdin=TEXT.encode()).code == 0
-    line = ("train", "--resume", "stdin-001", "--steps", 4)
-    command(*line, stdin=TEXT[1:].encode()).assert_refused(3, "has changed since it was trained")
-    command(*line).assert_refused(3, "standard input is empty")
-    assert command(*line, stdin=TEXT.encode()).code == 0
+    assert command("train - --steps 2", *SMALL_FLAGS, stdin=TEXT.encode()).code == 0
+    line = "train --resume stdin-001 --steps 4"
+    command(line, stdin=TEXT[1:].encode()).assert_refused(3, "has changed since it was trained")
+    command(line).assert_refused(3, "standard input is empty")
+    assert command(line, stdin=TEXT.encode()).code == 0
     assert num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]
-    command("evaluate", "stdin-001").assert_refused(3, "give --text FILE")
+    command("evaluate stdin-001").assert_refused(3, "give --text FILE")
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,6 @@ def test_a_newline_and_a_blank_can_be_learned_after(tmp_path, command):
         ran = command(*line, "--set", f"learned_after={typed}", "--out", run)
         assert ran.code == 0, ran.err
         assert charrnn.load(run).config.learned_after == characters
-        assert command("train", "--resume", run, "--steps", 2).code == 0
+        assert command("train --resume", run, "--steps", 2).code == 0
     refused = command(*line, "--set", r"learned_after=\q")
     assert refused.code == 2 and r"\q has no meaning" in refused.err
