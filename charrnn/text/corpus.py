@@ -22,7 +22,7 @@ from charrnn.text.sources import (
     find_origin,
     standard_library,
 )
-from charrnn.text.text_files import FileRecord, Line
+from charrnn.text.text_files import EmptyTextError, FileRecord, Line
 from charrnn.text.vocab import (
     MAX_VOCAB_SIZE,
     REPLACEMENT,
@@ -242,6 +242,8 @@ def read_corpus(
                 vocab = text.own_vocab(min_count=min_count, is_exact=alphabet == "exact")
             elif extend_vocab:
                 vocab = vocab.extended(text.counted, min_count=min_count)
+        elif not text.counted.num_chars:
+            raise EmptyTextError(f"{text.name} has nothing that somebody wrote: give another file")
         elif vocab is None:
             # All characters of a text that is only measured are in its alphabet.
             vocab = text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE)

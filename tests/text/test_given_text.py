@@ -11,7 +11,7 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn.cli.arguments import read_text
+from charrnn.cli.arguments import read_prime, read_text
 from charrnn.config.settings import Config
 from charrnn.errors import DataError
 from charrnn.text.given_text import whole_text
@@ -154,3 +154,11 @@ def test_the_log_probability_of_running_text_follows_its_context(alphabet_run):
 def test_bytes_of_documents_are_divided_as_their_characters_are():
     config = Config(alphabet="byte", documents="lines")
     assert whole_text("é\nab\n".encode() + b"\xff", config) == "é\0ab\0".encode() + b"\xff\0"
+
+
+def test_a_file_of_which_all_is_left_out_is_an_empty_prime_and_no_text(tmp_path):
+    path = tmp_path / "head.md"
+    path.write_text("---\ntitle: The lamp\n---\n")
+    assert read_prime("--prime", str(path), config=Config()) == ""
+    with pytest.raises(DataError, match=r"head\.md has nothing that somebody wrote"):
+        read_text(str(path), Config())
