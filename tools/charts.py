@@ -155,7 +155,7 @@ def draw_program(points: ProgramPoints, at: Placing, colour: str, paper: str) ->
     return parts
 
 
-def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "pictures") -> None:
+def draw_peers(folder: Path = DOCS / "pictures") -> None:
     """Draw the loss of each program over the seconds since its process began, on a logarithmic
     scale.
 
@@ -164,7 +164,7 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
     whose rate of learning has still to fall. The name stands at the end of the longest training.
     """
     left, top, width, height = 60.0, 40.0, 600.0, 330.0
-    programs = read_programs(source)
+    programs = read_programs(DOCS / "peers.csv")
     names = list(programs)
     every_point = [
         point for points in programs.values() for point in (*points.ends, *points.within)
