@@ -23,7 +23,7 @@ MAX_TEXT, MAX_GROWTH = 16 * 1024 * 1024, 20
 """A text that is larger than the first and than so many times its document is refused."""
 MAX_PANDOC = 2 << 30
 """Bytes of memory that pandoc takes, at most; half of the machine's if that is less."""
-_STAND_IN = re.compile(rb"(\\u-?\d+ ?)[^\\{}\s]")
+_STAND_IN = re.compile(rb"(\\u-?\d+(?!\d) ?)[^\\{}\s]")
 """A character of RTF by its number, and the one that old programs show in its place."""
 _PROGRAM = """
 while true do

@@ -169,6 +169,12 @@ def test_a_page_is_what_a_reader_sees(body, text):
     assert page(body) == text
 
 
+def test_a_character_of_rich_text_by_its_number_is_read_without_its_stand_in():
+    for stand_in in (r"\'92", r" \'92", "?", " ?"):
+        rich = rf"{{\rtf1\ansi\ansicpg1252\uc1 It\u8217{stand_in}s lit.\par}}"
+        assert read(rich) == "It’s lit.\n"
+
+
 def test_the_title_and_the_authors_are_the_first_lines_and_a_title_page_is_text():
     title_page = '<section epub:type="titlepage"><h1>The Kettle</h1><p>For Ana.</p></section>'
     text = read(epub(title_page, "<p>It was new.</p>"))
