@@ -69,6 +69,7 @@ def formats():
 def offer(tmp_path, monkeypatch):
     """Install a package that offers a command, until the test ends."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    root._load.cache_clear()  # with the commands of earlier tests and their help
 
     def call(code=GREETING):
         install(
