@@ -46,7 +46,7 @@ from charrnn.system.process import (
     named_process,
     process_identity,
 )
-from charrnn.text.kept_texts import DOCUMENT_TEXTS, packed_texts
+from charrnn.text.pandoc import KEPT_TEXTS, packed_texts
 
 
 @contextlib.contextmanager
@@ -190,7 +190,7 @@ class RunWriter(RunReader):
         """Keep the texts that were read from documents beside the run, if there are any: another
         version of what reads documents would make another text. Raises CharRNNError."""
         if texts:
-            files.write_atomically(self.path / DOCUMENT_TEXTS, packed_texts(texts))
+            files.write_atomically(self.path / KEPT_TEXTS, packed_texts(texts))
 
     def commit(
         self,
@@ -359,7 +359,7 @@ def _set_aside(folder: Path, kind: str) -> Path:
     return aside
 
 
-_FIRST_FILES = (CONFIG, VOCAB, DOCUMENT_TEXTS, "lock")
+_FIRST_FILES = (CONFIG, VOCAB, KEPT_TEXTS, "lock")
 """The files in a run's folder before its first save, besides temporary files. `lock` is removed
 last, because it identifies the folder of an unsaved run."""
 

@@ -73,7 +73,7 @@ class Corpus:
     lines: Callable[[], Iterator[tuple[str, Line]]] = field(default=lambda: iter(()), repr=False)
     """Reads the files again, line by line (`SourceReader.lines`)."""
     document_texts: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The text of each of these by the digest of the file (`pandoc.DocumentTexts`)."""
+    """The text of each of these by the digest of the file (`pandoc.read_document`)."""
     files: Sequence[FileRecord] = field(default=(), repr=False)
     """What was read of each file, in the order of the text; of documents, before they were brought
     into their order."""
@@ -96,7 +96,7 @@ class Corpus:
             notes=text.notes,
             documents=text.documents,
             lines=text.lines,
-            document_texts=text.document_texts.texts,
+            document_texts=text.document_texts,
             files=text.files,
         )
 

@@ -1,14 +1,15 @@
-"""Read the text of documents by pandoc, which the extra `files` installs: one process of it reads
-one document after the other."""
+"""Read the text of documents by pandoc, which the extra `files` installs.
 
-import atexit
+A run keeps the texts that it has learned from documents, because another version of pandoc would
+make another text of them.
+"""
+
+import gzip
 import hashlib
+import json
 import re
 import subprocess
-import tempfile
-import threading
-import time
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 from charrnn.errors import DataError, UsageError, install_command, named
@@ -19,55 +20,51 @@ from charrnn.text.hidden import without_hidden
 
 MOST_SECONDS, SECONDS_PER_MB = 60, 240
 """Seconds after which pandoc is stopped, and those for each megabyte of the document."""
-MAX_TEXT, MAX_GROWTH = 16 * 1024 * 1024, 20
-"""A text that is larger than the first and than so many times its document is refused."""
 MAX_PANDOC = 2 << 30
 """Bytes of memory that pandoc takes, at most; half of the machine's if that is less."""
 _STAND_IN = re.compile(rb"(\\u-?\d+(?!\d) ?)[^\\{}\s]")
 """A character of RTF by its number, and the one that old programs show in its place."""
-_PROGRAM = """
-while true do
-  local head = io.read("l")
-  if head == nil then break end
-  local format, size = head:match("(%S+) (%d+)")
-  local content = io.read(tonumber(size)) or ""
-  local warnings, is_read, result = pandoc.log.silence(pcall, function()
-    return pandoc.write(pandoc.read(content, format, nil, {}), "json")
-  end)
-  if is_read and format == "rtf" and #warnings > 0 then
-    is_read, result = false, "it has letters of an unknown code page"
-  end
-  result = tostring(result)
-  io.stdout:write(is_read and "read" or "failed", " ", #result, "\\n", result)
-  io.stdout:flush()
-end
-"""
-"""What pandoc runs: it reads formats and documents, and writes their JSON. The empty list of files
-lets a document read no file of this machine."""
-_MOST_SAID = 10_000
-"""Bytes of what pandoc says that are read, at most."""
+_RICH_NUMBER = re.compile(rb"\\u(-?\d+)")
+_HALVES = dict(zip(range(0xE000, 0xE800), range(0xD800, 0xE000), strict=True))
+"""Private characters that stand for the halves of a character beyond U+FFFF (UTF-16)."""
 REMEDY = "save it as plain text (UTF-8) in the program that made it"
 """What one can do with a document that is not read."""
+KEPT_TEXTS = "documents.gz"
+"""The file in the folder of a run with the texts of its documents."""
+MAX_KEPT = 1 << 28
+"""Maximum size in bytes of the texts of documents that a run keeps."""
 
 
-class DocumentTexts:
-    """The texts of documents, by the digest of each: those that a run has kept, and those that
-    pandoc has read."""
+def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str]) -> str:
+    """Return the text of a document (text formats in UTF-8), one line for each paragraph.
 
-    def __init__(self, kept: dict[str, str] | None = None) -> None:
-        self.texts: dict[str, str] = dict(kept or {})
-        """The text of each document by its digest."""
+    It is read once: `texts` has those that were read before, by the digest of the document.
 
-    def read(self, label: str, data: bytes, kind: Kind) -> str:
-        """Return the text of a document (text formats in UTF-8), one line for each paragraph.
+    Raises UsageError if pandoc is missing, DataError if it cannot read the document.
+    """
+    # The same bytes may be read as another format.
+    digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
+    if digest in texts:
+        return texts[digest]
+    try:
+        # pandoc would say of these that it cannot decode a byte.
+        if problem := why_protected(data):
+            raise DataError(f"{label} is {kind.what} that {problem}")
+        program = _program(label, kind)
+        text = text_of_json(_json_of(data, kind.format, program))
+        if kind.format == "rtf":
+            text = _joined_halves(text)
+        texts[digest] = text
+    except subprocess.TimeoutExpired as error:
+        raise _unreadable(label, kind, f"not in {error.timeout:.3g} seconds") from error
+    except DAMAGED as error:
+        reason = " ".join(str(error).split("\n")[0].split())[:200]
+        raise _unreadable(label, kind, reason or type(error).__name__) from error
+    return texts[digest]
 
-        Raises UsageError if pandoc is missing, DataError if it cannot read the document.
-        """
-        # The same bytes may be read as another format.
-        digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
-        if digest not in self.texts:
-            self.texts[digest] = _read_anew(label, data, kind)
-        return self.texts[digest]
+
+def _unreadable(label: str, kind: Kind, reason: str) -> DataError:
+    return DataError(f"{label} is {kind.what}, but pandoc cannot read it ({reason}): {REMEDY}")
 
 
 def _program(label: str, kind: Kind) -> str:
@@ -85,108 +82,68 @@ def _program(label: str, kind: Kind) -> str:
         ) from None
 
 
-def _read_anew(label: str, data: bytes, kind: Kind) -> str:
-    # A long book takes minutes.
-    seconds = MOST_SECONDS + SECONDS_PER_MB * len(data) / 1e6
+def _json_of(data: bytes, format: str, program: str) -> bytes:
+    """Return what pandoc reads in a document, as JSON. Raises one of `DAMAGED` if it cannot read
+    it, TimeoutExpired if it takes too long."""
+    # A small document may describe a table of a billion cells.
+    memory = min(MAX_PANDOC, (memory_bytes() or 2 * MAX_PANDOC) // 2)
+    # It reads no other file of this machine.
+    command = [program, "+RTS", f"-M{memory >> 20}M", "-RTS", "--sandbox", f"--from={format}"]
+    # Letters of a code page that it does not know would be left out with a warning.
+    if format == "rtf":
+        command.append("--fail-if-warnings")
+    shown = without_hidden(data, format)
+    if format == "rtf":
+        shown = _rich_text(data)
+    # A long book takes minutes. In a session of its own, Ctrl-C does not reach it.
+    result = subprocess.run(
+        [*command, "--to=json"],
+        input=shown,
+        capture_output=True,
+        timeout=MOST_SECONDS + SECONDS_PER_MB * len(data) / 1e6,
+        start_new_session=True,
+    )
+    if result.returncode:
+        raise ValueError(result.stderr.decode("utf-8", "replace"))
+    return result.stdout
+
+
+def _rich_text(data: bytes) -> bytes:
+    """Return RTF with its characters as pandoc 3.9 reads them; `_joined_halves` joins the halves of
+    an emoji afterwards."""
+    # It takes the whole word after the number of a character for what stands in for it.
+    if rb"\uc0" not in data:
+        data = _STAND_IN.sub(rb"\1\\'3f", data)
+
+    # It reads no half of a character.
+    def moved(number: re.Match[bytes]) -> bytes:
+        half = int(number[1]) & 0xFFFF
+        if 0xD800 <= half < 0xE000:
+            half += 0x800
+        return b"\\u%d" % half
+
+    return _RICH_NUMBER.sub(moved, data)
+
+
+def _joined_halves(text: str) -> str:
+    halves = text.translate(_HALVES).encode("utf-16-le", "surrogatepass")
+    return halves.decode("utf-16-le", "replace")
+
+
+def packed_texts(texts: Mapping[str, str]) -> bytes:
+    """Return the content of the file `KEPT_TEXTS`: each text by the digest of its document."""
+    return gzip.compress(json.dumps(texts).encode(), mtime=0)
+
+
+def kept_texts(folder: Path | None) -> dict[str, str]:
+    """Return the texts of documents that a run has kept, by the digest of each; none for a run
+    without documents, and for a damaged file, whose documents are read again."""
+    if folder is None or not (folder / KEPT_TEXTS).is_file():
+        return {}
+    # The run may come from somebody else: the file may be anything.
     try:
-        # pandoc would say of these that it cannot decode a byte.
-        if problem := why_protected(data):
-            raise DataError(f"{label} is {kind.what} that {problem}")
-        program = _program(label, kind)
-        shown = without_hidden(data, kind.format)
-        # pandoc 3.9 takes the whole word after the number of a character for what stands in for it.
-        if kind.format == "rtf" and rb"\uc0" not in data:
-            shown = _STAND_IN.sub(rb"\1\\'3f", data)
-        content = _process(program).ask(kind.format, shown, seconds=seconds)
-        text = text_of_json(content)
-    except DAMAGED as error:
-        if isinstance(error, OSError):
-            _end_process()
-        reason = " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
-        raise DataError(
-            f"{label} is {kind.what}, but pandoc cannot read it ({reason}): {REMEDY}"
-        ) from error
-    if len(text) > max(MAX_TEXT, MAX_GROWTH * len(data)):
-        raise DataError(
-            f"{label} is {kind.what} whose text is {len(text) / len(data):.0f} times as large:"
-            f" {REMEDY}"
-        )
-    return text
-
-
-class _Pandoc:
-    """A process of pandoc, which reads documents until its input ends."""
-
-    def __init__(self, program: str) -> None:
-        self.program = program
-        # A small document may describe a table of a billion cells.
-        memory = memory_bytes()
-        most = min(MAX_PANDOC, memory // 2) if memory else MAX_PANDOC
-        with tempfile.NamedTemporaryFile("w", suffix=".lua", delete=False) as script:
-            script.write(_PROGRAM)
-        self._script = Path(script.name)
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # `end` closes it.
-        # In a session of its own, Ctrl-C does not reach it. It ends with its input, so with us.
-        self._process = subprocess.Popen(
-            [program, "+RTS", f"-M{most >> 20}M", "-RTS", "lua", script.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            start_new_session=True,
-        )
-
-    def ask(self, format: str, content: bytes, *, seconds: float) -> bytes:
-        """Return the JSON of a document. Raises ValueError if pandoc cannot read it, OSError if it
-        does not answer in time, or ends."""
-        source = self._process.stdin
-        answer = self._process.stdout
-        assert source is not None and answer is not None
-        started = time.monotonic()
-        # A document that hangs takes the process with it.
-        timer = threading.Timer(seconds, self._process.kill)
-        timer.start()
-        try:
-            with suppress(BrokenPipeError):
-                source.write(f"{format} {len(content)}\n".encode() + content)
-                source.flush()
-            # The answer begins with a line: whether the document was read, and how long it is.
-            state, _, size = answer.readline().partition(b" ")
-            result = answer.read(int(size or 0))
-        finally:
-            timer.cancel()
-
-        if not size or len(result) < int(size):
-            if time.monotonic() - started >= seconds:
-                raise OSError(f"it has not been read in {seconds:.3g} seconds")
-            self._said.seek(0)
-            said = self._said.read(_MOST_SAID).decode("utf-8", "replace")
-            raise OSError(said or "it has ended")
-        if state != b"read":
-            raise ValueError(result.decode("utf-8", "replace"))
-        return result
-
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
-        self._said.close()
-        self._script.unlink(missing_ok=True)
-
-
-_running: list[_Pandoc] = []
-
-
-def _process(program: str) -> _Pandoc:
-    """Return the process that reads documents, which is started once."""
-    if _running and _running[0].program != program:
-        _end_process()
-    if not _running:
-        _running.append(_Pandoc(program))
-        atexit.register(_end_process)
-    return _running[0]
-
-
-def _end_process() -> None:
-    # A document that hangs takes its process with it; the next one starts another.
-    while _running:
-        _running.pop().end()
+        with gzip.open(folder / KEPT_TEXTS) as file:
+            texts = dict(json.loads(file.read(MAX_KEPT)))
+    except (*DAMAGED, RecursionError):
+        return {}
+    return {digest: str(text) for digest, text in texts.items()}

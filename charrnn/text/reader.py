@@ -21,7 +21,7 @@ from charrnn.text.documents import END, Documents, without_repeated
 from charrnn.text.file_kinds import document_kind, is_pointer, why_not_text
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.messages import JSON_CHAT, find_stamps, messages_of_json, parse_chat
-from charrnn.text.pandoc import DocumentTexts
+from charrnn.text.pandoc import read_document
 from charrnn.text.reading_notes import describe_file, describe_skipped, notes_on_source
 from charrnn.text.sources import Origin
 from charrnn.text.text_files import (
@@ -81,7 +81,7 @@ class SourceReader:
             self.name = self.labels[0]
         self.documents = documents
         """As in `Corpus`."""
-        self.document_texts = DocumentTexts(dict(kept_texts or {}))
+        self.document_texts = dict(kept_texts or {})
         """The texts of the files that pandoc has read."""
         self.files: list[FileRecord] = []
         """What was read of each file, in order."""
@@ -368,7 +368,7 @@ class SourceReader:
         check_memory(file.name, len(data))
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-        yield Line(1, self.document_texts.read(file.name, data, kind))
+        yield Line(1, read_document(file.name, data, kind, texts=self.document_texts))
 
     def _written(self, first: Line, pieces: Iterator[Line], file: FileRecord) -> Sequence[Line]:
         """Return the lines of a file that somebody wrote, or those of its first piece. A chat and

@@ -15,7 +15,7 @@ from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import Documents, split_text
-from charrnn.text.kept_texts import kept_texts
+from charrnn.text.pandoc import kept_texts
 from charrnn.text.reader import SourceReader, file_bytes
 from charrnn.text.sources import (
     SORTED,
