@@ -117,8 +117,6 @@ def test_a_list_with_repeated_documents_names_what_helps(command):
     assert "150 documents, 1" in once and "has as well" not in once
     assert command("train --resume once --steps 3 --quiet").code == 0
     assert command("evaluate once --json").code == 0
-    refused = command(line, "--set", "unique_documents=true")
-    refused.assert_refused(2, "the text has no documents: say what a document is by --documents")
 
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])

@@ -77,7 +77,9 @@ REFUSED = {
         ("sample chain --trace --count 2", 2, "--count"),
         ("sample chain --beam 2 --count 3", 2, "widen --beam"),
         ("sample chain --length 30000 --export x.svg", 2, "smaller --length"),
-        ("sample chain --length 99999999999 --json", 2, "out --json"),
+        ("sample chain --length 5000001 --json", 2, "out --json"),
+        ("sample chain --length 999999999999 --count 2 --json", 2, "out --json"),
+        ("sample chain --length 524289 --beam 8", 2, "--length 524288"),
     ),
     "predict": (
         ("predict chain", 2, "the text is missing"),
@@ -98,6 +100,7 @@ REFUSED = {
         ("visualize chain --detect [", 2, "regular expression"),
         ("visualize chain --gates", 2, "lstm"),
         ("visualize chain --text empty.txt", 3, "is empty"),
+        ("visualize chain --text one.txt", 3, "at least 200"),
         ("visualize chain --surprise --text one.txt", 3, "at least"),
         ("visualize chain --surprise --export s.csv", 2, "no table"),
         ("visualize chain --export a.doc", 2, ".svg"),

@@ -225,8 +225,6 @@ def test_the_catalogue_is_listed(command):
         ["umlauts", f"{len(TABLE)}", "yes", "dat", "none", "MIT"],
     ]
     assert json.loads(command("corpora --kind csv --json").out)[0]["name"] == "towns"
-    assert "the kinds are txt, csv, dat" in command("corpora list --kind text").err
-    assert "--json and --kind belong after show" in command("corpora --kind c show x").err
 
 
 def test_a_text_that_was_fetched_is_found(command, shelf):

@@ -51,9 +51,3 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     )
     assert recorded.is_whole(text), "whatever the order of its documents"
     assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)
-    refused = command("evaluate one three")
-    assert (refused.code, refused.out, refused.err.count("\n") <= 3) == (2, "", True)
-    assert all(
-        part in refused.err
-        for part in ("held-out texts of one and three differ", "--split", "--text")
-    )

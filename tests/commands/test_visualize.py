@@ -64,34 +64,26 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
 
 
 @pytest.mark.parametrize(
-    "options, needed",
-    [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--evidence 0:1", 200), ("", 200)],
+    "options, text",
+    [("--cell 0:1 --guesses", "z"), ("--surprise", "zi"), ("", 20 * "zib fo mul\n")],
 )
-@pytest.mark.parametrize("text", ["z", "zib fo"])
-def test_a_text_to_look_at_may_be_short(command, lab, text, options, needed):
+def test_a_text_to_look_at_may_be_short(command, lab, text, options):
     Path("short.txt").write_text(text)
     ran = command("visualize --text short.txt", *options.split())
+    assert ran.code == 0
     assert "cannot be learned from" not in ran.err and "Warning" not in ran.err
-    assert ran.code == (0 if len(text) >= needed else 3)
-    assert (f"needs at least {needed}" in ran.err) is (len(text) < needed)
 
 
-def test_arrays_are_trace_and_scores(command, lab, fresh_file, fresh):
+def test_arrays_are_trace_and_labels(command, lab, fresh_file, fresh):
     assert command("visualize --text", fresh_file, "--export", "all.npz").out == "all.npz\n"
     with np.load("all.npz", allow_pickle=False) as arrays:
         text = str(arrays["text"])
-        trace = charrnn.load(lab).trace(text, keeps_hidden=True)
-        assert text == fresh.text[: len(text)] and trace.hidden is not None
+        assert text == fresh.text[: len(text)]
         assert arrays["scored"].tolist() == [index >= len(text) // 2 for index in range(len(text))]
-        for name, expected in (
-            ("ids", trace.ids),
-            ("cells", trace.cells),
-            ("hidden", trace.hidden),
-        ):
-            np.testing.assert_allclose(arrays[name], expected, atol=1e-5)
-        np.testing.assert_allclose(arrays["logprobs"][1:], trace.logprobs[1:], atol=1e-4)
         assert arrays["labels_quote"].tolist() == fresh.is_quoted[: len(text)].tolist()
-        assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
+        trace = charrnn.load(lab).trace(text, keeps_hidden=True)
+        for name in ("ids", "cells", "hidden", "logprobs"):
+            np.testing.assert_allclose(arrays[name], getattr(trace, name), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +104,6 @@ def test_a_table_for_a_spreadsheet_has_the_rows_of_json(command, lab, fresh_file
     for row, record in zip(rows, expected, strict=True):
         numbers = {key: value for key, value in record.items() if isinstance(value, float)}
         assert numbers == {key: float(row[key]) for key in numbers}
-    assert "no table" in command("visualize --surprise --export s.csv").err
 
 
 def test_the_surprise_lists_words_and_sentences_of_the_whole_text(command, lab):

@@ -8,9 +8,8 @@ from itertools import islice
 import pytest
 
 import charrnn
-from charrnn.commands.sample import MAX_JSON_CHARS
 from charrnn.generation import generator, sampling
-from charrnn.generation.sample_options import MAX_BEAM_CHARS, SampleOptions
+from charrnn.generation.sample_options import SampleOptions
 
 MIB = 2**20
 
@@ -91,15 +90,3 @@ def test_nothing_is_drawn_for_texts_without_length(model, nothing_is_drawn):
     assert [text.text for text in model.generator.iter_samples(3, options)] == ["", "", ""]
     assert not "".join(model.write(length=0))
     assert list(model.stream(length=0)) == []
-
-
-def test_a_text_too_long_to_be_kept_is_refused(command, alphabet_run, nothing_is_drawn):
-    for options, parts in (
-        (
-            ("--json", "--length", MAX_JSON_CHARS + 1),
-            ("5,000,001", "at most 5,000,000", "Leave out --json"),
-        ),
-        (("--json", "--count", 2, "--length", 10**12), ("1,000,000,000,000", "Leave out --json")),
-        (("--beam", 8, "--length", MAX_BEAM_CHARS // 8 + 1), ("--beam 8", "--length 524288")),
-    ):
-        command("sample", alphabet_run, *options).assert_refused(2, *parts)

@@ -107,21 +107,6 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build):
             read(["whol"])
 
 
-def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, build):
-    paths = [build("a"), build("b")]
-    (paths[1] / "step-by-step").mkdir()
-    for name in ("step-00000007", "damaged-step-00000007"):
-        (paths[1] / name).symlink_to(paths[1] / "step-by-step")
-    for answer, code, left in ((b"", 2, [True, True]), (b"y\n", 0, [False, True])):
-        ran = command("runs delete a b", stdin=answer)
-        assert (ran.code, [path.exists() for path in paths]) == (code, left)
-    assert "Delete checkpoints/a, checkpoints/b (0.0 MB)?" in ran.err
-    names = {path.name for path in paths[1].iterdir()}
-    assert names == {"damaged-step-00000007", "step-00000007", "step-by-step"}
-    assert "other files are left in checkpoints/b" in ran.err
-    assert command("runs delete").code == 2
-
-
 FOREIGN = (
     "step-00000100/notes.txt",
     "step-00000100/model.bin",
@@ -132,23 +117,20 @@ FOREIGN = (
 """Files of other programs and of the user, with names like those of charrnn."""
 
 
-def with_foreign_files(run):
+def test_runs_are_deleted_after_a_question_and_files_of_the_user_stay(command, build):
+    paths = [build("a"), build("b")]
     for name in FOREIGN:
-        (run / name).parent.mkdir(exist_ok=True)
-        (run / name).write_text("precious", encoding="utf-8")
-
-
-def foreign_files(run):
-    return [name for name in FOREIGN if (run / name).read_text(encoding="utf-8") == "precious"]
-
-
-def test_what_charrnn_did_not_write_stays_when_a_run_is_deleted(command, build):
-    run = build("a")
-    with_foreign_files(run)
-    assert command("runs delete a", stdin=b"y\n").code == 0
-    assert foreign_files(run) == [*FOREIGN]
-    left = {path.name for path in run.iterdir()}
-    assert left == {name.partition("/")[0] for name in FOREIGN}
+        (paths[1] / name).parent.mkdir(exist_ok=True)
+        (paths[1] / name).write_text("precious", encoding="utf-8")
+    (paths[1] / "step-00000007").symlink_to(paths[1] / "step-00000100")
+    for answer, code, left in ((b"", 2, [True, True]), (b"y\n", 0, [False, True])):
+        ran = command("runs delete a b", stdin=answer)
+        assert (ran.code, [path.exists() for path in paths]) == (code, left)
+    assert "Delete checkpoints/a, checkpoints/b (0.0 MB)?" in ran.err
+    assert "other files are left in checkpoints/b" in ran.err
+    assert {(paths[1] / name).read_text(encoding="utf-8") for name in FOREIGN} == {"precious"}
+    left = {path.name for path in paths[1].iterdir()}
+    assert left == {"step-00000007", *(name.partition("/")[0] for name in FOREIGN)}
 
 
 def test_the_folder_of_another_program_is_not_deleted(command, tmp_path, monkeypatch):

@@ -241,10 +241,10 @@ def test_a_cycle_is_found(tmp_path):
         assert find_cycle(module_imports(package)) == cycle
 
 
-UNPICKLING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+UNPICKLING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy"}
 EXECUTING = {"exec", "eval", "compile", "__import__"}
-PICKLING = ("_object", "_object_list")
-"""How functions of torch.distributed end that send any object, pickled."""
+ENDS = ("_object", "_object_list", "spec_from_file_location", "SourceFileLoader")
+"""How functions end that execute a file, or are of torch.distributed and send any object, pickled."""
 
 
 def executing_places(source):
@@ -260,7 +260,7 @@ def executing_places(source):
                 keyword.arg in ("weights_only", "allow_pickle") for keyword in node.keywords
             )
             is_load = called in ("torch.load", "np.load") and not is_safe
-            if is_load or called in EXECUTING or called.endswith(PICKLING):
+            if is_load or called in EXECUTING or called.endswith(ENDS):
                 yield called
 
 
