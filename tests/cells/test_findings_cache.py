@@ -149,16 +149,6 @@ def test_another_program_measures_anew(lab, measured, monkeypatch):
     assert measured == ["quote"] * 2
 
 
-def test_the_program_is_its_code_and_the_packages_that_add_to_it(monkeypatch):
-    usual = program_digest()
-    monkeypatch.setattr(findings_cache, "other_packages", lambda: ["theirs 1.0"])
-    program_digest.cache_clear()
-    with_theirs = program_digest()
-    program_digest.cache_clear()
-    assert len(usual) == 64
-    assert with_theirs != usual
-
-
 MODULE = '"""Rate."""\n\nRATE = 2  # per second\n\n\ndef rate():\n    return RATE\n'
 
 
@@ -181,7 +171,7 @@ def test_an_edited_line_measures_anew(digest_of):
     assert digest_of(MODULE) == first
 
 
-@pytest.mark.parametrize("part", ["metadata.version", "_processor"])
+@pytest.mark.parametrize("part", ["metadata.version", "_processor", "other_packages"])
 def test_another_library_or_processor_measures_anew(monkeypatch, part):
     usual = program_digest()
     monkeypatch.setattr(f"charrnn.cells.findings_cache.{part}", lambda *_: "another")

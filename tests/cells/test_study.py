@@ -59,24 +59,16 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(model, monkeypatc
     # Gains of 2 AUC - 1: -0.1, 0.4 and 0.5.
     scores = (("[a-f]", 0.9, 0.95), ("[g-m]", 0.8, 0.6), ("[n-s]", 0.75, 0.5))
     by_name = {score.detector: score for score in findings.scores}
-    changed = tuple(
-        replace(by_name[name], auc=auc, untrained=untrained) for name, auc, untrained in scores
-    )
-    findings = replace(findings, scores=changed)
-    assert [passage.score.detector for passage in study.passages(findings, detectors)] == [
-        "[n-s]",
-        "[g-m]",
-        "[a-f]",
-    ]
-    assert [passage.score.detector for passage in study.passages(findings, detectors, 2)] == [
-        "[n-s]",
-        "[g-m]",
-    ]
-    known = replace(
-        findings, scores=tuple(replace(score, untrained=None) for score in findings.scores)
-    )
-    assert [passage.score.detector for passage in study.passages(known, detectors)] == [
-        "[a-f]",
-        "[g-m]",
-        "[n-s]",
-    ]
+    changed = []
+    for name, auc, untrained in scores:
+        changed.append(replace(by_name[name], auc=auc, untrained=untrained))
+    findings = replace(findings, scores=tuple(changed))
+    known = replace(findings, scores=tuple(replace(one, untrained=None) for one in changed))
+
+    def shown(findings, *most):
+        passages = study.passages(findings, detectors, *most)
+        return [passage.score.detector for passage in passages]
+
+    assert shown(findings) == ["[n-s]", "[g-m]", "[a-f]"]
+    assert shown(findings, 2) == ["[n-s]", "[g-m]"]
+    assert shown(known) == ["[a-f]", "[g-m]", "[n-s]"]

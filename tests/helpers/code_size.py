@@ -80,7 +80,8 @@ def count_source(source: str) -> Counter[str]:
 
     # Paragraphs in the bodies of functions, without docstrings.
     lines = source.splitlines()
-    for function in functions_in(tree):
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for function in [node for node in ast.walk(tree) if isinstance(node, functions)]:
         start = function.body[0].lineno - 1
         if function.body[0].lineno in documented:
             start = function.body[0].end_lineno or start
@@ -88,13 +89,6 @@ def count_source(source: str) -> Counter[str]:
         counts["body lines"] += len(body)
         counts["blank lines"] += sum(not line.strip() for line in body)
     return counts
-
-
-def functions_in(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield every function, nested ones and methods too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
 
 
 def count_script(text: str) -> int:
@@ -116,20 +110,10 @@ def is_truth(node: ast.AST) -> bool:
     """Return whether an expression is true or false by its form or by its name."""
     if isinstance(node, ast.Compare):
         return True
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return True
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return node.func.id in ("bool", "any", "all", "isinstance")
-    if isinstance(node, ast.Name):
-        return is_truth_name(node.id)
-    if isinstance(node, ast.Attribute):
-        return is_truth_name(node.attr)
-    return False
-
-
-def is_truth_name(name: str) -> bool:
-    """Return whether a name asks a question, such as `is_first`."""
-    return re.match(r"(is|has|are|may|can|shows|wants?|keeps)_", name) is not None
+    asks = (
+        r"not |(bool|any|all|isinstance)\(|([\w.]+\.)?(is|has|are|may|can|shows|wants?|keeps)_\w+$"
+    )
+    return re.match(asks, ast.unparse(node)) is not None
 
 
 def is_number(node: ast.AST) -> bool:

@@ -149,20 +149,14 @@ def test_every_argument_is_described(name):
 
 
 @every_callable
-def test_the_result_is_described(name):
+def test_the_result_is_described_and_the_errors_exist(name):
     function = CALLABLES[name]
     sections = read_sections(function)
-    returned = inspect.signature(function).return_annotation
     if inspect.isgeneratorfunction(function):
         assert "Yields" in sections
-    elif returned not in (None, "None"):
+    elif inspect.signature(function).return_annotation not in (None, "None"):
         assert "Returns" in sections
-
-
-@every_callable
-def test_the_errors_exist(name):
-    raised = read_entries(read_sections(CALLABLES[name]).get("Raises", ""))
-    for error in raised:
+    for error in read_entries(sections.get("Raises", "")):
         assert issubclass(getattr(errors, error, getattr(builtins, error, None)), Exception)
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.text.vocab import (
-    MAX_CHARACTERS,
     REPLACEMENT,
     UNKNOWN,
     CharacterCounts,
@@ -141,22 +140,13 @@ def test_an_exact_alphabet_is_the_characters_that_occur():
     assert vocab.to_json() == {"kind": "char", "characters": ["e", "h", "l", "o", "q"]}
 
 
-def test_a_full_alphabet_gets_no_new_character_but_the_end_of_a_document():
-    full = Vocab("char", ("", *map(chr, range(0x10000, 0x10000 + MAX_CHARACTERS - 1))))
-    counted = CharacterCounts(np.array([0, 97, 98]), np.array([9, 50_000, 50_000]))
-    once = full.extended(counted, min_count=1)
-    assert once.characters == ("", "\0", *full.characters[1:])
-    assert once.extended(counted, min_count=1) == once
-
-
 def test_an_exact_alphabet_is_extended_by_every_character():
     vocab = vocab_of("hello", is_exact=True)
     counted = CharacterCounts(np.array([0, 101, 122, 97]), np.array([1, 50_000, 1, 50_000]))
     assert vocab.extended(counted).characters == ("\0", *"ehlo", "a", "z")
     assert Vocab.of_bytes().extended(counted) == Vocab.of_bytes()
-    for read in (vocab.encode, vocab.unknown_characters):
-        with pytest.raises(UsageError, match="given as bytes: decode it first"):
-            read(b"hello")
+    with pytest.raises(UsageError, match="given as bytes: decode it first"):
+        vocab.unknown_characters(b"hello")
 
 
 VOCAB = vocab_of("abcd")
