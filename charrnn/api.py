@@ -203,8 +203,8 @@ class Model(TrainedModel):
             layer, the logits and the loss in nats.
 
         Raises:
-            UsageError: The network has more than 16 units in a layer, the text is empty or too
-                long, or `unknown` is another word.
+            UsageError: The network is no plain stack or has more than 16 units in a layer, the text
+                is empty or too long, or `unknown` is another word.
             DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
                 file cannot be read.
             CheckpointError: The weights do not fit the configuration.

@@ -18,6 +18,7 @@ from charrnn.analyses.number_tables import NumberRow, WeightNumbers, layer_prefi
 from charrnn.analyses.numbers import (
     LayerNumbers,
     NetworkNumbers,
+    check_settings,
     number_row,
     record_text,
 )
@@ -33,15 +34,8 @@ SHOWN: Mapping[str, Sequence[str]] = {
     "lstm": ("o", "c right", "c", "i", "f", "g", "a_i", "a_f", "a_g", "a_o"),
     "gru": ("z", "n", "a_n", "r", "u", "a_r", "a_z"),
 }
-"""The vectors below h whose gradients are shown, in the order in which the equations go back."""
-SUPPORTED: Mapping[str, Sequence[Any]] = {
-    "cell_type": [*SHOWN],
-    "depth": ["stacked"],
-    "sum_outputs": [False],
-    "initial_state": ["zero"],
-    "zoneout": [0.0],
-}
-"""The settings of the networks whose gradients are listed."""
+"""The vectors below h whose gradients are shown, by cell type, in the order in which the equations
+go back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,17 +101,10 @@ def model_backpropagation(
     """Compute the gradients of the sum of the losses of `text`, in float64, by every number that
     `model_numbers` lists, and the weights after a step of SGD.
 
-    Raises UsageError for a network other than a stack of rnn, lstm or gru layers, for a learning
-    rate that is not above 0 and a text without a target, and as `model_numbers`.
+    Raises UsageError for another cell type than rnn, lstm and gru, for a learning rate that is not
+    above 0 and a text without a target, and as `model_numbers`.
     """
-    for name, supported in SUPPORTED.items():
-        value = getattr(model.config, name)
-        if value not in supported:
-            words = " or ".join(map(str, supported))
-            raise UsageError(
-                f"{model.name} has {named(name, value)}; gradients are listed for {words}.\n"
-                f"Train such a network: {named(name, supported[-1])} {named('hidden_size', 3)}."
-            )
+    check_settings(model, {"cell_type": [*SHOWN]})
     if not 0 < learning_rate < math.inf:
         raise UsageError(f"{named('learning_rate')} is {learning_rate}; it must be above 0.")
     recording = record_text(model, text, unknown=unknown)

@@ -1,16 +1,16 @@
-"""Every number of a small network while it reads a text, in torch and float64.
+"""Every number of a small stack of layers while it reads a text, in torch and float64.
 
 The numbers are weights, products, gates, states, logits and losses. The equations are those of
-`model.walk` and `Cell.step`, called with products and functions that record arguments and results.
-autograd can therefore go back from the losses to each of them (`analyses.backpropagation`).
+`Cell.step`, called with products and functions that record arguments and results. autograd can
+therefore go back from the losses to each of them (`analyses.backpropagation`).
 
 Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; vectors have one row, (1, …).
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -28,9 +28,9 @@ from charrnn.analyses.number_tables import (
 )
 from charrnn.config.settings import resolved
 from charrnn.errors import UsageError, named
-from charrnn.model.cell_types import Array, Cell, CellState, Lstm, Ops
+from charrnn.model.cell_types import CellState
 from charrnn.model.interventions import record
-from charrnn.model.walk import Architecture, Walk
+from charrnn.model.walk import Architecture
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule, Tensor, torch
 from charrnn.trained_model import TrainedModel
@@ -45,6 +45,13 @@ MAX_UNITS = 16
 """Units per layer of the largest network whose numbers are listed."""
 MAX_STEPS = 1_000
 """Characters of the longest text."""
+PLAIN_STACK: Mapping[str, Sequence[Any]] = {
+    "depth": ["stacked"],
+    "sum_outputs": [False],
+    "initial_state": ["zero"],
+    "zoneout": [0.0],
+}
+"""The settings of the networks whose numbers are listed."""
 LSTM_TANH = (("a_g", "g"), ("", "tanh(c)"))
 """Names of the arguments and the results of tanh in an LSTM."""
 TANH = {
@@ -57,13 +64,6 @@ TANH = {
 row has already. In other cell types they are `a_tanh` and `tanh`."""
 ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
 """Names of the vectors, other than h, that recurrent weights are multiplied with."""
-PRODUCTS = {
-    "output": ("W_hy h", "b_y"),
-    "bottom": ("W_bottom x", "b_bottom"),
-    "highways": ("W_t x", "b_t"),
-    "attentions": ("W_a h", "b_a"),
-}
-"""Names of the product and the bias of each linear map outside the cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class LayerNumbers:
 
     `W_ih x`, `b_ih`, and for each recurrent weight its product and bias (`W_hh h`, `b_hh`); each
     gate before (`a_f`) and after its sigmoid (`f`); the new memory `c`, if there is one, and the
-    output `h`; then what the depth adds. The state before the step is `h before`, `c before`.
+    output `h`. The state before the step is `h before`, `c before`.
     """
 
     rows: tuple[NumberRow, ...]
@@ -96,8 +96,7 @@ class StepNumbers:
     layers: tuple[LayerNumbers, ...]
     """The vectors of each layer."""
     output: tuple[NumberRow, ...]
-    """`W_hy h` and `b_y`, of which the logits are the sum; before them, with `sum_outputs`, the sum
-    of the layers."""
+    """`W_hy h` and `b_y`, of which the logits are the sum."""
     logits: NumberRow
     """The logits (V,)."""
     probabilities: NumberRow
@@ -114,8 +113,6 @@ class NetworkNumbers(Displayable):
     """Name of the run."""
     cell_type: str
     """The cell type, such as `lstm`."""
-    depth: str
-    """How the layers are connected, such as `stacked`."""
     vocabulary: tuple[str, ...]
     """The V characters, in the order of their ids."""
     weights: tuple[WeightNumbers, ...]
@@ -191,9 +188,10 @@ class NetworkNumbers(Displayable):
 def model_numbers(model: TrainedModel, text: str | bytes, *, unknown: str) -> NetworkNumbers:
     """Compute every number of a small network that reads `text` from the initial state, in float64.
 
-    For a model of documents the text is the beginning of one. Raises UsageError for more than
-    MAX_UNITS units per layer, a text of more than MAX_STEPS characters or an empty one, DataError
-    for characters outside the vocabulary unless `unknown` is `nearest`.
+    For a model of documents the text is the beginning of one. Raises UsageError for a network that
+    is no PLAIN_STACK or has more than MAX_UNITS units per layer, for a text of more than MAX_STEPS
+    characters or an empty one, DataError for characters outside the vocabulary unless `unknown` is
+    `nearest`.
     """
     return record_text(model, text, unknown=unknown).numbers()
 
@@ -208,6 +206,18 @@ def _numbered(num_units: int) -> tuple[str, ...]:
     return tuple(map(str, range(num_units)))
 
 
+def check_settings(model: TrainedModel, listed: Mapping[str, Sequence[Any]]) -> None:
+    """Raise UsageError unless the settings of a model are among those that are listed."""
+    for name, values in listed.items():
+        value = getattr(model.config, name)
+        if value not in values:
+            words = " or ".join(map(str, values))
+            raise UsageError(
+                f"{model.name} has {named(name, value)}; numbers are listed for {words}.\n"
+                f"Train such a network: {named(name, values[-1])} {named('hidden_size', 3)}."
+            )
+
+
 def record_text(model: TrainedModel, text: str | bytes, *, unknown: str) -> "Recording":
     """Read a text from the initial state, and record every vector. See `model_numbers`."""
     # The text, by the same rules as the prime of a sample.
@@ -216,6 +226,7 @@ def record_text(model: TrainedModel, text: str | bytes, *, unknown: str) -> "Rec
         raise UsageError("The text is empty: give at least one character.")
 
     # Larger networks and longer texts have tables that nobody can read.
+    check_settings(model, PLAIN_STACK)
     if resolved(model.config.hidden_size) > MAX_UNITS:
         raise UsageError(
             f"{model.name} has {model.config.hidden_size} units per layer; the numbers of at most"
@@ -235,22 +246,22 @@ def record_text(model: TrainedModel, text: str | bytes, *, unknown: str) -> "Rec
     return recording
 
 
-class Recording(Walk):
+class Recording:
     """A network and its state: records all weights, and of each character all products, arguments
     and results of functions, and states."""
 
     def __init__(self, model: TrainedModel) -> None:
-        super().__init__(Architecture.of(model.config))
-        self.ops = torch_layer.TORCH
         self.config = model.config
         self.vocabulary = tuple(model.generator.vocabulary())
         self._name = model.name
-        self._size = self.architecture.hidden_size
+        self._architecture = Architecture.of(model.config)
+        self._cell = self._architecture.cell
+        self._size = self._architecture.hidden_size
         self._tensors = {
             name: torch.tensor(values, dtype=torch.float64, requires_grad=True)
             for name, values in model.tensors.items()
         }
-        self._linear = self.architecture.linear_weights(self._tensors)
+        self._linear = self._architecture.linear_weights(self._tensors)
         self._reset()
 
         # What is recorded.
@@ -268,19 +279,14 @@ class Recording(Walk):
         `h right` and `c right` are the copies of h and c that the next step reads, `u` is the last
         product with its bias.
         """
-        self._layers: list[LayerNumbers] = []
-        """The layers of the current character that ended."""
         self._rows: list[NumberRow] = []
         """The vectors since the last layer ended."""
-        self._mark = ""
-        """What stands before their names: `depth ` for the LSTM along depth."""
 
     def numbers(self) -> NetworkNumbers:
         """Return the numbers of the network and of all steps."""
         return NetworkNumbers(
             name=self._name,
             cell_type=self.config.cell_type,
-            depth=self.config.depth,
             vocabulary=self.vocabulary,
             weights=tuple(self.used.values()),
             steps=tuple(self.steps),
@@ -291,24 +297,26 @@ class Recording(Walk):
         # END begins a document, and nothing remains of the document before.
         if char == self.config.end_id:
             self._reset()
-        self._layers = []
-        self._rows = []
-        self.kept.append([{}])
+        self.kept.append([])
 
         # The input: a row of the embedding, or of the identity.
         table = torch.eye(len(self.vocabulary), dtype=torch.float64)
-        self._input_labels = self.vocabulary
+        self._entries = self.vocabulary
         if "embedding.weight" in self._tensors:
             table = self._tensors["embedding.weight"]
-            self._input_labels = _numbered(table.shape[1])
-            self._use("embedding", table, layer=None, labels=self.vocabulary)
-        self._input = table[[char]]
+            self._entries = _numbered(table.shape[1])
+            self._use(None, "embedding", table, labels=self.vocabulary)
+        x = table[[char]]
 
-        # The walk up the layers records their vectors, the output layer the vectors above them.
-        top = self.read(self._input)
-        if self.config.sum_outputs:
-            self._add("sum", top)
-        logits = self.product("output", top)
+        # Up the layers, whose vectors are recorded, to the output layer.
+        layers = []
+        below = x
+        for layer in range(self._architecture.num_layers):
+            self._begin()
+            below = self._read_layer(layer, below)
+            layers.append(LayerNumbers(tuple(self._rows)))
+        self._begin()
+        logits = self._product(None, "hy", below)
         self._keep("logits", logits)
 
         # The softmax, and the loss in nats.
@@ -321,8 +329,8 @@ class Recording(Walk):
         step = StepNumbers(
             character=self.vocabulary[char],
             target=target_name,
-            input=number_row("x", self._input, labels=self._input_labels),
-            layers=tuple(self._layers),
+            input=number_row("x", x, labels=self._entries),
+            layers=tuple(layers),
             output=tuple(self._rows),
             logits=number_row("logits", logits, labels=self.vocabulary),
             probabilities=number_row("softmax", logprobs.exp(), labels=self.vocabulary),
@@ -331,22 +339,16 @@ class Recording(Walk):
         self.steps.append(step)
 
     def _reset(self) -> None:
-        """Return to the state before a text: zeros unless it was learned."""
-        architecture = self.architecture
-        shape = (architecture.num_layers, architecture.num_states, 1, self._size)
-        initial = torch.zeros(shape, dtype=torch.float64)
-        if "learned_state" in self._tensors:
-            initial = self._tensors["learned_state"].unsqueeze(2)
+        """Return to the state before a text: zeros."""
+        zeros = torch.zeros(1, self._size, dtype=torch.float64)
+        self._states: list[CellState] = [
+            (zeros,) * self._cell.num_states
+        ] * self._architecture.num_layers
 
-        # Queues, of which the oldest is first.
-        self._queues = []
-        self._outputs = []
-        for layer, state in enumerate(initial):
-            queue = architecture.queue(initial, layer).unbind(1)
-            self._queues.append(deque(map(tuple, queue), maxlen=len(queue)))
-            self._outputs.append(
-                deque(state[architecture.kept_outputs], maxlen=architecture.depth.span)
-            )
+    def _begin(self) -> None:
+        """Begin to record the next layer."""
+        self._rows = []
+        self.kept[-1].append({})
 
     def _keep(self, name: str, tensor: Tensor) -> None:
         """Keep a vector of the current layer with its gradient."""
@@ -357,27 +359,26 @@ class Recording(Walk):
     def _add(self, name: str, tensor: Tensor, labels: Sequence[str] = ()) -> None:
         """Record a vector of the current layer."""
         self._keep(name, tensor)
-        self._rows.append(number_row(self._mark + name, tensor, labels=labels))
+        self._rows.append(number_row(name, tensor, labels=labels))
 
     def _use(
         self,
+        layer: int | None,
         name: str,
         matrix: Tensor,
         *,
-        layer: int | None,
         labels: Sequence[str],
         columns: Sequence[str] = (),
-        bias_name: str = "",
         bias: Tensor | None = None,
     ) -> None:
-        """List a weight (R, C) and its bias (R,), once.
-
-        Its columns are units unless they have other names.
-        """
+        """List a weight (R, C) and its bias (R,), once. Its columns are units unless they have
+        other names."""
         if (layer, name) in self.used:
             return
+        bias_name = name.replace("W", "b", 1)
         if bias is None:
             bias = torch.zeros(0)
+            bias_name = ""
         self.matrices[layer, name] = (matrix, bias)
         self.used[layer, name] = WeightNumbers(
             layer=layer,
@@ -389,66 +390,66 @@ class Recording(Walk):
             bias=tuple(bias.tolist()),
         )
 
-    def product(self, name: str, x: Array) -> Array:
-        weight, bias = self._linear[name]
-        kind, _, matrix = name.rpartition(".")
-        kind = kind.partition(".")[0] or matrix
-
-        # The names of the product and of its bias, and of the units of each block of rows.
-        cell = Lstm if kind == "grids" else self.architecture.cell
-        argument = "x" if matrix == "ih" else "h"
-        argument = ARGUMENTS.get(self._cell_name(cell), {}).get(matrix, argument)
-        names = PRODUCTS.get(kind, (f"W_{matrix} {argument}", f"b_{matrix}"))
+    def _product(self, layer: int | None, matrix: str, x: Tensor) -> Tensor:
+        """Compute and record the product with a weight of a layer, `ih`, `hh` or another one, or
+        with that of the output layer, `hy`, and its bias. Return their sum."""
+        place = "output"
         labels: Sequence[str] = self.vocabulary
-        if kind != "output":
-            letters = cell.block_letters if kind in ("layers", "grids") else ""
-            labels = _labels_of_blocks(letters, num_rows=len(weight), num_units=self._size)
+        if layer is not None:
+            place = f"layers.{layer}.{matrix}"
+        weight, bias = self._linear[place]
+        if layer is not None:
+            labels = _labels_of_blocks(self._cell.block_letters, len(weight), self._size)
+        argument = "x" if matrix == "ih" else "h"
+        argument = ARGUMENTS.get(self.config.cell_type, {}).get(matrix, argument)
 
         # The columns of the weights that read the input are its entries.
-        product_name, bias_name = names
-        self._use(
-            self._mark + product_name.partition(" ")[0],
-            matrix=weight,
-            layer=None if kind == "output" else len(self._layers),
-            labels=labels,
-            columns=self._input_labels if x is self._input else (),
-            bias_name=self._mark + bias_name,
-            bias=bias,
-        )
+        columns = self._entries if (layer, matrix) == (0, "ih") else ()
+        self._use(layer, f"W_{matrix}", weight, labels=labels, columns=columns, bias=bias)
 
         # The product and the bias are two rows, of which the next one is the sum.
         product = x @ weight.T
-        self._add(product_name, product, labels=labels)
-        self._add(bias_name, bias, labels=labels)
+        self._add(f"W_{matrix} {argument}", product, labels=labels)
+        self._add(f"b_{matrix}", bias, labels=labels)
         self._keep("u", product + bias)
         return self.kept[-1][-1]["u"]
 
-    def _cell_name(self, cell: type[Cell]) -> str:
-        return "lstm" if cell is Lstm else self.config.cell_type
-
-    def step_cell(
-        self,
-        cell: type[Cell],
-        prefix: str,
-        ops: Ops,
-        x: Array,
-        state: CellState,
-        extras: Mapping[str, Tensor],
-    ) -> CellState:
-        names = _state_names(state)
-        for name, vector in zip(names, state, strict=True):
+    def _read_layer(self, layer: int, x: Tensor) -> Tensor:
+        """Compute the equations of a layer that reads x (1, E) or (1, H), and return its output
+        (1, H)."""
+        before = self._states[layer]
+        names = _state_names(before)
+        for name, vector in zip(names, before, strict=True):
             self._add(f"{name} before", vector)
 
         # The functions of which arguments and results are recorded; `clamp` passes the memory.
         calls = {
-            "sigmoid": [(f"a_{gate}", gate) for gate in cell.gates],
-            "tanh": TANH.get(self._cell_name(cell), ()),
+            "sigmoid": [(f"a_{gate}", gate) for gate in self._cell.gates],
+            "tanh": TANH.get(self.config.cell_type, ()),
             "relu": (),
             "clamp": [("", names[-1])],
         }
+        ops = torch_layer.TORCH
         for function, names_of_calls in calls.items():
             ops = record(ops, function, keep=self._recorder(function, names_of_calls))
-        return super().step_cell(cell, prefix=prefix, ops=ops, x=x, state=state, extras=extras)
+        latest = self._cell.step(
+            ops,
+            x=self._product(layer, "ih", x),
+            product=partial(self._product, layer),
+            state=before,
+            extras=self._extras(layer),
+        )
+
+        # The state after the step, but for what `clamp` has recorded; h is the last. The next step
+        # reads a copy.
+        (_, h), *memory = zip(names, latest, strict=True)
+        for name, vector in (*memory, ("h", h)):
+            if self.kept[-1][-1].get(name) is not vector:
+                self._add(name, vector)
+        self._states[layer] = tuple(vector.clone() for vector in latest)
+        for name, vector in zip(names, self._states[layer], strict=True):
+            self._keep(f"{name} right", vector)
+        return h
 
     def _recorder(
         self, function: str, names: Sequence[tuple[str, str]]
@@ -467,16 +468,10 @@ class Recording(Walk):
 
         return keep
 
-    def _add_state(self, state: CellState) -> None:
-        """Record the state after a step, but for what `clamp` has recorded; h is the last."""
-        (_, h), *memory = zip(_state_names(state), state, strict=True)
-        for name, vector in (*memory, ("h", h)):
-            if self.kept[-1][-1].get(name) is not vector:
-                self._add(name, vector)
-
-    def extras_of(self, layer: int) -> dict[str, Tensor]:
+    def _extras(self, layer: int) -> dict[str, Tensor]:
+        """Return the arrays of `Cell.extras` of a layer, which are listed as weights."""
         extras = {}
-        for name, (_, kind) in self.architecture.cell.extras(self._size).items():
+        for name, (_, kind) in self._cell.extras(self._size).items():
             values = self._tensors[f"layers.{layer}.{name}"]
             if kind == "permutation":
                 values = values.long()
@@ -484,54 +479,8 @@ class Recording(Walk):
 
             # One weight per unit is a matrix of one row.
             matrix = values.reshape(-1, values.shape[-1])
-            self._use(name, matrix=matrix, layer=layer, labels=_numbered(len(matrix)))
+            self._use(layer, name, matrix, labels=_numbered(len(matrix)))
         return extras
-
-    def oldest(self, layer: int) -> CellState:
-        return self._queues[layer][0]
-
-    def append(self, layer: int, latest: CellState) -> None:
-        self._add_state(latest)
-
-        # The next step reads a copy.
-        copies = tuple(vector.clone() for vector in latest)
-        for name, vector in zip(_state_names(latest), copies, strict=True):
-            self._keep(f"{name} right", vector)
-        self._queues[layer].append(copies)
-
-    def attend(self, layer: int, y: Array) -> Array:
-        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
-        opened = self.ops.sigmoid(gate)
-
-        # A character does not attend to itself: y is appended afterwards.
-        outputs = torch.cat(tuple(self._outputs[layer]))
-        shares = (query @ outputs.T / self._size**0.5).softmax(-1)
-        read = shares @ outputs
-        self._outputs[layer].append(y)
-        self._add("s", opened)
-        self._add("read", read)
-        return opened * read
-
-    def gate(self, layer: int, x: Array) -> Array:
-        gate = super().gate(layer, x)
-        self._add("t", gate)
-        return gate
-
-    def climb(self, layer: int, x: Array) -> Array:
-        # An LSTM whose steps are layers, not characters: its rows are told apart by their names.
-        self._mark = "depth "
-        h = super().climb(layer, x)
-        self._add_state(self.along_depth)
-        self._mark = ""
-        return h
-
-    def pass_on(self, layer: int, joined: Tensor) -> None:
-        # A plain stack passes on h itself, and a grid the h of its LSTM.
-        if joined is not self.kept[-1][-1]["h"]:
-            self._add("y", joined)
-        self._layers.append(LayerNumbers(tuple(self._rows)))
-        self._rows = []
-        self.kept[-1].append({})
 
 
 def _state_names(state: CellState) -> list[str]:
@@ -542,7 +491,7 @@ def _state_names(state: CellState) -> list[str]:
     return names[: len(state)]
 
 
-def _labels_of_blocks(letters: str, *, num_rows: int, num_units: int) -> list[str]:
+def _labels_of_blocks(letters: str, num_rows: int, num_units: int) -> list[str]:
     """Return the labels of the units of each block of rows: `0`, `i0` by the letter of the block,
     or `0:0` without letters."""
     num_blocks = num_rows // num_units

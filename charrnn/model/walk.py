@@ -1,9 +1,8 @@
 """The walk of one character up the layers of a network, for any array library.
 
-`Stepper` walks in NumPy. `analyses.numbers` walks in torch, and records every number. `network`
-does not use the walk: there a layer reads a whole window at once. `compiled.sampling` and the
-program of the model page repeat the walk by hand, as loops over single numbers that change arrays
-in place.
+`Stepper` walks in NumPy. `network` does not use the walk: there a layer reads a whole window at
+once. `compiled.sampling` and the program of the model page repeat the walk by hand, as loops over
+single numbers that change arrays in place.
 
 Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
 """
@@ -154,9 +153,6 @@ class Walk:
         """Keep the latest state of a layer in place of the oldest one."""
         raise NotImplementedError
 
-    def pass_on(self, layer: int, joined: Array) -> None:
-        """Take note of what a layer passes on to the next one."""
-
     def step_cell(
         self,
         cell: type[Cell],
@@ -216,7 +212,6 @@ class Walk:
                 x=below,
                 y=latest[0],
             )
-            self.pass_on(layer, below)
             outputs.append(below)
 
         # Compute the input of the output layer. The sum starts with the first output, because not

@@ -16,7 +16,7 @@ TEXT = "hello, hello"
 H = 4
 
 
-def config_of(cell_type, depth="stacked", **options):
+def config_of(cell_type, **options):
     sizes = {
         "num_layers": 2,
         "hidden_size": H,
@@ -24,7 +24,7 @@ def config_of(cell_type, depth="stacked", **options):
         "dropout": 0.0,
         "input_dropout": 0.0,
     }
-    return Config(cell_type=cell_type, depth=depth, **{**sizes, **options})
+    return Config(cell_type=cell_type, **{**sizes, **options})
 
 
 def model_of(config, vocab=VOCAB):
@@ -33,7 +33,7 @@ def model_of(config, vocab=VOCAB):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if "bias" in name or parameter.ndim == 1 or name == "learned_state":
+            if "bias" in name or parameter.ndim == 1:
                 parameter.normal_(std=0.5, generator=generator)
     return Model(
         config,
