@@ -76,8 +76,7 @@ class Model(TrainedModel):
                 that the cell follows best.
 
         Returns:
-            An `EvidenceCard`: the score, the tests, the mistakes, and from which checkpoint on the
-            cell does it.
+            An `EvidenceCard`: the score, the tests and the mistakes.
 
         Raises:
             UsageError: There is no such detector or cell, or the cell follows no detector best and

@@ -1007,19 +1007,11 @@ class TrainedModel(Displayable):
             network=self._whole_network,
             untrained_baseline=self.untrained_baseline,
             cache=self.findings if cached else FindingsCache(),
-            steps=self._steps,
         )
 
     def _whole_network(self) -> "CharRNN":
         """Return the network: a method, because a study may be copied to another process."""
         return self.network
-
-    def _steps(self) -> "Iterator[tuple[int, CharRNN]]":
-        """Yield the step and the network of every checkpoint of the run, if there is one."""
-        # One network at a time is in memory.
-        if self.path is not None:
-            for model in load_steps(self.path):
-                yield model.step, model.network
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedModel:

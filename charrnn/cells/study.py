@@ -73,8 +73,6 @@ class Study(Displayable):
     """Returns the same network with newly drawn weights."""
     cache: FindingsCache
     """Where measurements are looked up and saved."""
-    steps: Callable[[], Iterable[tuple[int, CharRNN]]] = tuple
-    """Loads every checkpoint of the run: its step and its network."""
 
     def __repr__(self) -> str:
         # The text and the networks would fill pages.

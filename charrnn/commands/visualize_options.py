@@ -100,7 +100,7 @@ class VisualizeOptions(ReplacingOptions):
         "",
         flags=f"--evidence L:U|{BEST}",
         help="Show what there is for the claim that this cell, or the best one, tracks what a"
-        " detector labels: its score, necessity, sufficiency, interchange, birth and mistakes.",
+        " detector labels: its score, necessity, sufficiency, interchange and mistakes.",
         panel=SINGLE_CELLS,
     )
     gates: bool = option(

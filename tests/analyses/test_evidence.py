@@ -6,9 +6,7 @@ Tests `analyses.evidence.card`, `analyses.evidence.property_output`,
 """
 
 import json
-import re
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +18,6 @@ from known_weights import QUOTING_UNIT, quoting_text
 
 import charrnn
 from charrnn.analyses import evidence as package
-from charrnn.analyses.evidence import born_at
 from charrnn.analyses.evidence import card as card_module
 from charrnn.analyses.evidence.property_output import (
     choose_output,
@@ -36,11 +33,10 @@ from charrnn.analyses.evidence.results import carrying
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import choose_targets
-from charrnn.cells.trace import states_of_text, trace_text
+from charrnn.cells.trace import states_of_text
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.statistics.agreement import measure_score
 from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText
 
@@ -141,7 +137,6 @@ def measured():
         patch.setattr(card_module, "NUM_PAIRS", 60)
         patch.setattr(card_module, "NUM_OTHERS", 4)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
-        other = make_network("lstm", num_layers=1, scale=0.1)
         study = Study(
             text=text,
             num_layers=1,
@@ -149,14 +144,13 @@ def measured():
             network=lambda: network,
             untrained_baseline=lambda: make_network("lstm", num_layers=1),
             cache=FindingsCache(),
-            steps=lambda: [(10, network), (20, other), (30, network), (40, network)],
         )
         card = package.evidence(study, *CELL, detector="quote")
-        return card, Naive(network, text), label_quotes(text.text), Naive(other, text)
+        return card, Naive(network, text), label_quotes(text.text)
 
 
 def test_the_rise_of_the_loss_is_that_of_a_loop(measured):
-    card, naive, labels, _ = measured
+    card, naive, labels = measured
     half = len(labels) // 2
     means = torch.stack(naive.memories[:half]).mean(0)
     rises, sides = [], []
@@ -183,7 +177,7 @@ def rise_inside(card, naive, labels, change):
 
 
 def test_other_cells_and_random_directions_are_held_by_a_loop(measured):
-    card, naive, labels, _ = measured
+    card, naive, labels = measured
     memories = torch.stack(naive.memories[: len(labels) // 2])
     means, deviations = memories.mean(0), memories.std(0, correction=0)
     generator = np.random.default_rng(0)
@@ -213,7 +207,7 @@ def test_other_cells_and_random_directions_are_held_by_a_loop(measured):
 
 
 def test_the_kept_share_is_that_of_a_loop(measured):
-    card, naive, labels, _ = measured
+    card, naive, labels = measured
     means = torch.stack(naive.memories[: len(labels) // 2]).mean(0)
     sides = signs_of(labels)
     followers = [unit for _, unit in card.sufficient.followers]
@@ -298,48 +292,8 @@ def interval_of_difference(moved, by_chance, blocks):
     return pytest.approx(percentiles(np.array(means), len(groups)), abs=1e-8)
 
 
-def test_the_birth_is_that_of_scores_by_a_loop(measured):
-    card, naive, labels, other = measured
-    # Two segments of 512 characters, at the beginning and at the end of the scoring half.
-    places = np.concatenate([np.arange(1500, 2012), np.arange(2488, 3000)])
-    inside_here = labels[places]
-    scores = []
-    for one in (naive, other, naive, naive):
-        values = card.tracks.polarity * np.array(one.values)[places]
-        inside, outside = values[inside_here], values[~inside_here]
-        above = inside[:, None] > outside
-        scores.append((above + 0.5 * (inside[:, None] == outside)).mean())
-    # The state is warmed up on 512 characters.
-    assert card.born.values == pytest.approx(scores, abs=1e-4)
-    assert card.born.steps == (10, 20, 30, 40)
-
-
-def test_a_score_of_segments_is_nearly_that_of_one_pass():
-    text = Path("docs/use/evaluation.md").read_text(encoding="utf-8")
-    study = charrnn.load("prose").study(re.sub("[^A-Za-z\n.,]", " ", text))
-    (score,) = study.findings(["line-position"]).scores
-    (target,), _ = choose_targets(study.text.text, get_detectors(["line-position"]))
-    options = {"score": score, "network": study.network(), "labels": target.labels}
-    begins, length = package._segments_of_birth(study)
-    places = (begins + np.arange(length)[:, None]).ravel()
-    values = trace_text(study.network(), study.text, known=study.known_states).cells[places]
-    expected = measure_score(
-        values[:, score.layer, score.unit], target.labels[places], score.polarity
-    )
-    assert package._score_segments(study, **options) == pytest.approx(expected, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    "values, born",
-    [([0.7, 0.55, 0.7, 0.8], 30), ([0.7] * 4, 10), ([0.3] * 4, None), ([0.7, 0.6], None)],
-)
-def test_a_cell_is_born_where_it_exceeds_chance_for_good(measured, values, born):
-    score = replace(measured[0].tracks, null_level=0.6)
-    assert born_at(score, range(10, 50, 10)[: len(values)], values) == born
-
-
 def test_the_mistakes_are_those_of_a_threshold(measured):
-    card, naive, labels, _ = measured
+    card, naive, labels = measured
     values, half = np.array(naive.values), len(labels) // 2
     shown = np.isin(naive.ids, [CHARACTERS.index(one) for one in card.output_after])
     first = np.arange(len(labels)) < half
@@ -366,8 +320,6 @@ def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
     assert card.sufficient.num_carrying == 1
     # Its words have other letters inside: nothing that both sides read shows the property.
     assert card.interchange is None
-    assert card.born is None, "one checkpoint says nothing of a birth"
-    assert "born" not in card.lines()
 
 
 def test_a_verdict_names_the_tests_that_failed(measured):

@@ -69,7 +69,7 @@ STEP = example(StepNumbers, layers=(LayerNumbers((NUMBERS,)),), **VECTORS)
 OBJECTS = {
     "findings": (FINDINGS, "bracket-depth"),
     "gates": (example(GateReport, cell_type="gru", gates=(example(GateUse, gate="z"),)), "shut"),
-    "evidence": (example(EvidenceCard, tracks=QUOTE, interchange=None, born=None), "necessary"),
+    "evidence": (example(EvidenceCard, tracks=QUOTE, interchange=None), "necessary"),
     "gradient": (REACHES[0], "characters"),
     "coloured text": (COLOURED, "<script>"),
     "guesses": (

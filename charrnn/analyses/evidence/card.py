@@ -340,7 +340,7 @@ class Scoring(Choosing):
     """The measurements of a card, on the scoring half, of what was chosen on the other."""
 
     def card(self) -> EvidenceCard:
-        """Measure a card but for the checkpoints."""
+        """Measure a card."""
         written = characters_of(self.study.text)
         output = self.output
         return EvidenceCard(

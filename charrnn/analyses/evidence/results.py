@@ -11,7 +11,7 @@ from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
 from charrnn.views.tables import PlainTable, ends_text, score_number, score_text
-from charrnn.views.theme import all_visible, block, shown_character
+from charrnn.views.theme import all_visible, shown_character
 
 SHARE_CARRIED = 0.9
 """Cells carry an effect if this share of it remains with them…"""
@@ -119,22 +119,6 @@ class Interchange:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Birth:
-    """The score of the cell on held-out text at every checkpoint."""
-
-    steps: tuple[int, ...]
-    """The steps of the checkpoints."""
-    values: tuple[float, ...]
-    """The score at each of them, to about 0.001: every segment is read after a warm-up, because a
-    single pass at every checkpoint takes too long."""
-    step: int | None
-    """The step from which on the score is above chance; None if it is not above chance at the
-    end."""
-    num_chars: int
-    """The characters of the scoring half that every checkpoint read."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class WrongPlace:
     """A position where the cell is on the wrong side of its threshold."""
 
@@ -210,8 +194,6 @@ class EvidenceCard(Displayable):
     """None without a pair in which the output differs."""
     fooled: Mistakes
     """Where the cell is wrong."""
-    born: Birth | None = None
-    """None for a model with fewer than two checkpoints."""
 
     @property
     def assumptions(self) -> str:
@@ -306,8 +288,6 @@ class EvidenceCard(Displayable):
             "sufficient": self._sufficient(),
             "interchangeable": self._interchangeable(),
         }
-        if self.born is not None:
-            lines["born"] = _birth_text(self.born)
         wrong = self.fooled
         lines["fooled"] = "not measured: the output shows the property nowhere in the scoring half"
         if wrong.num_places:
@@ -431,17 +411,6 @@ def _in_brackets(interval: Interval | None, form: str) -> str:
     if interval is None:
         return ""
     return f" ({ends_text(*interval, form)})"
-
-
-def _birth_text(birth: Birth) -> str:
-    blocks = "".join(block(2 * abs(value) - 1) for value in birth.values)
-    steps = (
-        f"steps {birth.steps[0]:,} to {birth.steps[-1]:,} {blocks}, over"
-        f" {birth.num_chars:,} characters"
-    )
-    if birth.step is None:
-        return f"not above chance to the end; {steps}"
-    return f"above chance from step {birth.step:,} on; {steps}"
 
 
 SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
