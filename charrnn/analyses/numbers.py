@@ -28,7 +28,7 @@ from charrnn.analyses.number_tables import (
 )
 from charrnn.config.settings import resolved
 from charrnn.errors import UsageError, named
-from charrnn.model.cell_types import CellState
+from charrnn.model.cell_types import Array, CellState
 from charrnn.model.interventions import record
 from charrnn.model.walk import Architecture
 from charrnn.system.display import Displayable
@@ -414,7 +414,7 @@ class Recording:
         self._keep("u", product + bias)
         return self.kept[-1][-1]["u"]
 
-    def _read_layer(self, layer: int, x: Tensor) -> Tensor:
+    def _read_layer(self, layer: int, x: Array) -> Array:
         """Compute the equations of a layer that reads x (1, E) or (1, H), and return its output
         (1, H)."""
         before = self._states[layer]
