@@ -53,7 +53,7 @@ SETTINGS = (
     *("--split", "80/10/10", "--set", "threads=1", "--save-every", "400"),
 )
 """What both trainings have in common."""
-MAX_BYTES = 500_000
+MAX_BYTES = 1_600_000
 """Size of a model with its card at most."""
 CONTEXT = 65_536
 """Characters that are read before the cells are compared."""

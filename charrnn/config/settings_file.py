@@ -213,9 +213,11 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
         values: dict[str, object] = {
             check_field_name(name): value for name, value in loaded.items()
         }
-    # A run of an older version has read every file as it stands.
+    # A run of an older version has read every file as it stands, with one learning rate for
+    # embedding and output.
     if text.startswith(SEAL_START):
         values.setdefault("clean", "false")
+        values.setdefault("output_scale", "1")
     return values
 
 

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from charrnn.config.settings import Config, resolved
 from charrnn.model.device import autocast
-from charrnn.model.ensemble import TrainedNetwork
+from charrnn.model.ensemble import TrainedNetwork, networks_of
 from charrnn.model.layer import RecurrentLayer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -46,10 +46,18 @@ class Optimizer:
     moments: tuple[str, ...]
     """The names of the moments of a weight."""
 
-    def __init__(self, weights: Sequence[Tensor], weight_decay: float, config: Config) -> None:
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        weight_decay: float,
+        config: Config,
+        rate_scale: float = 1.0,
+    ) -> None:
         """Start with moments of zero."""
         self.weight_decay = weight_decay
         self.config = config
+        self.rate_scale = rate_scale
+        """The learning rate of these weights as a multiple of the schedule's."""
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         """The moments of every weight that this optimizer updates: tensors of the weight's shape,
         by name.
@@ -239,7 +247,8 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
     """Build the configured optimizers.
 
-    Each weight belongs to one optimizer. Matrices decay; all other weights do not.
+    Each weight belongs to one optimizer. Matrices decay; all other weights do not. The matrix of
+    the output learns `Config.output_scale` times as fast as the schedule says.
     """
     # Muon for the matrices of recurrent layers, a block per gate. Embedding and output are not
     # among them: AdamW trains those better (Jordan 2024).
@@ -252,7 +261,8 @@ def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
     # All other weights. Biases and gains do not decay: they are too few to learn a text by heart.
     matrices: list[Tensor] = []
     vectors: list[Tensor] = []
-    known = set(of_layers)
+    of_output = [each.output.weight for each in networks_of(network)]
+    known = {*of_layers, *of_output}
     for weight in network.parameters():
         if weight.ndim != 2:
             vectors.append(weight)
@@ -261,7 +271,12 @@ def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
 
     weight_decay = float(config.weight_decay)
     make = OPTIMIZERS[config.optimizer]
-    optimizers = [make(matrices, weight_decay, config), make(vectors, 0.0, config)]
+    optimizers = [
+        make(of_output, weight_decay, config, rate_scale=config.output_scale),
+        make(vectors, 0.0, config),
+    ]
+    if matrices:
+        optimizers.append(make(matrices, weight_decay, config))
     if of_layers:
         optimizers.insert(0, Muon(of_layers, weight_decay, config))
     return optimizers

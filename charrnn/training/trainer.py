@@ -178,7 +178,7 @@ class Trainer:
             # The step itself: the optimizers use the gradient in every weight's `grad`.
             self.step += 1
             for optimizer in self.optimizers:
-                optimizer.step(learning_rate, self.step)
+                optimizer.step(optimizer.rate_scale * learning_rate, self.step)
 
             # The next window continues where this window ends, with its state.
             self.state = state

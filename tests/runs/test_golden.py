@@ -77,6 +77,7 @@ def test_a_run_trains_on_and_keeps_what_was_saved(command, copied, name):
     assert RunReader(run).checkpoints() == [saved, f"step-{step + 1:08d}"]
     assert contents(run / saved) == contents(GOLDEN / name / "run" / saved)
     assert charrnn.load(run).warnings == ()
+    assert RunReader(run).read_config().output_scale == 1.0, "the one rate of its version"
 
 
 def test_a_run_of_a_newer_format_asks_for_an_upgrade(command, copied):

@@ -65,13 +65,13 @@ def test_the_rate_rises_to_its_peak_and_falls(num_steps, warmup_steps, final_sha
 @pytest.mark.parametrize(
     "optimizer, classes",
     [
-        ("muon", [Muon, AdamW, AdamW]),
-        ("adamw", [AdamW, AdamW]),
-        ("rmsprop", [RMSProp, RMSProp]),
-        ("sgd", [SGD, SGD]),
+        ("muon", [Muon, AdamW, AdamW, AdamW]),
+        ("adamw", [AdamW, AdamW, AdamW]),
+        ("rmsprop", [RMSProp, RMSProp, RMSProp]),
+        ("sgd", [SGD, SGD, SGD]),
     ],
 )
-def test_weight_decay_acts_on_matrices_only(optimizer, classes):
+def test_weight_decay_acts_on_matrices_only_and_on_the_output_faster(optimizer, classes):
     config = make_config(
         weight_decay=0.5, optimizer=optimizer, precision="fp32", initial_state="learned"
     )
@@ -87,12 +87,15 @@ def test_weight_decay_acts_on_matrices_only(optimizer, classes):
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     for built in optimizers:
-        built.step(0.1, 1)
+        built.step(built.rate_scale * 0.1, 1)
     for name, parameter in network.named_parameters():
         # Decoupled decay: without a gradient a weight shrinks by rate * decay = 5 %, where 1 is
         # AdamW's rate. Float32 rounds relatively to 1e-7.
-        decayed = 1 - 0.05 / RATE_FACTORS.get(optimizer, 1.0)
-        share = 1.0 if "bias" in name or name == "learned_state" else decayed
+        share = 1 - 0.05 / RATE_FACTORS.get(optimizer, 1.0)
+        if name == "output.weight":
+            share = 1 - 3 * 0.05 / RATE_FACTORS.get(optimizer, 1.0)
+        elif "bias" in name or name == "learned_state":
+            share = 1.0
         torch.testing.assert_close(parameter.detach(), before[name] * share, rtol=1e-6, atol=0.0)
 
 
