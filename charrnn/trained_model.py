@@ -27,7 +27,6 @@ from charrnn.errors import (
     named,
     warn,
 )
-from charrnn.generation.beam import TextSearch
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.generator import Generator, check_vocab_size
 from charrnn.generation.keywords import with_options
@@ -38,7 +37,6 @@ from charrnn.generation.sample_options import (
     SampleOptions,
     SearchOptions,
     SeveralOptions,
-    TextOptions,
 )
 from charrnn.generation.writing import Piece
 from charrnn.model.shapes import check_shapes, num_parameters
@@ -90,7 +88,7 @@ MAX_LAG = 200
 """Characters back to which gradients are computed, unless another number is asked for."""
 SGD_LEARNING_RATE = 0.1
 """Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
-Options = TypeVar("Options", bound=TextOptions)
+Options = TypeVar("Options", bound=SampleOptions)
 """The options of a text that is drawn, or of one that is searched for."""
 
 
@@ -101,7 +99,7 @@ class TrainedModel(Displayable):
     Its `generator` generates text, with options in a dataclass.
 
     `sample`, `stream` and `write` take the fields of `SampleOptions`, `samples` those of
-    `SeveralOptions`, and `search` and `beam` those of `SearchOptions`, which are in
+    `SeveralOptions`, and `beam` those of `SearchOptions`, which are in
     `charrnn.generation.sample_options`. A prime, or a text to predict after, is a string, bytes,
     the `pathlib.Path` of a file or a list of texts. The methods raise UsageError for an unknown
     option and for one out of range, and DataError for a prime with characters outside the
@@ -324,14 +322,15 @@ class TrainedModel(Displayable):
         return self.generator.begin(self._with_read_prime(options)).chunks()
 
     @with_options(SearchOptions)
-    def search(self, options: SearchOptions) -> TextSearch:
-        """Return a beam search, which yields the most likely text as far as it is certain.
+    def beam(self, options: SearchOptions) -> list[GeneratedText]:
+        """Return the most likely texts that a beam search finds.
 
         The search is that of Graves (2012), and draws nothing. The options are the fields of
         `SearchOptions` in `charrnn.generation.sample_options`.
 
         Args:
-            width: The number of texts that are kept at every step, from 1 to 4,096; by default 8.
+            width: The number of texts that are kept at every step, and returned, from 1 to 4,096;
+                by default 8.
             length: The number of characters, at least 1, unless a stop string ends the text; by
                 default 200.
             prime: The text that the model reads first, which is not part of the result: a string,
@@ -340,37 +339,6 @@ class TrainedModel(Displayable):
                 newlines after it if it expects them.
             no_repeat: The length of the n-grams that must not occur twice. By default every n-gram
                 may recur.
-
-        Returns:
-            A `TextSearch` to iterate over. Afterwards its `texts` has all texts that were found,
-            most likely first.
-
-        Raises:
-            UsageError: There is no such option, an option is out of range, or a stop string
-                has characters outside the vocabulary.
-            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
-                a file cannot be read.
-            CheckpointError: The weights do not fit the configuration or are not finite.
-
-        Example:
-            >>> model = charrnn.load("prose")
-            >>> search = model.search(width=4, length=40)
-            >>> "".join(search) == search.texts[0].text
-            True
-        """
-        return self.generator.search(self._with_read_prime(options))
-
-    @with_options(SearchOptions)
-    def beam(self, options: SearchOptions) -> list[GeneratedText]:
-        """Return the most likely texts that a beam search finds.
-
-        The options are those of `search`.
-
-        Args:
-            width: The number of texts that are kept at every step, and returned, from 1 to 4,096;
-                by default 8.
-            length: The number of characters, at least 1, unless a stop string ends the text; by
-                default 200.
 
         Returns:
             A list of `GeneratedText`, most likely first.

@@ -30,7 +30,7 @@ from charrnn.config.architectures import (
 from charrnn.config.options import options_of
 from charrnn.config.settings import FIELD_NAMES, Config
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
+from charrnn.generation.sample_options import SampleOptions, SearchOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "look-up" / "reference.md"
 """The page that is written."""
@@ -134,10 +134,10 @@ def refusals() -> dict[str, Callable[[], object]]:
     range."""
     search = partial(SearchOptions, width=4, length=1)
     return {
-        "sample --temp": lambda: Shaping(temperature=-1),
-        "sample --top-k": lambda: Shaping(top_k=0),
-        "sample --top-p": lambda: Shaping(top_p=0),
-        "sample --min-p": lambda: Shaping(min_p=2),
+        "sample --temp": lambda: SampleOptions(temperature=-1),
+        "sample --top-k": lambda: SampleOptions(top_k=0),
+        "sample --top-p": lambda: SampleOptions(top_p=0),
+        "sample --min-p": lambda: SampleOptions(min_p=2),
         "sample --length": lambda: SampleOptions(length=-1),
         "sample --beam": lambda: SearchOptions(width=0, length=1),
         "sample --no-repeat": lambda: search(no_repeat=0),

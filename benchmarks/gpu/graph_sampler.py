@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from charrnn.config.settings import Config
-from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Block, Ids, generator_of
 from charrnn.model.device import to_device
 from charrnn.model.layer import TORCH
@@ -46,7 +46,7 @@ class GraphSampler:
         config: Config,
         vocab_size: int,
         tensors: Mapping[str, Tensor],
-        shapings: Sequence[Shaping],
+        shapings: Sequence[SampleOptions],
         device: torch.device,
         *,
         banned: Sequence[int] = (),
@@ -173,7 +173,7 @@ class _Limits:
 
     def __init__(
         self,
-        shapings: Sequence[Shaping],
+        shapings: Sequence[SampleOptions],
         vocab_size: int,
         device: torch.device,
         banned: Sequence[int],

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.gpu.checking import DIVERGED_SHARE, TEXT, VOCAB, Results, Setup, make_trainer
 from benchmarks.gpu.graph_sampler import GraphSampler
-from charrnn.generation.sample_options import SampleOptions, Shaping
+from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, Ids, prime_model, write_texts
 from charrnn.generation.writing import DrawnText
 from charrnn.model.stepper import Stepper
@@ -25,7 +25,7 @@ def sampler_of(
     temperature: float = 0.8,
 ) -> GraphSampler:
     """Return a sampler of a trainer's weights."""
-    shapings = [Shaping(temperature=temperature)] * num_streams
+    shapings = [SampleOptions(temperature=temperature)] * num_streams
     tensors = trainer.averaged.state_dict()
     return GraphSampler(
         trainer.config,

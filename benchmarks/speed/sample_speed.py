@@ -33,7 +33,7 @@ from charrnn.compiled.sampling import prepare
 from charrnn.config.settings import Config
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, prime_model, write_texts
-from charrnn.generation.writing import DrawnText, in_order
+from charrnn.generation.writing import DrawnText
 from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.portable_math import Matrix
@@ -56,15 +56,10 @@ def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object
 
     def write() -> None:
         texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in range(num_streams)]
-        grown = write_texts(
+        written = write_texts(
             beginning, options, texts, num_chars=num_streams * length, num_rows=num_streams
         )
-        if num_streams == 1:
-            texts[0].grown = grown
-            assert sum(map(len, texts[0].chunks())) == length
-        else:
-            written = in_order(grown, range(num_streams))
-            assert sum(len(text.take_text()) for text in written) == num_streams * length
+        assert sum(len(text.take_text()) for text in written) == num_streams * length
 
     return write
 

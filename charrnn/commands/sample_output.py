@@ -4,7 +4,7 @@ JSON."""
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -14,9 +14,9 @@ from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.errors import counted, shortened
 from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.generator import beginning_of
-from charrnn.generation.sample_options import SampleOptions, SearchOptions, TextOptions
-from charrnn.generation.sampling import place_of
-from charrnn.generation.writing import DrawnText, Loop, Piece, find_loop, is_cut, text_of
+from charrnn.generation.sample_options import SampleOptions, SearchOptions
+from charrnn.generation.sampling import BegunText, place_of
+from charrnn.generation.writing import Loop, Piece, find_loop, text_of
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import WarningsOnly, current, tell, using, warn
@@ -37,7 +37,7 @@ MAX_LINE_ROWS = 50
 """Rows of a terminal after which a coloured line is printed, even if it continues."""
 LOOP_CHARS = 2_000
 """Characters at the end of a text that are searched for a loop."""
-ShownText = tuple[str, DrawnText | GeneratedText, SampleOptions | SearchOptions]
+ShownText = tuple[str, BegunText | GeneratedText, SampleOptions]
 """The heading of a text, the text, and the options that it was generated with."""
 
 
@@ -86,7 +86,7 @@ class SampleView:
             elif has_colours:
                 text = self.model.generator.begin(self.drawing)
                 write_coloured(self.typed, text.pieces(), polarity=self._polarity())
-                _warn_of_cuts(is_cut(text))
+                _warn_of_cuts(text.whole().is_cut)
             else:
                 self._show_each()
 
@@ -96,10 +96,11 @@ class SampleView:
         generator = self.model.generator
         count = options.count or 1
 
-        # The best texts of a beam search, which shares the options of `TextOptions` with drawing.
+        # The best texts of a beam search.
         if options.width is not None:
-            shared = {each.name: getattr(self.drawing, each.name) for each in fields(TextOptions)}
-            search = SearchOptions(**shared, width=options.width, no_repeat=options.no_repeat)
+            search = SearchOptions(
+                **vars(self.drawing), width=options.width, no_repeat=options.no_repeat
+            )
             for index, text in enumerate(generator.beam(search)[:count]):
                 heading = ""
                 if count > 1:
@@ -117,7 +118,7 @@ class SampleView:
             return
 
         # Texts that are drawn one after the other, chosen and sorted.
-        texts: Iterable[DrawnText | GeneratedText]
+        texts: Iterable[BegunText | GeneratedText]
         texts = generator.begin_each(count, self.drawing)
         if options.is_chosen or options.sort or options.trace:
             accept = None
@@ -151,7 +152,7 @@ class SampleView:
         """Print each text after its heading, or with --json its object; or write all to the file of
         --export."""
         options = self.options
-        drawing: SampleOptions | SearchOptions = self.drawing
+        drawing = self.drawing
         pictures = []
         records = []
         documents = []
@@ -159,7 +160,8 @@ class SampleView:
         num_shown = num_cut = num_drawn = 0
         for heading, text, drawing in self._texts():
             if options.json:
-                print_json(self._as_json(_whole(text), drawing))
+                text = _whole(text)
+                print_json(self._as_json(text, drawing))
             elif self.target is not None:
                 text = _whole(text)
                 end = text.text
@@ -167,14 +169,15 @@ class SampleView:
                 pictures.append(shown.removesuffix("\n"))  # each picture ends its line
                 records.append(self._as_json(text, drawing))
             else:
-                chunks = text.chunks() if isinstance(text, DrawnText) else [text.text]
+                chunks = text.chunks() if isinstance(text, BegunText) else [text.text]
                 # A document ends its line, even if it is empty: the next one begins there.
-                ends_line = text.has_ended is not None
+                ends_line = self.model.config.end_id is not None
                 end = write(chain([heading, self.typed], chunks), ends_line=ends_line)
-            if isinstance(text, GeneratedText) and options.trace:
+                text = _whole(text)
+            if options.trace:
                 documents.append(beginning_of(self.drawing.prime_text) + text.text)
             num_shown += 1
-            num_cut += is_cut(text)
+            num_cut += text.is_cut
             num_drawn = max(num_drawn, place_of(text.seed) - place_of(self.drawing.seed) + 1)
 
         if self.target is not None:
@@ -198,10 +201,11 @@ class SampleView:
         drawing = self.drawing
         drawn = self.model.generator.begin(drawing)
         pieces = list(drawn.pieces())
-        _warn_of_cuts(is_cut(drawn))
+        text = drawn.whole()
+        _warn_of_cuts(text.is_cut)
 
         logprobs = tuple(piece.logprob for piece in pieces)
-        text = replace(drawn.whole(), text=text_of(pieces), logprobs=logprobs)
+        text = replace(text, text=text_of(pieces), logprobs=logprobs)
         data = self._as_json(text, drawing) | {"logprobs": logprobs}
         name = "Surprise"
         if drawing.cell is not None:
@@ -224,7 +228,7 @@ class SampleView:
         """Print or export the typed prime, and a text with its provenance."""
         _, text, drawing = next(self._texts())
         text = _whole(text)
-        _warn_of_cuts(is_cut(text))
+        _warn_of_cuts(text.is_cut)
         # The prime is not looked for, because it is the user's own text.
         reference_text = self.model.reference_text(length=drawing.length)
         found = provenance.trace_text(text.text, reference_text=reference_text)
@@ -251,9 +255,7 @@ class SampleView:
         sys.stdout.flush()
         result_console(stderr=True).print(printable(shown, IN_TEXT))
 
-    def _as_json(
-        self, text: GeneratedText, options: SampleOptions | SearchOptions
-    ) -> dict[str, object]:
+    def _as_json(self, text: GeneratedText, options: SampleOptions) -> dict[str, object]:
         """Return the object of `sample --json`."""
         # The text, and the values that draw it again.
         prime = options.prime_text
@@ -283,9 +285,9 @@ class SampleView:
         return data
 
 
-def _whole(text: DrawnText | GeneratedText) -> GeneratedText:
+def _whole(text: BegunText | GeneratedText) -> GeneratedText:
     """Return a text once all of it is drawn."""
-    if isinstance(text, DrawnText):
+    if isinstance(text, BegunText):
         return text.whole()
     return text
 
@@ -302,7 +304,7 @@ def _warn_of_cuts(num_cut: int) -> None:
         warn(f"{counted(num_cut, 'document')} cut before the end: give a larger --length")
 
 
-def _warn_of_loop(text: str, options: SampleOptions | SearchOptions) -> None:
+def _warn_of_loop(text: str, options: SampleOptions) -> None:
     """Warn if a text ends in a loop."""
     loop = _loop_at_end(text, options)
     if loop is not None:
@@ -313,7 +315,7 @@ def _warn_of_loop(text: str, options: SampleOptions | SearchOptions) -> None:
         )
 
 
-def _loop_at_end(text: str, options: SampleOptions | SearchOptions) -> Loop | None:
+def _loop_at_end(text: str, options: SampleOptions) -> Loop | None:
     """Return the loop in which a text ends, or None. In a text that was drawn at random, blanks and
     rows of dashes do not count as loops."""
     # Only the end matters: a loop that a text has left is no reason to worry.

@@ -139,7 +139,7 @@ class Scratch(NamedTuple):
 
 
 class ShapingNumbers(NamedTuple):
-    """How logits become probabilities: the fields of `Shaping` as numbers."""
+    """How logits become probabilities: options of `sample_options.SampleOptions` as numbers."""
 
     temperature: float
     top_k: int
@@ -161,7 +161,7 @@ def shaping_numbers(
     banned: Sequence[int],
     vocab_size: int,
 ) -> ShapingNumbers:
-    """Return how logits become probabilities, by the fields of `sample_options.Shaping`; `banned`
+    """Return how logits become probabilities, by the options of a sample; `banned`
     ids are never drawn."""
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(banned)] = True

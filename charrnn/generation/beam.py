@@ -4,21 +4,18 @@ Shapes: W live texts, V vocabulary, N characters written so far. The model reads
 of all texts in one step.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.generation.distribution import Float64Array, log_softmax
-from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.patterns import Pattern
 from charrnn.generation.sample_options import SearchOptions
 from charrnn.generation.sampling import LONG_TEXT, reported
-from charrnn.generation.writing import DrawnText
 from charrnn.model.stepper import Stepper
-from charrnn.text.vocab import Vocab
 
 Indices = NDArray[np.int64]
 
@@ -86,11 +83,9 @@ class _LiveTexts:
 
 
 class BeamSearch:
-    """Searches for the most likely texts after `prime`, while it is iterated over.
+    """Searches for the most likely texts after `prime`: up to `width` different texts.
 
-    Iterating yields the ids of the best text. An id is yielded as soon as all texts that may still
-    become the best have it. Then `beams` has up to `width` different texts, best first. The search
-    ends
+    The search ends
 
     - when no character is allowed after any live text: with the texts that have ended or, if no
       text has ended, with the live texts;
@@ -115,10 +110,10 @@ class BeamSearch:
 
         With a `pattern`, all texts match it, and a text ends when nothing can follow.
         """
-        self.beams: list[Beam] = []
+        self._beams: list[Beam] = []
         self._stepper = stepper
         self._prime = prime
-        self.options = options
+        self._options = options
         self._stops = [np.array(stop) for stop in stops]
         self._banned = list(banned)
         self._never_first = list(never_first)
@@ -129,8 +124,8 @@ class BeamSearch:
         if options.no_repeat is not None:
             self._ngrams = SeenNgrams(options.no_repeat, prime, num_texts=1)
 
-    def __iter__(self) -> Iterator[tuple[int, ...]]:
-        """Search, and yield the ids of the best text."""
+    def run(self) -> list[Beam]:
+        """Search, and return the texts, best first."""
         # The search begins with one empty text.
         empty = np.zeros((1, 0))
         live = _LiveTexts(
@@ -141,22 +136,15 @@ class BeamSearch:
         )
 
         # A search computes each character once for every text that it keeps.
-        length = self.options.length
-        num_yielded = 0
+        length = self._options.length
         logits, state = self._stepper.read(self._prime)
-        with reported("writing", total=length, least=LONG_TEXT // self.options.width) as advance:
+        with reported("writing", total=length, least=LONG_TEXT // self._options.width) as advance:
             while True:
                 grown = self._write_likeliest(live, log_softmax(logits))
                 if len(grown) == 0:
                     break  # No character is allowed after any live text.
                 advance(1)
                 live = self._collect(grown)
-
-                # The ids that all rivals share are final, long before the search ends.
-                final_ids = self._final_ids(live, num_yielded)
-                if final_ids:
-                    num_yielded += len(final_ids)
-                    yield final_ids
 
                 # The last characters are not read, because nothing is predicted after them.
                 if len(live) == 0 or live.num_chars == length:
@@ -165,18 +153,16 @@ class BeamSearch:
 
         # Live texts of the whole length are results. Shorter live texts, which no character may
         # follow, are results only if no text has ended.
-        if live.num_chars == length or not self.beams:
+        if live.num_chars == length or not self._beams:
             for row in range(len(live)):
                 self._add(live, row)
-        last_ids = self.beams[0].ids[num_yielded:]
-        if last_ids:
-            yield last_ids
+        return self._beams
 
     def _write_likeliest(self, live: _LiveTexts, logprobs: Float64Array) -> _LiveTexts:
         """Return the `width` most likely texts with one more character, by the log-probabilities
         (W, V) of the next characters."""
         totals = live.totals[:, None] + self._allowed(logprobs, live)
-        rows, chars = np.divmod(_greatest(totals, self.options.width), logprobs.shape[1])
+        rows, chars = np.divmod(_greatest(totals, self._options.width), logprobs.shape[1])
         return live.write(rows=rows, chars=chars, logprobs=logprobs[rows, chars])
 
     def _read(self, live: _LiveTexts, state: Any) -> tuple[NDArray[np.floating], Any]:
@@ -214,8 +200,8 @@ class BeamSearch:
         goes_on = ~has_ended
 
         # No text becomes more likely when it grows, so a text that is worse than all beams is lost.
-        if len(self.beams) == self.options.width:
-            goes_on &= live.totals > self.beams[-1].total
+        if len(self._beams) == self._options.width:
+            goes_on &= live.totals > self._beams[-1].total
         if goes_on.all():
             return live
         return live.take(np.flatnonzero(goes_on))
@@ -226,72 +212,12 @@ class BeamSearch:
         total = live.totals[row]
 
         # From the worst beam upwards, past the beams that are worse.
-        rank = len(self.beams)
-        while rank > 0 and self.beams[rank - 1].total < total:
+        rank = len(self._beams)
+        while rank > 0 and self._beams[rank - 1].total < total:
             rank -= 1
-        if rank < self.options.width:
-            self.beams.insert(rank, live.beam(row))
-            del self.beams[self.options.width :]
-
-    def _final_ids(self, live: _LiveTexts, start: int) -> tuple[int, ...]:
-        """Return the ids from `start` on that are common to all texts that may still become the
-        best."""
-        # The rivals are the best text that has ended, and the live texts that can overtake it.
-        rivals = live.texts[:, start:]
-        if self.beams:
-            rivals = rivals[live.totals > self.beams[0].total]
-            shared = np.array(self.beams[0].ids[start:], np.int32)
-        else:
-            shared = rivals[0]
-
-        # Up to the first column in which the rivals differ.
-        differs = (rivals[:, : len(shared)] != shared).any(axis=0)
-        if differs.any():
-            shared = shared[: int(differs.argmax())]
-        return tuple(shared.tolist())
-
-
-class TextSearch:
-    """A beam search that decodes its results.
-
-    Iterating yields the best text piece by piece; a piece does not change later. Then `texts` has
-    all texts that were found, most likely first.
-    """
-
-    def __init__(
-        self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, end_id: int | None = None
-    ) -> None:
-        """Cut every text before the first of `stops` and before `end_id`; `search` has the ids of
-        both as its stop strings."""
-        self.texts: list[GeneratedText] = []
-        self._search = search
-        self._vocab = vocab
-        self._stops = stops
-        self._end_id = end_id
-
-    def __iter__(self) -> Iterator[str]:
-        """Search, and yield the best text."""
-        best = self._empty()
-        for ids in self._search:
-            zeros = [0.0] * len(ids)
-            best.add(list(ids), logprobs=zeros, values=zeros)
-            if text := best.take_text():
-                yield text
-        best.end()
-        if text := best.take_text():
-            yield text
-        self.texts = [self._text_of(beam) for beam in self._search.beams]
-
-    def _empty(self) -> DrawnText:
-        length = self._search.options.length
-        return DrawnText(self._vocab, self._stops, length=length, end_id=self._end_id)
-
-    def _text_of(self, beam: Beam) -> GeneratedText:
-        """Decode a result as a text that is drawn: up to its stop string, or its END."""
-        text = self._empty()
-        text.add(list(beam.ids), logprobs=list(beam.logprobs), values=[0.0] * len(beam.ids))
-        text.end()
-        return replace(text.whole(), seed=None)
+        if rank < self._options.width:
+            self._beams.insert(rank, live.beam(row))
+            del self._beams[self._options.width :]
 
 
 def _greatest(values: Float64Array, number: int) -> Indices:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.portable_math import exact_exp
 
 Float64Array = NDArray[np.float64]
@@ -32,19 +32,19 @@ class CharWeights(NamedTuple):
 
 
 def next_char_probs(
-    logits: NDArray[np.floating], shaping: Shaping, banned: Sequence[int] = ()
+    logits: NDArray[np.floating], options: SampleOptions, banned: Sequence[int] = ()
 ) -> Float64Array:
-    """Return probabilities (B, V) for logits (B, V): 0 for characters that the shaping drops and
+    """Return probabilities (B, V) for logits (B, V): 0 for characters that the options drop and
     for `banned` ids. Each row sums to 1."""
     rows = []
     for row in logits:
-        weights = char_weights(row, shaping, banned=banned)
+        weights = char_weights(row, options, banned=banned)
         rows.append(weights.values / weights.total)
     return np.stack(rows)
 
 
 def char_weights(
-    logits: NDArray[np.floating], shaping: Shaping, banned: Sequence[int] = ()
+    logits: NDArray[np.floating], options: SampleOptions, banned: Sequence[int] = ()
 ) -> CharWeights:
     """Return the probabilities (V,) up to a factor for logits (V,), the same on every processor.
 
@@ -58,7 +58,7 @@ def char_weights(
     most_likely = int(np.argmax(scores))
 
     # Greedy: the limit of a falling temperature.
-    if shaping.temperature == 0:
+    if options.temperature == 0:
         greedy = np.zeros(size)
         greedy[most_likely] = 1.0
         return CharWeights(greedy, total=1.0)
@@ -66,27 +66,27 @@ def char_weights(
     # Temperature. With a tiny temperature the division overflows, and only the most likely
     # character is left. exact_exp gives the same bits on every processor, which np.exp does not.
     with np.errstate(over="ignore", invalid="ignore"):
-        weights = exact_exp((scores - scores[most_likely]) / shaping.temperature)
+        weights = exact_exp((scores - scores[most_likely]) / options.temperature)
     weights[most_likely] = 1.0
     total = _sum(weights)
 
     # Top-k, then top-p of the characters that are left: a character is kept if the more likely
     # characters do not reach p yet. The most likely character is always kept.
-    top_k = min(shaping.top_k or size, size)
-    if top_k < size or shaping.top_p is not None:
+    top_k = min(options.top_k or size, size)
+    if top_k < size or options.top_p is not None:
         order = np.argsort(-scores, kind="stable")
         ordered = weights[order]
         ordered[top_k:] = 0.0
         sums = np.cumsum(ordered)
         total = float(sums[-1])
-        if shaping.top_p is not None:
-            ordered[1:][sums[:-1] >= shaping.top_p * total] = 0.0
+        if options.top_p is not None:
+            ordered[1:][sums[:-1] >= options.top_p * total] = 0.0
             total = _sum(ordered)
         weights[order] = ordered
 
     # Min-p, relative to the most likely character, which has weight 1.
-    if shaping.min_p:
-        weights[weights < shaping.min_p * weights[most_likely]] = 0.0
+    if options.min_p:
+        weights[weights < options.min_p * weights[most_likely]] = 0.0
         total = _sum(weights)
     return CharWeights(weights, total)
 

@@ -37,6 +37,11 @@ class GeneratedText(Displayable):
         return self.text
 
     @property
+    def is_cut(self) -> bool:
+        """Whether a document was cut before its END, and not by a stop string."""
+        return self.has_ended is False and not self.stop
+
+    @property
     def logprob(self) -> float:
         """The log-probability of the whole text in nats."""
         return sum(self.logprobs)

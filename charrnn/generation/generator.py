@@ -3,7 +3,7 @@ predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from charrnn.errors import (
     named,
 )
 from charrnn.generation import sampling
-from charrnn.generation.beam import BeamSearch, TextSearch
+from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.patterns import Guide, Pattern, match_text
@@ -33,16 +33,14 @@ from charrnn.generation.sample_options import (
     Clamps,
     SampleOptions,
     SearchOptions,
-    Shaping,
-    TextOptions,
 )
-from charrnn.generation.sampling import Beginning, Ids, PrimedState
+from charrnn.generation.sampling import Beginning, BegunText, Ids, PrimedState
 from charrnn.generation.special_ids import opening_ids, start_ids, undrawable_ids
-from charrnn.generation.writing import DrawnText, in_order
+from charrnn.generation.writing import DrawnText
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import Stepper
 from charrnn.text.copies import loose_key
-from charrnn.text.documents import END, separator_of
+from charrnn.text.documents import END
 from charrnn.text.given_text import as_read
 from charrnn.text.vocab import Vocab
 
@@ -172,11 +170,6 @@ class Generator:
             return text
         if unknown == "error":
             shown = ", ".join(map(repr, missing[:8]))
-            if "\n" in missing and separator_of(self.config, self.vocab) == "\n":
-                raise DataError(
-                    f"The {what} has a newline, and a document of {self.name} is one line. Give"
-                    " one line, which is the beginning of a document."
-                )
             raise DataError(
                 f"The {what} has characters that are not in the vocabulary of {self.name}: {shown}."
                 f" Leave them out, use {named('unknown', 'nearest')}, or train with"
@@ -192,20 +185,19 @@ class Generator:
             )
         return known
 
-    def begin(self, options: SampleOptions) -> DrawnText:
+    def begin(self, options: SampleOptions) -> BegunText:
         """Read the prime, and return a text that is drawn when it is taken: piece by piece, in
         chunks, or as a whole.
 
         The options are the fields of `generation.sample_options.SampleOptions`. Raises DataError
         for a prime with characters outside the vocabulary.
         """
-        text = self._text(options, _seed_of(options))
-        text.grown = self._write(options, [text])
-        return text
+        beginning = self._begin(options)
+        return BegunText(beginning, options, self._text(options, _seed_of(options)))
 
     def begin_each(
         self, count: int, options: SampleOptions, *, spares: int = 1
-    ) -> Iterator[DrawnText]:
+    ) -> Iterator[BegunText]:
         """Yield `count` texts, of which at most about `GROUP_CHARS` characters are kept in memory.
         Take a text before asking for the next one.
 
@@ -224,10 +216,16 @@ class Generator:
             for seed in seeds:
                 yield self.begin(replace(options, seed=seed))
             return
-        texts = (self._text(options, seed) for seed in seeds)
+
         # So many texts decide whether compiling the loop pays.
-        grown = self._write(options, texts, num_texts=count, num_rows=num_rows)
-        yield from in_order(grown, seeds)
+        num_chars = count * options.length
+        beginning = self._begin(options)
+        texts = (self._text(options, seed) for seed in seeds)
+        for text in sampling.write_texts(
+            beginning, options, texts, num_chars=num_chars, num_rows=num_rows
+        ):
+            if text.is_done:
+                yield BegunText(beginning, options, text)
 
     def iter_samples(
         self,
@@ -274,8 +272,8 @@ class Generator:
                     " more that is new."
                 )
 
-    def search(self, options: SearchOptions) -> TextSearch:
-        """Return a beam search to iterate over: it yields the best text as far as it is certain.
+    def beam(self, options: SearchOptions) -> list[GeneratedText]:
+        """Return the best texts that a beam search finds, most likely first.
 
         The options are the fields of `generation.sample_options.SearchOptions`. Raises UsageError
         for an option out of range, and for a stop string with characters outside the vocabulary;
@@ -308,15 +306,15 @@ class Generator:
             never_first=never_first,
             pattern=self._pattern(options),
         )
-        return TextSearch(search, self.vocab, stops=typed_stops, end_id=end_id)
+        return [self._found_text(options, beam) for beam in search.run()]
 
-    def beam(self, options: SearchOptions) -> list[GeneratedText]:
-        """Return the best texts that a beam search finds, most likely first. Takes the options of
-        `search`, and raises the same errors."""
-        search = self.search(options)
-        for _ in search:
-            pass
-        return search.texts
+    def _found_text(self, options: SearchOptions, beam: Beam) -> GeneratedText:
+        """Decode a result of a search as a text that is drawn: up to its stop string, or its
+        END."""
+        text = self._text(options)
+        text.add(list(beam.ids), logprobs=list(beam.logprobs), values=[0.0] * len(beam.ids))
+        text.end()
+        return replace(text.whole(), seed=None)
 
     def predict(
         self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
@@ -335,7 +333,7 @@ class Generator:
 
         # Ids that stand for no character get the probability 0, and are left out of the list.
         excluded = undrawable_ids(self.vocab, self.config.end_id)
-        probs = next_char_probs(logits, Shaping(), banned=excluded)[0]
+        probs = next_char_probs(logits, SampleOptions(temperature=1), banned=excluded)[0]
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [self.prediction(id, probs[id]) for id in most_likely.tolist()]
 
@@ -354,10 +352,10 @@ class Generator:
             return f"\\x{id:02x}"
         return self.vocab.characters[id]
 
-    def _stops(self, options: SampleOptions | SearchOptions) -> tuple[str, ...]:
+    def _stops(self, options: SampleOptions) -> tuple[str, ...]:
         return tuple(as_read(stop, self.config) for stop in options.stops)
 
-    def _text(self, options: SampleOptions, seed: int) -> DrawnText:
+    def _text(self, options: SampleOptions, seed: int = 0) -> DrawnText:
         return DrawnText(
             self.vocab,
             self._stops(options),
@@ -368,33 +366,15 @@ class Generator:
 
     def _num_rows(self, options: SampleOptions, count: int) -> int:
         """Return how many of `count` texts are drawn side by side."""
-        # A guide allows other characters after each text.
-        if options.is_guided:
+        # A guide allows other characters after each text, and an empty text needs no row.
+        if options.is_guided or options.length == 0:
             return 1
-        most = max(1, min(GROUP_CHARS // max(1, options.length), MAX_ROWS))
+        most = max(1, min(GROUP_CHARS // options.length, MAX_ROWS))
 
         # The texts are spread evenly over the rounds, because a row that has no text left is drawn
         # on until the other rows have ended.
         num_rounds = max(1, math.ceil(count / most))
         return max(1, math.ceil(count / num_rounds))
-
-    def _write(
-        self,
-        options: SampleOptions,
-        texts: Iterable[DrawnText],
-        *,
-        num_texts: int = 1,
-        num_rows: int = 1,
-    ) -> Iterator[DrawnText]:
-        """Return an iterator that draws texts, as `sampling.write_texts` does."""
-        # All errors are raised here, before a caller prints the first character.
-        beginning = self._begin(options)
-        if options.length == 0:
-            return iter(texts)
-        num_chars = num_texts * options.length
-        return sampling.write_texts(
-            beginning, options=options, texts=texts, num_chars=num_chars, num_rows=num_rows
-        )
 
     def _begin(self, options: SampleOptions) -> Beginning:
         """Check the options against the model and read the prime."""
@@ -421,7 +401,7 @@ class Generator:
             ends_early=self.config.end_id is not None,
         )
 
-    def _pattern(self, options: TextOptions) -> Pattern | None:
+    def _pattern(self, options: SampleOptions) -> Pattern | None:
         """Return the pattern that the text must match, None if there is none. With the byte
         alphabet, a pattern matches ASCII. Raises UsageError if no text can match."""
         if options.match is None:

@@ -61,9 +61,6 @@ DISTRIBUTION, TEXT, SEARCH, CLAMPING = (
 )
 """Panels of the options in `charrnn sample --help`."""
 
-TEMPERATURES = Range(
-    "0 (greedy) or more, and finite", contains=lambda number: bool(0 <= number < math.inf)
-)
 EXPRESSIONS = Range(
     "a string with a regular expression, such as 'ab*'",
     contains=lambda match: isinstance(match, str) and match != "",
@@ -73,21 +70,31 @@ Forbid = Callable[[Sequence[int]], "NDArray[np.bool_]"]
 """Called with a text of ids; returns the characters that must not follow it."""
 Accept = Callable[[str], bool]
 """Returns whether a drawn text, which is passed with its prime, is kept."""
+DRAWING = ("temperature", "top_k", "top_p", "min_p", "precision", "cell", "forbid")
+"""The options that a search does not have."""
 Clamps = Mapping[tuple[int, int], float]
 """The value at which each cell (layer, unit) is clamped."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shaping:
-    """The options of the distribution, in the order in which they are applied to the logits.
+class SampleOptions:
+    """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
+    its range.
 
-    A new option of the distribution is added here, in `distribution.char_weights` and in its
-    compiled copy (`compiled.sampling`). Raises UsageError naming the option and its range.
+    The first four make the distribution, in the order in which they are applied to the logits. A
+    new one is added here, in `distribution.char_weights` and in its compiled copy
+    (`compiled.sampling`).
     """
 
-    temperature: float = setting(1.0, TEMPERATURES)
-    """Divisor of the logits. 1 is the model's own distribution; 0 is greedy: the most likely
-    character has all probability, or the first of several that are equally likely."""
+    temperature: float = setting(
+        SAMPLE_TEMPERATURE,
+        Range(
+            "0 (greedy) or more, and finite", contains=lambda number: bool(0 <= number < math.inf)
+        ),
+    )
+    """Divisor of the logits, by default 0.8, as of `charrnn sample`. 1 is the model's own
+    distribution; 0 is greedy: the most likely character has all probability, or the first of
+    several that are equally likely."""
     top_k: int | None = option(
         None,
         flags="--top-k K",
@@ -113,16 +120,6 @@ class Shaping:
         allowed=between(0, 1),
     )
     """Keep characters at least min_p times as likely as the most likely one."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextOptions:
-    """Options that sampling and beam search share. Raises UsageError naming the option, its value
-    and its range."""
-
     length: int = setting(DEFAULT_LENGTH, at_least(0))
     """Number of characters to generate; of bytes, with the byte alphabet."""
     seed: int | None = option(
@@ -172,6 +169,21 @@ class TextOptions:
     """Cells (layer, unit) that are clamped at values in [-1, 1] while the model generates (Radford
     2017)."""
 
+    cell: tuple[int, int] | None = None
+    """A cell (layer, unit) whose values `stream` yields with the text."""
+    precision: str = option(
+        DEFAULT_PRECISION,
+        flags="--precision WORD",
+        help="int8 (weights in 8 bits, the fastest) or fp32 (weights as trained).",
+        panel=DISTRIBUTION,
+        allowed=one_of("int8", "fp32"),
+    )
+    """`int8`: weights in 8 bits; a text is the same compiled or not, alone or beside other texts.
+    `fp32`: weights as they are. The log-probabilities are those of the weights that draw."""
+    forbid: "Forbid | None" = None
+    """Returns the characters (V,) that must not follow the ids of the prime and of the text so far;
+    if no character may follow, the text ends."""
+
     def __post_init__(self) -> None:
         # A string is also a sequence of stop strings of one character, which nobody means.
         if isinstance(self.stops, str):
@@ -198,31 +210,6 @@ class TextOptions:
                 " whole."
             )
 
-
-@dataclass(frozen=True, kw_only=True)
-class SampleOptions(TextOptions, Shaping):
-    """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
-    its range."""
-
-    temperature: float = setting(SAMPLE_TEMPERATURE, TEMPERATURES)
-    """Divisor of the logits, by default 0.8, as of `charrnn sample`. 1 is the model's own
-    distribution; 0 is greedy: the most likely character has all probability, or the first of
-    several that are equally likely."""
-    cell: tuple[int, int] | None = None
-    """A cell (layer, unit) whose values `stream` yields with the text."""
-    precision: str = option(
-        DEFAULT_PRECISION,
-        flags="--precision WORD",
-        help="int8 (weights in 8 bits, the fastest) or fp32 (weights as trained).",
-        panel=DISTRIBUTION,
-        allowed=one_of("int8", "fp32"),
-    )
-    """`int8`: weights in 8 bits; a text is the same compiled or not, alone or beside other texts.
-    `fp32`: weights as they are. The log-probabilities are those of the weights that draw."""
-    forbid: "Forbid | None" = None
-    """Returns the characters (V,) that must not follow the ids of the prime and of the text so far;
-    if no character may follow, the text ends."""
-
     @property
     def is_guided(self) -> bool:
         """Whether the characters that may follow depend on the text so far."""
@@ -245,10 +232,11 @@ class SeveralOptions(SampleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(TextOptions):
-    """Options of a beam search (Graves 2012), which uses the weights as they are (fp32).
+class SearchOptions(SampleOptions):
+    """Options of a beam search (Graves 2012), which uses the weights as they are (fp32) and draws
+    nothing, whatever the seed is.
 
-    Raises UsageError naming the option, its value and its range.
+    Raises UsageError naming the option, its value and its range, and for an option of drawing.
     """
 
     length: int = setting(DEFAULT_SEARCH_LENGTH, at_least(1))
@@ -261,7 +249,11 @@ class SearchOptions(TextOptions):
     byte alphabet. None: every n-gram may recur."""
 
     def __post_init__(self) -> None:
-        TextOptions.__post_init__(self)
+        SampleOptions.__post_init__(self)
+        for name in DRAWING:
+            if getattr(self, name) != getattr(SampleOptions, name):
+                raise UsageError(f"{named(name)} is an option of drawing; a search draws nothing.")
+
         # The width or the length may be large, but not both.
         if self.width * self.length > MAX_BEAM_CHARS:
             raise UsageError(

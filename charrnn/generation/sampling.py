@@ -9,7 +9,6 @@ Shapes: B rows, one for each text, N characters, V vocabulary; state as in `mode
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from enum import Enum, auto
 from functools import cache
 from itertools import islice
 from types import ModuleType
@@ -23,9 +22,10 @@ from charrnn.generation.distribution import (
     char_weights,
     log_softmax,
 )
+from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.writing import DrawnText
+from charrnn.generation.writing import DrawnText, Piece
 from charrnn.model.stepper import Stepper
 from charrnn.system.arrays import Float32Array
 from charrnn.system.process import check_settings_of_numba
@@ -80,26 +80,6 @@ class PrimedState(NamedTuple):
     """The state of one row."""
 
 
-class Engine(Enum):
-    """The code that computes the characters of a text."""
-
-    NUMPY = auto()
-    """NumPy."""
-    LOADED = auto()
-    """Compiled code if this machine has it in its cache, else NumPy."""
-    COMPILED = auto()
-    """Compiled code, which is compiled now if it is not in the cache."""
-
-
-def choose_engine(num_chars: int) -> Engine:
-    """Return the engine that takes the least time for a number of characters."""
-    if num_chars < COMPILED_FROM:
-        return Engine.NUMPY
-    if num_chars < UNCACHED_FROM:
-        return Engine.LOADED
-    return Engine.COMPILED
-
-
 @cache
 def _compiled_module() -> ModuleType | None:
     """Import the module with the compiled loops; None if numba is missing."""
@@ -112,17 +92,17 @@ def _compiled_module() -> ModuleType | None:
     return None
 
 
-def compiled_loop(stepper: Stepper, engine: Engine, function: str = "write") -> ModuleType | None:
-    """Return the module with the compiled `function` (`write`, `read`), ready for this
-    model; None if NumPy computes instead."""
-    if engine is Engine.NUMPY:
+def compiled_loop(stepper: Stepper, function: str, num_chars: int) -> ModuleType | None:
+    """Return the module with the compiled `function` (`write`, `read`), ready for this model; None
+    if NumPy computes this number of characters sooner, or if nothing is compiled for it."""
+    if num_chars < COMPILED_FROM:
         return None
     compiled = _compiled_module()
     if compiled is None or not compiled.can_compile(stepper):
         return None
 
     # Loading machine code takes up to a second, compiling it takes ten.
-    if compiled.prepare(function, may_compile=engine is Engine.COMPILED) is None:
+    if compiled.prepare(function, may_compile=num_chars >= UNCACHED_FROM) is None:
         return None
     return compiled
 
@@ -137,7 +117,7 @@ def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
     blocks = np.array_split(prime.astype(np.int64), num_blocks)
     logits: NDArray[np.floating] = np.zeros((1, stepper.vocab_size), np.float32)
     state = stepper.initial_state(1)
-    compiled = compiled_loop(stepper, choose_engine(len(prime)), function="read")
+    compiled = compiled_loop(stepper, "read", num_chars=len(prime))
     if compiled is not None:
         weights = compiled.pack(stepper)
         scratch = compiled.make_scratch(weights, 1)
@@ -210,6 +190,37 @@ class Beginning(NamedTuple):
     """Whether most texts end before their length, as documents do."""
 
 
+class BegunText:
+    """A text whose prime was read. What of it was not drawn yet is drawn when it is taken."""
+
+    def __init__(self, beginning: Beginning, options: SampleOptions, text: DrawnText) -> None:
+        self._beginning = beginning
+        self._options = options
+        self._text = text
+
+    def _write(self) -> Iterator[DrawnText]:
+        if self._text.is_done:
+            return iter([self._text])
+        num_chars = self._options.length
+        return write_texts(self._beginning, self._options, [self._text], num_chars=num_chars)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Draw the text, and yield its pieces as soon as they are certain."""
+        for text in self._write():
+            yield from text.take_pieces()
+
+    def chunks(self) -> Iterator[str]:
+        """Draw the text, and yield it in chunks of the size of the blocks that are drawn."""
+        for text in self._write():
+            yield text.take_text()
+
+    def whole(self) -> GeneratedText:
+        """Draw the text, and return what was not taken yet."""
+        for _ in self._write():
+            pass
+        return self._text.whole()
+
+
 def write_texts(
     beginning: Beginning,
     options: SampleOptions,
@@ -219,7 +230,8 @@ def write_texts(
     num_rows: int = 1,
 ) -> Iterator[DrawnText]:
     """Draw `texts`, each of which has at least one character and all of which have at most
-    `num_chars` together, and yield each text whenever it has grown.
+    `num_chars` together. Yield them in their order: the first text that has not ended whenever it
+    has grown, and each text once more when it has ended.
 
     `num_rows` texts are drawn side by side (`texts` must have at least as many), and where one has
     ended, the next one begins. A text has a uniform random number for each character, from
@@ -227,161 +239,165 @@ def write_texts(
     is the same compiled or not; in fp32 too, except for draws within rounding (about 1e-7) of a
     border between two characters.
     """
-    # Begin. Every row starts with the logits and the state after the prime, which was read before.
-    logits = np.repeat(beginning.primed.logits, num_rows, axis=0)
-    state = np.repeat(beginning.primed.state, num_rows, axis=-2)
     waiting = iter(texts)
-    in_rows = dict(enumerate(islice(waiting, num_rows)))
-    generators = [generator_of(text.seed) for text in in_rows.values()]
-
-    engine = Engine.NUMPY
-    compiled: NetworkRows | None = None
-    block_sizes = _block_sizes(beginning, options, num_rows=num_rows)
-    num_drawn = 0
+    in_rows = list(islice(waiting, num_rows))
+    unfinished = list(in_rows)
+    rows = Rows(beginning, options, seeds=[text.seed for text in in_rows], num_chars=num_chars)
     with reported("writing", total=num_chars, least=LONG_TEXT) as advance:
-        while in_rows:
-            num_left = max(text.num_left for text in in_rows.values())
-
-            # Compiled code takes over from NumPy where it saves time. The search for it is slow.
-            faster = _next_engine(beginning, options, num_chars=num_chars, num_drawn=num_drawn)
-            if faster is not engine:
-                engine = faster
-                compiled = _compiled_rows(
-                    beginning, options=options, num_rows=num_rows, engine=engine
-                )
-            if compiled is None:
-                drawn = _draw_step(
-                    beginning,
-                    options,
-                    logits=logits,
-                    state=state,
-                    generators=generators,
-                    num_left=num_left,
-                )
-                if drawn is None:
-                    in_rows[0].end()
-                    yield in_rows[0]
-                    return
-                block, logits, state = drawn
-            else:
-                # Compiled code takes the same steps, for a block of characters at once.
-                size = min(next(block_sizes), num_left)
-                numbers = np.stack([generator.random(size) for generator in generators])
-                columns, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
-                block = Block(*columns, values=np.zeros(numbers.shape, np.float32))
+        while unfinished:
+            block = rows.draw(num_left=max(text.num_left for text in unfinished))
+            if block is None:
+                in_rows[0].end()
+                yield in_rows[0]
+                return
             # A row without a text is drawn on, in vain, as long as other rows have texts.
-            num_drawn += block.ids.size
             advance(block.ids.size)
 
             # Decode. Each text takes its row of the block, up to its end.
-            for row, text in in_rows.items():
+            for row, text in enumerate(in_rows):
+                if text.is_done:
+                    continue
                 text.add(
                     block.ids[row].tolist(),
                     logprobs=block.logprobs[row].tolist(),
                     values=block.values[row].tolist(),
                 )
-                yield text
 
-            # Where a text has ended, the next one begins after the prime.
-            for row in _replace_ended(in_rows, waiting):
-                generators[row] = generator_of(in_rows[row].seed)
-                logits[row] = beginning.primed.logits[0]
-                state = state.copy()
-                state[..., row, :] = beginning.primed.state[..., 0, :]
+                # Where the text has ended, the next one begins after the prime.
+                if text.is_done and (following := next(waiting, None)) is not None:
+                    in_rows[row] = following
+                    unfinished.append(following)
+                    rows.begin(row, following.seed)
 
-
-def _draw_step(
-    beginning: Beginning,
-    options: SampleOptions,
-    *,
-    logits: NDArray[np.floating],
-    state: Float32Array,
-    generators: Sequence[np.random.Generator],
-    num_left: int,
-) -> tuple[Block, NDArray[np.floating], Float32Array] | None:
-    """Draw the next character of every row in NumPy; return it with the logits and the state after
-    it, None if no character may follow."""
-    # Distribution. A guide forbids characters of its only text.
-    allowed = logits
-    if beginning.guide is not None:
-        allowed = beginning.guide.allow(logits, num_left=num_left)
-        if np.isneginf(allowed).all():
-            return None
-    distributions = [char_weights(row, options, banned=beginning.banned) for row in allowed]
-
-    # Draw. The log-probabilities are the model's own, before the options shape them.
-    uniforms = [generator.random() for generator in generators]
-    ids = np.array(list(map(draw, distributions, uniforms)))
-    logprobs = log_softmax(logits)[np.arange(len(ids)), ids]
-    if beginning.guide is not None:
-        beginning.guide.add(int(ids[0]))
-
-    # Read. The model reads the characters, and predicts the next ones.
-    logits, state = beginning.stepper.step(ids, state)
-    values = np.zeros(len(ids), np.float32)
-    if options.cell is not None:
-        layer, unit = options.cell
-        values = beginning.stepper.values(state)[layer, :, unit]
-    block = Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
-    return block, logits, state
+            # Hand over. A text waits for those before it.
+            while unfinished:
+                yield unfinished[0]
+                if not unfinished[0].is_done:
+                    break
+                del unfinished[0]
 
 
-def _replace_ended(in_rows: dict[int, DrawnText], waiting: Iterator[DrawnText]) -> list[int]:
-    """Replace each text that has ended by the next one, as long as texts are waiting. Return the
-    rows of the new texts."""
-    free = [row for row, text in in_rows.items() if text.is_done]
-    for row in free:
-        del in_rows[row]
-    begun = dict(zip(free, waiting, strict=False))
-    in_rows |= begun
-    return list(begun)
+class Rows:
+    """B texts that are drawn side by side: what the model predicts for each of them, its state, and
+    random numbers."""
 
+    def __init__(
+        self, beginning: Beginning, options: SampleOptions, seeds: Sequence[int], num_chars: int
+    ) -> None:
+        """Begin a text of each seed after the prime; all texts that will be drawn have at most
+        `num_chars` characters together."""
+        num_rows = len(seeds)
+        self._beginning = beginning
+        self._options = options
+        self._logits = np.repeat(beginning.primed.logits, num_rows, axis=0)
+        self._state = np.repeat(beginning.primed.state, num_rows, axis=-2)
+        self._generators = [generator_of(seed) for seed in seeds]
 
-def _block_sizes(beginning: Beginning, options: SampleOptions, num_rows: int) -> Iterator[int]:
-    """Yield the sizes of the blocks that compiled code draws."""
-    size = FIRST_BLOCK
-    while True:
+        self._num_chars = num_chars
+        self._num_drawn = 0
+        self._num_expected = 0
+        self._compiled: NetworkRows | None = None
+        self._block_size = FIRST_BLOCK
         # Beside other texts, what follows the end of a text is drawn in vain.
         if num_rows > 1 and (beginning.ends_early or options.stops):
-            size = EARLY_BLOCK
-        yield size
-        size = min(2 * size, LAST_BLOCK)
+            self._block_size = EARLY_BLOCK
 
+    def begin(self, row: int, seed: int) -> None:
+        """Begin another text in a row."""
+        primed = self._beginning.primed
+        self._generators[row] = generator_of(seed)
+        self._logits[row] = primed.logits[0]
+        self._state = self._state.copy()
+        self._state[..., row, :] = primed.state[..., 0, :]
 
-def _next_engine(
-    beginning: Beginning, options: SampleOptions, num_chars: int, num_drawn: int
-) -> Engine:
-    """Return the engine for texts of at most `num_chars` characters after `num_drawn` of them."""
-    # Compiled code follows no guide and returns no values of a cell.
-    if beginning.guide is not None or options.cell is not None:
-        return Engine.NUMPY
+    def draw(self, num_left: int) -> Block | None:
+        """Draw the next characters of every row, at most `num_left`: one in NumPy, a block of them
+        in compiled code. Return None if no character may follow."""
+        # Compiled code takes over from NumPy where it saves time. The search for it is slow.
+        num_expected = self._count_expected()
+        if num_expected > self._num_expected and self._compiled is None:
+            self._compiled = self._compile(num_expected)
+        self._num_expected = num_expected
 
-    # The first characters appear before the module is loaded, which takes half a second.
-    is_loaded = _compiled_module.cache_info().currsize > 0
-    if num_drawn < BEFORE_LOADING and not is_loaded:
-        return Engine.NUMPY
+        if self._compiled is None:
+            block = self._draw_step(num_left)
+        else:
+            block = self._draw_block(self._compiled, num_left)
+        if block is not None:
+            self._num_drawn += block.ids.size
+        return block
 
-    # For texts that end early, the loop is compiled only after enough characters to save time.
-    if beginning.ends_early and num_drawn < UNCACHED_FROM:
-        num_chars = min(num_chars, UNCACHED_FROM - 1)
-    return choose_engine(num_chars)
+    def _draw_step(self, num_left: int) -> Block | None:
+        """Draw the next character of every row in NumPy."""
+        # Distribution. A guide forbids characters of its only text.
+        beginning = self._beginning
+        guide = beginning.guide
+        allowed = self._logits
+        if guide is not None:
+            allowed = guide.allow(allowed, num_left=num_left)
+            if np.isneginf(allowed).all():
+                return None
+        distributions = [
+            char_weights(row, self._options, banned=beginning.banned) for row in allowed
+        ]
 
+        # Draw. The log-probabilities are the model's own, before the options shape them.
+        uniforms = [generator.random() for generator in self._generators]
+        ids = np.array(list(map(draw, distributions, uniforms)))
+        logprobs = log_softmax(self._logits)[np.arange(len(ids)), ids]
+        if guide is not None:
+            guide.add(int(ids[0]))
 
-def _compiled_rows(
-    beginning: Beginning, options: SampleOptions, num_rows: int, engine: Engine
-) -> "NetworkRows | None":
-    """Return the rows of an engine; None if NumPy draws the texts."""
-    compiled = compiled_loop(beginning.stepper, engine)
-    if compiled is None:
-        return None
-    stepper = beginning.stepper
-    shaping = compiled.shaping_numbers(
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        min_p=options.min_p,
-        banned=beginning.banned,
-        vocab_size=stepper.vocab_size,
-    )
-    rows: NetworkRows = compiled.NetworkRows(stepper, shaping=shaping, num_rows=num_rows)
-    return rows
+        # Read. The model reads the characters, and predicts the next ones.
+        self._logits, self._state = beginning.stepper.step(ids, self._state)
+        values = np.zeros(len(ids), np.float32)
+        if self._options.cell is not None:
+            layer, unit = self._options.cell
+            values = beginning.stepper.values(self._state)[layer, :, unit]
+        return Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
+
+    def _draw_block(self, compiled: "NetworkRows", num_left: int) -> Block:
+        """Draw a block of characters of every row by compiled code, which takes the same steps."""
+        size = min(self._block_size, num_left)
+        if self._block_size > EARLY_BLOCK:
+            self._block_size = min(2 * self._block_size, LAST_BLOCK)
+        numbers = np.stack([generator.random(size) for generator in self._generators])
+        columns, self._logits, self._state = compiled.draw(
+            self._logits, state=self._state, uniforms=numbers
+        )
+        return Block(*columns, values=np.zeros(numbers.shape, np.float32))
+
+    def _count_expected(self) -> int:
+        """Return how many characters compiled code may be expected to draw."""
+        # Compiled code follows no guide and returns no values of a cell.
+        if self._beginning.guide is not None or self._options.cell is not None:
+            return 0
+
+        # The first characters appear before the module is loaded, which takes half a second.
+        is_loaded = _compiled_module.cache_info().currsize > 0
+        if self._num_drawn < BEFORE_LOADING and not is_loaded:
+            return 0
+
+        # For texts that end early, the loop is compiled only after enough characters to save time.
+        if self._beginning.ends_early and self._num_drawn < UNCACHED_FROM:
+            return min(self._num_chars, UNCACHED_FROM - 1)
+        return self._num_chars
+
+    def _compile(self, num_chars: int) -> "NetworkRows | None":
+        """Return the rows that compiled code draws; None if NumPy draws them."""
+        stepper = self._beginning.stepper
+        compiled = compiled_loop(stepper, "write", num_chars=num_chars)
+        if compiled is None:
+            return None
+        shaping = compiled.shaping_numbers(
+            temperature=self._options.temperature,
+            top_k=self._options.top_k,
+            top_p=self._options.top_p,
+            min_p=self._options.min_p,
+            banned=self._beginning.banned,
+            vocab_size=stepper.vocab_size,
+        )
+        rows: NetworkRows = compiled.NetworkRows(
+            stepper, shaping=shaping, num_rows=len(self._generators)
+        )
+        return rows

@@ -2,9 +2,8 @@
 its end."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import NamedTuple
 
 from charrnn.generation.generated_text import GeneratedText
@@ -50,8 +49,6 @@ class DrawnText:
         """Whether the document has reached its END; None without documents."""
         if end_id is not None:
             self.has_ended = False
-        self.grown: Iterator[DrawnText] = iter(())
-        """Draws the text: it yields whenever ids were added."""
 
         self._vocab = vocab
         self._stops = tuple(stops)
@@ -68,17 +65,11 @@ class DrawnText:
 
     # Taking
 
-    def pieces(self) -> Iterator[Piece]:
-        """Draw the text, and yield its pieces as soon as they are certain. The piece of END has no
-        text."""
-        for _ in chain(self.grown, [self]):
-            yield from map(Piece, self._texts, self._logprobs, self._values)
-            self._clear()
-
-    def chunks(self) -> Iterator[str]:
-        """Draw the text, and yield it in chunks of the size of the blocks that are drawn."""
-        for _ in chain(self.grown, [self]):
-            yield self.take_text()
+    def take_pieces(self) -> list[Piece]:
+        """Return the certain pieces that were not taken yet. The piece of END has no text."""
+        pieces = list(map(Piece, self._texts, self._logprobs, self._values))
+        self._clear()
+        return pieces
 
     def take_text(self) -> str:
         """Return the certain text that was not taken yet."""
@@ -87,9 +78,7 @@ class DrawnText:
         return text
 
     def whole(self) -> GeneratedText:
-        """Draw the text, and return what was not taken yet."""
-        for _ in self.grown:
-            pass
+        """Return what was not taken yet, of a text that has ended."""
         return GeneratedText(
             text="".join(self._texts),
             logprobs=tuple(self._logprobs),
@@ -200,11 +189,6 @@ class DrawnText:
         del self._pending[:num_released]
 
 
-def is_cut(text: DrawnText | GeneratedText) -> bool:
-    """Whether a document was cut before its END, and not by a stop string."""
-    return text.has_ended is False and not text.stop
-
-
 def text_of(pieces: Iterable[Piece]) -> str:
     """Return the text of pieces."""
     return "".join(piece.text for piece in pieces)
@@ -229,20 +213,6 @@ def _overlap(text: str, stop: str) -> int:
         if text.endswith(stop[:length]):
             return length
     return 0
-
-
-def in_order(grown: Iterable[DrawnText], seeds: Iterable[int]) -> Iterator[DrawnText]:
-    """Yield texts that are drawn side by side, each once it has ended and the texts of all seeds
-    before its own were yielded."""
-    ended: dict[int, DrawnText] = {}
-    remaining = iter(seeds)
-    next_seed = next(remaining)
-    for text in grown:
-        if text.is_done:
-            ended[text.seed] = text
-        while next_seed in ended:
-            yield ended.pop(next_seed)
-            next_seed = next(remaining, -1)
 
 
 MIN_REPEATS = 3

@@ -17,6 +17,7 @@ from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.commands import sample_output
 from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.config.settings import Config
+from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.system.progress import tell, using, warn
 
@@ -74,9 +75,8 @@ def test_the_prompt_begins_a_line_after_ctrl_c(make_terminal, number, shown):
 class Drawn:
     """A text that says something while it is drawn."""
 
-    has_ended = None
-    stop = ""
-    seed = 7
+    def whole(self):
+        return GeneratedText(text="", logprobs=(), seed=7)
 
     def chunks(self):
         yield "a"
@@ -89,7 +89,7 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
     terminal = make_terminal()
     text = Stream(is_terminal=True)
     monkeypatch.setattr(sys, "stdout", text)
-    monkeypatch.setattr(sample_output, "DrawnText", Drawn)
+    monkeypatch.setattr(sample_output, "BegunText", Drawn)
     model = SimpleNamespace(
         config=Config(),
         vocab=vocab_of("ab"),

@@ -7,7 +7,7 @@ Tests `compiled` and `compiled.sampling`, too.
 import os
 import re
 import sys
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ from charrnn.api import Model
 from charrnn.config.settings import Config
 from charrnn.generation import generator, sampling
 from charrnn.generation.distribution import char_weights, next_char_probs
-from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import Engine, seed_of_text
+from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.sampling import seed_of_text
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import FUNCTIONS, CompiledLoop
@@ -100,7 +100,7 @@ def test_it_computes_the_bits_of_numpy(changes, choose):
     choose(False)
     expected = draw_all(stepper)
     choose(True)
-    assert sampling.compiled_loop(stepper, Engine.COMPILED) is compiled
+    assert sampling.compiled_loop(stepper, "write", 10**6) is compiled
     found = draw_all(stepper)
     assert ids_of(found) == ids_of(expected)
     # Sums of 17 exponentials in float64, in another order.
@@ -177,18 +177,14 @@ def test_what_is_not_compiled_is_written_by_numpy():
         {"hidden_size": 4},
     )
     for changes, precision in (*((other, "int8") for other in others), ({}, "fp32")):
-        assert (
-            sampling.compiled_loop(
-                make_stepper(replace(BASE, **changes), precision), Engine.COMPILED
-            )
-            is None
-        ), changes
+        stepper = make_stepper(replace(BASE, **changes), precision)
+        assert sampling.compiled_loop(stepper, "write", 10**6) is None, changes
 
 
 def test_the_compiled_draw_knows_every_option_of_the_distribution():
-    assert {*compiled.ShapingNumbers._fields} - {"is_banned"} == {
-        field.name for field in fields(Shaping)
-    }
+    options = {field.name for field in fields(SampleOptions)}
+    used = options.intersection(char_weights.__code__.co_names)
+    assert used == {*compiled.ShapingNumbers._fields} - {"is_banned"}
 
 
 def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
@@ -197,15 +193,16 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
     for index in range(300):
         size = int(generator.integers(2, 40))
         logits = generator.uniform(-9, 9, size).astype(np.float32)
-        shaping = Shaping(
-            temperature=float(generator.choice([1e-3, 0.3, 0.8, 1.0, 5.0])),
-            top_k=int(generator.integers(1, size + 3)) if index % 2 else None,
-            top_p=float(generator.uniform(0.05, 1)) if index % 3 else None,
-            min_p=float(generator.uniform(0, 0.1)) if index % 5 == 0 else None,
-        )
+        shaping = {
+            "temperature": float(generator.choice([1e-3, 0.3, 0.8, 1.0, 5.0])),
+            "top_k": int(generator.integers(1, size + 3)) if index % 2 else None,
+            "top_p": float(generator.uniform(0.05, 1)) if index % 3 else None,
+            "min_p": float(generator.uniform(0, 0.1)) if index % 5 == 0 else None,
+        }
+        options = SampleOptions(**shaping)
         banned = np.flatnonzero(generator.random(size - 1) < 0.2).tolist()
-        numbers = compiled.shaping_numbers(**asdict(shaping), banned=banned, vocab_size=size)
-        weights = char_weights(logits, shaping, banned)
+        numbers = compiled.shaping_numbers(**shaping, banned=banned, vocab_size=size)
+        weights = char_weights(logits, options, banned)
         compiled_weights = np.empty(size)
         borders = np.cumsum(weights.values) / weights.total
         for uniform in (0.0, generator.random(), *borders[borders < 1]):
@@ -214,7 +211,7 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
         assert np.array_equal(compiled_weights, weights.values)
         assert np.allclose(
             weights.values / weights.total,
-            next_char_probs(logits[None], shaping, banned)[0],
+            next_char_probs(logits[None], options, banned)[0],
             rtol=1e-13,
             atol=1e-300,
         )

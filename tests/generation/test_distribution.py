@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from charrnn.generation.distribution import char_weights, next_char_probs
-from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sample_options import SampleOptions
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 12))
 ANY_LOGITS = SHAPES.flatmap(
@@ -29,7 +29,7 @@ def shaped_logits(draw):
     """Logits, any options at all, and banned ids; at least one id is not banned."""
     logits = draw(ANY_LOGITS | TIED_LOGITS)
     ids = st.integers(0, logits.shape[1] - 1)
-    shaping = Shaping(
+    shaping = SampleOptions(
         temperature=draw(TEMPERATURES),
         top_k=draw(st.none() | st.integers(1, 15)),
         top_p=draw(st.none() | st.floats(0, 1, exclude_min=True)),

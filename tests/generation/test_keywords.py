@@ -41,7 +41,6 @@ def test_a_method_gets_its_keywords_as_a_record():
         ("stream", SampleOptions),
         ("write", SampleOptions),
         ("samples", SeveralOptions),
-        ("search", SearchOptions),
         ("beam", SearchOptions),
     ],
 )

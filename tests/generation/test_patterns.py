@@ -95,13 +95,12 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression)
         [found] = draw_texts(stepper, PRIME, [seed], length=T, guide=guide, **shaping)
         assert "".join(LETTERS[id] for id in found.ids) == text
     search = BeamSearch(stepper, PRIME, SearchOptions(width=256, length=T), pattern=pattern)
-    assert tuple(id for ids in search for id in ids) == search.beams[0].ids
     ended = {
         text
         for text in matching
         if not any(one != text and one.startswith(text) for one in matching)
     }
-    assert {"".join(LETTERS[id] for id in beam.ids) for beam in search.beams} == ended
+    assert {"".join(LETTERS[id] for id in beam.ids) for beam in search.run()} == ended
 
 
 def test_a_banned_end_is_not_needed(tmp_path):

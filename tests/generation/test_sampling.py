@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from charrnn.config.settings import Config
 from charrnn.generation.distribution import CharWeights, next_char_probs
 from charrnn.generation.patterns import Guide
-from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import (
     draw,
     generator_of,
@@ -79,8 +79,11 @@ def pieces_of(stepper, vocab, *, length, **options):
     """The text of one stream, piece by piece."""
     [text] = draw_texts(stepper, start_ids(vocab), [0], length=length, **options)
     whole = DrawnText(vocab, length=length)
-    whole.grown = (whole.add([id], [0.0], [0.0]) for id in text.ids)
-    return list(whole.pieces())
+    pieces = []
+    for id in text.ids:
+        whole.add([id], [0.0], [0.0])
+        pieces += whole.take_pieces()
+    return pieces
 
 
 def test_the_seed_decides_the_text():
@@ -117,7 +120,7 @@ def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell):
             logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12
         )
         # It is what was read that is sampled.
-        assert next_char_probs(np.array([logits]), Shaping(**shaping), (0,))[0, char] > 0
+        assert next_char_probs(np.array([logits]), SampleOptions(**shaping), (0,))[0, char] > 0
         ids.append(char)
 
 

@@ -15,8 +15,6 @@ from charrnn.generation.writing import (
     DrawnText,
     Loop,
     find_loop,
-    in_order,
-    is_cut,
     text_of,
 )
 from charrnn.text.vocab import Vocab
@@ -55,8 +53,7 @@ def feed(vocab, text, stops):
             yield drawn
 
     for _ in grow():
-        drawn.grown = iter([drawn])
-        pieces = list(drawn.pieces())
+        pieces = drawn.take_pieces()
         released.append(text_of(pieces))
         logprobs += [piece.logprob for piece in pieces]
     return released, logprobs
@@ -99,8 +96,10 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text, stops):
 @example(b"\xe2a\xe2\x82")
 def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data):
     drawn = DrawnText(BYTES, length=len(data))
-    drawn.grown = (drawn.add([byte], [-float(index)], [0.0]) for index, byte in enumerate(data))
-    pieces = list(drawn.pieces())
+    pieces = []
+    for index, byte in enumerate(data):
+        drawn.add([byte], [-float(index)], [0.0])
+        pieces += drawn.take_pieces()
     assert text_of(pieces) == data.decode("utf-8", "replace")
     assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
 
@@ -124,11 +123,12 @@ def test_pieces_chunks_and_whole_texts_say_the_same(vocab, size, stops):
     for characters in ("abcabbcac", "cccc\naaaa", "aaaaabbbb"):
         expected = cut(characters, stops)
         texts = [DrawnText(vocab, stops, length=9) for _ in range(3)]
-        for text in texts:
-            text.grown = grow(text, characters, size, vocab)
-        pieces = list(texts[0].pieces())
-        chunks = list(texts[1].chunks())
-        found = texts[2].whole()
+        pieces = []
+        for text in grow(texts[0], characters, size, vocab):
+            pieces += text.take_pieces()
+        chunks = [text.take_text() for text in grow(texts[1], characters, size, vocab)]
+        [*_, text] = grow(texts[2], characters, size, vocab)
+        found = text.whole()
 
         assert found.text == text_of(pieces) == "".join(chunks) == expected
         assert found.stop == ("" if expected == characters else stops[0])
@@ -146,18 +146,7 @@ def test_a_document_ends_within_a_block_with_the_log_probability_of_its_end():
     text.add([1, 2, 3, 1], [-1.0, -2.0, -3.0, -4.0], [0.0] * 4)
     found = text.whole()
     assert (found.text, found.logprobs) == (CHARS.decode([1, 2]), (-1.0, -2.0, -3.0))
-    assert (text.is_done, found.has_ended, is_cut(found)) == (True, True, False)
-
-
-def test_a_text_waits_for_the_texts_before_it():
-    first = DrawnText(CHARS, seed=0, length=3)
-    second = DrawnText(CHARS, seed=1, length=3)
-
-    def grown():
-        yield from grow(second, "bbb", 3, CHARS)
-        yield from grow(first, "aaa", 1, CHARS)
-
-    assert [text.take_text() for text in in_order(grown(), [0, 1])] == ["aaa", "bbb"]
+    assert (text.is_done, found.has_ended, found.is_cut) == (True, True, False)
 
 
 def naive_loop(text):
