@@ -24,7 +24,6 @@ from charrnn.statistics.agreement import (
     spearman,
 )
 from charrnn.system.arrays import Float32Array
-from charrnn.system.progress import task
 
 CELLS_AT_ONCE = 32
 """Cells whose values are ranked at once: their float64 ranks take twice the memory of the
@@ -66,11 +65,8 @@ def _measure_scoring_half(study: Study, targets: Sequence[Target]) -> list[Float
     or Spearman's rho."""
     # The ranks of a cell need all of its values.
     cells = np.empty((len(study.text) - study.half, study.num_cells), np.float32)
-    read = study.reader()
-    with task("reading, to score all cells", total=len(cells)) as advance:
-        for indices, values in read(study.half, len(study.text)):
-            cells[indices] = values
-            advance(len(indices))
+    for indices, values in study.reader()(study.half, len(study.text)):
+        cells[indices] = values
 
     associations = np.empty((len(targets), study.num_cells), np.float32)
     for begin in range(0, study.num_cells, CELLS_AT_ONCE):

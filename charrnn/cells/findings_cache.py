@@ -30,15 +30,6 @@ from charrnn.system.progress import warn
 Result = TypeVar("Result")
 """The type of a result: a dataclass, a tuple, an array of NumPy, a number, text, or one of these or
 None."""
-UNMEASURED = (
-    "cli",
-    "distributed",
-    "formats",
-    "reports",
-    "explore",
-    "views",
-)
-"""Packages that no measurement of cells depends on: they show results, or do other work."""
 MAX_FOLDER_BYTES = 256 * 1024 * 1024
 """Size of all files together above which the oldest are deleted."""
 
@@ -145,8 +136,7 @@ def code_digest(package: Path) -> str:
     """Return a SHA-256 of the code that a measurement may depend on."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        if not any(path.is_relative_to(package / name) for name in UNMEASURED):
-            digest.update(path.read_bytes())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

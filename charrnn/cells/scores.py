@@ -29,7 +29,7 @@ from charrnn.cells.choosing_half import (
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.cells.scoring_half import score_choice, score_interior
 from charrnn.cells.target_labels import Target, choose_targets
-from charrnn.cells.trace import Read, Trace, read_columns, watched
+from charrnn.cells.trace import Read, Trace, read_columns
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import auc_from_association, measure_score
@@ -164,34 +164,24 @@ def measure(
     if not targets:
         return []
 
-    # All targets label the same text.
-    half = targets[0].half
-    num_chars = len(targets[0].labels)
-    num_read = num_chars
+    # First half: select a cell for each target. The best of hundreds of cells looks better on this
+    # text than it is, so nothing of this half is a score.
+    choosing = ChoosingHalf(targets, read)
+    choices = [choosing.choose(index) for index in range(len(targets))]
+
+    # Second half: the values of the selected cells. All targets label the same text.
+    selected = [choice.cell for choice in choices]
+    scoring = slice(targets[0].half, len(targets[0].labels))
+    values = read_columns(read, columns=selected, part=scoring)
+
+    # The untrained network makes its own choice, with the same freedom: even random features follow
+    # some labels.
+    untrained: dict[Target, float] = {}
     if read_untrained is not None:
-        num_read += min(half, BASELINE_CHARS) + min(num_chars - half, BASELINE_CHARS)
-    with (
-        task("reading, to score the cells", total=num_read) as on_chars,
-        task("scoring", total=len(targets), unit="detectors") as on_target,
-    ):
-        read = watched(read, on_chars)
+        untrained = _score_baseline(read_untrained, targets)
 
-        # First half: select a cell for each target. The best of hundreds of cells looks better on
-        # this text than it is, so nothing of this half is a score.
-        choosing = ChoosingHalf(targets, read)
-        choices = [choosing.choose(index) for index in range(len(targets))]
-
-        # Second half: the values of the selected cells.
-        selected = [choice.cell for choice in choices]
-        values = read_columns(read, columns=selected, part=slice(half, num_chars))
-
-        # The untrained network makes its own choice, with the same freedom: even random features
-        # follow some labels.
-        untrained: dict[Target, float] = {}
-        if read_untrained is not None:
-            untrained = _score_baseline(watched(read_untrained, on_chars), targets)
-
-        measured = []
+    measured = []
+    with task("scoring", total=len(targets), unit="detectors") as on_target:
         for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
             on_target(0)
             associations = choosing.associations(index)

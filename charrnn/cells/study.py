@@ -26,7 +26,6 @@ from charrnn.cells.trace import (
     states_of_text,
     stream_cells,
     trace_text,
-    watched,
 )
 from charrnn.cells.value_statistics import measure_values
 from charrnn.detectors.detector import Detector, Labels
@@ -38,7 +37,6 @@ from charrnn.runs.included import card_of
 from charrnn.system.arrays import Float32Array
 from charrnn.system.display import Displayable, RecordTuple
 from charrnn.system.files import JSON
-from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 
 NUM_PASSAGES = 3
@@ -450,9 +448,7 @@ class Study(Displayable):
     def _columns(self, cells: Sequence[records.CellIndex], first: int = 0) -> Float32Array:
         """Read the values (c, n) of some cells from a character of the text on."""
         columns = [layer * self.num_units + unit for layer, unit in cells]
-        part = slice(first, len(self.text))
-        with task("reading", total=len(self.text) - first) as advance:
-            return read_columns(watched(self.reader(), advance), columns=columns, part=part)
+        return read_columns(self.reader(), columns=columns, part=slice(first, len(self.text)))
 
     @cached_property
     def text_key(self) -> dict[str, JSON]:

@@ -5,7 +5,7 @@ Shapes: N characters, L layers, H units per layer, K guesses, T and B as in `mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,18 +25,6 @@ from charrnn.text.vocab import EncodedText, IdArray
 Read = Callable[[int, int], Iterable[tuple[Int64Array, Float32Array]]]
 """Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs
 once, in any order. The first windows must be a fair sample of the text, as windows of lanes are."""
-
-
-def watched(read: Read, advance: Callable[[int], object]) -> Read:
-    """Return the same reading, which calls `advance` with the number of characters that were
-    read."""
-
-    def read_on(begin: int, end: int) -> Iterator[tuple[Int64Array, Float32Array]]:
-        for indices, cells in read(begin, end):
-            yield indices, cells
-            advance(len(indices))
-
-    return read_on
 
 
 def read_columns(read: Read, columns: Sequence[int], part: slice) -> Float32Array:
@@ -219,11 +207,13 @@ def stream_cells(
     read = read_in_lanes(
         network.trace, network.initial_state, ids=text.ids, first=text.first, known=known
     )
-    with torch.inference_mode():
+    with torch.inference_mode(), task("reading", total=len(text)) as advance:
         for positions, (_, cells, _) in read:
             check_finite(cells, "cell values")
             columns = cells.float().cpu().numpy().reshape(*positions.shape, -1)
 
             # Without the padding at the end of the last lane.
             is_text = positions < len(text.ids)
-            yield positions[is_text] - text.first, columns[is_text]
+            indices = positions[is_text] - text.first
+            yield indices, columns[is_text]
+            advance(len(indices))

@@ -115,7 +115,7 @@ def test_the_progress_of_all_tasks_reaches_their_end():
     with using(CallbackProgress(tasks.append)):
         survey_cells(saturated_and_visible_cells(), VISIBLE_LABELS)
     ends = {(task.label, task.total - task.done) for task in tasks}
-    assert ends == {("reading, to score the cells", 0), ("scoring", 0)}
+    assert ends == {("scoring", 0)}
 
 
 def fill(cells, labels):
