@@ -222,10 +222,10 @@ class Generator:
         beginning = self._begin(options)
         texts = (self._text(options, seed) for seed in seeds)
         for text in sampling.write_texts(
-            beginning, options, texts, num_chars=num_chars, num_rows=num_rows
+            beginning, options=options, texts=texts, num_chars=num_chars, num_rows=num_rows
         ):
             if text.is_done:
-                yield BegunText(beginning, options, text)
+                yield BegunText(beginning, options=options, text=text)
 
     def iter_samples(
         self,

@@ -202,7 +202,9 @@ class BegunText:
         if self._text.is_done:
             return iter([self._text])
         num_chars = self._options.length
-        return write_texts(self._beginning, self._options, [self._text], num_chars=num_chars)
+        return write_texts(
+            self._beginning, options=self._options, texts=[self._text], num_chars=num_chars
+        )
 
     def pieces(self) -> Iterator[Piece]:
         """Draw the text, and yield its pieces as soon as they are certain."""
@@ -242,7 +244,9 @@ def write_texts(
     waiting = iter(texts)
     in_rows = list(islice(waiting, num_rows))
     unfinished = list(in_rows)
-    rows = Rows(beginning, options, seeds=[text.seed for text in in_rows], num_chars=num_chars)
+    rows = Rows(
+        beginning, options=options, seeds=[text.seed for text in in_rows], num_chars=num_chars
+    )
     with reported("writing", total=num_chars, least=LONG_TEXT) as advance:
         while unfinished:
             block = rows.draw(num_left=max(text.num_left for text in unfinished))
