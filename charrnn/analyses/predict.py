@@ -151,9 +151,9 @@ def _passages_of_file(run: str | None, file: str, options: PredictOptions) -> Sh
 
 def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Shown:
     """Return what --numbers or --trace says of a text, or the most likely next characters."""
-    from charrnn.runs.reader import is_run
+    from charrnn.runs.reader import find
 
-    if run is None and is_run(with_home(typed)):
+    if run is None and find(with_home(typed)) is not None:
         raise UsageError(
             f"{typed} is a run, and the text is missing. Give a text after it, or - to read it from"
             f" standard input. If {typed} is the text, name a run before it."

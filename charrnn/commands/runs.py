@@ -61,9 +61,9 @@ def runs(options: RunsOptions) -> None:
     list that have a loss; with --sort, of the first 7.
     """
     # Each form of the command imports what it needs: a table needs no chart, and --help no NumPy.
-    from charrnn.runs.reader import is_run
+    from charrnn.runs.reader import find
 
-    if options.runs[:1] == ["delete"] and not is_run("delete"):
+    if options.runs[:1] == ["delete"] and find("delete") is None:
         _delete(options)
     elif options.plot:
         _plot(options)

@@ -149,7 +149,7 @@ def export(options: ExportOptions) -> None:
     The path is printed on stdout.
     """
     from charrnn.runs.model_file import is_model_file
-    from charrnn.runs.reader import is_run
+    from charrnn.runs.reader import find
 
     *run, file = options.words
     if len(run) > 1:
@@ -160,7 +160,7 @@ def export(options: ExportOptions) -> None:
     # The target is checked before a large run is loaded.
     target = target_of(file, force=options.force, read=run)
     is_known = target.path.suffix.lower() in _formats()
-    if not is_known and is_run(file) and not is_model_file(file):
+    if not is_known and find(file) is not None and not is_model_file(file):
         raise UsageError(f"export takes [RUN] FILE: {file} is a run. Write the file after it.")
     _writer_of(target, options.title)
     target.check()

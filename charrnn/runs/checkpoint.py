@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -31,7 +30,14 @@ from charrnn.runs.config_files import (
     OtherVersionError,
     RunDescription,
 )
-from charrnn.system.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
+from charrnn.system.files import (
+    JSON,
+    MAX_TEXT_BYTES,
+    json_to_bytes,
+    parse_json,
+    read_capped,
+    remove_files,
+)
 from charrnn.system.process import memory_bytes
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
@@ -112,10 +118,7 @@ def is_checkpoint(folder: Path) -> bool:
 def remove_checkpoint(folder: Path) -> None:
     """Remove the files of a checkpoint, and the folder unless other files are in it. Raises
     OSError."""
-    for name in _FILES:
-        (folder / name).unlink(missing_ok=True)
-    if not os.listdir(folder):
-        folder.rmdir()
+    remove_files(folder, names=_FILES)
 
 
 def base_state(initial: Checkpoint) -> dict[str, JSON]:

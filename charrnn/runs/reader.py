@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from charrnn.runs.config_files import CONFIG, VOCAB, OtherVersionError, read_con
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, forms_of, read_capped
-from charrnn.system.process import is_running, named_process, process_identity
+from charrnn.system.process import is_running, named_process
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""
@@ -141,17 +141,29 @@ class RunReader:
         saved it.
         """
         while True:
+            # Choose the checkpoint.
             names = self.saved_checkpoints()
             wanted = names[-1] if which == "latest" else which
-            problems: list[str] = []
+            problem: str | None = None
             if which == "best":
                 state, problem = self.newest_state()
                 wanted = best_checkpoint(state) or names[-1]
-                if problem is not None:
-                    problems.append(problem)
-            checkpoint = self._load_nearest(
-                wanted, names=names, with_training=with_training, problems=problems
-            )
+            problems = [problem] if problem else []
+            step = checkpoint_step(wanted)
+
+            def distance(name: str, step: int = step) -> tuple[bool, int]:
+                return checkpoint_step(name) > step, abs(checkpoint_step(name) - step)
+
+            # Load it, or else the nearest intact one.
+            checkpoint = None
+            for name in sorted({wanted, *names}, key=distance):
+                try:
+                    checkpoint = read_checkpoint(self.path / name, with_training=with_training)
+                    break
+                except OtherVersionError:
+                    raise
+                except CheckpointError as error:
+                    problems.append(str(error))
 
             # A training process may have saved and pruned meanwhile: that is no damage.
             if not problems or names == self.saved_checkpoints():
@@ -162,33 +174,14 @@ class RunReader:
                 f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a"
                 " copy, or train a new run"
             )
-        reasons = [problem.splitlines()[0] for problem in problems]
+        # The state of a damaged checkpoint and the checkpoint itself have the same problem.
+        reasons = list(dict.fromkeys(problem.splitlines()[0] for problem in problems))
         beside = [problem.splitlines()[0] for problem in self._problems_beside(checkpoint)]
         return replace(
             checkpoint,
             warnings=tuple(f"{reason}; using {checkpoint.name}" for reason in reasons + beside),
             instead_of=reasons[0] if reasons else None,
         )
-
-    def _load_nearest(
-        self, wanted: str, *, names: Iterable[str], with_training: bool, problems: list[str]
-    ) -> Checkpoint | None:
-        """Load the wanted checkpoint, or else the nearest intact one of these names, earlier ones
-        first; append the damage of each that was tried to `problems`."""
-        step = checkpoint_step(wanted)
-
-        def distance(name: str) -> tuple[bool, int]:
-            return checkpoint_step(name) > step, abs(checkpoint_step(name) - step)
-
-        for name in sorted({wanted, *names}, key=distance):
-            try:
-                return read_checkpoint(self.path / name, with_training=with_training)
-            except OtherVersionError:
-                raise
-            except CheckpointError as error:
-                if str(error) not in problems:
-                    problems.append(str(error))
-        return None
 
     def read_config(self) -> Config:
         """Read the configuration in the run's folder.
@@ -202,32 +195,22 @@ class RunReader:
     def _problems_beside(self, checkpoint: Checkpoint) -> list[str]:
         """List the problems of the configuration and the alphabet in the run's folder, compared
         with the copies in a verified checkpoint."""
-        description = checkpoint.description
-        saved_config = description.config()
+        saved_config = checkpoint.description.config()
         problems = []
 
         # The configuration may have another budget, but no other model.
         try:
-            run_config = self.read_config()
-            differing = [
-                name
-                for name in FIXED_FIELDS
-                if getattr(run_config, name) != getattr(saved_config, name)
-            ]
-            if differing:
-                problems.append(
-                    f"{description.folder} was saved with another {differing[0]} than"
-                    f" {self.path / CONFIG} gives: it may belong to another run"
-                )
+            config = self.read_config()
+            if any(getattr(config, name) != getattr(saved_config, name) for name in FIXED_FIELDS):
+                problems.append(f"{self.path / CONFIG} is that of another run")
         except CheckpointError as error:
             problems.append(str(error))
 
         # The alphabet never changes.
         try:
-            if read_capped(self.path / VOCAB, max_bytes=MAX_TEXT_BYTES) != description.vocab_json:
-                problems.append(
-                    f"{self.path / VOCAB} is damaged: it is not the alphabet of the checkpoints"
-                )
+            vocab_json = read_capped(self.path / VOCAB, max_bytes=MAX_TEXT_BYTES)
+            if vocab_json != checkpoint.description.vocab_json:
+                problems.append(f"{self.path / VOCAB} is that of another run")
         except CheckpointError as error:
             problems.append(str(error))
         return problems
@@ -253,7 +236,7 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
     it has no checkpoint yet.
     """
     if run is not None:
-        found = find_model_file(run) or find_run(run)
+        found = find(run) or find_run(run)
         if isinstance(found, RunReader):
             found.saved_checkpoints()
         return found, None
@@ -323,17 +306,16 @@ def _subfolders(path: Path) -> list[Path]:
         return []
 
 
+IN_USE_REMEDY = "wait for it or stop it, or start a new run"
+"""What the message about a run that another process trains advises."""
+
+
 def check_not_in_use(folder: Path) -> None:
-    """Raise RunInUseError if the lock of a folder names another process that runs on this host."""
-    try:
+    """Raise RunInUseError if the lock of a folder names a process that runs on this host."""
+    with suppress(CheckpointError):
         owner = read_capped(folder / "lock", max_bytes=MAX_OWNER_BYTES).decode("ascii", "replace")
-    except (OSError, CheckpointError):
-        return
-    if is_running(owner) and owner != process_identity(os.getpid()):
-        raise RunInUseError(
-            f"{folder} is in use by {named_process(owner)}\n"
-            "wait for it or stop it, or start a new run"
-        )
+        if is_running(owner):
+            raise RunInUseError(f"{folder} is in use by {named_process(owner)}\n{IN_USE_REMEDY}")
 
 
 def _paths_of(run: str) -> list[Path]:
@@ -341,21 +323,22 @@ def _paths_of(run: str) -> list[Path]:
     return [folder / name for folder in (Path(), CHECKPOINTS) for name in forms_of(run)]
 
 
-def find_model_file(run: str) -> ModelFile | None:
-    """Return the model file at the path `run`, or the included model of that name.
+def find(run: str) -> RunReader | ModelFile | None:
+    """Return the run or the model file at the path `run`, the run of that name in CHECKPOINTS, or
+    else the included model of that name; None if there is none.
 
-    Returns None if there is neither, or if a run has the name: runs come before included models.
+    A run may have no checkpoint yet.
     """
     # A folder of that name that is no run, such as a folder `code`, does not hide the included
     # model.
     for path in _paths_of(run):
         if is_model_file(path):
             return ModelFile(path)
-        if _is_run_folder(path):
-            return None
-    if run not in read_cards():
-        return None
-    return ModelFile(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}")
+        if run and _is_run_folder(path):
+            return RunReader(path if path.name.strip(".") else path.resolve())
+    if run in read_cards():
+        return ModelFile(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}")
+    return None
 
 
 def find_run(run: str) -> RunReader:
@@ -364,16 +347,16 @@ def find_run(run: str) -> RunReader:
     Raises RunInUseError if another process is just starting the run, and CheckpointError if there
     is no such run; the message names similar names.
     """
-    if find_model_file(run) is not None:
+    found = find(run)
+    if isinstance(found, ModelFile):
         raise CheckpointError(
             f"{run} is an exported model, which is one step of a run\n"
             f"name a run, or start one with these weights: {named('init_from', run)}"
         )
+    if found is not None:
+        return found
     for path in _paths_of(run):
-        if run and _is_run_folder(path):
-            return RunReader(path if path.name.strip(".") else path.resolve())
-        if os.path.isdir(path):
-            check_not_in_use(path)
+        check_not_in_use(path)
 
     # There is no such run: the message lists the newest runs and similar names.
     names = [folder.name for folder in reversed(list_all_runs())]
@@ -408,19 +391,12 @@ def last_change(path: Path) -> int:
     return 0
 
 
-def is_run(text: str) -> bool:
-    """Return whether an argument is the name or the path of a run or of a model file."""
-    if find_model_file(text) is not None:
-        return True
-    return any(map(_is_run_folder, _paths_of(text)))
-
-
 def split_step(run: str | None) -> tuple[str | None, int | None]:
     """Split RUN@STEP into the run and the step; the step is None if there is none, or if a run has
     the whole text as its name."""
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
 
     # A folder may have a name with an @; then the whole text is the run.
-    if match is None or is_run(match[0]):
+    if match is None or find(match[0]) is not None:
         return run, None
     return match[1], int(match[2])

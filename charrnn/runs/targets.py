@@ -16,6 +16,7 @@ from charrnn.system.files import (
     convert_os_errors,
     fsync_folder,
     make_folder,
+    remove_files,
     write_atomically,
     write_synced,
 )
@@ -71,22 +72,17 @@ class Target:
         if any(_reads(str(name), self.path) for name in self.read):
             raise UsageError(f"{self.path} is a file that is read: {self.remedy}.")
         self._check_no_text()
-        if self.force or self._has_mark():
-            return
-
-        problem = "exists"
-        if self.mark:
-            problem = f"exists, and is no {self.path.suffix} with a result of charrnn"
-        raise UsageError(f"{self.path} {problem}: {self.remedy}, or {named('force')}.")
+        if not self.force and not self._has_mark():
+            raise UsageError(f"{self.path} exists: {self.remedy}, or {named('force')}.")
 
     def _check_no_text(self) -> None:
         """Raise UsageError for a text of a run in `read`, here or in checkpoints/."""
-        # The name of a run may have a step: RUN@STEP.
-        names = {str(run) for run in self.read} | {str(run).rpartition("@")[0] for run in self.read}
         runs = reader.list_all_runs()
-        for name in names - {""}:
-            with suppress(CharRNNError):
-                runs.append(reader.find_run(name))
+        for name in map(str, self.read):
+            # The name of a run may have a step: RUN@STEP.
+            found = reader.find(name) or reader.find(name.rpartition("@")[0])
+            if isinstance(found, reader.RunReader):
+                runs.append(found)
         file = behind_links(self.path)
         for run in runs:
             if _is_text_of(run, file):
@@ -110,13 +106,10 @@ class Target:
         return self.path.exists() and not self.path.is_file()
 
     def _has_mark(self) -> bool:
-        if not self.mark:
-            return False
-        try:
-            with self.path.open("rb") as file:
-                return self.mark in file.read(MARK_BYTES)
-        except OSError:  # The file may not be read, or is a link to a missing file.
-            return False
+        # The file may not be read, or is a link to a missing file.
+        with suppress(OSError), self.path.open("rb") as file:
+            return bool(self.mark) and self.mark in file.read(MARK_BYTES)
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +169,11 @@ class FolderTarget:
                 os.rename(temporary, self.path / model_file.NEW)
                 fsync_folder(self.path)
                 self._take_over()
-        except BaseException:  # An interrupt must not leave half a model, either.
+        finally:  # An error or an interrupt must not leave half a model.
             with suppress(OSError):
                 _remove_new(temporary)
-            if is_new:
-                with suppress(OSError):  # It is not empty: the new model counts already.
+                if is_new:  # It is not empty if the new model counts already.
                     self.path.rmdir()
-            raise
 
     def _has_edited_card(self) -> bool:
         """Whether the card may be another one than that of the manifest: an older charrnn recorded
@@ -220,9 +211,7 @@ def _remove_new(folder: Path) -> None:
     """Remove the files of a model from a folder, and the folder unless others are in it. Raises
     OSError."""
     if folder.is_dir() and not folder.is_symlink():
-        for name in model_file.FILES:
-            (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
+        remove_files(folder, names=model_file.FILES)
 
 
 def _check_place(path: Path, *, remedy: str) -> None:
@@ -254,16 +243,15 @@ def _is_text_of(run: reader.RunReader, file: Path) -> bool:
 def _reads(name: str, path: Path) -> bool:
     """Whether a command that is given `name` reads the existing file `path`: a model, a text, or a
     file of the folder, the pattern or the catalogue that has this name."""
-    files: list[Path] = [Path(name)]
+    files = [Path(name)]
     with suppress(DataError, OSError, ValueError):  # There is no text of that name.
         files += sources.find_origin(name, is_named_by_run=True, order=sources.SORTED).paths
-    if (model := reader.find_model_file(name)) is not None:
-        files.append(model.path)
-    return any(_is_same(file, path) for file in files)
+    if (found := reader.find(name)) is not None:
+        files.append(found.path)
 
-
-def _is_same(file: Path, path: Path) -> bool:
-    """Whether `file` is the existing file `path`, also by a link or another spelling."""
-    with suppress(OSError, ValueError):  # The file is missing, or the name is not valid.
-        return path.samefile(file)
+    # A file may have another name: a link, or another spelling.
+    for file in files:
+        with suppress(OSError, ValueError):  # The file is missing, or the name is not valid.
+            if path.samefile(file):
+                return True
     return False

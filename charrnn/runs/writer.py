@@ -37,7 +37,13 @@ from charrnn.runs.checkpoint import (
     remove_checkpoint,
 )
 from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
-from charrnn.runs.reader import CHECKPOINTS, MAX_OWNER_BYTES, RunReader, check_not_in_use
+from charrnn.runs.reader import (
+    CHECKPOINTS,
+    IN_USE_REMEDY,
+    MAX_OWNER_BYTES,
+    RunReader,
+    check_not_in_use,
+)
 from charrnn.runs.targets import check_outside_runs
 from charrnn.system import files
 from charrnn.system.process import (
@@ -50,8 +56,8 @@ from charrnn.text.pandoc import KEPT_TEXTS, packed_texts
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
-    """Lock `folder` for this process, and yield the open lock file.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock `folder` for this process.
 
     The operating system releases the lock when this process ends, however it ends, unless a child
     process has inherited the file. The file contains the identity of this process. It keeps a
@@ -62,55 +68,46 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
     folder cannot be locked, CheckpointError if the lock file is a link, because the file to which
     it leads would be emptied.
     """
+    path = folder / "lock"
+    identity = process_identity(os.getpid())
     with contextlib.ExitStack() as stack:
         with files.convert_os_errors("lock", path=folder):
-            path = folder / "lock"
             files.check_regular(path)
             # The mode "append" does not change the file of a run that is in use.
             file = stack.enter_context(path.open("a+b", buffering=0))
-            _take_lock(file, folder=folder, stack=stack)
+            is_locked = files.try_lock(file)
+            if is_locked:
+                stack.callback(files.unlock, file)
+            _check_not_owned(file, path=path, is_locked=is_locked)
 
             # The next process names this one in its error message.
-            identity = process_identity(os.getpid()).encode("ascii")
-            with files.convert_os_errors("write", path=path, num_bytes=len(identity)):
+            file.truncate(0)
+            file.write(identity.encode("ascii"))
+
+        try:
+            yield
+        finally:
+            # Another process may have taken the run over.
+            if _owner(file) == identity:
                 file.truncate(0)
-                file.write(identity)
-
-        def clear() -> None:
-            if _owner(file) == identity.decode("ascii"):
-                file.truncate(0)
-
-        stack.callback(clear)
-        yield file
 
 
-def _take_lock(file: IO[bytes], *, folder: Path, stack: contextlib.ExitStack) -> None:
-    """Lock an open lock file until `stack` is closed. Raises RunInUseError, or OSError."""
-    is_locked: bool | None = None
-    try:
-        is_locked = files.try_lock(file)
-    except OSError as error:
-        if error.errno not in files.NO_LOCKS:
-            raise
-    if is_locked:
-        stack.callback(files.unlock, file)
-
+def _check_not_owned(file: IO[bytes], path: Path, is_locked: bool | None) -> None:
+    """Raise RunInUseError if another process owns an open lock file; `is_locked` is what
+    `try_lock` returned."""
     # The owner is read only now: the process that held the lock has cleared the file.
     owner = _owner(file) or ""
     is_in_use = is_locked is False or is_running(owner)
-    remedy = "wait for it or stop it, or start a new run"
+    remedy = IN_USE_REMEDY
     if is_locked is None and is_in_use is None and owner:  # The owner runs on another host.
         is_in_use = True
-        remedy += f"\nif it has ended, remove {folder / 'lock'}"
+        remedy += f"\nif it has ended, remove {path}"
 
     # Another process may have removed the run and created it again since the lock file was opened:
     # then this file is a deleted one.
-    try:
-        is_removed = not os.path.samestat(os.fstat(file.fileno()), (folder / "lock").stat())
-    except FileNotFoundError:  # not yet created again
-        is_removed = True
-    if is_in_use or is_removed:
-        raise RunInUseError(f"{folder} is in use by {named_process(owner)}\n{remedy}")
+    is_same = path.exists() and os.path.samefile(path, file.fileno())
+    if is_in_use or not is_same:
+        raise RunInUseError(f"{path.parent} is in use by {named_process(owner)}\n{remedy}")
 
 
 def _owner(file: IO[bytes]) -> str | None:
@@ -121,6 +118,21 @@ def _owner(file: IO[bytes]) -> str | None:
         return file.read(MAX_OWNER_BYTES).decode("ascii", "replace")
     except PermissionError:
         return None
+
+
+def check_new(path: Path) -> None:
+    """Check that a run can be created at `path`: that nothing is there, or an empty folder.
+
+    Raises RunInUseError if another process trains there, UsageError if anything else is there or it
+    is inside a run.
+    """
+    check_outside_runs(path, remedy=f"give {named('out')} another name")
+    if os.path.lexists(path) and not (path.is_dir() and not os.listdir(path)):
+        check_not_in_use(path)
+        raise UsageError(
+            f"{path} exists already\ngive {named('out')} another name; a run is continued by"
+            f" {named('resume', path)}"
+        )
 
 
 class RunWriter(RunReader):
@@ -137,47 +149,29 @@ class RunWriter(RunReader):
         CharRNNError if the folder cannot be created.
         """
         check_outside_runs(parent / name, remedy="change to another folder (cd)")
-        with files.convert_os_errors("create a run folder in", path=parent):
-            if not parent.is_dir():
-                with contextlib.suppress(FileExistsError):  # Another process may create it.
-                    files.make_folder(parent)
 
-            # Gaps in the numbers are not filled: a gap is a run that was removed, and the user may
-            # have noted its name.
-            pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
-            number = 0
-            for entry in parent.iterdir():
-                match = pattern.fullmatch(entry.name)
-                if match is not None:
-                    number = max(number, int(match[1]))
+        # Gaps in the numbers are not filled: a gap is a run that was removed, and the user may have
+        # noted its name.
+        pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
+        matches = [pattern.fullmatch(entry.name) for entry in parent.glob("*")]
+        number = max((int(match[1]) for match in matches if match), default=0)
 
-            # Another process may take the number first: the process that creates the folder has it.
-            while True:
-                number += 1
-                path = parent / f"{name}-{number:03d}"
-                with contextlib.suppress(FileExistsError):
-                    files.make_folder(path)
-                    return cls(path)
+        # Another process may take the number first: the process that creates the folder has it.
+        while True:
+            number += 1
+            path = parent / f"{name}-{number:03d}"
+            with files.convert_os_errors("create", path=path), contextlib.suppress(FileExistsError):
+                files.make_folder(path)
+                return cls(path)
 
     @classmethod
     def create_at(cls, path: Path) -> RunWriter:
-        """Create the folder `path`, or use it if it is an empty folder.
-
-        Raises RunInUseError if another process trains there, UsageError if it exists and is not an
-        empty folder, or is inside a run, CharRNNError if it cannot be created.
-        """
-        check_outside_runs(path, remedy=f"give {named('out')} another name")
+        """Create the folder `path`, or use it if it is an empty folder. Raises the errors of
+        `check_new`, CharRNNError if it cannot be created."""
         with files.convert_os_errors("create", path=path):
-            try:
+            check_new(path)
+            with contextlib.suppress(FileExistsError):
                 files.make_folder(path)
-            except FileExistsError:
-                if not path.is_dir() or any(path.iterdir()):
-                    check_not_in_use(path)
-
-                    raise UsageError(
-                        f"{path} exists already\ngive {named('out')} another name; a run is"
-                        f" continued by {named('resume', path)}"
-                    ) from None
         return cls(path)
 
     def write_description(self, description: RunDescription) -> None:
@@ -238,10 +232,19 @@ class RunWriter(RunReader):
                 " nothing more\ntrain a run in one process at a time"
             )
 
+    def remove_unsaved(self, error: type[BaseException] | None, *_: object) -> None:
+        """Remove the folder of a run that ends with an error before anything is saved there, unless
+        another process has taken it over."""
+        if error is None or issubclass(error, RunInUseError):
+            return
+        with contextlib.suppress(OSError, CheckpointError):
+            if not self.checkpoints():
+                _remove_files(self.path)
+
     def restore_replaced(self) -> None:
-        """Restore a checkpoint that a process renamed in order to replace it, if the process was
-        killed before it had replaced it."""
-        for aside in self.path.glob(".step-*.old-*"):
+        """Restore a checkpoint that was renamed in order to replace it, if that failed or the
+        process was killed before it had replaced it."""
+        for aside in sorted(self.path.glob(".step-*.old-*")):
             with contextlib.suppress(OSError):  # The new checkpoint exists.
                 os.rename(aside, self.path / aside.name[1:].partition(".")[0])
 
@@ -255,11 +258,10 @@ class RunWriter(RunReader):
         with files.convert_os_errors("clean up", path=self.path):
             _remove_temporaries(self.path)
 
-        # Damaged checkpoints are not removed: the user may be able to repair them.
-        for name in self.checkpoints():
-            if checkpoint_step(name) > checkpoint.step:
-                aside = self.path / f"damaged-{name}"
-                with files.convert_os_errors("set aside", path=self.path / name):
+            # Damaged checkpoints are not removed: the user may be able to repair them.
+            for name in self.checkpoints():
+                if checkpoint_step(name) > checkpoint.step:
+                    aside = self.path / f"damaged-{name}"
                     if is_checkpoint(aside):
                         remove_checkpoint(aside)
                     os.rename(self.path / name, aside)
@@ -274,7 +276,7 @@ class RunWriter(RunReader):
         """
         best = best_checkpoint(state)
         pointer = self.path / "best"
-        if best is not None and (self.path / best).is_dir():
+        if best in self.checkpoints():
             files.write_atomically(pointer, f"{best}\n".encode("ascii"))
         else:
             with files.convert_os_errors("remove", path=pointer):
@@ -301,12 +303,17 @@ class RunWriter(RunReader):
                 files.write_synced(temporary / name, data)
             files.fsync_folder(temporary)
 
+            # A folder cannot be renamed to one that is not empty. If the process is killed between
+            # the two renames, `restore_replaced` undoes the first.
+            replaced = None
+            if os.path.lexists(final):
+                replaced = _set_aside(final, "old")
+
             # The folder gets its name only now, so that a folder of that name is always a complete
             # checkpoint.
-            if os.path.lexists(final):
-                self._replace(final, temporary)
-            else:
-                os.rename(temporary, final)
+            os.rename(temporary, final)
+            if replaced is not None:
+                remove_checkpoint(replaced)
             files.fsync_folder(self.path)
         except OSError as error:
             needed = sum(map(len, payloads.values()))
@@ -315,8 +322,9 @@ class RunWriter(RunReader):
                 " needed)\nwhat was saved before is untouched"
             ) from error
         finally:
-            if temporary.exists():
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                self.restore_replaced()
+                if temporary.exists():
                     remove_checkpoint(temporary)
         return final
 
@@ -326,29 +334,13 @@ class RunWriter(RunReader):
 
         Raises CharRNNError if a checkpoint cannot be removed.
         """
-        removable = [
-            name
-            for name in self.checkpoints()[:-1]
-            if name not in needed and is_checkpoint(self.path / name)
-        ]
-        for name in removable[: max(len(removable) - keep, 0)]:
-            with files.convert_os_errors("remove", path=self.path / name):
+        folders = [self.path / name for name in self.checkpoints()[:-1] if name not in needed]
+        removable = list(filter(is_checkpoint, folders))
+        for folder in removable[: max(len(removable) - keep, 0)]:
+            with files.convert_os_errors("remove", path=folder):
                 # The folder is renamed first: a crash during the removal then leaves a temporary
                 # folder, not a damaged checkpoint.
-                remove_checkpoint(_set_aside(self.path / name, "tmp"))
-
-    def _replace(self, final: Path, temporary: Path) -> None:
-        """Replace the checkpoint `final` by the folder `temporary`, and restore it if that fails.
-        Raises OSError."""
-        # This takes two renames, because a folder cannot be renamed to a folder that is not empty.
-        # If the process is killed between them, `restore_replaced` undoes the first.
-        replaced = _set_aside(final, "old")
-        try:
-            os.rename(temporary, final)
-        except OSError:
-            os.rename(replaced, final)
-            raise
-        remove_checkpoint(replaced)
+                remove_checkpoint(_set_aside(folder, "tmp"))
 
 
 def _set_aside(folder: Path, kind: str) -> Path:
@@ -362,22 +354,24 @@ def _set_aside(folder: Path, kind: str) -> Path:
 _FIRST_FILES = (CONFIG, VOCAB, KEPT_TEXTS, "lock")
 """The files in a run's folder before its first save, besides temporary files. `lock` is removed
 last, because it identifies the folder of an unsaved run."""
+_FILES = ("metrics.jsonl", "samples.txt", "latest", "best", *_FIRST_FILES)
+"""All files of charrnn in a run's folder."""
+_TEMPORARY = re.compile(r"\.(.+)\.(?:tmp|old)-[0-9]+")
+"""The name of a temporary file or folder, with the name that it has in the end."""
 
 
 def clear_unsaved(path: Path) -> None:
-    """Empty the folder `path` if it belongs to a run that was killed before its first save.
+    """Remove the folder `path` if it belongs to a run that was killed before its first save.
 
-    Raises UsageError if anything else exists there or it is inside a run, RunInUseError if that run
-    is starting now.
+    Raises the errors of `check_new` if anything else exists there, RunInUseError if that run is
+    starting now.
     """
-    check_outside_runs(path, remedy=f"give {named('out')} another name")
     if _is_unsaved(path):
         with lock_folder(path), files.convert_os_errors("clean up", path=path):
             # Check again under the lock: that run may have saved a checkpoint since.
             if _is_unsaved(path):
-                _remove_first_files(path)
-    if os.path.lexists(path):
-        RunWriter.create_at(path)
+                _remove_files(path)
+    check_new(path)
 
 
 @contextlib.contextmanager
@@ -388,28 +382,13 @@ def new_run(path: Path | None, name: str) -> Iterator[RunWriter]:
     Raises the errors of `RunWriter.create`, `RunWriter.create_at` and `lock_folder`.
     """
     with contextlib.ExitStack() as stack:
-
-        def remove_unless_saved(kind: type[BaseException] | None, *_: object) -> None:
-            if kind is None or issubclass(kind, RunInUseError):
-                return  # Another process has taken it over.
-            with contextlib.suppress(OSError, CheckpointError):
-                if not run.checkpoints():
-                    _remove_first_files(run.path)
-                    run.path.rmdir()
-
         # A signal between the creation of the folder and the registration of its removal would
         # leave the folder behind.
         with ending_signals_delayed():
             run = RunWriter.create_at(path) if path else RunWriter.create(CHECKPOINTS, name)
-            stack.push(remove_unless_saved)
+            stack.push(run.remove_unsaved)
             stack.enter_context(lock_folder(run.path))
         yield run
-
-
-_TEMPORARY = re.compile(r"\.(.+)\.(?:tmp|old)-[0-9]+")
-"""The name of a temporary file or folder, with the name that it has in the end."""
-_OTHER_FILES = ("metrics.jsonl", "samples.txt", "latest", "best")
-"""The other files of charrnn in a run's folder."""
 
 
 def check_deletable(path: Path) -> None:
@@ -419,8 +398,9 @@ def check_deletable(path: Path) -> None:
         raise UsageError(f"{path} is a link: name {path.resolve()}, to which it leads.")
     # Other programs have files of these names, too.
     has_mark = False
-    with contextlib.suppress(OSError), (path / CONFIG).open("rb") as file:
-        has_mark = file.read(len(SEAL_START)) == SEAL_START.encode("ascii")
+    with contextlib.suppress(CheckpointError):
+        config = files.read_capped(path / CONFIG, max_bytes=files.MAX_TEXT_BYTES)
+        has_mark = config.startswith(SEAL_START.encode("ascii"))
     if not has_mark and not any(map(is_checkpoint, path.glob("step-*"))):
         raise UsageError(f"{path} is not a run of charrnn: its {CONFIG} has another beginning.")
     with lock_folder(path):
@@ -436,38 +416,32 @@ def delete_run(path: Path) -> None:
     check_deletable(path)
     with lock_folder(path), files.convert_os_errors("remove", path=path):
         # The checkpoints first: a run of which some are left can still be found, and deleted.
-        for entry in list(path.iterdir()):
+        for entry in sorted(path.glob("*step-*")):
             is_named = is_checkpoint_name(entry.name.removeprefix("damaged-"))
             if is_named and is_checkpoint(entry):
                 remove_checkpoint(entry)
-        for name in _OTHER_FILES:
-            (path / name).unlink(missing_ok=True)
-        _remove_first_files(path)
-        # Notes of the user, for example, stay.
-        if not os.listdir(path):
-            path.rmdir()
+        _remove_files(path)
 
 
 def _remove_temporaries(path: Path) -> None:
     """Remove the temporary files and folders of a run that killed processes left. Raises
     OSError."""
     # No other process is writing there, because the caller holds the lock of the folder.
-    for entry in list(path.iterdir()):
+    for entry in sorted(path.glob(".*")):
         match = _TEMPORARY.fullmatch(entry.name)
         if match is None:
             continue
         if is_checkpoint_name(match[1]) and entry.is_dir() and not entry.is_symlink():
             remove_checkpoint(entry)
-        elif match[1] in (*_FIRST_FILES, *_OTHER_FILES):
+        elif match[1] in _FILES:
             entry.unlink(missing_ok=True)
 
 
-def _remove_first_files(path: Path) -> None:
-    """Remove the files that a run writes before its first save. They are removed by name, because
-    any other file there belongs to the user. Raises OSError."""
+def _remove_files(path: Path) -> None:
+    """Remove all files of a run but its checkpoints, and its folder unless others are in it. They
+    are removed by name, because any other file belongs to the user. Raises OSError."""
     _remove_temporaries(path)
-    for name in _FIRST_FILES:
-        (path / name).unlink(missing_ok=True)
+    files.remove_files(path, names=_FILES)
 
 
 def _is_unsaved(path: Path) -> bool:

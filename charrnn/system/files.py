@@ -11,7 +11,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 
@@ -118,6 +118,15 @@ def make_folder(path: Path) -> None:
     except OSError:
         path.rmdir()
         raise
+
+
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove the files of these names from a folder, and the folder unless others are in it. Raises
+    OSError."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    if not os.listdir(folder):
+        folder.rmdir()
 
 
 def bytes_of_folder(folder: Path) -> int:
@@ -245,15 +254,18 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """The errors of a file system, mostly of a network, or of a Python that has no locks."""
 
 
-def try_lock(file: IO[bytes]) -> bool:
+def try_lock(file: IO[bytes]) -> bool | None:
     """Lock an open file until it is unlocked or the process ends; return False if another process
-    holds the lock. Windows lets nobody else read it then.
-
-    Raises OSError, with an error in `NO_LOCKS` if the file system or this Python has no locks.
-    """
+    holds the lock, None if the file system or this Python has no locks. Windows lets nobody else
+    read the file then. Raises OSError."""
     from filelock import lock_descriptor  # here, so that reading a run starts sooner
 
-    return lock_descriptor(file.fileno(), blocking=False)
+    try:
+        return lock_descriptor(file.fileno(), blocking=False)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return None
 
 
 def unlock(file: IO[bytes]) -> None:
