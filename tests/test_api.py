@@ -156,7 +156,7 @@ def test_evaluate_agrees_with_what_training_reported(run, request):
     assert report.bpc == pytest.approx(report.nats_per_char / math.log(2))
 
 
-def test_a_test_text_is_held_out_of_everything(tmp_path, corpus):
+def test_a_test_text_is_held_out_of_everything(tmp_path, corpus, model):
     (tmp_path / "text.txt").write_text(corpus.text, encoding="utf-8")
     config = Config(
         corpus=(str(tmp_path / "text.txt"),), split=(0.8, 0.1, 0.1), **{**SMALL_RUN, "steps": 2}
@@ -172,6 +172,9 @@ def test_a_test_text_is_held_out_of_everything(tmp_path, corpus):
     assert validated.nats_per_char == pytest.approx(best, abs=1e-3)
     with pytest.raises(UsageError, match="'training'; use validation or test"):
         loaded.held_out_text("training")
+    for evaluated, remedy in ((loaded, "give `part=test`"), (model, "train with `split=")):
+        notes = charrnn.evaluate_runs([evaluated]).notes
+        assert any(f"For a figure to quote, {remedy}" in note for note in notes)
 
 
 def test_the_arrays_of_a_trace_contain_the_labels_of_the_detectors(model):
