@@ -18,41 +18,16 @@ FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts, the preferred one first."""
 
 
-@dataclass(frozen=True)
-class Theme:
-    """Colours of a page."""
-
-    name: str
-    paper: str
-    ink: str
-    faint: str
-    grid: str
-    lines: tuple[str, ...]
-    """Lines and areas, one after the other."""
-
-
-THEMES = (
-    Theme(
-        name="light",
-        paper="#ffffff",
-        ink="#1f2328",
-        faint="#59636e",
-        grid="#e1e4e8",
-        lines=("#2563c9", "#b07d00", "#00857a", "#8b2fb3", "#c4265a"),
-    ),
-    Theme(
-        name="dark",
-        paper="#0d1117",
-        ink="#e6edf3",
-        faint="#9198a1",
-        grid="#2b323b",
-        lines=("#79a8ff", "#e3b341", "#3fc7b8", "#cf8df0", "#ff7b9c"),
-    ),
-)
+THEMES = {
+    "light": {"paper": "#ffffff", "ink": "#59636e", "grid": "#e1e4e8"},
+    "dark": {"paper": "#0d1117", "ink": "#9198a1", "grid": "#2b323b"},
+}
 """The colours of a light and of a dark page."""
-
-Body = Callable[[Theme], tuple[float, float, str]]
-"""Returns width, height and elements of a chart."""
+LINES = {
+    "light": ("#2563c9", "#b07d00", "#00857a", "#8b2fb3", "#c4265a"),
+    "dark": ("#79a8ff", "#e3b341", "#3fc7b8", "#cf8df0", "#ff7b9c"),
+}
+"""The colours of the programs, one after the other."""
 Points = list[tuple[float, float]]
 Placing = Callable[[float, float], tuple[float, float]]
 """Returns where a point stands in a picture."""
@@ -66,21 +41,7 @@ def text_at(x: float, y: float, text: str, fill: str, size: int = 12, anchor: st
     )
 
 
-def write_chart(name: str, title: str, body: Body, folder: Path) -> None:
-    """Write a chart as `NAME-THEME.svg` for each theme."""
-    for theme in THEMES:
-        width, height, elements = body(theme)
-        (folder / f"{name}-{theme.name}.svg").write_text(
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}"'
-            f' viewBox="0 0 {width:g} {height:g}" role="img"'
-            f' font-family="{FONT}">\n<title>{escape(title)}</title>\n<rect width="100%"'
-            f' height="100%" rx="8" fill="{theme.paper}"/>\n{elements}</svg>\n',
-            encoding="utf-8",
-            newline="\n",
-        )
-
-
-PUBLISHED = 1.4697, "nanoGPT on an A100: 1.4697"
+PUBLISHED = 1.4697
 """A loss that a line across the chart of programs shows."""
 LOSS_STEP = 2
 """Tenths of a nat between two lines of that chart."""
@@ -127,10 +88,8 @@ def label_places(programs: dict[str, ProgramPoints], at: Placing) -> dict[str, t
     """Return where the name of each program stands: at the end of its longest training, 16 pixels or
     more below a name above it."""
     places: dict[str, tuple[float, float]] = {}
-    for program, (x, y) in sorted(
-        ((program, at(*max(points.ends))) for program, points in programs.items()),
-        key=lambda place: place[1][1],
-    ):
+    ends = {program: at(*max(points.ends)) for program, points in programs.items()}
+    for program, (x, y) in sorted(ends.items(), key=lambda end: end[1][1]):
         above = [name_y + 16 for name_x, name_y in places.values() if abs(name_x - x) < NAME_WIDTH]
         places[program] = x + 8, max([y + 4, *above])
     return places
@@ -157,53 +116,61 @@ def draw_program(points: ProgramPoints, at: Placing, colour: str, paper: str) ->
 
 def draw_peers(folder: Path = DOCS / "pictures") -> None:
     """Draw the loss of each program over the seconds since its process began, on a logarithmic
-    scale.
+    scale, as `peers-THEME.svg` for each theme.
 
     A filled dot is the mean of trainings at their end, with a line from the lowest to the highest
     loss, and a line joins the dots of a program. Hollow dots are measurements within a training,
     whose rate of learning has still to fall. The name stands at the end of the longest training.
     """
-    left, top, width, height = 60.0, 40.0, 600.0, 330.0
     programs = read_programs(DOCS / "peers.csv")
-    names = list(programs)
-    every_point = [
-        point for points in programs.values() for point in (*points.ends, *points.within)
-    ]
-    seconds, losses = zip(*every_point, strict=True)
+    title = "Seconds and validation loss"
+    for theme in THEMES:
+        width, height, elements = draw_chart(programs, theme)
+        (folder / f"peers-{theme}.svg").write_text(
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}"'
+            f' viewBox="0 0 {width:g} {height:g}" role="img"'
+            f' font-family="{FONT}">\n<title>{title}</title>\n<rect width="100%"'
+            f' height="100%" rx="8" fill="{THEMES[theme]["paper"]}"/>\n{elements}</svg>\n',
+            encoding="utf-8",
+            newline="\n",
+        )
+
+
+def draw_chart(programs: dict[str, ProgramPoints], theme: str) -> tuple[float, float, str]:
+    """Return width, height and elements of the chart."""
+    left, top, width, height = 60.0, 40.0, 600.0, 330.0
+    points = [one for program in programs.values() for one in (*program.ends, *program.within)]
+    seconds, losses = zip(*points, strict=True)
     first, last = math.log10(min(seconds)), math.log10(max(seconds))
     low, high = math.floor(10 * min(losses)), math.ceil(10 * max(losses))
     low, high = low / 10, (high + (high - low) % LOSS_STEP) / 10
+    paper, ink, grid = THEMES[theme].values()
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = (math.log10(x) - first) / (last - first)
         return left + across * width, top + height * (high - y) / (high - low)
 
-    def body(theme: Theme) -> tuple[float, float, str]:
-        parts = [text_at(left, 22, "validation loss, nats per character", theme.faint, 14)]
-        for tenths in range(round(10 * low), round(10 * high) + 1, LOSS_STEP):
-            _, y = at(min(seconds), tenths / 10)
-            parts.append(f'<path d="M{left:g} {y:.1f}h{width:g}" stroke="{theme.grid}"/>')
-            parts.append(text_at(left - 8, y + 4, f"{tenths / 10:.1f}", theme.faint, 12, "end"))
-        for tick in (1, 3, 10, 30, 60, 180, 600):
-            if first <= math.log10(tick) <= last:
-                x, y = at(tick, low)
-                label = f"{tick} s" if tick < 60 else f"{tick // 60} min"
-                parts.append(text_at(x, y + 20, label, theme.faint, 12, "middle"))
-        if low < PUBLISHED[0] < high:
-            _, y = at(min(seconds), PUBLISHED[0])
-            parts.append(
-                f'<path d="M{left:g} {y:.1f}h{width:g}" stroke="{theme.faint}"'
-                ' stroke-dasharray="4 4"/>'
-            )
-            parts.append(text_at(left + 4, y + 24, PUBLISHED[1], theme.faint, 12))
+    def line_at(loss: float, stroke: str) -> str:
+        _, y = at(min(seconds), loss)
+        return f'<path d="M{left:g} {y:.1f}h{width:g}" stroke="{stroke}"'
 
-        for name, points in programs.items():
-            colour = theme.lines[names.index(name)]
-            parts += draw_program(points, at, colour=colour, paper=theme.paper)
-        parts += [
-            text_at(x, y, name, theme.lines[names.index(name)], 13)
-            for name, (x, y) in label_places(programs, at).items()
-        ]
-        return 860, top + height + 36, "\n".join(parts) + "\n"
+    parts = [text_at(left, 22, "validation loss, nats per character", ink, 14)]
+    for tenths in range(round(10 * low), round(10 * high) + 1, LOSS_STEP):
+        _, y = at(min(seconds), tenths / 10)
+        parts.append(line_at(tenths / 10, grid) + "/>")
+        parts.append(text_at(left - 8, y + 4, f"{tenths / 10:.1f}", ink, 12, "end"))
+    for tick in (1, 3, 10, 30, 60, 180, 600):
+        if first <= math.log10(tick) <= last:
+            x, y = at(tick, low)
+            label = f"{tick} s" if tick < 60 else f"{tick // 60} min"
+            parts.append(text_at(x, y + 20, label, ink, 12, "middle"))
+    _, y = at(min(seconds), PUBLISHED)
+    parts.append(line_at(PUBLISHED, ink) + ' stroke-dasharray="4 4"/>')
+    parts.append(text_at(left + 4, y + 24, f"nanoGPT on an A100: {PUBLISHED}", ink, 12))
 
-    write_chart("peers", title="Seconds and validation loss", body=body, folder=folder)
+    colours = dict(zip(programs, LINES[theme], strict=False))
+    for name, program in programs.items():
+        parts += draw_program(program, at, colour=colours[name], paper=paper)
+    for name, (x, y) in label_places(programs, at).items():
+        parts.append(text_at(x, y, name, colours[name], 13))
+    return 860, top + height + 36, "\n".join(parts) + "\n"

@@ -199,13 +199,6 @@ MEASURED = re.compile(
 LINK = re.compile(r"(?<!!)\[([^]]*)\]\([^)]*\)")
 
 
-def measured_sections() -> Iterator[str]:
-    """Yield each section of the pages that shows a figure, as `page#heading`."""
-    for section, text in sections():
-        if MEASURED.search(LINK.sub(r"\1", text)):
-            yield section
-
-
 def sections() -> Iterator[tuple[str, str]]:
     """Yield each section of the pages, as `page#heading`, and its text."""
     readme = DOCS.parent / "README.md"
@@ -232,7 +225,11 @@ def slug(heading: str) -> str:
 def unnamed_sections() -> list[str]:
     """Return the sections that show a figure which has no entry."""
     named = {section for figure in read_figures().values() for section in figure["pages"]}
-    return [section for section in measured_sections() if section not in named]
+    found = []
+    for section, text in sections():
+        if section not in named and MEASURED.search(LINK.sub(r"\1", text)):
+            found.append(section)
+    return found
 
 
 def facts_of(figure: dict[str, Any]) -> dict[str, Any]:

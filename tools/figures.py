@@ -12,11 +12,11 @@ is printed, so that it can be copied to the page.
 """
 
 import argparse
+import importlib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +29,20 @@ from figure_entries import (
     write_figures,
 )
 
-
-def _drawn(module: str, function: str) -> Callable[[], None]:
-    """Return what draws a figure; its module is imported when it is called."""
-
-    def draw() -> None:
-        getattr(__import__(module), function)()
-
-    return draw
-
-
 DRAWN = {
-    "peers": _drawn("charts", "draw_peers"),
-    "demo": _drawn("record_demo", "draw_demo"),
-    "page": _drawn("screens", "draw_page"),
-    "explore": _drawn("screens", "draw_explorer"),
+    "peers": "charts.draw_peers",
+    "demo": "record_demo.draw_demo",
+    "page": "screens.draw_page",
+    "explore": "screens.draw_explorer",
 }
-"""Figures that a function draws. All others are made by their command."""
+"""Figures that a function draws, whose module is imported then. All others are made by their command."""
 
 
 def make(name: str, figure: dict[str, Any], texts: Path | None) -> None:
     """Make a figure. Raises SystemExit if its command fails, or is to be run by hand."""
     if name in DRAWN:
-        DRAWN[name]()
+        module, function = DRAWN[name].split(".")
+        getattr(importlib.import_module(module), function)()
     elif figure.get("by_hand"):
         raise SystemExit(f"{name} takes long: run `{figure['command']}`, then --sign {name}")
     elif run(figure["command"], texts) != 0:

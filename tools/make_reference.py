@@ -9,8 +9,9 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,14 +23,15 @@ import charrnn.config.settings_file
 from charrnn.cli.command_options import RULES
 from charrnn.cli.help_page import argument_name, option_name
 from charrnn.commands.app import app
+from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.config.architectures import (
     CELL_DESCRIPTIONS,
     DEPTH_DESCRIPTIONS,
     OPTIMIZER_DESCRIPTIONS,
 )
-from charrnn.config.options import options_of
+from charrnn.config.options import RANGE, options_of
 from charrnn.config.settings import FIELD_NAMES, Config
-from charrnn.errors import CharRNNError, UsageError
+from charrnn.errors import CharRNNError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "look-up" / "reference.md"
@@ -129,35 +131,21 @@ def described_text(parameter: Any) -> str:
     return text
 
 
-def refusals() -> dict[str, Callable[[], object]]:
-    """Return calls with a value out of range, by the command and option: each error has the
-    range."""
-    search = partial(SearchOptions, width=4, length=1)
-    return {
-        "sample --temp": lambda: SampleOptions(temperature=-1),
-        "sample --top-k": lambda: SampleOptions(top_k=0),
-        "sample --top-p": lambda: SampleOptions(top_p=0),
-        "sample --min-p": lambda: SampleOptions(min_p=2),
-        "sample --length": lambda: SampleOptions(length=-1),
-        "sample --beam": lambda: SearchOptions(width=0, length=1),
-        "sample --no-repeat": lambda: search(no_repeat=0),
-    }
+LIMITED = (
+    *("length", "temperature", "top_k", "top_p", "min_p"),
+    *("width", "no_repeat", "count"),
+)
+"""Options of `sample` whose ranges are said."""
 
 
 @cache
 def limits() -> dict[str, str]:
-    """Return the ranges of options that do not set a field of the configuration, by the command and
-    option."""
-    found = {
-        "sample --count": "1 or more",
-    }
-    for option, refused in refusals().items():
-        try:
-            refused()
-        except UsageError as error:
-            [limit] = re.findall(r"it must be (.*?)(?:\. [A-Z].*|\.)$", str(error))
-            found[option] = re.sub(r"^in (.*)\.\.", r"between \1 and ", limit)
-    assert {*refusals()} <= {*found}, "every value out of range is refused"
+    """Return the ranges of these options, by the names of their fields."""
+    found = {}
+    for owner in (SearchOptions, SampleOptions, SampleCommandOptions):
+        for field in fields(owner):
+            if field.name in LIMITED and field.metadata.get(RANGE) is not None:
+                found[field.name] = field.metadata[RANGE].words
     return found
 
 
@@ -179,7 +167,7 @@ def describe_parameter(parameter: Any, context: Any) -> str:
     if parameter.param_type_name == "argument":
         return item(f"`{argument_name(parameter)}`", text)
     command = context.info_name.removeprefix("charrnn ")
-    limit = limits().get(f"{command} {parameter.opts[0]}")
+    limit = limits().get(parameter.name)
     limits_and_rules = [] if limit is None else [f"Allowed: {limit}."]
     if parameter.name not in COMMON:
         limits_and_rules += describe_rules(command, parameter.opts[0])

@@ -16,18 +16,14 @@ STOP = re.compile(r"`([\w/]+\.py):(\d+)`(\s+)`([\w.]+)`")
 """Matches a stop: a file, a line, and the name of a function, a class or a method."""
 
 
-def find(file: str, name: str) -> ast.FunctionDef | ast.ClassDef:
-    """Return a definition such as `Trainer.take_step`. Raises LookupError."""
+def line_of(file: str, name: str) -> int:
+    """Return the line of a definition such as `Trainer.take_step`. Raises LookupError."""
     found: ast.AST = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
     for part in name.split("."):
-        for node in ast.iter_child_nodes(found):
-            if getattr(node, "name", None) == part:
-                found = node
-                break
-        else:
-            raise LookupError(f"{file} has no {name}")
+        named = {getattr(node, "name", ""): node for node in ast.iter_child_nodes(found)}
+        found = named[part]
     assert isinstance(found, ast.FunctionDef | ast.ClassDef)
-    return found
+    return found.lineno
 
 
 def number(page: str) -> str:
@@ -35,7 +31,7 @@ def number(page: str) -> str:
 
     def stop(match: re.Match[str]) -> str:
         file, _, space, name = match.groups()
-        return f"`{file}:{find(file, name).lineno}`{space}`{name}`"
+        return f"`{file}:{line_of(file, name)}`{space}`{name}`"
 
     return STOP.sub(stop, page)
 

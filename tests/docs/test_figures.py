@@ -116,15 +116,6 @@ def calls(figure):
     return [call.strip() for call in re.findall(r"\bcharrnn ([^|&#\n]*)", figure["command"])]
 
 
-def test_the_commands_of_the_figures_take_their_options(entries, command):
-    for figure in entries.read_figures().values():
-        for call in calls(figure):
-            name, *words = shlex.split(call)
-            page = command(name, "--help").out
-            flags = [word for word in words if word.startswith("--")]
-            assert [flag for flag in flags if f" {flag} " not in page] == [], call
-
-
 @pytest.mark.parametrize("model", ["prose", "code"])
 def test_the_included_models_write_the_pictures_of_their_texts(entries, command, tmp_path, model):
     words = shlex.split(entries.read_figures()[model]["command"])[1:-1]

@@ -54,7 +54,11 @@ def options():
     return found
 
 
-@pytest.mark.parametrize("page", [*DOCS, REPOSITORY / "README.md"], ids=str)
+COMMANDS = [*DOCS, REPOSITORY / "README.md", REPOSITORY / "docs" / "figures.yaml"]
+"""The files that show commands."""
+
+
+@pytest.mark.parametrize("page", COMMANDS, ids=str)
 def test_every_option_of_a_page_exists(page, options):
     text = page.read_text(encoding="utf-8")
     for name, words in re.findall(r"charrnn ([a-z]+)\b([^`\n|#&;]*)", text):

@@ -168,7 +168,7 @@ def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_
         lengths = {row.name: row.loss.text_length for row in found.rows}
         assert lengths == {"model-1": len(held_out), "model-2": end - begin}
         header = (
-            f"Stateful loss over the validation text that all runs have: bytes 14,222 to 15,802 of their"
+            "Stateful loss over the validation text that all runs have: bytes 14,222 to 15,802 of their"
             " text"
         )
         assert lines(evaluation_view(found), width=100)[0] == header
