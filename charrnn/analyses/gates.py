@@ -31,7 +31,7 @@ cyan."""
 ACROSS = "shut (< 0.1)"
 """The label of the horizontal axis."""
 UP = "open (> 0.9)"
-"""The label of the vertical axis."""
+"""The label of the vertical axis, which stands above it."""
 SHARES = ((0.0, "0"), (1.0, "1"))
 """The ticks of both axes."""
 SQUARE = 34
@@ -40,7 +40,7 @@ twice as high as wide."""
 ABOUT_DOTS = (
     "A dot is a unit; both axes are shares of the characters. The means are over the units."
 )
-"""The note that explains the plots."""
+"""The sentence that explains the plots."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +69,7 @@ class GateReport(Displayable):
         for _, uses in groupby(self.gates, key=lambda use: use.layer):
             rows.append(list(map(_plot, uses)))
         title = f"How often gates are shut and open in {self.num_chars:,} characters"
-        return [Drawing(title, rows=rows, notes=[ABOUT_DOTS])]
+        return [Drawing(title, rows=rows, about=ABOUT_DOTS)]
 
 
 def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
@@ -113,7 +113,8 @@ def _plot(use: GateUse) -> Plot:
     dots = [[place] for place in zip(shut, opened, strict=True)]
     return Plot(
         lines=[Line(name, dots, GATE_STYLES.get(use.gate, "cyan"))],
-        heading=f"{name}\n{UP}",
+        heading=name,
+        y_label=UP,
         x_label=ACROSS,
         x_ticks=SHARES,
         y_ticks=SHARES,

@@ -171,7 +171,9 @@ class CopiedPassages(Displayable):
                 "; held-out: the same share of validation text, which nobody copied, so that it"
                 " shows what names and set phrases alone give"
             )
-        return f"{about}; longest: the length of the longest passage"
+        if self.passages:
+            about += "; longest: the length of the longest passage"
+        return about
 
     def characters(self) -> tuple[str, Int64Array]:
         """Return the characters of the text, which may be bytes, and where each begins.

@@ -209,14 +209,18 @@ def describe_columns(start: str, *, label: str) -> str:
         names = dict.fromkeys(re.findall(r'"([^"\n]{1,40})"\s*:\s*"', start))
         if not names:
             return ""
-        return f"is read with its braces; it has {_listed(names)}: {named('column')} reads one"
+        return (
+            f"is read with its braces; it has {_listed(names)}: charrnn train {named('column')}"
+            " reads one"
+        )
     if not _has_suffix(label, ".csv", ".tsv"):
         return ""
     first = start.lstrip().split("\n")[0]
     names = dict.fromkeys(_stripped(_fields(first, _delimiter(first, column="", label=label))))
     return (
         f"is read as a text, with all columns. Its first line has {_listed(names)}:"
-        f" {named('column')} reads one column, and {named('documents', 'lines')} whole lines"
+        f" charrnn train {named('column')} reads one column, and {named('documents', 'lines')}"
+        " whole lines"
     )
 
 

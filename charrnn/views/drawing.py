@@ -117,7 +117,9 @@ class Plot:
     y_in_words: Callable[[float], str] = "{:.4g}".format
     """Returns a position on the vertical axis as words."""
     heading: str = ""
-    """Lines above the plot."""
+    """What the plot shows."""
+    y_label: str = ""
+    """The label of the vertical axis, which stands above it."""
     caption: str = ""
     """A sentence below the plot, which replaces its lines where only words can be shown."""
     max_columns: int = 1_000
@@ -125,11 +127,11 @@ class Plot:
     """The largest number of lines between the first and the last tick of the vertical axis."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.heading:
-            yield Text(self.heading, style="bold")
         if is_in_words(console):
-            yield from map(Text, self._in_words())
+            yield from map(Text, filter(None, [self.heading, *self._in_words()]))
             return
+        for label in filter(None, (self.heading, self.y_label)):
+            yield Text(label, style="bold")
 
         # The canvas, beside a margin for the labels of the vertical axis. Its height is a multiple
         # of the number of intervals, so that every tick is in the middle of a line.
@@ -213,6 +215,8 @@ class Drawing:
     title: str
     rows: Sequence[Sequence[Plot]]
     """The plots that stand side by side, where there is room."""
+    about: str = ""
+    """A sentence about its lines and dots, where they are drawn."""
     notes: Sequence[str] = ()
     """Sentences below the plots."""
 
@@ -241,7 +245,7 @@ class Drawing:
                 if line.mark:
                     legend[line.name] = Text(f"{line.mark} {all_visible(line.name)}", line.colour)
         yield Columns(legend.values(), padding=(0, 3, 0, 0))
-        yield from map(Text, self.notes)
+        yield from map(Text, filter(None, [self.about, *self.notes]))
 
 
 def tick_labels(label_of_column: dict[int, str], width: int) -> str:
