@@ -84,9 +84,9 @@ class SampleCommandOptions(ReplacingOptions):
     )
     sort: str | None = option(
         None,
-        flags="--sort likely",
-        help="Print the texts once all are drawn, the most likely first.",
-        allowed=one_of("likely"),
+        flags="--sort likely|excess",
+        help="Print the texts once all are drawn, the most likely first; excess: for their length.",
+        allowed=one_of("likely", "excess"),
     )
     unique: bool = option(
         False, flags="--unique", help="Write no text twice, also not in other case.", panel=COPIES

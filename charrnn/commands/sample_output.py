@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console
 from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.errors import counted, shortened
-from charrnn.generation.generated_text import GeneratedText
+from charrnn.generation.generated_text import GeneratedText, sorted_by_excess
 from charrnn.generation.generator import beginning_of
 from charrnn.generation.sample_options import SampleOptions, SearchOptions
 from charrnn.generation.sampling import BegunText, place_of
@@ -128,8 +128,10 @@ class SampleView:
                 count, self.drawing, unique=options.unique, accept=accept
             )
             texts = chosen
-            if options.sort:
+            if options.sort == "likely":
                 texts = sorted(chosen, key=attrgetter("logprob"), reverse=True)
+            elif options.sort == "excess":
+                texts = sorted_by_excess(chosen)
         for index, drawn in enumerate(texts):
             yield self._separator(index, count), drawn, self.drawing
 
@@ -182,8 +184,8 @@ class SampleView:
 
         if self.target is not None:
             check_exported(self.target.path, sum(map(len, pictures)))
-            names = ("text", "logprob", "logprob_per_char")
-            rows = [{name: record[name] for name in names} for record in records]
+            names = ("text", "logprob", "logprob_per_char", "excess")
+            rows = [{name: record[name] for name in names if name in record} for record in records]
             title = f"Texts of {self.model.name}"
             deliver(Shown(title, pictures=pictures, data=records, rows=rows), self.target)
         _warn_of_cuts(num_cut)
@@ -274,6 +276,7 @@ class SampleView:
             "match": options.match,
             "stop": text.stop or None,
             "has_ended": text.has_ended,
+            "excess": text.excess,
         }
         data |= {name: value for name, value in some.items() if value is not None}
 

@@ -1,6 +1,10 @@
 """Generated texts and predictions."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from statistics import fmean
 
 from charrnn.system.display import Displayable
 
@@ -31,6 +35,8 @@ class GeneratedText(Displayable):
     """The stop string that ended the text, or ""."""
     has_ended: bool | None = None
     """Whether the document has reached its END or was cut; None for a model without documents."""
+    excess: float | None = None
+    """How unlikely the text is for its length, beside the others that it is sorted with."""
 
     def __str__(self) -> str:
         """Return the text, so that `print` writes what was generated."""
@@ -45,6 +51,29 @@ class GeneratedText(Displayable):
     def logprob(self) -> float:
         """The log-probability of the whole text in nats."""
         return sum(self.logprobs)
+
+
+def excess_of(nats: float, num_chars: int, *, mean: float, spread: float) -> float:
+    """Return how unlikely a text of a loss in nats is for its length n: (nats - n mean) / (spread
+    sqrt(n)), with the mean and the standard deviation of the losses of characters."""
+    # A sum of n independent losses varies by sqrt(n) times their spread.
+    if not spread or not num_chars:
+        return 0.0
+    return (nats - num_chars * mean) / (spread * math.sqrt(num_chars))
+
+
+def sorted_by_excess(texts: Iterable[GeneratedText]) -> list[GeneratedText]:
+    """Return texts with their `excess`, the most likely for their length first. The mean and the
+    standard deviation are those of the characters of all texts."""
+    drawn = list(texts)
+    losses = [-logprob for text in drawn for logprob in text.logprobs] or [0.0]
+    mean = fmean(losses)
+    spread = math.sqrt(fmean((loss - mean) ** 2 for loss in losses))
+    measured = []
+    for text in drawn:
+        excess = excess_of(-text.logprob, len(text.logprobs), mean=mean, spread=spread)
+        measured.append(replace(text, excess=excess))
+    return sorted(measured, key=attrgetter("excess"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

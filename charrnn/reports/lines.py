@@ -23,6 +23,7 @@ from charrnn.evaluation.comparison import Comparison, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
+from charrnn.generation.generated_text import excess_of
 from charrnn.model.losses import CharLosses
 from charrnn.system.progress import tell
 from charrnn.text.documents import END
@@ -65,8 +66,8 @@ class LineLoss:
     nats: tuple[float, ...]
     """The sum over the characters of -ln p(character | all characters before it), of each run."""
     excess: float
-    """How unlikely the line is to the first run, for its length n: (nats - n m) / (s sqrt(n)) with
-    the mean m and the standard deviation s of all scored characters."""
+    """How unlikely the line is to the first run, for its length, beside all scored characters
+    (`excess_of`)."""
 
 
 def to_json(loss: LineLoss, names: Sequence[str]) -> dict[str, Any]:
@@ -268,11 +269,6 @@ class ScoredText:
                 float(losses.nats[scored_chars].sum(dtype=np.float64)) for losses in self.losses
             )
 
-            # A sum of n independent losses varies by sqrt(n) times their spread.
-            excess = 0.0
-            if spread:
-                excess = (sums[0] - num_chars * mean) / (spread * num_chars**0.5)
-
             # A file without line ends is one line, which may be very long.
             text = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
             if unit != LINE:
@@ -291,7 +287,7 @@ class ScoredText:
                 text=text.rstrip(self.ends),
                 num_chars=num_chars,
                 nats=sums,
-                excess=excess,
+                excess=excess_of(sums[0], num_chars, mean=mean, spread=spread),
             )
 
     def _bounds(self, unit: str) -> Iterator[int]:

@@ -16,6 +16,7 @@ from command_lines import COLOUR
 from streams import Terminal
 
 import charrnn
+from charrnn.generation.generated_text import GeneratedText, sorted_by_excess
 from charrnn.views.heatmap import Legend
 
 
@@ -38,6 +39,19 @@ def test_several_texts_are_a_table_the_most_likely_first(command, lab):
     assert len(rows) == 5 and logprobs == sorted(logprobs, reverse=True)
     assert float(rows[0]["logprob_per_char"]) == pytest.approx(logprobs[0] / 4)
     assert command(line).out.startswith(rows[0]["text"])
+
+
+def test_texts_are_sorted_by_their_excess_over_all_of_them():
+    losses = ([1.0, 2.0], [0.5] * 9, [3.0])
+    texts = [GeneratedText(text="", logprobs=tuple(-nats for nats in one)) for one in losses]
+    found = sorted_by_excess(texts)
+    every = np.concatenate(losses)
+    excess = [
+        (np.sum(one) - len(one) * every.mean()) / every.std() / len(one) ** 0.5 for one in losses
+    ]
+    assert [text.excess for text in found] == pytest.approx(sorted(excess))
+    assert [text.logprobs for text in found] == [texts[index].logprobs for index in (1, 0, 2)]
+    assert sorted_by_excess([GeneratedText(text="", logprobs=())])[0].excess == 0
 
 
 def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):
