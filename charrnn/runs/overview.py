@@ -132,6 +132,8 @@ class RunSummary(ModelDescription):
     loss."""
     validation: LossCurve = field(repr=False)
     """The stateful loss on the validation text, at every validation."""
+    settings: str = field(default="", repr=False)
+    """All settings but the seed."""
     warnings: tuple[str, ...] = ()
     """The damaged lines of its log, or a damaged alphabet; the figures are computed without
     them."""
@@ -147,7 +149,7 @@ class RunSummary(ModelDescription):
             'first'
         """
         fields = asdict(self)
-        del fields["validation"]
+        del fields["validation"], fields["settings"]
         return fields
 
 
@@ -293,6 +295,7 @@ def summarize(folder: RunReader) -> RunSummary:
             seconds=tuple(taken for _, taken, _ in validations),
             nats=nats,
         ),
+        settings=repr(replace(config, seed=0)),
         warnings=tuple(problems),
     )
 

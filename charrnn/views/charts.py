@@ -23,12 +23,14 @@ def learning_chart(curves: LearningCurves) -> Drawing:
     lowest_loss = min((loss for run in curves for loss in run.validation.nats), default=0.0)
     lines = []
     drawn = []
+    # Runs that differ in the seed alone have the same colour.
+    settings = list(dict.fromkeys(run.settings for run in curves))
     for number, run in enumerate(curves):
         points = []
         for point in zip(run.validation.steps, run.validation.nats, strict=True):
             if point[1] <= lowest_loss + MAX_RISE:
                 points.append(point)
-        colour = COLOURS[number % len(COLOURS)]
+        colour = COLOURS[settings.index(run.settings) % len(COLOURS)]
         lines.append(Line(run.name, [points], colour, MARKS[number % len(MARKS)]))
         drawn += points
 
