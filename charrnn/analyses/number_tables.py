@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -28,6 +28,13 @@ class NumberRow:
     values: tuple[float, ...]
     """The entries."""
 
+    def to_rows(self, **place: Any) -> list[dict[str, Any]]:
+        """Return a row of a table for each entry, which has the `place` of the vector."""
+        entries = zip(self.labels, self.values, strict=True)
+        return [
+            {"name": self.name, "row": label, "value": value, **place} for label, value in entries
+        ]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightNumbers:
@@ -47,6 +54,15 @@ class WeightNumbers:
     """`b_ih`; "" for a matrix without a bias."""
     bias: tuple[float, ...] = ()
     """The entries of the bias; () for a matrix without a bias."""
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a row of a table for each entry, of the matrix and then of the bias."""
+        rows = []
+        for column, values in zip(self.columns, zip(*self.values, strict=True), strict=True):
+            matrix_column = NumberRow(self.name, labels=self.labels, values=values)
+            rows += matrix_column.to_rows(layer=self.layer, column=column)
+        bias = NumberRow(self.bias_name, labels=self.labels[: len(self.bias)], values=self.bias)
+        return rows + bias.to_rows(layer=self.layer)
 
 
 class Line(NamedTuple):

@@ -104,6 +104,14 @@ class StepNumbers:
     loss: float | None
     """-ln of the probability of the target, in nats."""
 
+    def vectors(self) -> list[tuple[int | None, NumberRow]]:
+        """Return all vectors in the order in which they are computed, each after its layer."""
+        vectors: list[tuple[int | None, NumberRow]] = [(None, self.input)]
+        for number, layer in enumerate(self.layers):
+            vectors += [(number, row) for row in layer.rows]
+        above = (*self.output, self.logits, self.probabilities)
+        return vectors + [(None, row) for row in above]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkNumbers(Displayable):
@@ -149,6 +157,17 @@ class NetworkNumbers(Displayable):
         if num_hidden := len(self.vocabulary) - len(tables.shown):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each number, as a table for a spreadsheet: those of the weights, then
+        those of the vectors of each step."""
+        rows = []
+        for weight in self.weights:
+            rows += weight.to_rows()
+        for number, step in enumerate(self.steps, start=1):
+            for layer, vector in step.vectors():
+                rows += vector.to_rows(step=number, layer=layer)
+        return rows
+
     def tables(self, width: int) -> NumberTables:
         """Return what draws the tables. Of the vocabulary they show the characters of the text and
         the most likely ones."""
@@ -173,16 +192,12 @@ class NetworkNumbers(Displayable):
         # A bias stands beside its matrix, and a state mostly in the column before.
         biases = {weight.bias_name for weight in self.weights}
         rows = []
-        # A one-hot vector says no more than the character above it.
-        if step.input.labels != self.vocabulary:
-            rows.append(step.input)
-        layers = [*enumerate(step.layers), (None, LayerNumbers(step.output))]
-        for number, layer in layers:
-            prefix = layer_prefix(number, self.weights)
-            for row in layer.rows:
-                if row.name not in biases and not row.name.endswith(" before"):
-                    rows.append(replace(row, name=prefix + row.name))
-        return [*rows, step.logits, step.probabilities]
+        for layer, row in step.vectors():
+            # A one-hot vector says no more than the character above it.
+            is_one_hot = row is step.input and row.labels == self.vocabulary
+            if row.name not in biases and not row.name.endswith(" before") and not is_one_hot:
+                rows.append(replace(row, name=layer_prefix(layer, self.weights) + row.name))
+        return rows
 
 
 def model_numbers(model: TrainedModel, text: str | bytes, *, unknown: str) -> NetworkNumbers:

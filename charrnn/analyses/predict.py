@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.analyses.backpropagation import model_backpropagation
-from charrnn.analyses.numbers import MAX_UNITS, model_numbers
+from charrnn.analyses.backpropagation import Backpropagation, model_backpropagation
+from charrnn.analyses.numbers import MAX_UNITS, NetworkNumbers, model_numbers
 from charrnn.cli.arguments import (
     load_model,
     parse_text,
@@ -20,7 +20,6 @@ from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
-from charrnn.system.display import Displayable
 from charrnn.system.files import with_home
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import warn
@@ -116,9 +115,7 @@ def predict(options: PredictOptions) -> None:
     *named, typed = words
     run = next(map(with_home, named), None)
     read = list(filter(None, [run, options.text]))
-    target = export_target(
-        options.export, force=options.force, read=read, has_rows=not options.numbers
-    )
+    target = export_target(options.export, force=options.force, read=read, has_rows=True)
 
     if options.text is not None:
         shown = _passages_of_file(run, options.text, options)
@@ -174,13 +171,15 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         found = provenance.trace_text(content, reference_text=reference_text)
         return _shown(found, title=f"Provenance of a text, by {model.name}")
     if options.numbers:
-        numbers: Displayable = model_numbers(model, content, unknown=options.unknown)
+        numbers: NetworkNumbers | Backpropagation
+        numbers = model_numbers(model, content, unknown=options.unknown)
         if options.backward:
             numbers = model_backpropagation(
                 model, content, learning_rate=SGD_LEARNING_RATE, unknown=options.unknown
             )
         title = f"Numbers of {model.name}"
-        return Shown(title, pictures=numbers.view(), data=numbers.to_json())
+        data = numbers.to_json()
+        return Shown(title, pictures=numbers.view(), data=data, rows=numbers.to_rows())
 
     top = DEFAULT_TOP if options.top is None else options.top
     predictions = model.predict(content, top=top, unknown=options.unknown)

@@ -75,7 +75,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         # One picture at a time.
         *(Rule(view, beside=" ".join(VIEWS[index + 1 :])) for index, view in enumerate(VIEWS[:-1])),
         Rule("--detector --detect", beside="--surprise --gates --gradients"),
-        Rule("--top", beside=" ".join(VIEWS)),
+        Rule("--top", beside="--cell --find --evidence --gates --gradients"),
         Rule("--guesses", without="--cell"),
         Rule("--with", without="--gradients"),
         Rule("--json", beside="--export"),
@@ -84,7 +84,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "predict": (
         Rule("--top", beside="--numbers --trace"),
         Rule("--trace", beside="--numbers"),
-        Rule("--text", without="--trace"),
+        Rule("--text", without="--trace --within"),
         Rule("--within", without="--text"),
         Rule("--unknown", beside="--trace", why="which reads the text as it is"),
         Rule("--backward", without="--numbers"),

@@ -46,7 +46,7 @@ def visualize(options: VisualizeOptions) -> None:
         force=options.force,
         read=options.read,
         has_arrays=not (options.surprise or options.evidence or shows_network),
-        has_rows=not (options.colours_text or shows_network),
+        has_rows=not (options.cells or shows_network),
     )
     detectors = _chosen_detectors(options.detectors, options.detect)
     if options.chars is not None and not options.colours_text:

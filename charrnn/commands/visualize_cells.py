@@ -179,7 +179,10 @@ def _lists_of_whole_text(subject: Subject) -> "Sequence[lines.EndsOfList]":
     scored = lines.score_text([model], text, context=context)
     # Whether the model has learned this text, above all.
     warn(*scored.notes)
-    return [scored.ends_of_list(unit) for unit in (lines.SENTENCE, lines.WORD)]
+    num = subject.options.top
+    if num is None:
+        num = lines.NUM_LISTED
+    return [scored.ends_of_list(unit, num=num) for unit in (lines.SENTENCE, lines.WORD)]
 
 
 def show_surprise(subject: Subject) -> Shown:
@@ -203,5 +206,10 @@ def show_surprise(subject: Subject) -> Shown:
     pictures = [ends.view([name]) for ends in lists]
     pictures += [caption, *drawn.legend(), *end_legend(trace.text), drawn]
     data = {"run": name, "text": trace.text, "bits": bits}
-    data |= {f"{ends.unit}s": ends.to_json([name]) for ends in lists}
-    return Shown(f"Surprise of {name}", pictures=pictures, data=data)
+    rows: list[dict[str, object]] = []
+    for ends in lists:
+        listed = ends.to_json([name])
+        data[f"{ends.unit}s"] = listed
+        for likely, losses in listed.items():
+            rows += [{"unit": ends.unit, "likely": likely, **loss} for loss in losses]
+    return Shown(f"Surprise of {name}", pictures=pictures, data=data, rows=rows)

@@ -69,7 +69,7 @@ class VisualizeOptions(ReplacingOptions):
     top: int | None = option(
         None,
         flags="--top N",
-        help="How many cells to colour.",
+        help="How many cells to colour or, with --surprise, sentences and words to list.",
         allowed=at_least(0),
         shown_default=str(NUM_PASSAGES),
     )

@@ -13,6 +13,7 @@ from charrnn.views.tables import (
     findings_table,
     meaning,
     polarity_text,
+    score_line,
     score_mark,
     skipped_line,
 )
@@ -82,6 +83,7 @@ def passage_pictures(
         if pictures:
             pictures.append(Text())
         pictures.append(Text(all_visible(f"{caption}: {', '.join(phrases)}"), style="bold"))
+        pictures.append(Text(score_line(score)))
 
         # A detector that counts underlines nothing.
         scale = scale_of_text(coloured)

@@ -213,6 +213,22 @@ def score_text(score: CellScore) -> str:
     return f"ρ {score_number(score.spearman, '+.3f')}"
 
 
+SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
+"""The words for fields of a score."""
+
+
+def score_line(score: CellScore) -> str:
+    """Return a cell's score with its interval, and what it is compared with; "" if it has none."""
+    line = score_text(score)
+    if score.ci_low is not None:
+        line += f" ({ends_text(score.ci_low, score.ci_high)})"
+    for name, words in SHOWN_AS.items():
+        value = getattr(score, name)
+        if value is not None:
+            line += f", {words} {score_number(value)}"
+    return line
+
+
 def score_mark(score: CellScore) -> str:
     """Return the mark of a score that chance, or else the untrained baseline, explains; "" for a
     score that neither explains.

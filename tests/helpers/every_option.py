@@ -62,7 +62,7 @@ EXAMPLES = {
         "--stop": ("--stop a",),
         "--top-k": ("--top-k 2",),
         "--top-p": ("--top-p 0.5",),
-        "--sort": ("--sort likely --count 2",),
+        "--sort": ("--sort likely --count 2", "--sort excess --count 2 --export made.csv"),
         "--unique": ("--unique --count 2", "--unique --count 2 --export made.csv"),
         "--unknown": ("--unknown nearest --prime aé",),
     },
@@ -78,7 +78,7 @@ EXAMPLES = {
         "--gradients": ("--gradients", "--gradients --export made.svg"),
         "--guesses": ("--cell 0:1 --guesses --chars 40",),
         "--recompute": ("--find --recompute",),
-        "--surprise": ("--surprise", "--surprise --export made.html"),
+        "--surprise": ("--surprise", "--surprise --top 2 --export made.csv"),
         "--with": ("--gradients --with {other}",),
     },
     "evaluate": {
@@ -99,12 +99,12 @@ EXAMPLES = {
         "--title": ("export {run} made.html --title Lamps",),
     },
     "predict": {
-        "--backward": ("--numbers --backward",),
+        "--backward": ("--numbers --backward", "--numbers --backward --export made.csv"),
         "--export": ("--export made.svg", "--numbers --export made.html"),
         "--numbers": ("--numbers",),
         "--text": ("predict {run} --trace --text strange.txt",),
         "--trace": ("--trace", "--trace --json", "--trace --export made.html"),
-        "--within": ("predict {run} --trace --text prose.txt --within",),
+        "--within": ("predict {run} --text prose.txt --within",),
         "--unknown": ("--unknown nearest",),
     },
 }

@@ -10,7 +10,7 @@ from rich.text import Text
 from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
-from charrnn.views.tables import PlainTable, ends_text, score_number, score_text
+from charrnn.views.tables import PlainTable, ends_text, score_line
 from charrnn.views.theme import all_visible, shown_character
 
 SHARE_CARRIED = 0.9
@@ -325,14 +325,7 @@ class EvidenceCard(Displayable):
         return [*pictures, _heading("What would refute it"), _folded(self.assumptions)]
 
     def _tracks(self) -> str:
-        score = self.tracks
-        line = score_text(score)
-        if score.ci_low is not None:
-            line += f" ({ends_text(score.ci_low, score.ci_high)})"
-        for name in ("null_level", "untrained", "interior"):
-            value = getattr(score, name)
-            if value is not None:
-                line += f", {SHOWN_AS[name]} {score_number(value)}"
+        line = score_line(self.tracks)
         # Scored on the second half.
         line += f", over {self.num_chars - self.num_chars // 2:,} characters"
         if not self.is_above_chance:
@@ -411,10 +404,6 @@ def _in_brackets(interval: Interval | None, form: str) -> str:
     if interval is None:
         return ""
     return f" ({ends_text(*interval, form)})"
-
-
-SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
-"""The words for fields of a score."""
 
 
 def _heading(title: str) -> Text:
