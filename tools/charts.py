@@ -55,10 +55,8 @@ NAME_WIDTH = 150
 class ProgramPoints:
     """Seconds and loss of one program."""
 
-    ends: Points
-    """The mean of the trainings of each budget, at their end."""
-    ranges: list[tuple[float, float]]
-    """The lowest and the highest loss of these trainings."""
+    ends: list[tuple[float, float, float, float]]
+    """Seconds, mean, lowest and highest loss of the trainings of each budget, at their end."""
     within: Points
     """Measurements before the end of a training."""
 
@@ -71,7 +69,7 @@ def read_programs(source: Path) -> dict[str, ProgramPoints]:
         rows = [row for row in csv.DictReader(file) if float(row["loss"]) <= HIGHEST_LOSS]
     for row in rows:
         program = row["program"]
-        points = programs.setdefault(program, ProgramPoints(ends=[], ranges=[], within=[]))
+        points = programs.setdefault(program, ProgramPoints(ends=[], within=[]))
         point = float(row["seconds"]), float(row["loss"])
         if row["place"] == "end":
             trainings.setdefault((program, row["minutes"]), []).append(point)
@@ -79,16 +77,16 @@ def read_programs(source: Path) -> dict[str, ProgramPoints]:
             points.within.append(point)
     for (program, _), ends in trainings.items():
         seconds, losses = zip(*ends, strict=True)
-        programs[program].ends.append((mean(seconds), mean(losses)))
-        programs[program].ranges.append((min(losses), max(losses)))
-    return dict(sorted(programs.items(), key=lambda item: min(loss for _, loss in item[1].ends)))
+        end = (mean(seconds), mean(losses), min(losses), max(losses))
+        programs[program].ends.append(end)
+    return dict(sorted(programs.items(), key=lambda item: min(end[1] for end in item[1].ends)))
 
 
 def label_places(programs: dict[str, ProgramPoints], at: Placing) -> dict[str, tuple[float, float]]:
     """Return where the name of each program stands: at the end of its longest training, 16 pixels or
     more below a name above it."""
     places: dict[str, tuple[float, float]] = {}
-    ends = {program: at(*max(points.ends)) for program, points in programs.items()}
+    ends = {program: at(*max(points.ends)[:2]) for program, points in programs.items()}
     for program, (x, y) in sorted(ends.items(), key=lambda end: end[1][1]):
         above = [name_y + 16 for name_x, name_y in places.values() if abs(name_x - x) < NAME_WIDTH]
         places[program] = x + 8, max([y + 4, *above])
@@ -98,20 +96,22 @@ def label_places(programs: dict[str, ProgramPoints], at: Placing) -> dict[str, t
 def draw_program(points: ProgramPoints, at: Placing, colour: str, paper: str) -> list[str]:
     """Return the dots and lines of a program."""
 
-    def circle(point: tuple[float, float], fill: str) -> str:
-        x, y = at(*point)
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{fill}" stroke="{colour}"/>'
-
     line = f'stroke="{colour}" stroke-width="2"'
-    route = "L".join("{:.1f} {:.1f}".format(*at(*point)) for point in sorted(points.ends))
-    parts = [circle(point, paper) for point in points.within]
+    route = "L".join("{:.1f} {:.1f}".format(*at(*end[:2])) for end in sorted(points.ends))
+    parts = [circle(at(*point), paper, colour) for point in points.within]
     parts.append(f'<path d="M{route}" fill="none" {line}/>')
-    parts += [circle(point, colour) for point in points.ends]
-    for (seconds, _), (lowest, highest) in zip(points.ends, points.ranges, strict=True):
+    parts += [circle(at(*end[:2]), colour, colour) for end in points.ends]
+    for seconds, _, lowest, highest in points.ends:
         if lowest < highest:
             x, bottom = at(seconds, lowest)
             parts.append(f'<path d="M{x:.1f} {bottom:.1f}V{at(seconds, highest)[1]:.1f}" {line}/>')
     return parts
+
+
+def circle(place: tuple[float, float], fill: str, stroke: str) -> str:
+    """Return a dot."""
+    x, y = place
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{fill}" stroke="{stroke}"/>'
 
 
 def draw_peers(folder: Path = DOCS / "pictures") -> None:
@@ -139,7 +139,9 @@ def draw_peers(folder: Path = DOCS / "pictures") -> None:
 def draw_chart(programs: dict[str, ProgramPoints], theme: str) -> tuple[float, float, str]:
     """Return width, height and elements of the chart."""
     left, top, width, height = 60.0, 40.0, 600.0, 330.0
-    points = [one for program in programs.values() for one in (*program.ends, *program.within)]
+    points = []
+    for program in programs.values():
+        points += [*program.within, *(end[:2] for end in program.ends)]
     seconds, losses = zip(*points, strict=True)
     first, last = math.log10(min(seconds)), math.log10(max(seconds))
     low, high = math.floor(10 * min(losses)), math.ceil(10 * max(losses))

@@ -152,12 +152,11 @@ def read_shown(place: str) -> str:
         return text
 
     lines = text.splitlines()
-    begins = [
-        number for number, line in enumerate(lines) if line[:1] == "#" and slug(line) == heading
-    ]
-    if not begins:
-        raise LookupError(f"{name} has no section {heading}")
-    begin = begins[0]
+    begin = 0
+    while slug(lines[begin]) != heading or lines[begin][:1] != "#":
+        begin += 1
+        if begin == len(lines):
+            raise LookupError(f"{name} has no section {heading}")
     level = lines[begin].index(" ")
     end = begin + 1
     while end < len(lines) and not re.match(rf"#{{1,{level}}} ", lines[end]):
@@ -205,15 +204,10 @@ def sections() -> Iterator[tuple[str, str]]:
     for page in [readme, *sorted(DOCS.rglob("*.md"))]:
         if page.name == "reference.md":  # is written by make_reference.py
             continue
-        shown = ""
-        section = page.stem
-        for line in [*page.read_text(encoding="utf-8").splitlines(), "# end"]:
-            if re.match(r"#{1,4} ", line):
-                yield section, shown
-                section = f"{page.stem}#{slug(line)}"
-                shown = ""
-            else:
-                shown += f"{line}\n"
+        before, *parts = re.split(r"(?m)^(#{1,4} .*)$", page.read_text(encoding="utf-8"))
+        yield page.stem, before
+        for heading, shown in zip(parts[::2], parts[1::2], strict=True):
+            yield f"{page.stem}#{slug(heading)}", shown
 
 
 def slug(heading: str) -> str:
@@ -234,9 +228,9 @@ def unnamed_sections() -> list[str]:
 
 def facts_of(figure: dict[str, Any]) -> dict[str, Any]:
     """Return what is to be known of a figure that is measured now."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = models[0] if models else platform.machine()
+    processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    found = re.search(r"model name\s*: (.*)", processor)
+    name = found[1] if found else platform.machine()
     return {
         "machine": f"{os.cpu_count()} cores of an {name}",
         "instructions": torch.backends.cpu.get_cpu_capability(),

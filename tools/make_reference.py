@@ -5,7 +5,6 @@ The page depends on the code alone: not on the terminal, the environment or the 
 installed.
 """
 
-import ast
 import inspect
 import re
 import textwrap
@@ -117,18 +116,11 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def described_text(parameter: Any) -> str:
     """Return the text of an option or argument: its default as a sentence, which `--help` has in
-    brackets, and the limits that the command line checks."""
+    brackets."""
     text = (parameter.help or "").replace(" [required]", " Required.")
     # A value that can be typed is code; words are not.
     text = re.sub(r" \[default: (\S+)\]", r" Default: `\1`.", text)
-    text = re.sub(r" \[default: (.+)\]", r" Default: \1.", text)
-    least = getattr(parameter, "min", None)
-    most = getattr(parameter, "max", None)
-    if most is not None:
-        return f"{text} From {least} to {most}."
-    if least is not None:
-        return f"{text} At least {least}."
-    return text
+    return re.sub(r" \[default: (.+)\]", r" Default: \1.", text)
 
 
 LIMITED = (
@@ -214,16 +206,9 @@ def describe_command(name: str, command: Any) -> str:
 
 def field_docstrings() -> dict[str, str]:
     """Return the docstring below each field of `Config`."""
-    [definition] = ast.parse(inspect.getsource(Config)).body
-    assert isinstance(definition, ast.ClassDef)
-    found: dict[str, str] = {}
-    name = ""
-    for node in definition.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            name = node.target.id
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
-            found[name], name = str(node.value.value), ""
-    return found
+    documented = re.compile(r'^    (\w+): .*?^    """(.*?)"""$', re.MULTILINE | re.DOTALL)
+    source = inspect.getsource(Config).replace(r"\\", "\\")
+    return dict(documented.findall(source))
 
 
 def allowed_values(name: str) -> str:
@@ -288,27 +273,21 @@ def describe_recipes() -> str:
 
 def describe_exit_codes() -> str:
     """Describe the exit codes: those of the errors, and those of signals."""
-    kinds = sorted({kind.exit_code for kind in CharRNNError.__subclasses__()})
-    meanings = {
-        0: "success",
-        1: "the command failed while it ran, for example because the disk is full",
-        2: "the command line, a setting or a file of settings is wrong",
-        3: "the text is missing or cannot be used",
-        4: "the run or the model file is damaged, or is no run",
-        5: "the training diverged: its loss is not finite",
-        6: "another process trains this run",
-    }
-    assert set(kinds) <= set(meanings), kinds
-    signals = {
+    codes = {
+        "0": "success",
+        "1": "the command failed while it ran, for example because the disk is full",
+        "2": "the command line, a setting or a file of settings is wrong",
+        "3": "the text is missing or cannot be used",
+        "4": "the run or the model file is damaged, or is no run",
+        "5": "the training diverged: its loss is not finite",
+        "6": "another process trains this run",
         "128 + N": "[signal](reliability.md#signals) N ended the command, as Ctrl-C does with 130;"
-        " a training saves a checkpoint first"
-    }
-    reader = {
+        " a training saves a checkpoint first",
         "141": "the program that reads the output of `train` has ended; the training saves a"
-        " checkpoint first"
+        " checkpoint first",
     }
-    codes = {str(code): meaning for code, meaning in meanings.items()}
-    return "## Exit codes\n\n" + items({**codes, **signals, **reader})
+    assert {str(kind.exit_code) for kind in CharRNNError.__subclasses__()} <= {*codes}
+    return f"## Exit codes\n\n{items(codes)}"
 
 
 def sections() -> Iterator[str]:

@@ -113,6 +113,16 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
         assert ("not significant, may be due to chance" in drawn) == (mark == "?")
 
 
+def test_the_sign_of_a_score_is_said_in_words():
+    for score, polarity, words in (
+        (QUOTE, 1, "high inside"),
+        (QUOTE, -1, "low inside"),
+        (BRACKETS, 1, "rises with it"),
+        (BRACKETS, -1, "falls with it"),
+    ):
+        assert tables.polarity_text(replace(score, polarity=polarity)) == words
+
+
 def test_a_heading_cannot_move_the_cursor_or_be_markup():
     table = tables.plain_table("[/b][red]name", "a\x1b[2J", right=["a\x1b[2J"])
     table.add_row("x", "1")
