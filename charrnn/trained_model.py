@@ -758,10 +758,8 @@ class TrainedModel(Displayable):
             if self.config.end_id is not None and not context:
                 context = END
             encoded = encode_text(self.vocab, text=content, context=context)
-            num_unknown = self.vocab.num_unknown(encoded.ids[encoded.first :])
-            for warning in unknown_warning(
-                self.name, num_unknown=num_unknown, num_chars=len(encoded)
-            ):
+            ids = encoded.ids[encoded.first :]
+            for warning in unknown_warning(self.name, vocab=self.vocab, ids=ids):
                 warn(warning, GivenTextWarning)
             return encoded
 
@@ -1016,9 +1014,9 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
     config = loaded.description.config()
     # A file has no folder with other steps, to which reports about training could go.
     if isinstance(found, ModelFile):
-        name, model_file, path = found.name, found.path.name, None
+        name, path = found.name, None
     else:
-        name, model_file, path = found.path.name, "", found.path.absolute()
+        name, path = found.path.name, found.path.absolute()
 
     model = TrainedModel(
         config,
@@ -1027,9 +1025,7 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
         name=name,
         path=path,
         step=loaded.step,
-        recorded_corpus=recorded_corpus(
-            name, config=config, state=loaded.state, model_file=model_file, folder=path
-        ),
+        recorded_corpus=recorded_corpus(name, config=config, state=loaded.state, folder=path),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         base=_base_of(loaded),

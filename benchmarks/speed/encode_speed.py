@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring import Report, make_parser
+from charrnn.config.settings import Config
 from charrnn.text.corpus import read_corpus
 
 REPEATS = 3
@@ -53,7 +54,7 @@ def measure(path: Path, encoding: str, alphabet: str) -> tuple[float, float]:
     times = []
     for _ in range(REPEATS):
         begin, begin_cpu = time.perf_counter(), time.process_time()
-        read_corpus([str(path)], alphabet=alphabet, encoding=encoding)
+        read_corpus(Config(corpus=str(path), alphabet=alphabet, encoding=encoding))
         times.append((time.perf_counter() - begin, time.process_time() - begin_cpu))
     built, cpu = map(min, zip(*times, strict=True))
     return built, cpu

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from charrnn.cli.streams import printable, result_console
 from charrnn.config.settings import Config
 from charrnn.system.progress import tell
-from charrnn.text.corpus import Corpus, corpus_of
+from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import END
 
 
 def show_text(config: Config) -> None:
     """Print the text of a configuration as it would be read, with the name of the file before each
     part: to a pipe all of it, to a terminal through a pager."""
-    corpus = corpus_of(config, is_for_training=False)
+    corpus = read_corpus(config, is_for_training=False)
     parts = _shown_parts(corpus)
     if sys.stdout.isatty():
         pager = result_console()

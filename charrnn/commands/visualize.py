@@ -22,7 +22,7 @@ from charrnn.errors import UsageError
 from charrnn.runs.targets import Target
 from charrnn.system.progress import task, warn
 from charrnn.text.cleaning import tidied
-from charrnn.text.given_text import encoding_warnings
+from charrnn.text.given_text import unknown_warning
 from charrnn.views.delivery import Shown
 
 
@@ -138,8 +138,9 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
     introduce(model, options.run)
 
     read, context, num_available = read_passage(model, source=options.text, num_chars=num_read)
-    warn(*encoding_warnings(model.name, vocab=model.vocab, text=read[:num_chars]))
     whole = model.encode(read, context=context)
+    shown = whole.part(0, num_chars)
+    warn(*unknown_warning(model.name, vocab=model.vocab, ids=shown.ids[shown.first :]))
 
     # The findings of this command are measured anew, and replace the saved findings.
     if options.recompute:
@@ -148,7 +149,7 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
         model=model,
         content=read[:num_chars],
         context=context,
-        text=whole.part(0, num_chars),
+        text=shown,
         num_available=num_available,
         whole=whole,
         options=options,

@@ -26,9 +26,11 @@ from charrnn.evaluation.notes import notes_of_runs
 from charrnn.generation.generated_text import excess_of
 from charrnn.model.losses import CharLosses
 from charrnn.system.progress import tell
+from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END
-from charrnn.text.given_text import FindPlaces, GivenText, place_finder, read_path
+from charrnn.text.given_text import GivenText, read_path
 from charrnn.text.paragraphs import join_lines
+from charrnn.text.places import Place
 from charrnn.text.sentences import sentence_ends
 from charrnn.text.text_files import Line
 from charrnn.text.vocab import as_bytes, code_points
@@ -156,10 +158,12 @@ def score_text(
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = as_bytes(content)
 
-    # A text after a context, which may begin inside a document, is not divided.
-    documents = "none"
-    if not context:
-        documents = models[0].config.documents
+    # A text of a file has places in it.
+    source: Corpus | CorpusPart | None = None
+    if isinstance(content, CorpusPart):
+        source = content
+    elif isinstance(text, Corpus):
+        source = text
 
     # A document ends a line, too.
     ends = "\n"
@@ -169,7 +173,7 @@ def score_text(
         content=content,
         num_chars=measured.num_chars,
         first=measured.first,
-        find_places=place_finder(text, content, models[0].config, documents=documents),
+        source=source,
         losses=[run.losses for run in comparison.runs],
         ends=ends,
         notes_of_runs=tuple(notes_of_runs(comparison.runs, is_given=comparison.part is None)),
@@ -188,8 +192,8 @@ class ScoredText:
     """The index in the ids at which the text begins."""
     losses: Sequence[CharLosses]
     """The losses by each run (R,)."""
-    find_places: FindPlaces
-    """Finds the places of characters."""
+    source: Corpus | CorpusPart | None = None
+    """What finds the places of its characters; None for a text that stands in no file."""
     ends: str = "\n"
     """The characters that end a line."""
     notes_of_runs: tuple[str, ...] = ()
@@ -258,7 +262,10 @@ class ScoredText:
         highs = np.searchsorted(positions, ends)
         is_whole = highs - lows == ends - np.maximum(begins, first_scored)
         scored = np.flatnonzero(is_whole & (highs > lows))
-        places = self.find_places(begins[scored])
+        places: list[Place | None] = [None] * len(scored)
+        if self.source is not None:
+            places = self.source.places(begins[scored])
+        line_ends = np.fromiter(self._line_bounds(), np.int64)
 
         for index, place in zip(scored.tolist(), places, strict=True):
             begin = int(begins[index])
@@ -274,11 +281,11 @@ class ScoredText:
             if unit != LINE:
                 text = text.strip().replace("\n", " ")
 
-            # A stream that was not kept has no places: its lines are counted.
+            # The lines of a text that stands in no file are counted.
             file = None
-            line = index + 1
+            line = 1 + int(np.searchsorted(line_ends, begin, side="right"))
             if place is not None:
-                file = place.file or None
+                file = place.file
                 line = place.line
             yield LineLoss(
                 file=file,

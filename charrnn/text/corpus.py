@@ -8,29 +8,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config.settings import ALPHABETS, MIN_COUNT, Config
+from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END, Documents
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.places import Place, find_places
-from charrnn.text.reader import SourceReader, file_bytes
-from charrnn.text.sources import (
-    SHUFFLED,
-    Order,
-    find_origin,
-    standard_library,
-)
+from charrnn.text.reader import SourceReader
+from charrnn.text.sources import Order, find_origin, standard_library
 from charrnn.text.text_files import EmptyTextError, FileRecord, Line
-from charrnn.text.vocab import (
-    MAX_VOCAB_SIZE,
-    REPLACEMENT,
-    CharacterCounts,
-    IdArray,
-    Vocab,
-    as_bytes,
-)
+from charrnn.text.vocab import REPLACEMENT, CharacterCounts, IdArray, Vocab, as_bytes
 
 MIN_LENGTH = 16
 """Minimum number of characters (or bytes) of a text on which a model can be trained."""
@@ -84,16 +72,16 @@ class Corpus:
         without an unknown symbol, CharRNNError if ids cannot be written."""
         ids, unknown = text.encode(vocab)
         return cls(
-            name=corpus_name([name for origin in text.origins for name in origin.names]),
+            name=corpus_name([origin.name for origin in text.origins]),
             vocab=vocab,
             ids=ids,
             unknown=unknown,
             counted=text.counted,
             digest=text.digest,
-            file_bytes=file_bytes(text.origins),
-            sources=text.labels,
+            file_bytes=text.file_bytes,
+            sources=tuple(origin.label for origin in text.origins),
             locations=tuple(origin.location for origin in text.origins),
-            notes=text.notes,
+            notes=tuple(text.notes),
             documents=text.documents,
             lines=text.lines,
             document_texts=text.document_texts,
@@ -168,121 +156,71 @@ class Corpus:
 
 
 def read_corpus(
-    sources: Sequence[str],
-    *,
-    alphabet: str = "char",
-    encoding: str = "utf-8",
-    order: Order = SHUFFLED,
-    documents: Documents | None = None,
-    joins_lines: bool = False,
-    is_cleaned: bool = True,
-    vocab: Vocab | None = None,
-    extend_vocab: bool = False,
-    min_count: int = MIN_COUNT,
-    is_for_training: bool = True,
+    config: Config, vocab: Vocab | None = None, *, is_for_training: bool = True
 ) -> Corpus:
-    """Read the sources in order into one corpus; without sources, read the source code of Python's
-    standard library.
+    """Read the sources of a configuration in order into one corpus; without sources, read the
+    source code of Python's standard library.
 
     A source is one of:
 
     - "-": standard input, which must fit into memory;
     - a file; if its name ends with .gz, it is decompressed;
-    - a folder: all files below it, in the given `order`, without hidden files and run folders;
-    - a glob pattern: all files that it matches, in the given `order`;
+    - a folder: all files below it, in the order of the configuration, without hidden files and run
+      folders;
+    - a glob pattern: all files that it matches, in this order;
     - a name, which is looked up as a path, in CORPORA, in the folders of $CHARRNN_CORPORA (each
       also with .txt appended) and in the catalogue, whose text is downloaded into CORPORA.
 
-    With the alphabets "char" and "exact", the text is decoded from `encoding`. Byte-order
-    marks are removed, CRLF is replaced by LF, and each file starts on a new
-    line. "byte" keeps the bytes as they are. Unusable files of folders and patterns are skipped and
-    counted in `notes`; a file that is a source itself must be usable. With `joins_lines`, the lines
-    of wrapped paragraphs are joined (`paragraphs.join_lines`). With `is_cleaned`, each is read as
-    `Config.clean` says. With `documents`, each document ends with END, all documents are brought
-    into their own order, and nothing else separates the files.
+    With the alphabets "char" and "exact", the text is decoded. Byte-order marks are removed, CRLF
+    is replaced by LF, and each file starts on a new line. "byte" keeps the bytes as they are.
+    Unusable files of folders and patterns are skipped and counted in `notes`; a file that is a
+    source itself must be usable. In a text of documents each ends with END, all documents are
+    brought into their own order, and nothing else separates the files.
 
-    The text is encoded in `vocab`, by default in its own vocabulary: every byte, every character
-    ("exact"), or every character with at least `min_count` occurrences (see `Vocab.from_counts`).
-    With `extend_vocab`, new characters with that many occurrences are added to `vocab`. The ids of
+    The text is encoded in `vocab`, by default in its own vocabulary (see `Vocab.from_counts`). A
+    corpus for training adds its new characters to `vocab` if the configuration says so. The ids of
     a text of more than `MAX_BYTES_IN_MEMORY` are mapped from a file. A text that is not
-    `is_for_training` stays in memory and must fit.
+    `is_for_training` must fit into memory.
 
     Raises DataError if a source cannot be found, read or used, or changes while it is read. If
     `is_for_training`, also raises DataError for a text that is shorter than `MIN_LENGTH` or repeats
-    one character. Raises UsageError for an unknown alphabet or if "-" is given twice, CharRNNError
-    if the ids cannot be written.
+    one character. Raises UsageError if "-" is given twice, CharRNNError if the ids cannot be
+    written.
     """
-    if alphabet not in ALPHABETS:
-        raise UsageError(f"alphabet must be one of {', '.join(ALPHABETS)}, not {alphabet!r}")
-    if sources.count("-") > 1:
+    if config.corpus.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
 
     # All sources are found before any is read, so that a wrong name is reported at once.
-    origins = []
-    for source in sources:
-        origin = find_origin(source, is_named_by_run=False, order=order)
-        origins.append(origin)
+    order = Order(config.order, config.order_seed)
+    origins = [find_origin(source, order=order) for source in config.corpus]
     if not origins:
         origins = [standard_library(order)]
 
     # The text is counted as it is read, and encoded afterwards: its alphabet is known only at its
     # end.
-    with SourceReader(
-        origins,
-        alphabet=alphabet,
-        encoding=encoding,
-        documents=documents,
-        joins_lines=joins_lines,
-        is_cleaned=is_cleaned,
-        stays_in_memory=not is_for_training,
-    ) as text:
-        if is_for_training:
-            _check_can_be_learned(text.counted, alphabet=alphabet, what=text.name)
-            if vocab is None:
-                vocab = text.own_vocab(min_count=min_count, is_exact=alphabet == "exact")
-            elif extend_vocab:
-                vocab = vocab.extended(text.counted, min_count=min_count)
-        elif not text.counted.num_chars:
+    text = SourceReader(origins, config)
+    if is_for_training:
+        _check_can_be_learned(text)
+        if vocab is not None and config.extend_alphabet:
+            vocab = vocab.extended(text.counted, min_count=config.min_count)
+    else:
+        text.check_memory()
+        if not text.counted.num_chars:
             raise EmptyTextError(f"{text.name} has nothing that somebody wrote: give another file")
-        elif vocab is None:
-            # All characters of a text that is only measured are in its alphabet.
-            vocab = text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE)
-        return Corpus.of(text, vocab)
+    return Corpus.of(text, vocab or text.own_vocab())
 
 
-def corpus_of(
-    config: Config, vocab: Vocab | None = None, *, is_for_training: bool = True
-) -> Corpus:
-    """Read the text of a configuration, as it says, by `read_corpus`, with the same errors."""
-    return read_corpus(
-        config.corpus,
-        alphabet=config.alphabet,
-        encoding=config.encoding,
-        order=Order(config.order, config.order_seed),
-        documents=Documents.of(config),
-        joins_lines=config.join_lines,
-        is_cleaned=config.clean,
-        vocab=vocab,
-        extend_vocab=config.extend_alphabet,
-        min_count=config.min_count,
-        is_for_training=is_for_training,
-    )
-
-
-def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> None:
-    unit = "byte" if alphabet == "byte" else "character"
-    if text.num_chars < MIN_LENGTH:
-        length = counted(text.num_chars, unit)
+def _check_can_be_learned(text: SourceReader) -> None:
+    unit = "byte" if text.config.alphabet == "byte" else "character"
+    if text.counted.num_chars < MIN_LENGTH:
+        length = counted(text.counted.num_chars, unit)
         raise DataError(
-            f"{what}: {length} cannot be learned from; at least {MIN_LENGTH} are needed"
+            f"{text.name}: {length} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
-
     # A text of one character has nothing to learn: its loss is 0 from the first step on.
-    if len(text.code_points) == 1:
-        point = int(text.code_points[0])
-        only: str | bytes = bytes((point,)) if alphabet == "byte" else chr(point)
+    if len(text.counted.code_points) == 1:
         raise DataError(
-            f"{what}: it has only one {unit}, {only!r}; at least 2 different ones are needed"
+            f"{text.name}: it has only one {unit}; at least 2 different ones are needed"
         )
 
 

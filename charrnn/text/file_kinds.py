@@ -12,6 +12,7 @@ from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from charrnn.errors import named
+from charrnn.system.files import LFS_POINTER
 
 DAMAGED = (
     BadZipFile,
@@ -43,18 +44,16 @@ _IN_ZIP = (
     (r"META-INF/container\.xml", Kind("an e-book", "epub")),
     (r"application/vnd\.oasis\.opendocument\.text$", Kind("an OpenDocument file", "odt")),
 )
-_RICH_TEXT: Sequence[tuple[bytes, Kind]] = (
+_DOCUMENTS: Sequence[tuple[bytes, Kind]] = (
     (rb"\{\\rtf", Kind("an RTF document", "rtf")),
     (
         rb'\s*\{(?=.*"(?:cell_type|nbformat)"\s*:)\s*"(?:cells|metadata|nbformat(?:_minor)?)"',
         Kind("a Jupyter notebook", "ipynb"),
     ),
-)
-_MARKUP: Sequence[tuple[bytes, Kind]] = (
     (_PROLOGUE + rb"<(?i:!doctype html|html|head|body)[\s>]", Kind("an HTML page", "html")),
     (_PROLOGUE + rb"<FictionBook\s", Kind("an e-book", "fb2")),
 )
-"""What could be learned from as it stands."""
+"""Documents by their beginning. Of these, a model may learn as they stand."""
 
 _EXPORT = "saving it as plain text in the program that made it"
 _CSV = "saving it as CSV"
@@ -62,7 +61,7 @@ _REFUSED_IN_ZIP = (
     (r"xl/|application/vnd\.oasis\.opendocument\.spreadsheet$", "a spreadsheet", _CSV),
     (r"(?:.*/)?(?:Index\.zip|.*\.iwa)$", "a document of Pages, Numbers or Keynote", _EXPORT),
     (r"config\.yaml", "an exported model", "charrnn sample FILE"),
-    ("", "a ZIP archive", "unzip FILE"),
+    ("", "a document or a ZIP archive", f"unzip FILE, or leaving {named('clean', 'false')} out"),
 )
 _PASSWORD = "EncryptionInfo".encode("utf-16-le")
 _OLD_OFFICE = rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -92,17 +91,17 @@ _REFUSED: Sequence[tuple[bytes, str, str]] = (
         "data of another program",
         "saving its texts with that program",
     ),
+    # Google Drive, links of Windows and of a Mac, git-annex and Git LFS.
+    (
+        rb'\s*\{(?=[^{}]*"(?:url|doc_id|resource_id)"\s*:)(?=[^{}]*"(?:email|doc_id)"\s*:)'
+        rb"[^{}]*\}\s*\Z"
+        rb"|\[InternetShortcut\]\s|/?(?:\.\./)*(?:\.git/)?annex/objects/\S+\s*\Z"
+        rb"|<\?xml(?=.{0,300}<plist)(?=.{0,600}<key>URL</key>)|" + re.escape(LFS_POINTER),
+        "a pointer to a file that is elsewhere",
+        "exporting or fetching that one",
+    ),
 )
 """What is no text, and what charrnn does not read, by its first bytes."""
-_POINTERS = (
-    # Google Drive, links of Windows and of a Mac, and git-annex.
-    rb'\s*\{(?=[^{}]*"(?:url|doc_id|resource_id)"\s*:)(?=[^{}]*"(?:email|doc_id)"\s*:)[^{}]*\}\s*\Z'
-    rb"|\[InternetShortcut\]\s|/?(?:\.\./)*(?:\.git/)?annex/objects/\S+\s*\Z"
-    rb"|<\?xml(?=.{0,300}<plist)(?=.{0,600}<key>URL</key>)"
-)
-MAX_POINTER = 4096
-"""Bytes of a file that stands for another one on a server, at most."""
-
 _DATA: Sequence[tuple[str, str]] = (
     (r"%!PS", "PostScript"),
     (r'\s*\{(?=.*"mappings"\s*:)(?=.{0,300}"(?:version|file|sources)"\s*:)', "source maps"),
@@ -123,18 +122,14 @@ MINIFIED = 1000
 _PROGRAM = re.compile(r"\.(?:m?js|css|json|map)(?:\.gz)?$", re.IGNORECASE)
 
 
-def document_kind(data: bytes, *, is_cleaned: bool) -> Kind | None:
+def document_kind(data: bytes) -> Kind | None:
     """Return the kind of a document that begins with these bytes, None for anything else. A ZIP
-    archive must be whole. What could be learned from as it stands counts if it `is_cleaned`."""
+    archive must be whole."""
     for name in _names_in_zip(data):
         for pattern, kind in _IN_ZIP:
             if re.match(pattern, name):
                 return kind
-    # A page may be learned from with its tags.
-    rows = [*_RICH_TEXT]
-    if is_cleaned:
-        rows += _MARKUP
-    for start, kind in rows:
+    for start, kind in _DOCUMENTS:
         if re.match(start, data, re.DOTALL):
             return kind
     return None
@@ -143,20 +138,13 @@ def document_kind(data: bytes, *, is_cleaned: bool) -> Kind | None:
 def why_not_text(data: bytes) -> str:
     """Say what kind of file begins with these bytes, and how to get a text out of it; "" if it may
     be a text."""
-    # A document is refused only as the text of a model that reads files as they stand.
-    what = way = ""
-    if document := document_kind(data, is_cleaned=False):
-        what = document.what
-        way = f"leaving {named('clean', 'false')} out, and giving it as a file"
     # By the names in an archive, of which the last row has any, and else by the beginning.
-    for pattern, refused, remedy in _REFUSED_IN_ZIP:
-        if not what and any(re.match(pattern, name) for name in _names_in_zip(data)):
-            what, way = refused, remedy
-    for start, refused, remedy in _REFUSED:
-        if not what and re.match(start, data, re.DOTALL):
-            what, way = refused, remedy
-    if not what:
+    names = _names_in_zip(data)
+    rows = [row[1:] for row in _REFUSED_IN_ZIP if any(re.match(row[0], name) for name in names)]
+    rows += [row[1:] for row in _REFUSED if re.match(row[0], data, re.DOTALL)]
+    if not rows:
         return ""
+    what, way = rows[0]
     return f"is {what}, not a plain text: get its text by {way}"
 
 
@@ -175,11 +163,6 @@ def why_protected(data: bytes) -> str:
     if re.search(rb"""CipherReference\s+URI=["'][^"']*\.x?html?["']""", said):
         return "is protected against copying (DRM): its text cannot be read"
     return ""
-
-
-def is_pointer(data: bytes) -> bool:
-    """Whether a small file stands for a document that is somewhere else, such as .gdoc and .url."""
-    return len(data) <= MAX_POINTER and bool(re.match(_POINTERS, data, re.DOTALL))
 
 
 def data_kind(start: str, name: str) -> str:

@@ -2,20 +2,17 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, GivenTextWarning, UsageError, counted, warn
-from charrnn.system.arrays import Int64Array
+from charrnn.errors import GivenTextWarning, UsageError, counted, warn
 from charrnn.text.cleaning import tidied
-from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
-from charrnn.text.documents import END, Documents, as_catalogued, end_documents
-from charrnn.text.places import Place, find_places
-from charrnn.text.sources import SORTED
-from charrnn.text.text_files import FileRecord, Line, split_lines
-from charrnn.text.vocab import Vocab, as_bytes
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.documents import END, as_catalogued, end_documents
+from charrnn.text.text_files import FileRecord, Line
+from charrnn.text.vocab import IdArray, Vocab, as_bytes
 
 TextPiece: TypeAlias = str | bytes | os.PathLike[str]
 """A text, or the path of a file that contains it."""
@@ -26,6 +23,31 @@ FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 MAX_NAME_LENGTH = 1000
 """Characters of a text that could be the name of a file."""
+_TABLE = re.compile(r".*\.([ct]sv|smi|jsonl|ndjson)(\.gz)?", re.IGNORECASE | re.DOTALL)
+
+
+def read_text_file(source: str, config: Config) -> Corpus:
+    """Read a file, a folder or standard input (-) with a run's alphabet, encoding and documents; a
+    text of the catalogue with the settings of the catalogue.
+
+    The files of a folder are sorted by path, and documents keep their order. Raises DataError if
+    the text cannot be read or is empty.
+    """
+    config = as_catalogued(config, source)
+    # The values of a column, listed in a file that is no table, stand on lines of their own.
+    is_table = _TABLE.fullmatch(source) is not None or os.path.isdir(source)
+    if config.documents == "column" and not is_table:
+        config = replace(config, documents="lines", column=None)
+    return read_corpus(replace(config, corpus=(source,), order="sorted"), is_for_training=False)
+
+
+def read_path(path: os.PathLike[str], config: Config) -> Corpus:
+    """Read a file as the run read its own text, with advice where something was changed. Raises
+    DataError."""
+    corpus = read_text_file(os.fspath(path), config)
+    for note in corpus.notes:
+        warn(note, GivenTextWarning)
+    return corpus
 
 
 def read_given(text: GivenText, config: Config) -> str | bytes:
@@ -38,12 +60,10 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
     """
     if isinstance(text, str | bytes):
         # Whoever forgets Path(…) would measure the loss of a file name without noticing.
-        is_name = isinstance(text, str) and len(text) <= MAX_NAME_LENGTH and os.path.isfile(text)
-        if is_name:
-            length = counted(len(text), "character")
+        if isinstance(text, str) and len(text) <= MAX_NAME_LENGTH and os.path.isfile(text):
             warn(
-                f"{text!r} is the name of a file, and is read as a text of {length}: give"
-                f" Path({text!r}) for what the file contains.",
+                f"{text!r} is the name of a file, and is read as a text: give Path({text!r}) for"
+                " what the file contains.",
                 GivenTextWarning,
             )
         return as_read(text, config)
@@ -51,27 +71,22 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
         return read_path(text, config).content
     if isinstance(text, Corpus):
         return text.content
-    return _joined([read_given(piece, config) for piece in texts_of(text)], config)
 
-
-def as_read(text: Typed, config: Config) -> Typed:
-    """Return a typed text as the run has read its own: without what nobody sees, and with each
-    letter and its accents in one character (NFC), unless it reads every file as it stands."""
-    if isinstance(text, str) and config.composes:
-        # The END of a document is no stray character here.
-        return END.join(map(tidied, text.split(END)))
-    return text
-
-
-def read_path(path: os.PathLike[str], config: Config) -> Corpus:
-    """Read a file as the run read its own text, with advice where something was changed. Raises
-    DataError."""
-    if not Path(path).exists():
-        raise DataError(f"{os.fspath(path)}: there is no such file. Give another path.")
-    corpus = read_text_file(os.fspath(path), config)
-    for note in corpus.notes:
-        warn(note, GivenTextWarning)
-    return corpus
+    # The texts of a list. An item is one value of a column, which may have several lines.
+    kind = config.documents
+    if kind == "column":
+        kind = "files"
+    pieces: list[bytes] = []
+    has_bytes = False
+    for item in texts_of(text):
+        given = read_given(item, config)
+        has_bytes |= isinstance(given, bytes)
+        if kind == "none" and pieces and not pieces[-1].endswith(b"\n"):
+            pieces.append(b"\n")
+        pieces.append(as_bytes(_divided(given, kind)))
+    joined = b"".join(pieces)
+    # Bytes of one piece may be no valid UTF-8, so the whole stays bytes.
+    return joined if has_bytes else joined.decode("utf-8", "surrogatepass")
 
 
 def texts_of(texts: Iterable[TextPiece]) -> list[TextPiece]:
@@ -82,6 +97,15 @@ def texts_of(texts: Iterable[TextPiece]) -> list[TextPiece]:
     raise UsageError(
         f"{texts!r} is no text: give a string, bytes, a pathlib.Path of a file, or a list of these."
     )
+
+
+def as_read(text: Typed, config: Config) -> Typed:
+    """Return a typed text as the run has read its own: without what nobody sees, and with each
+    letter and its accents in one character (NFC), unless it reads every file as it stands."""
+    if isinstance(text, str) and config.composes:
+        # The END of a document is no stray character here.
+        return END.join(map(tidied, text.split(END)))
+    return text
 
 
 def whole_text(text: GivenText, config: Config, context: str | bytes = "") -> str | bytes:
@@ -100,13 +124,10 @@ def whole_text(text: GivenText, config: Config, context: str | bytes = "") -> st
 def text_to_continue(text: GivenText, config: Config) -> str | bytes:
     """Return a given text that a model continues: the end of its last document is left open."""
     given = read_given(text, config)
+    # A document of a file is complete. After its END, a model would begin the next one.
     if isinstance(text, str | bytes) or config.end_id is None:
         return given
-
-    # A document of a file is complete. After its END, a model would begin the next one.
-    if isinstance(given, bytes):
-        return given.removesuffix(b"\0")
-    return given.removesuffix(END)
+    return ended(given)[:-1]
 
 
 def ended(text: str | bytes) -> str | bytes:
@@ -116,137 +137,30 @@ def ended(text: str | bytes) -> str | bytes:
     return text.removesuffix(END) + END
 
 
-def read_text_file(source: str, config: Config) -> Corpus:
-    """Read a file, a folder or standard input (-) with a run's alphabet, encoding and documents; a
-    text of the catalogue with the settings of the catalogue.
-
-    The files of a folder are sorted by path, and documents keep their order. Raises DataError if
-    the text cannot be read or is empty.
-    """
-    config = as_catalogued(config, source)
-    # The values of a column, listed in a file that is no table, stand on lines of their own.
-    documents = Documents.of(config, SORTED)
-    has_column = documents is not None and documents.kind == "column"
-    is_table = re.search(r"\.([ct]sv|smi|jsonl|ndjson)(\.gz)?$", source.lower()) is not None
-    if has_column and not is_table and (source == "-" or os.path.isfile(source)):
-        documents = Documents(kind="lines")
-    return read_corpus(
-        [source],
-        alphabet=config.alphabet,
-        encoding=config.encoding,
-        order=SORTED,
-        documents=documents,
-        joins_lines=config.join_lines,
-        is_cleaned=config.clean,
-        is_for_training=False,
-    )
-
-
-def unknown_warning(name: str, *, num_unknown: int, num_chars: int) -> tuple[str, ...]:
-    """Return a warning about the characters of a text that a model does not know; nothing for a
-    few, which change no figure that is shown."""
-    if num_unknown < FEW_UNKNOWN * num_chars:
-        return ()
-
-    is_or_are = "are"
-    it_or_each = "each of them"
-    if num_unknown == 1:
-        is_or_are = "is"
-        it_or_each = "it"
-    unknown = f"{num_unknown:,} of {counted(num_chars, 'character')} {is_or_are} unknown to {name}"
-    return (f"{unknown}, which reads {it_or_each} as the unknown symbol.",)
-
-
-def _joined(texts: Sequence[str | bytes], config: Config) -> str | bytes:
-    """Join the texts of a list: documents end in END, and other texts begin on a new line."""
-    # An item is one value of a column, which may have several lines.
-    kind = config.documents
-    if kind == "column":
-        kind = "files"
-
-    pieces: list[bytes] = []
-    for text in texts:
-        piece = as_bytes(_divided(text, kind))
-        if kind == "none" and pieces and not pieces[-1].endswith(b"\n"):
-            piece = b"\n" + piece
-        pieces.append(piece)
-
-    # Bytes of one piece may be no valid UTF-8, so the whole stays bytes.
-    joined = b"".join(pieces)
-    if any(isinstance(text, bytes) for text in texts):
-        return joined
-    return joined.decode("utf-8", "surrogatepass")
-
-
 def _divided(text: str | bytes, kind: str) -> str | bytes:
     """Return a text with an END after each of its documents, unless it has an END already."""
-    characters = _as_characters(text)
+    # Bytes that are not UTF-8 are lone surrogates.
+    characters = text
+    if isinstance(characters, bytes):
+        characters = characters.decode("utf-8", "surrogateescape")
     if kind == "none" or END in characters:
         return text
-    documents = "".join(line.content for line in lines_of(characters, kind))
+    # A text is no table: the values of a column stand on lines of their own.
+    if kind == "column":
+        kind = "lines"
+    file = FileRecord(name="the text", label="the text")
+    lines = end_documents([Line(1, characters)], kind, file=file)
+    documents = "".join(line.content for line in lines)
     if isinstance(text, bytes):
         return documents.encode("utf-8", "surrogateescape")
     return documents
 
 
-def _as_characters(text: str | bytes) -> str:
-    if isinstance(text, bytes):
-        return text.decode("utf-8", "surrogateescape")
-    return text
-
-
-def lines_of(text: str | bytes, kind: str) -> Iterator[Line]:
-    """Yield the lines of a text of documents of this kind, or `none`, each after the number that it
-    has in the text. An END that the text has already ends a line."""
-    characters = _as_characters(text)
-    if kind == "none" or END in characters:
-        return split_lines([Line(1, characters.replace(END, "\n"))])
-    # A text is no table: the values of a column stand on lines of their own.
-    if kind == "column":
-        kind = "lines"
-    file = FileRecord(name="the text", label="the text")
-    return end_documents([Line(1, characters)], kind, file=file)
-
-
-FindPlaces: TypeAlias = Callable[[Int64Array], list[Place | None]]
-"""Returns the places (P,) of characters of a text, None where there is none."""
-
-
-def place_finder(
-    text: GivenText | None, content: str | bytes | CorpusPart, config: Config, *, documents: str
-) -> FindPlaces:
-    """Return a function that finds the places of characters of a content, which is that of a given
-    text of documents of this kind, or `none`, or a part of a corpus."""
-    if isinstance(content, CorpusPart):
-        return content.places
-    if isinstance(text, Corpus):
-        return text.places
-
-    # Documents leave lines of a given text out; the texts of a list are joined to one text.
-    source = content
-    if isinstance(text, str | bytes):
-        source = as_read(text, config)
-
-    def find(indices: Int64Array) -> list[Place | None]:
-        lines = (("", line) for line in lines_of(source, documents))
-        return [*find_places(indices.tolist(), lines, is_text=isinstance(content, str))]
-
-    return find
-
-
-def encoding_warnings(name: str, vocab: Vocab, text: str | bytes) -> tuple[str, ...]:
-    """Return warnings about characters of a text outside the vocabulary of the model `name`, and
-    about bytes that are parts of characters."""
-    if isinstance(text, bytes):
-        # Every byte from 128 on is a part of a longer character in UTF-8.
-        num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
-        if not num_parts:
-            return ()
-        warning = (
-            f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled,"
-            " as Latin-1."
-        )
-        return (warning,)
-
-    num_unknown = vocab.num_unknown(vocab.encode(text))
-    return unknown_warning(name, num_unknown=num_unknown, num_chars=len(text))
+def unknown_warning(name: str, *, vocab: Vocab, ids: IdArray) -> tuple[str, ...]:
+    """Return a warning about the characters of a text that the model `name` does not know; nothing
+    for a few, which change no figure that is shown."""
+    num_unknown = vocab.num_unknown(ids)
+    if num_unknown < FEW_UNKNOWN * len(ids):
+        return ()
+    unknown = f"{num_unknown:,} of {counted(len(ids), 'character')} are unknown to {name}"
+    return (f"{unknown}, which reads each as the unknown symbol.",)

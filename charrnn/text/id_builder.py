@@ -5,8 +5,9 @@ Shapes: N ids of a block.
 
 import hashlib
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ EncodedBlock = tuple[IdArray, NDArray[np.void]]
 
 BLOCK_BYTES = 1 << 20
 """Number of bytes that are encoded at a time: few enough for the cache of one core."""
+MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
+"""A text of more bytes is in a temporary file, and its ids are mapped from another one."""
 
 
 class IdBuilder:
@@ -32,25 +35,25 @@ class IdBuilder:
     checking it.
     """
 
-    def __init__(
-        self, kind: Literal["char", "byte"], max_bytes_in_memory: int | None = None
-    ) -> None:
-        """Start with an empty text. If it gets longer than `max_bytes_in_memory`, it moves to a
-        temporary file."""
+    def __init__(self, alphabet: str) -> None:
+        """Start with an empty text."""
         self.num_bytes = 0
         self.ends_line = True
         """Whether the text is empty or ends with a line feed."""
-        self.file: BinaryIO | None = None
-        self._is_bytes = kind == "byte"
-        self._max_bytes = max_bytes_in_memory
+        self._is_bytes = alphabet == "byte"
         self._hash = hashlib.sha256()
-        self._pending: list[bytes] = []
-        self._num_pending = 0
-        self._blocks: list[bytes] = []
+        self._pending = bytearray()
+        self._file = tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
         self._sizes: list[int] = []
-        """The number of bytes of each block, in memory or in the file."""
+        """The number of bytes of each block in the file."""
         self._counts = np.zeros(0, np.int64)
         """The number of occurrences of each code point."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the text is too large for memory, so that its ids are, too."""
+        return self.num_bytes > MAX_BYTES_IN_MEMORY
 
     def add(self, text: str) -> None:
         """Add the next characters of the text. Raises OSError."""
@@ -61,13 +64,24 @@ class IdBuilder:
         data = text.encode("utf-8", errors)
         self.num_bytes += len(data)
         self.ends_line = text.endswith("\n")
-        self._pending.append(data)
-        self._num_pending += len(data)
 
         # Lines are joined before they are counted: counting thousands of them one by one would take
         # most of the time.
-        if self._num_pending >= BLOCK_BYTES:
+        self._pending += data
+        if len(self._pending) >= BLOCK_BYTES:
             self._store_pending()
+
+    def _store_pending(self) -> None:
+        block = bytes(self._pending)
+        self._pending.clear()
+        self._hash.update(block)
+        self._file.write(block)
+        self._sizes.append(len(block))
+
+        # The array of counts ends with the largest code point so far.
+        counts = np.bincount(self._points(block), minlength=len(self._counts))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
 
     @property
     def digest(self) -> str:
@@ -82,10 +96,10 @@ class IdBuilder:
 
     def encode(self, vocab: Vocab) -> Iterator[EncodedBlock]:
         """Yield the ids in the alphabet `vocab`, block by block, each with the unknown characters
-        of the block.
+        of the block. Call it once, after `counts`.
 
-        Call it once, after `counts`: a block in memory is freed when it is encoded. Raises OSError,
-        and DataError for characters that an alphabet without an unknown symbol does not have.
+        Raises OSError, and DataError for characters that an alphabet without an unknown symbol does
+        not have.
         """
         # The counts show before the first block whether any characters are unknown: most texts need
         # no search for them.
@@ -111,14 +125,12 @@ class IdBuilder:
 
     def _all_points(self) -> Iterator[NDArray[np.unsignedinteger]]:
         """Yield the code points of the text, at most BLOCK_BYTES at a time."""
-        if self.file is not None:
-            self.file.seek(0)
+        self._file.seek(0)
         for size in self._sizes:
-            # A block in memory is freed once it is encoded.
-            block = self._blocks.pop(0) if self.file is None else self.file.read(size)
-            points = self._points(block)
+            points = self._points(self._file.read(size))
             for first in range(0, len(points), BLOCK_BYTES):
                 yield points[first : first + BLOCK_BYTES]
+        self._file.close()
 
     def _points(self, block: bytes) -> NDArray[np.unsignedinteger]:
         """Return the code points of a block."""
@@ -127,36 +139,13 @@ class IdBuilder:
             return cast(IdArray, np.frombuffer(block, np.uint8))
         return code_points(block.decode("utf-8"))
 
-    def _store_pending(self) -> None:
-        block = b"".join(self._pending)
-        self._hash.update(block)
-        self._pending = []
-        self._num_pending = 0
 
-        # The array of counts ends with the largest code point so far.
-        counts = np.bincount(self._points(block), minlength=len(self._counts))
-        counts[: len(self._counts)] += self._counts
-        self._counts = counts
-
-        # When the text gets too large for memory, all of it moves to a file.
-        self._blocks.append(block)
-        self._sizes.append(len(block))
-        if self.file is None and self._max_bytes is not None and self.num_bytes > self._max_bytes:
-            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # `SourceReader` closes it.
-        if self.file is not None:
-            self.file.writelines(self._blocks)
-            self._blocks = []
-
-
-def joined(blocks: Iterable[EncodedBlock]) -> EncodedBlock:
-    """Join blocks in memory."""
-    ids, unknown = zip(*blocks, strict=True)
-    return np.concatenate(ids), np.concatenate(unknown)
-
-
-def mapped(blocks: Iterable[EncodedBlock], vocab: Vocab) -> EncodedBlock:
-    """Write blocks to temporary files, and map the files into memory. The files exist as long as
-    they are mapped. Raises OSError."""
+def stored(blocks: Iterable[EncodedBlock], *, vocab: Vocab, is_large: bool) -> EncodedBlock:
+    """Join blocks in memory, or write them to temporary files and map these into memory. The files
+    exist as long as they are mapped. Raises OSError."""
+    if not is_large:
+        all_ids, all_unknown = zip(*blocks, strict=True)
+        return np.concatenate(all_ids), np.concatenate(all_unknown)
     with tempfile.TemporaryFile() as ids_file, tempfile.TemporaryFile() as unknown_file:
         for ids, unknown in blocks:
             ids_file.write(ids.tobytes())

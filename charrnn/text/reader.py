@@ -5,21 +5,22 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import accumulate, chain
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
-from charrnn.errors import CharRNNError, DataError, NotHereError, TextChangedError, counted
-from charrnn.system.files import LFS_POINTER, placeholder_in
-from charrnn.system.progress import task, tell
+from charrnn.config.settings import Config
+from charrnn.errors import DataError, TextChangedError, counted
+from charrnn.system.files import convert_os_errors
+from charrnn.system.progress import Task, task, tell
 from charrnn.text.cleaning import tidied, written_lines
 from charrnn.text.cues import cue_format, parse_cues
 from charrnn.text.documents import END, Documents, without_repeated
-from charrnn.text.file_kinds import document_kind, is_pointer, why_not_text
-from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
+from charrnn.text.file_kinds import document_kind, why_not_text
+from charrnn.text.id_builder import EncodedBlock, IdBuilder, stored
 from charrnn.text.messages import JSON_CHAT, find_stamps, messages_of_json, parse_chat
 from charrnn.text.pandoc import read_document
 from charrnn.text.reading_notes import describe_file, describe_skipped, notes_on_source
@@ -36,106 +37,73 @@ from charrnn.text.text_files import (
     opened,
     read_pieces,
     split_lines,
+    start_in_utf_8,
 )
-from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
+from charrnn.text.vocab import Vocab
 
-MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
-"""The ids of a corpus of more bytes are mapped from a temporary file."""
 BEGINNING = 65_536
 """Characters by which the kind of a text is recognised."""
-
 _BLOCK = 1 << 20
 """Bytes of a stream that are read at once."""
 
 
 class SourceReader:
-    """Read the text of files and streams in a `with` block.
-
-    The text is read when the block is entered; its ids can be encoded inside the block.
-    """
-
-    counted: CharacterCounts
-    """`Corpus.counted`"""
-    digest: str
-    """`Corpus.digest`"""
+    """The text of files and streams, which is read when this is made; then its ids can be encoded
+    in any alphabet."""
 
     def __init__(
         self,
         origins: Sequence[Origin],
-        *,
-        alphabet: str,
-        encoding: str,
-        documents: Documents | None = None,
-        joins_lines: bool = False,
-        is_cleaned: bool = True,
-        stays_in_memory: bool = False,
+        config: Config,
         kept_texts: Mapping[str, str] | None = None,
     ) -> None:
-        """Look up the sizes of the files without reading them. A text that `stays_in_memory` must
-        fit into memory. One that `is_cleaned` is read as `Config.clean` says. `kept_texts` are
-        those of documents that a run has kept, by their digests."""
+        """Read the text as a configuration says. `kept_texts` are those of documents that a run has
+        kept, by their digests.
+
+        Raises DataError if a named file or all files of a source are unusable, CharRNNError if a
+        large text cannot be written.
+        """
         self.origins = origins
-        self.labels = tuple(origin.label for origin in origins)
-        self.name = f"the {len(origins)} sources together"
-        if len(origins) == 1:
-            self.name = self.labels[0]
-        self.documents = documents
+        self.config = config
+        self.documents = Documents.of(config)
         """As in `Corpus`."""
         self.document_texts = dict(kept_texts or {})
         """The texts of the files that pandoc has read."""
         self.files: list[FileRecord] = []
         """What was read of each file, in order."""
+        self.notes: list[str] = []
+        """The omissions and changes in each source, one sentence each."""
+        self.file_bytes = file_bytes(origins)
 
-        # Bytes are taken as they are; characters are decoded. What could not be read at all is read
-        # for every model; only its own text is as it was.
-        self.kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
-        self._encoding = None if alphabet == "byte" else encoding
-        self._is_cleaned = is_cleaned and alphabet != "byte"
-        self._joins_lines = joins_lines
-        self._stays_in_memory = stays_in_memory
-        self._builder = IdBuilder(self.kind, None if stays_in_memory else MAX_BYTES_IN_MEMORY)
-        self._skipped: dict[str, dict[str, str]] = {}
-        """Of each source, the names of the files that cannot be used, and why."""
-        self._kept: dict[str, bytes] = {}
-        """Streams and pipes that can be read only once, by their names."""
-        self._num_bytes = file_bytes(origins)
-
-    def __enter__(self) -> "SourceReader":
-        """Read the text. Raises DataError if a named file or all files of a source are unusable,
-        NotHereError for a folder without files."""
-        try:
-            with task("reading", total=self._num_bytes, unit="B") as advance:
-                seen: set[str] = set()
-                for origin in self.origins:
-                    self._read_source(origin, seen, advance)
+        self._has_column = config.documents == "column"
+        self._builder = IdBuilder(config.alphabet)
+        self._copies: dict[str, BinaryIO] = {}
+        """Copies of what can be read only once, by its name."""
+        self._seen: set[str] = set()
+        """The documents so far, where none is repeated."""
+        with self._may_write(), task("reading", total=self.file_bytes, unit="B") as advance:
+            for origin in origins:
+                self._read_source(origin, advance)
             self.counted = self._builder.counts()
-        except OSError as error:  # The temporary file; errors of the sources are DataErrors.
-            self.__exit__()
-            raise self._write_error(error) from error
-        except BaseException:  # An interrupt must also close the file.
-            self.__exit__()
-            raise
+        self.notes += _notes_on_changes(self.files)
 
         # The text is hashed as it is read, before the documents are brought into their order.
         self.digest = self._builder.digest
         if self.documents is not None:
             self.digest = self.documents.digest(self.digest)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._builder.file is not None:
-            with suppress(OSError):  # The disk may be full.
-                self._builder.file.close()
+    @property
+    def name(self) -> str:
+        """The name of the text in messages."""
+        if len(self.origins) > 1:
+            return f"the {len(self.origins)} sources together"
+        return self.origins[0].label
 
-    def own_vocab(
-        self, *, min_count: int, max_size: int = MAX_CHARACTERS, is_exact: bool = False
-    ) -> Vocab:
+    def own_vocab(self) -> Vocab:
         """Return the alphabet of this text (see `Vocab.from_counts`). Raises DataError if no
         character is kept."""
-        if self.kind == "byte":
-            return Vocab.of_bytes()
         return Vocab.from_counts(
-            self.counted, min_count=min_count, max_size=max_size, is_exact=is_exact
+            self.counted, alphabet=self.config.alphabet, min_count=self.config.min_count
         )
 
     def encode(self, vocab: Vocab) -> EncodedBlock:
@@ -144,168 +112,104 @@ class SourceReader:
 
         Raises CharRNNError if the ids of a large text cannot be written.
         """
-        blocks = self._builder.encode(vocab)
-        store: Callable[[Iterable[EncodedBlock]], EncodedBlock] = joined
-        if self._builder.file is not None:
-            # If the text is too large for memory, its ids are, too.
-            store = partial(mapped, vocab=vocab)
-        try:
-            encoded = store(blocks)
+        store = partial(stored, vocab=vocab, is_large=self._builder.is_large)
+        with self._may_write():
+            encoded = store(self._builder.encode(vocab))
             if self.documents is not None:
                 encoded = store(self.documents.arrange(encoded, vocab))
             return encoded
-        except OSError as error:
-            raise self._write_error(error) from error
 
-    def _write_error(self, error: OSError) -> CharRNNError:
-        num_bytes = counted(max(self._num_bytes, self._builder.num_bytes), "byte")
-        return CharRNNError(
-            f"cannot write to {tempfile.gettempdir()}: {error.strerror or error} ({num_bytes}"
-            " needed)\nfree some space, or set TMPDIR to a folder on another disk"
-        )
+    def _may_write(self) -> AbstractContextManager[None]:
+        """Convert the errors of temporary files; those of the sources are DataErrors."""
+        folder = Path(tempfile.gettempdir())
+        return convert_os_errors("write to", path=folder, num_bytes=self.file_bytes)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The omissions and changes in each source, one sentence each."""
-        notes: list[str] = []
-        sources = {origin.label: origin for origin in self.origins}
-        for label, origin in sources.items():
-            files = [file for file in self.files if file.label == label]
-            skipped = self._skipped[label]
-            notes += notes_on_source(origin, skipped, files, documents=self.documents)
+    def check_memory(self) -> None:
+        """Raise TooLargeError if the text does not fit into memory as a whole."""
+        check_memory(self.name, self._builder.num_bytes)
 
-        # Describe each change once: the shell may have named a hundred chapters.
-        totals: Counter[Change] = Counter()
-        for file in self.files:
-            totals += file.changes
-        for change, num in totals.items():
-            labels = {file.label for file in self.files if file.changes[change]}
-            label = f"{len(labels)} sources"
-            if len(labels) == 1:
-                label = labels.pop()
-            noun, note = change
-            notes.append(note.format(num=counted(num, noun), label=label))
-        return tuple(notes)
-
-    def _read_source(
-        self, origin: Origin, seen: set[str], advance: Callable[[int], object]
-    ) -> None:
+    def _read_source(self, origin: Origin, advance: Task) -> None:
         """Read the files or the stream of a source. Raises DataError, TextChangedError if a file
         changes while it is read."""
+        files = []
         skipped: dict[str, str] = {}
-        self._skipped[origin.label] = skipped
-        num_before = len(self.files)
-        first_fault: DataError | None = None
         for name in [str(path) for path in origin.paths] or [origin.label]:
             file = FileRecord(name=name, label=origin.label)
             try:
-                self._read_file(origin, file, seen, advance)
-            except TextChangedError:
-                raise
+                if origin.stream is not None or not Path(name).is_file():
+                    self._copies[name] = self._copied(name, origin.stream)
+                self._read_file(file, advance)
+                files.append(file)
             except DataError as fault:
                 # The fault may be behind the first piece of a large file.
-                if not origin.skips_unusable or file.num_bytes:
+                is_begun = file.num_bytes > 0 or isinstance(fault, TextChangedError)
+                if is_begun or not origin.skips_unusable:
                     raise
-                skipped[os.path.basename(name)] = (
-                    str(fault).splitlines()[0].removeprefix(f"{name} ")
-                )
-                first_fault = first_fault or fault
-            else:
-                self.files.append(file)
+                reason = str(fault).splitlines()[0].removeprefix(f"{name} ")
+                skipped[os.path.basename(name)] = reason
 
-        if len(self.files) > num_before:
-            return
-        # An error of columns lists those that are there.
-        if first_fault is not None and self._has_column:
-            raise first_fault
-        if not skipped:
-            raise NotHereError(
-                origin.label, f"{origin.label} is an empty folder: give one with text files"
-            )
-        raise DataError(
-            f"{origin.label} has no file to learn from (skipped"
-            f" {describe_skipped(origin, skipped)}): give one with text"
-        )
+        self.files += files
+        self.notes += notes_on_source(origin, skipped, files, documents=self.documents)
+        if not files:
+            why = describe_skipped(origin, skipped)
+            raise DataError(f"{origin.label} has no file to learn from: give text files\n{why}")
 
-    def _read_file(
-        self, origin: Origin, file: FileRecord, seen: set[str], advance: Callable[[int], object]
-    ) -> None:
+    def _copied(self, name: str, stream: BinaryIO | None) -> BinaryIO:
+        """Copy a stream, a pipe or a device, which can be read only once. Raises TooLargeError if
+        it does not fit into memory."""
+        if stream is None or stream.isatty():
+            tell(f"Waiting for a text from {name}; Ctrl-D ends one that is typed ...")
+        copy = io.BytesIO()
+        with opened(Path(name)) if stream is None else nullcontext(stream) as content:
+            while block := content.read(_BLOCK):
+                copy.write(block)
+                check_memory(name, copy.tell())
+        return copy
+
+    def _read_file(self, file: FileRecord, advance: Task) -> None:
         builder = self._builder
-        lines = self._file_lines(file, origin.stream)
-        if self.documents is not None and self.documents.are_unique:
-            lines = without_repeated(lines, seen=seen, file=file)
+        lines = self._lines_of_file(file, self._seen)
         # An unusable file is mostly known by its beginning.
         held = _held(lines)
 
-        # Each file starts on a new line.
-        if self._is_running_text and not builder.ends_line:
+        if self._needs_line_end(ends_line=builder.ends_line):
             builder.add("\n")
-        file.begin = builder.num_bytes
+        begin = builder.num_bytes
         for _, content in chain(held, lines):
-            before = builder.num_bytes
             builder.add(content)
-            file.num_bytes = builder.num_bytes - file.begin
-            advance(builder.num_bytes - before)
-            if before // BLOCK_BYTES < builder.num_bytes // BLOCK_BYTES:
-                self._check_memory()
-        self._check_memory()
+            file.num_bytes = builder.num_bytes - begin
+            advance(builder.num_bytes - advance.done)
         describe_file(file)
 
-    def _check_memory(self) -> None:
-        if self._stays_in_memory:
-            check_memory(self.name, self._builder.num_bytes)
-
-    @property
-    def _is_running_text(self) -> bool:
-        """Whether files are joined: documents have their own ends, and bytes stay as they are."""
-        return self.kind == "char" and self.documents is None
-
-    @property
-    def _has_column(self) -> bool:
-        return self.documents is not None and self.documents.kind == "column"
+    def _needs_line_end(self, *, ends_line: bool) -> bool:
+        """Whether a line end is put before the next file: documents have their own ends, and bytes
+        stay as they are."""
+        is_running_text = self.config.alphabet != "byte" and self.documents is None
+        return is_running_text and not ends_line
 
     def lines(self) -> Iterator[tuple[str, Line]]:
         """Read the text again, before its documents are brought into their order: yield its lines,
-        each after the name of its file. They end before a stream that was not kept."""
+        each after the name of its file."""
         ends_line = True
         seen: set[str] = set()
         for file in self.files:
-            if file.name not in self._kept and not Path(file.name).is_file():
-                return
-            if self._is_running_text and not ends_line:
+            if self._needs_line_end(ends_line=ends_line):
                 yield file.name, Line(1, "\n")
-            again = FileRecord(name=file.name, label=file.label)
-            lines = self._file_lines(again, None)
-            if self.documents is not None and self.documents.are_unique:
-                lines = without_repeated(lines, seen=seen, file=again)
-            for line in lines:
+            for line in self._lines_of_file(FileRecord(name=file.name, label=file.label), seen):
                 yield file.name, line
                 ends_line = line.content.endswith("\n")
 
-    def _file_lines(self, file: FileRecord, stream: BinaryIO | None) -> Iterator[Line]:
+    def _lines_of_file(self, file: FileRecord, seen: set[str]) -> Iterator[Line]:
         """Yield the lines of the text of a file, with the numbers that they have in the file."""
-        path = Path(file.name)
-        if file.name in self._kept:
-            yield from self._lines_of(io.BytesIO(self._kept[file.name]), file)
-            return
-        if stream is None and path.is_file():
-            with opened(path) as content:
-                yield from self._lines_of(content, file)
-            return
-
-        # A stream, a pipe and a device can be read only once.
-        if stream is None or stream.isatty():
-            tell(f"Waiting for a text from {file.name}; Ctrl-D ends one that is typed ...")
-        # In blocks: one read of all memory would need all of it at once.
-        data = io.BytesIO()
-        with opened(path) if stream is None else nullcontext(stream) as content:
-            while block := content.read(_BLOCK):
-                data.write(block)
-                check_memory(self.name, data.tell())
-        if self._stays_in_memory:
-            self._kept[file.name] = data.getvalue()
-        data.seek(0)
-        yield from self._lines_of(data, file)
+        file_opener: AbstractContextManager[BinaryIO] = opened(Path(file.name))
+        if file.name in self._copies:
+            self._copies[file.name].seek(0)
+            file_opener = nullcontext(self._copies[file.name])
+        with file_opener as content:
+            lines = self._lines_of(content, file)
+            if self.documents is not None and self.documents.are_unique:
+                lines = without_repeated(lines, seen=seen, file=file)
+            yield from lines
 
     def _lines_of(self, content: BinaryIO, file: FileRecord) -> Iterator[Line]:
         """Yield the lines of a file without what nobody wrote, tidied, joined and divided into
@@ -316,77 +220,74 @@ class SourceReader:
             raise EmptyTextError(f"{file.name} is empty: give a file with text in it")
         file.start = first.content[:BEGINNING]
 
-        # The values of a column are known only when its table is read.
         lines: Iterable[Line] = chain((first,), pieces)
-        if self._is_cleaned and not self._has_column:
-            lines = chain(self._written(first, pieces, file), pieces)
+        if self.config.composes and not self._has_column:
+            lines = _written(first, pieces, file)
         # Nobody sees the lines of a document: they are counted as paragraphs.
         if file.is_document:
             lines = _by_paragraph(first.content, lines)
-        if self._is_cleaned and not self._has_column:
+        # The values of a column are known only when its table is read.
+        if self.documents is not None and self._has_column:
+            lines = self.documents.read(lines, file)
+        if self.config.composes:
             lines = map(partial(_tidied, file=file), lines)
-        if self._joins_lines:
+        if self.config.join_lines and self.config.alphabet != "byte":
             # Its regular expressions take a twentieth of the start of `sample`.
             from charrnn.text.paragraphs import join_lines
 
             lines = join_lines(split_lines(lines))
-        if self.documents is not None:
+        if self.documents is not None and not self._has_column:
             lines = self.documents.read(lines, file)
-        if self._is_cleaned and self._has_column:
-            lines = map(partial(_tidied, file=file), lines)
         yield from lines
 
     def _pieces_of(self, content: BinaryIO, file: FileRecord) -> Iterator[Line]:
         """Yield a file in pieces of whole lines; of a document, its text."""
-        start = content.read(START_BYTES)
-        # A page may be the wanted text, but a pointer to a text never is.
-        if start.startswith(LFS_POINTER):
-            raise DataError(f"{file.name} {placeholder_in(start)}")
-        if self._is_cleaned and is_pointer(start):
-            raise DataError(f"{file.name} stands for a document that is elsewhere: export that one")
-
-        # The names of the files in a ZIP archive are at its end.
         kind = None
-        if self._encoding is not None:
+        encoding = None
+        if self.config.alphabet != "byte":
+            encoding = self.config.encoding
+            start = content.read(START_BYTES)
+            # The names of the files in a ZIP archive are at its end.
             if start.startswith(b"PK"):
                 start += content.read()
-            if self._is_cleaned or self._stays_in_memory:
-                kind = document_kind(start, is_cleaned=self._is_cleaned)
+            start = start_in_utf_8(start)
+            if self.config.clean:
+                kind = document_kind(start)
             if kind is None and (reason := why_not_text(start)):
                 raise DataError(f"{file.name} {reason}")
-        content.seek(0)
-        pieces = read_pieces(file.name, content, self._encoding, allows_nul=self._is_cleaned)
+            content.seek(0)
+        pieces = read_pieces(file.name, content, encoding, allows_nul=self.config.clean)
         if kind is None:
             yield from pieces
             return
 
         # A document in characters is decoded first, as any text is, with the same errors.
-        if start.startswith(b"PK"):
-            data = content.read()
-        else:
+        data = start
+        if not start.startswith(b"PK"):
             data = "".join(piece.content for piece in pieces).encode()
-        check_memory(file.name, len(data))
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
         yield Line(1, read_document(file.name, data, kind, texts=self.document_texts))
 
-    def _written(self, first: Line, pieces: Iterator[Line], file: FileRecord) -> Sequence[Line]:
-        """Return the lines of a file that somebody wrote, or those of its first piece. A chat and
-        subtitles are parsed as a whole."""
-        start = file.start
-        if not (cue_format(start) or JSON_CHAT.match(start) or find_stamps(start)):
-            return written_lines(first.content, file.changes)
-        text = "".join(line.content for line in chain((first,), pieces))
-        check_memory(file.name, len(text))
-        said = None
-        if format := cue_format(start):
-            said = parse_cues(file.name, text, format, file.changes)
-        elif JSON_CHAT.match(start):
-            said = messages_of_json(text, file.changes)
-        else:
-            said = parse_chat(text, file.changes)
-        file.is_parsed = said is not None
-        return [Line(1, text)] if said is None else said
+
+def _written(first: Line, pieces: Iterator[Line], file: FileRecord) -> Iterator[Line]:
+    """Yield the lines of a file that somebody wrote. A chat and subtitles are parsed as a whole."""
+    format = cue_format(file.start)
+    is_json = JSON_CHAT.match(file.start)
+    if not (format or is_json or find_stamps(file.start)):
+        yield from written_lines(first.content, file.changes)
+        yield from pieces
+        return
+
+    text = "".join(line.content for line in chain((first,), pieces))
+    if format:
+        said = parse_cues(file.name, text, format, file.changes)
+    elif is_json:
+        said = messages_of_json(text, file.changes)
+    else:
+        said = parse_chat(text, file.changes)
+    file.is_parsed = said is not None
+    yield from [Line(1, text)] if said is None else said
 
 
 def _held(lines: Iterator[Line]) -> list[Line]:
@@ -414,6 +315,20 @@ def _tidied(line: Line, file: FileRecord) -> Line:
     if content[-1:] == END:
         content = content[:-1]
     return Line(line.number, tidied(content, file.changes) + line.content[len(content) :])
+
+
+def _notes_on_changes(files: Sequence[FileRecord]) -> Iterator[str]:
+    """Describe each change once: the shell may have named a hundred chapters."""
+    totals: Counter[Change] = Counter()
+    for file in files:
+        totals += file.changes
+    for change, num in totals.items():
+        labels = {file.label for file in files if file.changes[change]}
+        label = f"{len(labels)} sources"
+        if len(labels) == 1:
+            label = labels.pop()
+        noun, note = change
+        yield note.format(num=counted(num, noun), label=label)
 
 
 def file_bytes(origins: Iterable[Origin]) -> int:

@@ -5,9 +5,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from charrnn.config.settings import Config
@@ -20,11 +21,8 @@ from charrnn.text.reader import SourceReader, file_bytes
 from charrnn.text.sources import (
     SORTED,
     Order,
-    Origin,
-    find_catalogued,
-    find_entry,
+    entry_of,
     find_origin,
-    origin_at,
     standard_library,
 )
 from charrnn.text.vocab import Vocab, as_bytes
@@ -53,8 +51,6 @@ class RecordedCorpus:
     """SHA-256 of the text (`Corpus.digest`)."""
     file_bytes: int | None = None
     """The size of its files on the disk (`Corpus.file_bytes`); None if it was not recorded."""
-    model_file: str = ""
-    """Name of the exported model file, which contains no text; "" for a run."""
     folder: Path | None = None
     """The folder of the run, which keeps the texts of its documents; None for a model file."""
 
@@ -75,7 +71,8 @@ class RecordedCorpus:
         # The share of the whole corpus is known from its split.
         if self.is_whole(text):
             return self.config.split[0] / math.fsum(self.config.split)
-        if not self._is_small():
+        is_small = self.file_bytes is not None and self.file_bytes <= MAX_COMPARED
+        if not is_small or "-" in self.config.corpus:
             return None
         try:
             corpus = self.read()
@@ -89,19 +86,7 @@ class RecordedCorpus:
             text = as_bytes(text)
         return trained_share(text, training=training, config=self.config)
 
-    def _is_small(self) -> bool:
-        """Whether the corpus was recorded with its locations and has at most MAX_COMPARED bytes."""
-        if not self.locations or None in self.locations or self.file_bytes is None:
-            return False
-        return self.file_bytes <= MAX_COMPARED
-
-    def read(
-        self,
-        *,
-        vocab: Vocab | None = None,
-        instead: str = "",
-        reason: str = "",
-    ) -> Corpus:
+    def read(self, *, vocab: Vocab | None = None, instead: str = "", reason: str = "") -> Corpus:
         """Read the text from its recorded location or, if that fails, from the files that its name
         means now.
 
@@ -111,78 +96,54 @@ class RecordedCorpus:
         putting the text back ("give ..."), and ends with `reason`, which says why the text is
         needed. Raises CharRNNError if the ids of a large text cannot be written.
         """
-        config = self.config
-        alternative = f" or {instead}" if instead else ""
         # The recorded place first, then what the names mean now. Standard input can be read once.
-        places = [self.locations]
-        if "-" not in config.corpus:
-            places.append(())
-        changed: DataError | None = None
-        missing: NotHereError | None = None
+        places = [self.locations, ()]
+        if "-" in self.config.corpus:
+            places = [self.locations]
+        problem = ""
         for locations in places:
             try:
-                origins = self._origins(locations)
-                # The size is compared before anything is read: a run of somebody else could name
-                # the whole disk. Small files are read, because a folder may have new ones that are
-                # no text.
-                size = file_bytes(origins)
-                if size > MAX_COMPARED and size != self.file_bytes:
-                    changed = changed or self._changed(origins, alternative, reason)
-                    continue
-
-                # The digest is compared before the text is encoded.
-                with SourceReader(
-                    origins,
-                    alphabet=config.alphabet,
-                    encoding=config.encoding,
-                    documents=Documents.of(config),
-                    joins_lines=config.join_lines,
-                    is_cleaned=config.clean,
-                    kept_texts=kept_texts(self.folder),
-                ) as text:
-                    if text.digest == self.digest:
-                        if vocab is None:
-                            is_exact = config.alphabet == "exact"
-                            vocab = text.own_vocab(min_count=config.min_count, is_exact=is_exact)
-                        return Corpus.of(text, vocab)
-                changed = changed or self._changed(origins, alternative, reason, text.notes)
-            except NotHereError as error:
-                missing = missing or error
+                text = self._read_at(locations)
+                if text is not None and text.digest == self.digest:
+                    return Corpus.of(text, vocab or text.own_vocab())
+                # That a text has changed says more than that its old place is empty.
+                sources = shortened(", ".join(self.config.corpus) or "the standard library")
+                problem = f"has changed since it was trained ({sources})"
             except DataError as error:
-                # An error in an existing text is more useful than that it is missing.
-                problem = f"The text of {self.run} cannot be read again: {error}{alternative}"
-                changed = changed or DataError(problem)
-        if changed is not None:
-            raise changed
-        assert missing is not None, "no place has the text"
-        raise DataError(self._not_here(missing.source, instead=instead, reason=reason))
+                problem = problem or f"is not here ({shortened(str(error).splitlines()[0])})"
+        remedy = "put it back"
+        if instead:
+            remedy += f" or {instead}"
+        raise DataError(f"The text of {self.run} {problem}: {remedy}.{reason}")
 
-    def _origins(self, locations: tuple[str | None, ...]) -> list[Origin]:
-        """Find each source at its recorded location if it exists, else by its name. Raises
-        DataError."""
-        sources = self.config.corpus
+    def _read_at(self, locations: tuple[str | None, ...]) -> SourceReader | None:
+        """Read the sources at these locations, by default by their names; None if their size shows
+        that they are another text. Raises DataError."""
         order = Order(self.config.order, self.config.order_seed)
-        # Python's standard library, which the run names by no source.
-        if not sources:
-            for folder in locations:
-                if folder is not None and os.path.isdir(folder):
-                    return [standard_library(order, folder)]
-            return [standard_library(order)]
-
         origins = []
-        for source, location in zip(sources, locations or [None] * len(sources), strict=True):
-            # A text that has moved is found by the name with which it was given.
-            origin = None
-            if location is not None:
-                origin = origin_at(location, order)
-            # A model file comes from somebody else, and names no place of this machine. It may name
-            # the file of a text of the catalogue.
-            if self.model_file:
-                origin = find_catalogued(Path(source).stem, order)
-            if origin is None:
-                origin = find_origin(source, is_named_by_run=True, order=order)
-            origins.append(origin)
-        return origins
+        # Without sources there is the location of the standard library.
+        for source, location in zip(self.config.corpus, locations or repeat(None), strict=False):
+            name = self._name_of(source, location)
+            origins.append(find_origin(name, order=order, is_named_by_run=True))
+        if not origins:
+            origins = [standard_library(order)]
+
+        # The size is compared before anything is read: a run of somebody else could name the whole
+        # disk. Small files are read, because a folder may have new ones that are no text.
+        size = file_bytes(origins)
+        if size > MAX_COMPARED and size != self.file_bytes:
+            return None
+        return SourceReader(origins, self.config, kept_texts=kept_texts(self.folder))
+
+    def _name_of(self, source: str, location: str | None) -> str:
+        """Return what is looked up for a source. A model file comes from somebody else, and names
+        no place of this machine, but it may name the file of a text of the catalogue."""
+        if self.folder is not None:
+            return location or source
+        entry = entry_of(Path(source).stem)
+        if entry is None:
+            raise NotHereError(source, "a model file contains no text")
+        return entry.name
 
     def names(self, path: Path) -> bool:
         """Whether an existing file is a text of the run, also as a file of its folder or
@@ -195,61 +156,15 @@ class RecordedCorpus:
                     return True
         return False
 
-    def _changed(
-        self, origins: Sequence[Origin], alternative: str, reason: str, notes: Sequence[str] = ()
-    ) -> DataError:
-        labels = [origin.label for origin in origins]
-        if not self.config.corpus:
-            return DataError(
-                f"{self.run} was trained on another version of the {labels[0]}: use that"
-                f" Python{alternative}.{reason}"
-            )
-
-        listed = shortened(", ".join(labels))
-        message = (
-            f"The text of {self.run} has changed since it was trained ({listed}): put it"
-            f" back{alternative}.{reason}"
-        )
-
-        # A file of a folder that can no longer be read is skipped, which changes the text.
-        skipped = [note for note in notes if note.startswith("skipped")]
-        if skipped:
-            message += f"\nWhen it was read again: {shortened('; '.join(skipped))}."
-        return DataError(message)
-
-    def _not_here(self, source: str, instead: str, reason: str) -> str:
-        entry = find_entry(Path(source).stem)
-        fetch = f"charrnn corpora fetch {entry.name}" if entry is not None else ""
-        if self.model_file:
-            # A model file contains no text that could be put back.
-            remedy = ", or ".join(filter(None, [instead, fetch and f"run {fetch}"]))
-            return f"{self.model_file} contains no text: {remedy or 'give the text'}.{reason}"
-
-        # The message says where the text was, and whether it can be downloaded.
-        alternative = f" or {instead}" if instead else ""
-        place = dict(zip(self.config.corpus, self.locations, strict=False)).get(source) or source
-        message = f"The text of {self.run}, {shortened(source)}, is not here: put it back"
-        message += f"{alternative}.{reason}"
-        if place != source:
-            message += f"\nIt was found at {shortened(place)}."
-        if fetch:
-            message += f"\nThe catalogue has it, too: {fetch}"
-        return message
-
 
 def recorded_corpus(
-    run: str,
-    config: Config,
-    state: Mapping[str, object],
-    *,
-    model_file: str = "",
-    folder: Path | None = None,
+    run: str, config: Config, state: Mapping[str, object], *, folder: Path | None = None
 ) -> RecordedCorpus | None:
     """Return the record of a run's text in its configuration and the state of a checkpoint; None if
     the state has no digest.
 
-    `model_file` is the name of the exported file, if it is no run; `folder` is that of the run.
-    Locations that do not fit the sources are ignored.
+    `folder` is that of the run, None for an exported model file. Locations that do not fit the
+    sources are ignored.
     """
     digest = state.get("corpus_digest")
     if not isinstance(digest, str):
@@ -263,7 +178,7 @@ def recorded_corpus(
     if not all(location is None or _is_place(location) for location in locations):
         locations = []
     recorded_bytes = state.get("corpus_bytes")
-    if type(recorded_bytes) is not int:
+    if not isinstance(recorded_bytes, int):
         recorded_bytes = None
     return RecordedCorpus(
         run=run,
@@ -271,7 +186,6 @@ def recorded_corpus(
         locations=tuple(locations),
         digest=digest,
         file_bytes=recorded_bytes,
-        model_file=model_file,
         folder=folder,
     )
 

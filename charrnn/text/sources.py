@@ -7,6 +7,7 @@ seed. A text of the catalogue has a known URL and SHA-256; it is downloaded once
 
 import glob
 import hashlib
+import io
 import os
 import re
 import sys
@@ -19,13 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from charrnn.errors import DataError, NotHereError, did_you_mean, named, shortened
-from charrnn.system.files import (
-    convert_os_errors,
-    forms_of,
-    placeholder_in,
-    replacing,
-    write_atomically,
-)
+from charrnn.system.files import convert_os_errors, forms_of, write_atomically
 from charrnn.system.progress import task
 from charrnn.text.text_files import unreadable, without_gz
 
@@ -162,92 +157,60 @@ def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: flo
     under its name only when it is complete and verified.
 
     Raises DataError if the existing file has another digest (it is not changed), and if the
-    download fails (no file and no empty folder is left behind).
+    download fails, which leaves no file behind.
     """
+    from http.client import HTTPException
+
     target = path_of(entry, folder) or folder / entry.file
     try:
         # A file that the user put there is used, but not another text of the same name.
-        if target.exists():
-            if not entry.is_file(target):
-                raise DataError(
-                    f"{target} exists but is not the catalogue's {entry.name}: its SHA-256 differs."
-                    f" It was not changed.\nMove it to download {entry.name}, or give its path to"
-                    " train on it."
-                )
-            return target
-
-        # The name of the partial file begins with a dot, so that a folder that is read as a corpus
-        # skips it, and contains the process id, so that two processes can download at the same
-        # time.
-        is_new = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with replacing(target) as partial:
-                _download(entry, partial=partial, timeout_seconds=timeout_seconds)
-        finally:
-            if is_new:
-                with suppress(OSError):  # not empty
-                    folder.rmdir()
-    except OSError as error:
+        if not target.exists():
+            content = _download(entry, timeout_seconds=timeout_seconds)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, content)
+        elif not entry.is_file(target):
+            raise DataError(
+                f"{target} exists but is not the catalogue's {entry.name}: its SHA-256 differs."
+                f" It was not changed.\nMove it to download {entry.name}, or give its path to"
+                " train on it."
+            )
+        return target
+    except (OSError, HTTPException) as error:
         # The reason is cut to one line: a proxy may answer with a whole page.
-        reason = " ".join((str(error) or type(error).__name__).split())[:180]
+        reason = shortened(" ".join((str(error) or type(error).__name__).split()))
         raise DataError(
             f"could not download {entry.name} from {entry.address}\n"
             f"reason: {reason}\n"
             f"Download it by hand into {target}, or point CHARRNN_CORPORA at a folder that has it."
         ) from error
-    return target
 
 
-def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> None:
-    """Download the text of an entry to `partial` and verify it. Raises OSError, also if the server
-    sends another text."""
-    from http.client import HTTPException
-    from urllib.error import HTTPError
+def _download(entry: CatalogueEntry, timeout_seconds: float) -> bytes:
+    """Download the text of an entry and verify it. Raises OSError, also if the server sends another
+    text."""
     from urllib.request import Request, urlopen
 
-    # The text is hashed as it arrives, and the download ends when it gets too long: a server that
-    # sends something else must not fill the disk.
-    digest = hashlib.sha256()
-    num_received = 0
+    content = io.BytesIO()
     request = Request(entry.address, headers={"User-Agent": "charrnn"})
-    try:
-        with (
-            urlopen(request, timeout=timeout_seconds) as response,
-            partial.open("xb") as file,
-            task("download", total=entry.num_bytes, unit="B") as advance,
-        ):
-            # urlopen follows redirects, also to an address without encryption.
-            if not _ALLOWED.match(response.url):
-                raise OSError(f"it was redirected to {response.url}")
-            while block := response.read(_BLOCK_BYTES):
-                # The placeholder of Git LFS, or an HTML page, gets a message of its own.
-                if num_received == 0 and (placeholder := placeholder_in(block)):
-                    raise OSError(f"the answer {placeholder}")
-                num_received += len(block)
-                if num_received > entry.num_bytes:
-                    raise OSError(
-                        f"the server sends more than the expected {entry.num_bytes:,} bytes"
-                    )
-                digest.update(block)
-                file.write(block)
-                advance(len(block))
+    with (
+        urlopen(request, timeout=timeout_seconds) as response,
+        task("download", total=entry.num_bytes, unit="B") as advance,
+    ):
+        # urlopen follows redirects, also to an address without encryption.
+        if not _ALLOWED.match(response.url):
+            raise OSError(f"it was redirected to {response.url}")
+        # A server that sends something else must not fill the memory.
+        while content.tell() <= entry.num_bytes and (block := response.read(_BLOCK_BYTES)):
+            content.write(block)
+            advance(len(block))
 
-            # The file is on disk before it gets its name: after a power cut it is complete or does
-            # not exist.
-            file.flush()
-            os.fsync(file.fileno())
-    except HTTPError as error:
-        error.close()  # It holds the answer of the server.
-        raise
-    except HTTPException as error:
-        raise OSError(f"the server closed the connection ({type(error).__name__})") from error
-
-    # A broken connection looks like the end of the text.
-    if num_received != entry.num_bytes:
-        raise OSError(f"received {num_received:,} of {entry.num_bytes:,} bytes")
-    if digest.hexdigest() != entry.sha256:
-        raise OSError(f"its SHA-256 is {digest.hexdigest()[:16]}…, not {entry.sha256[:16]}…")
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    if digest != entry.sha256:
+        raise OSError(
+            f"received {content.tell():,} of {entry.num_bytes:,} bytes, with the SHA-256"
+            f" {digest[:16]}…, not {entry.sha256[:16]}…"
+        )
+    return content.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +264,9 @@ class Origin:
 
     label: str
     """The name in messages."""
-    names: tuple[str, ...]
-    """The names after which the run is named: the name of the file, of the folder, of the folder of
-    a pattern, or of the files of a pattern without a folder."""
+    name: str
+    """The name after which the run is named: the name of the file, of the folder, or of the folder
+    of a pattern."""
     paths: tuple[Path, ...] = ()
     """The files in the order in which they are joined."""
     stream: BinaryIO | None = None
@@ -316,7 +279,7 @@ class Origin:
     folder."""
 
 
-def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
+def find_origin(source: str, *, order: Order, is_named_by_run: bool = False) -> Origin:
     """Find the files or the stream that `source` means (see `corpus.read_corpus`).
 
     The files of a folder or a pattern are arranged by `order`. What a run names is neither
@@ -329,40 +292,32 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
             raise DataError(
                 "standard input (-) is closed: give a file, or pipe a text into the command"
             )
-        return Origin(label="standard input", names=("stdin",), stream=sys.stdin.buffer)
+        return Origin(label="standard input", name="stdin", stream=sys.stdin.buffer)
 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
     path = _find_path(source)
     if path is None and glob.has_magic(source):
-        return _pattern(source, label=source, order=order)
-    entry = None
-    if path is None:
-        entry = entry_of(source)
-    if entry is not None:
+        return _pattern(source, order)
+    if path is None and (entry := entry_of(source)) is not None:
         if is_named_by_run and path_of(entry) is None:
-            remedy = f"charrnn corpora fetch {entry.name}"
-            raise NotHereError(source, f"{source!r} is not here: {remedy}")
+            raise NotHereError(
+                source, f"{source!r} is not here: charrnn corpora fetch {entry.name}"
+            )
         path = fetch(entry)
     if path is None and source == LECTURE_WORD and not is_named_by_run:
         path = _write_lecture_text()
-    if path is None and is_run_folder(Path(source)) and not is_named_by_run:
-        raise DataError(
-            f"{source} is a run, not a text\ncontinue it: charrnn train"
-            f" {named('resume', source)}; or let it write: charrnn sample {source}"
-        )
     if path is None:
         raise NotHereError(source, _not_found(source))
-    if is_named_by_run:
-        _check_is_no_pipe(path)
-    return _path(path, label=str(path), order=order)
 
-
-def find_catalogued(source: str, order: Order) -> Origin:
-    """Find the text of the catalogue that a source means, if it is on this machine. Raises
-    NotHereError for any other source, and for a text that was not downloaded."""
-    if entry_of(source) is None:
-        raise NotHereError(source, f"{source!r} is no text of the catalogue that is here")
-    return find_origin(source, is_named_by_run=True, order=order)
+    # A pipe or a device may never end.
+    if is_named_by_run and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is a pipe or a device: put a file with the same text in its place")
+    location = os.path.abspath(path)
+    if path.is_dir():
+        origin = Origin(label=str(path), name=path.resolve().name, location=location)
+        return _folder(path, origin, order)
+    stem = Path(without_gz(path.name)).stem
+    return Origin(label=str(path), name=stem, paths=(path,), location=location)
 
 
 def _write_lecture_text() -> Path:
@@ -375,51 +330,20 @@ def _write_lecture_text() -> Path:
     return path
 
 
-def origin_at(location: str, order: Order) -> Origin | None:
-    """Find the regular files at a recorded location; return None if there are none."""
-    # Training records only absolute locations: a relative one could lead anywhere.
-    if not os.path.isabs(location):
-        return None
-    # A location inside the working folder is shown relative to it.
-    label = location
-    with suppress(OSError):  # the working folder was removed
-        if Path(location).is_relative_to(Path.cwd()):
-            label = os.path.relpath(location)
-    if os.path.exists(location):
-        _check_is_no_pipe(Path(location))
-        return _path(Path(location), label=label, order=order)
-
-    # If no file has this name, it may be a pattern.
-    if glob.has_magic(location):
-        with suppress(DataError):
-            return _pattern(location, label=label, order=order)
-    return None
-
-
-def _check_is_no_pipe(path: Path) -> None:
-    # A pipe or a device may never end.
-    if not (path.is_file() or path.is_dir()):
-        raise DataError(f"{path} is a pipe or a device: put a file with the same text in its place")
-
-
-def standard_library(order: Order, folder: str | None = None) -> Origin:
-    """Return the top-level modules of the standard library of this Python, or of the one in
-    `folder`."""
+def standard_library(order: Order) -> Origin:
+    """Return the top-level modules of the standard library of this Python."""
     import sysconfig
 
-    own_folder = sysconfig.get_paths()["stdlib"]
-    folder = folder or own_folder
-    label = f"standard library in {folder}"
-    if folder == own_folder:
-        label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
+    folder = sysconfig.get_paths()["stdlib"]
     # _sysconfigdata* contains paths of this machine, which a model must not reproduce.
     paths = {
         path.name: path
         for path in Path(folder).glob("*.py")
         if path.is_file() and not path.name.startswith("_sysconfigdata")
     }
-    origin = Origin(label=label, names=("stdlib",), location=folder)
-    return _with_files(origin, paths, order)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    label = f"standard library of Python {version}"
+    return _with_files(Origin(label=label, name="stdlib", location=folder), paths, order)
 
 
 def _find_path(source: str) -> Path | None:
@@ -435,15 +359,7 @@ def _find_path(source: str) -> Path | None:
     return None
 
 
-def _path(path: Path, *, label: str, order: Order) -> Origin:
-    location = os.path.abspath(path)
-    if path.is_dir():
-        origin = Origin(label=label, names=(path.resolve().name,), location=location)
-        return _folder(path, origin, order)
-    return Origin(label=label, names=(_stem(path),), paths=(path,), location=location)
-
-
-def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
+def _pattern(pattern: str, order: Order) -> Origin:
     # At its end, ** means all files below. A name that begins with a dot is matched only by a part
     # that does, too. `glob` follows no links to folders.
     searched = Path(pattern)
@@ -454,28 +370,17 @@ def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
         matches += Path(searched.anchor).glob(str(searched.relative_to(searched.anchor)))
     paths = {path for path in matches if path.is_file()}
     if not any(part.startswith(".") and part != ".." for part in searched.parts):
-        hidden = {path for path in paths if any(map(_is_hidden, path.parts))}
-        paths -= hidden
+        paths = {path for path in paths if not any(map(_is_hidden, path.parts))}
 
-    # Files of runs are left out, unless the pattern matches no other file: then the user means
-    # them. Each folder is checked once, because a pattern may match thousands of files in it.
+    # Each folder is checked once, because a pattern may match thousands of files in it.
     folders = {path.parent for path in paths}
     in_runs = {folder for folder in folders if any(map(is_run_folder, (folder, *folder.parents)))}
-    paths = {path for path in paths if path.parent not in in_runs} or paths
+    paths = {path for path in paths if path.parent not in in_runs}
     if not paths:
-        hint = ""
-        if "[" in pattern:
-            hint = "\n[ begins a set of characters in a pattern: write [[] for the character"
         raise NotHereError(
-            label,
-            f"no file matches the pattern {shortened(label)!r}: give another, a file or a"
-            f" folder{hint}",
+            pattern,
+            f"no file matches the pattern {shortened(pattern)!r}: give another, a file or a folder",
         )
-
-    # The name of the working folder is escaped, because it is not a pattern.
-    location: str | None = None
-    with suppress(OSError):  # the working folder was removed
-        location = os.path.join(glob.escape(os.getcwd()), pattern)
 
     # Files are sorted by their path relative to the folders that the pattern names, so that the
     # order is the same from any working folder. These folders are the first components without
@@ -487,13 +392,14 @@ def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
         named_folders.append(_ESCAPED.sub(r"\1", component))
     by_name = {"/".join(path.parts[len(named_folders) :]): path for path in paths}
 
-    # A run on several files is named after their folder, unless that is the working folder or the
-    # root. The path is resolved, because its last component may be `..`.
-    names = tuple(_stem(path) for _, path in sorted(by_name.items()))
-    if named_folders and len(paths) > 1:
-        folder = Path(*named_folders).resolve().name
-        names = (folder,) if folder else names
-    return _with_files(Origin(label=label, names=names, location=location), by_name, order)
+    # The path is resolved, because its last component may be `..`. The name of the working folder
+    # is escaped, because it is not a pattern.
+    origin = Origin(
+        label=pattern,
+        name=Path(*named_folders).resolve().name,
+        location=os.path.join(glob.escape(os.getcwd()), pattern),
+    )
+    return _with_files(origin, by_name, order)
 
 
 def _is_hidden(name: str) -> bool:
@@ -555,30 +461,20 @@ def corpora_folders(folder: Path = CORPORA) -> list[Path]:
 
 
 def _not_found(source: str) -> str:
-    if os.path.islink(source):
-        target = shortened(os.readlink(source))
-        return f"{shortened(source)} is a link that leads nowhere ({target}): give another file"
-    # The name may be misspelt: collect the names of the files in the searched folders.
-    folders = corpora_folders()
-    known_names: list[str] = []
-    parent = Path(source).parent
-    for folder in (parent, *folders):
-        with suppress(OSError, ValueError):  # ValueError: a NUL in the name
-            names = os.listdir(folder)
-            known_names += [str(parent / name) for name in names]
-
-    # The names of the catalogue have no suffix, which would make a file and an entry alike.
-    entries = [entry.name for entry in load_catalogue()]
-    hint = did_you_mean(Path(source).stem, entries) or did_you_mean(source, known_names)
-    searched = ", ".join(map(str, folders))
+    if is_run_folder(Path(source)):
+        return (
+            f"{source} is a run, not a text\ncontinue it: charrnn train"
+            f" {named('resume', source)}; or let it write: charrnn sample {source}"
+        )
+    # The name may be misspelt. The names of the catalogue have no suffix.
+    known_names = [entry.name for entry in load_catalogue()]
+    with suppress(OSError, ValueError):  # ValueError: a NUL in the name
+        known_names += os.listdir(Path(source).parent)
     lines = [
-        f"no corpus {source!r}: it is not a path and not in {searched} (each also with .txt)",
-        hint.strip(),
+        f"no corpus {source!r}: it is not a path and not in"
+        f" {', '.join(map(str, corpora_folders()))} (each also with .txt)",
+        did_you_mean(Path(source).name, known_names).strip(),
         "`charrnn corpora` lists the texts of the catalogue; or give a file, a folder, a pattern or"
         " - (standard input).",
     ]
     return "\n".join(map(shortened, filter(None, lines)))
-
-
-def _stem(path: Path) -> str:
-    return Path(without_gz(path.name)).stem

@@ -49,7 +49,7 @@ _DECLARING_BYTES = 1000
 _WIDER = {"iso8859-1": "cp1252", "shift_jis": "cp932", "gb2312": "gb18030"}
 """Encodings that are often called by the name of a narrower one, as browsers know, too."""
 _CANDIDATES = (
-    *("cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1251", "koi8_r"),
+    *("cp1252", "cp1254", "cp1250", "iso8859_2", "iso8859_15", "cp1257", "cp1251", "koi8_r"),
     *("cp1253", "cp1255", "cp1256", "cp866", "cp932", "euc_jp", "gb18030", "big5", "cp949"),
 )
 MOST_NAMED = 4
@@ -83,8 +83,6 @@ class FileRecord:
     """The name of its source, for notes."""
     changes: Counter[Change] = field(default_factory=Counter)
     """What was left out or changed, and how many times."""
-    begin: int = 0
-    """The offset in the whole text, in bytes, at which its text begins."""
     num_bytes: int = 0
     """Bytes of its text."""
     start: str = ""
@@ -197,12 +195,23 @@ def _next_piece(stream: io.TextIOWrapper) -> str:
     return stream.read(PIECE_CHARS) + stream.readline(MAX_LINE_CHARS)
 
 
+def start_in_utf_8(start: bytes) -> bytes:
+    """Return the beginning of a file in UTF-8 if a mark says that it is in another encoding."""
+    name = _marked(start)
+    if name is None:
+        return start
+    return start.decode(name, "ignore").encode()
+
+
+def _marked(start: bytes) -> str | None:
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+
+
 def encoding_of(start: bytes, encoding: str) -> str:
     """Return the encoding of a file by its first bytes: that of its mark, UTF-8 if they are, what a
     page or an XML file says, or else the given one."""
-    for mark, mark_name in _MARKS.items():
-        if start.startswith(mark):
-            return mark_name
+    if marked := _marked(start):
+        return marked
     # Without a mark, the order of bytes is that of most machines.
     name = codecs.lookup(encoding).name
     if name in ("utf-16", "utf-32"):
@@ -217,12 +226,12 @@ def encoding_of(start: bytes, encoding: str) -> str:
         codecs.utf_8_decode(start, "strict", False)
         return "utf-8"
     declared = _DECLARED.search(start[:_DECLARING_BYTES])
-    if declared is None or name != "utf-8":
-        return name
-    # A page may name an encoding that nobody knows.
-    with suppress(LookupError):
-        name = codecs.lookup((declared[1] or declared[2]).decode("ascii")).name
-    return _WIDER.get(name, name)
+    if declared is not None and name == "utf-8":
+        # A page may name an encoding that nobody knows.
+        with suppress(LookupError):
+            name = codecs.lookup((declared[1] or declared[2]).decode("ascii")).name
+            name = _WIDER.get(name, name)
+    return name
 
 
 def _check_is_text(label: str, piece: str, *, allows_nul: bool) -> None:
@@ -256,16 +265,12 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
     seen = error.object
     if encoding == "utf-8" and b"\0" in seen:
         return _has_nul(label, seen)
-    with suppress(UnicodeDecodeError):
-        seen.decode("utf-8")
-        return DataError(
-            f"{label} is not {encoding.upper()} but UTF-8: leave {named('encoding')} out"
-        )
     matches = from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5)
-    texts = [seen.decode(match.encoding, "replace") for match in matches]
-    # In a few letters no words are recognised, and most such texts are of Windows.
+    likely = sorted(matches, key=lambda match: match.coherence, reverse=True)
+    texts = [seen.decode(match.encoding, "replace") for match in likely]
+    # In a few letters no words are recognised: the candidates have the order of how many use them.
     if len(seen) - len(seen.translate(None, _FOREIGN)) < FEW_LETTERS or not texts:
-        texts.insert(0, seen.decode("cp1252", "replace"))
+        texts = [seen.decode(name, "replace") for name in _CANDIDATES[:MOST_NAMED]]
 
     # The user knows which of these is a word. Several encodings may make the same text.
     candidates = []

@@ -102,9 +102,9 @@ class Vocab:
         cls,
         counted: "CharacterCounts",
         *,
+        alphabet: str = "char",
         min_count: int = MIN_COUNT,
         max_size: int = MAX_CHARACTERS,
-        is_exact: bool = False,
     ) -> "Vocab":
         """Make the alphabet of a text from its counts, ordered by code point; the unknown symbol
         stands for rare characters.
@@ -114,11 +114,14 @@ class Vocab:
         characters are kept, the most frequent are used, with the lower code point first on a tie.
         NUL, which ends a document, is always kept and is entry 1.
 
-        With `is_exact` every character is kept, and there is no unknown symbol.
+        The `alphabet` "exact" keeps every character, and has no unknown symbol; "byte" has all
+        bytes.
 
         Raises DataError if no character is kept, or if an exact alphabet exceeds `max_size`.
         """
-        if is_exact:
+        if alphabet == "byte":
+            return cls.of_bytes()
+        if alphabet == "exact":
             if len(counted.code_points) > max_size:
                 raise DataError(
                     f"the text has {len(counted.code_points):,} different characters, and an"

@@ -10,7 +10,7 @@ from charrnn.model.shapes import num_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.batches import BatchRows
 from charrnn.text.copies import trained_share
-from charrnn.text.corpus import Corpus, CorpusPart, corpus_of
+from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import split_text
 from charrnn.text.reading_notes import shares_of_kinds
 from charrnn.text.recorded_corpus import MAX_COMPARED, recorded_corpus
@@ -112,7 +112,7 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
 def read_text(config: Config, vocab: Vocab | None = None) -> RunText:
     """Read the corpus of a configuration, encode it, by default in a vocabulary of its own, and
     divide it. Raises DataError if it cannot be used."""
-    return RunText.of(corpus_of(config, vocab=vocab), config)
+    return RunText.of(read_corpus(config, vocab), config)
 
 
 def check_alphabet(text: RunText, config: Config) -> None:

@@ -124,7 +124,7 @@ def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
     small = read_text(config, vocab := vocab_of("".join(names) + END))
-    monkeypatch.setattr("charrnn.text.reader.MAX_BYTES_IN_MEMORY", 100)
+    monkeypatch.setattr("charrnn.text.id_builder.MAX_BYTES_IN_MEMORY", 100)
     large = read_text(config, vocab)
     assert isinstance(large.ids, np.memmap)
     assert np.array_equal(large.ids, small.ids)

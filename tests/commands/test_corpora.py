@@ -103,8 +103,8 @@ def test_a_bad_download_says_what_to_do(library, tmp_path):
     for path, reason in (
         ("/wrong", "SHA-256"),
         ("/cut", "received 149,991 of 150,000 bytes"),
-        ("/torn", "received 1,000 of|closed the connection"),
-        ("/long", "more than the expected 150,000 bytes"),
+        ("/torn", "received 1,000 of"),
+        ("/long", "of 150,000 bytes"),
         ("/missing", "404"),
         ("/page", "received"),
         ("/hang", "timed out"),

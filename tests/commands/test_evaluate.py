@@ -10,7 +10,6 @@ from synthetic import make_corpus
 from charrnn.cli.arguments import read_text
 from charrnn.config.settings import Config
 from charrnn.text.corpus import read_corpus
-from charrnn.text.documents import Documents
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 
 CYCLE = "abcdé\n"
@@ -44,9 +43,9 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     note = "one was trained on 90 % of this text. Leave --text out for the loss of its validation text."
     assert note in own["notes"]
     config = Config(documents="lines", corpus=("text.txt",))
-    state = state_of_corpus(read_corpus(config.corpus, documents=Documents.of(config)))
+    state = state_of_corpus(read_corpus(config))
     recorded, text = (
-        recorded_corpus("lines", config, state),
+        recorded_corpus("lines", config, state, folder=Path()),
         read_text("text.txt", config),
     )
     assert recorded.is_whole(text), "whatever the order of its documents"

@@ -21,7 +21,6 @@ from charrnn.model.losses import CharLosses, char_losses
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
-from charrnn.text.sources import SORTED
 from charrnn.text.vocab import Vocab
 from charrnn.views.tables import evaluation_view
 
@@ -115,9 +114,7 @@ def test_a_part_of_the_training_text_is_recognized_by_its_passages(tmp_path, alp
     own = [f"line {n:04} of a corpus, as it is.\n" for n in range(1_000)]
     (tmp_path / "own.txt").write_text("".join(own), encoding="utf-8", newline="")
     config = Config(corpus=(str(tmp_path / "own.txt"),), alphabet=alphabet)
-    recorded = recorded_corpus(
-        "run", config, state_of_corpus(read_corpus(config.corpus, alphabet=alphabet))
-    )
+    recorded = recorded_corpus("run", config, state_of_corpus(read_corpus(config)), folder=tmp_path)
     other = [line.replace("corpus", "poetry") for line in own]
     # A passage goes on for some characters beyond the line that the texts share.
     for lines_given, share in (
@@ -140,9 +137,9 @@ def test_a_part_of_a_folder_is_recognized_by_its_passages(tmp_path, monkeypatch,
     for begin in range(0, 1_000, 100):
         text = "".join(own[begin : begin + 100])
         (tmp_path / "own" / f"{begin:04}.txt").write_text(text, encoding="utf-8")
-    corpus = read_corpus((source,), order=SORTED)
     config = Config(corpus=(source,), order="sorted")
-    recorded = recorded_corpus("run", config=config, state=state_of_corpus(corpus))
+    corpus = read_corpus(config)
+    recorded = recorded_corpus("run", config=config, state=state_of_corpus(corpus), folder=tmp_path)
     assert recorded.trained_share("".join(own[100:300])) == 1
     assert recorded.trained_share("".join(own[900:])) == 0
 
@@ -155,9 +152,12 @@ def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_
         model = small_model(
             CYCLE if alphabet == "char" else None, seed, corpus=(str(tmp_path / "text.txt"),)
         )
-        state = state_of_corpus(read_corpus(model.config.corpus, alphabet=alphabet))
+        state = state_of_corpus(read_corpus(model.config))
         models.append(
-            replace(model, recorded_corpus=recorded_corpus(model.name, model.config, state))
+            replace(
+                model,
+                recorded_corpus=recorded_corpus(model.name, model.config, state, folder=tmp_path),
+            )
         )
     for order in (models, models[::-1]):
         found = evaluate_runs(order, precision="fp32")

@@ -10,9 +10,10 @@ import numpy as np
 from hand_built import vocab_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from read_texts import read_corpus
 
 from charrnn.errors import DataError
-from charrnn.text.corpus import MIN_LENGTH, read_corpus
+from charrnn.text.corpus import MIN_LENGTH
 from charrnn.text.vocab import MAX_CHARACTERS, UNKNOWN, Decoder, Vocab
 
 NASTY = (

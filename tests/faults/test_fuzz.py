@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 from hand_built import vocab_of
 from hostile_runs import put, step_of
+from read_texts import read_corpus
 
 import charrnn
 from charrnn.config.settings_file import from_yaml, merge_settings, read_recipe, to_yaml
@@ -21,7 +22,6 @@ from charrnn.runs.config_files import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.overview import learning_curves, summarize
 from charrnn.runs.reader import RunReader
-from charrnn.text.corpus import read_corpus
 from charrnn.training import loop
 from charrnn.views.charts import learning_chart
 from charrnn.views.svg import to_text

@@ -128,7 +128,8 @@ def draw_texts(
     return texts
 
 
-def vocab_of(text, **options):
+def vocab_of(text, *, is_exact=False, **options):
     """The alphabet of a text, as `train` makes it."""
     points, counts = np.unique(code_points(text).astype(np.int64), return_counts=True)
-    return Vocab.from_counts(CharacterCounts(points, counts), **options)
+    alphabet = "exact" if is_exact else "char"
+    return Vocab.from_counts(CharacterCounts(points, counts), alphabet=alphabet, **options)

@@ -11,7 +11,6 @@ import charrnn
 from charrnn.model.losses import CharLosses
 from charrnn.reports import lines
 from charrnn.reports.lines import ScoredText
-from charrnn.text.given_text import place_finder
 
 
 def scored(text, positions, first=0, num_runs=1):
@@ -25,7 +24,6 @@ def scored(text, positions, first=0, num_runs=1):
         len(text),
         first,
         losses,
-        place_finder(text, text, charrnn.Config(), documents="none"),
         ends="\n\0",
     )
 
@@ -97,9 +95,7 @@ def test_the_excess_is_large_for_an_unlikely_line():
     )
     text = "aaaa\n" * 60
     first, second, *_ = sorted(
-        ScoredText(
-            text, 300, 0, [losses], place_finder(text, text, charrnn.Config(), documents="none")
-        ).iter_lines(),
+        ScoredText(text, 300, 0, [losses]).iter_lines(),
         key=lambda line: -line.excess,
     )
     assert first.line == 18 and second.excess < 0

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from read_texts import read_corpus
 
 from charrnn.text import text_files
 from charrnn.text.cleaning import tidied, written_lines
-from charrnn.text.corpus import read_corpus
-from charrnn.text.documents import Documents
 from charrnn.text.file_kinds import data_kind, document_kind
 from charrnn.text.messages import parse_chat
-from charrnn.text.sources import SORTED
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -61,9 +59,9 @@ def test_the_terms_of_project_gutenberg_are_left_out_of_a_book(before, after):
     assert str(corpus.content).replace("\n\n", "\n").strip() == (times * STORY).strip()
     assert lines_of(corpus)[:9] == [*range(before.count("\n") + 1, before.count("\n") + 10)]
     assert "left out of books/rain.txt: Project Gutenberg's terms (" in corpus.notes[0]
-    whole = read_corpus(["books/rain.txt"], is_cleaned=False)
+    whole = read_corpus(["books/rain.txt"], clean=False)
     assert whole.content == before + STORY + after
-    paragraphs = read_corpus(["books"], documents=Documents("files", order=SORTED))
+    paragraphs = read_corpus(["books"], documents="files", order="sorted")
     assert str(paragraphs.content).startswith(STORY.strip())
 
 
@@ -120,7 +118,7 @@ def test_the_stamps_of_a_chat_are_left_out(content, text, lines):
     assert lines_of(corpus) == lines
     note = r"left out of _chat.txt: the dates and times of a chat \(\d messages\)"
     assert any(re.match(note, text) for text in corpus.notes)
-    kept = read_corpus(["_chat.txt"], is_cleaned=False).content
+    kept = read_corpus(["_chat.txt"], clean=False).content
     assert kept == content.replace("\r\n", "\n")
 
 
@@ -152,10 +150,10 @@ def test_letters_and_their_accents_are_joined_whatever_the_blocks(monkeypatch):
     corpus = read("umlauts.txt", APART * 9)
     assert corpus.content == WHOLE * 9
     assert "27 letters of umlauts.txt" in corpus.notes[-1]
-    assert read_corpus(["umlauts.txt"], is_cleaned=False).content == APART * 9
+    assert read_corpus(["umlauts.txt"], clean=False).content == APART * 9
     assert read_corpus(["umlauts.txt"], alphabet="byte").content == (APART * 9).encode()
-    document = Documents("column", column="text", order=SORTED)
-    table = read("a.jsonl", '{"text": "e\\u0301 and e\u0301 and the rain"}\n', documents=document)
+    record = '{"text": "e\\u0301 and e\u0301 and the rain"}\n'
+    table = read("a.jsonl", record, documents="column", column="text")
     assert table.content == "é and é and the rain\0"
 
 
@@ -181,7 +179,7 @@ def test_a_text_in_one_line_is_not_kept_until_its_end(monkeypatch):
 )
 def test_the_kind_of_a_text_is_found_in_little_time(start):
     started = time.process_time()
-    assert document_kind(start, is_cleaned=True) is None and not data_kind(start.decode(), "")
+    assert document_kind(start) is None and not data_kind(start.decode(), "")
     assert parse_chat(start.decode(), Counter()) is None
     written = written_lines(start.decode(), Counter())
     assert "".join(line.content for line in written) == start.decode()

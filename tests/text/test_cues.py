@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from charrnn.text.corpus import read_corpus
-from charrnn.text.documents import Documents
-from charrnn.text.sources import SORTED
+from read_texts import read_corpus
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -52,7 +49,7 @@ def test_a_cue_is_a_line_and_keeps_its_places():
     assert corpus.content == "It rains at night.\nIt was 1984\n"
     indices = np.array([corpus.content.index(word) for word in ("rains", "at", "was", "1984")])
     assert [place.line for place in corpus.places(indices)] == [3, 4, 8, 9]
-    assert read(content, is_cleaned=False).content == content
+    assert read(content, clean=False).content == content
     assert "the numbers and times of subtitles" in corpus.notes[-1]
 
 
@@ -100,10 +97,10 @@ def test_a_film_is_a_document_of_its_folder():
     Path("films").mkdir()
     Path("films/a.srt").write_text(srt("One.", "Two."))
     Path("films/b.sbv").write_text(sbv("Three.", "Four\nfive."))
-    corpus = read_corpus(["films"], documents=Documents("files", order=SORTED))
+    corpus = read_corpus(["films"], documents="files", order="sorted")
     assert sorted(str(corpus.content).split("\0")) == ["", "One.\nTwo.", "Three.\nFour five."]
     Path("films/c.srt").write_text(srt("", ""))
-    corpus = read_corpus(["films"], documents=Documents("lines", order=SORTED))
+    corpus = read_corpus(["films"], documents="lines", order="sorted")
     assert sorted(str(corpus.content).split("\0")) == ["", "Four five.", "One.", "Three.", "Two."]
     assert "skipped in films: 1 file (c.srt" in corpus.notes[0]
 

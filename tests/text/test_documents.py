@@ -13,7 +13,7 @@ from charrnn.text.documents import (
     looks_like_list,
     split_documents,
 )
-from charrnn.text.id_builder import UNKNOWN_TYPE, joined
+from charrnn.text.id_builder import UNKNOWN_TYPE, stored
 from charrnn.text.sources import SHUFFLED, SORTED, Order
 from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import Vocab
@@ -142,7 +142,7 @@ def splitmix64(seed, number):
 def test_arranging_moves_whole_documents(contents, block):
     vocab = Vocab("char", ("", "\0", "a", "b", "c"))
     parts = ["".join(content) + "\0" for content in contents]
-    encoded = joined(encoded_in_blocks("".join(parts), vocab))
+    encoded = stored(encoded_in_blocks("".join(parts), vocab), vocab=vocab, is_large=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charrnn.text.documents._BLOCK_DOCUMENTS", block)
         arranged = list(Documents("lines", order=SHUFFLED).arrange(encoded, vocab))

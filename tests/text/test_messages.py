@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from read_texts import read_corpus
 
-from charrnn.text.corpus import read_corpus
 from charrnn.text.messages import find_stamps
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -81,7 +81,7 @@ SAID_IN_TALK = "".join(f"{'Ana' if n % 2 else 'Ben'}: words {n}\n" for n in rang
 def test_a_message_is_kept_or_left_out_whole_and_a_caption_keeps_its_name(message, kept):
     content = f"{TALK}12/03/24, 21:41 - {message}"
     assert read(content).content == SAID_IN_TALK + kept
-    assert read(content, is_cleaned=False).content == content
+    assert read(content, clean=False).content == content
 
 
 def test_a_group_begins_with_what_the_program_says_and_a_letter_may_be_first():

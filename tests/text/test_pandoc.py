@@ -17,10 +17,10 @@ import pypandoc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from read_texts import read_corpus
 
 from charrnn.errors import DataError
 from charrnn.text import pandoc
-from charrnn.text.corpus import read_corpus
 from charrnn.text.hidden import without_hidden
 from charrnn.text.pandoc import kept_texts
 

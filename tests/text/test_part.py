@@ -3,11 +3,12 @@ memory is."""
 
 import pytest
 from conftest import SMALL_RUN
+from read_texts import read_corpus
 
 import charrnn
 from charrnn.reports.provenance import find_passages
 from charrnn.text import copies
-from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
+from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.vocab import Vocab
 
 TEXT = "the lamp by the river was lit\nand the stone was cold — ж\n" * 90
@@ -21,7 +22,9 @@ def make_part(folder, alphabet, begin, end):
         if alphabet == "char"
         else Vocab.of_bytes()
     )
-    return CorpusPart(read_corpus([str(path)], alphabet=alphabet, vocab=vocab), begin, end)
+    return CorpusPart(
+        read_corpus([str(path)], alphabet=alphabet, vocab=vocab, extend_alphabet=False), begin, end
+    )
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])

@@ -7,13 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from placed_words import WORD, lines_by_grep, write_texts
+from read_texts import read_corpus
 
 from charrnn.text import copies
 from charrnn.text.copies import count_places
-from charrnn.text.corpus import read_corpus
-from charrnn.text.documents import Documents
 from charrnn.text.places import Place, find_places
-from charrnn.text.sources import SORTED, Order
 from charrnn.text.text_files import Line
 from charrnn.text.vocab import as_bytes
 
@@ -23,13 +21,13 @@ from charrnn.text.vocab import as_bytes
     [
         ("txt", {}),
         ("txt", {"alphabet": "byte"}),
-        ("txt", {"joins_lines": True}),
-        ("txt", {"documents": Documents("lines", order=Order())}),
-        ("txt", {"documents": Documents("blank-lines", order=Order()), "joins_lines": True}),
-        ("txt", {"documents": Documents("files", order=Order())}),
-        ("csv", {"documents": Documents("column", column="text", order=Order())}),
-        ("cr.csv", {"documents": Documents("column", column="text", order=Order())}),
-        ("jsonl", {"documents": Documents("column", column="text", order=Order())}),
+        ("txt", {"join_lines": True}),
+        ("txt", {"documents": "lines"}),
+        ("txt", {"documents": "blank-lines", "join_lines": True}),
+        ("txt", {"documents": "files"}),
+        ("csv", {"documents": "column", "column": "text"}),
+        ("cr.csv", {"documents": "column", "column": "text"}),
+        ("jsonl", {"documents": "column", "column": "text"}),
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
@@ -50,8 +48,8 @@ def test_repeated_documents_are_left_out_and_the_others_keep_their_lines(alphabe
     Path("names").mkdir()
     Path("names/a.txt").write_text("Zoë Ann\nBob\nZoë Ann\n", "utf-8")
     Path("names/b.txt").write_text("Bob\n\nCid\nZoë Ann\n\nDan and Bob\nCid", "utf-8")
-    documents = Documents("lines", are_unique=True, order=Order())
-    corpus = read_corpus(["names"], documents=documents, order=SORTED, alphabet=alphabet)
+    options = {"documents": "lines", "unique_documents": True, "alphabet": alphabet}
+    corpus = read_corpus(["names"], **options)
     content = as_bytes(corpus.content)
     names = sorted(content.decode().split("\0")[:-1])
     assert names == ["Bob", "Cid", "Dan and Bob", "Zoë Ann"]
@@ -67,7 +65,7 @@ def test_repeated_documents_are_left_out_and_the_others_keep_their_lines(alphabe
         ("a", 1),
     ]
     Path("once.txt").write_text("Zoë Ann\nBob\nCid\nDan and Bob\n", "utf-8")
-    assert read_corpus(["once.txt"], documents=documents, alphabet=alphabet).digest == corpus.digest
+    assert read_corpus(["once.txt"], **options).digest == corpus.digest
 
 
 LINES = st.lists(

@@ -29,8 +29,8 @@ def project(tmp_path, monkeypatch):
 def record(*sources, **settings):
     """What a run that learns these sources now records of them."""
     config = Config(corpus=sources, **settings)
-    corpus = read_corpus(sources, alphabet=config.alphabet, encoding=config.encoding)
-    recorded = recorded_corpus("novel-001", config, state_of_corpus(corpus))
+    state = state_of_corpus(read_corpus(config))
+    recorded = recorded_corpus("novel-001", config, state, folder=Path())
     assert recorded is not None
     return recorded
 
@@ -72,7 +72,7 @@ def test_another_text_is_passed_over(project, tmp_path, monkeypatch):
     assert recorded.read().content == TEXT
     (here / "novel.txt").write_text(OTHER, encoding="utf-8")
     assert refusal_of(recorded) == (
-        f"The text of novel-001 has changed since it was trained ({project / 'novel.txt'}): "
+        "The text of novel-001 has changed since it was trained (novel.txt): "
         "put it back or give --text FILE."
     )
 
