@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from rich.cells import cell_len, split_graphemes
-from rich.color import Color, ColorSystem
-from rich.console import COLOR_SYSTEMS, Console
+from rich.console import Console
 from rich.style import Style
 
 from charrnn.system.words import prints_words
@@ -63,10 +62,6 @@ class Palette:
     """The styles of values on one kind of background."""
 
     background: Background = "unknown"
-    colours: ColorSystem = ColorSystem.TRUECOLOR
-    """The colours of the terminal. A terminal with 256 or 16 colours shows the nearest of them.
-    They are chosen here and not by rich, which keeps the codes of a style for all consoles from the
-    first console that shows it."""
 
     def value(self, value: float) -> Style:
         """Return the style of a cell value, clipped to [-1, 1]; nan counts as 0."""
@@ -78,34 +73,17 @@ class Palette:
         step = 0
         if not math.isnan(share):
             step = round(NUM_SHADES * min(1.0, max(0.0, share)))
-        return _style(self.background, hue, step=step, colours=self.colours)
+        return _style(self.background, hue, step=step)
 
 
 def palette_of(console: Console) -> Palette:
-    """Return the palette for the background and the colours of a console."""
-    colours = COLOR_SYSTEMS[console.color_system or "truecolor"]
-    return Palette(background_of(console._environ), colours)
-
-
-def background_of(environment: Mapping[str, str]) -> Background:
-    """Return the background that $CHARRNN_BACKGROUND names, or else the last number of $COLORFGBG.
-
-    Some terminals set COLORFGBG to the numbers of their text and background colours: `15;0` is
-    light on dark. 7 and 9 to 15 are light colours, after Vim.
-    """
-    named = environment.get(BACKGROUND_VARIABLE, "").strip().lower()
+    """Return the palette for the background of a console, which $CHARRNN_BACKGROUND names."""
+    named = console._environ.get(BACKGROUND_VARIABLE, "").strip().lower()
     if named == "dark":
-        return "dark"
+        return Palette("dark")
     if named == "light":
-        return "light"
-
-    # Some terminals set three numbers; the background is the last of them.
-    colour = environment.get("COLORFGBG", "").rpartition(";")[2].strip()
-    if not colour.isdecimal() or int(colour) > 15:
-        return "unknown"
-    if int(colour) == 7 or int(colour) > 8:
-        return "light"
-    return "dark"
+        return Palette("light")
+    return Palette()
 
 
 @cache
@@ -235,13 +213,11 @@ def in_words(text: str) -> str:
 
 
 @cache
-def _style(background: Background, hue: str, step: int, colours: ColorSystem) -> Style:
+def _style(background: Background, hue: str, step: int) -> Style:
     if step < PAPERS[background].faintest:
         return Style()
     paper, ink = read_palette()[background][hue][step - 1]
-    return Style(
-        color=Color.parse(ink).downgrade(colours), bgcolor=Color.parse(paper).downgrade(colours)
-    )
+    return Style(color=ink, bgcolor=paper)
 
 
 TAB_WIDTH = 4
@@ -254,14 +230,10 @@ END_MARK = "¶"
 MAX_CLUSTER = 31
 """The largest number of code points that are drawn as one: a letter and thirty marks (UAX #15,
 stream-safe text)."""
-ALONE = "◌"
-"""The circle that carries a combining mark without a letter before it."""
 JOINERS = "\u200c\u200d"
 """Invisible characters that belong to the letters around them."""
 _UNSHOWN = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, marks that change the direction of the text, and lone surrogates."""
-_UNSEEN = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Combining characters that draw nothing by themselves: selectors of a variant, and a joiner."""
 _SHAPES = re.compile("[\u2500-\u259f]")
 """Rules and blocks, which pictures draw as shapes and not as text."""
 
@@ -302,7 +274,7 @@ def joins(cluster: str, character: str) -> bool:
 
     # Nothing joins a space, a shape, or a character that is shown as <...>.
     base = cluster[0]
-    if base.isspace() or _SHAPES.match(base) or visible(base) not in (base, ALONE + base):
+    if base.isspace() or _SHAPES.match(base) or visible(base) != base:
         return False
     if character not in JOINERS and unicodedata.category(character)[0] in "CZ":
         return False
@@ -316,7 +288,7 @@ def joins(cluster: str, character: str) -> bool:
 @lru_cache(maxsize=4096)
 def visible(cluster: str) -> str:
     """Return the visible form of a character or a grapheme cluster: ↵ for a newline, → and spaces
-    for a tab, marks for control and format characters, a circle below a combining mark alone.
+    for a tab, marks for control and format characters.
 
     The result contains nothing that moves the cursor or reverses the direction of the text.
     """
@@ -335,11 +307,8 @@ def visible(cluster: str) -> str:
         return "␡"
 
     # The last two code points of every plane are no characters; XML, and so an exported picture,
-    # must not contain them.
-    has_no_width = cell_len(character) == 0
-    if has_no_width and unicodedata.category(character)[0] == "M" and not _UNSEEN.match(character):
-        return ALONE + cluster
-    if has_no_width or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
+    # must not contain them. A combining mark without a letter before it has no width.
+    if cell_len(character) == 0 or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
         return f"<{code:02x}>"
     return cluster
 
