@@ -144,7 +144,7 @@ def write_texts(folder):
     molecules = "\n".join("C" * generator.randint(1, 9) + "S(=O)(=O)N" for _ in range(300))
     rows = [f"{row},{words(6, ' ', row)}\n" for row in range(300)]
     texts = {
-        **dict.fromkeys(("novel.txt", "draft.txt", "alice.txt", "chapters/one.txt"), prose),
+        **dict.fromkeys(("novel.txt", "alice.txt", "chapters/one.txt"), prose),
         **dict.fromkeys(("many.smi", "few.smi", "sulfonamides.smi"), molecules),
         "_chat.txt": "".join(f"Mara: {line}\n" for line in (LETTERS, words(900, " "))),
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
@@ -152,7 +152,6 @@ def write_texts(folder):
         "tunes.abc": "\n\n".join(tunes),
         "monday.log": "\n".join(f"{LETTERS} {words(5, ' ', day)}" for day in range(90)),
         "tuesday.log": "\n".join(words(8, " ", day) for day in range(200, 260)),
-        "russian.txt": words(4000, " ").replace("e", "ä").replace("s", "й"),
         "messages.csv": "".join(["date,text\n", *rows]),
         "firms.csv": "".join(["id,name\n", *rows]),
         "my.py": Path(sources.__file__).read_text(encoding="utf-8"),
