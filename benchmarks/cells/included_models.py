@@ -47,13 +47,13 @@ from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
 from charrnn.runs.included import INCLUDED
 from charrnn.runs.model_file import ModelFile, pack
 
-UNITS = 288
+UNITS = 384
 SETTINGS = (
     *("--type", "lstm", "--layers", "1", "--hidden-size", str(UNITS)),
     *("--split", "80/10/10", "--set", "threads=1", "--save-every", "400"),
 )
 """What both trainings have in common."""
-MAX_BYTES = 1_600_000
+MAX_BYTES = 800_000
 """Size of a model with its card at most."""
 CONTEXT = 65_536
 """Characters that are read before the cells are compared."""

@@ -385,7 +385,7 @@ class Config:
     muon_scale: float = setting(2.0, allowed=FACTOR)
     """Learning rate of Muon as a multiple of AdamW's."""
     output_scale: float = setting(3.0, allowed=FACTOR)
-    """Learning rate of the output layer's weights as a multiple of that of the embedding."""
+    """Learning rate of the output layer's weights as a multiple of AdamW's, beside Muon."""
     beta1: float = setting(0.9, allowed=PROBABILITY)
     """Decay of the gradients' running mean: AdamW's β1, the momentum of sgd."""
     beta2: float = setting(0.99, allowed=PROBABILITY)

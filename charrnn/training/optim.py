@@ -247,13 +247,15 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
     """Build the configured optimizers.
 
-    Each weight belongs to one optimizer. Matrices decay; all other weights do not. The matrix of
-    the output learns `Config.output_scale` times as fast as the schedule says.
+    Each weight belongs to one optimizer. Matrices decay; all other weights do not. Beside Muon,
+    the matrix of the output learns `Config.output_scale` times as fast as the schedule says.
     """
     # Muon for the matrices of recurrent layers, a block per gate. Embedding and output are not
     # among them: AdamW trains those better (Jordan 2024).
     of_layers: list[Tensor] = []
+    output_scale = 1.0
     if config.optimizer == "muon":
+        output_scale = config.output_scale
         for layer in network.modules():
             if isinstance(layer, RecurrentLayer):
                 of_layers += layer.matrices()
@@ -272,7 +274,7 @@ def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
     weight_decay = float(config.weight_decay)
     make = OPTIMIZERS[config.optimizer]
     optimizers = [
-        make(of_output, weight_decay, config, rate_scale=config.output_scale),
+        make(of_output, weight_decay, config, rate_scale=output_scale),
         make(vectors, 0.0, config),
     ]
     if matrices:
