@@ -9,6 +9,7 @@ import os
 import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
 from read_texts import read_corpus
 from streams import Stream
@@ -44,6 +45,8 @@ def test_standard_input_once(monkeypatch):
     monkeypatch.setattr("sys.stdin", Stream(TEXT.encode()))
     corpus = read_corpus(["-"])
     assert (corpus.name, corpus.content, corpus.sources) == ("stdin", TEXT, ("standard input",))
+    [place] = corpus.places(np.array([7]))
+    assert (place.file, place.line, place.column) == ("standard input", 1, 8), "it is read again"
     with pytest.raises(UsageError, match="once"):
         read_corpus(["-", "-"])
 
