@@ -19,8 +19,8 @@ import typer.main
 
 import charrnn.config.settings
 import charrnn.config.settings_file
+from charrnn.cli.command_classes import title_and_name
 from charrnn.cli.command_options import RULES
-from charrnn.cli.help_page import argument_name, option_name
 from charrnn.commands.app import app
 from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.config.architectures import (
@@ -104,20 +104,16 @@ def items(descriptions: Mapping[str, str]) -> str:
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Yield every command by its name on the command line, and the commands of a group after it."""
+    """Yield every command by its name on the command line."""
     group: Any = typer.main.get_command(app)
     for name in group.list_commands(None):
-        command = group.get_command(None, name)
-        yield name, command
-        yield from (
-            (f"{name} {below}", one) for below, one in getattr(command, "commands", {}).items()
-        )
+        yield name, group.get_command(None, name)
 
 
 def described_text(parameter: Any) -> str:
     """Return the text of an option or argument: its default as a sentence, which `--help` has in
     brackets."""
-    text = (parameter.help or "").replace(" [required]", " Required.")
+    text = parameter.help or ""
     # A value that can be typed is code; words are not.
     text = re.sub(r" \[default: (\S+)\]", r" Default: `\1`.", text)
     return re.sub(r" \[default: (.+)\]", r" Default: \1.", text)
@@ -156,14 +152,16 @@ def describe_rules(command: str, option: str) -> Iterator[str]:
 def describe_parameter(parameter: Any, context: Any) -> str:
     """Describe one option or argument."""
     text = described_text(parameter)
+    parameter.hidden = False  # The page has what the help leaves out.
+    _, typed = title_and_name(parameter, context)
     if parameter.param_type_name == "argument":
-        return item(f"`{argument_name(parameter)}`", text)
+        return item(f"`{typed}`", text)
     command = context.info_name.removeprefix("charrnn ")
     limit = limits().get(parameter.name)
     limits_and_rules = [] if limit is None else [f"Allowed: {limit}."]
     if parameter.name not in COMMON:
         limits_and_rules += describe_rules(command, parameter.opts[0])
-    return item(f"`{option_name(parameter)}`", " ".join([text, *limits_and_rules]))
+    return item(f"`{typed}`", " ".join([text, *limits_and_rules]))
 
 
 @cache
@@ -191,12 +189,11 @@ def describe_command(name: str, command: Any) -> str:
     if name in EXPLAINED:
         summary = f"{summary.removesuffix('.')} ([page]({EXPLAINED[name]}))."
     paragraphs = [wrap(summary)]
-    shown = [
-        one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)
-    ]
+    shown = [one for one in command.params if one.name != "help"]
     if name == "train":
         shown = [one for one in shown if one.name not in FIELDS]
-    shown.sort(key=lambda one: one.name == "force")  # As in the help, among the last.
+    # As in the help, among the last.
+    shown.sort(key=lambda one: one.name in ("export", "force"))
     described = [describe_parameter(one, context) for one in shown]
     if name == "train":
         paragraphs.append("It also takes the options of [settings](#settings).")
@@ -304,11 +301,11 @@ def sections() -> Iterator[str]:
         f"{items(CELL_DESCRIPTIONS)}"
     )
     yield (
-        "## Depths\n\nThese are the values of `--depth`. They have [equations](../understand/"
+        "## Depths\n\nThese are the values of `depth`. They have [equations](../understand/"
         f"equations.md#equations-of-the-depths).\n\n{items(DEPTH_DESCRIPTIONS)}"
     )
     yield (
-        "## Optimizers\n\nThese are the values of `--optimizer`. The recipe has [their"
+        "## Optimizers\n\nThese are the values of `optimizer`. The recipe has [their"
         f" settings](../understand/recipe.md#optimizers).\n\n{items(OPTIMIZER_DESCRIPTIONS)}"
     )
     yield describe_recipes()

@@ -50,7 +50,7 @@ from charrnn.runs.model_file import ModelFile, pack
 UNITS = 384
 SETTINGS = (
     *("--type", "lstm", "--layers", "1", "--hidden-size", str(UNITS)),
-    *("--split", "80/10/10", "--set", "threads=1", "--save-every", "400"),
+    *("--split", "80/10/10", "--set", "threads=1", "--set", "save_every=400"),
 )
 """What both trainings have in common."""
 MAX_BYTES = 800_000

@@ -124,8 +124,8 @@ class Histories(RuleBasedStateMachine):
         is_shelved = self.states[text] == "shelved" and surroundings != "no shelf"
         if not is_shelved:
             self.restore(text)
-        options = f"--optimizer {optimizer} --type {cell} --depth {depth} --steps {steps}"
-        options += f" --layers {1 + pick % 2} --keep {pick % 3} --save-every {1 + pick % 2}"
+        options = f"--set optimizer={optimizer} --type {cell} --set depth={depth} --steps {steps}"
+        options += f" --layers {1 + pick % 2} --set keep={pick % 3} --set save_every={1 + pick % 2}"
         settings = " ".join(f"--set {one}" for one in extra.split())
         reading = picked(TEXTS[text], pick)
         line = f"train {text} --recipe small.yaml {options} {reading} {settings}"

@@ -3,7 +3,7 @@ tenth.
 
     python benchmarks/losses/architectures.py shakespeare.txt --minutes 1 --parameters 300000 --seeds 3 --jobs 2
 
-Each run is `charrnn train CORPUS --type C --depth D --layers L --hidden-size H --minutes M --seed
+Each run is `charrnn train CORPUS --type C --set depth=D --layers L --hidden-size H --minutes M --seed
 S` with one thread, --jobs of them at a time, each on its own core. H is the even size whose model
 has the number of parameters closest to --parameters; the recipe sets everything else. Losses are
 those of the best validated step, by `charrnn evaluate`. The spread is the largest loss of all seeds
@@ -72,11 +72,11 @@ def train(
     run = folder / f"{cell}-{depth}-{num_layers}-{seed}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     options = (
-        f"--type {cell} --depth {depth} --layers {num_layers} --hidden-size {hidden_size} --seed"
+        f"--type {cell} --set depth={depth} --layers {num_layers} --hidden-size {hidden_size} --seed"
         f" {seed}"
     )
     options += (
-        f" --embedding-size {EMBEDDING_SIZE} --minutes {arguments.minutes} --quiet --out {run}"
+        f" --set embedding_size={EMBEDDING_SIZE} --minutes {arguments.minutes} --quiet --out {run}"
     )
     charrnn = [sys.executable, "-m", "charrnn"]
     trained = subprocess.run(

@@ -14,7 +14,7 @@ from charrnn.cli.arguments import (
     read_text_corpus,
     to_content,
 )
-from charrnn.cli.command_options import ReplacingOptions
+from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json
 from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
@@ -24,7 +24,7 @@ from charrnn.system.files import with_home
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import warn
 from charrnn.trained_model import SGD_LEARNING_RATE
-from charrnn.views.delivery import Shown, describe_formats
+from charrnn.views.delivery import Shown
 from charrnn.views.tables import predictions_table
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ LEARNED_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(ReplacingOptions):
+class PredictOptions(ExportingOptions):
     """The arguments and options of `charrnn predict`."""
 
     words: Sequence[str] = argument(
         "[RUN] TEXT",
-        "The text before the character, or - for stdin; before it, optionally, a run.",
+        help="The text before the character, or - for stdin; before it, perhaps a run.",
         default=(),
     )
     top: int | None = option(
@@ -54,33 +54,27 @@ class PredictOptions(ReplacingOptions):
     numbers: bool = option(
         False,
         flags="--numbers",
-        help="Print the weights and every number of each step, for networks of at most"
-        f" {MAX_UNITS} units.",
+        help=f"Print every number of each step, of at most {MAX_UNITS} units.",
     )
     backward: bool = option(
         False,
         flags="--backward",
-        help="With --numbers: print the gradient by every number, too, and a step of SGD.",
+        help="With --numbers: the gradient by every number, too.",
     )
     trace: bool = option(
         False,
         flags="--trace",
-        help="Show which passages of TEXT stand in the training text.",
+        help="Show which passages stand in the training text.",
     )
     text: str | None = option(
         None,
         flags="--text FILE",
-        help="With --trace: list the passages of a file, in place of TEXT, with both places.",
+        help="A file in place of TEXT, with --trace or --within.",
     )
     within: bool = option(
         False,
         flags="--within",
-        help="With --text: list the passages that stand in the file again; this needs no run.",
-    )
-    export: Path | None = option(
-        None,
-        flags="--export FILE",
-        help=f"Write the result to FILE: {describe_formats()}.",
+        help="Show which passages of the file stand in it twice.",
     )
     unknown: str = option(
         DEFAULT_UNKNOWN,
@@ -90,18 +84,20 @@ class PredictOptions(ReplacingOptions):
 
 
 def predict(options: PredictOptions) -> None:
-    """Print the most likely next characters.
+    """Show the next characters, number by number if you like; find copied and repeated passages.
 
-    Each character that may follow TEXT with its probability. With --numbers, how the network
-    computes it, step by step: weights, input, products, gates, hidden state, logits, softmax,
-    target and loss.
+    \b
+    Examples:
+      charrnn predict "It was the "
+      charrnn predict hello "hell" --numbers
+      charrnn predict --within --text novel.txt
 
-    With --backward, also how it learns from TEXT: back-propagation through time, step by step, for
-    rnn, lstm and gru.
+    Prints each character that may follow TEXT with its probability. --numbers prints how the
+    network computes it, step by step; --backward also how it learns from TEXT, by back-propagation
+    through time, for rnn, lstm and gru.
 
-    With --trace, where TEXT itself comes from: which passages stand in the training text. With
-    --text FILE it lists the passages of a whole file, with their places in the file and in the
-    training text or, with --within, in the rest of the file.
+    With --text FILE, --trace lists the passages of the file that stand in the training text, and
+    --within those that stand in it twice, which needs no run: both with their places.
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
@@ -114,8 +110,7 @@ def predict(options: PredictOptions) -> None:
     # A text may begin with ~, which is the folder of the user in the name of a run.
     *named, typed = words
     run = next(map(with_home, named), None)
-    read = list(filter(None, [run, options.text]))
-    target = export_target(options.export, force=options.force, read=read, has_rows=True)
+    target = export_target(options, has_rows=True)
 
     if options.text is not None:
         shown = _passages_of_file(run, options.text, options)

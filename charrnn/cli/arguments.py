@@ -81,17 +81,18 @@ def read_prime(option: str, name: str, *, config: Config) -> str | bytes:
 
 
 def read_passage(
-    model: "TrainedModel", source: str | None, num_chars: int
+    model: "TrainedModel", source: str | None, num_chars: int, *, part: str = "validation"
 ) -> tuple[str | bytes, str | bytes, int]:
-    """Read the first `num_chars` characters of the file of --text or, if it is not given, of the
-    validation text; of an included model, which has no validation text, of the text that it writes.
+    """Read the first `num_chars` characters of the file of --text or, if it is not given, of a part
+    of the run's text; of an included model, which has no validation text, of the text that it
+    writes.
 
     Returns them, their context and how many characters there are. Raises DataError as `read_text`
     and `Model.held_out`.
     """
     from charrnn.text.documents import END
 
-    # A file has no text before it, but the validation text follows the training text. Documents
+    # A file has no text before it, but a held-out text follows the training text. Documents
     # begin after an END.
     context = ""
     if model.config.end_id is not None:
@@ -99,10 +100,10 @@ def read_passage(
     if source is not None:
         content = read_text(source, model.config)
         return content[:num_chars], context, len(content)
-    if model.card:
+    if model.card and part == "validation":
         written = model.written_text()
         return written[:num_chars], context, len(written)
-    held_out = model.held_out()
+    held_out = model.held_out(part)
     return held_out[:num_chars], held_out.context, len(held_out)
 
 

@@ -1,30 +1,26 @@
-"""How typer shows and calls a command and a group of commands, and what a command knows of its own
-start."""
+"""How typer shows and calls a command, and the group of all commands.
 
-import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+Typer draws groups of options with rich alone, and importing rich takes longer than all the rest of
+`--help`.
+"""
+
+import os
 from types import SimpleNamespace
 from typing import Any
 
+import typer
 import typer.core
 
-from charrnn.cli.help_page import COMMANDS, argument_name, parameter_sections, write_help
-from charrnn.errors import UsageError
-from charrnn.system.signals import Signals
+from charrnn.system.words import prints_words
+
+ARGUMENTS, OPTIONS, OTHER = "Arguments", "Options", "Other options"
+"""Titles in the help of a command: the arguments, the options without a group, and the options that
+every command has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """Facts for a command about its own start: the object of its context."""
-
-    signals: Signals
-    arguments: tuple[str, ...]
-    """The whole command line, without the program's name."""
-
-
-class _AsTyped:
-    """A command or a group that passes values on as they were typed."""
+class _Page:
+    """A command or a group that passes values on as they were typed, and shows its options in
+    groups."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters with their values unconverted: `command_options` converts them."""
@@ -36,61 +32,65 @@ class _AsTyped:
             parameter.get_runtime_param = lambda: SimpleNamespace(coerce=lambda value, **_: value)
         return parameters
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then the options by their groups, with all names in one column."""
+        groups: dict[str, list[tuple[str, str]]] = {ARGUMENTS: [], OPTIONS: [], OTHER: []}
+        for parameter in self.get_params(ctx):
+            if not parameter.hidden:
+                title, name = title_and_name(parameter, ctx)
+                groups.setdefault(title, []).append((name, parameter.help))
 
-_DASHED = re.compile("[\u2010-\u2015\u2212]{1,2}([a-z][a-z-]*)(?:=.*)?")
-_QUOTED = re.compile("[“”„‘’«»]")
-
-
-def check_typography(arguments: Sequence[str], flags: Collection[str]) -> None:
-    """Raise UsageError for an option of these `flags` that begins with a typographic dash, and for
-    a text between typographic quotation marks, which the shell has divided."""
-    before = ""
-    for index, typed in enumerate(arguments):
-        dashed = _DASHED.fullmatch(typed)
-        if dashed and f"--{dashed[1]}" in flags and not before.startswith("--"):
-            raise UsageError(
-                f"{typed} begins with a typographic dash ({typed[0]!r}): write --{dashed[1]}, with"
-                " two hyphens."
-            )
-        following = arguments[index + 1 :]
-        is_open = _QUOTED.match(typed) and not _QUOTED.search(typed, 1) and " " not in typed
-        if is_open and any(_QUOTED.search(word, len(word) - 1) for word in following):
-            raise UsageError(
-                f"{typed} begins with a typographic quotation mark, at which the shell divides a"
-                ' text: put it between " and ".'
-            )
-        before = typed
+        # The options of every command come last, in a group of their own only if there are several
+        # groups.
+        common = groups.pop(OTHER)
+        last = OTHER if len(groups) > 2 else OPTIONS
+        groups.setdefault(last, []).extend(common)
+        column = max(len(name) for rows in groups.values() for name, _ in rows)
+        for title, rows in groups.items():
+            if rows:
+                write_rows(formatter, title=title, rows=rows, column=column)
 
 
-class Command(_AsTyped, typer.core.TyperCommand):
-    """A command with the page of `help_page`."""
+def title_and_name(parameter: Any, context: Any) -> tuple[str, str]:
+    """Return the group of an argument or an option in the help, and what is typed, such as [RUN] or
+    --temp T."""
+    if parameter.param_type_name == "argument":
+        return ARGUMENTS, parameter.metavar
+    title = parameter.rich_help_panel or OPTIONS
+    # typer's own option has no group.
+    if parameter.name == "help":
+        title = OTHER
+    return title, parameter.get_help_record(context)[0]
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments, which must not be typeset."""
-        flags = {flag for word in self.get_params(ctx) for flag in word.opts}
-        check_typography(args, flags)
-        parsed: list[str] = super().parse_args(ctx, args)
-        return parsed
+
+def write_rows(formatter: Any, title: str, rows: list[tuple[str, str]], column: int = 0) -> None:
+    """Write a title and, below it, names and their texts; the column of the names is at least so
+    wide."""
+    with formatter.section(_bold(title)):
+        formatter.write_dl([(_bold(name.ljust(column)), text) for name, text in rows])
+
+
+def _bold(text: str) -> str:
+    """Return text in the codes of bold, which typer leaves out off a terminal."""
+    # A user who asks for no colours wants no bold either.
+    if "NO_COLOR" in os.environ or prints_words():
+        return text
+    return typer.style(text, bold=True)
+
+
+class Command(_Page, typer.core.TyperCommand):
+    """A command."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command in its usage."""
-        parameters = self.get_params(ctx)
-        arguments = [word for word in parameters if word.param_type_name == "argument"]
-        return ["[OPTIONS]", *map(argument_name, arguments)]
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the page: the arguments, then the options by their groups."""
-        write_help(self, context=ctx, formatter=formatter, sections=parameter_sections(self, ctx))
+        words = [word for word in self.get_params(ctx) if word.param_type_name == "argument"]
+        return ["[OPTIONS]", *(word.metavar for word in words)]
 
 
-class Group(_AsTyped, typer.core.TyperGroup):
-    """A group of commands with the page of `help_page`."""
+class Group(_Page, typer.core.TyperGroup):
+    """The group of all commands."""
 
-    def summaries(self) -> list[tuple[str, str]]:
-        """Return the name and the summary of each command."""
-        return [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the page: the commands, which readers look for, before the options."""
-        sections = {COMMANDS: self.summaries(), **parameter_sections(self, ctx)}
-        write_help(self, context=ctx, formatter=formatter, sections=sections)
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, which readers look for, before the options."""
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)

@@ -8,7 +8,7 @@ import typer
 import typer.core
 import typer.main
 
-from charrnn.cli.command_classes import Command, Group
+from charrnn.cli.command_classes import Command, Group, write_rows
 from charrnn.hooks import CommandEntry
 from charrnn.hooks.manager import (
     Extension,
@@ -51,8 +51,6 @@ def _load(entry: CommandEntry) -> Any:
     from charrnn.cli.command_options import command_of
 
     function = load_place(entry.place)
-    if isinstance(function, typer.Typer):
-        return typer.main.get_command(function)
     # typer makes a command of a function by an application of one command.
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     epilog = None
@@ -82,18 +80,16 @@ class _Commands(Group):
         """Return the names of all commands."""
         return list(commands())
 
-    def summaries(self) -> list[tuple[str, str]]:
-        """Return the name and the summary of each command, without importing any."""
-        return [(entry.name, entry.summary) for entry in commands().values()]
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the name and the summary of each command, without importing any."""
+        rows = [(entry.name, entry.summary) for entry in commands().values()]
+        write_rows(formatter, title="Commands", rows=rows)
 
 
 app = typer.Typer(
     name="charrnn",
     cls=_Commands,
-    help=(
-        "A laboratory for character-level recurrent language models: train one, sample it, see what"
-        " its cells do."
-    ),
+    help=("Train a small network on your text, let it write, and see what its cells have learned."),
     epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -10,10 +10,8 @@ import re
 import signal
 import sys
 from codecs import backslashreplace_errors, lookup, register_error
-from collections.abc import Sequence
 from functools import cache
 from io import TextIOWrapper
-from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING, TextIO
 from unicodedata import category
@@ -28,6 +26,8 @@ from charrnn.views.delivery import Shown, find_format, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from charrnn.cli.command_options import ExportingOptions
 
 NO_MEMORY = re.compile("allocat|failed to map|a primitive|start new thread|bad_alloc")
 """Words of libraries where memory ends, in errors of other types than MemoryError."""
@@ -187,14 +187,10 @@ def _options(name: str) -> dict[str, str]:
         command = typer.main.get_command(app).get_command(None, name)  # type: ignore[attr-defined]
     except UsageError:  # The command of a package that fails.
         return {}
+    if command is None:
+        return {}
     return {
-        option.name: option.opts[0]
-        # The options of `corpora fetch` count as options of `corpora`: a message does not know
-        # which command was started.
-        for group_command in (command, *getattr(command, "commands", {}).values())
-        if group_command is not None
-        for option in group_command.params
-        if option.name and option.opts[0].startswith("--")
+        option.name: option.opts[0] for option in command.params if option.opts[0].startswith("--")
     }
 
 
@@ -226,22 +222,19 @@ def print_path(path: str) -> None:
 
 
 def export_target(
-    export: Path | None,
-    *,
-    force: bool,
-    read: Sequence[str],
-    has_arrays: bool = False,
-    has_rows: bool = False,
+    options: "ExportingOptions", *, has_arrays: bool = False, has_rows: bool = False
 ) -> Target | None:
-    """Return where --export writes, None without it. The arguments are those of a `Target`.
+    """Return where --export writes, None without it.
 
     `has_arrays` allows a .npz, and `has_rows` a .csv. Raises UsageError, before anything is
     computed, for a file that cannot be written or must not be replaced.
     """
+    export = options.export
     if export is None:
         return None
     try:
-        target = Target(export, mark=find_format(export).mark, force=force, read=read)
+        mark = find_format(export).mark
+        target = Target(export, mark=mark, force=options.force, read=options.read)
         target.check()
     except UsageError as error:
         raise UsageError(f"--export {error}") from None

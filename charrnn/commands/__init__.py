@@ -4,7 +4,10 @@ from charrnn.hooks import CommandEntry
 
 COMMANDS = (
     CommandEntry(
-        name="train", summary="Train a model on a text.", place="charrnn.commands.train:train"
+        name="train",
+        summary="Train a model on a text.",
+        place="charrnn.commands.train:train",
+        epilog="charrnn.commands.train:epilog",
     ),
     CommandEntry(name="sample", summary="Generate text.", place="charrnn.commands.sample:sample"),
     CommandEntry(
@@ -19,16 +22,18 @@ COMMANDS = (
         place="charrnn.commands.evaluate:evaluate",
     ),
     CommandEntry(
-        name="runs", summary="List the runs and their losses.", place="charrnn.commands.runs:runs"
+        name="runs",
+        summary="List, compare, plot or delete your models.",
+        place="charrnn.commands.runs:runs",
     ),
     CommandEntry(
         name="corpora",
-        summary="List and download texts.",
-        place="charrnn.commands.corpora:app",
+        summary="Texts to download by name.",
+        place="charrnn.commands.corpora:corpora",
     ),
     CommandEntry(
         name="demo",
-        summary="Watch a model write, and one of its cells.",
+        summary="Watch an included model write, coloured by one of its cells.",
         place="charrnn.explore.demo:demo",
     ),
     CommandEntry(
@@ -38,13 +43,13 @@ COMMANDS = (
     ),
     CommandEntry(
         name="export",
-        summary="Write a model to a folder, or to one file.",
+        summary="Save a model to share: a folder, a .zip or a web page.",
         place="charrnn.formats.export:export",
         epilog="charrnn.formats.export:epilog",
     ),
     CommandEntry(
         name="predict",
-        summary="Print the most likely next characters.",
+        summary="Show the next characters; find copied and repeated passages.",
         place="charrnn.analyses.predict:predict",
     ),
 )

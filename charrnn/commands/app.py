@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.command_classes import Invocation
 from charrnn.cli.explanations import explain
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import OWN, app
@@ -120,13 +119,12 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     is_quiet = not QUIET.isdisjoint(arguments) or os.environ.get("RANK", "0") != "0"
     try:
         with signals.handle():
-            invocation = Invocation(signals, tuple(arguments))
             with using(TerminalProgress(quiet=is_quiet)):
                 result = app(
                     list(arguments) or ["--help"],
                     prog_name="charrnn",
                     standalone_mode=False,
-                    obj=invocation,
+                    obj=signals,
                 )
             sys.stdout.flush()
     except BaseException:

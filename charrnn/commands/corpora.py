@@ -1,11 +1,9 @@
 """`charrnn corpora`: the catalogue of texts."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import typer
-
-from charrnn.cli.command_classes import Command, Group
-from charrnn.cli.command_options import CommandOptions, command_of
+from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, print_path, result_console, with_flags
 from charrnn.config.options import argument, option
 from charrnn.errors import DataError, UsageError, did_you_mean, named
@@ -20,51 +18,52 @@ from charrnn.text.sources import (
     path_of,
 )
 
-app = typer.Typer(
-    cls=Group,
-    help=("List and download the texts of a catalogue."),
-    invoke_without_command=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
 
 @dataclass(frozen=True, kw_only=True)
-class ListOptions(CommandOptions):
-    """The options of `charrnn corpora list`."""
+class CorporaOptions(CommandOptions):
+    """The options of `charrnn corpora`."""
 
-    kind: str = option("", flags="--kind KIND", help="Only one kind of text, such as code.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EntryOptions(CommandOptions):
-    """The options of `charrnn corpora show` and `fetch`."""
-
-    name: str = argument("NAME", "A name from `charrnn corpora list`.")
+    words: Sequence[str] = argument(
+        "[show|fetch NAME]", "What a text is, or download it.", default=(), shown_default="list all"
+    )
+    kind: str = option("", flags="--kind KIND", help="List only one kind of text, such as code.")
 
 
-def _default(context: typer.Context, options: ListOptions) -> None:
-    # `charrnn corpora` alone lists, as most people type it first.
-    name = context.invoked_subcommand
-    if name is None:
-        list_corpora(options)
-    # Refused, not passed on: unlike --quiet and --debug, these would mean nothing to the group.
-    elif options.json or options.kind:
-        raise UsageError(f"--json and --kind belong after {name}: charrnn corpora {name} --json")
+def corpora(options: CorporaOptions) -> None:
+    """List the texts of the catalogue, show what one is, or download it.
 
+    \b
+    Examples:
+      charrnn corpora
+      charrnn corpora show shakespeare
+      charrnn corpora fetch shakespeare
 
-def list_corpora(options: ListOptions) -> None:
-    """List the texts of the catalogue.
-
-    `charrnn train NAME` downloads one if it is not here, and reads it as the catalogue says, such
-    as line by line. Options come first, and so does a file of your own.
+    `charrnn train NAME` downloads a text if it is not here, and reads it as the catalogue says,
+    such as line by line; a file of your own with this name comes first. `fetch` downloads it into
+    corpora/ and prints its path. A file whose SHA-256 is not that of the catalogue is refused.
     """
+    for folder in corpora_folders()[1:]:
+        if not folder.is_dir():
+            warn(f"{CORPORA_VARIABLE}: {folder} is no folder")
+
+    match options.words:
+        case [] | ["list"]:
+            _list(options)
+        case ["show", name]:
+            _show(_entry(name), options)
+        case ["fetch", name]:
+            _fetch(_entry(name), options)
+        case [action, *_]:
+            near = did_you_mean(action, ("list", "show", "fetch"))
+            raise UsageError(f"charrnn corpora takes list, show NAME or fetch NAME.{near}")
+
+
+def _list(options: CorporaOptions) -> None:
+    """List the texts of the catalogue."""
     entries = [entry for entry in load_catalogue() if options.kind in ("", entry.kind)]
     if not entries:
         kinds = ", ".join(dict.fromkeys(entry.kind for entry in load_catalogue()))
         raise UsageError(f"No text is of the kind {options.kind!r}; the kinds are {kinds}.")
-    _warn_of_folders()
     if options.json:
         print_json([_as_json(entry) for entry in entries])
         return
@@ -83,9 +82,8 @@ def list_corpora(options: ListOptions) -> None:
     console.print(table)
 
 
-def show_corpus(options: EntryOptions) -> None:
-    """Show what a text of the catalogue is, what to look for in it, and commands for it."""
-    entry = _entry(options)
+def _show(entry: CatalogueEntry, options: CorporaOptions) -> None:
+    """Show what a text is, what to look for in it, and commands for it."""
     path = path_of(entry)
     if options.json:
         print_json(_as_json(entry))
@@ -113,14 +111,8 @@ def show_corpus(options: EntryOptions) -> None:
     result_console().print(plain_table(entry.name, kind, rows=facts.items()))
 
 
-def fetch_corpus(options: EntryOptions) -> None:
-    """Download a text into corpora/ and print its path.
-
-    A text that is there or in a folder of CHARRNN_CORPORA already is not downloaded again. A file
-    whose SHA-256 is not that of the catalogue is refused.
-    """
-    entry = _entry(options)
-
+def _fetch(entry: CatalogueEntry, options: CorporaOptions) -> None:
+    """Download a text into corpora/ and print its path, unless it is there already."""
     # The path is the result, for `charrnn train $(charrnn corpora fetch NAME)`.
     path = str(fetch(entry))
     if options.json:
@@ -129,10 +121,8 @@ def fetch_corpus(options: EntryOptions) -> None:
         print_path(path)
 
 
-def _entry(options: EntryOptions) -> CatalogueEntry:
+def _entry(name: str) -> CatalogueEntry:
     """Return the entry with this name. Raises DataError."""
-    _warn_of_folders()
-    name = options.name
     entry = find_entry(name)
     if entry is None:
         near = did_you_mean(name, [entry.name for entry in load_catalogue()])
@@ -140,20 +130,7 @@ def _entry(options: EntryOptions) -> CatalogueEntry:
     return entry
 
 
-def _warn_of_folders() -> None:
-    """Warn of paths in $CHARRNN_CORPORA that are no folders."""
-    for folder in corpora_folders()[1:]:
-        if not folder.is_dir():
-            warn(f"{CORPORA_VARIABLE}: {folder} is no folder")
-
-
 def _as_json(entry: CatalogueEntry) -> dict[str, object]:
     """Return an entry with the path of its file, if it is here."""
     path = path_of(entry)
     return asdict(entry) | {"path": path and str(path)}
-
-
-app.callback()(command_of(_default))
-app.command("list", cls=Command)(command_of(list_corpora))
-app.command("show", cls=Command)(command_of(show_corpus))
-app.command("fetch", cls=Command)(command_of(fetch_corpus))

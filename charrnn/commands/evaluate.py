@@ -3,18 +3,17 @@ character."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_models, read_text_corpus
-from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ReplacingOptions
+from charrnn.cli.command_options import NEWEST_RUN, PART_HELP, TEXT_HELP, ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
 from charrnn.config.options import argument, at_least, option
 from charrnn.evaluation.comparison import evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.ngram_rows import ORDERS
 from charrnn.system.progress import task
-from charrnn.views.delivery import Shown, describe_formats
+from charrnn.views.delivery import Shown
 from charrnn.views.tables import evaluation_view
 
 if TYPE_CHECKING:
@@ -25,90 +24,68 @@ ROWS, REPORTS = "More rows", "In place of the loss"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ReplacingOptions):
+class EvaluateOptions(ExportingOptions):
     """The options of `charrnn evaluate`."""
 
     runs: Sequence[str] = argument(
-        "RUN",
-        help="Run folders, their names under checkpoints/, or .zip files of charrnn export.",
+        "[RUN]...",
+        help="Runs, their names under checkpoints/, or what charrnn export wrote.",
         default=(),
         shown_default=NEWEST_RUN,
     )
     text: str | None = option(None, flags="--text FILE", help=TEXT_HELP)
-    part: str = option(
-        "validation",
-        flags="--part PART",
-        help="The part of the run's text: validation, or test (of a run trained with --split"
-        " 80/10/10).",
-    )
+    part: str = option("validation", flags="--part PART", help=PART_HELP)
     precision: str = option(
         "auto",
         flags="--precision WORD",
-        help="fp32, bf16, fp16, or auto: as trained; under 128 units fp32.",
+        help="fp32, bf16, fp16, or auto: as trained.",
     )
     max_chars: int | None = option(
         None,
         flags="--chars N",
-        help="Score at most N characters by the stateful protocol, in segments spread evenly over"
-        " the text.",
+        help="Score at most N characters.",
         allowed=at_least(1),
         shown_default=f"{MAX_SCORED}",
-    )
-    export: Path | None = option(
-        None,
-        flags="--export FILE",
-        help=f"Write the result to FILE: {describe_formats()} (the rows).",
     )
     windowed: bool = option(
         False,
         flags="--windowed",
-        help="Add rows for random windows of 256 characters, each read from a zero state.",
+        help="Add rows for windows of 256 characters.",
         panel=ROWS,
     )
     ngrams: bool = option(
         False,
         flags="--ngrams",
-        help="Add rows for n-grams of the training text, with the difference to the first run.",
+        help="Add rows for n-grams of the training text.",
         panel=ROWS,
     )
     per_line: bool = option(
         False,
         flags="--per-line",
-        help="Print the loss of each line, or of each sentence where a line is a paragraph, as JSON"
-        " Lines; on a terminal, the least and the most likely ones.",
+        help="List the least and the most likely lines of the text.",
         panel=REPORTS,
     )
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    # The docstring is long because it is the help of the command.
     """Measure how well models predict a text.
 
-    Prints the loss on the validation text, the test text or --text, in nats and bits per character
-    and in bits per byte, each with its 95 % interval. Further rows have their difference to the
-    first one. Runs that differ in the seed alone have a table of their own: mean, smallest and
-    largest of each group, and the difference of two groups, with intervals over the seeds.
+    \b
+    Examples:
+      charrnn evaluate
+      charrnn evaluate mine --ngrams
+      charrnn evaluate mine other --text letter.txt
 
-    Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over
-    it; --chars N sets another limit.
+    Prints the loss in nats and bits per character and in bits per byte, each with its 95 %
+    interval. Further rows have their difference to the first one. Runs that differ in the seed
+    alone have a table of their own, with intervals over the seeds. Losses of the protocols
+    `stateful` and `windowed-256` must not be compared with each other.
 
-    The state is carried through the whole text, which is called the protocol `stateful`. --windowed
-    adds rows of the protocol `windowed-256`. Losses of different protocols must not be compared
-    with each other.
-
-    --per-line finds the lines that the model finds least likely for their length, such as misprints
-    or another author's.
-
-    Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20) come with
-    --ngrams; --json has all of them.
+    --per-line finds misprints, or another author's lines: as JSON Lines, except on a terminal.
+    Where a line is a paragraph, sentences are listed.
     """
     # Errors of the command line appear before a model is loaded.
-    target = export_target(
-        options.export,
-        force=options.force,
-        read=options.read,
-        has_rows=True,
-    )
+    target = export_target(options, has_rows=True)
     models = load_models(options.runs)
 
     # The text is read once for all models: as characters, if any model reads characters.

@@ -4,15 +4,14 @@ curves; and their deletion."""
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from charrnn.cli.command_options import ReplacingOptions
+from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, result_console, write_aside
 from charrnn.config.options import argument, option
 from charrnn.errors import UsageError
 from charrnn.system.files import bytes_of_folder
 from charrnn.system.progress import warn
-from charrnn.views.delivery import Shown, describe_formats
+from charrnn.views.delivery import Shown
 
 MAX_CURVES = 7
 """Learning curves that are drawn, unless more runs are named: there are as many marks to tell them
@@ -20,45 +19,40 @@ apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunsOptions(ReplacingOptions):
+class RunsOptions(ExportingOptions):
     """The options of `charrnn runs`."""
 
     runs: Sequence[str] = argument(
-        "RUN",
+        "[delete] [RUN]...",
         help="Run folders, or names under checkpoints/.",
         default=(),
-        shown_default="all runs there and in this folder",
+        shown_default="all there and here",
     )
     sort: str | None = option(
         None,
         flags="--sort COLUMN",
-        help="Sort by name, text, model, cell, layers, units, parameters, seed, steps,"
-        " characters, loss, minutes, date or size, the smallest first.",
-        shown_default="oldest first",
+        help="Sort by a column, such as loss, the smallest first.",
+        shown_default="date",
     )
     plot: bool = option(
         False, flags="--plot", help="Draw the learning curves: the validation losses."
     )
-    export: Path | None = option(
-        None,
-        flags="--export FILE",
-        help="Write the table, or with --plot the curves, to FILE:"
-        f" {describe_formats()} (the table).",
-    )
 
 
 def runs(options: RunsOptions) -> None:
-    """List the runs and their losses.
+    """List, compare, plot or delete your models.
 
-    Prints one line for each run in checkpoints/ or directly in this folder, oldest first: its text,
-    its model and the number of its weights, its seed, its steps, its best validation loss, how long
-    it was trained, when it saved last and its size. Of several runs with one text, the best is
-    marked.
+    \b
+    Examples:
+      charrnn runs --sort loss
+      charrnn runs --plot
+      charrnn runs delete mine
 
-    `charrnn runs delete RUN` deletes runs. It asks first, and says how much room they take.
+    Prints one line for each run in checkpoints/ or directly in this folder; of several runs with
+    one text, the best is marked. `delete` asks first, and says how much room the runs take.
 
-    With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the
-    list that have a loss; with --sort, of the first 7.
+    --plot draws the learning curves of the runs that are named, or of the last 7 of the list that
+    have a loss; with --sort, of the first 7.
     """
     # Each form of the command imports what it needs: a table needs no chart, and --help no NumPy.
     from charrnn.runs.reader import find
@@ -75,14 +69,10 @@ def _list(options: RunsOptions) -> None:
     """Print the summaries of the runs as a table or JSON."""
     from charrnn.runs.included import read_cards
     from charrnn.runs.overview import run_summaries
+    from charrnn.runs.reader import NO_RUNS
     from charrnn.views.tables import runs_view
 
-    target = export_target(
-        options.export,
-        force=options.force,
-        read=options.read,
-        has_rows=True,
-    )
+    target = export_target(options, has_rows=True)
     summaries = run_summaries(options.runs, sort=options.sort)
 
     # Warnings go first: a long table would push them out of sight.
@@ -98,10 +88,8 @@ def _list(options: RunsOptions) -> None:
     # Without runs, a note names the next step, on stderr: stdout stays empty for programs.
     elif summaries:
         result_console().print(runs_view(summaries))
-    elif options.runs:
-        warn(f"No runs in {', '.join(options.runs)}.")
     else:
-        warn("No runs here or in checkpoints/ yet. Train one: charrnn train")
+        warn(NO_RUNS)
     if not options.runs and not options.json:
         listed = [f"{name} ({card['text']})" for name, card in read_cards().items()]
         result_console().print(f"included: {', '.join(listed)}", style="dim")
@@ -145,11 +133,7 @@ def _plot(options: RunsOptions) -> None:
     from charrnn.views.charts import learning_chart
 
     # The target is checked before the runs are read, which may take seconds.
-    target = export_target(
-        options.export,
-        force=options.force,
-        read=options.read,
-    )
+    target = export_target(options)
     curves = learning_curves(options.runs, sort=options.sort)
 
     # Warn about the runs that are left out and the curves that are not drawn.

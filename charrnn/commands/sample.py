@@ -30,12 +30,16 @@ SURPRISE = "surprise"
 def sample(options: SampleCommandOptions) -> None:
     """Generate text.
 
-    The text goes to stdout as it is generated, and nothing else does. Several samples are separated
-    by a blank line. A model of documents (see `charrnn train --documents`) writes one document for
-    each sample. Documents without a newline follow each other, one per line, and a file or a value
-    of a column with several lines has a line with its number above it.
+    \b
+    Examples:
+      charrnn sample --temp 0.5 --length 300
+      charrnn sample mine --prime "It was" --seed 1
+      charrnn sample names --count 20 --unique --new
 
-    In TEXT and CHARS, \\n is a newline, \\t a tab and \\\\ a backslash.
+    The text goes to stdout as it is generated. A model of documents (see `charrnn train
+    --documents`) writes one document for each text. Of --temp 0.2,0.5,1 each has a text.
+    --prime takes TEXT or @FILE. In TEXT and CHARS, \\n is a newline, \\t a tab and \\\\ a
+    backslash.
     """
     # Errors of the command line appear before a model is loaded.
     temperatures = _parse_temperatures(options)
@@ -44,12 +48,7 @@ def sample(options: SampleCommandOptions) -> None:
     typed = ""  # The content of a file is not printed.
     if not is_file:  # @@ stands for a text that begins with @.
         typed = arguments.parse_text("--prime", prime.removeprefix("@"))
-    target = export_target(
-        options.export,
-        force=options.force,
-        read=options.read,
-        has_rows=not (options.trace or options.cell),
-    )
+    target = export_target(options, has_rows=not (options.trace or options.cell))
 
     # Imported here, because they import NumPy.
     from charrnn.api import load

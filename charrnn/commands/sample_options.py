@@ -2,27 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from charrnn.cli.command_options import ReplacingOptions, run_argument
+from charrnn.cli.command_options import ExportingOptions, run_argument
 from charrnn.config.options import at_least, one_of, option, option_group
 from charrnn.generation.sample_options import (
-    CLAMPING,
     DEFAULT_LENGTH,
     DOCUMENT_LENGTH,
     SAMPLE_TEMPERATURE,
-    SEARCH,
     TEXT,
     SampleOptions,
 )
-from charrnn.views.delivery import describe_formats, is_table
+from charrnn.views.delivery import is_table
 
 COPIES = "Copies of the training text"
 """Panel of the options that compare a text with the training text."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleCommandOptions(ReplacingOptions):
+class SampleCommandOptions(ExportingOptions):
     """The options of `charrnn sample`: `SampleOptions` itself, and typed texts that mean something
     only once the model is loaded."""
 
@@ -30,85 +27,75 @@ class SampleCommandOptions(ReplacingOptions):
     length: int | None = option(
         None,
         flags="--length N",
-        help="Number of characters; a document has at most so many.",
-        shown_default=f"{DEFAULT_LENGTH}, of a document {DOCUMENT_LENGTH}",
+        help="Number of characters.",
+        shown_default=f"{DEFAULT_LENGTH}, documents {DOCUMENT_LENGTH}",
     )
     temperature: str | None = option(
         None,
         flags="--temp T[,T]",
-        help="0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each"
-        " has a text.",
+        help="How daring: 0 is greedy, 1 as trained.",
         shown_default=str(SAMPLE_TEMPERATURE),
     )
     prime: str | None = option(
         None,
         flags="--prime TEXT|@FILE",
-        help="Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an"
-        " @. An empty one begins anywhere.",
+        help="Text to continue, or a file, or @- for stdin.",
     )
     drawing: SampleOptions = option_group(SampleOptions)
     cell: str | None = option(
         None,
         flags="--color WHAT",
-        help="Colour the text by its surprise, or by a cell: surprise, or L:U; --json then has a"
-        " number for each character.",
+        help="Colour the text by a cell, L:U, or by surprise.",
         panel=TEXT,
     )
     clamps: Sequence[str] = option(
         (),
         flags="--clamp L:U=V",
-        help="Clamp cell U of layer L to V, from -1 to 1 (repeatable).",
-        panel=CLAMPING,
+        help="Hold cell U of layer L at V, -1 to 1 (repeatable).",
+        panel=TEXT,
     )
     width: int | None = option(
-        None, flags="--beam N", help="Search for the most likely text with N beams.", panel=SEARCH
+        None, flags="--beam N", help="Search for the likeliest text, in N beams.", panel=TEXT
     )
     no_repeat: int | None = option(
         None,
         flags="--no-repeat N",
         help="Never generate the same N characters twice.",
-        panel=SEARCH,
-    )
-    export: Path | None = option(
-        None,
-        flags="--export FILE",
-        help="Write the text in colour, or several texts as the terminal shows them, to FILE:"
-        f" {describe_formats()} (a row for each text).",
+        is_hidden=True,
     )
     count: int | None = option(
         None,
         flags="--count N",
-        help="Number of samples; with --beam: print the N best texts.",
+        help="Number of texts; with --beam, the N best.",
         shown_default="1",
         allowed=at_least(1),
     )
     sort: str | None = option(
         None,
-        flags="--sort likely|excess",
-        help="Print the texts once all are drawn, the most likely first; excess: for their length.",
+        flags="--sort ORDER",
+        help="likely: the likeliest first; excess: for their length.",
         allowed=one_of("likely", "excess"),
     )
     unique: bool = option(
-        False, flags="--unique", help="Write no text twice, also not in other case.", panel=COPIES
+        False, flags="--unique", help="Never write the same text twice.", panel=COPIES
     )
     new: bool = option(
         False,
         flags="--new",
-        help="Draw again what is a document of this run's text, or of a text learned before it.",
+        help="Leave out what stands in the training text.",
         panel=COPIES,
     )
     no_copy: int | None = option(
         None,
         flags="--no-copy N",
-        help="Never write more than N characters in a row that stand in the training text.",
+        help="Copy no more than N characters in a row.",
         panel=COPIES,
         allowed=at_least(1),
     )
     trace: bool = option(
         False,
         flags="--trace",
-        help="Show which passages stand in the training text; of several documents, print which"
-        " stand in the run's text.",
+        help="Show which passages stand in the training text.",
         panel=COPIES,
     )
 

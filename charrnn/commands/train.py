@@ -18,8 +18,7 @@ from typing import Any
 import typer
 
 from charrnn.cli.arguments import parse_text
-from charrnn.cli.command_classes import Invocation
-from charrnn.cli.command_options import NEW_RUN, CommandOptions
+from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.progress_bars import print_above_bars, training_bar
 from charrnn.cli.streams import (
     IN_TEXT,
@@ -31,6 +30,7 @@ from charrnn.cli.streams import (
     with_flags,
     wrapped,
 )
+from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import BUDGETS, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
@@ -59,14 +59,13 @@ class SettingsOptions:
     recipe: str | None = option(
         None,
         flags="--recipe NAME",
-        help="Other defaults: hello (three units), vanishing (three networks, and that of --type),"
-        " tiny, classic, or a .yaml file.",
+        help="Named settings: hello, tiny, classic, vanishing, a .yaml.",
         panel=SETTINGS,
     )
     assignments: Sequence[str] = option(
         (),
         flags="--set FIELD=VALUE",
-        help="Set any field, such as learning_rate=4e-3 (repeatable).",
+        help="Any setting: learning_rate=4e-3 (repeatable).",
         panel=SETTINGS,
     )
 
@@ -76,29 +75,27 @@ class TrainOptions(CommandOptions):
     """The options of `charrnn train`."""
 
     corpus: Sequence[str] = argument(
-        "CORPUS",
-        help="Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn"
-        " corpora`). With --resume: the run.",
+        "[CORPUS]...",
+        help="Files, folders, - for stdin, or names of `charrnn corpora`.",
         default=(),
-        shown_default="the standard library's own Python source",
+        shown_default="Python's own library",
     )
     settings: SettingsOptions = option_group(SettingsOptions)
     out: Path | None = option(
         None,
         flags="--out DIR",
-        help="Save the run in this new folder.",
-        shown_default=NEW_RUN,
+        help="The new folder.",
+        shown_default="one in checkpoints/",
     )
     resume: bool = option(
         False,
         flags="--resume",
-        help="Continue the named run, or else the newest unfinished, from its last checkpoint."
-        " A new --minutes, --epochs or --steps counts from its start.",
+        help="Continue the named run, or the newest unfinished.",
     )
     show_text: bool = option(
         False,
         flags="--show-text",
-        help="Print the text as it would be read, with the file of each part; do not train.",
+        help="Print the text as it would be read; do not train.",
         panel=SETTINGS,
     )
     show_config: bool = option(
@@ -109,12 +106,22 @@ class TrainOptions(CommandOptions):
     )
 
 
+def epilog() -> str:
+    """Return the text below the help: the names of all cell types."""
+    return f"Cell types: auto, {', '.join(CELL_DESCRIPTIONS)}, or one of an installed package."
+
+
 def train(context: typer.Context, options: TrainOptions) -> int:
     """Train a model on a text.
 
-    The run is saved in checkpoints/ while it trains. Ctrl-C saves it and stops; `charrnn train
-    --resume` continues it. `kill -USR1` saves without stopping. The run's folder is printed on
-    stdout, everything else on stderr.
+    \b
+    Examples:
+      charrnn train book.txt
+      charrnn train names.txt --documents lines --minutes 10
+      charrnn train --resume
+
+    The run is saved in checkpoints/ while it trains; its folder is printed on stdout. Ctrl-C saves
+    it and stops. A new --minutes, --epochs or --steps of a resumed run counts from its start.
     """
     warn_before_kill()
 
@@ -134,12 +141,11 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         return train_vanishing(changes, out=options.out, show_as_json=options.json)
 
     # Find out what to train: a run that is continued has its settings, a new run gets them here.
-    invocation: Invocation = context.obj
     view = TrainingView(
-        invocation.signals, show_as_json=options.json, quiet=options.quiet, launched=this_process
+        context.obj, show_as_json=options.json, quiet=options.quiet, launched=this_process
     )
     if options.resume:
-        return _resume(view, _run_to_resume(options.corpus, changes), changes)
+        return _resume(view, run=_run_to_resume(options.corpus, changes=changes), changes=changes)
     config, origins = configure(options.corpus, flags=changes, recipe=recipe)
     if options.show_config:
         _print_config(config, origins=origins, show_as_json=options.json)
@@ -150,7 +156,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         show_text(config)
         return 0
     asked = [name for name, origin in origins.items() if origin != "default"]
-    return _start(view, config, asked, options.out)
+    return _start(view, config=config, asked=asked, out=options.out)
 
 
 def _check_lesson(options: TrainOptions, launched: ProcessGroup) -> None:

@@ -6,6 +6,7 @@ Here it reads the options, the model and the text, and chooses what is shown: `v
 
 import re
 from collections.abc import Sequence
+from textwrap import fill
 
 from charrnn.api import load
 from charrnn.cells.findings import CHARS_SCORED
@@ -29,11 +30,19 @@ from charrnn.views.delivery import Shown
 def epilog() -> str:
     """Return the text below the help: the names of all detectors."""
     names = ", ".join(detector.name for detector in get_detectors(None))
-    return f"Detectors, those of installed packages last: {names}."
+    listed = f"Detectors, those of installed packages last: {names}."
+    # A name that is divided could not be copied.
+    return "\b\n" + fill(listed, width=76, break_on_hyphens=False)
 
 
 def visualize(options: VisualizeOptions) -> None:
     """Show what the cells of a model keep track of.
+
+    \b
+    Examples:
+      charrnn visualize
+      charrnn visualize mine --cell 0:3 --text letter.txt
+      charrnn visualize --surprise --export surprise.html
 
     Without options: finds, for each detector, the cell that follows it best. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high. A cell that is low
@@ -42,9 +51,7 @@ def visualize(options: VisualizeOptions) -> None:
     # Errors of the command line appear before a model is loaded.
     shows_network = options.gates or options.gradients
     target = export_target(
-        options.export,
-        force=options.force,
-        read=options.read,
+        options,
         has_arrays=not (options.surprise or options.evidence or shows_network),
         has_rows=not (options.cells or shows_network),
     )
@@ -137,7 +144,9 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
     model = load(options.run)
     introduce(model, options.run)
 
-    read, context, num_available = read_passage(model, source=options.text, num_chars=num_read)
+    read, context, num_available = read_passage(
+        model, source=options.text, num_chars=num_read, part=options.part
+    )
     whole = model.encode(read, context=context)
     shown = whole.part(0, num_chars)
     warn(*unknown_warning(model.name, vocab=model.vocab, ids=shown.ids[shown.first :]))

@@ -172,11 +172,11 @@ def _lists_of_whole_text(subject: Subject) -> "Sequence[lines.EndsOfList]":
     context: str | bytes = ""
     if subject.options.text is not None:
         text = read_text_file(subject.options.text, model.config)
-    elif model.card:
+    elif model.card and subject.options.part == "validation":
         text = model.written_text()
     if text is not None:
         context = subject.context
-    scored = lines.score_text([model], text, context=context)
+    scored = lines.score_text([model], text, part=subject.options.part, context=context)
     # Whether the model has learned this text, above all.
     warn(*scored.notes)
     num = subject.options.top

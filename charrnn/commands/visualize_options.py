@@ -6,9 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from charrnn.cells.study import NUM_PASSAGES, Study
-from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, TEXT_HELP, ReplacingOptions
-from charrnn.cli.help_page import OTHER
-from charrnn.config.options import argument, at_least, option
+from charrnn.cli.command_classes import OTHER
+from charrnn.cli.command_options import (
+    PART_HELP,
+    TEXT_HELP,
+    ExportingOptions,
+    run_argument,
+)
+from charrnn.config.options import at_least, option
 from charrnn.detectors.detector import Detector
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
@@ -27,36 +32,36 @@ BEST = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VisualizeOptions(ReplacingOptions):
+class VisualizeOptions(ExportingOptions):
     """The options of `charrnn visualize`."""
 
     # The model, the text, and what is shown.
-    run: str | None = argument(
-        "RUN",
-        help=f"{RUN_HELP} RUN@STEP is one of its checkpoints.",
-        default=None,
-        shown_default=NEWEST_RUN,
-    )
+    run: str | None = run_argument()
     text: str | None = option(None, flags="--text FILE", help=TEXT_HELP)
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help=f"Write to FILE: {describe_formats()}; .npz: activations.",
+        panel=OTHER,
+    )
+    part: str = option("validation", flags="--part PART", help=PART_HELP)
     cells: Sequence[str] = option(
-        (), flags="--cell L:U", help="Show this cell: layer and unit, from 0 (repeatable)."
+        (), flags="--cell L:U", help="Colour the text by this cell: layer and unit (repeatable)."
     )
     surprise: bool = option(
         False,
         flags="--surprise",
-        help="List the least and the most predictable sentences and words of the whole text, and"
-        " colour each character by its surprise in bits.",
+        help="Colour each character by its surprise, and list the least predictable sentences.",
     )
     detectors: Sequence[str] = option(
         (),
         flags="--detector NAME",
-        help="Score only this one of those below, such as quote (repeatable).",
+        help="Look only for cells that follow this, such as quote (list below; repeatable).",
     )
     detect: Sequence[str] = option(
         (),
         flags="--detect REGEX|FILE.py",
-        help="Score a detector of your own: a regular expression, NAME=REGEX to name it, or"
-        " FILE.py with a function label(text).",
+        help="A detector of your own: REGEX, NAME=REGEX, or FILE.py with label(text).",
     )
     find: bool = option(
         False,
@@ -72,11 +77,6 @@ class VisualizeOptions(ReplacingOptions):
         help="How many cells to colour or, with --surprise, sentences and words to list.",
         allowed=at_least(0),
         shown_default=str(NUM_PASSAGES),
-    )
-    export: Path | None = option(
-        None,
-        flags="--export FILE",
-        help=f"Write the result to FILE: {describe_formats(has_arrays=True)}.",
     )
 
     # How a text is coloured.
@@ -99,8 +99,7 @@ class VisualizeOptions(ReplacingOptions):
     evidence: str = option(
         "",
         flags=f"--evidence L:U|{BEST}",
-        help="Show what there is for the claim that this cell, or the best one, tracks what a"
-        " detector labels: its score, necessity, sufficiency, interchange and mistakes.",
+        help="Test whether the model uses this cell, or the best one: tests and a verdict.",
         panel=SINGLE_CELLS,
     )
     gates: bool = option(

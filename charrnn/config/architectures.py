@@ -32,12 +32,12 @@ DEPTH_DESCRIPTIONS = {
     "grid": "at every character, an LSTM runs up the layers",
     "attention": "stacked; each layer adds what one attention head reads in its last outputs",
 }
-"""The values of `--depth`. Their equations are in `model.depths.DEPTHS`."""
+"""The values of the setting `depth`. Their equations are in `model.depths.DEPTHS`."""
 OPTIMIZER_DESCRIPTIONS = {
     "muon": "Muon for the matrices of the recurrent layers, AdamW for all else",
     "adamw": "AdamW for all weights",
     "rmsprop": "RMSProp for all weights",
     "sgd": "gradient descent with momentum for all weights",
 }
-"""The values of `--optimizer`, which `training.optim.OPTIMIZERS` builds. docs/use/extending.md
-shows how to add one."""
+"""The values of the setting `optimizer`, which `training.optim.OPTIMIZERS` builds.
+docs/use/extending.md shows how to add one."""

@@ -13,7 +13,7 @@ fields of another class.
 
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -54,6 +54,8 @@ class Option:
     _: KW_ONLY
     letter: str | None = None
     """A short spelling, such as -q."""
+    is_hidden: bool = False
+    """Whether the help leaves the option out; the reference has it."""
     shown_default: str | None = None
     """The default as the help shows it; None if the help shows no default."""
     name: str = ""
@@ -64,7 +66,11 @@ class Option:
     """The type of its value; bool for an option without a value."""
     is_repeatable: bool = False
     """Whether it may be given several times; its value is then a list."""
-    is_required: bool = False
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The flag, and its letter if it has one."""
+        return (self.flag, self.letter) if self.letter else (self.flag,)
 
 
 def between(least: float, most: float) -> Range:
@@ -160,14 +166,15 @@ def option(
     *,
     allowed: Range | None = None,
     shown_default: str | None = None,
+    is_hidden: bool = False,
 ) -> Any:
     """Make a dataclass field that an option of the command line sets.
 
     `flags` consists of the option, its letter if it has one, and the placeholder of its value if it
     has one: "--temp T" or "--out -o FILE". A `default` that is a class, such as dict, is called to
-    make the default; MISSING makes the option required. The help shows the default if it can be
-    typed; `shown_default` describes any other default. `check_fields` checks that the value is
-    `allowed`.
+    make the default. The help shows the default if it can be typed; `shown_default` describes any
+    other default. `check_fields` checks that the value is `allowed`. What nearly nobody needs
+    `is_hidden`.
     """
     flag, _, placeholder = flags.partition(" ")
     letter = None
@@ -184,7 +191,7 @@ def option(
         panel=panel,
         letter=letter,
         shown_default=shown_default,
-        is_required=default is MISSING,
+        is_hidden=is_hidden,
     )
 
     # A list or a dict as default would be shared by all objects.
@@ -195,12 +202,11 @@ def option(
 
 
 def argument(
-    metavar: str, help: str, *, default: Any = MISSING, shown_default: str | None = None
+    metavar: str, help: str, *, default: Any = None, shown_default: str | None = None
 ) -> Any:
-    """Make a dataclass field that an argument of the command line sets. The argument is required if
-    it has no default."""
-    is_required = default is MISSING
-    declared = Option("", help, metavar, shown_default=shown_default, is_required=is_required)
+    """Make a dataclass field that an argument of the command line sets. `metavar` is what the help
+    calls it, such as [RUN]."""
+    declared = Option("", help, metavar, shown_default=shown_default)
     return field(default=default, metadata={_KEY: declared, RANGE: None})
 
 

@@ -25,7 +25,6 @@ from charrnn.config.options import (
     option,
     refused,
     setting,
-    words_in_text,
     written,
 )
 from charrnn.errors import (
@@ -73,7 +72,7 @@ LARGEST_NUMBER = 10**100
 LONGEST_NAMES = 100_000
 """Maximum length in bytes of all names of a corpus together, with non-ASCII characters escaped as
 in `config.yaml`."""
-MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine", "Run folder"
+MODEL, TEXT, TRAINING = "Model", "Text", "Training"
 """Panels of the options in `charrnn train --help`."""
 MODEL_FIELDS = ("alphabet", "cell_type", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
@@ -176,7 +175,7 @@ class Config:
     alphabet: str = option(
         "char",
         flags="--alphabet KIND",
-        help="char (rare ones become one symbol), exact (all that occur) or byte.",
+        help="char, exact (rare ones, too) or byte.",
         allowed=one_of(*ALPHABETS),
     )
     """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters
@@ -184,7 +183,7 @@ class Config:
     encoding: str = option(
         "utf-8",
         flags="--encoding NAME",
-        help="Encoding of the text: utf-8, latin-1, utf-16, …",
+        help="Its encoding: utf-8, latin-1, utf-16, …",
         panel=TEXT,
         allowed=ENCODING,
     )
@@ -192,7 +191,7 @@ class Config:
     join_lines: bool = option(
         False,
         flags="--join-lines",
-        help="Join the lines of paragraphs that are wrapped; verse and indented lines stay.",
+        help="Join the lines of wrapped paragraphs, but of no verse.",
         panel=TEXT,
     )
     """Whether the lines of wrapped paragraphs are joined (not for `byte`). Blank and indented lines
@@ -216,7 +215,7 @@ class Config:
     split: tuple[float, ...] = option(
         (0.9, 0.1),
         flags="--split A/B[/C]",
-        help="Shares of training and validation, and of a test if a third is given: 80/10/10.",
+        help="Shares: 80/10/10 has a test part.",
         panel=TEXT,
         shown_default="90/10",
         allowed=SHARES,
@@ -225,8 +224,7 @@ class Config:
     documents: str = option(
         "none",
         flags="--documents KIND",
-        help="Many short texts, each with an end: files, lines or blank-lines (parted by blank"
-        " lines).",
+        help="Short texts: lines, files or blank-lines.",
         panel=TEXT,
         allowed=one_of("none", "files", "lines", "blank-lines", "column"),
     )
@@ -236,7 +234,7 @@ class Config:
     column: str | None = option(
         None,
         flags="--column NAME",
-        help="Tables, JSON Lines: each value of this column, a name or a number, is a document.",
+        help="Learn one column of a .csv, .tsv, .jsonl: name or number.",
         panel=TEXT,
         allowed=NAME,
     )
@@ -247,18 +245,12 @@ class Config:
     cell_type: str = option(
         "auto",
         flags="--type TYPE",
-        help=f"auto, {', '.join(CELL_DESCRIPTIONS)}, or a cell type of an installed package.",
+        help="Cell type, see below.",
         allowed=CELL,
     )
     """The cell type: one of charrnn, or one that an installed package provides.
     """
-    depth: str = option(
-        "stacked",
-        flags="--depth HOW",
-        help=f"{words_in_text(DEPTH_DESCRIPTIONS)}.",
-        panel=MODEL,
-        allowed=one_of(*DEPTH_DESCRIPTIONS),
-    )
+    depth: str = setting("stacked", allowed=one_of(*DEPTH_DESCRIPTIONS))
     """How the layers are connected."""
     sum_outputs: bool = False
     """Whether the output layer reads the sum of all layers instead of the last one."""
@@ -276,19 +268,13 @@ class Config:
     parameters: int | None = option(
         None,
         flags="--parameters N",
-        help="Instead of --hidden-size: at most N weights, such as 300k or 1.5M.",
+        help="Not --hidden-size but at most N weights: 300k, 1.5M.",
         panel=MODEL,
         allowed=Range("between 1 and 10^12", contains=lambda weights: 1 <= weights <= 10**12),
     )
     """Number of weights: `hidden_size` becomes the largest with which the model has at most so
     many. Runs record that size, and null here."""
-    embedding_size: int | Auto | OneHot = option(
-        "auto",
-        flags="--embedding-size E",
-        help="Size of a character's embedding, or one-hot for none.",
-        panel=MODEL,
-        allowed=between(1, MAX_HIDDEN_SIZE),
-    )
+    embedding_size: int | Auto | OneHot = setting("auto", allowed=between(1, MAX_HIDDEN_SIZE))
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot
     vectors."""
     num_members: int | Auto = setting("auto", allowed=between(1, 64))
@@ -312,7 +298,7 @@ class Config:
     init_from: str | None = option(
         None,
         flags="--init-from RUN",
-        help="Start a new run from this run's best weights, or from a .zip of charrnn export.",
+        help="Fine-tune a trained model: a run, prose, code or a .zip.",
         panel=MODEL,
     )
     """A run (its folder, or its name under checkpoints/): training starts with its best weights and
@@ -373,13 +359,7 @@ class Config:
     """Learning rate at the end of the cosine schedule, as a share of the peak."""
     warmup_steps: int = setting(50, allowed=at_least(0))
     """Steps of linear warm-up (at most a tenth of all steps)."""
-    optimizer: str = option(
-        "muon",
-        flags="--optimizer NAME",
-        help=f"{words_in_text(OPTIMIZER_DESCRIPTIONS)}.",
-        panel=TRAINING,
-        allowed=one_of(*OPTIMIZER_DESCRIPTIONS),
-    )
+    optimizer: str = setting("muon", allowed=one_of(*OPTIMIZER_DESCRIPTIONS))
     """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or
     sgd."""
     muon_scale: float = setting(2.0, allowed=FACTOR)
@@ -401,7 +381,7 @@ class Config:
     seed: int = option(
         0,
         flags="--seed N",
-        help="Seed of the weights, the dropout and the samples.",
+        help="The same seed trains the same weights.",
         panel=TRAINING,
         allowed=SEED,
     )
@@ -410,17 +390,11 @@ class Config:
         "auto",
         flags="--device DEVICE",
         help="auto, cpu, cuda or mps.",
-        panel=MACHINE,
+        panel=TRAINING,
         allowed=one_of(*DEVICES),
     )
     """auto, cpu, cuda or mps."""
-    precision: str = option(
-        "auto",
-        flags="--precision WORD",
-        help="auto (bf16 from 128 units on where it is faster), fp32, bf16 or fp16.",
-        panel=MACHINE,
-        allowed=one_of(*PRECISIONS),
-    )
+    precision: str = setting("auto", allowed=one_of(*PRECISIONS))
     """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor is faster in it
     (AMD's with AVX512-BF16, Intel's with AMX)."""
     threads: int | Auto = setting("auto", allowed=between(1, 1024))
@@ -431,22 +405,9 @@ class Config:
     validation_chars: int | Auto | None = setting("auto", allowed=at_least(1))
     """Characters of the validation text that each validation reads, in segments spread evenly over
     it; null: all."""
-    save_every: int | Auto = option(
-        "auto",
-        flags="--save-every N",
-        help="Save every N steps.",
-        panel=FOLDER,
-        shown_default="at every validation",
-        allowed=at_least(1),
-    )
+    save_every: int | Auto = setting("auto", allowed=at_least(1))
     """Steps between two checkpoints."""
-    keep: int = option(
-        2,
-        flags="--keep N",
-        help="Checkpoints to keep besides best and latest.",
-        panel=FOLDER,
-        allowed=at_least(0),
-    )
+    keep: int = setting(2, allowed=at_least(0))
     """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __new__(cls, **values: Any) -> "Config":

@@ -21,11 +21,17 @@ charrnn train FILE       learn your text"""
 
 
 def demo(options: CommandOptions) -> None:
-    """Watch a model write that comes with charrnn, and see what its cells follow.
+    """Watch an included model write, coloured by one of its cells.
 
-    Nothing has to be trained, and nothing is saved. The text is coloured by a cell that has learned
-    where quotations begin and end: red where it is low, blue where it is high. Without colours
-    blocks below each line show the same.
+    \b
+    Examples:
+      charrnn demo
+      ACCESSIBLE=1 charrnn demo
+      charrnn demo --json
+
+    Nothing has to be trained, and nothing is saved. The cell has learned where quotations begin and
+    end: the text is red where it is low, blue where it is high. Without colours blocks below each
+    line show the same.
     """
     # Imported here, so that --help starts sooner.
     from rich.text import Text

@@ -52,6 +52,12 @@ class ExploreOptions(ScreenOptions):
 def explore(context: typer.Context, options: ExploreOptions) -> int:
     """Browse the cells of a model over a text.
 
+    \b
+    Examples:
+      charrnn explore
+      charrnn explore prose
+      charrnn explore mine --text letter.txt
+
     The arrow keys move through the cells, best first; the text is coloured by the selected one: red
     where it is low, blue where it is high. Enter shows the page of a cell. ? lists the keys.
     """
@@ -81,7 +87,7 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
         num_scored=CHARS_SCORED,
     )
     explorer = Explorer(exploration)
-    signals = context.obj.signals
+    signals = context.obj
     explorer.run_until_signal(signals)
 
     # What the status line has shown stays in the terminal.

@@ -131,8 +131,8 @@ class ExportOptions(ReplacingOptions):
 
     words: Sequence[str] = argument(
         "[RUN] FILE",
-        "The file to write, whose suffix says the format, or a folder, NAME/; before it,"
-        " optionally, a run.",
+        help="A file, whose suffix says the format, or a folder, NAME/; before it, perhaps a run.",
+        default=(),
     )
     title: str | None = option(
         None, flags="--title TEXT", help="Title of a page.", shown_default="the model's name"
@@ -140,23 +140,27 @@ class ExportOptions(ReplacingOptions):
 
 
 def export(options: ExportOptions) -> None:
-    """Write a model that can be given to other people: to a folder, a .zip or a page.
+    """Save a model to share: a folder, a .zip or a web page.
+
+    \b
+    Examples:
+      charrnn export mine.zip
+      charrnn export mine mine.html --title "My novel"
+      charrnn export prose copy/
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
-    text, and no names of this machine or of a private text. The
-    folder and the .zip have a card that describes the model, README.md. Both can be used in place
-    of a run by sample, predict, visualize, explore, evaluate and train --init-from.
-    The path is printed on stdout.
+    text, and no names of this machine or of a private text. The folder and the .zip can be used in
+    place of a run by all commands and by train --init-from. The path is printed on stdout.
     """
     from charrnn.runs.model_file import is_model_file
     from charrnn.runs.reader import find
 
-    *run, file = options.words
-    if len(run) > 1:
+    if not 1 <= len(options.words) <= 2:
         raise UsageError(
             f"export takes [RUN] FILE, not {len(options.words)} words. Put quotes around names with"
             " spaces."
         )
+    *run, file = options.words
     # The target is checked before a large run is loaded.
     target = target_of(file, force=options.force, read=run)
     is_known = target.path.suffix.lower() in _formats()

@@ -46,19 +46,14 @@ DEFAULT_SEARCH_LENGTH = 200
 `DEFAULT_LENGTH`."""
 UNKNOWN_CHOICES = one_of("error", "nearest")
 """Treatments of characters of a prime that are not in the vocabulary."""
-UNKNOWN_HELP = "Characters outside the alphabet: error, or nearest: a similar one, or none."
+UNKNOWN_HELP = "Unknown characters: error, or nearest."
 """The help of --unknown."""
 MAX_WIDTH = 4096
 """The largest number of beams."""
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
 """The largest number of characters of all live texts together. A search keeps all of them, in about
 100 bytes each, until it ends."""
-DISTRIBUTION, TEXT, SEARCH, CLAMPING = (
-    "Which characters are drawn",
-    "The text",
-    "Beam search",
-    "Cells",
-)
+DISTRIBUTION, TEXT = "Which characters are drawn", "The text"
 """Panels of the options in `charrnn sample --help`."""
 
 EXPRESSIONS = Range(
@@ -98,7 +93,7 @@ class SampleOptions:
     top_k: int | None = option(
         None,
         flags="--top-k K",
-        help="Draw from the K most likely characters only.",
+        help="Draw from the K likeliest characters.",
         panel=DISTRIBUTION,
         allowed=at_least(1),
     )
@@ -106,7 +101,7 @@ class SampleOptions:
     top_p: float | None = option(
         None,
         flags="--top-p P",
-        help="Draw from the most likely characters with total probability P.",
+        help="Draw from the likeliest of total probability P.",
         panel=DISTRIBUTION,
         allowed=Range("more than 0 and at most 1", contains=lambda share: bool(0 < share <= 1)),
     )
@@ -116,7 +111,7 @@ class SampleOptions:
         None,
         flags="--min-p P",
         help="Draw from characters at least P times as likely as the most likely one.",
-        panel=DISTRIBUTION,
+        is_hidden=True,
         allowed=between(0, 1),
     )
     """Keep characters at least min_p times as likely as the most likely one."""
@@ -127,7 +122,7 @@ class SampleOptions:
         flags="--seed N",
         help="The same seed gives the same text.",
         allowed=at_least(0),
-        shown_default="a new one, printed on stderr",
+        shown_default="a new one",
     )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
     A beam search draws nothing."""
@@ -158,7 +153,7 @@ class SampleOptions:
     match: str | None = option(
         None,
         flags="--match REGEX",
-        help="Write a text that matches this as a whole, of at most --length characters.",
+        help="The whole text matches this expression.",
         panel=DISTRIBUTION,
         allowed=EXPRESSIONS,
     )
@@ -175,7 +170,7 @@ class SampleOptions:
         DEFAULT_PRECISION,
         flags="--precision WORD",
         help="int8 (weights in 8 bits, the fastest) or fp32 (weights as trained).",
-        panel=DISTRIBUTION,
+        is_hidden=True,
         allowed=one_of("int8", "fp32"),
     )
     """`int8`: weights in 8 bits; a text is the same compiled or not, alone or beside other texts.

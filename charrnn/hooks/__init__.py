@@ -46,8 +46,7 @@ class CommandEntry(Record):
     """The line of `charrnn --help`."""
     place: str
     """Where its function is, as "module:name": it has the parameter `options`, a dataclass that
-    declares them (`config.options`), and may have `context`. Or a `typer.Typer` of several
-    commands."""
+    declares them (`config.options`), and may have `context`."""
     epilog: str = ""
     """Where the text is that stands below the help."""
 

@@ -130,4 +130,4 @@ DEPTHS: dict[str, type[Depth]] = {
     "grid": Grid,
     "attention": Attention,
 }
-"""The depths by their names in `--depth`, which `config.architectures` describes."""
+"""The depths by the values of the setting `depth`, which `config.architectures` describes."""

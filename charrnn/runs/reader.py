@@ -42,6 +42,11 @@ CHECKPOINTS = Path("checkpoints")
 """The folder in which a new run is created if the user gives no path."""
 WHERE = f"here or in {CHECKPOINTS}"
 """The folders in which runs are searched, as messages name them."""
+NO_RUNS = (
+    f"no runs {WHERE} yet\n"
+    "train one first: charrnn train, or use an included model: charrnn sample prose"
+)
+"""What is said where there is no run to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +279,7 @@ def _saved_runs() -> list[RunReader]:
     if not runs:
         # An included model is used only when it is named: its text could be mistaken for the text
         # of the user's own run.
-        raise CheckpointError(
-            f"no runs {WHERE} yet\n"
-            "train one first: charrnn train, or use an included model: charrnn sample prose"
-        )
+        raise CheckpointError(NO_RUNS)
 
     # Only the names of checkpoints are looked at: every command does this, and verifying all runs
     # would take seconds.

@@ -193,14 +193,10 @@ def check_exported(path: Path, num_chars: int) -> None:
         )
 
 
-def describe_formats(*, has_arrays: bool = False) -> str:
-    """Return the suffixes of the formats, for help texts; `has_arrays` adds the format of
-    activations."""
-    # Only a command that computes activations offers their format.
-    suffixes = [suffix for suffix in FORMATS if suffix != ".npz"]
-    if has_arrays:
-        return f"{', '.join(suffixes)}, or .npz (activations)"
-    return words_in_text(suffixes)
+def describe_formats() -> str:
+    """Return the suffixes of the formats of all commands, for help texts."""
+    # Only `visualize` computes activations, and says so itself.
+    return words_in_text(suffix for suffix in FORMATS if suffix != ".npz")
 
 
 def find_format(path: Path) -> ExportFormat:

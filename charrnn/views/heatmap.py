@@ -315,7 +315,10 @@ class Legend:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         low, high = self.ends
         if is_in_words(console):
-            yield Text(f"values from {low} to {high}; underlined: {self.underlined or 'nothing'}")
+            underlined = ""
+            if self.underlined:
+                underlined = f"; underlined: {self.underlined}"
+            yield Text(f"values from {low} to {high}{underlined}")
             return
 
         # In a narrow terminal the scale is shorter, and its two ends stay.

@@ -1,19 +1,23 @@
-"""The pages of `--help`: how they are laid out at any width, and what their texts have in common.
+"""The pages of `--help`: how they are laid out at any width, their examples, which run, and what
+their texts have in common.
 
 Tests `cli.command_classes`, too.
 """
 
 import re
+import shlex
+import shutil
+import string
 import sys
 
 import pytest
 import typer.main
+from command_lines import run_line
+from synthetic import make_corpus
 
-from charrnn.cli.help_page import MAX_NAME
 from charrnn.commands.app import app
 
 COMMANDS = ["", *typer.main.get_command(app).list_commands(None)]
-COMMANDS += [f"corpora {name}" for name in ("list", "show", "fetch")]
 """All command lines that have a page of their own."""
 WIDTHS = (80, 100, 120)
 ROW = re.compile(r"  (\S.*?)(?:  +(\S.*))?")
@@ -48,9 +52,8 @@ def test_names_stand_beside_texts_in_one_column(command, monkeypatch, name, colu
                 starts.add(len(line) - len(line.lstrip()))
             elif row[2]:
                 starts.add(row.start(2))
-            else:
-                assert len(row[1]) > MAX_NAME, "its text would have room beside it"
         assert len(starts) == 1
+    assert re.findall(r"\w-\n", page) == [], "a name that is divided could not be copied"
 
 
 @of_every_command
@@ -67,6 +70,16 @@ def test_what_everybody_uses_is_first(command, name):
     options = [line for line in first[1] if line.startswith("  -")]
     assert (arguments[0], first[0], groups[-1][0]) == ("Arguments", "Options", "Other options")
     assert len(options) <= 8
+
+
+@pytest.mark.parametrize("name", ["train", "sample"])
+def test_an_option_is_one_line_of_few(command, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    page = command(name, "--help").out
+    sections = sections_of(page)
+    del sections["Arguments"]
+    assert len(page.splitlines()) <= 60
+    assert [line for lines in sections.values() for line in lines if line[2] != "-"] == []
 
 
 def test_the_help_of_train_names_every_cell_type(command):
@@ -87,5 +100,52 @@ def test_names_are_bold_in_a_terminal(command, monkeypatch, variable, value, has
     plain = command("runs --help").out
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     shown = command("runs --help").out
-    assert ("\033[1mUsage:\033[0m" in shown) is has_bold
+    assert ("\033[1mOptions\033[0m:" in shown) is has_bold
     assert re.sub(r"\033\[\d*m", "", shown) == plain
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the texts and the runs that the examples name."""
+    folder = tmp_path_factory.mktemp("examples")
+    prose = f"{string.printable}\n" * 3 + make_corpus(num_chars=6_000).text
+    for name in ("book.txt", "novel.txt", "letter.txt"):
+        (folder / name).write_text(prose)
+    (folder / "names.txt").write_text("Anna\nBernd\nCarla\n" * 200)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        names = "names.txt --documents lines --out checkpoints/names"
+        others = [f"book.txt --out checkpoints/{name}" for name in ("mine", "other", "hello")]
+        for words in (names, *others):
+            assert run_line(small(f"train {words}")).code == 0
+    return folder
+
+
+def small(line):
+    """Return the words of a command line; a training gets few steps and units."""
+    words = shlex.split(re.sub("--minutes [0-9]+", "", line))
+    if words[0] != "train":
+        return words
+    if "--resume" in words:
+        return [*words, "--steps", "4"]
+    return [*words, "--steps", "2", "--hidden-size", "8"]
+
+
+@pytest.mark.trained
+@pytest.mark.parametrize("name", COMMANDS[1:])
+def test_the_examples_run(folder, tmp_path, monkeypatch, name):
+    if name == "explore":
+        pytest.importorskip("textual", reason="textual is not installed")
+        monkeypatch.setattr("charrnn.explore.terminal.check_full_screen", lambda: None)
+        monkeypatch.setattr("charrnn.explore.app.Explorer.run_until_signal", lambda *_: None)
+    # What the network is asked for is none of this test's.
+    monkeypatch.setattr("charrnn.commands.corpora.fetch", lambda entry: entry.file)
+    monkeypatch.chdir(shutil.copytree(folder, tmp_path / "copy"))
+    page = run_line([name, "--help"]).out
+    examples, options = page.split("  Examples:\n")[1].split("\n\n", 1)
+    assert "Options:" in options
+
+    lines = re.findall("    (ACCESSIBLE=1 )?charrnn (.*)", examples)
+    ran = [run_line(small(line), stdin=b"y\n", ACCESSIBLE=words and "1") for words, line in lines]
+    assert len(lines) == 3
+    assert [one.err for one in ran if one.code != 0] == []

@@ -12,7 +12,7 @@ REFUSED = {
     "the program": (
         ("trian", 2, "'train'"),
         ("smaple chain", 2, "'sample'"),
-        ("corpora fethc x", 2, "'fetch'"),
+        ("corpora fethc x", 2, "mean fetch?"),
         ("demo nosuch", 2, "leave out nosuch"),
     ),
     "train": (
@@ -124,9 +124,8 @@ REFUSED = {
         ("export chain", 2, "the file after it"),
         ("export nosuch x.zip", 4, "included models: code, prose"),
         ("export chain a.doc", 2, ".zip"),
-        ("corpora list x", 2, "leave out x"),
+        ("corpora list x", 2, "show NAME"),
         ("corpora list --kind nosuch", 2, "prose"),
-        ("corpora --kind c show x", 2, "after show"),
         ("corpora show nosuch", 3, "charrnn corpora"),
         ("corpora fetch nosuch", 3, "charrnn corpora"),
         ("explore chain", 2, "charrnn visualize"),

@@ -25,7 +25,7 @@ def said(line):
         ("runs chain", "run: chain; date: "),
         ("predict quoting x", "next: newline; probability: 0.1000"),
         ("evaluate quoting --text quotes.txt", "precision: fp32 nats/char: 1.894 to 1.905;"),
-        ("visualize quoting --surprise --chars 200", "underlined: nothing about 2:"),
+        ("visualize quoting --surprise --chars 200", "8 bits or more about 2:"),
         ("visualize quoting --cell 0:5 --chars 200", "about 1: “xxxyyy yzy"),
         (
             "visualize quoting --cell 0:5 --guesses --chars 2",

@@ -25,7 +25,7 @@ LINES = {
     "gradients": "visualize quoting --gradients --json",
     "cell": "visualize quoting --cell 0:5 --chars 60 --json",
     "losses": "evaluate chain --ngrams --chars 600",
-    "settings": "train words.txt --show-config --device cpu --precision fp32 --set threads=1",
+    "settings": "train words.txt --show-config --device cpu --set precision=fp32 --set threads=1",
 }
 
 

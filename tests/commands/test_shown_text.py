@@ -2,11 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
-from charrnn.cli.command_classes import check_typography
-from charrnn.errors import UsageError
-
 
 def test_the_text_is_shown_with_the_file_of_each_part(command, here):
     Path("notes").mkdir()
@@ -19,21 +14,3 @@ def test_the_text_is_shown_with_the_file_of_each_part(command, here):
     shown = command("train notes --show-text --documents lines --quiet")
     assert sorted(shown.out.splitlines())[2:] == ["one", "three", "two"]
     assert shown.err == ""
-
-
-@pytest.mark.parametrize(
-    "arguments, said",
-    [
-        (["en.txt", "–minutes", "1"], "write --minutes"),
-        (["—seed=3"], "write --seed"),
-        (["--prime", "“He", "was”"], "quotation mark"),
-    ],
-)
-def test_what_is_typeset_is_named(arguments, said):
-    with pytest.raises(UsageError, match=said):
-        check_typography(arguments, {"--minutes", "--seed", "--prime"})
-
-
-@pytest.mark.parametrize("arguments", [["--prime", "—minutes"], ["– yes"], ["“He was”"], ["“He"]])
-def test_what_is_meant_is_left_alone(arguments):
-    check_typography(arguments, {"--minutes", "--prime"})

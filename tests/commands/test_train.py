@@ -91,7 +91,7 @@ def test_the_saved_weights_are_a_torch_model(run, cell, request):
 
 
 def test_json_events_come_in_order_with_their_documented_keys(command, text_file):
-    options = "--steps 8 --set evaluate_every=4 --save-every 3 --keep 9 --json"
+    options = "--steps 8 --set evaluate_every=4 --set save_every=3 --set keep=9 --json"
     ran = command(f"train text.txt {options}", *SMALL_FLAGS)
     events = json_lines(ran.out)
     assert (ran.code, ran.err) == (0, "") and set(EVENT_KEYS) == {

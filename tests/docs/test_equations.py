@@ -11,7 +11,7 @@ from charrnn.model.depths import DEPTHS
 
 pytestmark = pytest.mark.docs
 KINDS = CELLS | DEPTHS
-"""The classes by the values of `--type` and `--depth`."""
+"""The classes by the values of `--type` and of `depth`."""
 
 
 def test_no_section_is_of_an_unknown_name():

@@ -120,7 +120,7 @@ def succeed(process, site, *commands):
 
 
 def train(corpus, *options):
-    line = "train --hidden-size 12 --embedding-size 4 --layers 2 --steps 2"
+    line = "train --hidden-size 12 --set embedding_size=4 --layers 2 --steps 2"
     return (*line.split(), corpus, *options)
 
 
@@ -147,7 +147,7 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
         site,
         ("visualize", "--help"),
         ("train", "--help"),
-        train(corpus_of_brackets, "--depth", "balanced", "--out", "balanced"),
+        train(corpus_of_brackets, "--set", "depth=balanced", "--out", "balanced"),
         train(corpus_of_brackets, "--type", "ugrnn"),
         ("sample", "--length", 20, "--seed", 0),
         (*line, "--find", "--detector", "parenthesis", "--json"),

@@ -4,7 +4,9 @@ import re
 
 from environment import REPOSITORY
 
-SECTION = re.compile(r"^### [^\n]*`--(?:type|depth) (\w+)`\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
+SECTION = re.compile(
+    r"^### [^\n]*`--(?:type |set depth=)(\w+)`\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL
+)
 """A section: the value of the option, and the text."""
 BLOCK = re.compile(r"^(?:```|~~~)\n(.*?)^(?:```|~~~)$", re.MULTILINE | re.DOTALL)
 """A block of equations."""

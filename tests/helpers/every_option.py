@@ -78,6 +78,7 @@ EXAMPLES = {
         "--gradients": ("--gradients", "--gradients --export made.svg"),
         "--guesses": ("--cell 0:1 --guesses --chars 40",),
         "--recompute": ("--find --recompute",),
+        "--part": ("--part test", "--surprise --part test"),
         "--surprise": ("--surprise", "--surprise --top 2 --export made.csv"),
         "--with": ("--gradients --with {other}",),
     },

@@ -37,7 +37,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, command, monk
     )  # else more is read to warm up than to measure
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     Path("shown.txt").write_text(TEXT[:500], encoding="utf-8")
-    model = f"--type {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8"
+    model = f"--type {cell} --set depth={depth} --layers 3 --hidden-size 16 --set embedding_size=8"
     # Six characters per step: no multiple of 4, the largest dilation.
     sizes = "--set batch_size=16 --set bptt_length=6 --split 98/2 --set evaluate_every=12 --quiet"
     assert command(f"train text.txt {model} {sizes} --steps 20 --out whole").code == 0

@@ -178,7 +178,7 @@ def test_the_training_text_is_read_and_the_held_out_text_searched_once_per_model
 def test_the_passages_of_a_file_have_both_places(command, tmp_path):
     sentence = "Nobody had ever seen the lamp that she lit.\n"
     Path("novel.txt").write_text(f"{sentence}One.\n\nTwo: {sentence}", encoding="utf-8")
-    line = "predict --trace --text novel.txt --within"
+    line = "predict --text novel.txt --within"
     ran = command(line)
     assert ran.code == 0 and "44  Nobody" in ran.out
     assert re.search(r"here novel.txt, line 4, column 6 *\n +there novel.txt, line 1, ", ran.out)

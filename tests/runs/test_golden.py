@@ -71,7 +71,7 @@ def test_a_run_trains_on_and_keeps_what_was_saved(command, copied, name):
     (saved,) = RunReader(run).checkpoints()
     step = charrnn.load(run).step
 
-    ran = command("train --resume", run.name, "--steps", step + 1, "--keep", 9)
+    ran = command("train --resume", run.name, "--steps", step + 1, "--set", "keep=9")
 
     assert (ran.code, ran.err.count("warning")) == (0, 0)
     assert RunReader(run).checkpoints() == [saved, f"step-{step + 1:08d}"]

@@ -73,7 +73,7 @@ def called_by(frame):
 @pytest.mark.parametrize("name", ENDS)
 def test_the_main_line_has_the_files_that_the_page_lists(command, lab, corpus_file, name):
     words = {
-        "train": ("train --steps 2 --hidden-size 8 --optimizer muon", corpus_file),
+        "train": ("train --steps 2 --hidden-size 8 --set optimizer=muon", corpus_file),
         "sample": ("sample --length 20 --seed 1", lab),
         "visualize": ("visualize --recompute --text", corpus_file, lab),
     }

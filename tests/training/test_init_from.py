@@ -41,7 +41,7 @@ def lab(tmp_path, monkeypatch, lstm):
 
 def test_it_starts_with_the_best_weights_and_goes_on_learning(command, lab, lstm):
     line = ("train", "new.txt", "--init-from", "old", "--set", "extend_alphabet=false")
-    ran = command(*line, "--steps", 30, "--keep", 9, "--json")
+    ran = command(*line, "--steps", 30, "--set", "keep=9", "--json")
     assert ran.code == 0, ran.err
     events = [json.loads(line) for line in ran.out.splitlines()]
     run = Path(events[-1]["run"])
@@ -177,7 +177,7 @@ def test_rows_are_those_of_the_model_or_of_a_new_network():
 
 def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command, lab, lstm):
     Path("new.txt").write_text(NEW_TEXT.replace("e", "é"), encoding="utf-8")
-    options = ("--init-from", "old", "--keep", 9)
+    options = ("--init-from", "old", "--set", "keep=9")
     ran = command("train new.txt", *options, "--steps", 4, "--out", "new", "--json")
     assert ran.code == 0, ran.err
     start, *_ = map(json.loads, ran.out.splitlines())
