@@ -499,7 +499,7 @@ class TrainedModel(Displayable):
     def stepper(self) -> Stepper:
         """The model one character at a time, in NumPy and float32. Raises CheckpointError if
         weights do not fit."""
-        return self.generator.stepper
+        return self.generator.model_for("fp32", clamps={})
 
     @cached_property
     def findings(self) -> FindingsCache:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import Config
-from charrnn.model.network import CharRNN
+from charrnn.model.shapes import num_parameters
 
 DIVERGED = 5
 VOCAB_SIZE = 66
@@ -47,9 +47,8 @@ def size_for(parameters: int, cell: str, depth: str, num_layers: int) -> tuple[i
             "hidden_size": hidden_size,
             "embedding_size": EMBEDDING_SIZE,
         }
-        return CharRNN(
-            Config(cell_type=cell, depth=depth, dropout=0.0, **sizes), VOCAB_SIZE
-        ).num_parameters
+        config = Config(cell_type=cell, depth=depth, dropout=0.0, **sizes)
+        return num_parameters(config, VOCAB_SIZE)
 
     small, large = 2, 4
     while count(large) < parameters:

@@ -28,9 +28,9 @@ from charrnn.analyses.number_tables import (
 )
 from charrnn.config.settings import resolved
 from charrnn.errors import UsageError, named
+from charrnn.model.architecture import Architecture
 from charrnn.model.cell_types import Array, CellState
 from charrnn.model.interventions import record
-from charrnn.model.walk import Architecture
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule, Tensor, torch
 from charrnn.trained_model import TrainedModel
@@ -269,7 +269,7 @@ class Recording:
         self.config = model.config
         self.vocabulary = tuple(model.generator.vocabulary())
         self._name = model.name
-        self._architecture = Architecture.of(model.config)
+        self._architecture = Architecture(model.config)
         self._cell = self._architecture.cell
         self._size = self._architecture.hidden_size
         self._tensors = {

@@ -106,36 +106,6 @@ class Study(Displayable):
         """C."""
         return self.num_layers * self.num_units
 
-    def cached(
-        self,
-        kind: str,
-        key: Mapping[str, JSON],
-        result: type[Result],
-        compute: Callable[[], Result],
-    ) -> Result:
-        """Look up a result in `cache`; compute and save it if there is none.
-
-        Args:
-            kind: The name of the measurement.
-            key: What tells its results apart, beside the weights and the program.
-            result: The type of the result.
-            compute: Returns the result.
-
-        Returns:
-            The result.
-
-        Example:
-            >>> key = study.text_key | {"character": "e"}
-            >>> count = study.cached("count", key, result=int, compute=lambda: text.count("e"))
-            >>> count == text.count("e")
-            True
-        """
-        value = self.cache.load(kind, key, result=result)
-        if value is None:
-            value = compute()
-            self.cache.save(kind, key, value=value)
-        return value
-
     def cached_each(
         self,
         kind: str,
@@ -147,7 +117,7 @@ class Study(Displayable):
 
         Args:
             kind: The name of the measurement.
-            keys: Each item with its key, as in `cached`.
+            keys: Each item with what tells its results apart, beside the weights and the program.
             result: The type of a result.
             compute: Returns the results of a list of items, which it measures together: the text is
                 read once for all of them.

@@ -18,7 +18,7 @@ from charrnn.model.reading import INTERVAL, KnownStates, find_states, read_in_la
 from charrnn.model.shapes import check_finite
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable
-from charrnn.system.lazy import Tensor, torch
+from charrnn.system.lazy import torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText, IdArray
 
@@ -126,7 +126,7 @@ def trace_text(
     num_chars = len(text)
 
     # Lanes are read side by side, so each window fills indices all over these arrays.
-    num_guesses = min(num_guesses, network.output.out_features)
+    num_guesses = min(num_guesses, network.vocab_size)
     cells = np.empty((num_chars, len(network.recurrent_layers()), network.hidden_size), np.float32)
     hidden = None
     if keeps_hidden:
@@ -138,7 +138,8 @@ def trace_text(
 
     # From the last character of the context on, if there is one: its logits predict the first
     # character of the text.
-    known = known or states_of_text(network, text)
+    if known is None:
+        known = states_of_text(network, text)
     with torch.inference_mode(), task("reading", total=num_chars) as advance:
         traced = read_in_lanes(
             network.trace, network.initial_state, ids=ids, first=max(0, first - 1), known=known
@@ -156,11 +157,12 @@ def trace_text(
                 guess_probs[indices] = most_likely.values.cpu().numpy()[is_text]
 
             # Each character predicts the next, and so does the character of the context before the
-            # text.
+            # text. The last one has no next character.
+            next_ids = ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64)
+            targets = torch.from_numpy(next_ids)[..., None]
+            scores = logits.float().log_softmax(-1).cpu().gather(-1, targets)[..., 0].numpy()
             has_next = positions < len(ids) - 1
-            logprobs[positions[has_next] + 1 - first] = score_next(
-                logits, ids=ids, positions=positions
-            )[has_next]
+            logprobs[positions[has_next] + 1 - first] = scores[has_next]
             advance(int(is_text.sum()))
 
     return Trace(
@@ -179,19 +181,6 @@ def torch_ops() -> Ops:
     from charrnn.model.layer import TORCH  # imports torch
 
     return TORCH
-
-
-def score_next(logits: Tensor, ids: IdArray, positions: Int64Array) -> Float32Array:
-    """Return the log-probabilities (T, B) in nats of the characters after those at positions (T, B)
-    in ids (N,).
-
-    The logits have the shape (T, B, V). The last character has no successor: its entry is a
-    placeholder, the probability of this character itself, which callers drop.
-    """
-    targets = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
-    return np.asarray(
-        logits.float().log_softmax(-1).cpu().gather(-1, targets[..., None])[..., 0].numpy()
-    )
 
 
 def stream_cells(

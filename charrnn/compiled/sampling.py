@@ -6,7 +6,7 @@ other models. The results equal `Stepper`'s, bit for bit: sums of integers are e
 and nothing else may be reordered or fused. `prepare` loads or compiles a loop; numba's cache keeps
 the code on disk.
 
-This is the only hand-written copy of the walk (`model.walk`) and of the equations of three cells
+This is the only hand-written copy of the walk (`model.stepper`) and of the equations of three cells
 and two depths in Python: loops over single numbers that change arrays in place. Numba compiles
 neither the classes of `model.cell_types` nor functions passed as arguments, and array expressions
 would allocate memory for each operation. A single loop for all the equations of an LSTM, as a
@@ -183,8 +183,8 @@ def can_compile(stepper: Stepper) -> bool:
     return (
         stepper.cell_name in KINDS
         and stepper.depth_name in DEPTHS
-        and stepper.architecture.kept_share == 1
-        and not stepper.architecture.sums_outputs
+        and stepper.kept_share == 1
+        and not stepper.sums_outputs
         and not stepper.clamped
         # The weights of a network of few units are so few that their inputs have more bits.
         and all(0 < matrix.bits <= MOST_BITS for matrix, _ in stepper.products.values())
@@ -699,7 +699,7 @@ LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
-DrawnRows: TypeAlias = tuple[tuple[Longs, Doubles], NDArray[Any], Any]
+DrawnRows: TypeAlias = tuple[Longs, Doubles, NDArray[Any], Any]
 """Ids (B, N) and log-probabilities (B, N) of characters, and the logits (B, V) and the state after
 them."""
 
@@ -723,17 +723,15 @@ class NetworkRows:
         them. Return their ids (B, N) and log-probabilities (B, N), and the logits and the state
         after them."""
         draw_group = partial(self._draw_group, logits, state, uniforms)
-        drawn = list(self._pool.map(draw_group, self._groups, self._scratches))
+        drawn = self._pool.map(draw_group, self._groups, self._scratches)
 
         # The rows of all groups, in their order.
-        chars = [group_chars for group_chars, _, _ in drawn]
+        ids, logprobs, all_logits, states = zip(*drawn, strict=True)
         return (
-            (
-                np.concatenate([ids for ids, _ in chars]),
-                np.concatenate([nats for _, nats in chars]),
-            ),
-            np.concatenate([group_logits for _, group_logits, _ in drawn]),
-            np.concatenate([group_state for _, _, group_state in drawn], axis=-2),
+            np.concatenate(ids),
+            np.concatenate(logprobs),
+            np.concatenate(all_logits),
+            np.concatenate(states, axis=-2),
         )
 
     def _draw_group(
@@ -760,7 +758,7 @@ class NetworkRows:
             ids,
             logprobs,
         )
-        return (ids, logprobs), logits, state
+        return ids, logprobs, logits, state
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:

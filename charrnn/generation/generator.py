@@ -5,7 +5,6 @@ import math
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -91,19 +90,9 @@ class Generator:
         self.vocab = vocab
         self.tensors = tensors
         self.name = name
+        self._steppers: dict[str, Stepper] = {}
         # The key of the prime that was read last, and the state after it.
         self._last_primed: tuple[object, PrimedState] | None = None
-
-    @cached_property
-    def stepper(self) -> Stepper:
-        """The model one character at a time, in NumPy and float32. Raises CheckpointError if
-        weights do not fit."""
-        return self._make_stepper("fp32")
-
-    @cached_property
-    def int8_stepper(self) -> Stepper:
-        """The model one character at a time, with weights in 8 bits, whose sums are exact."""
-        return self._make_stepper("int8")
 
     def _make_stepper(self, precision: str) -> Stepper:
         stepper = Stepper(self.config, self.tensors, precision=precision)
@@ -115,12 +104,13 @@ class Generator:
         return stepper
 
     def model_for(self, precision: str, clamps: Clamps) -> Stepper:
-        """Return the model that predicts characters with weights in a precision. If cells are
-        clamped, the model is a new one."""
+        """Return the model that computes one character at a time in NumPy, with weights in a
+        precision: `fp32`, or `int8`, whose sums are exact. If cells are clamped, the model is a new
+        one. Raises CheckpointError if weights do not fit."""
         if not clamps:
-            if precision == "fp32":
-                return self.stepper
-            return self.int8_stepper
+            if precision not in self._steppers:
+                self._steppers[precision] = self._make_stepper(precision)
+            return self._steppers[precision]
 
         # A clamp stays in a stepper, so this one is not kept.
         stepper = self._make_stepper(precision)
@@ -335,11 +325,10 @@ class Generator:
         excluded = undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, SampleOptions(temperature=1), banned=excluded)[0]
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
-        return [self.prediction(id, probs[id]) for id in most_likely.tolist()]
-
-    def prediction(self, id: int, probability: Any) -> Prediction:
-        """Return the prediction of an id."""
-        return Prediction(character=self.character(id), probability=float(probability))
+        return [
+            Prediction(character=self.character(id), probability=float(probs[id]))
+            for id in most_likely.tolist()
+        ]
 
     def vocabulary(self) -> tuple[str, ...]:
         """Return `character` of every id."""

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError, counted, named
+from charrnn.errors import UsageError, named
 from charrnn.generation.sample_options import Forbid
 
 # The parser of `re` had another name before Python 3.11.
@@ -320,15 +320,9 @@ def match_text(
         ) from None
 
     # The error comes before anything is drawn: a text of `length` characters must be able to match.
-    missing = pattern.missing(pattern.start)
-    if missing == np.inf:
+    if pattern.missing(pattern.start) > length:
         raise UsageError(
-            f"{subject}, which no text of the model's characters matches. Write another one."
-        )
-    if missing > length:
-        least = counted(int(missing), "character")
-        raise UsageError(
-            f"{subject}, which takes at least {least}; {named('length')} is {length:,}. Give a"
-            " larger one."
+            f"{subject}, which no text of at most {length:,} of the model's characters matches."
+            f" Write another one, or give a larger {named('length')}."
         )
     return pattern

@@ -366,10 +366,10 @@ class Rows:
         if self._block_size > EARLY_BLOCK:
             self._block_size = min(2 * self._block_size, LAST_BLOCK)
         numbers = np.stack([generator.random(size) for generator in self._generators])
-        columns, self._logits, self._state = compiled.draw(
+        ids, logprobs, self._logits, self._state = compiled.draw(
             self._logits, state=self._state, uniforms=numbers
         )
-        return Block(*columns, values=np.zeros(numbers.shape, np.float32))
+        return Block(ids, logprobs=logprobs, values=np.zeros(numbers.shape, np.float32))
 
     def _count_expected(self) -> int:
         """Return how many characters compiled code may be expected to draw."""

@@ -331,7 +331,7 @@ class Slstm(Cell):
 
 class LinearCell(Cell):
     """Base class of h = a * h + b where a and b depend on the input alone: a window is one
-    `recurrence.scan`."""
+    `recurrence.Scan`."""
 
     products: ClassVar[Mapping[str, int]] = {}
     shows = "tanh(h)"

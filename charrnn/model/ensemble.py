@@ -83,6 +83,10 @@ class Ensemble(nn.Module):
         super().__init__()
         check_ensemble(config)
         self.config = config
+        self.vocab_size = vocab_size
+        """V: characters of the alphabet."""
+        self.end_id = config.end_id
+        """The id of END, which resets the state; None without documents."""
         self.members = nn.ModuleList(
             CharRNN(config_of_member(config, index), vocab_size)
             for index in range(config.num_networks)
@@ -97,16 +101,6 @@ class Ensemble(nn.Module):
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.networks[0].device
-
-    @property
-    def vocab_size(self) -> int:
-        """V: characters of the alphabet."""
-        return self.networks[0].vocab_size
-
-    @property
-    def end_id(self) -> int | None:
-        """The id of END, which resets the state; None without documents."""
-        return self.networks[0].end_id
 
     def initial_state(self, batch_size: int) -> Tensor:
         """Return the initial states (L, S, B, M * H) of a text."""

@@ -20,7 +20,7 @@ from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import Cell, CellState, LinearCell, Ops
 from charrnn.model.device import on_threads, to_device
 from charrnn.model.noise import Noise, drop
-from charrnn.model.recurrence import FUNCTIONS, gru, recurrent_product, rnn, run_library, scan
+from charrnn.model.recurrence import FUNCTIONS, FUSED, Scan, recurrent_product, run_library
 from charrnn.model.shapes import layer_shapes
 
 TORCH: Ops = Ops(
@@ -69,7 +69,7 @@ class Implementation(Enum):
     FUSED = auto()
     """A loop over the characters with few operations and its own backward pass."""
     SCAN = auto()
-    """A sum of products along the characters (`recurrence.scan`), for a `LinearCell`."""
+    """A sum of products along the characters (`recurrence.Scan`), for a `LinearCell`."""
     EQUATIONS = auto()
     """`Cell.step`, character by character, which works for every cell type."""
 
@@ -77,8 +77,6 @@ class Implementation(Enum):
 LIBRARY_ON_CPU = ("lstm",)
 """The cell types for which the library is fastest on a CPU. For gru and rnn it steps through time
 there, too, but with more operations."""
-FUSED = {"gru": gru, "rnn": rnn}
-"""The fused loops."""
 
 
 def choose_implementation(
@@ -331,13 +329,16 @@ class _Reading:
         with threads:
             if implementation is Implementation.FUSED:
                 arguments = (state[0], self.weights["hh"], layer.bias("hh"))
-                outputs = FUSED[layer.cell_name](x, *(tensor.to(x.dtype) for tensor in arguments))
+                function = FUSED[layer.cell_name]
+                outputs = function.apply(  # type: ignore[no-untyped-call]
+                    x, *(tensor.to(x.dtype) for tensor in arguments)
+                )
             elif implementation is Implementation.SCAN:
                 # The coefficients do not depend on the state, so they are computed for all steps at
                 # once.
                 assert issubclass(layer.cell, LinearCell), "only those are scanned"
                 a, b = layer.cell.coefficients(TORCH, x=x.to(state.dtype), extras=layer.extras())
-                outputs = scan(a, b=b, h=state[0])
+                outputs = Scan.apply(a, b, state[0])  # type: ignore[no-untyped-call]
             else:
                 return self._run_equations(x, state=state)
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from charrnn.config.settings import Auto, Config
+from charrnn.model.architecture import Architecture
 from charrnn.model.cell_types import Array, Ops
 from charrnn.model.device import to_device
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.noise import Noise, drop
 from charrnn.model.reading import Fragments, cut
 from charrnn.model.shapes import check_shapes, input_size_of
-from charrnn.model.walk import Architecture
 from charrnn.system.arrays import BoolArray
 
 Traced = tuple[Tensor, Tensor, Tensor]
@@ -76,9 +76,13 @@ class CharRNN(nn.Module):
         super().__init__()
 
         # The sizes.
-        architecture = Architecture.of(config)
+        architecture = Architecture(config)
         num_layers = architecture.num_layers
         hidden_size = architecture.hidden_size
+        self.hidden_size = hidden_size
+        """H: units per layer."""
+        self.vocab_size = vocab_size
+        """V: characters of the alphabet."""
         input_size = input_size_of(config, vocab_size)
 
         # The settings that `forward` uses. A dropout of `auto` is allowed here: a network that is
@@ -155,20 +159,14 @@ class CharRNN(nn.Module):
         for layer in self.recurrent_layers():
             layer.draw_weights(generator, forget_bias, initial_weights=initial_weights)
         for highway in self.highways:
-            nn.init.xavier_uniform_(highway.get_parameter("weight"), generator=generator)
-            nn.init.constant_(highway.get_parameter("bias"), HIGHWAY_BIAS)
+            _draw_map(highway, generator, bias=HIGHWAY_BIAS)
         for attention in self.attentions:
-            nn.init.xavier_uniform_(attention.get_parameter("weight"), generator=generator)
-            nn.init.zeros_(attention.get_parameter("bias"))
+            _draw_map(attention, generator)
         if self.depth.has_lstm:
-            nn.init.xavier_uniform_(self.bottom.weight, generator=generator)
-            nn.init.zeros_(self.bottom.bias)
+            _draw_map(self.bottom, generator)
         for grid in self.grid_layers():
             grid.draw_weights(generator, forget_bias)
-
-        # The output layer.
-        nn.init.xavier_uniform_(self.output.weight, generator=generator)
-        nn.init.zeros_(self.output.bias)
+        _draw_map(self.output, generator)
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """List the layers, first to last."""
@@ -179,24 +177,9 @@ class CharRNN(nn.Module):
         return list(self.grids)  # type: ignore[arg-type]
 
     @property
-    def hidden_size(self) -> int:
-        """H: units per layer."""
-        return self.recurrent_layers()[0].hidden_size
-
-    @property
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.output.weight.device
-
-    @property
-    def vocab_size(self) -> int:
-        """V: characters of the alphabet."""
-        return self.output.out_features
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of trained values."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch_size: int) -> Tensor:
         """Return the initial state of a text: zero, or the learned state, with gradients."""
@@ -248,7 +231,7 @@ class CharRNN(nn.Module):
     def vectors(self, ids: Tensor) -> Tensor:
         """Return the vectors (T, B, E) of characters: embeddings, or one-hot."""
         if self.embedding is None:
-            return nn.functional.one_hot(ids, self.output.out_features).to(self.output.weight.dtype)
+            return nn.functional.one_hot(ids, self.vocab_size).to(self.output.weight.dtype)
         vectors: Tensor = self.embedding(ids)
         return vectors
 
@@ -482,6 +465,12 @@ class _Links:
             )
             reads.append(read_near.transpose(0, 1))
         return gate.sigmoid() * torch.cat(reads)
+
+
+def _draw_map(module: nn.Module, generator: torch.Generator, bias: float = 0.0) -> None:
+    """Draw the weight of a linear map uniform; each entry of its bias is `bias`."""
+    nn.init.xavier_uniform_(module.get_parameter("weight"), generator=generator)
+    nn.init.constant_(module.get_parameter("bias"), bias)
 
 
 def _share(share: float | Auto) -> float:

@@ -52,21 +52,10 @@ SEGMENT_LENGTH = 8192
 Output = TypeVar("Output")
 Step: TypeAlias = Callable[[Tensor, Any], tuple[Output, Any]]
 InitialState: TypeAlias = Callable[[int], Any]
+KnownStates: TypeAlias = Tensor
+"""The states of a single pass over a text before the characters 0, INTERVAL, 2 * INTERVAL, and so
+on: a batch row for each of these characters."""
 Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KnownStates:
-    """The states of a single pass over a text before the characters 0, INTERVAL, 2 * INTERVAL, and
-    so on."""
-
-    states: Tensor
-    """A batch row for each of these characters."""
-
-    def before(self, positions: Indices) -> Tensor:
-        """Return the states before characters at `positions` (B,), which are multiples of
-        INTERVAL."""
-        return self.states[..., positions // INTERVAL, :]
 
 
 @no_grad
@@ -92,7 +81,7 @@ def find_states(
     num_intervals = max(1, -(-len(ids) // INTERVAL))
     lane_length = -(-num_intervals // lanes_of(len(ids)))
     readers = np.arange(0, num_intervals, lane_length)
-    states = initial_state(num_intervals).clone()
+    states: Tensor = initial_state(num_intervals).clone()
     is_known = np.zeros(num_intervals, np.bool_)
     is_known[0] = True
 
@@ -100,7 +89,7 @@ def find_states(
         # No state is needed after the last interval.
         readers = readers[readers < num_intervals - 1]
         if not len(readers):
-            return KnownStates(states)
+            return states
         positions = readers * INTERVAL + np.arange(INTERVAL)[:, None]
         inputs = torch.from_numpy(ids[positions].astype(np.int64)).to(states.device)
         _, reached = step(inputs, states[..., readers, :])
@@ -266,7 +255,7 @@ def _read_from(
         origins = starts // INTERVAL * INTERVAL
         # The last lanes may begin beyond the text.
         origins = np.minimum(origins, max(0, len(ids) - 1) // INTERVAL * INTERVAL)
-        at_origins = known.before(origins)
+        at_origins = known[..., origins // INTERVAL, :]
     # Times count from the first scored character, so those of the origins are negative.
     origin_times = origins - starts
 

@@ -177,17 +177,11 @@ class _WindowStep(Function):
         return ctx.window.backward(d_product), d_product.new_zeros(()), None
 
 
-def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute all outputs (T, B, H) of a GRU.
+class FusedGru(Function):
+    """Compute all outputs (T, B, H) of a GRU with the blocks r, z, n, as in `cell_types.Gru`.
 
-    x (T, B, 3*H) is the input product with its bias, h (B, H) the state, weight (3*H, H), bias
-    (3*H,).
-    """
-    return _Gru.apply(x, h, weight, bias)  # type: ignore[no-untyped-call,no-any-return]
-
-
-class _Gru(Function):
-    """A GRU with the blocks r, z, n, as in `cell_types.Gru`.
+    `apply` takes the input product x (T, B, 3*H) with its bias, the state h (B, H), the weight
+    (3*H, H) and the bias (3*H,) of the recurrent product.
 
     It uses as few operations per character as possible, because below some 256 units most of the
     time is spent on calling operations: recurrent products are added to the input products, views
@@ -272,16 +266,9 @@ class _Gru(Function):
         return d_product, d_h, d_weight, d_bias
 
 
-def rnn(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute all outputs (T, B, H) of a tanh RNN.
-
-    x (T, B, H) is the input product with its bias, h (B, H) the state, weight (H, H), bias (H,).
-    """
-    return _Rnn.apply(x, h, weight, bias)  # type: ignore[no-untyped-call,no-any-return]
-
-
-class _Rnn(Function):
-    """h_t = tanh(x_t + W h_(t-1) + b), with as few operations per character as `_Gru`."""
+class FusedRnn(Function):
+    """Compute all h_t = tanh(x_t + W h_(t-1) + b) (T, B, H), with as few operations per character
+    as `FusedGru`, and with its arguments, of one block."""
 
     @staticmethod
     def forward(
@@ -328,18 +315,13 @@ class _Rnn(Function):
         return d_x, error, d_weight, flat.sum(0)
 
 
-def scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
+class Scan(Function):
     """Compute all h_t = a_t * h_{t-1} + b_t (T, B, H) from a, b (T, B, H) and the state h (B, H).
 
-    This is a loop over T: a parallel scan of log T steps reads and writes the whole window in each
-    step, which is slower (benchmarks/LOG.md).
+    This is a loop over T, with one operation per character in the forward pass and one in the
+    backward pass: a parallel scan of log T steps reads and writes the whole window in each step,
+    which is slower (benchmarks/LOG.md).
     """
-    return _Scan.apply(a, b, h)  # type: ignore[no-untyped-call,no-any-return]
-
-
-class _Scan(Function):
-    """One operation per character in the forward pass, and one, in reverse order, in the backward
-    pass."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, h: Tensor) -> Tensor:
@@ -366,6 +348,8 @@ class _Scan(Function):
         return d_b * hs[:-1], d_b, d_b[0] * a[0]
 
 
+FUSED: dict[str, type[Function]] = {"gru": FusedGru, "rnn": FusedRnn}
+"""The fused loops."""
 FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh", "irnn": "rnn_relu"}
 """The functions of torch that compute a cell type, which `nn.LSTM`, `nn.GRU` and `nn.RNN` call.
 They are not documented."""
@@ -382,7 +366,8 @@ def run_library(
 
     `weights` are weight_ih (G*H, I), weight_hh (G*H, H), bias_ih (G*H,) and bias_hh (G*H,).
     """
-    # Only an LSTM has two states, which the function takes and returns as a pair.
+    # Converted weights are one block of memory: otherwise cuDNN copies them at every call, and
+    # torch warns about it.
     device = inputs.device
     dtype = autocast_dtype(device, weights[0].dtype)
     autocast: AbstractContextManager[object] = nullcontext()
@@ -390,7 +375,11 @@ def run_library(
         autocast = torch.autocast(device.type, enabled=False)
         inputs = inputs.to(dtype)
         state = state.to(dtype).contiguous()
-        weights = _in_one_buffer(weights, dtype)
+        buffer = torch.cat([weight.flatten() for weight in weights]).to(dtype)
+        copies = torch.split(buffer, [weight.numel() for weight in weights])
+        weights = [copy.view(weight.shape) for copy, weight in zip(copies, weights, strict=True)]
+
+    # Only an LSTM has two states, which the function takes and returns as a pair.
     before: Tensor | tuple[Tensor, ...] = state
     if len(state) == 2:
         before = state.chunk(2)
@@ -419,14 +408,3 @@ def _casts(device: torch.device, dtype: torch.dtype) -> bool:
     that few processors have.
     """
     return device.type == "cuda" or dtype == torch.float16
-
-
-def _in_one_buffer(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Copy weights to one contiguous block of memory.
-
-    cuDNN needs this layout: otherwise it copies the weights at every call, and torch warns about
-    it.
-    """
-    buffer = torch.cat([weight.flatten() for weight in weights]).to(dtype)
-    copies = torch.split(buffer, [weight.numel() for weight in weights])
-    return [copy.view(weight.shape) for copy, weight in zip(copies, weights, strict=True)]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import MAX_HIDDEN_SIZE, Config, OneHot, config_of_member, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
+from charrnn.model.architecture import Architecture
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import Cell, Lstm, Shape
-from charrnn.model.walk import Architecture
 from charrnn.system.arrays import Int64Array
 from charrnn.system.process import memory_bytes
 
@@ -51,7 +51,7 @@ def layer_shapes(cell: type[Cell], input_size: int, hidden_size: int) -> dict[st
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
     """Return the shapes of the tensors of `model.safetensors` by name, in the order of
     `CharRNN`."""
-    architecture = Architecture.of(config)
+    architecture = Architecture(config)
     depth = architecture.depth
     size = architecture.hidden_size
     input_size = input_size_of(config, vocab_size)
@@ -173,7 +173,7 @@ def most_bytes(config: Config, vocab_size: int) -> int:
 
     Training saves the weights, their averages and two moments per weight.
     """
-    architecture = Architecture.of(config)
+    architecture = Architecture(config)
     batch_size = resolved(config.batch_size)
     state = (
         architecture.num_layers * architecture.num_states * batch_size * architecture.hidden_size
@@ -239,13 +239,13 @@ def check_finite(values: Any, what: str) -> None:
 def check_memory(config: Config, vocab_size: int) -> None:
     """Raise UsageError if training needs more memory than this process may have, if the system
     reports that."""
-    num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
-    needed = 4 * TRAINING_COPIES * num_weights
+    num_bytes = weight_bytes(config, vocab_size)
+    needed = TRAINING_COPIES * num_bytes
     available = memory_bytes()
     if available is not None and needed > available:
         raise UsageError(
             f"{named('hidden_size')} is {config.hidden_size} and {named('num_layers')}"
-            f" {config.num_layers}: {num_weights:,}"
+            f" {config.num_layers}: {num_bytes // 4:,}"
             f" weights need about {needed / 1e9:,.1f} GB of memory to train, and this process may"
             f" have {available / 1e9:,.1f} GB. Use fewer."
         )

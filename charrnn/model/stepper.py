@@ -5,7 +5,6 @@ throughout.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
-from charrnn.model.cell_types import CellState, Ops
+from charrnn.model.architecture import Architecture
+from charrnn.model.cell_types import Array, Cell, CellState, Lstm, Ops
 from charrnn.model.interventions import hold
 from charrnn.model.portable_math import (
     EXACT,
@@ -24,7 +24,6 @@ from charrnn.model.portable_math import (
     exact_product,
 )
 from charrnn.model.shapes import check_shapes, check_unit
-from charrnn.model.walk import Architecture, Walk
 
 
 class Linear(NamedTuple):
@@ -46,7 +45,7 @@ class Stepper:
 
     `tables` (V, R) contain the products of the vectors of all characters by name: `layers.0.ih`,
     and `bottom` of a grid. `products` contain the other weights by name
-    (`model.walk.Walk.product`), and `extras` the arrays of `Cell.extras` of each layer.
+    (`Architecture.linear_weights`), and `extras` the arrays of `Cell.extras` of each layer.
     """
 
     def __init__(
@@ -56,10 +55,11 @@ class Stepper:
         weight is missing or has another shape."""
         # The settings of the configuration.
         self.vocab_size = check_shapes(config, tensors)
-        architecture = Architecture.of(config)
-        self.architecture = replace(
-            architecture, kept_share=np.float32(1) - np.float32(config.zoneout)
-        )
+        architecture = Architecture(config)
+        self.architecture = architecture
+        self.kept_share = np.float32(1) - np.float32(config.zoneout)
+        """The share of a change of the state that remains, in place of zoneout."""
+        self.sums_outputs = config.sum_outputs
         self.cell = architecture.cell
         self.cell_name = config.cell_type
         self.depth_name = config.depth
@@ -106,9 +106,15 @@ class Stepper:
             name: Linear(Matrix(weight, is_int8=is_int8), bias)
             for name, (weight, bias) in linear.items()
         }
-        self.extras = [
-            self.architecture.extras_of(layer, weights) for layer in range(self.num_layers)
-        ]
+        self.extras = []
+        for layer in range(self.num_layers):
+            extras = {
+                name: weights[f"layers.{layer}.{name}"]
+                for name in self.cell.extras(self.hidden_size)
+            }
+            if "permutation" in extras:
+                extras["permutation"] = extras["permutation"].astype(np.int64)
+            self.extras.append(extras)
 
     def _add_table(
         self, name: str, vectors: Any, linear: tuple[NDArray[Any], NDArray[Any]]
@@ -169,9 +175,17 @@ class Stepper:
         """Compute the cell values (L, B, H), in [-1, 1], from a state."""
         values = []
         for layer in range(self.num_layers):
-            latest = self.architecture.queue(state, layer)[:, -1]
+            latest = self.queue(state, layer)[:, -1]
             values.append(self.cell.value(self.ops, tuple(latest)))
         return np.stack(values)
+
+    def queue(self, state: Float32Array, layer: int) -> Float32Array:
+        """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first:
+        (num_states, D, B, H)."""
+        num_states = self.cell.num_states
+        dilation = self.architecture.dilations[layer]
+        latest = state[layer, : num_states * dilation]
+        return latest.reshape(num_states, dilation, *state.shape[2:])
 
     def initial_state(self, batch_size: int) -> Float32Array:
         """Return the initial state of a text: zero, or the learned state."""
@@ -193,9 +207,8 @@ class Stepper:
 
         # The walk changes the state in place.
         state = state.copy()
-        walk = _StepWalk(self, ids=ids, state=state)
-        logits = self.products["output"].product(walk.read(ids))
-        return logits, state
+        walk = _Walk(self, ids=ids, state=state)
+        return self.products["output"].product(walk.read()), state
 
     def _reset_at_end(self, ids: NDArray[np.integer[Any]], state: Float32Array) -> Float32Array:
         """Return a state with the rows that read END reset to the initial state, because a document
@@ -227,44 +240,110 @@ class Stepper:
         return logits, state
 
 
-class _StepWalk(Walk):
-    """The walk of a stepper, which reads ids (B,) instead of vectors, and changes a state (L, S, B,
-    H) in place."""
+class _Walk:
+    """The walk of one character of each row up the layers. It has the products of the depth, too
+    (`model.depths.Links`)."""
 
     def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array) -> None:
-        super().__init__(stepper.architecture)
-        self.state = state
-        self.ops = stepper.ops
+        """Take ids (B,), and a state (L, S, B, H), which `read` changes in place."""
         self._stepper = stepper
         self._ids = ids
+        self._state = state
+        self._along_depth: CellState = ()
 
-    def ops_of(self, layer: int) -> Ops:
-        return self._stepper.ops_of(layer)
+    def read(self) -> Array:
+        """Read the characters, and return the input (B, H) of the output layer."""
+        # Below the first layer of a grid is a projection to the state of the LSTM along depth.
+        stepper = self._stepper
+        below: Array = self._ids
+        if stepper.architecture.depth.has_lstm:
+            self._along_depth = tuple(stepper.ops.split(stepper.tables["bottom"][self._ids], 2))
+            below = self._along_depth[0]
 
-    def product(self, name: str, x: NDArray[Any]) -> Float32Array:
+        outputs = []
+        for layer in range(stepper.num_layers):
+            # Compute the equations of the cell, from the oldest state of the layer.
+            ops = stepper.ops_of(layer)
+            queue = stepper.queue(self._state, layer)
+            before = tuple(queue[:, 0])
+            latest = self._step_cell(
+                stepper.cell,
+                prefix=f"layers.{layer}",
+                ops=ops,
+                x=below,
+                state=before,
+                extras=stepper.extras[layer],
+            )
+
+            # Generation replaces zoneout by its mean.
+            if stepper.kept_share != 1:
+                latest = tuple(
+                    old + stepper.kept_share * (new - old)
+                    for old, new in zip(before, latest, strict=True)
+                )
+                # Zoneout has moved a clamped unit away from its value.
+                latest = (*latest[:-1], ops.clamp(latest[-1]))
+
+            # The latest state replaces the oldest one. The queue is a view of the state.
+            queue[:, :-1] = queue[:, 1:]
+            for vectors, value in zip(queue, latest, strict=True):
+                vectors[-1] = value
+
+            # Compute the input of the next layer.
+            below = stepper.architecture.depth.join(self, layer=layer, x=below, y=latest[0])
+            outputs.append(below)
+
+        # Compute the input of the output layer.
+        if stepper.sums_outputs:
+            below = sum(outputs[1:], start=outputs[0])
+        return below
+
+    def _step_cell(
+        self,
+        cell: type[Cell],
+        prefix: str,
+        ops: Ops,
+        x: Array,
+        state: CellState,
+        extras: Mapping[str, Array],
+    ) -> CellState:
+        """Compute the equations of a cell that reads x (B, H), or the ids; `prefix` is the prefix
+        of the names of its weights."""
+
+        def product(name: str, h: Array) -> Array:
+            return self._product(f"{prefix}.{name}", h)
+
+        # `ops` is passed by position: a cell of another package may have another name for it.
+        inputs = product("ih", x)
+        return cell.step(ops, x=inputs, product=product, state=state, extras=extras)
+
+    def _product(self, name: str, x: Array) -> Float32Array:
+        """Compute x @ weight.T + bias with the weights of that name."""
         # The first product is looked up by the ids, and x is ignored.
         table = self._stepper.tables.get(name)
         if table is not None:
             return np.asarray(table[self._ids])
         return self._stepper.products[name].product(x)
 
-    def extras_of(self, layer: int) -> Mapping[str, NDArray[Any]]:
-        return self._stepper.extras[layer]
+    def gate(self, layer: int, x: Array) -> Array:
+        return self._stepper.ops.sigmoid(self._product(f"highways.{layer - 1}", x))
 
-    def oldest(self, layer: int) -> CellState:
-        return tuple(self.architecture.queue(self.state, layer)[:, 0])
+    def climb(self, layer: int, x: Array) -> Array:
+        self._along_depth = self._step_cell(
+            Lstm,
+            prefix=f"grids.{layer}",
+            ops=self._stepper.ops,
+            x=x,
+            state=self._along_depth,
+            extras={},
+        )
+        return self._along_depth[0]
 
-    def append(self, layer: int, latest: CellState) -> None:
-        # The queue is a view of the state, which is changed in place.
-        queue = self.architecture.queue(self.state, layer)
-        queue[:, :-1] = queue[:, 1:]
-        for vectors, value in zip(queue, latest, strict=True):
-            vectors[-1] = value
-
-    def attend(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
-        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
-        outputs = self.state[layer, self.architecture.kept_outputs]
-        opened = self.ops.sigmoid(gate)
+    def attend(self, layer: int, y: Array) -> Array:
+        ops = self._stepper.ops
+        query, gate = ops.split(self._product(f"attentions.{layer}", y), 2)
+        outputs = self._state[layer, self._stepper.architecture.kept_outputs]
+        opened = ops.sigmoid(gate)
         read = attend(query, outputs)
 
         # y is appended only now: a character does not attend to itself. The copy is needed because

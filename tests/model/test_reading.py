@@ -1,7 +1,7 @@
 """Reading in lanes: every character once, as in one go. N characters, T time, B lanes, V
 vocabulary.
 
-Tests `model.walk`, too.
+Tests `model.architecture`, too.
 """
 
 import numpy as np
@@ -157,7 +157,7 @@ def test_the_states_of_a_network_that_forgets_nothing_are_those_of_a_single_pass
         np.zeros(num_chars, np.uint16),
         advance=lambda num: None,
     )
-    assert known.states.flatten().tolist() == [*range(0, num_chars, INTERVAL)]
+    assert known.flatten().tolist() == [*range(0, num_chars, INTERVAL)]
 
 
 def test_the_text_is_not_read_again_where_the_network_has_forgotten():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from charrnn.analyses.evidence.card import Scoring
 from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.cells.study import Study
-from charrnn.cells.target_labels import MIN_TEXT, choose_targets
+from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, check_length, named
@@ -60,12 +60,16 @@ def evidence(
     (resolved,) = get_detectors([detector])
     (target,), _ = choose_targets(study.text.text, detectors=[resolved])
 
-    def measure() -> EvidenceCard:
-        (measured,) = study.measure([target])
+    def measure(targets: list[Target]) -> list[EvidenceCard]:
+        (measured,) = study.measure(targets)
         scoring = Scoring(study, target=target, measured=measured, cell=cell, detector=resolved)
-        return scoring.card()
+        return [scoring.card()]
 
     key = study.target_key(target) | study.cell_key(*cell)
-    return study.cached(
-        "evidence", key | {"output": resolved.output}, result=EvidenceCard, compute=measure
+    (card,) = study.cached_each(
+        "evidence",
+        keys=[(target, key | {"output": resolved.output})],
+        result=EvidenceCard,
+        compute=measure,
     )
+    return card
