@@ -75,7 +75,9 @@ def test_any_other_cell_is_scored_for_the_detector_that_it_follows_best(study):
 
 
 def test_the_strongest_cells_are_the_best_ones_first(study):
-    best = dict.fromkeys((score.layer, score.unit) for score in study.findings().scores)
+    scores = study.findings().scores
+    assert None not in {score.untrained for score in scores}, "it is compared by default"
+    best = dict.fromkeys((score.layer, score.unit) for score in scores)
     cells = study.strongest_cells(1_000)
     assert [*best] == [*cells[: len(best)]]
     assert len(set(cells)) == len(cells) == study.num_cells
