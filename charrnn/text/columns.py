@@ -1,11 +1,11 @@
 """Read one column of a table or of JSON, and describe the columns of a file."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any
 
 from charrnn.errors import DataError, counted, named
 from charrnn.text.sources import is_smiles_file
@@ -26,6 +26,8 @@ EMPTY = "empty value", "left out {num} of {label}"
 """A change of a text: a row without a text."""
 HEADERS = "repeated header", "left out {num} of {label}"
 """A change of a text: the first row of a table, again, as in tables that were joined."""
+MOST_DAMAGED = 10
+"""Damaged lines of JSON Lines that are left out, at most; a file with more is refused."""
 _LINES_SEEN = 20
 """Lines that show whether a text without a suffix is JSON."""
 
@@ -43,20 +45,18 @@ def column_values(lines: Iterable[Line], *, column: str, file: FileRecord) -> It
     if is_json("".join(line.content for line in first), file.name):
         for number, value in _json_values(lines, column=column, file=file):
             # The value stands in one line of the file, whatever lines it has.
-            yield [Line(number, part) for _, part in _value_lines(value)]
+            yield [Line(number, part) for _, part in _lines_of(value, number)]
     else:
         for number, value in _table_values(lines, column=column, file=file):
-            yield [Line(number + index, part) for index, part in _value_lines(value)]
+            yield list(_lines_of(value, number))
 
 
-def _value_lines(value: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a value, which end with LF, CRLF or CR, each after the number of LF before
-    it."""
-    for match in re.finditer(r"([^\r\n]*)(\r\n|\r|\n)|[^\r\n]+", value):
-        line = match[0]
-        if match[2]:
-            line = f"{match[1]}\n"
-        yield value.count("\n", 0, match.start()), line
+def _lines_of(value: str, number: int) -> Iterator[Line]:
+    """Yield the lines of a value that begins in a line of the file. They end with LF, CRLF or CR in
+    the file, of which LF and CRLF end lines there, too."""
+    for line in io.StringIO(value, newline=""):
+        yield Line(number, re.sub(r"\r\n?$", "\n", line))
+        number += line.count("\n")
 
 
 def is_json(start: str, label: str) -> bool:
@@ -76,8 +76,10 @@ def _table_values(
     first = next(filled, None)
     if first is None:
         return
-    # Spreadsheets write a byte-order mark.
+    # Spreadsheets write a byte-order mark, and what separates the columns.
     first = first._replace(content=first.content.removeprefix("\ufeff"))
+    if first.content.startswith("sep="):
+        first = next(filled, first)
     delimiter = _delimiter(first.content, column=column, label=file.name)
     names = _stripped(_fields(first.content, delimiter))
     index = _index_of(column, names, delimiter, file.name)
@@ -145,12 +147,7 @@ def _index_of(column: str, names: Sequence[str], delimiter: str, label: str) -> 
     """Return the index of a column, which is given by its name in the first row, or else by its
     number from 1. Raises DataError."""
     # Neither of two columns of one name is the one that is meant.
-    if names.count(column) > 1:
-        raise DataError(
-            f"{label} has {names.count(column)} columns {column!r} in its header: rename all but"
-            " one"
-        )
-    if column in names:
+    if names.count(column) == 1:
         return names.index(column)
     # Few files of molecules have a header.
     if is_smiles_file(label) and column.lower() == SMILES:
@@ -229,7 +226,7 @@ def _json_values(
 ) -> Iterator[tuple[int, str]]:
     """Yield the value `column` of each object of JSON Lines, or of a file with a list of objects;
     null is left out. Raises DataError."""
-    for number, record in _records(lines, column=column, label=file.name):
+    for number, record in _records(lines, column=column, file=file):
         # Records need not have the same columns, so each is asked.
         if not isinstance(record, dict) or column not in record:
             has = "no object"
@@ -253,21 +250,34 @@ def _json_values(
         yield number, value
 
 
-def _records(lines: Iterable[Line], *, column: str, label: str) -> Iterator[tuple[int, Any]]:
-    """Yield the objects of a file, each after the number of its line. Raises DataError."""
+def _records(
+    lines: Iterable[Line], *, column: str, file: FileRecord
+) -> Iterator[tuple[int, object]]:
+    """Yield the objects of a file, each after the number of its line. A few damaged lines after the
+    first are left out. Raises DataError."""
     rest = iter(lines)
     is_first = True
+    num_damaged = 0
     for number, line in rest:
         if is_blank(line):
             continue
         try:
-            record = _decoded(line, place=f"{label}, line {number}")
-        except DataError:
-            # A file that is one object, or a list, has several lines.
+            record = _decoded(line)
+        except (ValueError, RecursionError) as error:
+            problem = DataError(
+                f"{file.name}, line {number}, is not JSON ({error}): mend or remove the line"
+            )
             if not is_first:
-                raise
-            whole = "".join([line, *(following.content for following in rest)])
-            record = _decoded(whole, place=f"{label}, line {number}")
+                num_damaged += 1
+                if num_damaged > MOST_DAMAGED:
+                    raise problem from error
+                file.changes["damaged line", f"left out {{num}} of {{label}}: line {number}"] += 1
+                continue
+            # A file that is one object, or a list, has several lines.
+            try:
+                record = _decoded("".join([line, *(following.content for following in rest)]))
+            except (ValueError, RecursionError):
+                raise problem from error
         # An object may have the list of records in one of its fields.
         if is_first and isinstance(record, dict) and column not in record:
             for value in record.values():
@@ -278,11 +288,7 @@ def _records(lines: Iterable[Line], *, column: str, label: str) -> Iterator[tupl
             yield number, item
 
 
-def _decoded(text: str, *, place: str) -> Any:
-    """Decode JSON, with numbers as they are written. Raises DataError."""
-    try:
-        return json.loads(
-            text.strip("\ufeff \t\r\n"), parse_int=str, parse_float=str, parse_constant=str
-        )
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}, is not JSON ({error}): mend or remove the line") from error
+def _decoded(text: str) -> object:
+    """Decode JSON, with numbers as they are written. Raises ValueError, RecursionError."""
+    plain = text.strip("\ufeff \t\r\n")
+    return json.loads(plain, parse_int=str, parse_float=str, parse_constant=str)

@@ -199,6 +199,10 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
 
 def _chats_in(data: object) -> Iterator[list[str]]:
     """Yield the messages of each list in JSON most of whose items have a name and a text."""
+    # ChatGPT has each message in a node of a tree.
+    if isinstance(data, dict) and isinstance(nodes := data.get("mapping"), dict):
+        messages = [node.get("message") for node in nodes.values() if isinstance(node, dict)]
+        data = [message for message in messages if _first(message, _CONTENTS)]
     if isinstance(data, dict):
         for value in data.values():
             yield from _chats_in(value)
@@ -233,9 +237,12 @@ def _first(record: object, fields: Sequence[str]) -> str:
         return ""
     for field in fields:
         value = record.get(field)
-        # Slack and Discord describe who writes by an object.
+        # Slack, Discord and ChatGPT describe who writes by an object, and ChatGPT what is written.
         if isinstance(value, dict):
-            value = value.get("real_name") or value.get("name") or value.get("nickname")
+            values = [
+                value.get(name) for name in ("real_name", "name", "nickname", "role", "parts")
+            ]
+            value = next(filter(None, values), None)
         # Telegram parts a text where its style changes.
         if isinstance(value, list):
             value = "".join(

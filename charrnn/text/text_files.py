@@ -26,9 +26,8 @@ PIECE_CHARS = 1 << 24
 """Characters that are read at a time: nearly every text is one piece."""
 MAX_LINE_CHARS = 1 << 26
 """Characters of a line that is kept whole, such as a sequence of DNA, at most."""
-MOST_NULS, WIDE_NULS = 0.01, 0.3
-"""Share of NULs in a text, at most: a file with more is none; and in one in wide characters, of
-which every second byte is a NUL, at least."""
+MOST_NULS = 0.01
+"""Share of NULs in a text, at most: a file with more is none, or in wide characters."""
 _MEMORY_PER_BYTE = 8
 """Upper bound of the memory in bytes for each byte of a text while it is read: for the bytes, the
 characters and the ids."""
@@ -235,10 +234,10 @@ def encoding_of(start: bytes, encoding: str) -> str:
 
 
 def _check_is_text(label: str, piece: str, *, allows_nul: bool) -> None:
-    # A stray NUL is left out later; a file with many is in wide characters, or no text.
+    # A stray NUL is left out later.
     most_nuls = MOST_NULS * len(piece) if allows_nul else 0
     if piece.count("\0") > most_nuls:
-        raise _has_nul(label, piece.encode("utf-8", "replace"))
+        raise _has_nul(label)
     if "\x1b$" in piece and piece.isascii():
         raise DataError(
             f"{label} has escapes as Japanese and Chinese texts have: say how it is encoded"
@@ -246,13 +245,10 @@ def _check_is_text(label: str, piece: str, *, allows_nul: bool) -> None:
         )
 
 
-def _has_nul(label: str, seen: bytes) -> DataError:
-    state = "damaged"
-    if seen.count(0) > WIDE_NULS * len(seen):
-        encoding = "utf-16-be" if seen.startswith(b"\0") else "utf-16-le"
-        state = f"in wide characters ({named('encoding', encoding)})"
+def _has_nul(label: str) -> DataError:
     return DataError(
-        f"{label} has a NUL: it is not text, or {state}; {named('alphabet', 'byte')} reads any"
+        f"{label} has a NUL: it is not text, damaged, or in wide characters"
+        f" ({named('encoding', 'utf-16-le')} or utf-16-be); {named('alphabet', 'byte')} reads any"
         f" file, without {named('documents')}"
     )
 
@@ -264,10 +260,14 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
 
     seen = error.object
     if encoding == "utf-8" and b"\0" in seen:
-        return _has_nul(label, seen)
+        return _has_nul(label)
     matches = from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5)
-    likely = sorted(matches, key=lambda match: match.coherence, reverse=True)
-    texts = [seen.decode(match.encoding, "replace") for match in likely]
+    # How few letters stand beside those of another script, and how many words are of a language.
+    ranks = [
+        (match.chaos - match.coherence, _CANDIDATES.index(match.encoding), match.encoding)
+        for match in matches
+    ]
+    texts = [seen.decode(name, "replace") for _, _, name in sorted(ranks)]
     # In a few letters no words are recognised: the candidates have the order of how many use them.
     if len(seen) - len(seen.translate(None, _FOREIGN)) < FEW_LETTERS or not texts:
         texts = [seen.decode(name, "replace") for name in _CANDIDATES[:MOST_NAMED]]

@@ -336,31 +336,26 @@ class Vocab:
 
         Raises CheckpointError, which names `origin`, the path of the file.
         """
-        if not isinstance(data, dict) or data.get("kind") not in ("char", "byte"):
-            raise CheckpointError(f'{origin} has no "kind" that is "char" or "byte"')
+        problem = CheckpointError(
+            f'{origin} is no alphabet: it needs a "kind", "char" or "byte", and "characters", a'
+            f" list of 2 to {MAX_VOCAB_SIZE} different ones, or the 256 of latin-1 in order"
+        )
+        if not isinstance(data, dict):
+            raise problem
         characters = data.get("characters")
-        if not isinstance(characters, list):
-            raise CheckpointError(f'{origin}: "characters" must be a list of strings')
-
-        # All byte alphabets are equal.
-        if data["kind"] == "byte":
-            vocab = cls.of_bytes()
-            if characters != list(vocab.characters):
-                raise CheckpointError(
-                    f'{origin}: "characters" of a byte alphabet must be the 256 of latin-1 in order'
-                )
-            return vocab
+        if data.get("kind") == "byte" and characters == list(cls.of_bytes().characters):
+            return cls.of_bytes()
+        if data.get("kind") != "char" or not isinstance(characters, list):
+            raise problem
 
         # Ids are uint16. Only the first entry may be the unknown symbol, and a character in two
         # entries would have two ids.
         for index, entry in enumerate(characters):
             is_character = isinstance(entry, str) and len(entry) == 1
             if not is_character and (index, entry) != (0, UNKNOWN):
-                raise CheckpointError(f"{origin}: entry {index} must be one character")
+                raise problem
         if not 2 <= len(set(characters)) == len(characters) <= MAX_VOCAB_SIZE:
-            raise CheckpointError(
-                f'{origin}: "characters" must have 2 to {MAX_VOCAB_SIZE} different entries'
-            )
+            raise problem
         return cls("char", tuple(characters))
 
 

@@ -33,7 +33,7 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
             "id,body\n1,a\n",
             "a.csv has no column 'text'; its first line has id, body .between commas.: give one of them",
         ),
-        ("text,id,text\n1,2,3\n", "a.csv has 2 columns 'text' in its header"),
+        ("text,id,text\n1,2,3\n", "a.csv has no column 'text'; its first line has text, id, text"),
         ('id,text\n1,"open\n2,b\n', "a.csv, line 2, is not CSV"),
         ('id,text\n1,a\n2,"Stop!" he said\n3,b\n', "a.csv, line 3, is not CSV .*double the marks"),
         ('id,text\n1,"open\n2,"b"\n', "a.csv, line 2, is not CSV"),
@@ -102,6 +102,7 @@ def test_a_value_between_tabs_has_neither_tabs_nor_lines(rows):
         ("a;b, c\n1;2\n", "b, c", "2"),
         ("a,b;c\n1,2\n", "b;c", "2"),
         ("1, Toy Story\n", "2", "Toy Story"),
+        ("\ufeffsep=;\nid;text\n1;a, b\n", "text", "a, b"),
         ("Anna\nBen\n", "1", "Anna"),
     ],
 )
@@ -139,3 +140,13 @@ def test_repeated_headers_and_empty_values_of_joined_tables_are_left_out_and_cou
     assert documents(joined, "name", file=file) == ["Ann", "Ben", "Cy"]
     assert (file.changes[columns.HEADERS], file.changes[columns.EMPTY]) == (2, 1)
     assert documents("SMILES id\nCC 1\nSMILES id\nCO 2\n", "smiles", "a.smi") == ["CC", "CO"]
+
+
+def test_a_few_damaged_lines_of_json_are_left_out_and_named():
+    file = FileRecord(name="a.jsonl", label="a.jsonl")
+    records = '{"text": "a"}\n{"text": "b\n{"text": "c"}\n'
+    assert documents(records, "text", file=file) == ["a", "c"]
+    [(_, note)] = file.changes
+    assert note.endswith("line 2")
+    with pytest.raises(DataError, match="line 12, is not JSON"):
+        documents('{"text": "a"}\n' + '{"text": "b\n' * 11, "text", "a.jsonl")

@@ -148,7 +148,7 @@ def test_files_that_cannot_be_learned_from_are_refused():
         (
             "utf-8",
             "a lamp".encode("utf-16-le"),
-            r"in wide characters \(`encoding=utf-16-le`\)",
+            r"in wide characters \(`encoding=utf-16-le`",
         ),
         (
             "utf-16",

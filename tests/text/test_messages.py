@@ -192,3 +192,14 @@ def test_chats_of_known_text_lose_and_add_nothing(form, messages):
 @given(**CHATS)
 def test_many_chats_of_known_text_lose_and_add_nothing(form, messages):
     check_chat(form, messages)
+
+
+def test_a_conversation_with_chatgpt_is_read_out_of_its_tree():
+    nodes = {"root": {"message": None}}
+    for number, (role, said) in enumerate((("system", ""), ("user", "Go?"), ("assistant", "Go."))):
+        content = {"content_type": "text", "parts": [said]}
+        message = {"author": {"role": role, "name": None}, "content": content}
+        nodes[str(number)] = {"message": message}
+    talks = [{"title": "Talk", "mapping": nodes}, {"title": "Same", "mapping": nodes}]
+    talk = "user: Go?\nassistant: Go.\n"
+    assert read(json.dumps(talks), "conversations.json").content == f"{talk}\n{talk}"
