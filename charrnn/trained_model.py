@@ -41,7 +41,7 @@ from charrnn.generation.sample_options import (
 from charrnn.generation.writing import Piece
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint, checkpoint_step
+from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_step
 from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
@@ -1018,6 +1018,15 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
     else:
         name, path = found.path.name, found.path.absolute()
 
+    # Other steps were validated, too, but only the best loss is in the state.
+    state: Mapping[str, Any] = loaded.state
+    val_nats = None
+    if best_checkpoint(state) == loaded.name:
+        val_nats = state["best_nats"]
+    base = state.get("base")
+    if not isinstance(base, Mapping):
+        base = {}
+
     model = TrainedModel(
         config,
         vocab=loaded.description.vocab(),
@@ -1025,29 +1034,15 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
         name=name,
         path=path,
         step=loaded.step,
-        recorded_corpus=recorded_corpus(name, config=config, state=loaded.state, folder=path),
+        recorded_corpus=recorded_corpus(name, config=config, state=state, folder=path),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
-        base=_base_of(loaded),
+        base=base,
         instead_of=loaded.instead_of,
-        val_nats=_val_nats_of(loaded),
+        val_nats=val_nats,
     )
 
     # An error about a damaged file should name it now, not in the middle of a measurement.
     vocab_size = check_shapes(model.config, tensors=model.tensors, path=found.path)
     check_vocab_size(vocab_size, vocab=model.vocab, name=model.name)
     return model
-
-
-def _base_of(loaded: Checkpoint) -> Mapping[str, Any]:
-    base = loaded.state.get("base")
-    return base if isinstance(base, Mapping) else {}
-
-
-def _val_nats_of(loaded: Checkpoint) -> float | None:
-    """Return the validation loss of a checkpoint, None if it is not the best one of its run."""
-    # Other steps were validated, too, but only the best loss is in the state.
-    nats = loaded.state.get("best_nats")
-    if loaded.state.get("best_step") != loaded.step or not isinstance(nats, float):
-        return None
-    return nats

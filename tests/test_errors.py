@@ -35,7 +35,7 @@ def test_on_the_command_line_a_parameter_is_its_option(text, command, shown):
 NAME_OPTIONS = (
     *("__main__.py", "cli/", "commands/", "explore/", "distributed/", "reports/lines."),
     *("formats/export.", "analyses/predict.", "analyses/gradients.py"),
-    *("text/file_kinds.py", "text/pandoc.py", "formats/model_facts.py"),
+    *("text/file_kinds.py", "text/pandoc.py", "formats/model_folder.py"),
     *("views/theme.py", "formats/model_page/page.py"),
 )
 """Modules that belong to the command line, that show what a shell is to run, or that write CSS, whose

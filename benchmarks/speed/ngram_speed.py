@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.measuring import Report, make_parser
 from benchmarks.speed.encode_speed import LATIN, make_block
-from charrnn.evaluation.ngram_rows import ORDERS
+from charrnn.evaluation.comparison import ORDERS
 from charrnn.ngrams.kneser_ney import probabilities_by_order
 
 VOCAB_SIZE = 256

@@ -9,9 +9,8 @@ from charrnn.cli.arguments import load_models, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, PART_HELP, TEXT_HELP, ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
 from charrnn.config.options import argument, at_least, option
-from charrnn.evaluation.comparison import evaluate_runs
+from charrnn.evaluation.comparison import ORDERS, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
-from charrnn.evaluation.ngram_rows import ORDERS
 from charrnn.system.progress import task
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import evaluation_view

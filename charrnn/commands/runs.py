@@ -3,7 +3,7 @@ curves; and their deletion."""
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, result_console, write_aside
@@ -139,8 +139,11 @@ def _plot(options: RunsOptions) -> None:
     # Warn about the runs that are left out and the curves that are not drawn.
     num_listed = len(curves)
     if not options.runs and num_listed > MAX_CURVES:
-        drawn = curves.curves[-MAX_CURVES:] if options.sort is None else curves.curves[:MAX_CURVES]
-        curves = replace(curves, curves=drawn)
+        # The curves are a list, which is shortened in place.
+        if options.sort is None:
+            del curves[:-MAX_CURVES]
+        else:
+            del curves[MAX_CURVES:]
     of_curves = [problem for curve in curves for problem in curve.warnings]
     warn(*curves.skipped, *of_curves)
     if num_listed > len(curves):

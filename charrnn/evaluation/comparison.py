@@ -8,29 +8,41 @@ rows of the runs, by the protocol `stateful`, and further rows that are asked fo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+import numpy as np
+
+from charrnn.config.options import between, check
 from charrnn.config.settings import Auto
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.loss_reports import (
     MAX_SCORED,
+    NGRAM,
     Evaluation,
     EvaluationRow,
     LossReport,
     block_difference,
 )
 from charrnn.evaluation.measured import Content, MeasuredRun
-from charrnn.evaluation.ngram_rows import ngram_rows, notes_of_ngrams, usable_orders
 from charrnn.evaluation.notes import note_of_scored, notes_of_part, notes_of_runs
-from charrnn.evaluation.same_text import texts_of
 from charrnn.evaluation.seed_groups import group_by_seed
-from charrnn.model.losses import STATEFUL, WINDOWED, BlockScores, stateful_scores
+from charrnn.model.losses import STATEFUL, WINDOWED, BlockScores, CharLosses, stateful_scores
+from charrnn.ngrams.kneser_ney import (
+    MOST_ORDER,
+    MOST_TRAINING_CHARS,
+    probabilities_by_order,
+)
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import CorpusPart
-from charrnn.text.given_text import GivenText
+from charrnn.text.given_text import GivenText, whole_text
 from charrnn.trained_model import TrainedModel
+
+ORDERS = (*range(1, 13), 20)
+"""The orders that are reported by default."""
 
 
 def evaluate(
@@ -97,7 +109,7 @@ def evaluate(
         escape_nats=run.text.escape_nats,
     )
     assert scores is not None, "nothing stops it"
-    return run.report(scores, protocol)
+    return run.report(scores, protocol=protocol)
 
 
 def check_is_model(model: object) -> None:
@@ -179,7 +191,7 @@ def evaluate_runs(
             held_out if isinstance(held_out, CorpusPart) else None,
             instead=f"leave {named('ngrams')} out",
         )
-        orders = usable_orders(ngrams, training)
+        orders = usable_orders(ngrams, training=training)
     if windowed:
         for run in runs:
             run.text.check_windowed()
@@ -263,7 +275,7 @@ class Comparison:
             row = EvaluationRow(
                 name=run.name,
                 step=run.model.step,
-                loss=run.report(scores, protocol),
+                loss=run.report(scores, protocol=protocol),
                 difference=difference,
                 trained_share=run.trained_share,
             )
@@ -305,3 +317,141 @@ def distinct_names(models: Sequence[TrainedModel]) -> list[str]:
             name = f"{name} ({num_before + 1})"
         distinct.append(name)
     return distinct
+
+
+def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
+    """Return the orders without repetition, ascending, and leave out those longer than the training
+    text.
+
+    Raises UsageError for an order out of range, DataError if no order is left.
+    """
+    for order in orders:
+        check("order", order, allowed=between(1, MOST_ORDER))
+
+    usable = sorted({order for order in orders if order <= len(training)})
+    if not usable:
+        raise DataError(
+            f"The training text has {counted(len(training), 'character')}, too few for n-grams of"
+            f" order {min(orders, default=1)}. Leave {named('ngrams')} out."
+        )
+    return usable
+
+
+def ngram_rows(
+    training: CorpusPart, *, orders: Sequence[int], run: MeasuredRun
+) -> Iterator[EvaluationRow]:
+    """Yield the row of each order, ascending, over the characters of a run, with the difference to
+    this run."""
+    text = run.text
+    positions = run.losses.positions
+    for order, probabilities in probabilities_by_order(
+        training.ids[training.begin :],
+        text=text.ids,
+        positions=positions,
+        vocab_size=len(run.model.vocab),
+        orders=orders,
+        end_id=run.model.network.end_id,
+    ):
+        nats = -np.log(probabilities).astype(np.float32)
+        losses = text.charged(CharLosses(positions=positions, nats=nats))
+        yield EvaluationRow(
+            name=NGRAM,
+            loss=text.report(losses.scores, protocol=f"{order}-gram"),
+            difference=block_difference(losses.blocks, reference=run.losses.blocks),
+        )
+
+
+def notes_of_ngrams(training: CorpusPart) -> Iterator[str]:
+    """Yield a note on the share of the training text that is counted, unless it is all of it."""
+    if len(training) > MOST_TRAINING_CHARS:
+        yield (
+            f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the"
+            f" training text ({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
+        )
+
+
+def texts_of(
+    models: Sequence[TrainedModel], text: GivenText | None, *, part: str, context: str | bytes
+) -> tuple[Sequence[Content], tuple[int, int] | None]:
+    """Return the text for each model: the given text, or the held-out part of the model's own text,
+    which must be the same for all models.
+
+    If some models read the same text in bytes and others in characters, the texts are cut to the
+    bytes that every held-out part contains, and the range of these bytes is returned, too.
+    """
+    if not models:
+        raise UsageError("There is no model to evaluate: give at least one.")
+
+    # Models in memory have no path, and cannot be recognized as the same.
+    checkpoints = [(model.path, model.step) for model in models if model.path is not None]
+    for path, step in checkpoints:
+        if checkpoints.count((path, step)) > 1:
+            raise UsageError(f"{path.name} is given twice: its difference to itself is 0.")
+
+    # With and without END, the same bytes are different texts: END is predicted like a character,
+    # so the mean losses would be taken over different symbols.
+    first = models[0]
+    for model in models:
+        if model.config.documents != first.config.documents:
+            raise UsageError(
+                f"{first.name} and {model.name} divide a text into documents in different ways"
+                f" ({first.config.documents}, {model.config.documents}): their losses cannot be"
+                " compared. Evaluate each by itself."
+            )
+    if text is not None:
+        # As characters, if any model reads characters.
+        reader = next((model for model in models if model.vocab.kind == "char"), first)
+        return [whole_text(text, reader.config, context=context)] * len(models), None
+
+    # If some models read one text in bytes and others in characters, its passages are compared.
+    parts = [model.held_out(part) for model in models]
+    is_one_text = len({held_out.corpus.digest for held_out in parts}) == 1
+    has_several_kinds = len({model.vocab.kind for model in models}) > 1
+    if is_one_text and has_several_kinds and first.config.documents == "none":
+        return _common_parts(parts)
+
+    # The ids are compared, not the files: two files may differ and have the same last tenth.
+    for model, held_out in zip(models, parts, strict=True):
+        if model.vocab != first.vocab or not parts[0].has_same_ids(held_out):
+            raise UsageError(
+                f"The held-out texts of {first.name} and {model.name} differ: they were trained on"
+                f" other texts, with another alphabet or another {named('split')}.\nCompare them"
+                f" on {named('text')}, a file on which neither was trained."
+            )
+    return parts, None
+
+
+def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tuple[int, int]]:
+    """Return the passage that several held-out parts of one text have in common, for each part, and
+    the range of its bytes.
+
+    Some of the parts are in bytes and some in characters.
+    """
+    # The common passage, in bytes of the whole text. The last tenth of the bytes and the last tenth
+    # of the characters begin at different places.
+    begin = max(part.corpus.num_bytes(0, part.begin) for part in parts)
+    end = min(part.corpus.num_bytes(0, part.end) for part in parts)
+
+    # The first and the last character whose bytes are all in every part.
+    chars = next(part for part in parts if part.corpus.vocab.kind != "byte")
+    before = chars.corpus.num_bytes(0, chars.begin)
+    indices = range(chars.begin, chars.end + 1)
+    num_bytes_until = partial(chars.corpus.num_bytes, chars.begin)
+    first = chars.begin + bisect_left(indices, begin - before, key=num_bytes_until)
+    last = chars.begin + bisect_right(indices, end - before, key=num_bytes_until) - 1
+    if first >= last:
+        raise UsageError(
+            "The held-out texts of these runs have nothing in common. Compare them on"
+            f" {named('text')}."
+        )
+
+    # Every part is cut at the same characters. In a byte alphabet, an index counts bytes.
+    first_byte = chars.corpus.num_bytes(0, first)
+    last_byte = chars.corpus.num_bytes(0, last)
+    common = []
+    for part in parts:
+        if part.corpus.vocab.kind == "byte":
+            common.append(CorpusPart(part.corpus, begin=first_byte, end=last_byte))
+        else:
+            common.append(CorpusPart(part.corpus, begin=first, end=last))
+    return common, (first_byte, last_byte)

@@ -5,7 +5,7 @@ from typing import Any
 
 from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.model.losses import WINDOWED
-from charrnn.statistics.intervals import BlockSums
+from charrnn.statistics.intervals import BlockSums, Estimate
 from charrnn.system.display import Displayable
 
 MAX_SCORED = 1 << 24
@@ -51,19 +51,7 @@ class LossReport(Displayable):
     """95 % interval of `first_guess`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
-    """The mean loss of a predictor minus the mean loss of the first, over the same characters."""
-
-    mean: float
-    """The difference, in nats per character."""
-    low: float
-    """Lower end of the 95 % interval, by a paired block bootstrap."""
-    high: float
-    """Upper end of the interval."""
-
-
-def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | None:
+def block_difference(blocks: BlockSums, reference: BlockSums) -> Estimate | None:
     """Compute the mean difference of two predictors' losses of the same characters, and its 95 %
     interval, from the sums of both by the same blocks; None for too few characters."""
     # An interval of the differences, not of the two losses: both find the same passages hard.
@@ -72,7 +60,7 @@ def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | No
     if interval is None:
         return None
     low, high = interval
-    return Difference(mean=differences.mean, low=low, high=high)
+    return Estimate(mean=differences.mean, low=low, high=high)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +73,9 @@ class EvaluationRow:
     """The step of the run's checkpoint; None if no run predicts."""
     loss: LossReport
     """The loss and how it was measured."""
-    difference: Difference | None = None
-    """The difference to the first row with a comparable protocol; None for that row itself."""
+    difference: Estimate | None = None
+    """The mean loss minus that of the first row with a comparable protocol, over the same
+    characters, in nats, with its interval by a paired block bootstrap; None for that row itself."""
     trained_share: float | None = None
     """Share of the text that is in the run's training text as well
     (`charrnn.text.copies.trained_share`); None if the training text is missing or large."""

@@ -62,7 +62,6 @@ there, the folder is recognised."""
 class Checkpoint:
     """A checkpoint as it was loaded; every file matched its manifest."""
 
-    name: str
     step: int
     """Number of optimizer steps before the save."""
     model: Tensors
@@ -82,6 +81,11 @@ class Checkpoint:
     """The damaged files and the checkpoint that is used instead, one sentence for each file."""
     instead_of: str | None = None
     """The problem of the requested checkpoint, if this one is loaded instead of it."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return checkpoint_name(self.step)
 
 
 def checkpoint_name(step: int) -> str:
@@ -267,7 +271,7 @@ class VerifiedFiles:
 
         tensors = tensors_from_bytes(self.path / MODEL, self.read(MODEL))
 
-        return tensors, digest_of(self.listed[MODEL][1], description.files())
+        return tensors, digest_of(self.listed[MODEL][1], files=description.files())
 
 
 def digest_of(weights_sha256: str, files: Mapping[str, bytes]) -> str:
@@ -297,7 +301,6 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
         training = tensors_from_bytes(folder / _TRAINING, training_bytes)
 
     return Checkpoint(
-        name=folder.name,
         step=checkpoint_step(folder.name),
         model=model,
         training=training,
@@ -331,7 +334,8 @@ def _open(folder: Path) -> VerifiedFiles:
     path = folder / MANIFEST
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
     manifest: Any = parse_json(path, data)
-    if not _is_sealed(data):
+    body = data.rpartition(b',\n  "sha256": "')[0]
+    if data != seal_manifest(body + b"\n}\n"):
         raise CheckpointError(
             f"{path} is damaged: its last entry is not the SHA-256 of those before"
         )
@@ -351,12 +355,6 @@ def _open(folder: Path) -> VerifiedFiles:
         names={MODEL, _TRAINING, _STATE, CONFIG, VOCAB},
         read_file=read_file,
     )
-
-
-def _is_sealed(manifest: bytes) -> bool:
-    """Whether a manifest ends with the SHA-256 of the bytes before it."""
-    body = manifest.rpartition(b',\n  "sha256": "')[0]
-    return manifest == seal_manifest(body + b"\n}\n")
 
 
 def tensors_to_bytes(tensors: Tensors) -> bytes:

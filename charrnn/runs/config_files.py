@@ -49,7 +49,7 @@ class RunDescription:
         # The alphabet is written in ASCII, so that tools that convert line ends or encodings do not
         # change the digest.
         vocab_json = json.dumps(vocab.to_json(), ensure_ascii=True).encode("ascii")
-        return cls(folder, config_yaml=seal(to_yaml(config)), vocab_json=vocab_json)
+        return cls(folder, config_yaml=seal(encode_text(to_yaml(config))), vocab_json=vocab_json)
 
     def files(self) -> dict[str, bytes]:
         """Return the content by file name."""
@@ -73,7 +73,13 @@ def read_config(path: Path) -> Config:
     """
     # The seal is checked first: otherwise an edited value would be used, or reported as damage.
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
-    _check_seal(path, data)
+
+    # The whole line is compared, not only the digest, so that its words cannot be edited either.
+    if data != seal(data.partition(b"\n")[2]):
+        raise CheckpointError(
+            f"{path} is damaged or was edited: its SHA-256 is not the one on its first line "
+            "(change settings when you resume the run)"
+        )
     return parse_config(path, data)
 
 
@@ -112,23 +118,6 @@ def _parse_alphabet(path: Path, data: bytes) -> Vocab:
     return Vocab.from_json(parse_json(path, data), str(path))
 
 
-def seal(text: str) -> bytes:
-    """Return YAML `text` below a comment with its SHA-256."""
-    body = encode_text(text)
-    return seal_line(body) + body
-
-
-def seal_line(body: bytes) -> bytes:
-    """Return the first line of a file whose other lines are `body`."""
-    return _SEAL.format(hashlib.sha256(body).hexdigest()).encode("ascii")
-
-
-def _check_seal(path: Path, data: bytes) -> None:
-    """Raise CheckpointError unless the content of the file at `path` matches its seal."""
-    # The whole line is compared, not only the digest, so that its words cannot be edited either.
-    body = data.partition(b"\n")[2]
-    if data != seal_line(body) + body:
-        raise CheckpointError(
-            f"{path} is damaged or was edited: its SHA-256 is not the one on its first line "
-            "(change settings when you resume the run)"
-        )
+def seal(body: bytes) -> bytes:
+    """Return YAML below a comment with its SHA-256."""
+    return _SEAL.format(hashlib.sha256(body).hexdigest()).encode("ascii") + body

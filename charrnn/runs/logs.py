@@ -40,12 +40,7 @@ class MetricsLog:
         Raises CharRNNError when the file cannot be written.
         """
         # One write and no sync: a crash can truncate only the last line, which readers skip.
-        line = _to_line(record)
-        with (
-            convert_os_errors("write", path=self.path, num_bytes=len(line)),
-            self.path.open("ab") as file,
-        ):
-            file.write(line)
+        _append(self.path, _to_line(record))
 
     def read(self, problems: list[str] | None = None) -> list[dict[str, JSON]]:
         """Read all records in order, without damaged lines, each of which a message in `problems`
@@ -102,6 +97,12 @@ class MetricsLog:
         return problems
 
 
+def _append(path: Path, data: bytes) -> None:
+    """Add bytes to a file. Raises CharRNNError when it cannot be written."""
+    with convert_os_errors("write", path=path, num_bytes=len(data)), path.open("ab") as file:
+        file.write(data)
+
+
 def _to_line(record: Mapping[str, JSON]) -> bytes:
     """Return the line of a record. Infinite and NaN numbers become null, because JSON cannot
     represent them."""
@@ -148,12 +149,7 @@ class SampleLog:
         """Add the sample of `step`. Raises CharRNNError when the file cannot be written."""
         # A line of the sample that looks like a heading is indented by one space.
         text = _HEADING_LINE.sub(" --- step ", text)
-        section = encode_text(f"--- step {step} ---\n{text}\n\n")
-        with (
-            convert_os_errors("write", path=self.path, num_bytes=len(section)),
-            self.path.open("ab") as file,
-        ):
-            file.write(section)
+        _append(self.path, encode_text(f"--- step {step} ---\n{text}\n\n"))
 
     def steps(self) -> list[int]:
         """List the steps of the samples, in order. Raises CheckpointError if the file cannot be

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError
@@ -27,7 +27,6 @@ from charrnn.runs.checkpoint import (
     MODEL,
     Checkpoint,
     VerifiedFiles,
-    checkpoint_name,
     is_checkpoint,
 )
 from charrnn.runs.config_files import CONFIG, VOCAB, OtherVersionError
@@ -83,7 +82,7 @@ class ModelFile:
         OtherVersionError if a newer charrnn wrote it.
         """
         manifest = self.read_manifest()
-        state = _state_of(self.path, manifest)
+        state = _state_of(self.path, manifest=manifest)
         files = VerifiedFiles.of(
             self.path, manifest.get("files"), names=_LISTED, read_file=self.read_file
         )
@@ -91,7 +90,6 @@ class ModelFile:
         model, digest = files.model(description)
         check_shapes(description.config(), tensors=model, path=self.path)
         return Checkpoint(
-            name=checkpoint_name(manifest["step"]),
             step=manifest["step"],
             model=model,
             training={},
@@ -108,17 +106,18 @@ class ModelFile:
 
     def read_manifest(self) -> Mapping[str, Any]:
         """Read the manifest. Raises the errors of `load_best`."""
-        manifest = parse_json(self.path / MANIFEST, self.read_file(MANIFEST, MAX_TEXT_BYTES))
+        content = self.read_file(MANIFEST, max_bytes=MAX_TEXT_BYTES)
+        manifest: Any = parse_json(self.path / MANIFEST, content)
         version = manifest.get("format") if isinstance(manifest, dict) else None
-        if type(version) is int and version > MODEL_FILE_VERSION:
-            raise OtherVersionError(
-                f"{self.path} was made by a newer charrnn (format {version}); upgrade"
-            )
-        if not isinstance(manifest, dict) or type(version) is not int or version < 1:
+        if type(version) is not int or version < 1:
             raise CheckpointError(
                 f"{self.path} is damaged: its format is not one of charrnn export"
             )
-        return manifest
+        if version > MODEL_FILE_VERSION:
+            raise OtherVersionError(
+                f"{self.path} was made by a newer charrnn (format {version}); upgrade"
+            )
+        return cast("Mapping[str, Any]", manifest)
 
     def read_file(self, name: str, max_bytes: int) -> bytes:
         """Read a file of the model; one byte more than `max_bytes` shows that it is too long.
@@ -219,17 +218,15 @@ def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:
     """
     step = manifest.get("step")
     nats = manifest.get("val_nats")
-    is_step = type(step) is int and 0 <= step <= MAX_STEPS
-    is_loss = isinstance(nats, float) and 0 <= nats < _LOSS_LIMIT  # False for nan
-    if not is_step or not (is_loss or nats is None):
-        raise CheckpointError(
-            f"{path} is damaged: its step or its validation loss is none that training gives"
-        )
-
     digest = manifest.get("corpus_digest")
-    is_digest = isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest)
-    if not (is_digest or digest is None):
-        raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
+    is_step = type(step) is int and 0 <= step <= MAX_STEPS
+    is_loss = nats is None or (isinstance(nats, float) and 0 <= nats < _LOSS_LIMIT)  # no nan
+    is_digest = digest is None or re.fullmatch(r"[0-9a-f]{64}", str(digest))
+    if not (is_step and is_loss and is_digest):
+        raise CheckpointError(
+            f"{path} is damaged: its step, its validation loss or the digest of its text is none"
+            " that training gives"
+        )
 
     state: dict[str, JSON] = {"step": step, "corpus_digest": digest}
     if nats is not None:

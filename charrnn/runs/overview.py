@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -160,25 +160,16 @@ class RunSummaries(RecordList[RunSummary]):
     """The reason for every damaged run that is left out, one sentence each."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LearningCurves(Displayable):
-    """The learning curves of several runs."""
+class LearningCurves(list[RunSummary], Displayable):
+    """Several runs, each with its learning curve."""
 
-    curves: tuple[RunSummary, ...]
-    """The runs, each with its curve."""
     skipped: tuple[str, ...] = ()
     """The reason for every run that is left out, one sentence each."""
-
-    def __iter__(self) -> Iterator[RunSummary]:
-        return iter(self.curves)
-
-    def __len__(self) -> int:
-        return len(self.curves)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The reasons why these losses must not be compared with each other, one sentence each."""
-        return comparison_notes(self.curves)
+        return comparison_notes(self)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the curves for JSON.
@@ -197,7 +188,7 @@ class LearningCurves(Displayable):
                 **{name: getattr(curve, name) for name in shared},
                 "validation": asdict(curve.validation),
             }
-            for curve in self.curves
+            for curve in self
         ]
 
 
@@ -318,7 +309,6 @@ def text_name(corpus: Sequence[str]) -> str:
 
 
 SORT_KEYS = {
-    "run": "name",
     "name": "name",
     "text": "text",
     "model": "cell_type num_layers hidden_size",
@@ -410,15 +400,13 @@ def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -
 def _with_best(runs: Sequence[RunSummary]) -> list[RunSummary]:
     """Mark the best of the runs whose losses can be compared: they learned the same text, with the
     same split and the same unit."""
-    losses = defaultdict(list)
-    for run in runs:
-        if run.best_nats is not None:
-            losses[_comparable(run)].append(run.best_nats)
-
     marked = []
     for run in runs:
+        compared = []
+        for other in runs:
+            if other.best_nats is not None and _comparable(other) == _comparable(run):
+                compared.append(other.best_nats)
         # A run alone is the best of nothing.
-        compared = losses[_comparable(run)]
         is_best = len(compared) > 1 and run.best_nats == min(compared)
         marked.append(replace(run, is_best=is_best))
     return marked
@@ -440,7 +428,7 @@ def learning_curves(runs: Sequence[str | Path] = (), *, sort: str | None = None)
         sort: What the runs are sorted by, as in `run_summaries`.
 
     Returns:
-        A `LearningCurves`, over which one can iterate: a `RunSummary` for each run, whose
+        A `LearningCurves`, a list of `RunSummary`, whose
         `validation` has the losses in nats per character. Its `skipped` has a sentence for every
         run that is left out.
 
@@ -455,15 +443,15 @@ def learning_curves(runs: Sequence[str | Path] = (), *, sort: str | None = None)
         second 4
     """
     summaries = run_summaries(runs, sort=sort)
-    curves = tuple(run for run in summaries if run.validation.steps)
+    curves = LearningCurves(run for run in summaries if run.validation.steps)
     # A table of runs may be empty, but a chart may not.
     if not curves:
         raise CheckpointError(
             "there is nothing to draw: no run has logged a validation loss yet\n"
             "train one until its first validation: charrnn train"
         )
-    skipped = list(summaries.skipped)
+    curves.skipped = summaries.skipped
     for run in summaries:
         if runs and run not in curves:
-            skipped.append(f"{run.name}: no validation loss is logged yet")
-    return LearningCurves(curves=curves, skipped=tuple(skipped))
+            curves.skipped += (f"{run.name}: no validation loss is logged yet",)
+    return curves

@@ -33,6 +33,8 @@ else:
     recorded_corpus = LazyModule("charrnn.text.recorded_corpus")
     sources = LazyModule("charrnn.text.sources")
 
+REMEDY = "give another name"
+"""What the message about a file that must not be replaced advises."""
 MARK_BYTES = 1_000
 """A file of charrnn has its mark in this many bytes at its beginning."""
 
@@ -51,8 +53,6 @@ class Target:
     read: Sequence[str | Path] = ()
     """The runs, models and texts that the command reads, by name or path. Neither they nor the
     texts of these runs are ever replaced."""
-    remedy: str = "give another name"
-    """What the error message advises if the file must not be replaced."""
 
     def check(self) -> None:
         """Raise UsageError if the result cannot be written there, or would replace a file that it
@@ -63,17 +63,17 @@ class Target:
         """
         if self.path.is_dir():
             raise UsageError(f"{self.path} is a folder: give the name of a file.")
-        _check_place(self.path, remedy=self.remedy)
+        _check_place(self.path)
 
         # Nothing is replaced if the file does not exist, or is a pipe or a device. `lexists` is
         # also true for a link to a missing file.
         if not os.path.lexists(self.path) or self._is_stream():
             return
-        if any(_reads(str(name), self.path) for name in self.read):
-            raise UsageError(f"{self.path} is a file that is read: {self.remedy}.")
+        if any(_reads(str(name), path=self.path) for name in self.read):
+            raise UsageError(f"{self.path} is a file that is read: {REMEDY}.")
         self._check_no_text()
         if not self.force and not self._has_mark():
-            raise UsageError(f"{self.path} exists: {self.remedy}, or {named('force')}.")
+            raise UsageError(f"{self.path} exists: {REMEDY}, or {named('force')}.")
 
     def _check_no_text(self) -> None:
         """Raise UsageError for a text of a run in `read`, here or in checkpoints/."""
@@ -85,8 +85,8 @@ class Target:
                 runs.append(found)
         file = behind_links(self.path)
         for run in runs:
-            if _is_text_of(run, file):
-                raise UsageError(f"{self.path} is a text of the run {run.name}: {self.remedy}.")
+            if _is_text_of(run, file=file):
+                raise UsageError(f"{self.path} is a text of the run {run.name}: {REMEDY}.")
 
     def write(self, data: bytes) -> None:
         """Write the result, atomically unless it goes to a pipe or a device.
@@ -126,19 +126,18 @@ class FolderTarget:
     def check(self) -> None:
         """Raise UsageError if the folder cannot be written, or if it has other files than those of
         an exported model. The files of such a model are replaced with `force`."""
-        remedy = "give the name of a new folder"
         if os.path.lexists(self.path) and not self.path.is_dir():
-            raise UsageError(f"{self.path} is not a folder: {remedy}.")
-        _check_place(self.path, remedy=remedy)
+            raise UsageError(f"{self.path} is not a folder: {REMEDY}.")
+        _check_place(self.path)
 
         # Hidden files, such as the `.git` of a repository that was just cloned, stay there.
         if model_file.is_model_file(self.path):
-            if any(_reads(str(name), self.path) for name in self.read):
-                raise UsageError(f"{self.path} is the model that is read: {remedy}.")
+            if any(_reads(str(name), path=self.path) for name in self.read):
+                raise UsageError(f"{self.path} is the model that is read: {REMEDY}.")
             if not self.force:
-                raise UsageError(f"{self.path} exists: {remedy}, or {named('force')}.")
+                raise UsageError(f"{self.path} exists: {REMEDY}, or {named('force')}.")
         elif self.path.exists() and not all(name.startswith(".") for name in os.listdir(self.path)):
-            raise UsageError(f"{self.path} has other files than an exported model: {remedy}.")
+            raise UsageError(f"{self.path} has other files than an exported model: {REMEDY}.")
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write the files of a model. Files that an earlier model had and this one has not are
@@ -214,19 +213,19 @@ def _remove_new(folder: Path) -> None:
         remove_files(folder, names=model_file.FILES)
 
 
-def _check_place(path: Path, *, remedy: str) -> None:
+def _check_place(path: Path) -> None:
     """Raise UsageError if the folder of a result is missing or inside the folder of a run."""
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
     # A file inside the folder of a run could be removed together with a checkpoint.
-    check_outside_runs(path, remedy=remedy)
+    check_outside_runs(path)
 
 
-def check_outside_runs(path: Path, *, remedy: str) -> None:
+def check_outside_runs(path: Path) -> None:
     """Raise UsageError for a file or a folder, which need not exist, inside the folder of a run."""
     for folder in behind_links(path).parents:
         if sources.is_run_folder(folder):
-            raise UsageError(f"{path} is inside the run {folder.name}: {remedy}.")
+            raise UsageError(f"{path} is inside the run {folder.name}: use another folder.")
 
 
 def _is_text_of(run: reader.RunReader, file: Path) -> bool:

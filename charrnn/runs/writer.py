@@ -126,7 +126,7 @@ def check_new(path: Path) -> None:
     Raises RunInUseError if another process trains there, UsageError if anything else is there or it
     is inside a run.
     """
-    check_outside_runs(path, remedy=f"give {named('out')} another name")
+    check_outside_runs(path)
     if os.path.lexists(path) and not (path.is_dir() and not os.listdir(path)):
         check_not_in_use(path)
         raise UsageError(
@@ -148,7 +148,7 @@ class RunWriter(RunReader):
         Processes that start at the same time get different numbers. Raises UsageError inside a run,
         CharRNNError if the folder cannot be created.
         """
-        check_outside_runs(parent / name, remedy="change to another folder (cd)")
+        check_outside_runs(parent / name)
 
         # Gaps in the numbers are not filled: a gap is a run that was removed, and the user may have
         # noted its name.
@@ -178,7 +178,7 @@ class RunWriter(RunReader):
         """Write `config.yaml` and `vocab.json` into the run's folder. Raises CharRNNError if one of
         them cannot be written."""
         for name, data in description.files().items():
-            files.write_atomically(self.path / name, data)
+            files.write_atomically(self.path / name, data=data)
 
     def write_document_texts(self, texts: Mapping[str, str]) -> None:
         """Keep the texts that were read from documents beside the run, if there are any: another
@@ -203,9 +203,9 @@ class RunWriter(RunReader):
         payloads = checkpoint_to_bytes(
             step=step, model=model, training=training, state=state, description=description
         )
-        path = self.save_checkpoint(step, payloads)
+        path = self.save_checkpoint(step, payloads=payloads)
         # The checkpoint counts now. The next two calls may fail: the next process repeats them.
-        self.write_pointers(path.name, state)
+        self.write_pointers(path.name, state=state)
         self.prune(keep, path.name, best_checkpoint(state))
 
     def check_still_owned(self) -> None:
@@ -266,7 +266,7 @@ class RunWriter(RunReader):
                         remove_checkpoint(aside)
                     os.rename(self.path / name, aside)
 
-        self.write_pointers(checkpoint.name, checkpoint.state)
+        self.write_pointers(checkpoint.name, state=checkpoint.state)
 
     def write_pointers(self, latest: str, state: Mapping[str, files.JSON]) -> None:
         """Write the name `latest` of the newest checkpoint to the file `latest`, and the name of
@@ -300,14 +300,14 @@ class RunWriter(RunReader):
             # Write the files in the order of `checkpoint_to_bytes`: the manifest is the last one.
             temporary.mkdir()
             for name, data in payloads.items():
-                files.write_synced(temporary / name, data)
+                files.write_synced(temporary / name, data=data)
             files.fsync_folder(temporary)
 
             # A folder cannot be renamed to one that is not empty. If the process is killed between
             # the two renames, `restore_replaced` undoes the first.
             replaced = None
             if os.path.lexists(final):
-                replaced = _set_aside(final, "old")
+                replaced = _set_aside(final, kind="old")
 
             # The folder gets its name only now, so that a folder of that name is always a complete
             # checkpoint.
@@ -340,7 +340,7 @@ class RunWriter(RunReader):
             with files.convert_os_errors("remove", path=folder):
                 # The folder is renamed first: a crash during the removal then leaves a temporary
                 # folder, not a damaged checkpoint.
-                remove_checkpoint(_set_aside(folder, "tmp"))
+                remove_checkpoint(_set_aside(folder, kind="tmp"))
 
 
 def _set_aside(folder: Path, kind: str) -> Path:

@@ -202,17 +202,11 @@ def check_regular(path: Path) -> None:
 
 def parse_json(path: Path, data: bytes) -> object:
     """Parse the content `data` of the JSON file at `path`. Raises CheckpointError naming the file
-    if it is invalid."""
+    if it is invalid or gives a key twice."""
     try:
-        return decode_json(data)
+        return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: not JSON ({error})") from error
-
-
-def decode_json(data: bytes) -> object:
-    """Decode JSON. Raises ValueError or RecursionError for invalid JSON and for a key that is given
-    twice."""
-    return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

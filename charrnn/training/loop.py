@@ -13,7 +13,6 @@ from charrnn.errors import UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import extend_rows
 from charrnn.runs.checkpoint import base_state
-from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.training import plan
@@ -139,10 +138,7 @@ def train(
             should_save=should_save,
         )
         if initial is not None:
-            session.state.base = base_state(initial)
-        if group.is_first:
-            run.write_description(session.description)
-            run.write_document_texts(text.corpus.document_texts)
+            session.base = base_state(initial)
         notes = new_run_notes(config, planned=planned, text=text, initial=initial)
         yield from computed_on_threads(resolved(planned.threads), session.events(notes))
 
@@ -223,13 +219,6 @@ def resume(
         trainer = _new_trainer(planned, text=text, computing=computing)
         trainer.restore(checkpoint.model, training=checkpoint.training, counters=checkpoint.state)
 
-        # The folder changes only now, so that a run that cannot be continued stays as it was.
-        # Checkpoints and log lines after this step are removed.
-        if group.is_first:
-            folder.continue_from(checkpoint)
-            damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
-            checkpoint = replace(checkpoint, warnings=(*checkpoint.warnings, *damaged))
-
         # Training itself.
         session = TrainingSession(
             folder,
@@ -240,8 +229,6 @@ def resume(
             should_save=should_save,
             checkpoint=checkpoint,
         )
-        if group.is_first:
-            folder.write_description(session.description)
         notes = resumed_notes(planned, text=text)
         yield from computed_on_threads(resolved(planned.threads), session.events(notes))
 

@@ -19,8 +19,6 @@ WRAPPED_SHARE = 0.4
 """A text is called wrapped if more than this share of its lines could be joined."""
 LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
-MANY_UNKNOWN = 0.01
-"""Share of unknown characters in a text from which on another alphabet is suggested."""
 
 
 def new_run_notes(
@@ -34,7 +32,17 @@ def new_run_notes(
         theirs = initial.description.config()
         settings = {name: getattr(theirs, name) for name in TEXT_FIELDS}
         yield from _reading_notes(f"{planned.init_from} was", settings=settings, planned=planned)
-        yield from _alphabet_notes(planned, initial=initial, text=text)
+
+        # New characters follow those of the initial model in the alphabet.
+        added = text.vocab.characters[len(initial.description.vocab()) :]
+        listed = ["END" if character == NUL else repr(character) for character in added]
+        if len(added) > LISTED_CHARACTERS:
+            listed[LISTED_CHARACTERS:] = ["…"]
+        if added:
+            yield (
+                f"{counted(len(added), 'new character')} added to the alphabet of"
+                f" {planned.init_from}: {', '.join(listed)}"
+            )
 
     # How the text is read.
     yield from _reading_notes(
@@ -48,15 +56,13 @@ def new_run_notes(
         yield f"{num_documents:,} documents, {num_validation:,} of them in the validation text"
 
     # Characters that are read as unknown.
-    num_unknown = len(text.corpus.unknown)
-    if num_unknown:
-        why = "too rare to learn"
+    if len(text.corpus.unknown):
+        why = f"too rare to learn ({named('alphabet', 'byte')} learns all)"
         if planned.init_from is not None and not planned.extend_alphabet:
             why = f"not in the alphabet of {planned.init_from}"
-        verb = "is" if num_unknown == 1 else "are"
-        yield f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown"
-    if num_unknown > MANY_UNKNOWN * len(text.ids) and planned.init_from is None:
-        yield f"{named('alphabet', 'byte')} learns every character of such a text"
+        yield (
+            f"{len(text.corpus.unknown):,} of {len(text.ids):,} characters read as unknown: {why}"
+        )
 
     # What was not asked for and may help.
     is_running = asked.end_id is None and text.vocab.kind != "byte" and not asked.join_lines
@@ -102,29 +108,6 @@ def _reading_notes(whose: str, settings: Mapping[str, object], planned: Config) 
             used.append(named(name, value))
     if used:
         yield f"read as {whose}: {' '.join(used)}"
-
-
-def _alphabet_notes(planned: Config, initial: Checkpoint, text: RunText) -> Iterator[str]:
-    """List the characters that the alphabet of the initial model lacked, the most frequent ones
-    first."""
-    known = set(initial.description.vocab().characters)
-    added = [character for character in text.vocab.characters if character not in known]
-    if not added:
-        return
-    counts = text.corpus.counted
-    count_of = dict(zip(counts.code_points.tolist(), counts.counts.tolist(), strict=True))
-    added.sort(key=lambda character: count_of[ord(character)], reverse=True)
-
-    # With quotation marks and escapes: new characters are often spaces of some kind.
-    listed = []
-    for character in added[:LISTED_CHARACTERS]:
-        listed.append("END" if character == NUL else repr(character))
-    if len(added) > LISTED_CHARACTERS:
-        listed.append("…")
-    yield (
-        f"{counted(len(added), 'new character')} added to the alphabet of {planned.init_from}:"
-        f" {', '.join(listed)}"
-    )
 
 
 def _validation_notes(config: Config, text: RunText) -> Iterator[str]:

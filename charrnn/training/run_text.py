@@ -1,7 +1,6 @@
 """The text of a run: read, encoded, and divided into its parts."""
 
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from charrnn.config.settings import Config, resolved
@@ -95,8 +94,17 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
     if initial is None or config.init_from is None:
         return replace(text, trained_share=share)
 
+    # A loss of which most is the unknown symbol would be excellent, and say nothing.
+    share_unknown = len(text.corpus.unknown) / len(text.ids)
+    if share_unknown > MAX_UNKNOWN_SHARE:
+        raise DataError(
+            f"{share_unknown:.0%} of the characters of the text are not in the alphabet of"
+            f" {config.init_from}, of which at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\nadd"
+            f" them with {named('extend_alphabet', 'true')} and {named('min_count', 1)}, or train"
+            f" without {named('init_from')}"
+        )
+
     # So does validation on what the weights have learned before.
-    check_alphabet(text, config)
     recorded = recorded_corpus(
         config.init_from,
         config=initial.description.config(),
@@ -113,22 +121,3 @@ def read_text(config: Config, vocab: Vocab | None = None) -> RunText:
     """Read the corpus of a configuration, encode it, by default in a vocabulary of its own, and
     divide it. Raises DataError if it cannot be used."""
     return RunText.of(read_corpus(config, vocab), config)
-
-
-def check_alphabet(text: RunText, config: Config) -> None:
-    """Raise DataError if the alphabet of `config.init_from` has too few characters of a part of the
-    text.
-
-    The loss would be excellent, and say nothing: most of the predicted characters would be the
-    unknown symbol.
-    """
-    edges = (0, text.num_train, text.num_before_test, len(text.ids))
-    for begin, end in pairwise(edges):
-        share = text.corpus.num_unknown(begin, end) / max(1, end - begin)
-        if share > MAX_UNKNOWN_SHARE:
-            raise DataError(
-                f"{share:.0%} of the characters {begin:,} to {end:,} of the text are not in the"
-                f" alphabet of {config.init_from}, of which at most {MAX_UNKNOWN_SHARE:.0%} may be"
-                f" unknown\nadd them with {named('extend_alphabet', 'true')} and"
-                f" {named('min_count', 1)}, or train without {named('init_from')}"
-            )

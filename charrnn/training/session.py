@@ -12,8 +12,8 @@ import contextlib
 import math
 import shlex
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from charrnn.config.settings import resolved
@@ -54,51 +54,6 @@ SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
 """When samples are written, as shares of the run's steps."""
 
 
-@dataclass(slots=True)
-class SessionState:
-    """The state of a session beside the numbers of its trainer: which step was the best, the last
-    saved and more."""
-
-    best_nats: float | None = None
-    """Lowest finite validation loss so far."""
-    best_step: int = 0
-    """The step that was validated with `best_nats`; 0 if no step was validated."""
-    val_nats: float | None = None
-    """The last validation loss of this session."""
-    saved_step: int | None = None
-    """The last step that was saved."""
-    is_validation_due: bool = False
-    """Whether the present step still has to be validated, because a stop interrupted its
-    validation."""
-    base: Mapping[str, JSON] | None = None
-    """What tells the model from whose weights training started (`base_state`); None without one."""
-    has_gone_back: bool = False
-    """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
-    at most once."""
-    is_stopped: bool = False
-    """Whether `should_stop` ended the session before its last step."""
-
-    @classmethod
-    def restored(cls, checkpoint: Checkpoint, checkpoint_names: Sequence[str]) -> SessionState:
-        """Return the state that a checkpoint recorded, in a run that still has the checkpoints of
-        these names."""
-        state = cls(
-            saved_step=checkpoint.step,
-            is_validation_due=checkpoint.state.get("is_validation_due") is True,
-        )
-        base = checkpoint.state.get("base")
-        if isinstance(base, Mapping):
-            state.base = base
-
-        # If the best checkpoint was damaged and removed, the next step that is validated becomes
-        # the best.
-        best = best_checkpoint(checkpoint.state)
-        if best is not None and best in checkpoint_names:
-            state.best_nats = cast(float, checkpoint.state["best_nats"])
-            state.best_step = checkpoint_step(best)
-        return state
-
-
 @dataclass(eq=False)
 class TrainingSession:
     """Trains one run from its present step to its last.
@@ -122,14 +77,26 @@ class TrainingSession:
     should_save: Callable[[], bool]
     checkpoint: Checkpoint | None = None
     """What a resumed run continues from, and the trainer has restored; None for a new run."""
-    state: SessionState = field(default_factory=SessionState)
+    base: JSON = None
+    """What tells the model from whose weights training started (`base_state`); None without one."""
+    best_nats: float | None = None
+    """Lowest finite validation loss so far."""
+    best_step: int = 0
+    """The step that was validated with `best_nats`; 0 if no step was validated."""
+    val_nats: float | None = None
+    """The last validation loss of this session."""
+    saved_step: int | None = None
+    """The last step that was saved."""
+    is_validation_due: bool = False
+    """Whether the present step still has to be validated, because a stop interrupted its
+    validation."""
+    has_gone_back: bool = False
+    """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
+    at most once."""
+    is_stopped: bool = False
+    """Whether `should_stop` ended the session before its last step."""
 
     def __post_init__(self) -> None:
-        """Restore the state of a resumed run."""
-        if self.checkpoint is not None:
-            self.state = SessionState.restored(
-                self.checkpoint, checkpoint_names=self.run.checkpoints()
-            )
         self.group = self.trainer.group
         self.num_steps = self.trainer.config.steps or 0
 
@@ -142,16 +109,33 @@ class TrainingSession:
     def events(self, notes: Iterable[str] = ()) -> Generator[TrainEvent, None, None]:
         """Train until the last step, or until `should_stop`, and yield the events. `notes` go to
         the start event."""
-        state = self.state
         trainer = self.trainer
         config = trainer.config
-        yield from self._start_events(notes)
 
-        # A validation that a stop interrupted: its step was taken and logged before, and the start
-        # has made up for its sample.
-        if state.is_validation_due and not self._check_stop():
-            yield from self._validation_events()
-            if not state.is_validation_due:
+        # The folder of the run. A resumed run has a checkpoint to come back to; a new one saves its
+        # initial weights before hours are spent: a full disk or a read-only folder shows now.
+        warnings = self._prepare_folder()
+        yield StartEvent(
+            run=str(self.run.path),
+            num_steps=self.num_steps,
+            first_step=trainer.step,
+            notes=tuple(notes),
+            **self.text.facts(config),
+        )
+        for message in warnings:
+            yield WarningEvent(message=message)
+        if self.checkpoint is None:
+            yield self.save()
+
+        # At step 0 the sample shows what an untrained model writes. A run that was stopped or
+        # killed may lack the sample of its last step.
+        if self._is_sample_due() and trainer.step not in self._samples.steps():
+            yield self.write_sample()
+
+        # A validation that a stop interrupted: its step was taken and logged before.
+        if self.is_validation_due and not self._check_stop():
+            yield from self.validate()
+            if not self.is_validation_due:
                 yield self.save()
 
         while trainer.step < self.num_steps and not self._check_stop():
@@ -167,8 +151,8 @@ class TrainingSession:
             # Validate, once in a while and at the end.
             is_last = trainer.step == self.num_steps
             if is_last or trainer.step % resolved(config.evaluate_every) == 0:
-                yield from self._validation_events()
-                if state.is_validation_due:
+                yield from self.validate()
+                if self.is_validation_due:
                     break
 
             # Write a sample, more often at the beginning.
@@ -178,79 +162,83 @@ class TrainingSession:
             # Save, once in a while, when somebody asks, and when a step is worth keeping.
             is_asked = self.group.any(self.should_save())
             is_due = trainer.step % resolved(config.save_every) == 0
-            if is_asked or is_due or is_last or trainer.step == state.best_step:
+            if is_asked or is_due or is_last or trainer.step == self.best_step:
                 yield self.save()
 
         # The present step, if a stop left it unsaved.
-        if state.saved_step != trainer.step:
+        if self.saved_step != trainer.step:
             yield self.save()
 
         # The saved settings train the same weights only if the run kept to one schedule, from the
         # first step to the last.
-        is_one_schedule = self.checkpoint is None and not state.has_gone_back
+        recipe = None
+        if self.checkpoint is None and not self.has_gone_back and not self.is_stopped:
+            recipe = str(self.run.path / CONFIG)
         yield DoneEvent(
             step=trainer.step,
             seconds=time.perf_counter() - self.start,
-            val_nats=state.val_nats,
-            best_nats=state.best_nats,
-            best_step=state.best_step,
+            val_nats=self.val_nats,
+            best_nats=self.best_nats,
+            best_step=self.best_step,
             run=str(self.run.path),
-            is_complete=not state.is_stopped,
-            recipe=str(self.run.path / CONFIG)
-            if is_one_schedule and not state.is_stopped
-            else None,
+            is_complete=not self.is_stopped,
+            recipe=recipe,
         )
+
+    def _prepare_folder(self) -> tuple[str, ...]:
+        """Write the description of a new run; let the session and the folder of a resumed run agree
+        with its checkpoint. Return the warnings about damaged files."""
+        checkpoint = self.checkpoint
+        if checkpoint is None:
+            if self.group.is_first:
+                self.run.write_description(self.description)
+                self.run.write_document_texts(self.text.corpus.document_texts)
+            return ()
+
+        self.saved_step = checkpoint.step
+        self.is_validation_due = checkpoint.state.get("is_validation_due") is True
+        self.base = checkpoint.state.get("base")
+        damaged = self._go_back_to(checkpoint)
+        # Seconds count on where the log ends, so that curves against time have no jump back.
+        self._seconds_before = self._metrics.seconds_at(self.trainer.step)
+
+        # If the best checkpoint was damaged and removed, the next step that is validated becomes
+        # the best. The first process decides: it may have mended the folder meanwhile.
+        best = best_checkpoint(checkpoint.state)
+        if best is not None and best in self.group.of_first(self.run.checkpoints()):
+            self.best_nats = cast(float, checkpoint.state["best_nats"])
+            self.best_step = checkpoint_step(best)
+        return (*checkpoint.warnings, *damaged)
+
+    def _go_back_to(self, checkpoint: Checkpoint) -> list[str]:
+        """Remove from the folder what is later than a checkpoint that the trainer has restored, and
+        write the configuration; return messages about damaged lines of the log.
+
+        Only now, when all processes have read the checkpoint, and a run that cannot be continued
+        has stayed as it was.
+        """
+        if not self.group.is_first:
+            return []
+        self.run.continue_from(checkpoint)
+        self.run.write_description(self.description)
+        # A process that was killed after it moved `latest` has not removed old checkpoints, and may
+        # have written samples of later steps than it saved.
+        best = best_checkpoint(checkpoint.state)
+        self.run.prune(self.trainer.config.keep, checkpoint.name, best)
+        self._samples.rewind(self.trainer.step)
+        return self._metrics.rewind(self.trainer.step)
 
     def _check_stop(self) -> bool:
         """Ask `should_stop` of all processes, and return whether the session ends before the next
         step."""
         if self.group.any(self.should_stop()):
-            self.state.is_stopped = True
-        return self.state.is_stopped
+            self.is_stopped = True
+        return self.is_stopped
 
     def _is_sample_due(self) -> bool:
         """Return whether to write a sample after the step that was taken."""
         steps = [math.ceil(self.num_steps * share) for share in SAMPLE_SHARES]
         return self.group.is_first and self.trainer.step in steps
-
-    def _start_events(self, notes: Iterable[str]) -> Generator[TrainEvent, None, None]:
-        """Report the run, finish the work that an interrupted process left undone, and write the
-        sample of the present step if it is due and missing."""
-        trainer = self.trainer
-        state = self.state
-        yield StartEvent(
-            run=str(self.run.path),
-            num_steps=self.num_steps,
-            first_step=trainer.step,
-            notes=tuple(notes),
-            **self.text.facts(trainer.config),
-        )
-
-        # A checkpoint to come back to: the initial weights, or the checkpoint of a resumed run.
-        if self.checkpoint is None:
-            # Before hours are spent: a full disk or a read-only folder shows now.
-            yield self.save()
-        else:
-            for message in self.checkpoint.warnings:
-                yield WarningEvent(message=message)
-            # The first process may mend the folder while another process reads it.
-            state.best_nats, state.best_step = self.group.of_first(
-                (state.best_nats, state.best_step)
-            )
-            if self.group.is_first:
-                # Seconds count on where the log ends, so that curves against time have no jump
-                # back.
-                self._seconds_before = self._metrics.seconds_at(trainer.step)
-                # A process that was killed after it moved `latest` has not removed old checkpoints,
-                # and may have written samples of later steps than it saved.
-                best = best_checkpoint(self.checkpoint.state)
-                self.run.prune(trainer.config.keep, self.checkpoint.name, best)
-                self._samples.rewind(trainer.step)
-
-        # At step 0 it shows what an untrained model writes. A run that was stopped or killed may
-        # lack the sample of its last step.
-        if self._is_sample_due() and trainer.step not in self._samples.steps():
-            yield self.write_sample()
 
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
@@ -278,9 +266,9 @@ class TrainingSession:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise
         NonFiniteError with the words of `error` and advice."""
         # Only once: a run that diverges at half the rate, too, needs another configuration.
-        if self.state.has_gone_back:
+        if self.has_gone_back:
             raise NonFiniteError(f"{error}\n{self._remedy()}")
-        self.state.has_gone_back = True
+        self.has_gone_back = True
 
         # The latest checkpoint, not the best one: all that was learned before the loss exploded.
         trainer = self.trainer
@@ -293,11 +281,8 @@ class TrainingSession:
         trainer.restore(saved.model, training=saved.training, counters=saved.state)
 
         # A resumed run keeps the new learning rate, and the logs forget the steps that are taken
-        # again. Only now: all processes have read the checkpoint.
-        if self.group.is_first:
-            self.run.write_description(self.description)
-            self._metrics.rewind(trainer.step)
-            self._samples.rewind(trainer.step)
+        # again.
+        self._go_back_to(saved)
         yield WarningEvent(
             message=f"{error} Went back to step {trainer.step}, with a peak learning rate of"
             f" {rate:.2g}."
@@ -312,13 +297,14 @@ class TrainingSession:
         lower = named("learning_rate", f"{rate:.2g}")
         return f"Start a new run with a lower learning rate: charrnn train {settings} {lower}"
 
-    def validate(self) -> EvaluationEvent | None:
-        """Measure the stateful loss of the averaged weights on the validation text; None if
-        `should_stop` interrupted it.
+    def validate(self) -> Generator[EvaluationEvent | WarningEvent, None, None]:
+        """Measure the stateful loss of the averaged weights on the validation text; yield it, and a
+        warning if it is not finite.
 
-        An interrupted validation stays due, and the checkpoint records that.
+        If `should_stop` interrupts it, nothing is yielded. An interrupted validation stays due, and
+        the checkpoint records that.
         """
-        state = self.state
+        step = self.trainer.step
         config = self.trainer.config
         assert config.validation_chars != "auto", "the share of the validation text was not chosen"
 
@@ -339,45 +325,38 @@ class TrainingSession:
             if scores is not None:
                 means = scores.means
         means = self.group.of_first(means)
-        state.is_validation_due = means is None
+        was_due = self.is_validation_due
+        self.is_validation_due = means is None
         if means is None:
-            state.is_stopped = True
-            return None
+            self.is_stopped = True
+            return
 
         # A loss that is not finite is never the best.
-        val_nats, first_guess = means
-        is_best = math.isfinite(val_nats) and (
-            state.best_nats is None or val_nats < state.best_nats
+        self.val_nats, first_guess = means
+        is_best = math.isfinite(self.val_nats) and (
+            self.best_nats is None or self.val_nats < self.best_nats
         )
-        state.val_nats = val_nats
         if is_best:
-            state.best_nats = val_nats
-            state.best_step = self.trainer.step
-        return EvaluationEvent(
-            step=self.trainer.step,
+            self.best_nats = self.val_nats
+            self.best_step = step
+        event = EvaluationEvent(
+            step=step,
             seconds=time.perf_counter() - self.start,
-            val_nats=val_nats,
-            val_bpc=bits(val_nats),
+            val_nats=self.val_nats,
+            val_bpc=bits(self.val_nats),
             first_guess=first_guess,
             num_chars=Segments.of(self.text.num_validation, 0, config.validation_chars).num_chars,
             is_best=is_best,
         )
 
-    def _validation_events(self) -> Generator[TrainEvent, None, None]:
-        """Validate; yield the event, unless a stop interrupts it, and a warning if the loss is not
-        finite."""
         # A process that was killed may have logged a validation that was due, before it saved that
         # it was done.
-        was_due = self.state.is_validation_due
-        event = self.validate()
-        if event is None:
-            return
-        if not was_due or event.step not in self._metrics.steps("evaluation"):
+        if not was_due or step not in self._metrics.steps("evaluation"):
             self._log(event)
         yield event
-        if not math.isfinite(event.val_nats):
+        if not math.isfinite(self.val_nats):
             yield WarningEvent(
-                message=f"the loss of the validation text is {event.val_nats} at step {event.step}:"
+                message=f"the loss of the validation text is {self.val_nats} at step {step}:"
                 f" a state grew without bound. {self._remedy()}"
             )
 
@@ -407,23 +386,22 @@ class TrainingSession:
         """Commit the present step to disk, and remove checkpoints that are no longer kept. Raises
         CharRNNError."""
         # Each process adds the recurrent states of its own batch rows.
-        state = self.state
         step = self.trainer.step
         training, counters = self.trainer.snapshot()
         if self.group.is_first:
             self.run.check_still_owned()
             recorded: dict[str, Any] = {
                 **counters,
-                "best_nats": state.best_nats,
-                "best_step": state.best_step,
+                "best_nats": self.best_nats,
+                "best_step": self.best_step,
                 **state_of_corpus(self.text.corpus),
             }
             if self.group.size > 1:
                 recorded["num_processes"] = self.group.size
-            if state.is_validation_due:
+            if self.is_validation_due:
                 recorded["is_validation_due"] = True
-            if state.base is not None:
-                recorded["base"] = dict(state.base)
+            if self.base is not None:
+                recorded["base"] = self.base
 
             # `RunWriter.commit` makes this step the latest, by writes in a safe order.
             self.run.commit(
@@ -434,7 +412,7 @@ class TrainingSession:
                 description=self.description,
                 keep=self.trainer.config.keep,
             )
-        state.saved_step = step
+        self.saved_step = step
         return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
 
     @property

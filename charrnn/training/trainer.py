@@ -235,18 +235,14 @@ class Trainer:
         # Old gradients are dropped, not zeroed: zeros would cost a pass over all weights.
         for weight in self._weights:
             weight.grad = None
-        is_scaled = self.config.precision == "fp16"
-        scaled = loss
-        if is_scaled:
-            scaled = loss * scale
-        scaled.backward()  # type: ignore[no-untyped-call]
+        (scale * loss).backward()  # type: ignore[no-untyped-call]
 
         # Undo the factor of the loss, give unused weights a gradient of zero, and add the gradient
         # of Ω.
         for weight in self._weights:
             if weight.grad is None:  # a learned state, in a window in which no document begins
                 weight.grad = torch.zeros_like(weight)
-            if is_scaled:
+            if scale != 1:
                 weight.grad.mul_(1 / scale)
         if self._omega is not None:
             self._omega.add_gradients(len(window.ids) * self.batches.batch_size)

@@ -15,7 +15,7 @@ import safetensors.numpy
 import yaml
 
 from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.config_files import seal_line
+from charrnn.runs.config_files import seal
 from charrnn.system.files import json_to_bytes
 
 SECRET = "the secret of another file of this disk, which no run may show; "
@@ -64,12 +64,9 @@ def put(run: Path, name: str, data: bytes | str) -> None:
     """Write a file of the run in every place where the run has it, and recompute the digests."""
     content = data.encode() if isinstance(data, str) else data
     if name == "config.yaml":
-        content = (
-            seal_line(
-                body := content.partition(b"\n")[2] if content.startswith(b"# SHA-256") else content
-            )
-            + body
-        )
+        if content.startswith(b"# SHA-256"):
+            content = content.partition(b"\n")[2]
+        content = seal(content)
     for path in (run / name, step_of(run) / name):
         if path.exists():
             path.write_bytes(content)

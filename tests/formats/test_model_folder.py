@@ -1,6 +1,6 @@
 """The folder of a model that is given away: what is in it, and what stays at home.
 
-Tests `formats.export` and `formats.model_facts`, too.
+Tests `formats.export`, too.
 """
 
 import getpass
@@ -180,9 +180,9 @@ def test_a_kill_leaves_the_earlier_or_the_new_model(alphabet_run, loop_run, tmp_
 @pytest.mark.parametrize(
     "files, problem",
     [
-        (["mine.txt"], "has other files than an exported model: give the name of a new folder"),
+        (["mine.txt"], "has other files than an exported model: give another name"),
         ([CONFIG, VOCAB], "has other files than an exported model"),
-        ([MANIFEST], "exists: give the name of a new folder, or `force`"),
+        ([MANIFEST], "exists: give another name, or `force`"),
     ],
 )
 def test_a_folder_with_other_files_is_refused(alphabet_run, tmp_path, files, problem):

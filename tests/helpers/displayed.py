@@ -97,7 +97,7 @@ OBJECTS = {
         Evaluation(rows=(EvaluationRow(name=HOSTILE, loss=LOSS),), part=None),
         "Stateful loss over this text",
     ),
-    "learning curves": (LearningCurves(curves=(STRAIGHT,)), "steps"),
+    "learning curves": (LearningCurves([STRAIGHT]), "steps"),
     "cell passage": (PASSAGE, "+0.50"),
     "cell page": (
         example(CellPage, scores=(QUOTE,), histogram=(1, 2), passages=(PASSAGE,)),

@@ -1,7 +1,7 @@
 """n-gram models against a textbook implementation with dictionaries, and their rows in an
 evaluation.
 
-Tests `evaluation.ngram_rows`, too.
+Tests the n-grams of `evaluation.comparison`, too.
 """
 
 from collections import Counter, defaultdict
@@ -16,8 +16,8 @@ from known_weights import CYCLE, chain_text
 import charrnn
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
+from charrnn.evaluation.comparison import ORDERS
 from charrnn.evaluation.loss_reports import NGRAM
-from charrnn.evaluation.ngram_rows import ORDERS
 from charrnn.ngrams import kneser_ney as ngrams
 from charrnn.ngrams.kneser_ney import FALLBACK_DISCOUNTS, discounts_of, probabilities_by_order
 

@@ -89,7 +89,7 @@ def test_no_run_is_made_inside_a_run(targets, command, line, out):
     names = sorted(os.listdir("chain"))
     ran = command(line.format(out))
     assert (ran.code, ran.out, sorted(os.listdir("chain"))) == (2, "", names)
-    assert f"{out} is inside the run chain: give --out another name" in ran.err
+    assert f"{out} is inside the run chain: use another folder" in ran.err
 
 
 def test_a_link_to_a_file_inside_a_run_is_not_followed(targets):

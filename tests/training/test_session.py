@@ -15,7 +15,7 @@ from charrnn.runs.writer import RunWriter, lock_folder
 from charrnn.training import plan
 from charrnn.training.plan import Computing
 from charrnn.training.run_text import read_text
-from charrnn.training.session import SessionState, TrainingSession
+from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
 
 pytestmark = pytest.mark.trained
@@ -49,11 +49,23 @@ class Session:
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
-    def make(self, run):
+    def make(self, run, checkpoint=None):
         trainer = Trainer(self.config, self.text.batch_rows(self.config), len(self.text.vocab), CPU)
         return TrainingSession(
-            run, trainer, self.text, 0, lambda: self.is_stop_asked, lambda: self.is_save_asked
+            run,
+            trainer,
+            self.text,
+            0,
+            lambda: self.is_stop_asked,
+            lambda: self.is_save_asked,
+            checkpoint,
         )
+
+    def resumed(self):
+        """Return a session that starts from the latest checkpoint."""
+        session = self.make(self.run, self.run.load_checkpoint("latest", with_training=True))
+        next(session.events())
+        return session
 
     def saved_state(self):
         name = (self.run.path / "latest").read_text().strip()
@@ -74,16 +86,14 @@ def test_an_interrupted_validation_is_due_and_done_later(made, monkeypatch):
     monkeypatch.setattr("charrnn.model.losses.STOP_CHECK_CHARS", 1)
     session.step()
     made.is_stop_asked = True
-    assert session.validate() is None
-    assert session.state.is_validation_due and session.state.is_stopped
+    assert list(session.validate()) == []
+    assert session.is_validation_due and session.is_stopped
     session.save()
     assert made.saved_state()["is_validation_due"] is True
-    checkpoint = made.run.load_checkpoint("latest", with_training=True)
-    assert SessionState.restored(checkpoint, made.run.checkpoints()) == SessionState(
-        saved_step=1, is_validation_due=True
-    )
+    resumed = made.resumed()
+    assert (resumed.saved_step, resumed.is_validation_due, resumed.best_nats) == (1, True, None)
     made.is_stop_asked = False
-    assert session.validate() is not None and not session.state.is_validation_due
+    assert len(list(session.validate())) == 1 and not session.is_validation_due
     session.save()
     assert "is_validation_due" not in made.saved_state()
 
@@ -91,13 +101,15 @@ def test_an_interrupted_validation_is_due_and_done_later(made, monkeypatch):
 def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made):
     session = made.session
     session.step()
-    evaluation = session.validate()
+    [evaluation] = session.validate()
     session.save()
-    checkpoint = made.run.load_checkpoint("latest", with_training=True)
-    restored = SessionState.restored(checkpoint, made.run.checkpoints())
-    assert restored == SessionState(best_nats=evaluation.val_nats, best_step=1, saved_step=1)
+    session.step()
+    session.save()
+    resumed = made.resumed()
+    assert (resumed.best_nats, resumed.best_step) == (evaluation.val_nats, 1)
     (made.run.path / "step-00000001").rename(made.run.path.parent / "elsewhere")
-    assert SessionState.restored(checkpoint, made.run.checkpoints()) == SessionState(saved_step=1)
+    resumed = made.resumed()
+    assert (resumed.best_nats, resumed.best_step, resumed.saved_step) == (None, 0, 2)
 
 
 def run_all(made):
@@ -122,7 +134,7 @@ def test_it_validates_and_saves_when_it_should(made, monkeypatch):
     steps = run_all(made)
     assert steps["step"] == [1, 2, 3, 4, 5, 6, 7] and steps["evaluation"] == [2, 4, 6, 7]
     assert steps["saved"] == [0, 2, 3, 5, 6, 7] and steps["sample"] == [0, 1, 2, 7]
-    assert steps["done"] == [7] and not made.session.state.is_stopped
+    assert steps["done"] == [7] and not made.session.is_stopped
 
 
 def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made):
@@ -130,7 +142,7 @@ def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made):
     for _ in range(7):
         session.step()
     session.write_sample()
-    session.state.is_validation_due = True
+    session.is_validation_due = True
     steps = run_all(made)
     assert "step" not in steps and "sample" not in steps
     assert (steps["evaluation"], steps["done"]) == ([7], [7])

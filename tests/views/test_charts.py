@@ -24,7 +24,7 @@ from charrnn.views.svg import to_svg
 
 
 def chart(*curves):
-    return learning_chart(LearningCurves(curves=curves))
+    return learning_chart(LearningCurves(curves))
 
 
 def test_a_loss_that_diverges_does_not_flatten_the_others():
