@@ -363,25 +363,20 @@ class Model(TrainedModel):
             given, reference_text=self.reference_text(), min_length=min_length
         )
 
-    def reference_text(self, *, length: int = 0) -> "ReferenceText":
+    def reference_text(self) -> "ReferenceText":
         """Read and verify the training text of the run, to trace several texts. It is read once.
-
-        Args:
-            length: The length of these texts, in characters: it is checked before anything is read.
 
         Returns:
             A `ReferenceText`, whose `passages` finds what a text copies.
 
         Raises:
             DataError: The text of the run is missing or changed, or nobody recorded it.
-            UsageError: Texts of that length are too long.
 
         Example:
-            >>> reference_text = model.reference_text(length=50)
+            >>> reference_text = model.reference_text()
             >>> drawn = model.samples(3, length=50)
             >>> passages = [reference_text.passages(text.text) for text in drawn]
         """
-        provenance.check_length(self, length)
         return self._reference_text
 
     @cached_property

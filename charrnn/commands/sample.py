@@ -64,8 +64,8 @@ def sample(options: SampleCommandOptions) -> None:
     elif options.prime is not None:
         drawing = replace(drawing, prime=arguments.to_content(typed, model.vocab.kind))
     if options.trace and options.count is None:
-        # The text is missing or too large: said before anything is drawn.
-        model.reference_text(length=drawing.length)
+        # A text that is missing is said before anything is drawn.
+        model.reference_text()
     view = SampleView(
         model=model,
         options=options,

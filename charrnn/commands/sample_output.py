@@ -232,7 +232,7 @@ class SampleView:
         text = _whole(text)
         _warn_of_cuts(text.is_cut)
         # The prime is not looked for, because it is the user's own text.
-        reference_text = self.model.reference_text(length=drawing.length)
+        reference_text = self.model.reference_text()
         found = provenance.trace_text(text.text, reference_text=reference_text)
         data = self._as_json(text, drawing) | {"provenance": found.to_json()}
         if self.options.json:

@@ -39,8 +39,6 @@ from charrnn.trained_model import TrainedModel
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.theme import Scale
 
-MAX_CHARS = 1_000_000
-"""The longest text that is traced, in characters."""
 HELD_OUT_CHARS = 50_000
 """Characters of the validation text that are compared: enough for a stable share."""
 MAX_COMPARED = 20_000_000
@@ -153,17 +151,12 @@ def find_passages(
     Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_COMPARED`.
     """
     check("min_length", min_length, allowed=at_least(1), remedy=f" Try {MIN_COPY_LENGTH}.")
-    _check_length(text, most=MAX_COMPARED)
-    return find_matches(codes_of(text), corpus, length=min_length)
-
-
-def _check_length(text: str | bytes, *, most: int) -> None:
-    """Raise DataError for a text longer than `most`."""
-    if len(text) > most:
+    if len(text) > MAX_COMPARED:
         raise DataError(
-            f"The text has {len(text):,} characters; at most {most:,} are compared. Give a part of"
-            " it."
+            f"The text has {len(text):,} characters; at most {MAX_COMPARED:,} are compared. Give a"
+            " part of it."
         )
+    return find_matches(codes_of(text), corpus, length=min_length)
 
 
 def copies_in(corpus: Corpus, reference_text: ReferenceText) -> CopiedPassages:
@@ -202,7 +195,6 @@ def trace_text(
         text = text.replace("\r\n", "\n")
     if not text:
         raise DataError("The text is empty: give at least one character.")
-    _check_length(text, most=MAX_CHARS)
 
     return Provenance(
         text=text,
@@ -211,22 +203,6 @@ def trace_text(
         held_out_share=reference_text.held_out_share(min_length),
         reach=_capitalized(reference_text.missing),
     )
-
-
-def check_length(model: TrainedModel, length: int) -> None:
-    """Raise UsageError if a sample of `length` characters is too long to be traced: the message
-    comes before a text is generated."""
-    longest = MAX_CHARS
-    unit = "characters"
-    if model.vocab.kind == "byte":
-        # A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
-        longest = MAX_CHARS // 3
-        unit = "bytes"
-    if length > longest:
-        raise UsageError(
-            f"{named('length')} is {length:,}; {named('trace')} takes {longest:,} {unit} at most."
-            " Shorten it."
-        )
 
 
 def read_reference_text(model: TrainedModel) -> ReferenceText:

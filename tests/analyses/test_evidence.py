@@ -452,16 +452,6 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
         choosing.segment_length  # noqa: B018
 
 
-def test_an_excerpt_has_what_is_inside_in_brackets():
-    text = 'ab "yyy" cd "zzz!after'
-    scoring = SimpleNamespace(
-        study=SimpleNamespace(text=SimpleNamespace(text=text)),
-        signs=signs_of(label_quotes(text)),
-    )
-    shown = card_module.Scoring._excerpt(scoring, text.index("!"))
-    assert shown == 'ab ["yyy]" cd ["zzz!]|after'
-
-
 def test_a_card_is_json_with_its_assumptions(quoting):
     study = quoting.study(quoting_text(12_000, seed=1))
     card = package.evidence(study, 0, 1, detector="quote")

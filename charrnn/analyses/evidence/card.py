@@ -32,7 +32,6 @@ from charrnn.analyses.evidence.results import (
     Mistakes,
     Necessity,
     Sufficiency,
-    WrongPlace,
     carrying,
 )
 from charrnn.analyses.ranking import ranking
@@ -86,14 +85,6 @@ MIN_PAIRED = 50
 LAGS = (8, 4, 2, 1, 0)
 """Numbers of characters that are read after an exchange. The first number is used through which at
 least half of the labels last."""
-NUM_WORST = 10
-"""Most wrong places that are shown."""
-MIN_CHARS_BETWEEN = 50
-"""Fewest characters between two wrong places that are shown."""
-CHARS_BEFORE = 100
-"""Characters that are shown before a place: mostly enough for the mark that explains its label."""
-CHARS_AFTER = 8
-"""Characters that are shown after a place."""
 
 
 @dataclass(frozen=True)
@@ -613,44 +604,13 @@ class Scoring(Choosing):
         places = shown & self.is_read & ~is_first
         is_wrong = signed < 0
         wrong = np.flatnonzero(places & is_wrong)
-        worst: list[WrongPlace] = []
-        for position in wrong[np.argsort(signed[wrong], kind="stable")].tolist():
-            apart = [abs(position - place.position) >= MIN_CHARS_BETWEEN for place in worst]
-            if all(apart) and len(worst) < NUM_WORST:
-                place = WrongPlace(
-                    position=position,
-                    is_inside=bool(self.signs[position] > 0),
-                    value=float(reading.values[position]),
-                    is_output_wrong=bool(is_output_wrong[position]),
-                    excerpt=self._excerpt(position),
-                )
-                worst.append(place)
         return Mistakes(
             num_places=int(places.sum()),
             num_wrong=len(wrong),
             ci_wrong=self._interval(is_wrong[places].astype(np.float64), np.flatnonzero(places)),
             num_output_wrong=int(is_output_wrong[wrong].sum()),
             threshold=middle,
-            worst=tuple(worst),
         )
-
-    def _excerpt(self, position: int) -> str:
-        """Return the text around a position, with what is labelled inside in brackets."""
-        text = self.study.text.text
-        begin = max(0, position - CHARS_BEFORE)
-        excerpt = ""
-        was_inside = False
-        for index in range(begin, position + 1):
-            is_inside = bool(self.signs[index] > 0)
-            if is_inside and not was_inside:
-                excerpt += "["
-            elif was_inside and not is_inside:
-                excerpt += "]"
-            excerpt += text[index]
-            was_inside = is_inside
-        if was_inside:
-            excerpt += "]"
-        return f"{excerpt}|{text[position + 1 : position + 1 + CHARS_AFTER]}"
 
 
 def _mean(values: Float64Array) -> float:

@@ -18,8 +18,6 @@ SHARE_CARRIED = 0.9
 MOST_CARRIED = 1.2
 """…and not more than this share: then the cells that are held work against the effect, and what
 remains is not the effect of the network."""
-ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
-"""The meaning of the marks in the excerpts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,30 +117,6 @@ class Interchange:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WrongPlace:
-    """A position where the cell is on the wrong side of its threshold."""
-
-    position: int
-    """The index in the text."""
-    is_inside: bool
-    """Whether its label is inside."""
-    value: float
-    """The value of the cell."""
-    is_output_wrong: bool
-    """Whether the output is on the wrong side, too."""
-    excerpt: str
-    """The text around the position, with what is labelled inside in brackets, and a | after the
-    position."""
-
-    @property
-    def about(self) -> str:
-        """The label, the value and the output in words."""
-        label = "inside" if self.is_inside else "outside"
-        output = "wrong" if self.is_output_wrong else "right"
-        return f"{label}, value {self.value:+.2f}, output {output}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Mistakes:
     """The places where the cell is wrong, among the places after which the output shows the
     property."""
@@ -158,8 +132,6 @@ class Mistakes:
     """The wrong places where the output is on the wrong side, too."""
     threshold: float
     """The value of the cell that separates inside from outside."""
-    worst: tuple[WrongPlace, ...]
-    """The places where the cell is most wrong, the worst first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -305,8 +277,7 @@ class EvidenceCard(Displayable):
         return "\n".join(f"{name}: {line}" for name, line in self.lines().items())
 
     def view(self) -> Sequence[RenderableType]:
-        """Return a line for each part of the evidence, then the places where the cell is most
-        wrong, and the assumptions."""
+        """Return a line for each part of the evidence, and the assumptions."""
         title = (
             f"Evidence that cell {self.layer}:{self.unit} follows {self.detector}"
             f" ({self.looks_for}), over {self.num_chars:,} characters"
@@ -314,15 +285,8 @@ class EvidenceCard(Displayable):
         lines = PlainTable.grid(padding=(0, 2))
         for name, line in self.lines().items():
             lines.add_row(name, _folded(line))
-        pictures: list[RenderableType] = [_heading(title), lines, Text()]
-
-        # A line for the figures of a place, and one for its text.
-        if self.fooled.worst:
-            pictures.append(_heading("Where it is most wrong"))
-            for place in self.fooled.worst:
-                pictures += [_folded(f"{place.about}:"), _folded(place.excerpt)]
-            pictures += [Text(ABOUT_WORST, style="dim"), Text()]
-        return [*pictures, _heading("What would refute it"), _folded(self.assumptions)]
+        refuted = _heading("What would refute it")
+        return [_heading(title), lines, Text(), refuted, _folded(self.assumptions)]
 
     def _tracks(self) -> str:
         line = score_line(self.tracks)
