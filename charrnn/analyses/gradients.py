@@ -52,8 +52,6 @@ STEP_0 = "step 0"
 """Name of the weights that a run began with."""
 NEW_WEIGHTS = "new weights"
 """Name of weights that were drawn anew, in place of those of step 0."""
-EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
-"""Stands below an empty chart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,11 +197,7 @@ def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
 def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Drawing:
     """Draw the mean gradient norm of the loss by each layer's state k characters before, against k:
     `gradient_plot` with a title."""
-    plot = gradient_plot(reaches)
-    notes = []
-    if not any(line.points for line in plot.lines):
-        notes.append(EMPTY_NOTICE)
-    return Drawing(title, rows=[[plot]], notes=notes)
+    return Drawing(title, rows=[[gradient_plot(reaches)]])
 
 
 def gradient_plot(

@@ -5,7 +5,6 @@ Records are plain data. What draws them is of the views, which `charrnn` sets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from io import StringIO
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
 
 views: Any = None
 """The module that draws records, which is above this one: `charrnn`, imported first, sets it."""
-COLUMNS = 100
-"""Width of what a notebook shows, in characters."""
 _INKS = (
     (118, 118, 118),
     (205, 65, 65),
@@ -78,7 +75,6 @@ class Displayable:
         """Return the view as HTML and as plain text for Jupyter; None, for the `repr` instead, if
         nothing draws the object."""
         # Imported here: records are used without rich.
-        from rich.console import Console
         from rich.terminal_theme import TerminalTheme
 
         pictures = self.view()
@@ -86,21 +82,7 @@ class Displayable:
             return None
 
         # No environment: neither the colours nor the background of a terminal are the notebook's.
-        console = Console(
-            record=True,
-            file=StringIO(),
-            width=COLUMNS,
-            force_terminal=True,
-            force_jupyter=False,
-            color_system="truecolor",
-            legacy_windows=False,
-            markup=False,
-            emoji=False,
-            highlight=False,
-            _environ={},
-        )
-        for picture in pictures:
-            console.print(picture)
+        console = views.print_all(pictures, _environ={})
         # The two colours before _INKS only determine the grey of dim text.
         theme = TerminalTheme((246, 246, 246), (0, 0, 0), list(_INKS))
         return {

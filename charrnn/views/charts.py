@@ -7,8 +7,6 @@ from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot
 
 TITLE = "Validation loss (nats per character)"
 """The title of a chart of learning curves."""
-EMPTY_NOTICE = "No loss has been logged yet."
-"""The note below an empty chart."""
 MAX_RISE = 10.0
 """Losses that are more nats than this above the lowest loss are not drawn. A model that knows
 nothing of a text with 20,000 different characters is below this limit; a model that diverges would
@@ -20,7 +18,7 @@ def learning_chart(curves: LearningCurves) -> Drawing:
 
     Losses more than `MAX_RISE` nats above the lowest loss are not drawn.
     """
-    lowest_loss = min((loss for run in curves for loss in run.validation.nats), default=0.0)
+    lowest_loss = min(loss for run in curves for loss in run.validation.nats)
     lines = []
     drawn = []
     # Runs that differ in the seed alone have the same colour.
@@ -34,17 +32,13 @@ def learning_chart(curves: LearningCurves) -> Drawing:
         lines.append(Line(run.name, [points], colour, MARKS[number % len(MARKS)]))
         drawn += points
 
-    notes = list(curves.notes)
-    if not drawn:
-        notes.append(EMPTY_NOTICE)
-        drawn = [(1, 1.0)]
     plot = Plot(
         lines=lines,
         x_label="steps",
         x_ticks=enclosing_ticks(0, max(x for x, _ in drawn)),
         y_ticks=enclosing_ticks(lowest_loss, max(y for _, y in drawn)),
     )
-    return Drawing(TITLE, rows=[[plot]], notes=notes)
+    return Drawing(TITLE, rows=[[plot]], notes=curves.notes)
 
 
 def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:

@@ -27,6 +27,7 @@ from charrnn.views.heatmap import (
     scale_of_text,
     surprise_map,
 )
+from charrnn.views.svg import print_all as print_all
 from charrnn.views.tables import (
     evaluation_view,
     losses_table,
