@@ -110,7 +110,7 @@ def _plot(use: GateUse) -> Plot:
     # A cloud of dots does not show the means over the units.
     shut, opened = use.left, use.right
     name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
-    dots = [[place] for place in zip(shut, opened, strict=True)]
+    dots = list(zip(shut, opened, strict=True))
     return Plot(
         lines=[Line(name, dots, GATE_STYLES.get(use.gate, "cyan"))],
         heading=name,

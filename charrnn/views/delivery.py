@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -75,8 +74,6 @@ class Shown:
 class ExportFormat:
     """A format of exported results."""
 
-    content: str
-    """The content of the file, or its purpose, in a few words."""
     write: Callable[[Shown], bytes]
     """Return the content of the file. Raises UsageError if it cannot be made here."""
     mark: bytes = b""
@@ -158,15 +155,13 @@ def _to_npz(shown: Shown) -> bytes:
 _PNG_MARK = b"Software\0charrnn"
 _JSON_MARK = '"generator": "charrnn"'
 FORMATS = {
-    ".html": ExportFormat(
-        "web page", write=_to_html, mark=b'<meta name="generator" content="charrnn">'
-    ),
-    ".svg": ExportFormat("picture", write=_to_svg, mark=b'class="charrnn"'),
-    ".png": ExportFormat("picture", write=_to_png, mark=_PNG_MARK),
-    ".txt": ExportFormat("plain text", write=_to_text),
-    ".json": ExportFormat("numbers", write=_to_json, mark=_JSON_MARK.encode()),
-    ".csv": ExportFormat("table", write=_to_csv),
-    ".npz": ExportFormat("activations, as NumPy arrays", write=_to_npz),
+    ".html": ExportFormat(_to_html, mark=b'<meta name="generator" content="charrnn">'),
+    ".svg": ExportFormat(_to_svg, mark=b'class="charrnn"'),
+    ".png": ExportFormat(_to_png, mark=_PNG_MARK),
+    ".txt": ExportFormat(_to_text),
+    ".json": ExportFormat(_to_json, mark=_JSON_MARK.encode()),
+    ".csv": ExportFormat(_to_csv),
+    ".npz": ExportFormat(_to_npz),
 }
 """The formats of exported results, by suffix in lower case."""
 
@@ -206,11 +201,5 @@ def find_format(path: Path) -> ExportFormat:
     if suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {words_in_text(FORMATS)}.")
     if suffix == ".png":
-        picture = quote(str(path.with_suffix(".svg")))
-        convert = f"rsvg-convert -z 2 -o {quote(str(path))} {picture}"
-        require_package(
-            "resvg_py",
-            user=f"{path}: a .png",
-            instead=f"Or export {picture}, and convert it: {convert}",
-        )
+        require_package("resvg_py", user=f"{path}: a .png", instead="Or export a .svg.")
     return FORMATS[suffix]

@@ -87,21 +87,16 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a plot, or a cloud of dots, which are segments of one point."""
+    """A line of a plot or, without a mark, a cloud of dots."""
 
     name: str
     """Its name in the legend."""
-    segments: Sequence[Sequence[Point]]
-    """Points with ascending x; nothing is drawn between two segments."""
+    points: Sequence[Point]
+    """Points of a line with ascending x, or of a cloud."""
     colour: str
     """Its colour, of the sixteen of a terminal."""
     mark: str = ""
     """Its mark; "" for a cloud of dots, which is not in the legend."""
-
-    @property
-    def points(self) -> list[Point]:
-        """The points of all segments."""
-        return list(chain.from_iterable(self.segments))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +189,11 @@ class Plot:
 
     def _draw(self, canvas: Canvas) -> None:
         for line in self.lines:
-            for segment in filter(None, line.segments):
-                canvas.line(list(map(self._share, segment)), line.colour)
+            points = list(map(self._share, line.points))
+            # Nothing is drawn between the dots of a cloud.
+            segments = [points] if line.mark else [[point] for point in points]
+            for segment in filter(None, segments):
+                canvas.line(segment, line.colour)
 
         # The marks hide the lines. The marks of different lines alternate, so that equal lines can
         # be told apart. A line of few points has a mark, too, for the legend.

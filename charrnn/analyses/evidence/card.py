@@ -307,14 +307,7 @@ class Choosing:
 
     def batch(self, pairs: Int64Array) -> PatchingBatch:
         """Return the passages that end at pairs (P, 2) of positions, those inside first."""
-        return PatchingBatch(
-            self.study.network(),
-            self.study.text,
-            positions=pairs.T.ravel(),
-            lag=self.lag,
-            reading=self.reading,
-            output=self.output,
-        )
+        return PatchingBatch(self.reading, positions=pairs.T.ravel(), lag=self.lag)
 
     def threshold(self, values: Float64Array, where: BoolArray) -> tuple[float, float]:
         """Return the number halfway between the means of `values` (N,) inside and outside, and the
@@ -395,11 +388,9 @@ class Scoring(Choosing):
         """Return losses, or outputs, (C, S * T') with memories held, and the positions (S * T');
         see `read_clamped`."""
         results = read_clamped(
-            self.study.network(),
-            self.study.text,
+            self.reading,
             begins=begins,
             length=self.segment_length,
-            reading=self.reading,
             is_clamped=is_clamped,
             directions=directions,
             layer=self.cell[0],

@@ -50,6 +50,17 @@ class FreeReading:
     """(L * H, L * H): their correlations."""
     states: dict[int, Tensor]
     """The state before each wanted position."""
+    network: CharRNN
+    """The network."""
+    text: EncodedText
+    """The text, of which it read segments."""
+    output: Output
+    """The output."""
+
+    def ids_at(self, begins: Positions, length: int) -> Tensor:
+        """Return the ids (length, R) from R positions on."""
+        positions = self.text.first + begins[:, None] + np.arange(length)
+        return torch.from_numpy(self.text.ids[positions].astype(np.int64)).T
 
     def states_at(self, positions: Positions) -> Tensor:
         """Return the state before each of R positions, as rows."""
@@ -155,17 +166,18 @@ def read_freely(
         deviations=torch.from_numpy(moments.scales).to(weight).view(shape),
         correlations=torch.from_numpy(moments.correlations()),
         states=states,
+        network=network,
+        text=text,
+        output=output,
     )
 
 
 @inference_mode
 def read_clamped(
-    network: CharRNN,
-    text: EncodedText,
+    reading: FreeReading,
     *,
     begins: Positions,
     length: int,
-    reading: FreeReading,
     is_clamped: Tensor,
     directions: Tensor | None = None,
     layer: int = 0,
@@ -179,8 +191,7 @@ def read_clamped(
     of the next character in nats.
     """
     num_conditions = len(is_clamped)
-    positions = text.first + begins[:, None] + np.arange(length + 1)
-    ids = torch.from_numpy(text.ids[positions].astype(np.int64)).T
+    ids = reading.ids_at(begins, length + 1)
 
     # The rows of a segment follow each other, one for each condition.
     ids = ids.repeat_interleave(num_conditions, dim=1)
@@ -199,7 +210,7 @@ def read_clamped(
     steps = []
     with task("ablating", total=ids[:-1].numel()) as advance:
         for chars, following in pairwise(ids):
-            logits, state = network(chars[None], state, ops=ops)
+            logits, state = reading.network(chars[None], state, ops=ops)
             if output is None:
                 loss = torch.nn.functional.cross_entropy(logits[0], following, reduction="none")
                 steps.append(loss.double())
@@ -216,22 +227,17 @@ class PatchingBatch:
 
     def __init__(
         self,
-        network: CharRNN,
-        text: EncodedText,
+        reading: FreeReading,
         *,
         positions: Positions,
         lag: int,
-        reading: FreeReading,
-        output: Output,
     ) -> None:
         """Read passages that end at `positions` (R,)."""
         begins = positions - lag
-        indices = text.first + begins[:, None] + np.arange(lag + 1)
-        self._network = network
-        self._ids = torch.from_numpy(text.ids[indices].astype(np.int64)).T
+        self._reading = reading
+        self._ids = reading.ids_at(begins, lag + 1)
         self._state = reading.states_at(begins)
-        self._output = output
-        self._memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
+        self._memories: list[list[Tensor]] = [[] for _ in reading.network.recurrent_layers()]
         """By layer the memories that pass `clamp` at the first of these characters."""
         with torch.no_grad():
             ops = record_layers(torch_ops(), "clamp", results=self._memories)
@@ -240,10 +246,11 @@ class PatchingBatch:
 
     def _read(self, ops: dict[int, Ops]) -> Tensor:
         """Compute the output (R,); the layers compute with `ops` at the first character."""
-        logits, state = self._network(self._ids[:1], self._state, ops=ops)
+        reading = self._reading
+        logits, state = reading.network(self._ids[:1], self._state, ops=ops)
         if len(self._ids) > 1:
-            logits, _ = self._network(self._ids[1:], state)
-        return self._output.odds(logits[-1])
+            logits, _ = reading.network(self._ids[1:], state)
+        return reading.output.odds(logits[-1])
 
     @no_grad
     def patched(self, sources: Positions, cells: Tensor) -> Float64Array:
