@@ -39,9 +39,6 @@ MAX_KEPT_STATES."""
 MAX_KEPT_STATES = 2**21
 """Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for
 the gradient."""
-LEAST_SHARE = 1 / 8
-"""Least share of the losses that a lag needs to be drawn. In a model of documents only few losses
-stand so far behind the beginning of theirs, and the mean jumps from each to the next."""
 LOWEST = -12
 """Power of ten below which norms are not drawn: a norm of 1e-60 would flatten all other lines."""
 HIGHEST = 12
@@ -67,8 +64,6 @@ class GradientReach(Displayable):
     layer lags[i] characters before."""
     num_losses: int
     """Characters of the text over whose losses the norms are averaged."""
-    num_drawn: int
-    """Number of lags, from the first on, at which enough losses have a gradient to be drawn."""
     is_untrained: bool = False
     """Whether it is the network before its training, or an untrained baseline."""
 
@@ -150,7 +145,6 @@ def measure_reach(
     # The copy is in float64, and only its states have gradients.
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
-    num_reaching = torch.zeros(max_lag, dtype=torch.int64)
 
     # A step of a small network takes as long for more windows.
     num_kept = max_lag * network.initial_state(1).numel()
@@ -161,19 +155,13 @@ def measure_reach(
                 network, ids=ids, positions=batch + 1, length=max_lag + 1, warm_up=warm_up
             )
             # The norms are added up over the windows.
-            norms = _norms(exact, ids=windows, state=state.double())
-            total += norms.sum(-1)
-
-            # Before the document of a loss, its gradient is exactly 0.
-            num_reaching += (norms != 0).any(1).sum(-1)
+            total += _norms(exact, ids=windows, state=state.double()).sum(-1)
             advance(len(batch))
-    is_drawn = (num_reaching >= LEAST_SHARE * len(positions)).tolist()
     return GradientReach(
         name=name,
         lags=tuple(range(1, max_lag + 1)),
         norms=tuple(map(tuple, (total / len(positions)).T.tolist())),
         num_losses=len(positions),
-        num_drawn=[*is_drawn, False].index(False),
     )
 
 
@@ -209,8 +197,7 @@ def gradient_plot(
     """Return the plot of mean gradient norms against the lag.
 
     A straight falling line is a gradient that vanishes by the same factor at every character; a
-    rising one explodes. Norms below 1e-12 or above 1e12 are not drawn, nor lags at which few losses
-    have a gradient.
+    rising one explodes. Norms below 1e-12 or above 1e12 are not drawn.
 
     The axes have room for the norms `beside`, too, so that the plot of these has the same axes.
     """
@@ -240,7 +227,7 @@ def _lines(reaches: Sequence[GradientReach]) -> list[Line]:
             if len(reach.norms) > 1:
                 name += f", layer {layer}"
             points = []
-            for lag, norm in zip(reach.lags[: reach.num_drawn], norms, strict=False):
+            for lag, norm in zip(reach.lags, norms, strict=True):
                 if 10.0**LOWEST <= norm <= 10.0**HIGHEST:
                     points.append((lag, math.log10(norm)))
             colour = COLOURS[len(lines) % len(COLOURS)]

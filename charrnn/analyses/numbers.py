@@ -384,16 +384,15 @@ class Recording:
         *,
         labels: Sequence[str],
         columns: Sequence[str] = (),
+        bias_name: str = "",
         bias: Tensor | None = None,
     ) -> None:
         """List a weight (R, C) and its bias (R,), once. Its columns are units unless they have
         other names."""
         if (layer, name) in self.used:
             return
-        bias_name = name.replace("W", "b", 1)
         if bias is None:
             bias = torch.zeros(0)
-            bias_name = ""
         self.matrices[layer, name] = (matrix, bias)
         self.used[layer, name] = WeightNumbers(
             layer=layer,
@@ -409,9 +408,11 @@ class Recording:
         """Compute and record the product with a weight of a layer, `ih`, `hh` or another one, or
         with that of the output layer, `hy`, and its bias. Return their sum."""
         place = "output"
+        bias_name = "b_y"
         labels: Sequence[str] = self.vocabulary
         if layer is not None:
             place = f"layers.{layer}.{matrix}"
+            bias_name = f"b_{matrix}"
         weight, bias = self._linear[place]
         if layer is not None:
             labels = _labels_of_blocks(self._cell.block_letters, len(weight), self._size)
@@ -420,12 +421,20 @@ class Recording:
 
         # The columns of the weights that read the input are its entries.
         columns = self._entries if (layer, matrix) == (0, "ih") else ()
-        self._use(layer, f"W_{matrix}", weight, labels=labels, columns=columns, bias=bias)
+        self._use(
+            layer,
+            f"W_{matrix}",
+            weight,
+            labels=labels,
+            columns=columns,
+            bias_name=bias_name,
+            bias=bias,
+        )
 
         # The product and the bias are two rows, of which the next one is the sum.
         product = x @ weight.T
         self._add(f"W_{matrix} {argument}", product, labels=labels)
-        self._add(f"b_{matrix}", bias, labels=labels)
+        self._add(bias_name, bias, labels=labels)
         self._keep("u", product + bias)
         return self.kept[-1][-1]["u"]
 

@@ -123,27 +123,6 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
     A cell type among the `changes` that none of them has is a further network. Raises UsageError
     for another setting in which the networks differ.
     """
-    learners = train_networks(changes, out=out)
-    data = [learner.to_json() for learner in learners]
-    shown = Shown(TITLE, pictures=vanishing_view(learners), data=data, rows=data)
-    folder = Path(learners[0].run).parent
-    for name in FILES:
-        path = folder / name
-        Target(path).write(find_format(path).write(shown))
-    if show_as_json:
-        print_json(data)
-        return 0
-
-    deliver(shown, None)
-    return 0
-
-
-def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Learner]:
-    """Train NETWORKS by the recipe and its `changes`, and one of another cell type if these name
-    it; then measure them.
-
-    Raises UsageError for a setting in which the networks differ.
-    """
     # What cannot work is refused before anything is trained.
     recipe = read_recipe("vanishing")
     config, origins = merge_settings(
@@ -169,7 +148,19 @@ def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Lear
     learners = []
     for network, settings in networks.items():
         learners.append(_learn(replace(config, **settings), run=out / network, network=network))
-    return learners
+
+    # What they have learned.
+    data = [learner.to_json() for learner in learners]
+    shown = Shown(TITLE, pictures=vanishing_view(learners), data=data, rows=data)
+    for name in FILES:
+        path = out / name
+        Target(path).write(find_format(path).write(shown))
+    if show_as_json:
+        print_json(data)
+        return 0
+
+    deliver(shown, None)
+    return 0
 
 
 def _learn(config: Config, run: Path, network: str) -> Learner:

@@ -108,10 +108,10 @@ def _to_json(shown: Shown) -> bytes:
     return f"{marked}\n".encode("ascii")
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def _to_csv(shown: Shown) -> bytes:
     """Write objects as comma-separated values. An object in an object has a column for each of its
     entries, such as `difference.mean`; a list is written as JSON, and what is missing is empty."""
-    flat_rows = [dict(_flat(row)) for row in rows]
+    flat_rows = [dict(_flat(row)) for row in shown.rows]
     # Rows of different kinds have different entries.
     columns = dict.fromkeys(name for row in flat_rows for name in row)
     buffer = StringIO()
@@ -119,7 +119,8 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     table = csv.DictWriter(buffer, list(columns), lineterminator="\r\n")
     table.writeheader()
     table.writerows(flat_rows)
-    return buffer.getvalue()
+    # With a mark of its encoding: spreadsheets take a file without one for another encoding.
+    return buffer.getvalue().encode("utf-8-sig", "replace")
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -131,11 +132,6 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", to_json(value)
         else:
             yield f"{prefix}{name}", value
-
-
-def _to_csv(shown: Shown) -> bytes:
-    # With a mark of its encoding: spreadsheets take a file without one for another encoding.
-    return to_csv(shown.rows).encode("utf-8-sig", "replace")
 
 
 def _to_npz(shown: Shown) -> bytes:

@@ -74,11 +74,8 @@ def passage_pictures(
         score = passage.score
         coloured = passage.coloured
         caption = f"cell {score.layer}:{score.unit} follows {score.detector}"
-        about = looks_for[score.detector] if looks_for else ""
-        # The name of a regular expression may be the expression itself, which its description
-        # would repeat.
-        if about and not about.endswith(f" of {score.detector}"):
-            caption += f" ({about})"
+        if looks_for:
+            caption += f" ({looks_for[score.detector]})"
         phrases = filter(None, (polarity_text(score), meaning(score)))
         if pictures:
             pictures.append(Text())

@@ -43,8 +43,6 @@ from charrnn.views.theme import (
 
 _MAX_NAME_WIDTH = 24
 """Terminal columns of the longest name that is not folded to make room for numbers."""
-_NUM_NAMED = 3
-"""Detectors that the line of those without a score names."""
 _MIN_TEXT_WIDTH = 8
 """Terminal columns that a text needs at least, however long its words are."""
 _BETWEEN = 2
@@ -315,13 +313,9 @@ def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
 def skipped_line(skipped: Sequence[Skipped]) -> Text:
     """Return a line with detectors that were not scored, and the reason if it is the same for
     all."""
-    names = [detector.detector for detector in skipped]
-    line = f"{', '.join(names)}: not scored, {skipped[0].reason}"
-    if len({detector.reason for detector in skipped}) > 1:
-        line = ", ".join(names[:_NUM_NAMED])
-        if len(names) > _NUM_NAMED:
-            line += f" and {len(names) - _NUM_NAMED} more"
-        line += ": not scored; name one to score it alone"
+    line = f"{', '.join(detector.detector for detector in skipped)}: not scored"
+    if len({detector.reason for detector in skipped}) == 1:
+        line += f", {skipped[0].reason}"
     return Text(all_visible(line), style="dim")
 
 
@@ -406,33 +400,13 @@ RUN_COLUMNS: Columns = {
 
 
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
-    """Draw runs, one per row, and why losses must not be compared.
-
-    A text or a seed that all of several runs share stands below the table; a text that the names of
-    the runs repeat is left out.
-    """
-    # Columns that say the same of every run are left out.
-    columns = dict(RUN_COLUMNS)
-    if all(run.name.startswith(run.text) for run in runs):
-        del columns["text"]
-    shared = []
-    if len(runs) > 1:
-        for name in ("text", "seed"):
-            values = {record_cell(run, RUN_COLUMNS[name]) for run in runs}
-            if name in columns and len(values) == 1:
-                del columns[name]
-                shared.append(f"{name} {values.pop()}")
-
+    """Draw runs, one per row, and why losses must not be compared."""
     # Names to the left, so that names that begin alike stand below each other.
-    left = ("run", "best", "text", "from", "model")
-    table = records_table(columns, runs, left=left)
+    table = records_table(RUN_COLUMNS, runs, left=("run", "best", "text", "from", "model"))
 
     # A run without a loss cannot be compared wrongly.
     validated = [run for run in runs if run.best_nats is not None]
-    notes = list(map(Text, comparison_notes(validated)))
-    if shared:
-        notes.append(Text(all_visible(f"All runs: {', '.join(shared)}."), style="dim"))
-    return Group(table, *notes)
+    return Group(table, *map(Text, comparison_notes(validated)))
 
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)

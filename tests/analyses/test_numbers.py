@@ -103,8 +103,9 @@ def test_the_products_are_those_of_the_listed_weights(cell, options):
     numbers = model_of(config_of(cell, **options)).numbers("hel")
     weights = {(weight.layer, weight.name): weight for weight in numbers.weights}
     step = numbers.steps[-1]
-    product, _ = step.output
+    product, bias = step.output
     assert weights[None, "W_hy"].labels == product.labels
+    assert weights[None, "W_hy"].bias_name == bias.name == "b_y"
 
     # The input of the first layer, and the h that the recurrent weights of most cells read.
     below = step.input.values
