@@ -112,7 +112,7 @@ def _plot(use: GateUse) -> Plot:
     name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
     dots = list(zip(shut, opened, strict=True))
     return Plot(
-        lines=[Line(name, dots, GATE_STYLES.get(use.gate, "cyan"))],
+        lines=[Line(name, points=dots, colour=GATE_STYLES.get(use.gate, "cyan"))],
         heading=name,
         y_label=UP,
         x_label=ACROSS,

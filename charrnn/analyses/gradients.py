@@ -231,5 +231,7 @@ def _lines(reaches: Sequence[GradientReach]) -> list[Line]:
                 if 10.0**LOWEST <= norm <= 10.0**HIGHEST:
                     points.append((lag, math.log10(norm)))
             colour = COLOURS[len(lines) % len(COLOURS)]
-            lines.append(Line(name, points, colour=colour, mark=MARKS[len(lines) % len(MARKS)]))
+            lines.append(
+                Line(name, points=points, colour=colour, mark=MARKS[len(lines) % len(MARKS)])
+            )
     return lines

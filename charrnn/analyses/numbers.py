@@ -320,7 +320,7 @@ class Recording:
         if "embedding.weight" in self._tensors:
             table = self._tensors["embedding.weight"]
             self._entries = _numbered(table.shape[1])
-            self._use(None, "embedding", table, labels=self.vocabulary)
+            self._use(None, name="embedding", matrix=table, labels=self.vocabulary)
         x = table[[char]]
 
         # Up the layers, whose vectors are recorded, to the output layer.
@@ -331,7 +331,7 @@ class Recording:
             below = self._read_layer(layer, below)
             layers.append(LayerNumbers(tuple(self._rows)))
         self._begin()
-        logits = self._product(None, "hy", below)
+        logits = self._product(None, matrix="hy", x=below)
         self._keep("logits", logits)
 
         # The softmax, and the loss in nats.
@@ -415,7 +415,9 @@ class Recording:
             bias_name = f"b_{matrix}"
         weight, bias = self._linear[place]
         if layer is not None:
-            labels = _labels_of_blocks(self._cell.block_letters, len(weight), self._size)
+            labels = _labels_of_blocks(
+                self._cell.block_letters, num_rows=len(weight), num_units=self._size
+            )
         argument = "x" if matrix == "ih" else "h"
         argument = ARGUMENTS.get(self.config.cell_type, {}).get(matrix, argument)
 
@@ -423,8 +425,8 @@ class Recording:
         columns = self._entries if (layer, matrix) == (0, "ih") else ()
         self._use(
             layer,
-            f"W_{matrix}",
-            weight,
+            name=f"W_{matrix}",
+            matrix=weight,
             labels=labels,
             columns=columns,
             bias_name=bias_name,
@@ -458,7 +460,7 @@ class Recording:
             ops = record(ops, function, keep=self._recorder(function, names_of_calls))
         latest = self._cell.step(
             ops,
-            x=self._product(layer, "ih", x),
+            x=self._product(layer, matrix="ih", x=x),
             product=partial(self._product, layer),
             state=before,
             extras=self._extras(layer),
@@ -503,7 +505,7 @@ class Recording:
 
             # One weight per unit is a matrix of one row.
             matrix = values.reshape(-1, values.shape[-1])
-            self._use(layer, name, matrix, labels=_numbered(len(matrix)))
+            self._use(layer, name=name, matrix=matrix, labels=_numbered(len(matrix)))
         return extras
 
 

@@ -74,7 +74,7 @@ def demo(options: CommandOptions) -> None:
         for line in fold(characters, console.width):
             for cluster, value in line:
                 style = palette_of(console).value(scale.position(value))
-                console.print(Text(cluster, style), end="")
+                console.print(Text(cluster, style=style), end="")
                 if sys.stdout.isatty():
                     sys.stdout.flush()
                     time.sleep(SECONDS_PER_CHAR)

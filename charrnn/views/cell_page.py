@@ -142,7 +142,7 @@ def cells_to_html(title: str, *, above: Sequence[RenderableType], pages: Sequenc
         links.append(label, style=link).append("   ")
         pictures += [Text(), Text(f"cell {name}", style=link + Style(bold=True)), Text()]
         pictures += page_pictures(page)
-    html = to_html([*above, Text(), links, *pictures], title)
+    html = to_html([*above, Text(), links, *pictures], title=title)
 
     # The heading of a cell, which links to itself, is the place that its link in the list names.
     for page in pages:

@@ -29,7 +29,7 @@ def learning_chart(curves: LearningCurves) -> Drawing:
             if point[1] <= lowest_loss + MAX_RISE:
                 points.append(point)
         colour = COLOURS[settings.index(run.settings) % len(COLOURS)]
-        lines.append(Line(run.name, points, colour, MARKS[number % len(MARKS)]))
+        lines.append(Line(run.name, points=points, colour=colour, mark=MARKS[number % len(MARKS)]))
         drawn += points
 
     plot = Plot(

@@ -73,7 +73,7 @@ class Palette:
         step = 0
         if not math.isnan(share):
             step = round(NUM_SHADES * min(1.0, max(0.0, share)))
-        return _style(self.background, hue, step=step)
+        return _style(self.background, hue=hue, step=step)
 
 
 def palette_of(console: Console) -> Palette:

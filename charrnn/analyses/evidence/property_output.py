@@ -112,7 +112,8 @@ def _gaps(
         side_codes = codes[is_on_side]
         size = int(codes.max()) + 1
         count = np.bincount(side_codes, minlength=size)
-        rates.append(np.bincount(side_codes, follows[is_on_side], size) / np.maximum(1, count))
+        following = np.bincount(side_codes, weights=follows[is_on_side], minlength=size)
+        rates.append(following / np.maximum(1, count))
         counts.append(count)
     return rates[0], rates[1], np.minimum(*counts).astype(np.float64)
 
@@ -142,7 +143,9 @@ def resample_differences(
         for sign in (1, -1):
             where = (codes == code) & (signs == sign)
             num_drawn = draws @ np.bincount(blocks[where], minlength=num_blocks)
-            sums = [np.bincount(blocks[where], row[where], num_blocks) for row in odds]
+            sums = [
+                np.bincount(blocks[where], weights=row[where], minlength=num_blocks) for row in odds
+            ]
             means.append(np.stack(sums) @ draws.T / np.maximum(1, num_drawn))
             counts.append((int(where.sum()), num_drawn))
         (num_inside, drawn_inside), (num_outside, drawn_outside) = counts
