@@ -18,8 +18,8 @@ from charrnn.errors import counted
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
-from charrnn.text.copies import are_covered, codes_of, count_places, find_repeats
-from charrnn.text.corpus import Corpus, CorpusPart
+from charrnn.text.copies import are_covered, find_repeats
+from charrnn.text.corpus import Corpus
 from charrnn.text.places import Place
 from charrnn.text.vocab import as_bytes
 from charrnn.views.tables import Cell, Columns, records_table
@@ -242,10 +242,7 @@ class CopiedPassages(Displayable):
 def repeats_in(corpus: Corpus) -> CopiedPassages:
     """Find the passages of a file that stand in it again, with both places of each."""
     text = corpus.content
-    matches = find_repeats(codes_of(text), length=MIN_COPY_LENGTH)
-
-    # The table shows the passage itself and its other place.
-    passages = passages_of(matches, text, searched=text, places=corpus.places, num_shown=2)
+    passages = passages_of(find_repeats(text, length=MIN_COPY_LENGTH), corpus.places)
     return CopiedPassages(
         text=text, min_length=MIN_COPY_LENGTH, passages=placed(passages, corpus), where=REST
     )
@@ -253,35 +250,25 @@ def repeats_in(corpus: Corpus) -> CopiedPassages:
 
 def passages_of(
     matches: Int64Array,
-    text: str | bytes,
-    *,
-    searched: str | bytes | CorpusPart,
     places: Callable[[Int64Array], Sequence[Place | None]],
-    num_shown: int,
+    *,
     number: int = 0,
 ) -> list[Passage]:
-    """Make a `Passage` of each match (M, 3): its start in `text`, its length, and its offset in the
-    text `searched`, whose number is `number`.
-
-    `places` returns the places of offsets. Of the places in `searched`, `num_shown` are shown.
-    """
-    # Where nothing is copied, no file is read.
+    """Return the passages of matches (M, 4) with the text of this number, whose `places` are found
+    by their offsets."""
+    # The places are looked up together: the files are read again.
     if not len(matches):
         return []
-
-    # A passage may occur twice in the text, but is looked for once.
-    contents = [text[start : start + length] for start, length, _ in matches]
-    num_places = count_places(set(contents), corpus=searched)
     passages = []
-    found = zip(matches.tolist(), contents, places(matches[:, 2]), strict=True)
-    for (start, length, offset), content, place in found:
+    found = zip(matches.tolist(), places(matches[:, 2]), strict=True)
+    for (start, length, offset, num_places), place in found:
         passage = Passage(
             start=start,
             length=length,
             number=number,
             offset=offset,
             place=_without_folder(place),
-            num_more=num_places[content] - num_shown,
+            num_more=num_places - 1,
         )
         passages.append(passage)
     return passages

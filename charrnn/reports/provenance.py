@@ -109,14 +109,7 @@ class ReferenceText:
         found: list[Passage] = []
         for number, training in enumerate(self.trainings):
             matches = find_passages(text, corpus=training, min_length=min_length)
-            found += passages_of(
-                matches,
-                text,
-                searched=training,
-                places=training.places,
-                num_shown=1,
-                number=number,
-            )
+            found += passages_of(matches, training.places, number=number)
         return tuple(_longest(found))
 
     def held_out_share(self, min_length: int) -> float:
@@ -145,7 +138,7 @@ def find_passages(
     text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH
 ) -> Int64Array:
     """Find all passages of `text` with at least `min_length` characters that also stand in
-    `corpus`: start, length and first offset in the corpus of each (M, 3), as
+    `corpus`: start, length, first offset in the corpus and number of places of each (M, 4), as
     `text.copies.find_matches`.
 
     Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_COMPARED`.

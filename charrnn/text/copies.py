@@ -7,8 +7,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 `length` characters, M matches, P pairs of places, S segments.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 from unicodedata import normalize
@@ -41,8 +40,6 @@ MAX_PAIRS = 1 << 20
 windows have `LEAST_PAIRS`."""
 LEAST_PAIRS = 1000
 """Pairs of each window that are followed in any case."""
-MOST_REPEATS = 64
-"""Equal windows of a text with which each of them is compared, on either side."""
 LEAST_SHARE = 0.05
 """The smallest share of copies that is reported. A smaller share changes the loss little."""
 BASE = 0x9E3779B97F4A7C15
@@ -171,26 +168,57 @@ def are_covered(passages: Iterable[Sequence[int]], num_chars: int) -> BoolArray:
 def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     """Find the longest passages of a text, of at least `length` characters, that occur in a corpus.
 
-    Return start, length and first place in the corpus of each (M, 3), in the order of the text.
-    With one more character at either end, a match does not occur in the corpus. Matches may
-    overlap, but none contains another. The corpus is read once. Memory depends on the text alone.
+    Return start, length, first place in the corpus, and number of places of each (M, 4), in the
+    order of the text. With one more character at either end, a match does not occur in the corpus.
+    Matches may overlap, but none contains another. The corpus is read once. Memory depends on the
+    text alone.
 
     Where text and corpus repeat themselves, a window has so many pairs of places that not all can
     be followed (`MAX_PAIRS`): it is followed from its first places in the corpus, and a match may
-    be shorter than it could be. But each character in a window that the corpus contains is part of
-    a match.
+    be shorter than it could be, or have more places. But each character in a window that the corpus
+    contains is part of a match.
     """
-    if length > len(codes):
-        return np.zeros((0, 3), np.int64)
-    # Equal windows are a group. Its number is the number of windows with smaller hashes: at this
-    # index of `places` its places begin.
-    hashes = window_hashes(codes, length)
-    known = KnownHashes([hashes])
-    groups = known.find(hashes)[1]
-    places = np.argsort(groups, kind="stable")
+    known = KnownHashes([window_hashes(codes, length)])
+    return _longest(_equal_runs(codes, known, corpus, length))
+
+
+def find_repeats(text: str | bytes, length: int) -> Places:
+    """Find the passages of a text, of at least `length` characters, that occur in it again.
+
+    Return start, length, another place, and number of other places of each (M, 4), in the order of
+    the text, as `find_matches`. Both places do not overlap.
+    """
+    # Most windows occur once.
+    codes = codes_of(text)
+    hashes = np.sort(window_hashes(codes, length))
+    known = KnownHashes([hashes[1:][hashes[1:] == hashes[:-1]]])
+    runs = _equal_runs(codes, known, text, length)
+    distances = runs[:, 0] - runs[:, 2]
+    is_apart = distances >= length
+    runs = runs[is_apart]
+
+    # Where both places overlap, as in a row of dashes, as much as fits between them is left of the
+    # beginning and of the end.
+    heads = runs.copy()
+    heads[:, 1] = np.minimum(runs[:, 1], distances[is_apart])
+    skipped = runs[:, 1] - heads[:, 1]
+    tails = heads + skipped[:, np.newaxis] * np.array([1, 0, 1])
+    pieces = np.unique(np.concatenate([heads, tails]), axis=0)
+    # Each place is a repetition of the other.
+    return _longest(np.concatenate([pieces, pieces[:, ::-1]]))
+
+
+def _equal_runs(codes: Codes, known: KnownHashes, corpus: SlicedText, length: int) -> Places:
+    """Return start, length and place in the corpus (P, 3) of the runs of windows of `length`
+    characters with `known` hashes that a text and a corpus share, each as long as it can be."""
+    # Equal windows of the text are a group: their places follow each other in `places`.
+    windows, groups = known.find(window_hashes(codes, length))
+    places = windows[np.argsort(groups, kind="stable")]
     sizes = np.bincount(groups)
+    firsts = np.cumsum(sizes) - sizes
     # For each group, the number of places in the corpus that are still followed.
-    num_left = np.maximum(MAX_PAIRS // len(hashes), LEAST_PAIRS // sizes.clip(min=1)).clip(min=1)
+    num_left = LEAST_PAIRS // sizes.clip(min=1)
+    num_left = np.maximum(num_left, MAX_PAIRS // max(1, len(codes))).clip(min=1)
 
     runs = [np.zeros((0, 3), np.int64)]
     with task("comparing", total=len(corpus)) as advance:
@@ -205,14 +233,23 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
 
             # Each is paired with every place of its group in the text.
             groups = groups[is_within]
-            windows = np.repeat(np.arange(len(groups)), sizes[groups])
-            firsts = np.cumsum(sizes[groups]) - sizes[groups]
-            starts = places[groups[windows] + np.arange(len(windows)) - firsts[windows]]
-            sources = indices[order][is_within][windows]
-            pairs = _equal_windows(codes, starts, block, sources, length)
-            runs.append(_joined_runs(pairs + np.array([0, 0, begin])))
+            num_places = sizes[groups]
+            pairs_before = np.cumsum(num_places) - num_places
+            begins = np.repeat(firsts[groups] - pairs_before, num_places)
+            starts = places[begins + np.arange(len(begins))]
+            sources = np.repeat(indices[order][is_within], num_places)
+
+            # Windows are equal character by character, and not by their hashes alone.
+            is_equal = np.ones(len(starts), np.bool_)
+            for offset in range(length):
+                is_equal &= codes[starts + offset] == block[sources + offset]
+            pairs = np.stack([starts, np.ones_like(starts), sources + begin], axis=1)
+            runs.append(_joined_runs(pairs[is_equal]))
             advance(len(block) - length + 1)
-    return _matches(_joined_runs(np.concatenate(runs)), length)
+    joined = _joined_runs(np.concatenate(runs))
+    # A run of n windows has more characters.
+    joined[:, 1] += length - 1
+    return joined
 
 
 def _joined_runs(runs: Places) -> Places:
@@ -228,94 +265,18 @@ def _joined_runs(runs: Places) -> Places:
     return np.stack([starts[firsts], lengths, sources[firsts]], axis=1)
 
 
-def _matches(runs: Places, length: int) -> Places:
-    """Return start, length in characters and place (M, 3) of the runs (P, 3) of windows that no
+def _longest(runs: Places) -> Places:
+    """Return start, length, first place and number of places (M, 4) of the runs (P, 3) that no
     other contains."""
-    runs[:, 1] += length - 1
-    # The longest from each place first, and of these the first in the corpus.
+    # The longest from each start first, and of these the first in the corpus.
     runs = runs[np.lexsort((runs[:, 2], -runs[:, 1], runs[:, 0]))]
+    _, firsts, nums = np.unique(runs[:, :2], axis=0, return_index=True, return_counts=True)
+    order = np.argsort(firsts)
+    matches = np.column_stack([runs[firsts], nums])[order]
     # A match that ends no later than one before it lies within that one.
-    stops = runs[:, 0] + runs[:, 1]
+    stops = matches[:, 0] + matches[:, 1]
     reached = np.maximum.accumulate(np.append(0, stops))[:-1]
-    return runs[stops > reached]
-
-
-def find_repeats(codes: Codes, length: int) -> Places:
-    """Find the passages of a text, of at least `length` characters, that occur in it again.
-
-    Return start, length and another place of each (M, 3), in the order of the text: the place with
-    which most is equal, and of several the first. Both places do not overlap. The passages may
-    overlap, but none contains another.
-
-    A window is compared with the next `MOST_REPEATS` equal ones on either side.
-    """
-    if length > len(codes):
-        return np.zeros((0, 3), np.int64)
-    # Equal hashes lie side by side, in the order of the text.
-    hashes = window_hashes(codes, length)
-    order = np.argsort(hashes, kind="stable")
-    hashes = hashes[order]
-    pairs = [np.zeros((0, 3), np.int64)]
-    for distance in range(1, MOST_REPEATS + 1):
-        is_repeated = hashes[distance:] == hashes[:-distance]
-        if not is_repeated.any() or sum(map(len, pairs)) > MAX_PAIRS:
-            break
-        earlier = order[:-distance][is_repeated]
-        later = order[distance:][is_repeated]
-        pairs.append(_equal_windows(codes, earlier, codes, later, length))
-    runs = _joined_runs(np.concatenate(pairs))
-
-    # Where both places overlap, as in a row of dashes, as much as fits between them is left of the
-    # beginning and of the end.
-    most = runs[:, 2] - runs[:, 0] - length + 1
-    runs = runs[most > 0]
-    sizes = np.minimum(runs[:, 1], most[most > 0])
-    skipped = runs[:, 1] - sizes
-    heads = np.stack([runs[:, 0], sizes, runs[:, 2]], axis=1)
-    tails = heads + np.stack([skipped, np.zeros_like(sizes), skipped], axis=1)
-    # Each place is a repetition of the other.
-    pieces = np.concatenate([heads, tails])
-    return _matches(np.concatenate([pieces, pieces[:, ::-1]]), length)
-
-
-def _equal_windows(
-    codes: Codes, starts: Places, others: Codes, sources: Places, length: int
-) -> Places:
-    """Return the pairs of windows of two texts that are equal, character by character and not by
-    their hashes alone, as runs of one: start, number of windows and source (P, 3)."""
-    is_equal = np.ones(len(starts), np.bool_)
-    for offset in range(length):
-        is_equal &= codes[starts + offset] == others[sources + offset]
-    pairs = np.stack([starts, np.ones_like(starts), sources], axis=1)
-    return pairs[is_equal]
-
-
-def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Counter[str | bytes]:
-    """Count the places of each passage in a corpus, which is read once; where a passage overlaps
-    itself, it counts once."""
-    # A place is found by the hash of as many characters as the shortest passage has.
-    length = min(map(len, passages))
-    by_hash = defaultdict(list)
-    for passage in passages:
-        [head] = window_hashes(codes_of(passage[:length]), length).tolist()
-        by_hash[head].append(passage)
-    known = KnownHashes([np.array(list(by_hash), np.uint64)])
-
-    num_places: Counter[str | bytes] = Counter()
-    ends: Counter[str | bytes] = Counter()
-    with task("counting copies", total=len(corpus)) as advance:
-        for begin, block in blocks_of_codes(corpus, length=length):
-            hashes = window_hashes(block, length)
-            indices, _ = known.find(hashes)
-            for index, found in zip(indices.tolist(), hashes[indices].tolist(), strict=True):
-                start = begin + index
-                for passage in by_hash[found]:
-                    end = start + len(passage)
-                    if start >= ends[passage] and corpus[start:end] == passage:
-                        num_places[passage] += 1
-                        ends[passage] = end
-            advance(len(hashes))
-    return num_places
+    return matches[stops > reached]
 
 
 def trained_share(text: SlicedText, training: SlicedText, config: Config) -> float:

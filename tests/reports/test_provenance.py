@@ -29,7 +29,8 @@ EXAMPLES = settings(max_examples=60)
 
 def spans(text, corpus, min_length=30):
     """(start, length, first place in the corpus) of the passages."""
-    return [tuple(match) for match in find_passages(text, corpus, min_length=min_length).tolist()]
+    matches = find_passages(text, corpus, min_length=min_length)
+    return [tuple(match[:3]) for match in matches.tolist()]
 
 
 def naive_spans(text, corpus, min_length):
@@ -79,8 +80,12 @@ def test_it_equals_a_search(texts, min_length, block_chars, num_hashes):
         if num_hashes:
             hashes = copies.window_hashes
             patch.setattr(copies, "window_hashes", lambda *of: hashes(*of) % np.uint64(num_hashes))
-        found = spans(text, corpus, min_length)
-    assert found == naive_spans(text, corpus, min_length)
+        found = find_passages(text, corpus, min_length=min_length).tolist()
+    naive = naive_spans(text, corpus, min_length)
+    assert [tuple(match[:3]) for match in found] == naive
+    for start, length, _, num_places in found:
+        passage = text[start : start + length]
+        assert num_places == sum(corpus.startswith(passage, at) for at in range(len(corpus)))
 
 
 @given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.integers(1, 9))
@@ -103,7 +108,7 @@ def test_where_not_all_pairs_are_followed_the_share_is_the_same(texts, min_lengt
 def test_a_text_repeats_what_a_search_finds_elsewhere_in_it(texts, length):
     """Windows that occur again without an overlap are covered, if they have no more places."""
     text = "".join(texts)
-    found = copies.find_repeats(copies.codes_of(text), length).tolist()
+    found = [repeat[:3] for repeat in copies.find_repeats(text, length).tolist()]
     for start, size, place in found:
         assert text[start : start + size] == text[place : place + size]
         assert abs(start - place) >= size >= length

@@ -9,7 +9,6 @@ import pytest
 from charrnn.text import copies
 from charrnn.text.copies import (
     LONG_COPY,
-    codes_of,
     find_repeats,
     trained_share,
 )
@@ -63,10 +62,10 @@ def test_the_longest_passage_is_found_whatever_stands_nearer():
     text = (
         f"{between[0]}{chorus}{sentence}{between[1]}{sentence[:60]}{between[2]}{sentence}{chorus}"
     )
-    repeats = find_repeats(codes_of(text + between[3]), length=30)
+    repeats = find_repeats(text + between[3], length=30)
     lengths = sorted(repeats[:, 1].tolist())
     assert lengths[-1] >= len(sentence)
-    passages = [text[start : start + length] for start, length, _ in repeats.tolist()]
+    passages = [text[start : start + length] for start, length, *_ in repeats.tolist()]
     assert sum(chorus.strip() in passage for passage in passages) >= 2
     assert sum(sentence.strip() in passage for passage in passages) >= 2
 
@@ -75,5 +74,5 @@ def test_a_passage_is_equal_character_by_character(monkeypatch):
     """Two different passages may have the same hash."""
     monkeypatch.setattr(copies, "powers_of", lambda base, num: np.ones(num, np.uint64))
     text = "abcdefghij" * 3 + "-" + "jihgfedcba" * 3
-    for start, length, place in find_repeats(codes_of(text), length=10).tolist():
+    for start, length, place, _ in find_repeats(text, length=10).tolist():
         assert text[start : start + length] == text[place : place + length]

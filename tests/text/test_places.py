@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from placed_words import WORD, lines_by_grep, write_texts
 from read_texts import read_corpus
 
-from charrnn.text import copies
-from charrnn.text.copies import count_places
 from charrnn.text.places import Place, find_places
 from charrnn.text.text_files import Line
 from charrnn.text.vocab import as_bytes
@@ -88,22 +86,3 @@ def test_columns_count_characters_and_in_bytes_bytes(lines, is_text):
     indices = range(len(expected))
     assert list(find_places(indices, numbered, is_text=is_text)) == expected
     assert list(find_places(indices[::2], numbered, is_text=is_text)) == expected[::2]
-
-
-@given(
-    st.text("ab\né日", max_size=40),
-    st.lists(st.text("ab\né日", min_size=1, max_size=6), min_size=1, max_size=4, unique=True),
-    st.integers(1, 9),
-    st.booleans(),
-)
-@settings(max_examples=100, deadline=None, derandomize=True)
-def test_places_are_counted_across_slices(text, passages, size, is_bytes):
-    data = text.encode() if is_bytes else text
-    if is_bytes:
-        passages = [passage.encode() for passage in passages]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(copies, "SLICE_CHARS", size)
-        patch.setattr(copies, "BLOCK_CHARS", size)
-        found = count_places(passages, data)
-    for passage in passages:
-        assert found[passage] == data.count(passage)
