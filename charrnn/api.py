@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from charrnn.cells.study import Study
     from charrnn.detectors.detector import Detector
     from charrnn.formats import export
-    from charrnn.reports import copies, provenance
+    from charrnn.generation.sample_options import Forbid
+    from charrnn.reports import learned_texts, provenance
     from charrnn.reports.provenance import Provenance, ReferenceText
 else:
     backpropagation = LazyModule("charrnn.analyses.backpropagation")
@@ -43,7 +44,7 @@ else:
     gradients = LazyModule("charrnn.analyses.gradients")
     numbers = LazyModule("charrnn.analyses.numbers")
     export = LazyModule("charrnn.formats.export")
-    copies = LazyModule("charrnn.reports.copies")
+    learned_texts = LazyModule("charrnn.reports.learned_texts")
     provenance = LazyModule("charrnn.reports.provenance")
 
 
@@ -323,7 +324,7 @@ class Model(TrainedModel):
             True
             >>> names = model.samples(2, length=20, temperature=4, unique=True, accept=is_new)
         """
-        return provenance.new_documents(self)
+        return learned_texts.new_documents(self)
 
     def provenance(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "Provenance":
         """Find the passages of a text that stand in the training text.
@@ -334,7 +335,7 @@ class Model(TrainedModel):
         is no sign of copying.
 
         Args:
-            text: The text, at most 1,000,000 characters: a string, bytes, the `pathlib.Path` of a
+            text: The text, at most 20,000,000 characters: a string, bytes, the `pathlib.Path` of a
                 file, or a list of these. It may have characters outside the vocabulary.
             min_length: The length of the shortest passage that counts as a copy, in characters, at
                 least 1.
@@ -383,7 +384,7 @@ class Model(TrainedModel):
     def _reference_text(self) -> "ReferenceText":
         return provenance.read_reference_text(self)
 
-    def known_passages(self, num_chars: int) -> "copies.KnownPassages":
+    def known_passages(self, num_chars: int) -> "Forbid":
         """Read the training text, so that no sample copies more than a passage of it in a row.
 
         The texts of the models that this one started from are read, too.
@@ -392,7 +393,7 @@ class Model(TrainedModel):
             num_chars: The length of the longest passage that a sample may copy, in characters.
 
         Returns:
-            A `KnownPassages`, for the option `forbid` of a sample.
+            A function, for the option `forbid` of a sample.
 
         Raises:
             DataError: The text of the run is missing or changed, or nobody recorded it.
@@ -403,7 +404,7 @@ class Model(TrainedModel):
             >>> int(model.provenance(drawn.text, min_length=11).is_copied.sum())
             0
         """
-        return copies.known_passages(self, num_chars)
+        return learned_texts.known_passages(self, num_chars)
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:

@@ -28,10 +28,11 @@ from charrnn.views.delivery import Shown
 from charrnn.views.tables import predictions_table
 
 if TYPE_CHECKING:
-    from charrnn.reports import passages, provenance
+    from rich.console import RenderableType
+
+    from charrnn.reports import provenance
 else:
     # Imported only where it is used.
-    passages = LazyModule("charrnn.reports.passages")
     provenance = LazyModule("charrnn.reports.provenance")
 
 
@@ -130,7 +131,7 @@ def _passages_of_file(run: str | None, file: str, options: PredictOptions) -> Sh
         config = Config()
         if run is not None:
             config = load_model(run).config
-        found = passages.repeats_in(read_text_corpus(file, config))
+        found = provenance.repeats_in(read_text_corpus(file, config))
     else:
         model = load_model(run)
         corpus = read_text_corpus(file, model.config)
@@ -138,7 +139,8 @@ def _passages_of_file(run: str | None, file: str, options: PredictOptions) -> Sh
         found = provenance.copies_in(corpus, provenance.read_reference_text(model))
         if found.share_copied > LEARNED_SHARE:
             warn(f"{model.name} has learned this text: --within compares it with itself")
-    return _shown(found, title=f"Passages of {Path(file).name}")
+    # The text of a file may be long.
+    return _shown(found, found.figures(), title=f"Passages of {Path(file).name}")
 
 
 def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Shown:
@@ -164,7 +166,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
     if options.trace:
         reference_text = provenance.read_reference_text(model)
         found = provenance.trace_text(content, reference_text=reference_text)
-        return _shown(found, title=f"Provenance of a text, by {model.name}")
+        return _shown(found, found.view(), title=f"Provenance of a text, by {model.name}")
     if options.numbers:
         numbers: NetworkNumbers | Backpropagation
         numbers = model_numbers(model, content, unknown=options.unknown)
@@ -187,10 +189,12 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
     )
 
 
-def _shown(found: "passages.CopiedPassages", title: str) -> Shown:
+def _shown(
+    found: "provenance.Provenance", pictures: "Sequence[RenderableType]", title: str
+) -> Shown:
     return Shown(
         title,
-        pictures=found.view(),
+        pictures=pictures,
         data=found.to_json(),
         rows=[asdict(passage) for passage in found.passages],
     )

@@ -1,56 +1,137 @@
-"""Where a text comes from: the passages that stand in the training text; and which documents stand
-in a corpus.
+"""Where a text comes from: the passages that stand in the training text or again in the same text,
+their places, the share of the text, and tables of both.
 
-Shapes: N characters of a text (bytes, for the byte alphabet).
+Shapes: N characters of a text (bytes, for the byte alphabet), M passages.
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
 from charrnn.config.options import at_least, check
-from charrnn.errors import DataError, UsageError, named
+from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.reports.copies import learned_texts
-from charrnn.reports.passages import (
-    CopiedPassages,
-    Passage,
-    passages_of,
-    placed,
-)
-from charrnn.system.arrays import Int64Array
-from charrnn.text.copies import (
-    SlicedText,
-    are_covered,
-    codes_of,
-    find_matches,
-    known_documents,
-    loose_key,
-)
+from charrnn.reports.learned_texts import read_learned_texts
+from charrnn.system.arrays import BoolArray, Int64Array
+from charrnn.system.display import Displayable
+from charrnn.text.copies import SlicedText, are_covered, codes_of, find_matches, find_repeats
 from charrnn.text.corpus import Corpus, CorpusPart
+from charrnn.text.places import Place
 from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.views.heatmap import HeatMap
-from charrnn.views.theme import Scale
+from charrnn.views.tables import Columns, records_table
+from charrnn.views.theme import Scale, all_visible
 
+MAX_CHARS = 20_000_000
+"""The longest text that is compared, in characters."""
 HELD_OUT_CHARS = 50_000
 """Characters of the validation text that are compared: enough for a stable share."""
-MAX_COMPARED = 20_000_000
-"""The longest text that is compared with another one, in characters."""
-REASON = " What is copied shows only beside the text it learned from."
-"""The end of a message: why the training text is needed."""
+EXCERPT_WIDTH = 64
+"""Columns of the excerpt from a passage."""
+MAX_ROWS = 20
+"""Passages in the table, the longest ones."""
+TRAINING_TEXT = "the training text"
+"""Where the passages of a text stand that copies."""
+REST = "the rest of the text"
+"""Where the passages of a text stand that repeats itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Provenance(CopiedPassages):
-    """The provenance of a text of N characters: the passages that stand in the training text, in
-    the order of the text, which are marked in it."""
+class Passage:
+    """A passage of a text that also stands in the training text, or again in the same text.
+
+    Offsets and lengths are in characters, or in bytes if the text is bytes.
+    """
+
+    start: int
+    """Offset in the text."""
+    length: int
+    """Its length."""
+    number: int = 0
+    """The text in which it stands: 0 for the model's own training text, 1 for that of the model
+    from which it started, and so on."""
+    offset: int
+    """Offset of its first place in that text."""
+    place: Place | None
+    """The place in a file of its first place in the training text; None if that came from a stream.
+    """
+    num_more: int
+    """How many more places were found."""
+    at: Place | None = None
+    """The place of the passage itself, if the text is that of a file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance(Displayable):
+    """The passages of a text of N characters that stand in the training text, or again in the same
+    text, in the order of the text.
+
+    They are the longest ones of at least `min_length` characters; they may overlap, but no passage
+    contains another. `held_out_share` is the share of held-out text that stands in the training
+    text although nobody copied it: names, idioms and licences recur. A share near it is no sign of
+    copying.
+    """
+
+    text: str | bytes = field(repr=False)
+    """The text as the training text is stored: with LF line ends; bytes, for the byte alphabet."""
+    min_length: int
+    """The length of the shortest passage that counts."""
+    passages: tuple[Passage, ...] = field(repr=False)
+    """The passages that stand in the training text."""
+    held_out_share: float | None = None
+    """The share of held-out text that stands in the training text; None for a text that is compared
+    with itself."""
+    where: str = TRAINING_TEXT
+    """Where the passages stand: `TRAINING_TEXT` or `REST`."""
+    reach: str = ""
+    """Which text was not compared, in a sentence; "" if all were."""
+
+    @property
+    def is_copied(self) -> BoolArray:
+        """(N,): whether each character is part of a passage."""
+        spans = [(passage.start, passage.length) for passage in self.passages]
+        return are_covered(spans, len(self.text))
+
+    @property
+    def share_copied(self) -> float:
+        """The share of the characters that are part of a passage, from 0 to 1; 0 for an empty
+        text."""
+        return float(self.is_copied.sum() / max(1, len(self.text)))
+
+    @property
+    def longest(self) -> Passage | None:
+        """The longest passage, or the first of several that are equally long; None if nothing is
+        copied."""
+        return max(self.passages, key=lambda passage: passage.length, default=None)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures and the passages, without the text.
+
+        Returns:
+            A dictionary of numbers, strings, lists and None.
+
+        Example:
+            >>> model.provenance("What is it?").to_json()["num_copied"]
+            0
+        """
+        return {
+            "reach": self.reach,
+            "min_length": self.min_length,
+            "num_chars": len(self.text),
+            "num_copied": int(self.is_copied.sum()),
+            "share_copied": self.share_copied,
+            "held_out_share": self.held_out_share,
+            "passages": [asdict(passage) for passage in self.passages],
+        }
 
     def view(self) -> Sequence[RenderableType]:
         """Return the text, in which passages are underlined, and the tables.
@@ -75,14 +156,100 @@ class Provenance(CopiedPassages):
             >>> model.provenance("What is it?").marked_text().coloured.text
             'What is it?'
         """
-        # Of a text of bytes, a character is part of a passage if all of its bytes are.
-        text, begins = self.characters()
+        text = self.text
+        is_copied = self.is_copied
+        if isinstance(text, bytes):
+            # A character is part of a passage if all of its bytes are. surrogateescape: a byte that
+            # is not UTF-8 becomes one character, which is encoded as this byte again.
+            text = text.decode("utf-8", "surrogateescape")
+            sizes = [len(character.encode("utf-8", "surrogateescape")) for character in text]
+            is_copied = np.logical_and.reduceat(is_copied, np.cumsum([0, *sizes[:-1]]))
         coloured = ColouredText(
-            text=text,
-            values=(math.nan,) * len(text),
-            inside=tuple(np.logical_and.reduceat(self.is_copied, begins).tolist()),
+            text=text, values=(math.nan,) * len(text), inside=tuple(is_copied.tolist())
         )
         return HeatMap(coloured, Scale(0.0, 1.0))
+
+    def figures(self) -> Sequence[RenderableType]:
+        """Return the tables, and how far the figures reach.
+
+        Returns:
+            Renderables of rich.
+
+        Example:
+            >>> len(model.provenance("What is it?").figures())
+            2
+        """
+        shares = {
+            "copied": "{share_copied:.1%}",
+            "held-out": "{held_out_share:.1%}",
+            "longest": "{longest.length:,}",
+        }
+        pictures: list[RenderableType] = [records_table(shares, [self])]
+        if self.passages:
+            pictures.append(self.passages_table())
+        about = (
+            f"copied: the share of the text in passages of {self.min_length} or more characters"
+            f" that stand in {self.where}, too, and may overlap"
+        )
+        if self.passages:
+            about += "; longest: the length of the longest passage"
+        if self.held_out_share is not None:
+            about += "; held-out: the share of validation text, which nobody copied"
+        return [*pictures, Text(f"{about}. {self.reach}".rstrip(), style="dim")]
+
+    def passages_table(self) -> Table:
+        """Build the table of the longest passages, longest first, each with its places below it.
+
+        Returns:
+            A table of rich, with at most 20 passages.
+
+        Example:
+            >>> model.provenance("What is it?").passages_table().row_count
+            0
+        """
+        # Of two places in the same text, the later one names the earlier one.
+        passages = self.passages
+        if self.where == REST:
+            passages = tuple(passage for passage in passages if passage.offset < passage.start)
+
+        longest = sorted(passages, key=lambda passage: -passage.length)[:MAX_ROWS]
+        columns: Columns = {
+            "characters": "{length:,}",
+            "passage": lambda passage: _excerpt(
+                self.text[passage.start : passage.start + passage.length]
+            ),
+        }
+        # 80 columns have no room for two names of files beside an excerpt.
+        below: Columns = {"passage": _shown_places}
+        return records_table(columns, longest, left=("passage",), below=below)
+
+
+def _shown_places(passage: Passage) -> Text:
+    """Return the places of a passage, each on a line: the place in its own text, if that is a file,
+    and the place in the other text."""
+    places = ["in no file as a whole"]
+    if passage.place is not None:
+        places = [_shown_place(passage.place)]
+    if passage.at is not None:
+        places = [f"here {_shown_place(passage.at)}", f"there {places[0]}"]
+    if passage.num_more:
+        places.append(counted(passage.num_more, "more place"))
+    return Text("\n".join(places))
+
+
+def _shown_place(place: Place) -> str:
+    return f"{all_visible(place.file)}, {place.unit} {place.line:,}, column {place.column:,}"
+
+
+def _excerpt(text: str | bytes) -> Text:
+    """Return the beginning and the end of a text on a line of at most `EXCERPT_WIDTH` columns."""
+    line = all_visible(as_bytes(text).decode("utf-8", "replace"))
+    if cell_len(line) <= EXCERPT_WIDTH:
+        return Text(line)
+    half = EXCERPT_WIDTH // 2
+    head = set_cell_size(line, half)
+    tail = set_cell_size(line[::-1], half - 1)[::-1]
+    return Text(f"{head}…{tail}")
 
 
 @dataclass(frozen=True)
@@ -109,8 +276,17 @@ class ReferenceText:
         found: list[Passage] = []
         for number, training in enumerate(self.trainings):
             matches = find_passages(text, corpus=training, min_length=min_length)
-            found += passages_of(matches, training.places, number=number)
-        return tuple(_longest(found))
+            found += _passages_of(matches, training.places, number=number)
+
+        # In the order of the text, without those that another one contains. Of equal ones, that of
+        # the model's own text is the first.
+        kept: list[Passage] = []
+        stop = 0
+        for passage in sorted(found, key=lambda one: (one.start, -one.length, one.number)):
+            if passage.start + passage.length > stop:
+                kept.append(passage)
+                stop = passage.start + passage.length
+        return tuple(kept)
 
     def held_out_share(self, min_length: int) -> float:
         """Return the share of the characters of the held-out text that stand in the training text,
@@ -124,14 +300,16 @@ class ReferenceText:
         return self._held_out_shares[min_length]
 
 
-def _longest(passages: Sequence[Passage]) -> list[Passage]:
-    """Return the passages in the order of the text, without those that another one contains."""
-    kept: list[Passage] = []
-    # Of equal ones, that of the model's own text is the first.
-    for passage in sorted(passages, key=lambda found: (found.start, -found.stop, found.number)):
-        if not kept or passage.stop > kept[-1].stop:
-            kept.append(passage)
-    return kept
+def read_reference_text(model: TrainedModel) -> ReferenceText:
+    """Read and verify the run's training text, so that several texts can be traced. Raises
+    DataError if it is missing or changed."""
+    learned = read_learned_texts(model)
+    validation = learned.parts[0][1]
+    return ReferenceText(
+        trainings=learned.trainings,
+        held_out=validation[:HELD_OUT_CHARS],
+        missing=learned.missing,
+    )
 
 
 def find_passages(
@@ -141,34 +319,49 @@ def find_passages(
     `corpus`: start, length, first offset in the corpus and number of places of each (M, 4), as
     `text.copies.find_matches`.
 
-    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_COMPARED`.
+    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`.
     """
     check("min_length", min_length, allowed=at_least(1), remedy=f" Try {MIN_COPY_LENGTH}.")
-    if len(text) > MAX_COMPARED:
+    if len(text) > MAX_CHARS:
         raise DataError(
-            f"The text has {len(text):,} characters; at most {MAX_COMPARED:,} are compared. Give a"
+            f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a"
             " part of it."
         )
     return find_matches(codes_of(text), corpus, length=min_length)
 
 
-def copies_in(corpus: Corpus, reference_text: ReferenceText) -> CopiedPassages:
-    """Find the passages of a file that stand in the texts learned, with both places of each."""
-    text = corpus.content
-    return CopiedPassages(
-        text=text,
-        min_length=MIN_COPY_LENGTH,
-        passages=placed(reference_text.passages(text), corpus),
-        held_out_share=reference_text.held_out_share(MIN_COPY_LENGTH),
-        reach=_capitalized(reference_text.missing),
-    )
+def _passages_of(
+    matches: Int64Array,
+    places: Callable[[Int64Array], Sequence[Place | None]],
+    *,
+    number: int = 0,
+) -> list[Passage]:
+    """Return the passages of matches (M, 4) with the text of this number, whose `places` are found
+    by their offsets."""
+    # The places are looked up together: the files are read again.
+    if not len(matches):
+        return []
+    passages = []
+    found = zip(matches.tolist(), places(matches[:, 2]), strict=True)
+    for (start, length, offset, num_places), place in found:
+        passage = Passage(
+            start=start,
+            length=length,
+            number=number,
+            offset=offset,
+            place=_without_folder(place),
+            num_more=num_places - 1,
+        )
+        passages.append(passage)
+    return passages
 
 
-def _capitalized(clause: str) -> str:
-    """Return a clause as a sentence; "" for none."""
-    if not clause:
-        return ""
-    return f"{clause[:1].upper()}{clause[1:]}."
+def _without_folder(place: Place | None) -> Place | None:
+    """Return a place with the name of its file alone: what is shown may be given away, and a whole
+    path has the name of its user."""
+    if place is None:
+        return None
+    return replace(place, file=os.path.basename(place.file))
 
 
 def trace_text(
@@ -189,43 +382,40 @@ def trace_text(
     if not text:
         raise DataError("The text is empty: give at least one character.")
 
+    reach = ""
+    if missing := reference_text.missing:
+        reach = f"{missing[:1].upper()}{missing[1:]}."
     return Provenance(
         text=text,
         min_length=min_length,
         passages=reference_text.passages(text, min_length=min_length),
         held_out_share=reference_text.held_out_share(min_length),
-        reach=_capitalized(reference_text.missing),
+        reach=reach,
     )
 
 
-def read_reference_text(model: TrainedModel) -> ReferenceText:
-    """Read and verify the run's training text, so that several texts can be traced. Raises
-    DataError if it is missing or changed."""
-    learned = learned_texts(model, reason=REASON)
-    validation = learned.parts[0][1]
-    return ReferenceText(
-        trainings=learned.trainings,
-        held_out=validation[:HELD_OUT_CHARS],
-        missing=learned.missing,
+def copies_in(corpus: Corpus, reference_text: ReferenceText) -> Provenance:
+    """Find the passages of a file that stand in the texts learned, with both places of each."""
+    found = trace_text(corpus.content, reference_text=reference_text)
+    return _placed(found, corpus)
+
+
+def repeats_in(corpus: Corpus) -> Provenance:
+    """Find the passages of a file that stand in it again, with both places of each."""
+    matches = find_repeats(corpus.content, length=MIN_COPY_LENGTH)
+    found = Provenance(
+        text=corpus.content,
+        min_length=MIN_COPY_LENGTH,
+        passages=tuple(_passages_of(matches, corpus.places)),
+        where=REST,
     )
+    return _placed(found, corpus)
 
 
-def new_documents(
-    model: TrainedModel,
-) -> Callable[[str | bytes], bool]:
-    """Return a function that says whether a document is new: it stands neither in the text of the
-    model, held-out parts included, nor in that of a model that it started from,
-    whatever its case, the blanks at its ends and the form of Unicode. The function is the argument
-    `accept` of `Model.samples`.
-
-    Raises DataError if the run's text is missing or changed, UsageError for a model
-    without documents.
-    """
-    if model.config.end_id is None:
-        raise UsageError(
-            f"{model.name} was not trained on documents: use {named('trace')}, which finds copied"
-            " passages."
-        )
-    texts = chain.from_iterable(learned_texts(model, reason=REASON).parts)
-    known = known_documents(*texts)
-    return lambda document: loose_key(document) not in known
+def _placed(found: Provenance, corpus: Corpus) -> Provenance:
+    """Return the provenance of the text of a file with the places of its passages in it."""
+    places = corpus.places(np.array([passage.start for passage in found.passages], np.int64))
+    passages = []
+    for passage, place in zip(found.passages, places, strict=True):
+        passages.append(replace(passage, at=_without_folder(place)))
+    return replace(found, passages=tuple(passages))

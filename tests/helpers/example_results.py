@@ -4,8 +4,7 @@ provenance of a text."""
 from dataclasses import replace
 
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
-from charrnn.reports.passages import Passage
-from charrnn.reports.provenance import Provenance
+from charrnn.reports.provenance import Passage, Provenance
 from charrnn.runs.overview import LossCurve, RunSummary
 from charrnn.text.places import Place
 

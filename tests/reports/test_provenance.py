@@ -1,7 +1,7 @@
 """The passages of a text that stand in the training text are those that a naive search finds, with
 their places, and are underlined. N characters of the text, M of the corpus.
 
-Tests `reports.copies` and `reports.passages`, too."""
+Tests `reports.learned_texts`, too."""
 
 import json
 import re

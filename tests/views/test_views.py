@@ -86,7 +86,6 @@ def test_no_figure_is_cut(name):
 
 ELSEWHERE = {
     "Backpropagation",
-    "CopiedPassages",
     "Model",
     "RunSummaries",
     "Study",

@@ -1,0 +1,139 @@
+"""The texts that a model has learned: which documents stand in them, and which characters would
+make a text copy more of them than it may.
+
+Shapes: V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from charrnn.config.options import at_least, check
+from charrnn.errors import CharRNNError, DataError, UsageError, named
+from charrnn.generation.sample_options import Forbid
+from charrnn.system.arrays import BoolArray
+from charrnn.system.progress import warn
+from charrnn.text.copies import (
+    BASE,
+    KnownHashes,
+    blocks_of_codes,
+    known_documents,
+    loose_key,
+    powers_of,
+    window_hashes,
+)
+from charrnn.text.corpus import CorpusPart
+from charrnn.text.documents import END
+from charrnn.trained_model import TrainedModel, load
+
+REASON = " What is copied shows only beside the text it learned from."
+"""The end of a message: why the training text is needed."""
+
+
+class LearnedTexts(NamedTuple):
+    """The texts that a model has learned."""
+
+    parts: list[list[CorpusPart]]
+    """The parts of its own text, the training part first, then those of the texts of the models
+    that it started from."""
+    missing: str = ""
+    """A sentence that names the model whose text is not known; "" if all are."""
+
+    @property
+    def trainings(self) -> list[CorpusPart]:
+        """The training part of each text."""
+        return [training for training, *_ in self.parts]
+
+
+def read_learned_texts(model: TrainedModel) -> LearnedTexts:
+    """Read the parts of the text of a model, and of the texts of the models that it started from.
+
+    A warning names a model that it started from if it is no longer the model of that name, or has a
+    text that cannot be read. Raises DataError if the model's own text is missing or has changed.
+    """
+    texts = [list(model.read_parts(reason=REASON))]
+    while model.config.init_from is not None:
+        init_from = model.config.init_from
+        try:
+            earlier = load(init_from)
+            if not _started_from(model, earlier=earlier):
+                raise DataError("another model has that name now")
+            texts.append(list(earlier.read_parts(reason=REASON)))
+        except CharRNNError as error:
+            missing = f"what {init_from} learned before is not compared: {error}".rstrip(".")
+            warn(missing)
+            return LearnedTexts(texts, missing)
+        model = earlier
+    return LearnedTexts(texts)
+
+
+def _started_from(model: TrainedModel, *, earlier: TrainedModel) -> bool:
+    """Return whether a model started from the weights of an earlier one, or from another step of a
+    run with the text of that one."""
+    if model.base.get("digest") == earlier.step_digest:
+        return earlier.step_digest is not None
+    recorded = earlier.recorded_corpus
+    return recorded is not None and model.base.get("corpus_digest") == recorded.digest
+
+
+def known_passages(model: TrainedModel, num_chars: int) -> Forbid:
+    """Read the training texts of the run and of the runs that it started from, so that no sample
+    copies more than `num_chars` of their characters in a row.
+
+    Returns a function of the ids of a text, which returns which characters (V,) would complete a
+    passage if they followed it: the argument `forbid` of a sample. No passage is missed, because
+    all passages are known by hashes of 8 bytes. A passage outside the training text has the hash of
+    a passage in it with a probability of 1 in 2^64: one character more is then forbidden.
+
+    Raises DataError if the text is missing or has changed, UsageError for a number under 1.
+    """
+    check("num_chars", num_chars, allowed=at_least(1))
+    texts = read_learned_texts(model).trainings
+    # A passage longer than every text forbids nothing, as does a passage of the longest text.
+    num_chars = min(num_chars, max(map(len, texts)))
+    hashes = []
+    for training in texts:
+        for _, block in blocks_of_codes(training, num_chars + 1):
+            # Equal hashes are kept once. Without an index, `np.unique` of NumPy 2.4 fills a hash
+            # table: that takes ten times as long as sorting.
+            unique = np.unique(window_hashes(block, num_chars + 1), return_index=True)
+            hashes.append(unique[0])
+    known = KnownHashes(hashes)
+
+    # The unknown symbol is never drawn, so it may have any code.
+    points = [ord(character or END) for character in model.vocab.characters]
+    codes = np.array(points, np.uint64)
+    powers = powers_of(BASE, num_chars + 1)
+
+    def forbidden(ids: Sequence[int]) -> BoolArray:
+        completes = np.zeros(len(codes), np.bool_)
+        # No character completes a passage after a shorter text, and END never completes one.
+        if len(ids) >= num_chars:
+            before = codes[list(ids[len(ids) - num_chars :])]
+            begun = (before * powers[:-1]).sum(dtype=np.uint64)
+            completes[known.find(begun + codes * powers[-1])[0]] = True
+        if model.config.end_id is not None:
+            completes[model.config.end_id] = False
+        return completes
+
+    return forbidden
+
+
+def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
+    """Return a function that says whether a document is new: it stands neither in the text of the
+    model, held-out parts included, nor in that of a model that it started from, whatever its case,
+    the blanks at its ends and the form of Unicode. The function is the argument `accept` of
+    `Model.samples`.
+
+    Raises DataError if the run's text is missing or changed, UsageError for a model without
+    documents.
+    """
+    if model.config.end_id is None:
+        raise UsageError(
+            f"{model.name} was not trained on documents: use {named('trace')}, which finds copied"
+            " passages."
+        )
+    known = known_documents(*chain.from_iterable(read_learned_texts(model).parts))
+    return lambda document: loose_key(document) not in known
