@@ -21,9 +21,6 @@ _BOOK_ENDS = re.compile(
     r"|End of (?:The |the |this )?Project Gutenberg|Ende dieses Projekte? Gutenberg"
 )
 _PRINT_BEGINS = re.compile(r"\*+ ?START\*+ ?THE SMALL PRINT")
-_BOOK_IS_NAMED = re.compile(
-    r"\W*(?:The )?Project Gutenberg(?:['’]s)? (?:E?Book|E?text)", re.IGNORECASE
-)
 _COMMENTS = r"(?:[ \t]*(?:#.*)?\n)*"
 _REST = r"(?:.*\n){0,300}?"
 _SETTINGS = re.compile(
@@ -106,11 +103,6 @@ def _terms(lines: Sequence[Line]) -> list[range]:
     # Another text may stand behind a book.
     if is_behind and len(lines) - first <= MOST_TERMS:
         terms.append(range(first, len(lines)))
-
-    # The name of the book stands before it if no mark does.
-    title = next((index for index, line in enumerate(lines) if not is_blank(line.content)), 0)
-    if terms and _BOOK_IS_NAMED.match(lines[title].content):
-        terms.append(range(title, title + 1))
     return terms
 
 

@@ -179,7 +179,7 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     contains is part of a match.
     """
     known = KnownHashes([window_hashes(codes, length)])
-    return _longest(_equal_runs(codes, known, corpus, length))
+    return _longest(_equal_runs(codes, known, corpus=corpus, length=length))
 
 
 def find_repeats(text: str | bytes, length: int) -> Places:
@@ -192,7 +192,7 @@ def find_repeats(text: str | bytes, length: int) -> Places:
     codes = codes_of(text)
     hashes = np.sort(window_hashes(codes, length))
     known = KnownHashes([hashes[1:][hashes[1:] == hashes[:-1]]])
-    runs = _equal_runs(codes, known, text, length)
+    runs = _equal_runs(codes, known, corpus=text, length=length)
     distances = runs[:, 0] - runs[:, 2]
     is_apart = distances >= length
     runs = runs[is_apart]
@@ -208,7 +208,7 @@ def find_repeats(text: str | bytes, length: int) -> Places:
     return _longest(np.concatenate([pieces, pieces[:, ::-1]]))
 
 
-def _equal_runs(codes: Codes, known: KnownHashes, corpus: SlicedText, length: int) -> Places:
+def _equal_runs(codes: Codes, known: KnownHashes, *, corpus: SlicedText, length: int) -> Places:
     """Return start, length and place in the corpus (P, 3) of the runs of windows of `length`
     characters with `known` hashes that a text and a corpus share, each as long as it can be."""
     # Equal windows of the text are a group: their places follow each other in `places`.

@@ -31,13 +31,14 @@ def text_of_json(content: bytes) -> str:
     """Return the text of pandoc's JSON of a document."""
     document: Node = json.loads(content)
     writer = _Writer()
-    head = [
-        writer.metadata(document["meta"][name]) for name in METADATA if name in document["meta"]
-    ]
+    head: list[str] = []
+    for name in METADATA:
+        if name in document["meta"]:
+            head += writer.metadata(document["meta"][name])
     body = list(writer.blocks(document["blocks"]))
 
-    # A page has its title as its first heading, too.
-    lines = [line for line in head if line and line not in body[:3]]
+    # A page has its title as its first heading, too, and an e-book its authors.
+    lines = [line for line in head if line not in body[: len(head) + 1]]
     parts = [*lines, *body, *writer.notes]
     text = "\n\n".join(part for part in parts if part)
     return f"{text}\n"
@@ -50,16 +51,18 @@ class _Writer:
         self.notes: list[str] = []
         """The footnotes, which stand at the end."""
 
-    def metadata(self, node: Node) -> str:
-        """Return the text of a value of the metadata, such as the authors."""
+    def metadata(self, node: Node) -> list[str]:
+        """Return the paragraphs of a value of the metadata, such as the authors."""
         content = node["c"]
         if node["t"] == "MetaInlines":
-            return self.line(content)
+            return [self.line(content)]
         if node["t"] == "MetaBlocks":
-            return "\n\n".join(self.blocks(content))
+            return list(self.blocks(content))
+        paragraphs: list[str] = []
         if node["t"] == "MetaList":
-            return "\n".join(filter(None, map(self.metadata, content)))
-        return content if node["t"] == "MetaString" else ""
+            for value in content:
+                paragraphs += self.metadata(value)
+        return paragraphs
 
     def blocks(self, blocks: Sequence[Node]) -> Iterator[str]:
         """Yield the text of each paragraph, list and table."""

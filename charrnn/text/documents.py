@@ -53,9 +53,9 @@ class Documents:
     """The order of the documents."""
 
     @classmethod
-    def of(cls, config: Config, order: Order | None = None) -> "Documents | None":
-        """Return the documents of a configuration, None if it has none. `order` replaces the order
-        in the configuration. Raises UsageError if a running text should have no repeated ones."""
+    def of(cls, config: Config) -> "Documents | None":
+        """Return the documents of a configuration, None if it has none. Raises UsageError if a
+        running text should have no repeated ones."""
         if config.end_id is None:
             if config.unique_documents:
                 raise UsageError(
@@ -63,13 +63,11 @@ class Documents:
                     f" a document is by {named('documents')} or {named('column')}, or leave it out."
                 )
             return None
-        if order is None:
-            order = Order(config.order, config.order_seed)
         return cls(
             kind=config.documents,
             column=config.column,
             are_unique=config.unique_documents,
-            order=order,
+            order=Order(config.order, config.order_seed),
         )
 
     def read(self, lines: Iterable[Line], file: FileRecord) -> Iterator[Line]:
@@ -286,12 +284,10 @@ def split_documents(
     has at least one document. Raises DataError if there are fewer documents than parts.
     """
     if len(ends) < len(fractions):
-        wanted = f"{len(fractions)} parts"
-        if len(fractions) == 2:
-            wanted = "a training and a validation part"
         raise DataError(
             f"the text has only {counted(len(ends), 'document')} ({named('documents', kind)}), too"
-            f" few for {wanted}: give more text, or divide it by another {named('documents')}"
+            f" few for {len(fractions)} parts: give more text, or divide it by another"
+            f" {named('documents')}"
         )
 
     # Count the documents up to the end of each part except the last: as many as reach its share,

@@ -5,7 +5,9 @@ import re
 from html.parser import HTMLParser
 from zipfile import ZIP_STORED, ZipFile
 
-_SKIPPED = re.compile("audio|button|menu|nav|noscript|rp|rt|script|select|style|template|video")
+_SKIPPED = re.compile(
+    "audio|button|iframe|menu|nav|noscript|rp|rt|script|select|style|template|textarea|video"
+)
 """Matches elements of pages that are no text: controls and menus, and the readings of
 ideographs."""
 _EMPTY = re.compile("area|base|br|col|embed|hr|img|input|link|meta|source|wbr")
@@ -48,19 +50,19 @@ def without_hidden(data: bytes, format: str) -> bytes:
             shown = content
             # Of an e-book the pages, of other documents their text.
             if format == "docx" and re.match(r"word/.*\.xml$", name):
-                shown = _without(content, b"w:r", _VANISHED)
+                shown = _without(content, name=b"w:r", hidden=_VANISHED)
             elif format == "odt" and name == "content.xml" and styles:
-                shown = _without(content, b"text:span", hiding)
-                shown = _without(shown, b"text:p", hiding)
+                shown = _without(content, name=b"text:span", hidden=hiding)
+                shown = _without(shown, name=b"text:p", hidden=hiding)
             elif format == "epub" and name.endswith(".opf"):
                 shown = _LINEAR.sub(rb"\1", content)
             elif format == "epub" and re.search(r"\.x?html?$", name, re.IGNORECASE):
                 shown = _visible_page(content)
-            copy.writestr(entry, shown, ZIP_STORED)
+            copy.writestr(entry, shown, compress_type=ZIP_STORED)
     return written.getvalue()
 
 
-def _without(content: bytes, name: bytes, hidden: re.Pattern[bytes]) -> bytes:
+def _without(content: bytes, *, name: bytes, hidden: re.Pattern[bytes]) -> bytes:
     """Return a document without the elements of this name that match, of which an inner one is left
     out alone."""
     # Split at the ends: a regular expression would look for the end of each beginning anew.

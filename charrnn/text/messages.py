@@ -16,8 +16,8 @@ from charrnn.text.text_files import Change, Line, split_lines
 
 LEAST_STAMPS = 5
 """Stamps of one form from which on a text may be a chat."""
-NAMED_SHARE, LIKELY_SHARE = 0.9, 0.5
-"""Share of the messages of a chat that have a name, at least; and of a text that looks like one."""
+NAMED_SHARE = 0.9
+"""Share of the messages of a chat that have a name, at least."""
 MOST_NAMES = 0.75
 """Different names of a chat, as a share of its messages, at most: each says more than once."""
 
@@ -52,7 +52,7 @@ _PROGRAM_LINE = re.compile(
     r"|Appel (?:vocal|vidéo) manqué|Llamada perdida|Videollamada perdida)\.?"
 )
 """Matches a line that the program wrote in the place of a message or a picture."""
-_NAMES = ("sender_name", "from", "author", "user_profile", "user", "role")
+_NAMES = ("sender_name", "from", "author", "user_profile", "user")
 JSON_CHAT = re.compile(rf'\s*[\[{{](?=.*"(?:{"|".join(_NAMES)})"\s*:)', re.DOTALL)
 """Matches the beginning of JSON that may be a chat."""
 # The types of Slack, Discord and Messenger: who came, went or called, and what was renamed.
@@ -66,10 +66,6 @@ _STAMPS = "message", f"left out of {{label}}: the dates and times of a chat {_KE
 _UNWRITTEN = (
     "message",
     "left out {num} of {label} that stand for pictures, deleted ones, or what the program says",
-)
-_LIKE_CHAT = (
-    "message",
-    "{label} looks like a chat of {num}, but many of them have no name: its dates are learned",
 )
 _FROM_JSON = "message", "read {num} of {label} out of its JSON, each after its name"
 
@@ -131,13 +127,9 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
     # A group begins with what the program says of it.
     names = [said["name"] for _, said in messages if said]
     first = next((index for index, (_, said) in enumerate(messages) if said), len(messages))
-    num_messages = len(messages) - first
     # The sentences of a diary with a colon begin differently, and few say something twice.
-    is_likely = len(names) >= LIKELY_SHARE * num_messages
-    if not names or not is_likely or len(set(names)) > MOST_NAMES * len(names):
-        return None
-    if len(names) < NAMED_SHARE * num_messages:
-        changes[_LIKE_CHAT] += len(messages)
+    least = NAMED_SHARE * (len(messages) - first)
+    if not names or len(names) < least or len(set(names)) > MOST_NAMES * len(names):
         return None
 
     # What stands before the first stamp is no message. The numbers of lines are those of the file.
@@ -179,11 +171,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        # Each line may be a chat of its own.
-        try:
-            data = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except (ValueError, RecursionError):
-            return None
+        return None
     chats = list(_chats_in(data))
     content = "\n".join("".join(chat) for chat in chats)
     # Messenger writes each byte of a letter as a letter.

@@ -51,15 +51,15 @@ def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str])
         if problem := why_protected(data):
             raise DataError(f"{label} is {kind.what} that {problem}")
         program = _program(label, kind)
-        text = text_of_json(_json_of(data, kind.format, program))
+        text = text_of_json(_json_of(data, format=kind.format, program=program))
         if kind.format == "rtf":
             text = _joined_halves(text)
         texts[digest] = text
     except subprocess.TimeoutExpired as error:
-        raise _unreadable(label, kind, f"not in {error.timeout:.3g} seconds") from error
+        raise _unreadable(label, kind, reason=f"not in {error.timeout:.3g} seconds") from error
     except DAMAGED as error:
         reason = " ".join(str(error).split("\n")[0].split())[:200]
-        raise _unreadable(label, kind, reason or type(error).__name__) from error
+        raise _unreadable(label, kind, reason=reason or type(error).__name__) from error
     return texts[digest]
 
 

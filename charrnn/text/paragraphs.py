@@ -20,8 +20,7 @@ MANY_LINES = 4
 """Lines of verse from which on capitals at their beginnings alone tell it from prose."""
 
 MANY_ITEMS = 3
-"""Lines from which on it is no chance if all begin with the same word or end with a sentence, and
-commas in each line from which on an equal number is none."""
+"""Lines from which on it is no chance if all end with a sentence."""
 
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003fffd"  # noqa: E501
 _WITHOUT_BLANKS = "\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
@@ -38,8 +37,6 @@ _ALONE = re.compile(r"[>|]|#{1,6} |.*(?:\.{5}|(?: \.){4}|…{3}|[-=_*~+]{5}|\S(?
 """Matches a line that is never joined: quoted mail, a row of a table with bars, tabs or several
 blanks, a heading, a ruled line, or a line of a table of contents, with dots before the number of
 its page."""
-_MOVES = re.compile(r"(?:\A|.*[\s.(])\d+\.+ *(?:O-O|[KQRBN]?[a-h]?[1-8]?x?[a-h][1-8])")
-"""Matches a line with a numbered move of a game of chess, which is no prose."""
 _SENTENCE_END = re.compile(r".*[.!?;…。！？；{}]['\"”’»«」』)\]]*\s*$")
 """Matches a line that ends with a sentence or a statement."""
 _OPENING_MARKS = "\"'“”„‘’«»([¡¿_*"
@@ -102,7 +99,7 @@ def _columns(line: str) -> int:
 
 
 def _is_alone(line: str) -> bool:
-    return not line.strip() or any(pattern.match(line) for pattern in (_ALONE, _MOVES))
+    return not line.strip() or _ALONE.match(line) is not None
 
 
 def _is_verse(lines: Sequence[str]) -> bool:
@@ -119,21 +116,13 @@ def _is_verse(lines: Sequence[str]) -> bool:
 
 def _is_list(lines: Sequence[str]) -> bool:
     """Whether each line is an item of its own: without a blank, as addresses are, with the same
-    sign or word at its beginning, or with a sentence or as many commas as all others."""
-    words = [line.split() for line in lines]
-    if any(len(line) == 1 and not _IDEOGRAPH.search(line[0]) for line in words[:-1]):
+    sign at its beginning, or with a sentence."""
+    if any(not re.search(r"\s", line.strip()) and line.isascii() for line in lines[:-1]):
         return True
     signs = {line.lstrip()[0] for line in lines}
     if len(signs) == 1 and not signs.pop().isalnum():
         return True
-    if len(lines) < MANY_ITEMS:
-        return False
-    num_commas = {line.count(",") for line in lines}
-    return (
-        len({line[0] for line in words}) == 1
-        or all(map(_SENTENCE_END.match, lines[:-1]))
-        or (len(num_commas) == 1 and num_commas.pop() >= MANY_ITEMS)
-    )
+    return len(lines) >= MANY_ITEMS and all(map(_SENTENCE_END.match, lines[:-1]))
 
 
 def share_wrapped(text: str) -> float:

@@ -91,14 +91,13 @@ def test_a_group_begins_with_what_the_program_says_and_a_letter_may_be_first():
     assert read(letter + TALK).content == letter[18:] + SAID_IN_TALK
 
 
-def test_what_only_looks_like_a_chat_is_noted_and_stays():
+def test_what_only_looks_like_a_chat_stays():
     diary = "".join(
         f"12/03/24, 21:{n:02} - It rained{': much' if n % 3 else ''}\n" for n in range(30)
     )
     corpus = read(diary)
     assert corpus.content == diary
     some = "".join(f"12/03/24, 21:{n:02} - {'Ana: x' if n % 3 else 'rain'}\n" for n in range(30))
-    assert "looks like a chat of 30 messages" in str(read(some).notes)
     assert read(some).content == some
 
 
@@ -157,10 +156,9 @@ def test_a_chat_in_json_is_read_with_its_names(chat):
 
 
 def test_conversations_are_parted_by_blank_lines():
-    talks = [{"messages": [{"role": "user", "content": text}]} for text in ("Stay.", "Go.")]
-    lines = "".join(f"{json.dumps(talk)}\n" for talk in talks)
-    assert read(lines, "a.jsonl").content == "user: Stay.\n\nuser: Go.\n"
-    other = '{"from": 1, "to": [{"role": "x"}]}'
+    talks = [{"messages": [{"from": "Ana", "text": text}]} for text in ("Stay.", "Go.")]
+    assert read(json.dumps(talks), "a.json").content == "Ana: Stay.\n\nAna: Go.\n"
+    other = '{"from": 1, "to": [{"user": "x"}]}'
     assert read(other, "a.json").content == other
     slack = [
         {"ts": "1", "user": "Ana", "text": "a &amp;lt; b", "timestamp_ms": time}

@@ -152,7 +152,10 @@ def test_the_text_of_a_document_is_that_of_its_paragraphs(form):
         ("<blockquote><p>said</p></blockquote><pre>a  b\n c</pre>", "said\n\na  b\n c\n"),
         ("<p>seen <span style='display: none'>no</span> <b hidden>no</b>too</p>", "seen too\n"),
         ("<p hidden>no<p>seen<template><p>no</p></template><noscript>no</noscript>", "seen\n"),
-        ("<nav><ul><li>menu</li></ul></nav><p>text <button>Press</button></p>", "text\n"),
+        (
+            "<nav><ul><li>menu</li></ul></nav><p>text <button>Press</button><textarea>no</textarea></p>",
+            "text\n",
+        ),
         ("<p><ruby>漢<rp>(</rp><rt>かん</rt><rp>)</rp></ruby>字</p>", "漢字\n"),
         ("<p>here<sup>x</sup> <math><mi>x</mi></math> and</p>", "herex x and\n"),
     ],
@@ -173,6 +176,10 @@ def test_the_title_and_the_authors_are_the_first_lines_and_a_title_page_is_text(
     title_page = '<section epub:type="titlepage"><h1>The Kettle</h1><p>For Ana.</p></section>'
     text = read(epub(title_page, "<p>It was new.</p>"))
     assert text == "Ana Berg\n\nThe Kettle\n\nFor Ana.\n\nIt was new.\n"
+    written = "---\ntitle: Rain\nauthor: [Ida Holm, Per Lund]\n---\nIt fell."
+    command = [pypandoc.get_pandoc_path(), "-s", "--from=markdown", "--to=epub", "-o", "-"]
+    book = subprocess.run(command, input=written.encode(), capture_output=True, check=True).stdout
+    assert read(book).startswith("Rain\n\nIda Holm\n\nPer Lund\n\nRain\n\nIt fell.")
 
 
 def test_an_e_book_is_known_by_its_container_and_its_side_chapters_are_read():
