@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled import characters, check_marks, rows
 
-from charrnn.detectors.source import Region, looks_like_source, scan_source
+from charrnn.detectors.source import Region, has_strings, looks_like_source, scan_source
 
 PYTHON = "import os\nimport sys\n" * 3
 C = "int a;\nint b;\n" * 3
@@ -211,6 +211,12 @@ PROSE = "The lamp was lit before supper, and nobody spoke.\nThen the rain came; 
 )
 def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not(text, is_source):
     assert looks_like_source(text) == is_source
+
+
+def test_json_has_strings_and_a_table_of_quoted_values_has_none():
+    assert has_strings('["Ann", 12],\n' * 20)
+    assert not has_strings('"Ann", 12\n' * 20)
+    assert not has_strings("[12, 13],\n" * 20)
 
 
 LAMPS_PYTHON = '''"""Lamps that

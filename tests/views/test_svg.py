@@ -74,6 +74,8 @@ def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it():
         f"{{{SVG_NAMESPACE}}}title",
         "Cells of {braces} <b>&␛",
     ), "it names it"
+    depths = [float(text.get("y")) for text in root.iter(f"{{{SVG_NAMESPACE}}}text")]
+    assert 0 < max(depths) < float(root.get("height")), "no line is cut off"
     names = {element.tag.removeprefix(f"{{{SVG_NAMESPACE}}}") for element in root.iter()}
     assert names == {"svg", "title", "style", "rect", "g", "text"}
     assert svg_lines(svg) == ["A lamp <b>", HOSTILE]

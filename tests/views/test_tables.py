@@ -17,6 +17,7 @@ from rich.cells import cell_len
 from rich.console import Group
 
 from charrnn.cells.findings import CellFindings, ColouredText, Passage
+from charrnn.generation.generated_text import Prediction
 from charrnn.views import tables
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
 
@@ -111,6 +112,12 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
         drawn = plain(Group(*passage_pictures([passage])), 200)
         assert ("no better than the untrained network" in drawn) == (mark == "~")
         assert ("not significant, may be due to chance" in drawn) == (mark == "?")
+
+
+def test_a_bar_is_as_long_as_the_probability():
+    predictions = [Prediction(character="a", probability=p) for p in (1.0, 0.5)]
+    [_, _, whole], [_, _, half] = rows(tables.predictions_table(predictions))
+    assert len(whole) == 2 * len(half) > 10
 
 
 def test_the_sign_of_a_score_is_said_in_words():
