@@ -101,8 +101,9 @@ def saturated_and_visible_cells():
     return np.stack([saturated, seen, worse], axis=1).astype(np.float32)
 
 
-def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_is_taken():
-    assert survey_cells(saturated_and_visible_cells(), VISIBLE_LABELS).unit == 1
+@pytest.mark.parametrize("labels", [VISIBLE_LABELS, 40 * VISIBLE_LABELS], ids=["yes", "count"])
+def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_is_taken(labels):
+    assert survey_cells(saturated_and_visible_cells(), labels).unit == 1
 
 
 def test_a_far_better_cell_is_taken_that_cannot_be_seen():
