@@ -144,10 +144,9 @@ def model_backpropagation(
 
     gradients = []
     updated = []
-    for key, weight in recording.used.items():
-        tensors = recording.matrices[key]
-        d_matrix, d_bias = map(_gradient, tensors)
-        matrix, bias = tensors
+    for weight, matrix, bias in recording.used.values():
+        d_matrix = _gradient(matrix)
+        d_bias = _gradient(bias)
         gradients.append(_with_values(weight, d_matrix, bias=d_bias))
         changed = matrix - learning_rate * d_matrix
         updated.append(_with_values(weight, changed, bias=bias - learning_rate * d_bias))

@@ -280,10 +280,9 @@ class Recording:
         self._reset()
 
         # What is recorded.
-        self.used: dict[tuple[int | None, str], WeightNumbers] = {}
-        """The weights that the steps so far have used, by layer and name."""
-        self.matrices: dict[tuple[int | None, str], tuple[Tensor, Tensor]] = {}
-        """Each of them (R, C), and its bias (R,), which may have no entry."""
+        self.used: dict[tuple[int | None, str], tuple[WeightNumbers, Tensor, Tensor]] = {}
+        """The weights that the steps so far have used, by layer and name: their numbers, the matrix
+        (R, C) and the bias (R,), which may have no entry."""
         self.steps: list[StepNumbers] = []
         """The steps so far."""
         self.losses: list[Tensor] = []
@@ -303,7 +302,7 @@ class Recording:
             name=self._name,
             cell_type=self.config.cell_type,
             vocabulary=self.vocabulary,
-            weights=tuple(self.used.values()),
+            weights=tuple(weight for weight, *_ in self.used.values()),
             steps=tuple(self.steps),
         )
 
@@ -393,8 +392,7 @@ class Recording:
             return
         if bias is None:
             bias = torch.zeros(0)
-        self.matrices[layer, name] = (matrix, bias)
-        self.used[layer, name] = WeightNumbers(
+        numbers = WeightNumbers(
             layer=layer,
             name=name,
             labels=tuple(labels),
@@ -403,6 +401,7 @@ class Recording:
             bias_name=bias_name,
             bias=tuple(bias.tolist()),
         )
+        self.used[layer, name] = (numbers, matrix, bias)
 
     def _product(self, layer: int | None, matrix: str, x: Tensor) -> Tensor:
         """Compute and record the product with a weight of a layer, `ih`, `hh` or another one, or

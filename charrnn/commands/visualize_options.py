@@ -74,7 +74,7 @@ class VisualizeOptions(ExportingOptions):
     top: int | None = option(
         None,
         flags="--top N",
-        help="How many cells to colour or, with --surprise, sentences and words to list.",
+        help="How many cells to colour, or sentences to list.",
         allowed=at_least(0),
         shown_default=str(NUM_PASSAGES),
     )

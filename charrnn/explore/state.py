@@ -68,9 +68,8 @@ def columns(order: str) -> tuple[str, ...]:
     """
     if order == ALL:
         return ("cell ▲", "follows", "score", "1st half", "polarity")
-    if order == BEST:
-        return ("cell", "follows", "score", "strength ▼", "polarity")
-    return ("cell", "follows", "score", "1st half ▼", "polarity")
+    sorted_by = "strength ▼" if order == BEST else "1st half ▼"
+    return ("cell", "follows", "score", sorted_by, "polarity")
 
 
 @dataclass
@@ -92,7 +91,8 @@ class Exploration:
     cursor: int = 0
 
     def __post_init__(self) -> None:
-        self.turn_to(next(iter(self.orders)))
+        self.order = next(iter(self.orders))
+        self.row = 0
 
     @property
     def rows(self) -> list[Row]:
@@ -127,15 +127,12 @@ class Exploration:
         (guesses,) = self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))
         return guesses
 
-    def turn_to(self, order: str) -> None:
-        """Switch to the list of that name, and select its first cell."""
-        self.order = order
-        self.row = 0
-
     def turn(self, by: int) -> None:
-        """Switch to the list that is `by` lists further on; the first list follows the last."""
+        """Switch to the first cell of the list that is `by` lists further on; the first list
+        follows the last."""
         names = list(self.orders)
-        self.turn_to(names[(names.index(self.order) + by) % len(names)])
+        self.order = names[(names.index(self.order) + by) % len(names)]
+        self.row = 0
 
     def caption(self) -> tuple[str, str]:
         """Return the name of the selected cell, and a description of it."""

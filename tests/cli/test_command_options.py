@@ -27,7 +27,7 @@ EXCLUDED = {
     "train": ("--resume --recipe --out --show-config",),
     "visualize": (
         "--cell --surprise --find --evidence --gates --gradients --top",
-        "--surprise --find --evidence --gates --gradients --top --detector --detect",
+        "--surprise --find --evidence --gates --gradients --detector --detect",
         "--find --evidence --gates --gradients --top",
         "--evidence --gates --gradients --top",
         "--gates --gradients --top --detector --detect",

@@ -102,7 +102,7 @@ REFUSED = {
         ("visualize chain --text empty.txt", 3, "is empty"),
         ("visualize chain --text one.txt", 3, "at least 200"),
         ("visualize chain --surprise --text one.txt", 3, "at least"),
-        ("visualize chain --surprise --export s.csv", 2, "no table"),
+        ("visualize chain --gates --export s.csv", 2, "no table"),
         ("visualize chain --export a.doc", 2, ".svg"),
         ("visualize chain --export a.pdf", 2, ".svg"),
         ("visualize chain --gradients --text one.txt", 3, "characters"),
