@@ -73,6 +73,8 @@ def test_without_colour_a_strip_of_blocks_shows_the_values():
         "lamps on↵",
         "▁▂▃▄▅▆▇██",
     ]
+    low, blocks, high = plain(Legend())[0].split()
+    assert (low, blocks[0], blocks[len(blocks) // 2], blocks[-1], high) == ("-1", *"▁▅█", "+1")
 
 
 def test_a_cell_that_is_low_inside_is_drawn_with_its_sign_turned():
