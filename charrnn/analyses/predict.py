@@ -15,7 +15,7 @@ from charrnn.cli.arguments import (
     to_content,
 )
 from charrnn.cli.command_options import ExportingOptions
-from charrnn.cli.streams import deliver, export_target, print_json
+from charrnn.cli.streams import deliver, export_target
 from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
@@ -117,10 +117,7 @@ def predict(options: PredictOptions) -> None:
         shown = _passages_of_file(run, options.text, options)
     else:
         shown = _shown_of_text(run, typed, options)
-    if options.json:
-        print_json(shown.data)
-    else:
-        deliver(shown, target)
+    deliver(shown, target, as_json=options.json)
 
 
 def _passages_of_file(run: str | None, file: str, options: PredictOptions) -> Shown:

@@ -26,7 +26,7 @@ from charrnn.analyses.gradients import (
     measure_reach,
 )
 from charrnn.analyses.sampled_states import read_before
-from charrnn.cli.streams import deliver, print_json
+from charrnn.cli.streams import deliver
 from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings, read_recipe
 from charrnn.errors import UsageError, named
@@ -155,11 +155,7 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
     for name in FILES:
         path = out / name
         Target(path).write(find_format(path).write(shown))
-    if show_as_json:
-        print_json(data)
-        return 0
-
-    deliver(shown, None)
+    deliver(shown, as_json=show_as_json)
     return 0
 
 

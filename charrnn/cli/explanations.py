@@ -52,35 +52,25 @@ def _refused_by_typer(error: typer.TyperException) -> str:
     problem = error.format_message()
 
     # The errors about unknown options have a field of similar names.
-    if hasattr(error, "possibilities"):
-        typed = getattr(error, "option_name", "")
-        problem = _about_unknown_option(typed, context)
+    typed = getattr(error, "option_name", "")
+    if typed:
+        problem = f"{error.message}.{_meant(typed, context)}"
     elif extra := re.match(r"Got unexpected extra .*? \((.*)\)", problem, re.DOTALL):
-        taken = [f"one {word.metavar}" for word in context.command.params if _is_argument(word)]
-        problem = f"{command} takes {' and '.join(taken) or 'no word'}: leave out {extra[1]}."
+        usage = " ".join(context.command.collect_usage_pieces(context))
+        problem = f"{command} takes {usage}: leave out {extra[1]}."
     return f"{problem}\nTry '{command} --help'."
 
 
-def _is_argument(parameter: Any) -> bool:
-    """Return whether a parameter of a command is a word, and not an option."""
-    return bool(parameter.param_type_name == "argument")
-
-
-def _about_unknown_option(typed: str, context: Any) -> str:
-    """Return the message about an option that the command does not have, with an option of a
-    similar name, or the way to type a text that begins with a dash."""
-    parameters = context.command.params
-    flags = [word.opts[0] for word in parameters if not _is_argument(word)]
-    message = f"No such option: {typed}."
-
-    # A setting that has no option of its own is no slip of the pen. Imported here: only a command
-    # line that is wrong needs the names.
+def _meant(typed: str, context: Any) -> str:
+    """Return what was probably meant by an option that the command does not have: a setting, an
+    option of a similar name, or a text that begins with a dash."""
+    # Imported here: only a command line that is wrong needs the names.
     from charrnn.config.settings import FIELD_NAMES
 
+    flags = [flag for word in context.command.params for flag in word.opts]
     field = typed.lstrip("-").replace("-", "_")
     if "--set" in flags and field in FIELD_NAMES:
-        return f"{message} Did you mean --set {field}=VALUE?"
-    message += did_you_mean(typed, flags)
-    if typed.startswith("--") and " " not in typed:
-        return message
-    return f"{message}\nA text or a file that begins with a dash stands last, after --."
+        return f" Did you mean --set {field}=VALUE?"
+    if not typed.startswith("--") or " " in typed:
+        return "\nA text or a file that begins with a dash stands last, after --."
+    return did_you_mean(typed, flags)

@@ -246,11 +246,15 @@ def export_target(
     return target
 
 
-def deliver(shown: Shown, target: Target | None) -> None:
-    """Print the pictures, or write them in the format of the suffix and print the path of the file.
+def deliver(shown: Shown, target: Target | None = None, *, as_json: bool = False) -> None:
+    """Print the pictures or, `as_json`, the value; or write them in the format of the suffix and
+    print the path of the file.
 
     Raises CharRNNError naming the option if that fails.
     """
+    if as_json:
+        print_json(shown.data)
+        return
     if target is None:
         console = result_console()
         for picture in shown.pictures:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_models, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, PART_HELP, TEXT_HELP, ExportingOptions
-from charrnn.cli.streams import deliver, export_target, print_json, with_flags
+from charrnn.cli.streams import deliver, export_target, with_flags
 from charrnn.config.options import argument, at_least, option
 from charrnn.evaluation.comparison import ORDERS, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
@@ -111,10 +111,7 @@ def evaluate(options: EvaluateOptions) -> None:
     # This appears at once, because the work before the first bar takes seconds.
     with task(f"reading {models[0].name}", unit=""):
         shown = _measure_losses(models, content=content, options=options)
-    if options.json:
-        print_json(shown.data)
-    else:
-        deliver(shown, target)
+    deliver(shown, target, as_json=options.json)
 
 
 def _measure_losses(

@@ -149,8 +149,6 @@ def _plot(options: RunsOptions) -> None:
     if num_listed > len(curves):
         end = "last" if options.sort is None else "first"
         warn(f"drawing the {end} {len(curves)} of {num_listed:,} runs; name others to draw them")
-    if options.json:
-        print_json(curves.to_json())
-        return
     title = f"Learning curves of {', '.join(curve.name for curve in curves)}"
-    deliver(Shown(title, pictures=[learning_chart(curves)], data=curves.to_json()), target)
+    shown = Shown(title, pictures=[learning_chart(curves)], data=curves.to_json())
+    deliver(shown, target, as_json=options.json)

@@ -213,12 +213,9 @@ class SampleView:
         if drawing.cell is not None:
             data["values"] = [piece.value for piece in pieces]
             name = "Cell {}:{}".format(*drawing.cell)
-        if self.options.json:
-            print_json(data)
-            return
         pictures = _coloured_pictures(self.typed, pieces, self._polarity())
-        title = f"{name} in a text of {self.model.name}"
-        deliver(Shown(title, pictures=pictures, data=data), self.target)
+        shown = Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data)
+        deliver(shown, self.target, as_json=self.options.json)
 
     def _polarity(self) -> int | None:
         """Return the polarity with which the cell is drawn; None for the surprise."""
@@ -235,17 +232,17 @@ class SampleView:
         reference_text = self.model.reference_text()
         found = provenance.trace_text(text.text, reference_text=reference_text)
         data = self._as_json(text, drawing) | {"provenance": found.to_json()}
-        if self.options.json:
-            print_json(data)
-        elif self.target is None and not sys.stdout.isatty():
+        if self.target is None and not (self.options.json or sys.stdout.isatty()):
             # A pipe gets the text without the marks, which are for a terminal.
             write([self.typed, text.text])
             sys.stdout.flush()
             for figure in found.figures():
                 result_console(stderr=True).print(figure)
-        else:
-            title = f"Provenance of a text of {self.model.name}"
-            deliver(Shown(title, pictures=found.view(), data=data), self.target)
+            return
+        shown = Shown(
+            f"Provenance of a text of {self.model.name}", pictures=found.view(), data=data
+        )
+        deliver(shown, self.target, as_json=self.options.json)
 
     def _print_known(self, documents: Sequence[str]) -> None:
         """Print on stderr how many documents stand in the text of the run, and which."""

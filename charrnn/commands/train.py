@@ -126,13 +126,11 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     warn_before_kill()
 
     # Parse the command line first, so that an error in it appears before anything slow.
-    this_process = launched()
     changes = parse_settings(options.settings)
 
     # This recipe trains several networks and shows them in its own way.
     recipe = options.settings.recipe
-    if recipe == "vanishing":
-        _check_lesson(options, this_process)
+    if recipe == "vanishing" and not options.show_config:
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
         # Imported here: it imports what no other training needs.
@@ -142,7 +140,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
 
     # Find out what to train: a run that is continued has its settings, a new run gets them here.
     view = TrainingView(
-        context.obj, show_as_json=options.json, quiet=options.quiet, launched=this_process
+        context.obj, show_as_json=options.json, quiet=options.quiet, launched=launched()
     )
     if options.resume:
         return _resume(view, run=_run_to_resume(options.corpus, changes=changes), changes=changes)
@@ -155,17 +153,22 @@ def train(context: typer.Context, options: TrainOptions) -> int:
 
         show_text(config)
         return 0
-    asked = [name for name, origin in origins.items() if origin != "default"]
-    return _start(view, config=config, asked=asked, out=options.out)
+    from charrnn.runs.writer import clear_unsaved
 
+    # Errors appear before torch is imported, which takes seconds.
+    if options.out is not None and view.is_first:
+        clear_unsaved(options.out)
+    view.load_torch("Reading the text and measuring the machine ...")
+    from charrnn.training import loop
 
-def _check_lesson(options: TrainOptions, launched: ProcessGroup) -> None:
-    """Raise UsageError for options that a recipe of several networks does not go with."""
-    if launched.size > 1 or options.resume or options.show_config:
-        raise UsageError(
-            f"The recipe {options.settings.recipe} trains several networks, anew and in one"
-            " process: leave --resume and --show-config out, and do not start it with torchrun."
-        )
+    stream = loop.train(
+        config,
+        asked=[name for name, origin in origins.items() if origin != "default"],
+        out=options.out,
+        should_stop=view.is_stop_asked,
+        should_save=view.signals.pop_save_request,
+    )
+    return view.show(stream)
 
 
 def _run_to_resume(names: Sequence[str], changes: Mapping[str, object]) -> str | None:
@@ -251,29 +254,6 @@ def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool
         result_console().print(settings_table(values, origins))
 
 
-def _start(view: "TrainingView", config: Config, asked: Sequence[str], out: Path | None) -> int:
-    """Train a new run with a configuration, of which the fields `asked` were given; return the exit
-    code."""
-    from charrnn.runs.writer import clear_unsaved
-
-    # Before torch is imported, which takes seconds: an error should appear at once.
-    if out is not None and view.is_first:
-        clear_unsaved(out)
-
-    view.announce("Reading the text and measuring the machine ...")
-    load_torch()
-    from charrnn.training import loop
-
-    stream = loop.train(
-        config,
-        asked=asked,
-        out=out,
-        should_stop=view.is_stop_asked,
-        should_save=view.signals.pop_save_request,
-    )
-    return view.show(stream)
-
-
 def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -> int:
     """Continue a run; return the exit code."""
     from charrnn.runs.reader import choose_run
@@ -281,16 +261,14 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -
 
     # The first Ctrl-C waits until the new budget is recorded, so that `--resume` alone continues
     # with it.
-    if changes:
-        view.signals.defers = True
+    view.signals.defers = bool(changes)
 
     # An error about a run in use should appear at once, too: the lock is tried, not kept.
     if view.is_first:
         with lock_folder(choose_run(run).path):
             pass
 
-    view.announce("Reading the text and the checkpoint ...")
-    load_torch()
+    view.load_torch("Reading the text and the checkpoint ...")
     from charrnn.training import loop
 
     stream = loop.resume(
@@ -368,10 +346,11 @@ class TrainingView:
         self._facts = dict(FACTS)
         """The facts that are not shown yet."""
 
-    def announce(self, message: str) -> None:
-        """Print that something slow starts, if stderr is a terminal."""
+    def load_torch(self, message: str) -> None:
+        """Import torch, which takes seconds; say so before, if stderr is a terminal."""
         if self._console.is_terminal:
             self._console.print(message, style="dim")
+        load_torch()
 
     def is_stop_asked(self) -> bool:
         """Return whether training should stop: a signal asked for it, or nobody reads the

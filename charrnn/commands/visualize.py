@@ -11,7 +11,7 @@ from textwrap import fill
 from charrnn.api import load
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cli.arguments import introduce, read_passage
-from charrnn.cli.streams import deliver, export_target, print_json
+from charrnn.cli.streams import deliver, export_target
 from charrnn.commands.visualize_cells import show_cells, show_surprise
 from charrnn.commands.visualize_findings import show_findings
 from charrnn.commands.visualize_network import show_evidence, show_gates, show_gradients
@@ -68,10 +68,7 @@ def visualize(options: VisualizeOptions) -> None:
     # This progress appears at once: the first bar of the measurement may come after seconds.
     with task(f"reading {subject.model.name}", unit=""):
         shown = _show(subject)
-    if options.json:
-        print_json(shown.data)
-    else:
-        deliver(shown, target)
+    deliver(shown, target, as_json=options.json)
 
 
 def _show(subject: Subject) -> Shown:
