@@ -51,9 +51,15 @@ def _to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes
     return model_folder.page_of(model, path.stem, title=title)
 
 
+def _to_module(model: TrainedModel, path: Path) -> bytes:
+    """Return the module of a model; its name is nowhere in it."""
+    return model_folder.module_of(model)
+
+
 FORMATS = (
     ModelFormat(".zip", content="the folder in one file", write=_to_zip),
     ModelFormat(".html", content="a page that runs the model", write=_to_page, has_title=True),
+    ModelFormat(".js", content="a module for other programs", write=_to_module),
     ModelFormat("/", content="a folder with a card", write=_to_folder),
 )
 """The formats of charrnn."""
@@ -140,7 +146,7 @@ class ExportOptions(ReplacingOptions):
 
 
 def export(options: ExportOptions) -> None:
-    """Save a model to share: a folder, a .zip or a web page.
+    """Save a model to share: a folder, .zip, web page or JavaScript module.
 
     \b
     Examples:

@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from charrnn.cells.findings import CellScore
-from charrnn.cells.study import found_cells
+from charrnn.cells.findings import CHARS_SCORED, CellScore
+from charrnn.cli.arguments import read_passage
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import UsageError
-from charrnn.formats.model_page.page import to_model_page
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.formats.model_page.module import to_module
+from charrnn.formats.model_page.page import PRIVATE_TEXT, STANDARD_LIBRARY, to_model_page
 from charrnn.runs.checkpoint import (
     MANIFEST,
     MODEL,
@@ -41,14 +42,10 @@ from charrnn.version import __version__
 from charrnn.views.tables import ends_text, score_text
 from charrnn.views.theme import all_visible
 
-PRIVATE_TEXT, PRIVATE_MODEL = "a private text", "a private model"
-"""Stand for the name of a text that is not of the catalogue, and of a run."""
+PRIVATE_MODEL = "a private model"
+"""Stands for the name of a run."""
 Facts = dict[str, Any]
 """What is known of a model, by name; it is written as JSON."""
-STANDARD_LIBRARY = "the standard library of Python"
-"""The text that is learned where none is named."""
-PRIVATE = "a private text, which is not named"
-"""Stands for a text that is not of the catalogue."""
 _MARKS = re.compile(r"[\\`*_\[\]<>#|~]")
 """Matches what Markdown reads as a mark."""
 
@@ -90,7 +87,7 @@ def _entry_at(source: str, location: str | None, digest: str | None) -> Catalogu
 
 def facts_of(model: TrainedModel) -> Facts:
     """Return what is known of a model: of an included model what its card says, of a run what the
-    run has recorded, and the cells that were found."""
+    run has recorded, and the cells that follow something, which are found if nobody did."""
     if model.card:
         return dict(model.card)
     facts: Facts = {"losses": {}}
@@ -109,8 +106,19 @@ def facts_of(model: TrainedModel) -> Facts:
     if "text" in facts and model.recorded_corpus is not None:
         facts["text_digest"] = model.recorded_corpus.digest
 
-    facts["cells"] = [score.to_json() for score in found_cells(model.findings)]
+    _find_cells(model)
+    facts["cells"] = [score.to_json() for score in model.found_cells]
     return facts
+
+
+def _find_cells(model: TrainedModel) -> None:
+    """Find the cells of a run over its validation text, as `charrnn visualize` does."""
+    if model.found_cells:
+        return
+    # A model without its text has no cells; nor has one whose text is too short.
+    with suppress(CharRNNError):
+        text, context, _ = read_passage(model, source=None, num_chars=CHARS_SCORED)
+        model.survey(text, context=context, cached=True)
 
 
 def cells_in(facts: Facts) -> tuple[CellScore, ...]:
@@ -138,7 +146,7 @@ def to_readme(model: TrainedModel, facts: Facts, *, page: str) -> str:
     if page:
         lines.append(f"Open `{page}` in a browser to let it write.")
     lines.append("Every command of charrnn reads this folder: `charrnn sample FOLDER`.")
-    lines += ["", f"- text: {facts.get('text', PRIVATE)}"]
+    lines += ["", f"- text: {facts.get('text', PRIVATE_TEXT)}"]
     lines.append(f"- licence of the text: {facts.get('licence', 'not known')}")
     unit = "character"
     if model.vocab.kind == "byte":
@@ -188,6 +196,11 @@ def page_of(model: TrainedModel, name: str, title: str | None = None) -> bytes:
     if None in catalogued(model):
         model = replace(model, name=name, path=None)
     return to_model_page(replace(model, config=config), cells, title=title).encode("utf-8")
+
+
+def module_of(model: TrainedModel) -> bytes:
+    """Return the module of JavaScript of a model, which has no name."""
+    return to_module(model).encode("utf-8")
 
 
 def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
-"""The page of a model writes the text of `charrnn sample`, in node and in a browser.
+"""The page and the module of a model write the text of `charrnn sample`, in node and in a browser.
 
-Tests `formats.model_page.page`, too.
+Tests `formats.model_page.page`, `formats.model_page.network` and `formats.model_page.module`, too.
 """
 
 import base64
@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from browser import dump, needs_browser
 from elements import Elements, text_of
-from page_in_node import NODE, write_in_node
+from page_in_node import NODE, sample_in_node, write_in_node
 
 from charrnn.api import Model
 from charrnn.cells.findings import CellScore
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
+from charrnn.formats.model_page.module import to_module
 from charrnn.formats.model_page.page import to_model_page
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.sample_options import SampleOptions
@@ -93,6 +94,11 @@ WRITTEN = {
 }
 
 
+def described(page):
+    """The description of the model in a page, as it is written there."""
+    return page.split('id="model">', 1)[1].split("</script>")[0]
+
+
 def base64_of(data):
     return base64.b64encode(data).decode()
 
@@ -123,6 +129,75 @@ def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     probs = next_char_probs(logits, SampleOptions(temperature=1), banned)[0]
     assert np.array_equal(np.array(found["values"], np.float32), stepper.values(state).ravel())
     assert np.allclose(found["probs"], probs, rtol=1e-12, atol=0)
+
+
+UNCLAMPED = [one for one in WRITTEN.values() if not one["clamps"]]
+
+
+def sampled(model, one):
+    """The text of the sampler with its prime, as `charrnn sample` prints it."""
+    options = {option: one[option] for option in ("prime", "temperature", "length")}
+    return (one["prime"] or "") + model.sample(**options, seed=int(one["seed"])).text
+
+
+@needs_node
+@pytest.mark.parametrize("name", MODELS)
+def test_a_module_generates_the_text_of_the_command_in_node(name, tmp_path):
+    model = MODELS[name]()
+    cases = [one | {"prime": one["prime"] or ""} for one in UNCLAMPED]
+    found = sample_in_node(to_module(model), cases, tmp_path)
+    assert found == [sampled(model, one) for one in UNCLAMPED]
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["lstm", "documents"])
+def test_a_module_has_the_defaults_of_the_command(name, tmp_path):
+    model = MODELS[name]()
+    [found, other] = sample_in_node(to_module(model), [{"seed": 3}, {}], tmp_path)
+    length = 10_000 if name == "documents" else 1000
+    assert found == model.sample(seed=3, temperature=0.8, length=length).text
+    assert other != found
+
+
+@needs_browser
+def test_a_module_generates_the_text_of_the_command_in_a_browser(tmp_path):
+    model = MODELS["documents"]()
+    one = WRITTEN["prime"]
+    # The clock of the browser does not wait for the weights: messages take none of its time.
+    page = f"""<body><script>
+async function wait() {{
+  while (!document.body.dataset.answer) {{
+    await new Promise(resolve => {{
+      const channel = new MessageChannel();
+      channel.port1.onmessage = resolve;
+      channel.port2.postMessage(null);
+    }});
+  }}
+}}
+addEventListener("DOMContentLoaded", wait);
+</script><script type="module">{to_module(model)}
+document.body.dataset.answer = JSON.stringify(sample({json.dumps(one)}));</script>"""
+    (tmp_path / "page.html").write_text(page, "utf-8")
+    elements = dump((tmp_path / "page.html").as_uri(), tmp_path)
+    answer = re.search(r'data-answer="([^"]*)"', elements)
+    assert json.loads(unescape(answer[1])) == sampled(model, one)
+
+
+def test_a_module_of_a_list_has_at_most_220_kilobytes(tmp_path):
+    vocab = Vocab("char", ("", "\0", *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST "))
+    model = made(vocab, hidden_size=128, embedding_size=64, documents="lines")
+    path = model.export(tmp_path / "names.js")
+    assert 190_000 < path.stat().st_size < 220_000
+
+
+def test_a_page_offers_a_length_that_fits_its_texts():
+    model = MODELS["documents"]()
+    offered = json.loads(described(to_model_page(model)))["length"]
+    longest = max(
+        len(model.sample(seed=seed, temperature=1, length=1000).text) for seed in range(20)
+    )
+    assert offered == min(1000, max(10, 2 * longest))
+    assert json.loads(described(to_model_page(made())))["length"] == 1000
 
 
 @needs_node
@@ -199,14 +274,14 @@ def test_no_name_and_no_character_becomes_markup():
     vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
     page = to_model_page(made(vocab, name=HOSTILE))
     assert Elements(page).tags == Elements(to_model_page(made())).tags, "not one element more"
-    encoded = page.split('id="model">', 1)[1].split("</script>")[0]
+    encoded = described(page)
     assert re.fullmatch(r"[\x20-\x3b\x3d-\x7e]*", encoded), "ASCII without controls and <"
     model = json.loads(encoded)
     assert (model["name"], model["characters"]) == (HOSTILE, list(vocab.characters))
 
 
 def test_the_programs_read_only_what_the_page_has_of_its_model():
-    model = json.loads(to_model_page(made()).split('id="model">', 1)[1].split("</script>")[0])
+    model = json.loads(described(to_model_page(made())))
     for program in Path(model_page.__file__).parent.glob("*.js"):
         read = re.findall(r"\bmodel\.(\w+)", program.read_text("utf-8"))
         assert set(read) <= model.keys(), program.name

@@ -1,4 +1,4 @@
-"""Run the programs of a model's page in node."""
+"""Run the programs of a model's page, and its module, in node."""
 
 import json
 import shutil
@@ -19,3 +19,16 @@ def write_in_node(page: str, cases: list, folder: Path) -> list:
     given = json.dumps(cases).encode()
     found = subprocess.run(call, input=given, capture_output=True, timeout=600, check=True)
     return list(json.loads(found.stdout))
+
+
+def sample_in_node(module: str, cases: list, folder: Path) -> list:
+    """Return the texts that a module samples in node, for each case."""
+    assert NODE is not None
+    (folder / "model.mjs").write_text(module, "utf-8")
+    program = f"""import {{ sample }} from "./model.mjs";
+process.stdout.write(JSON.stringify({json.dumps(cases)}.map(one => sample(one))));"""
+    (folder / "program.mjs").write_text(program, "utf-8")
+    call = [NODE, folder / "program.mjs"]
+    return list(
+        json.loads(subprocess.run(call, capture_output=True, timeout=600, check=True).stdout)
+    )

@@ -282,6 +282,14 @@ class Network {
     return this.learnedState.slice();
   }
 
+  // Read ids after a state: return the state and the logits after them.
+  read(ids, before) {
+    const state = before.slice();
+    const logits = new Float32Array(this.vocabSize);
+    for (const id of ids) this.step(id, state, logits);
+    return {state, logits};
+  }
+
   // Read a character: the state (L, S, H) and the logits (V,) change in place.
   step(id, state, logits) {
     const {below, total} = this;
@@ -497,18 +505,43 @@ class Writer {
   }
 }
 
-// ---- the weights: zlib, in base 64
+// ---- the weights
 
-// Return the arrays by name. They lie one after the other, those of float32 first.
+// Two digits of base 91 are 13 bits. No digit ends a string of JavaScript or an element of HTML.
+const DIGITS = "!#$%&'()*+,-./0123456789:;=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~";
+
+// Return the bytes of the digits; the last one may be left over.
+function toBytes(text) {
+  const values = new Map(Array.from(DIGITS, (digit, value) => [digit, value]));
+  const bytes = new Uint8Array(text.length * 13 >> 4);
+  let bits = 0;
+  let count = 0;
+  let at = 0;
+  for (let i = 0; i < text.length; i += 2) {
+    bits = bits << 13 | 91 * values.get(text[i]) + values.get(text[i + 1]);
+    for (count += 13; count >= 8; at++) {
+      count -= 8;
+      bytes[at] = bits >> count;
+    }
+  }
+  return bytes;
+}
+
+// Return the arrays by name. They lie one after the other, those of float32 first, and of these the first byte of every
+// number, then the second one of every number, which zlib compresses better.
 async function unpackArrays(model, text) {
-  const compressed = Uint8Array.from(atob(text), character => character.charCodeAt(0));
-  const inflated = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const buffer = await new Response(inflated).arrayBuffer();
+  const packed = toBytes(text).subarray(0, model.num_bytes);
+  const inflated = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const bytes = new Uint8Array(await new Response(inflated).arrayBuffer());
+  const ordered = bytes.slice();
+  const numFloats = model.num_floats;
+  for (let i = 0; i < 4 * numFloats; i++) ordered[i] = bytes[i % 4 * numFloats + (i >> 2)];
+
   const arrays = {};
   let begin = 0;
   for (const {name, type, length} of model.arrays) {
     const ArrayType = type === "int8" ? Int8Array : Float32Array;
-    arrays[name] = new ArrayType(buffer, begin, length);
+    arrays[name] = new ArrayType(ordered.buffer, begin, length);
     begin += arrays[name].byteLength;
   }
   return arrays;

@@ -101,10 +101,8 @@ function inText(text) {
 // ---- reading the text
 
 function readIds(ids, before) {
-  const state = before.slice();
-  const logits = new Float32Array(network.vocabSize);
-  for (const id of ids) network.step(id, state, logits);
-  return {state, logits, values: pack(network.values(state))};
+  const after = network.read(ids, before);
+  return {...after, values: pack(network.values(after.state))};
 }
 
 // A text field limits what is typed, but not what a program sets. The last character may not be cut in half.
@@ -435,9 +433,7 @@ function quote(text) {
 // The command of the text that is shown, which later edits do not change; before there is one, that of the next.
 function showCommand() {
   const {temperature, seed, length, prime, clamps} = written.settings || settings();
-  // Else the command would read the name as options.
-  const run = model.run.startsWith("-") ? `./${model.run}` : model.run;
-  const words = ["charrnn sample", quote(run), `--temp ${temperature} --seed ${seed} --length ${length}`];
+  const words = ["charrnn sample", quote(model.run), `--temp ${temperature} --seed ${seed} --length ${length}`];
   if (prime) words.push("--prime=" + quote(prime));
   for (const [cell, value] of clamps) words.push(`--clamp ${nameOf(cell)}=${value}`);
   byId("command").textContent = words.join(" ");
@@ -519,6 +515,7 @@ function describe() {
   byId("facts").textContent = model.rows.map(([row, value]) => `${row} ${inText(value)}`).join(" \u00b7 ");
   byId("text").maxLength = Math.min(5000, Math.floor(MAX_BYTES / bytesPerCharacter));
   byId("length").max = Math.min(20000, Math.floor(MAX_BYTES / numCells));
+  byId("length").value = model.length;
   const value = `The value of each cell (${model.shows}) after that character`;
   byId("cells-about").textContent = `${value}. Choose one: it colours the texts.`;
 }

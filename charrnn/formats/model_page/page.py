@@ -1,37 +1,19 @@
-"""Make a self-contained HTML page that contains a model and runs it: `model_page.html`, its
-programs, and the weights.
-
-The page computes the same as `charrnn sample` with int8 weights, to the last bit:
-`model_network.js` repeats the operations of `compiled.sampling` in the same order. The weights are
-compressed by zlib and written in base 64.
-
-Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
+"""Make a self-contained HTML page that contains a model and runs it: `model_page.html`, the
+programs of the network and of the view, and the weights.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import math
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells.findings import CellScore
-from charrnn.errors import UsageError
-from charrnn.generation.special_ids import opening_ids, undrawable_ids
-from charrnn.model.portable_math import MANTISSA_BITS
-from charrnn.model.stepper import Linear, Stepper
-from charrnn.runs.checkpoint import Tensors
+from charrnn.formats.model_page.network import NETWORK, check_size, describe_network, to_json
 from charrnn.runs.included import card_of, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
-from charrnn.runs.overview import text_name
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
@@ -40,19 +22,12 @@ from charrnn.views.theme import NUM_SHADES, PAPERS, Background, read_palette
 
 TEMPLATE = Path(__file__).with_name("model_page.html")
 """The page without its style sheet, its model and its programs."""
-NETWORK = Path(__file__).with_name("model_network.js")
-"""The program that computes the network."""
 VIEW = Path(__file__).with_name("model_page.js")
 """The program of the user interface."""
-CELLS = ("lstm", "gru", "rnn")
-"""Cell types that the page can run."""
-DEPTHS = ("stacked", "residual")
-"""Depths that the page can run."""
-MAX_BYTES = 8_000_000
-"""Maximum size of a page: about 5 million weights, with which a browser writes 200 characters per
-second."""
-STEPS_PER_UNIT = 20
-"""A cell is clamped at multiples of 1/20."""
+PRIVATE_TEXT = "a private text"
+"""Stands for the name of a text that is not of the catalogue."""
+STANDARD_LIBRARY = "the standard library of Python"
+"""The text that is learned where none is named."""
 
 
 def to_model_page(
@@ -65,56 +40,25 @@ def to_model_page(
     """Return the page of a model. Its title is by default the name of the model, and it first shows
     the first cell of `found`. `run` is the name of the model in commands, if it has another there.
 
-    Raises UsageError for a cell type or a depth that the page does not run, for weights that are
-    not finite, and for a page of more than `MAX_BYTES`; CheckpointError for weights that are
-    missing or misshapen.
+    Raises the errors of `describe_network`.
     """
-    config = model.config
-    for field, value, known in (
-        ("cell type", config.cell_type, CELLS),
-        ("depth", config.depth, DEPTHS),
-    ):
-        if value not in known:
-            raise UsageError(
-                f"The {field} of this model is {value}; a page runs {', '.join(known)}. Export a"
-                " .zip instead."
-            )
-
-    stepper = Stepper(config, tensors=model.tensors, precision="int8")
-    arrays = _arrays(stepper, model)
-    # The size is checked before the compression, which takes long for a large model and saves only
-    # a tenth.
-    weights = b"".join(array.tobytes() for array in arrays.values())
-    _check_size(model.name, len(weights))
-
-    description = _describe_network(stepper, model=model, arrays=arrays) | _describe_model(model)
+    network, weights = describe_network(model)
+    description = network | _describe_model(model)
 
     # The page numbers cells through all layers.
     cells = []
     for found_cell in found:
-        cell = found_cell.layer * stepper.hidden_size + found_cell.unit
+        cell = found_cell.layer * model.description.hidden_size + found_cell.unit
         cells.append({"name": found_cell.detector, "cell": cell, "polarity": found_cell.polarity})
 
-    # The weights are the concatenation of these arrays.
-    types = []
-    for name, array in arrays.items():
-        types.append({"name": name, "type": str(array.dtype), "length": array.size})
-    description |= {
-        "found": cells,
-        "arrays": types,
-    }
+    description["found"] = cells
     if title is not None:
         description["name"] = title
     if run is not None:
         description["run"] = run
 
-    # ASCII without "<", so that no value can end the script element.
-    encoded = json.dumps(description, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    encoded = encoded.replace("<", "\\u003c")
-
-    packed = base64.b64encode(zlib.compress(weights, 9))
-    page = _fill(MODEL=encoded, WEIGHTS=packed.decode("ascii"))
-    _check_size(model.name, len(page))
+    page = _fill(MODEL=to_json(description), WEIGHTS=weights)
+    check_size(model.name, len(page))
     return page
 
 
@@ -160,15 +104,6 @@ def _variables(background: Background) -> str:
     return " ".join(variables)
 
 
-def _check_size(name: str, num_bytes: int) -> None:
-    if num_bytes > MAX_BYTES:
-        raise UsageError(
-            f"The page of {name} would have {num_bytes / 1e6:.1f} MB, more than"
-            f" {MAX_BYTES / 1e6:.0f} MB: a browser would take long for each character. Export a"
-            " .zip instead, or train fewer units."
-        )
-
-
 def symbols_of(vocab: Vocab) -> str:
     """Return how many bytes or characters an alphabet has, such as `67 characters`."""
     if vocab.kind == "byte":
@@ -208,102 +143,21 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
 
 
 def _texts_of(model: TrainedModel) -> str:
-    """Return the name of the text that a model has read, preceded by the text that the model from
-    which it started had read."""
-    text = model.card.get("text", model.description.text) or "a text"
+    """Return what a model has read, in order: the text of the model from which it started, and its
+    own texts."""
+    texts = []
     start = model.config.init_from
-    if start is None:
-        return text
+    if start is not None:
+        # The card of an included model names its text. An exported model does not tell its base by
+        # the weights, and has public names alone.
+        card = card_of(model.base.get("digest"))
+        if not card and model.path is None:
+            card = read_cards().get(start, {})
+        texts.append(card.get("text", PRIVATE_TEXT))
 
-    # The card of an included model names its text. An exported model does not tell its base by the
-    # weights, and has public names alone.
-    card = card_of(model.base.get("digest"))
-    if not card and model.path is None:
-        card = read_cards().get(start, {})
-    before = card.get("text", f"the texts of the model {text_name((start,))}")
-    return f"{before} and then {text}"
-
-
-def _matrices(stepper: Stepper) -> dict[str, Linear]:
-    """Return the weight and the bias of each product of the network, by the name in the page."""
-    matrices = {"output": stepper.products["output"]}
-    for index in range(stepper.num_layers):
-        matrices[f"layers.{index}.recurrent"] = stepper.products[f"layers.{index}.hh"]
-        if index > 0:
-            matrices[f"layers.{index}.input"] = stepper.products[f"layers.{index}.ih"]
-    return matrices
-
-
-def _arrays(stepper: Stepper, model: TrainedModel) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a model by name: first the float32 arrays, then the int8 arrays."""
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, (matrix, bias) in _matrices(stepper).items():
-        # `bits` is 0 if a weight is nan or infinite.
-        if not matrix.bits or not np.isfinite(bias).all():
-            raise UsageError(
-                "The weights of this model are not finite: its training diverged. Train it again."
-            )
-        arrays |= {
-            name: matrix.values,
-            f"{name}.scale": matrix.scale,
-            f"{name}.bias": bias,
-        }
-
-    arrays |= _input_arrays(stepper, model.tensors)
-    if model.config.initial_state == "learned":
-        arrays["learned_state"] = stepper.initial_state(1)
-
-    # Arrays with four bytes per number must begin at a multiple of four.
-    return dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
-
-
-def _describe_network(stepper: Stepper, model: TrainedModel, arrays: Tensors) -> dict[str, object]:
-    """Return the settings of a model that `model_network.js` reads in addition to the arrays."""
-    config = model.config
-    embedding_size = 1
-    if "embedding" in arrays:
-        embedding_size = arrays["embedding"].shape[1]
-
-    # The sum of products of two numbers with this many bits is exact.
-    table_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, embedding_size)))) // 2
-    # The memories for all values from -1 to 1 at which a cell can be clamped are computed here,
-    # because browsers differ in atanh.
-    clamped = [step / STEPS_PER_UNIT for step in range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)]
-    return {
-        "cell_type": config.cell_type,
-        "depth": config.depth,
-        "shows": stepper.cell.shows,
-        "num_layers": stepper.num_layers,
-        "hidden_size": stepper.hidden_size,
-        "num_states": stepper.cell.num_states,
-        "sum_outputs": config.sum_outputs,
-        "zoneout": config.zoneout,
-        "embedding_size": embedding_size,
-        "table_bits": table_bits,
-        "alphabet": model.vocab.kind,
-        "characters": list(model.vocab.characters),
-        "opening_ids": opening_ids(stepper, vocab=model.vocab, end_id=config.end_id).tolist(),
-        "end_id": config.end_id,
-        "banned": list(undrawable_ids(model.vocab, config.end_id)),
-        "memories": [float(np.float32(stepper.cell.memory(value))) for value in clamped],
-        "matrices": {
-            name: {"bits": matrix.bits, "columns": matrix.values.shape[1]}
-            for name, (matrix, _) in _matrices(stepper).items()
-        },
-    }
-
-
-def _input_arrays(stepper: Stepper, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
-    """Return the table of input products (V, R), or its factors if they are smaller."""
-    table = stepper.tables["layers.0.ih"]
-    if "embedding.weight" not in tensors:
-        return {"table": table}
-    names = {
-        "embedding": "embedding.weight",
-        "weight_ih": "layers.0.weight_ih_l0",
-        "bias_ih": "layers.0.bias_ih_l0",
-    }
-    factors = {name: np.asarray(tensors[key], np.float32) for name, key in names.items()}
-    if sum(factor.size for factor in factors.values()) < table.size:
-        return factors
-    return {"table": table}
+    if model.card:
+        texts.append(model.card["text"])
+    else:
+        texts += model.config.corpus or [STANDARD_LIBRARY]
+    # Two private texts are one for the reader, who learns nothing of them.
+    return " and then ".join(dict.fromkeys(texts))

@@ -1,0 +1,19 @@
+
+// ---- the model
+
+const model = {{MODEL}};
+const network = new Network(model, await unpackArrays(model, "{{WEIGHTS}}"));
+const alphabet = new Alphabet(model);
+
+// Return a text that begins with `prime`: the text of `charrnn sample` for the same options. Characters that the model
+// does not know are left out of `prime`.
+export function sample({temperature = 0.8, seed = Math.floor(2 ** 32 * Math.random()), prime = "", length = model.length} = {}) {
+  const known = alphabet.encode(prime);
+  const ids = known.flatMap(one => one.ids);
+  if (!prime || model.end_id !== null) ids.unshift(...model.opening_ids);
+  const before = network.read(ids, network.initialState());
+  const writer = new Writer(network, alphabet, {...before, temperature, seed, length});
+  let text = known.map(one => one.character).join("");
+  while (!writer.isDone) text += writer.next();
+  return text;
+}
