@@ -1,20 +1,17 @@
 """The whole idea in one file: train an LSTM on the characters of a text, let it write, and look
 into its best cell.
 
-    python docs/learn/examples/minimal.py FILE
+    python docs/learn/examples/minimal.py FILE [STEPS]
 
 It needs only NumPy, and prints four things: the loss while the network learns to predict the next
 character, a text that the network writes, the cell that follows quotations best (in a text without
 them: the position in the line), and a passage coloured by that cell. `charrnn train`, `sample` and
-`visualize` do the same, faster and with more choice; tests/docs/test_minimal.py compares the two on
-equal weights.
+`visualize` do the same, faster and with more choice.
 
 Shapes: T characters of a window (time), B rows of the batch, V characters of the vocabulary, H
 cells, N characters of a text. d_x is the gradient of the loss by x.
 """
 
-import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,35 +19,24 @@ from pathlib import Path
 import numpy as np
 
 BATCH_SIZE, BPTT_LENGTH, HIDDEN_SIZE = 8, 32, 128  # B, T, H
-# The learning rate of the first step; it falls to 0.
-LEARNING_RATE = 1e-2
-# The last tenth of the text is not trained on; so many of its characters are read afterwards.
-MAX_HELD_OUT = 50_000
-# Of the 256 colours of a terminal, for values from -1 to 1; and the same without colours.
-RED_TO_BLUE = 203, 210, 217, 224, 231, 189, 147, 111, 69
-LEVELS = "_.,-~=+*#"
+LEARNING_RATE = 1e-2  # of the first step; it falls to 0
+TEMPERATURE = 0.7  # of the text that the network writes; low prefers likely characters
+RED_TO_BLUE = 203, 210, 217, 224, 231, 189, 147, 111, 69  # colours of a terminal, from -1 to 1
 
 Array, Random = np.ndarray, np.random.Generator
 # W_x (V, 4H), W_h (H, 4H), b (4H,): gates in the order i, f, g, o; W_y (H, V), b_y (V,)
 Weights = dict[str, Array]
-# The output h (B, H) and the memory c (B, H) of every cell
-State = tuple[Array, Array]
+State = tuple[Array, Array]  # the output h (B, H) and the memory c (B, H) of every cell
 
 
 def draw_weights(vocab_size: int, hidden_size: int, random: Random) -> Weights:
-    """Draw small weights. The forget gates start open (bias 1), so that the cells remember before
-    they have learned."""
-    shapes = {
-        "W_x": (vocab_size, 4 * hidden_size),
-        "W_h": (hidden_size, 4 * hidden_size),
-        "b": 4 * hidden_size,
-    }
-    shapes |= {"W_y": (hidden_size, vocab_size), "b_y": vocab_size}
-    weights = {
-        name: np.float32(random.standard_normal(shape) / hidden_size**0.5)
-        for name, shape in shapes.items()
-    }
-    weights["b"][hidden_size : 2 * hidden_size] += 1
+    """Draw small weights. The forget gates start open (bias 1): at first, the cells remember."""
+    V, H = vocab_size, hidden_size
+    shapes = {"W_x": (V, 4 * H), "W_h": (H, 4 * H), "b": 4 * H, "W_y": (H, V), "b_y": V}
+    weights = {}
+    for name, shape in shapes.items():
+        weights[name] = np.float32(random.standard_normal(shape) / H**0.5)
+    weights["b"][H : 2 * H] += 1
     return weights
 
 
@@ -67,15 +53,10 @@ def sigmoid(x: Array) -> Array:
 
 def read(weights: Weights, ids: Array, state: State) -> tuple[Array, Array, Array]:
     """Read the characters ids (T, B) from a state; return h (T+1, B, H), c (T+1, B, H) and the
-    gates (T, 4, B, H).
-
-    h[0] and c[0] are the state before the first character, h[t + 1] and c[t + 1] the state after
-    character t.
-    """
+    gates (T, 4, B, H). h[0] and c[0] are the state before the first character."""
     h, c = (np.stack([start] * (len(ids) + 1)) for start in state)
     gates = np.empty((len(ids), 4, *h[0].shape), h.dtype)
-    # (T, B, 4H): a one-hot vector times W_x is a row of W_x.
-    inputs = weights["W_x"][ids] + weights["b"]
+    inputs = weights["W_x"][ids] + weights["b"]  # a one-hot vector times W_x is a row of W_x
     for t in range(len(ids)):
         i, f, g, o = np.split(inputs[t] + h[t] @ weights["W_h"], 4, axis=1)
         i, f, g, o = gates[t] = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
@@ -87,28 +68,24 @@ def read(weights: Weights, ids: Array, state: State) -> tuple[Array, Array, Arra
 
 
 def predict(weights: Weights, h: Array, temperature: float = 1.0) -> Array:
-    """Compute from outputs h (..., H) the probabilities (..., V) of the next character: a
-    softmax."""
+    """Compute from outputs h (..., H) the probabilities (..., V) of the next character: softmax."""
     logits = (h @ weights["W_y"] + weights["b_y"]) / temperature
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def losses_of(probabilities: Array, targets: Array) -> Array:
-    """Compute the loss of each character in nats: -ln of the probability (..., V) that its target
-    (...) was given."""
+    """Compute the loss of each character in nats: -ln of the probability of its target (...)."""
     return -np.log(np.take_along_axis(probabilities, targets[..., None], axis=-1))[..., 0]
 
 
 def compute_gradients(
     weights: Weights, ids: Array, targets: Array, state: State
 ) -> tuple[float, Weights, State]:
-    """Compute the mean loss of a window ids (T, B), its gradient by every weight, and the state
-    after the window."""
+    """Compute the mean loss of a window ids (T, B), its gradient, and the state after it."""
     h, c, gates = read(weights, ids, state)
     probabilities = predict(weights, h[1:])
-    # (V, V): a row for each character
-    one_hot = np.eye(len(weights["W_x"]), dtype=h.dtype)
+    one_hot = np.eye(len(weights["W_x"]), dtype=h.dtype)  # (V, V): a row for each character
     # (T, B, V): the gradient of softmax and -ln together
     d_logits = (probabilities - one_hot[targets]) / targets.size
     # (T, B, 4H): the gradient by the gates before sigmoid and tanh
@@ -121,12 +98,10 @@ def compute_gradients(
         d_h = d_h + d_logits[t] @ weights["W_y"].T
         d_c = d_c + d_h * o * (1 - tanh_c**2)
         d_i, d_f, d_g, d_o = d_c * g, d_c * c[t], d_c * i, d_h * tanh_c
-        d_gates[t] = np.hstack(
-            [d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g**2), d_o * o * (1 - o)]
-        )
-        # To the character before, through the memory: a factor near 1 while the forget gate is open.
+        slopes = [d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g**2), d_o * o * (1 - o)]
+        d_gates[t] = np.hstack(slopes)
+        # To the character before: by the memory (f is 1 if its gate is open) and by the gates
         d_c = d_c * f
-        # To the character before, through the gates.
         d_h = d_gates[t] @ weights["W_h"].T
     # Every weight is used for all characters of the window: sum over T and B.
     axes = ((0, 1), (0, 1))
@@ -140,29 +115,21 @@ def compute_gradients(
     return losses_of(probabilities, targets).mean(), gradient, (h[-1], c[-1])
 
 
-def clip(gradient: Weights, max_norm: float = 1.0) -> None:
-    """Shorten the gradient, as one long vector, to `max_norm`: a single huge one must not ruin the
-    weights."""
-    norm = np.sqrt(sum((part**2).sum() for part in gradient.values()))
-    for part in gradient.values():
-        part *= min(1.0, max_norm / norm)
-
-
-def update(
-    weights: Weights, gradient: Weights, moments: Weights, num_steps: int, learning_rate: float
-) -> None:
-    """Change every weight against its gradient by about the learning rate: Adam (Kingma & Ba
-    2015)."""
+def update(weights: Weights, gradient: Weights, moments: Weights, step: int, rate: float) -> None:
+    """Change every weight against its gradient by about the rate: Adam (Kingma & Ba 2015)."""
     beta1, beta2 = 0.9, 0.99
+    # The gradient, as one long vector, is shortened to 1: a huge one must not ruin the weights.
+    norm = np.sqrt(sum((part**2).sum() for part in gradient.values()))
     for name, weight in weights.items():
-        # Running means of the gradient and of its square, changed in place
+        clipped = gradient[name] * min(1.0, 1 / norm)
+        # Running means of the gradient and of its square, in place
         mean, square = moments[name]
-        mean += (1 - beta1) * (gradient[name] - mean)
-        square += (1 - beta2) * (gradient[name] ** 2 - square)
+        mean += (1 - beta1) * (clipped - mean)
+        square += (1 - beta2) * (clipped**2 - square)
         # Both began at 0: correct for that.
-        mean = mean / (1 - beta1**num_steps)
-        square = square / (1 - beta2**num_steps)
-        weight -= learning_rate * mean / (np.sqrt(square) + 1e-8)
+        mean = mean / (1 - beta1**step)
+        square = square / (1 - beta2**step)
+        weight -= rate * mean / (np.sqrt(square) + 1e-8)
 
 
 def train(weights: Weights, ids: Array, num_steps: int) -> None:
@@ -174,34 +141,25 @@ def train(weights: Weights, ids: Array, num_steps: int) -> None:
     rows = ids[: len(ids) // BATCH_SIZE * BATCH_SIZE].reshape(BATCH_SIZE, -1).T  # (N / B, B)
     num_windows = (len(rows) - 1) // BPTT_LENGTH
     moments = {name: np.zeros((2, *weight.shape), weight.dtype) for name, weight in weights.items()}
-    losses = []
-    start = time.monotonic()
+    losses, start = [], time.monotonic()
     for step in range(num_steps):
         # The window: each row reads on where it stopped, with its state.
         cursor = step % num_windows * BPTT_LENGTH
         if cursor == 0:
             state = initial_state(weights, BATCH_SIZE)
         window, targets = rows[cursor:][:BPTT_LENGTH], rows[cursor + 1 :][:BPTT_LENGTH]
-        # The loss and its gradient, forward and backward
         loss, gradient, state = compute_gradients(weights, window, targets, state)
-        clip(gradient)
-        # The step, at a learning rate that falls to 0
         update(weights, gradient, moments, step + 1, LEARNING_RATE * (1 - step / num_steps))
         losses.append(loss)
         if (step + 1) % 100 == 0 or step + 1 == num_steps:
-            seconds = time.monotonic() - start
-            print(
-                f"step {step + 1:,} of {num_steps:,}: {np.mean(losses[-100:]):.3f} nats per"
-                f" character, {seconds:.0f} s of about {seconds * num_steps / (step + 1):.0f}",
-                flush=True,
-            )
+            nats, seconds = np.mean(losses[-100:]), time.monotonic() - start
+            print(f"step {step + 1} of {num_steps}: {nats:.3f} nats per character, {seconds:.0f} s")
 
 
 def sample(
     weights: Weights, vocabulary: list[str], length: int, temperature: float, random: Random
 ) -> str:
-    """Draw a text character by character, as if it followed a newline. A low temperature prefers
-    likely characters."""
+    """Draw a text character by character, as if it followed a newline."""
     text, state, character = "", initial_state(weights, 1), vocabulary.index("\n")
     for _ in range(length):
         h, c, _ = read(weights, np.array([[character]]), state)
@@ -211,8 +169,7 @@ def sample(
 
 
 def label_quotes(text: str) -> Array:
-    """Label each character (N,): true inside double quotation marks, which a blank line closes at
-    the latest."""
+    """Label each character (N,): true inside quotation marks, which a blank line closes, too."""
     labels, is_inside = [], False
     for before, character in zip(" " + text, text, strict=False):
         if character in '"“”':
@@ -224,25 +181,15 @@ def label_quotes(text: str) -> Array:
 
 
 def label_late_in_line(text: str) -> Array:
-    """Label each character (N,): true where more of the line has been read than at half of all
-    characters."""
+    """Label each character (N,): true where its place in the line is above the median."""
     index = np.arange(len(text))
     position = index - np.maximum.accumulate(np.where(np.array([*text]) == "\n", index, -1))
     return position > np.median(position)
 
 
-def varies(labels: Array) -> bool:
-    """Return whether both halves of a text have characters with the label and without it."""
-    half = len(labels) // 2
-    return all(0 < part.mean() < 1 for part in (labels[:half], labels[half:]))
-
-
 def auc(values: Array, labels: Array) -> Array:
-    """Compute the area under the ROC curve of each column of values (N, C) for labels (N,).
-
-    It is how often a character with the label has a larger value than one without it: 0.5 is
-    chance.
-    """
+    """Compute for each column of values (N, C) how often a character with the label (N,) has a
+    larger value than one without it: the area under the ROC curve. 0.5 is chance."""
     ranks = values.argsort(axis=0).argsort(axis=0) + 1
     num_true = labels.sum()
     return (ranks[labels].mean(axis=0) - (num_true + 1) / 2) / (len(labels) - num_true)
@@ -255,85 +202,49 @@ def find_cell(memories: Array, labels: Array) -> tuple[int, float]:
     chosen_on = auc(memories[:half], labels[:half])
     cell = int(abs(chosen_on - 0.5).argmax())
     score = float(auc(memories[half:, [cell]], labels[half:])[0])
-    # A cell may be low where the label is true.
-    return cell, score if chosen_on[cell] > 0.5 else 1 - score
+    return cell, score if chosen_on[cell] > 0.5 else 1 - score  # it may be low in quotations
 
 
-def show(text: str, values: Array, labels: Array, is_coloured: bool) -> None:
-    """Print a text with values (N,) from -1 to 1: in colour with underlined labels, or as levels
-    below each line."""
-    places = np.rint(4 + 4 * values).astype(int)
-    if is_coloured:
-        for character, place, label in zip(text, places, labels, strict=True):
-            style = f"\x1b[30;48;5;{RED_TO_BLUE[place]}{';4' if label else ''}m"
-            print("\n" if character == "\n" else f"{style}{character}\x1b[0m", end="")
-        print()
-    else:
-        levels = [
-            "\n" if character == "\n" else LEVELS[place]
-            for character, place in zip(text, places, strict=True)
-        ]
-        for line, line_levels in zip(text.split("\n"), "".join(levels).split("\n"), strict=True):
-            print(line, line_levels, sep="\n")
+def show(text: str, values: Array) -> None:
+    """Print a text; on a terminal, each character has the colour of its value (N,)."""
+    for character, place in zip(text, np.rint(4 + 4 * values).astype(int), strict=True):
+        if sys.stdout.isatty() and character != "\n":
+            character = f"\x1b[30;48;5;{RED_TO_BLUE[place]}m{character}\x1b[0m"
+        print(character, end="")
+    print()
 
 
-def main() -> None:
+def main(path: str, num_steps: int = 3000) -> None:
     """Train on the beginning of a text; measure the loss and find the best cell at its end."""
-    parser = argparse.ArgumentParser(
-        description="Train an LSTM on a text, let it write, and look into its best cell."
-    )
-    parser.add_argument("file", type=Path, metavar="FILE", help="a text in UTF-8")
-    parser.add_argument(
-        "--steps", type=int, default=3000, help="training steps (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--temperature", type=float, default=0.7, help="of the sample (default: %(default)s)"
-    )
-    options = parser.parse_args()
-    if options.steps < 1 or options.temperature <= 0:
-        parser.error("--steps must be at least 1, and --temperature above 0")
-    text, random = options.file.read_text(encoding="utf-8"), np.random.default_rng(0)
-    if len(text) < 10_000 or "\n" not in text:
-        sys.exit(f"{options.file}: give a text of several lines and at least 10,000 characters.")
-
-    vocabulary = sorted(set(text))
-    number = {character: index for index, character in enumerate(vocabulary)}
-    ids = np.array([number[character] for character in text])
-    end = len(text) - len(text) // 10  # of the training text
-    held_out, held_out_text = ids[end : end + MAX_HELD_OUT], text[end : end + MAX_HELD_OUT]
+    text, random = Path(path).read_text(encoding="utf-8"), np.random.default_rng(0)
+    vocabulary = sorted({"\n", *text})
+    ids = np.array([vocabulary.index(character) for character in text])
+    end = len(text) * 9 // 10  # of the training text
+    held_out, held_out_text = ids[end:][:50_000], text[end:][:50_000]
     weights, untrained = (draw_weights(len(vocabulary), HIDDEN_SIZE, random) for _ in range(2))
-    print(
-        f"Training an LSTM of {HIDDEN_SIZE} cells on {end:,} characters, {len(vocabulary)}"
-        f" different: each of {options.steps:,} steps reads {BATCH_SIZE} x {BPTT_LENGTH}"
-        f" characters.\nThe loss is the mean surprise per character; guessing at random has {np.log(len(vocabulary)):.2f}."
-    )
-    train(weights, ids[:end], options.steps)
+    print(f"Guessing at random has a loss of {np.log(len(vocabulary)):.3f} nats per character.")
+    train(weights, ids[:end], num_steps)
+
     h, c, _ = read(weights, held_out[:, None], initial_state(weights, 1))
-    outputs, memories = h[1:, 0], c[1:, 0]  # (N, H)
-    loss = losses_of(predict(weights, outputs[:-1]), held_out[1:]).mean()
+    loss = losses_of(predict(weights, h[1:-1, 0]), held_out[1:]).mean()
     print(f"The held-out text: {loss:.3f} nats per character.\n\nThe network writes:\n")
-    print(sample(weights, vocabulary, 600, options.temperature, random), end="\n\n")
+    print(sample(weights, vocabulary, 600, TEMPERATURE, random), end="\n\n")
 
     name, labels, half = "inside quotations", label_quotes(held_out_text), len(held_out) // 2
-    if not varies(labels):
+    if not (labels[:half].any() and labels[half:].any()):
         name, labels = "late in the line", label_late_in_line(held_out_text)
-    if not varies(labels):
-        sys.exit("The end of the text has neither quotations nor lines for a cell to follow.")
-    cell, score = find_cell(memories, labels)
-    _, baseline = find_cell(
-        read(untrained, held_out[:, None], initial_state(untrained, 1))[1][1:, 0], labels
-    )
-    print(
-        f"Cell {cell} follows '{name}': AUC {score:.3f}. The best cell of an untrained network:"
-        f" {baseline:.3f}.\nIts memory over a passage, from red (lower than its mean) to blue (higher):\n"
-    )
+    cell, score = find_cell(c[1:, 0], labels)
+    _, c_untrained, _ = read(untrained, held_out[:, None], initial_state(untrained, 1))
+    _, baseline = find_cell(c_untrained[1:, 0], labels)
+    print(f"Cell {cell} follows '{name}': AUC {score:.3f}, an untrained one {baseline:.3f}.")
+    print("Its memory, from red (below its mean) to blue (above it):\n")
     begin = held_out_text.rfind("\n", 0, half + int(labels[half:].argmax())) + 1
-    part = slice(begin, begin + 600)
-    is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    values = memories[:, cell]
+    values = c[1:, 0, cell]
     values = np.tanh((values - values.mean()) / values.std())
-    show(held_out_text[part], values[part], labels[part], is_coloured)
+    show(held_out_text[begin:][:600], values[begin:][:600])
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 1:
+        sys.exit("Usage: python minimal.py FILE [STEPS], with a text of 10,000 characters or more")
+    main(sys.argv[1], *map(int, sys.argv[2:]))
