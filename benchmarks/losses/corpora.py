@@ -1,4 +1,4 @@
-"""Train one small model on each text of the catalogue, and write the table of docs/use/corpora.md.
+"""Train one small model on each text of the catalogue, and write corpora.md beside this file.
 
     python benchmarks/losses/corpora.py runs                  # every text that is not in the folder `runs` yet
     python benchmarks/losses/corpora.py runs --only tang neko
@@ -34,7 +34,7 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
 from charrnn.text.sources import CatalogueEntry, load_catalogue
 
-PAGE = Path(__file__).parents[2] / "docs" / "use" / "corpora.md"
+PAGE = Path(__file__).with_suffix(".md")
 BEGIN, END = "<!-- table -->\n", "<!-- end of the table -->\n"
 STEPS = 300
 TRAINING = ("--steps", str(STEPS), "--hidden-size", "256", "--set", "threads=1", "--seed", "0")

@@ -17,6 +17,7 @@ HEAD = """\
 //   import { sample } from "./FILE.js";
 //   sample({ temperature: 0.6, seed: 5, prime: "" })
 """
+"""What a module begins with: how it is used."""
 
 
 def to_module(model: TrainedModel) -> str:

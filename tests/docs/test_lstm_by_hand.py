@@ -1,0 +1,70 @@
+"""The numbers of docs/learn/lstm-by-hand.md follow from the weights that the page shows."""
+
+import re
+
+import numpy as np
+import pytest
+from environment import REPOSITORY
+
+pytestmark = pytest.mark.docs
+PAGE = (REPOSITORY / "docs" / "learn" / "lstm-by-hand.md").read_text(encoding="utf-8")
+GATES = ("i", "f", "g", "o")
+INPUTS = "hell"
+
+
+def numbers_of(title):
+    """The rows below a title of the screen, up to the next title or the end of the block."""
+    [found] = re.findall(rf"(?ms)^{title} .*?\n(.*?)(?=^W_|^```)", PAGE)
+    return {line.split()[0]: np.array(line.split()[1:], float) for line in found.splitlines()}
+
+
+def steps_of(name):
+    """The numbers of cell 1 in each step."""
+    [found] = re.findall(rf"(?m)^{re.escape(name)} +1 +(.*)$", PAGE)
+    return np.array(found.split(), float)
+
+
+def outputs():
+    """The h (4, 3) of the steps."""
+    [found] = re.findall(r"(?m)^h +0 +(.*)\n +1 +(.*)\n +2 +(.*)$", PAGE)
+    return np.array([row.split() for row in found], float).T
+
+
+def sums_at(step):
+    """The sums of the gates of cell 1 at a step, from 0."""
+    inputs, recurrent = numbers_of("W_ih"), numbers_of("W_hh")
+    column = "ehlo".index(INPUTS[step])
+    before = outputs()[step - 1]
+    found = {}
+    for gate in GATES:
+        own, other = inputs[f"{gate}1"], recurrent[f"{gate}1"]
+        found[gate] = own[column] + other[:3] @ before + own[-1] + other[-1]
+    return found
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_the_screen_follows_from_its_weights_to_a_unit_of_the_third_digit(step):
+    sums = sums_at(step)
+    gates = {gate: np.tanh(a) if gate == "g" else sigmoid(a) for gate, a in sums.items()}
+    c = gates["f"] * steps_of("c")[step - 1] + gates["i"] * gates["g"]
+    found = sums | {"c": c, "h": gates["o"] * np.tanh(c)}
+    shown = {gate: steps_of(f"a_{gate}")[step] for gate in GATES}
+    shown |= {"c": steps_of("c")[step], "h": outputs()[step, 1]}
+    # Weights and outputs are rounded to 0.0005, and seven of them are added.
+    for name, value in shown.items():
+        assert found[name] == pytest.approx(value, abs=0.003), name
+
+
+def test_the_solution_is_that_of_its_numbers_to_three_digits():
+    rows = re.findall(r"(?m)^\| ([ifgo]) \| .* \| ([\d.]+) \| ([\d.]+) \|$", PAGE)
+    sums = sums_at(2)
+    assert [gate for gate, _, _ in rows] == list(GATES)
+    for gate, total, value in rows:
+        assert float(total) == pytest.approx(sums[gate], abs=0.0006)
+        expected = np.tanh(sums[gate]) if gate == "g" else sigmoid(sums[gate])
+        assert float(value) == pytest.approx(expected, abs=0.0006)
+    assert "= 1.822 + 0.970 = 2.792" in PAGE
