@@ -39,7 +39,7 @@ def test_the_texts_of_three_temperatures(command):
 
 def test_the_number_of_quotation_marks_of_a_clamped_cell(command):
     marks = []
-    for clamps in ((), ("--clamp", "0:30=-1"), ("--clamp", "0:30=1")):
+    for clamps in ((), ("--clamp", "0:97=-1"), ("--clamp", "0:97=1")):
         ran = command("sample prose --temp 0.5 --seed 9 --length 3000", *clamps)
         marks.append(ran.out.count('"'))
     assert [str(count) for count in marks] == re.findall(
@@ -49,7 +49,7 @@ def test_the_number_of_quotation_marks_of_a_clamped_cell(command):
 
 def test_greedy_text_repeats_itself(command):
     text = command("sample prose --temp 0 --prime", "The ", "--length", 400).out
-    assert " ".join(text.split()).count("the same time the same time") > 3
+    assert " ".join(text.split()).count('"What a single man') >= 3
 
 
 def test_the_loss_of_a_coin_is_a_bit(command, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ def test_the_demo_prints_a_text_the_cells_and_the_commands(command):
     ran = command("demo")
     assert ran.out.count('"') == 8
     assert "\x1b" not in ran.out
-    assert "quote           0:30  AUC 0.996" in ran.out
+    assert "quote           0:97  AUC 0.996" in ran.out
     assert "charrnn visualize prose" in ran.out
 
 
