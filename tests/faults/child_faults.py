@@ -85,11 +85,11 @@ def die_in_saves(
             operate()
 
     def as_a_save(method: Callable[..., Any]) -> Callable[..., Any]:
-        def save(*arguments: Any) -> Any:
+        def save(*arguments: Any, **options: Any) -> Any:
             nonlocal depth
             depth += 1
             try:
-                return method(*arguments)
+                return method(*arguments, **options)
             finally:
                 depth -= 1
                 if number is None and not depth:
