@@ -37,7 +37,7 @@ def is_method(value):
 
 def methods_of(cls):
     """Yield the name and the function of each method of a class that `dir` lists for its users."""
-    for name in dir(object.__new__(cls)):
+    for name in dir(cls.__new__(cls)):
         method = getattr(cls, name, None)
         function = getattr(method, "__func__", method)
         is_ours = str(getattr(function, "__module__", None)).startswith("charrnn.")
