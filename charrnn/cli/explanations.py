@@ -52,9 +52,9 @@ def _refused_by_typer(error: typer.TyperException) -> str:
     problem = error.format_message()
 
     # The errors about unknown options have a field of similar names.
-    typed = getattr(error, "option_name", "")
-    if typed:
-        problem = f"{error.message}.{_meant(typed, context)}"
+    if hasattr(error, "possibilities"):
+        typed = getattr(error, "option_name", "")
+        problem = f"No such option: {typed}.{_meant(typed, context)}"
     elif extra := re.match(r"Got unexpected extra .*? \((.*)\)", problem, re.DOTALL):
         usage = " ".join(context.command.collect_usage_pieces(context))
         problem = f"{command} takes {usage}: leave out {extra[1]}."
