@@ -141,9 +141,9 @@ class Model(TrainedModel):
             >>> model = charrnn.load("prose")
             >>> for gate in model.gates("What is the king to me?").gates:
             ...     print(gate.layer, gate.gate, len(gate.right))
-            0 f 288
-            0 i 288
-            0 o 288
+            0 f 384
+            0 i 384
+            0 o 384
         """
         return gates.count_gates(
             self.network, text=self.encode(text, context=context), name=self.name
@@ -432,7 +432,7 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
     Example:
         >>> model = charrnn.load("prose")
         >>> model.config.cell_type, model.step
-        ('lstm', 6000)
+        ('lstm', 5250)
         >>> earlier = charrnn.load("shakespeare@1")
     """
     # The same model, with the methods that need analyses, reports or formats.

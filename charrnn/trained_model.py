@@ -812,7 +812,7 @@ class TrainedModel(Displayable):
             >>> model = charrnn.load("prose")
             >>> trace = model.trace("What is the king to me?")
             >>> trace.cells.shape
-            (23, 1, 288)
+            (23, 1, 384)
             >>> values = trace.cells[:, 0, 17]  # of cell 0:17, after each character
         """
         from charrnn.cells.trace import trace_text

@@ -84,7 +84,7 @@ class Trace(Displayable):
             >>> model = charrnn.load("prose")
             >>> arrays = model.trace("What is the king to me?").to_arrays()
             >>> arrays["cells"].shape
-            (23, 1, 288)
+            (23, 1, 384)
         """
         arrays: dict[str, NDArray[np.generic] | None] = {
             "ids": self.ids,

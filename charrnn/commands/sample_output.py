@@ -269,7 +269,7 @@ class SampleView:
         }
         # A search has no temperature, and not every text has a pattern to match or an end.
         some = {
-            "temperature": getattr(options, "temperature", None),
+            "temperature": None if self.options.width else options.temperature,
             "match": options.match,
             "stop": text.stop or None,
             "has_ended": text.has_ended,
@@ -327,7 +327,7 @@ def _loop_at_end(text: str, options: SampleOptions) -> Loop | None:
     # Indentations and rules are usual in code. But the most likely text repeats them for another
     # reason, and a text of blanks alone shows nothing.
     repeated = end[: len(end) - loop.after][-loop.period :]
-    is_random = isinstance(options, SampleOptions) and options.temperature > 0
+    is_random = not isinstance(options, SearchOptions) and options.temperature > 0
     if is_random and end.strip() and not any(map(str.isalnum, repeated)):
         return None
     return loop

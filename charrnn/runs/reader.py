@@ -215,7 +215,7 @@ class RunReader:
         try:
             vocab_json = read_capped(self.path / VOCAB, max_bytes=MAX_TEXT_BYTES)
             if vocab_json != checkpoint.description.vocab_json:
-                problems.append(f"{self.path / VOCAB} is that of another run")
+                problems.append(f"{self.path / VOCAB} is damaged or that of another run")
         except CheckpointError as error:
             problems.append(str(error))
         return problems

@@ -67,7 +67,7 @@ class Displayable:
         Example:
             >>> [likeliest] = charrnn.load("prose").predict("Th", top=1)
             >>> likeliest.to_json()
-            {'character': 'e', 'probability': 0.5...}
+            {'character': 'e', 'probability': 0.6...}
         """
         return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self._DERIVED}
 

@@ -98,7 +98,7 @@ _REFUSED: Sequence[tuple[bytes, str, str]] = (
         rb"|\[InternetShortcut\]\s|/?(?:\.\./)*(?:\.git/)?annex/objects/\S+\s*\Z"
         rb"|<\?xml(?=.{0,300}<plist)(?=.{0,600}<key>URL</key>)|" + re.escape(LFS_POINTER),
         "a pointer to a file that is elsewhere",
-        "exporting or fetching that one",
+        "exporting or fetching that one (git lfs pull, git annex get)",
     ),
 )
 """What is no text, and what charrnn does not read, by its first bytes."""

@@ -34,7 +34,8 @@ def new_run_notes(
         yield from _reading_notes(f"{planned.init_from} was", settings=settings, planned=planned)
 
         # New characters follow those of the initial model in the alphabet.
-        added = text.vocab.characters[len(initial.description.vocab()) :]
+        known = initial.description.vocab().characters
+        added = [character for character in text.vocab.characters if character not in known]
         listed = ["END" if character == NUL else repr(character) for character in added]
         if len(added) > LISTED_CHARACTERS:
             listed[LISTED_CHARACTERS:] = ["…"]
