@@ -51,7 +51,6 @@ LIMITS = {
     "--length": 200,
     "--count": 5,
     "--beam": 4,
-    "--save-every": 2,
 }
 """Options whose numbers are limited."""
 # A program that is skipped reads what a pipe sends it, so that the command before it can end.
