@@ -155,8 +155,7 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
     )
     shown = "".join(helps)
     (score,) = found["findings"]
-    added = ("parenthesis", "ugrnn", "balanced")
-    assert all(name in shown for name in added)
+    assert "parenthesis" in shown and "ugrnn" in shown
     written = {
         "balanced": "depth: balanced",
         "checkpoints/*": "cell_type: ugrnn",
