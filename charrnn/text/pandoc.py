@@ -22,6 +22,9 @@ MOST_SECONDS, SECONDS_PER_MB = 60, 240
 """Seconds after which pandoc is stopped, and those for each megabyte of the document."""
 MAX_PANDOC = 2 << 30
 """Bytes of memory that pandoc takes, at most; half of the machine's if that is less."""
+MAX_TEXT, MAX_GROWTH = 1 << 24, 20
+"""A text of more characters than the first is refused if it is also this many times as large as its
+document: a few bytes may describe a table of a billion cells."""
 _STAND_IN = re.compile(rb"(\\u-?\d+(?!\d) ?)[^\\{}\s]")
 """A character of RTF by its number, and the one that old programs show in its place."""
 _RICH_NUMBER = re.compile(rb"\\u(-?\d+)")
@@ -54,6 +57,8 @@ def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str])
         text = text_of_json(_json_of(data, format=kind.format, program=program))
         if kind.format == "rtf":
             text = _joined_halves(text)
+        if len(text) > max(MAX_TEXT, MAX_GROWTH * len(data)):
+            raise _unreadable(label, kind, reason=f"{len(text) / len(data):.0f} times as large")
         texts[digest] = text
     except subprocess.TimeoutExpired as error:
         raise _unreadable(label, kind, reason=f"not in {error.timeout:.3g} seconds") from error

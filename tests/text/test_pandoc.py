@@ -367,6 +367,15 @@ def test_what_pandoc_cannot_read_is_refused(imitated, monkeypatch, script, reaso
         read_corpus(["a.docx"])
 
 
+def test_a_document_that_grows_is_refused(monkeypatch):
+    Path("a.docx").write_bytes(DOCX)
+    monkeypatch.setattr(pandoc, "MAX_GROWTH", 0.001)
+    assert read_corpus(["a.docx"]).content, "a short text may be larger than its document"
+    monkeypatch.setattr(pandoc, "MAX_TEXT", 2)
+    with pytest.raises(DataError, match=r"a\.docx .* times as large"):
+        read_corpus(["a.docx"])
+
+
 def test_without_the_extra_three_lines_say_what_to_do(command, monkeypatch):
     Path("novel").mkdir()
     Path("novel/a.docx").write_bytes(DOCX)
