@@ -38,10 +38,13 @@ MAX_KEPT = 1 << 28
 """Maximum size in bytes of the texts of documents that a run keeps."""
 
 
-def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str]) -> str:
+def read_document(
+    label: str, data: bytes, kind: Kind, *, texts: dict[str, str], failed: dict[str, str]
+) -> str:
     """Return the text of a document (text formats in UTF-8), one line for each paragraph.
 
-    It is read once: `texts` has those that were read before, by the digest of the document.
+    It is read once: `texts` has those that were read before, by the digest of the document, and
+    `failed` says why others could not be read.
 
     Raises UsageError if pandoc is missing, DataError if it cannot read the document.
     """
@@ -49,27 +52,28 @@ def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str])
     digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
     if digest in texts:
         return texts[digest]
-    try:
-        # pandoc would say of these that it cannot decode a byte.
-        if problem := why_protected(data):
-            raise DataError(f"{label} is {kind.what} that {problem}")
-        program = _program(label, kind)
-        text = text_of_json(_json_of(data, format=kind.format, program=program))
-        if kind.format == "rtf":
-            text = _joined_halves(text)
-        if len(text) > max(MAX_TEXT, MAX_GROWTH * len(data)):
-            raise _unreadable(label, kind, reason=f"{len(text) / len(data):.0f} times as large")
-        texts[digest] = text
-    except subprocess.TimeoutExpired as error:
-        raise _unreadable(label, kind, reason=f"not in {error.timeout:.3g} seconds") from error
-    except DAMAGED as error:
-        reason = " ".join(str(error).split("\n")[0].split())[:200]
-        raise _unreadable(label, kind, reason=reason or type(error).__name__) from error
-    return texts[digest]
-
-
-def _unreadable(label: str, kind: Kind, reason: str) -> DataError:
-    return DataError(f"{label} is {kind.what}, but pandoc cannot read it ({reason}): {REMEDY}")
+    # A document that takes long or much memory may be there twice.
+    if digest not in failed:
+        try:
+            # pandoc would say of these that it cannot decode a byte.
+            if problem := why_protected(data):
+                raise DataError(f"{label} is {kind.what} that {problem}")
+            program = _program(label, kind)
+            text = text_of_json(_json_of(data, format=kind.format, program=program))
+            if kind.format == "rtf":
+                text = _joined_halves(text)
+            if len(text) <= max(MAX_TEXT, MAX_GROWTH * len(data)):
+                texts[digest] = text
+                return text
+            failed[digest] = f"its text is {len(text) / len(data):.0f} times as large"
+        except subprocess.TimeoutExpired as error:
+            failed[digest] = f"not in {error.timeout:.3g} seconds"
+        except DAMAGED as error:
+            reason = " ".join(str(error).split("\n")[0].split())[:200]
+            failed[digest] = reason or type(error).__name__
+    raise DataError(
+        f"{label} is {kind.what}, but pandoc cannot read it ({failed[digest]}): {REMEDY}"
+    )
 
 
 def _program(label: str, kind: Kind) -> str:
