@@ -51,7 +51,7 @@ DECIDING = (
     *("initial_weights", "learned_after"),
     *("batch_size", "bptt_length", "reset_probability", "steps", "weight_average", "clip_norm"),
     *("learning_rate", "final_learning_rate", "warmup_steps", "weight_decay"),
-    *("optimizer", "muon_scale", "beta1", "beta2", "min_count", "split"),
+    *("optimizer", "muon_scale", "output_scale", "beta1", "beta2", "min_count", "split"),
 )
 """Settings that decide what is learned, and not how fast or where it is saved."""
 BUDGETS: tuple[dict[str, Any], ...] = (
