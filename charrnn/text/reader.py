@@ -221,6 +221,7 @@ class SourceReader:
         if first is None or not first.content:
             raise EmptyTextError(f"{file.name} is empty: give a file with text in it")
         file.start = first.content[:BEGINNING]
+        file.is_parsed = self._has_column
 
         lines: Iterable[Line] = chain((first,), pieces)
         if self.config.composes and not self._has_column:

@@ -25,9 +25,10 @@ _TUNE = re.compile(r"\s*(?:%[^\n]*\n)*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n
 
 def describe_file(file: FileRecord) -> None:
     """Note what data a file is, and how it is read better, by the beginning of its text."""
-    file.data = data_kind(file.start, file.name)
-    if not (file.is_parsed or file.data):
-        file.shape = _shape(file.name, file.start)
+    if not file.is_parsed:
+        file.data = data_kind(file.start, file.name)
+        if not file.data:
+            file.shape = _shape(file.name, file.start)
     # A file may have been saved twice, under two names.
     file.likeness = hash((file.num_bytes, file.start))
     file.start = ""

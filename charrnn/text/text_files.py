@@ -89,7 +89,7 @@ class FileRecord:
     is_document: bool = False
     """Whether pandoc has read it, so that its lines are paragraphs."""
     is_parsed: bool = False
-    """Whether it is a chat or subtitles, which are no list."""
+    """Whether its text was taken out of a chat, subtitles or a table, and is no data or list."""
     shape: str = ""
     """How it is read better, for a note."""
     data: str = ""

@@ -1,8 +1,10 @@
 """The values of a column of a table or of JSON Lines, and what is said of a table."""
 
 import json
+from pathlib import Path
 
 import pytest
+from read_texts import read_corpus
 
 from charrnn.errors import DataError
 from charrnn.text import columns
@@ -119,6 +121,16 @@ def test_a_value_of_json_that_is_no_list_is_a_text(value, text):
     record = f'{{"text": null}}\n{{"text": {value}}}\n'
     assert documents(record, "text", file=file) == [text]
     assert file.changes[columns.NULL] == 1
+
+
+def test_a_note_names_the_columns_after_the_line_with_what_separates_them():
+    start = "\ufeffsep=;\r\nid;text\r\n1;a, b\r\n"
+    assert "Its first line has id, text:" in columns.describe_columns(start, label="a.csv")
+
+
+def test_a_column_of_json_on_one_line_is_not_called_minified_code():
+    Path("rows.json").write_text(json.dumps([{"text": f"Text {number}"} for number in range(100)]))
+    assert read_corpus(["rows.json"], documents="column", column="text").notes == ()
 
 
 def test_json_of_several_lines_or_in_a_list_is_read_too():

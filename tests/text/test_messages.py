@@ -199,5 +199,11 @@ def test_a_conversation_with_chatgpt_is_read_out_of_its_tree():
         message = {"author": {"role": role, "name": None}, "content": content}
         nodes[str(number)] = {"message": message}
     talks = [{"title": "Talk", "mapping": nodes}, {"title": "Same", "mapping": nodes}]
+    talks += [{"title": "", "mapping": {}}] * 50
     talk = "user: Go?\nassistant: Go.\n"
-    assert read(json.dumps(talks), "conversations.json").content == f"{talk}\n{talk}"
+    chat = read(json.dumps(talks), "conversations.json")
+    assert chat.content == f"{talk}\n{talk}"
+    # One line of JSON is not minified code where its messages are read.
+    assert chat.notes == (
+        "read 4 messages of conversations.json out of its JSON, each after its name",
+    )
