@@ -33,7 +33,7 @@ from charrnn.runs.config_files import CONFIG, VOCAB, OtherVersionError
 from charrnn.system.files import (
     JSON,
     MAX_TEXT_BYTES,
-    check_no_placeholder,
+    check_no_pointer,
     check_regular,
     convert_os_errors,
     parse_json,
@@ -159,7 +159,7 @@ def _unpack(path: Path, name: str, *, max_bytes: int) -> bytes:
     try:
         with convert_os_errors("read", path=path, kind=CheckpointError):
             check_regular(path)
-            check_no_placeholder(path)
+            check_no_pointer(path)
             with _File(path) as file, zipfile.ZipFile(file) as archive:
                 # Other programs, such as `zip -r`, pack the folder itself.
                 entries = [entry for entry in archive.namelist() if Path(entry).name == name]

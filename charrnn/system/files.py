@@ -24,8 +24,6 @@ MAX_TEXT_BYTES = 16 * 1024 * 1024
 """Maximum size of a configuration, an alphabet or a manifest: more than any of them needs, and
 small enough to read at once."""
 
-PLACEHOLDER_BYTES = 1024
-"""Number of bytes at the start of a file that show whether it is a placeholder."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """The first bytes of the pointer that Git LFS puts in the place of a large file."""
 _BEFORE_HOME = re.compile(r"(?:@|[\w-]+[=:])?(?=~)")
@@ -160,7 +158,7 @@ def encode_text(text: str) -> bytes:
 
 def read_capped(path: Path, *, max_bytes: int) -> bytes:
     """Read a file. Raises CheckpointError if it is missing, a link, not a regular file, too large
-    or a placeholder of another file."""
+    or a pointer of Git LFS."""
     with convert_os_errors("read", path=path, kind=CheckpointError):
         check_regular(path)
 
@@ -171,25 +169,17 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
                 f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}"
             )
 
-        check_no_placeholder(path)
+        check_no_pointer(path)
         return path.read_bytes()
 
 
-def placeholder_in(start: bytes) -> str:
-    """Describe for a message the placeholder that begins with these bytes; "" if they begin no
-    placeholder."""
-    if start.startswith(LFS_POINTER):
-        return "is a Git LFS pointer, not the file itself: fetch that with git lfs pull"
-    return ""
-
-
-def check_no_placeholder(path: Path) -> None:
-    """Raise CheckpointError if a file is a placeholder of another file, OSError if it cannot be
-    read."""
+def check_no_pointer(path: Path) -> None:
+    """Raise CheckpointError if a file is a pointer of Git LFS, OSError if it cannot be read."""
     with path.open("rb") as file:
-        placeholder = placeholder_in(file.read(PLACEHOLDER_BYTES))
-    if placeholder:
-        raise CheckpointError(f"{path} {placeholder}")
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise CheckpointError(
+                f"{path} is a Git LFS pointer, not the file itself: fetch that with git lfs pull"
+            )
 
 
 def check_regular(path: Path) -> None:
