@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from charrnn.config.settings import Config
@@ -37,11 +36,6 @@ def to_content(text: str, alphabet: str) -> str | bytes:
     """Return an argument as a model with this alphabet reads it: for `byte`, the bytes that were
     typed."""
     return os.fsencode(text) if alphabet == "byte" else text
-
-
-def read_text(source: str, config: Config) -> str | bytes:
-    """Return the text of the file of --text (see `read_text_corpus`)."""
-    return read_text_corpus(source, config).content
 
 
 def read_text_corpus(source: str, config: Config) -> "Corpus":
@@ -87,8 +81,8 @@ def read_passage(
     of the run's text; of an included model, which has no validation text, of the text that it
     writes.
 
-    Returns them, their context and how many characters there are. Raises DataError as `read_text`
-    and `Model.held_out`.
+    Returns them, their context and how many characters there are. Raises DataError as
+    `read_text_corpus` and `Model.held_out`.
     """
     from charrnn.text.documents import END
 
@@ -98,7 +92,7 @@ def read_passage(
     if model.config.end_id is not None:
         context = END
     if source is not None:
-        content = read_text(source, model.config)
+        content = read_text_corpus(source, model.config).content
         return content[:num_chars], context, len(content)
     if model.card and part == "validation":
         written = model.written_text()
@@ -154,8 +148,3 @@ def introduce(model: "TrainedModel", run: str | None) -> None:
     if run is None:
         tell(f"Run: {model.name}")
     warn(*model.warnings)
-
-
-def load_models(runs: Sequence[str]) -> "list[TrainedModel]":
-    """Load runs, by default the newest run, and print their warnings."""
-    return [load_model(run) for run in runs or (None,)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from charrnn.cli.arguments import load_models, read_text_corpus
+from charrnn.cli.arguments import load_model, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, PART_HELP, TEXT_HELP, ExportingOptions
 from charrnn.cli.streams import deliver, export_target, with_flags
 from charrnn.config.options import argument, at_least, option
@@ -85,7 +85,7 @@ def evaluate(options: EvaluateOptions) -> None:
     """
     # Errors of the command line appear before a model is loaded.
     target = export_target(options, has_rows=True)
-    models = load_models(options.runs)
+    models = [load_model(run) for run in options.runs or (None,)]
 
     # The text is read once for all models: as characters, if any model reads characters.
     reader = next((model for model in models if model.vocab.kind == "char"), models[0])

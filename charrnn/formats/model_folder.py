@@ -20,7 +20,6 @@ from charrnn.cli.arguments import read_passage
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.formats.model_page.module import to_module
 from charrnn.formats.model_page.page import PRIVATE_TEXT, STANDARD_LIBRARY, to_model_page
 from charrnn.runs.checkpoint import (
     MANIFEST,
@@ -196,11 +195,6 @@ def page_of(model: TrainedModel, name: str, title: str | None = None) -> bytes:
     if None in catalogued(model):
         model = replace(model, name=name, path=None)
     return to_model_page(replace(model, config=config), cells, title=title).encode("utf-8")
-
-
-def module_of(model: TrainedModel) -> bytes:
-    """Return the module of JavaScript of a model, which has no name."""
-    return to_module(model).encode("utf-8")
 
 
 def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 from unicodedata import normalize
 
 import numpy as np
@@ -19,6 +19,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import named
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.progress import task
+from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.vocab import code_points
 
@@ -59,14 +60,8 @@ Places = NDArray[np.int64]
 """Offsets in a text, or lengths of passages."""
 
 
-class SlicedText(Protocol):
-    """A text that is read slice by slice: str, bytes, or a part of a corpus."""
-
-    def __len__(self) -> int:
-        """Return the number of characters."""
-
-    def __getitem__(self, chars: slice, /) -> str | bytes:
-        """Return a slice of the characters. All slices are str, or all are bytes."""
+SlicedText: TypeAlias = str | bytes | CorpusPart
+"""A text that is read slice by slice. All slices are str, or all are bytes."""
 
 
 def codes_of(content: str | bytes) -> Codes:

@@ -7,7 +7,7 @@ from built_runs import build_chain
 from conftest import as_json
 from synthetic import make_corpus
 
-from charrnn.cli.arguments import read_text
+from charrnn.cli.arguments import read_text_corpus
 from charrnn.config.settings import Config
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
@@ -46,7 +46,7 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     state = state_of_corpus(read_corpus(config))
     recorded, text = (
         recorded_corpus("lines", config, state, folder=Path()),
-        read_text("text.txt", config),
+        read_text_corpus("text.txt", config).content,
     )
     assert recorded.is_whole(text), "whatever the order of its documents"
     assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)

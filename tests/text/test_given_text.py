@@ -11,7 +11,7 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn.cli.arguments import read_prime, read_text
+from charrnn.cli.arguments import read_prime, read_text_corpus
 from charrnn.config.settings import Config
 from charrnn.errors import DataError
 from charrnn.text.given_text import whole_text
@@ -58,7 +58,7 @@ def test_a_text_of_documents_is_divided_as_the_run_and_the_command_do(folder, do
     model = documents_run(folder, documents)
     file = folder / f"text-{documents}.{'csv' if documents == 'column' else 'txt'}"
     file.write_text(FILES[documents])
-    command = read_text(str(file), model.config)
+    command = read_text_corpus(str(file), model.config).content
     assert command == "bad\0cab\0dab\0"
     expected = charrnn.evaluate(model, command)
 
@@ -161,4 +161,4 @@ def test_a_file_of_which_all_is_left_out_is_an_empty_prime_and_no_text(tmp_path)
     path.write_text("---\ntitle: The lamp\n---\n")
     assert read_prime("--prime", str(path), config=Config()) == ""
     with pytest.raises(DataError, match=r"head\.md has nothing that somebody wrote"):
-        read_text(str(path), Config())
+        read_text_corpus(str(path), Config())

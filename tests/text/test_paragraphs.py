@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn.cli.arguments import read_text as read_given_text
+from charrnn.cli.arguments import read_text_corpus
 from charrnn.config.settings import Config
 from charrnn.text.paragraphs import join_lines
 from charrnn.text.text_files import Line, split_lines
@@ -92,5 +92,5 @@ def test_every_command_reads_a_text_as_the_run_does(tmp_path, monkeypatch):
     model = charrnn.load("run")
     parts = [part[:] for part in model.read_parts()]
     assert "".join(parts) == whole
-    assert read_given_text("book.txt", model.config) == whole
+    assert read_text_corpus("book.txt", model.config).content == whole
     assert [event.event for event in charrnn.resume("run", {"steps": 3})][-1] == "done"
