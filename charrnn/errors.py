@@ -23,7 +23,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +41,14 @@ INSTALLERS = {
 file in them."""
 
 
-def install_command(extra: str = "") -> str:
-    """Return the command that installs the packages that charrnn, or an extra of it, needs, by what
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages that an extra of charrnn needs, by what
     installed charrnn: also beside a clone."""
     command = "pip install"
     for name, installer in INSTALLERS.items():
         if Path(sys.prefix, name).exists():
             command = installer
-    return f"{command} 'charrnn-lab[{extra}]'" if extra else f"{command} charrnn-lab"
-
-
-def require_package(package: str, *, user: str, instead: str = "") -> None:
-    """Raise UsageError if a package is missing that the `user`, such as a command, needs.
-
-    `instead` describes another way to the same result, in lines of its own.
-    """
-    if find_spec(package) is None:
-        install = f"{user} needs the package {package}. Install it: {install_command()}"
-        raise UsageError(f"{install}\n{instead}".rstrip())
+    return f"{command} 'charrnn-lab[{extra}]'"
 
 
 def counted(num: int, noun: str) -> str:

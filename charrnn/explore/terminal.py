@@ -9,7 +9,7 @@ from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.command_options import ScreenOptions, run_argument
 from charrnn.cli.streams import supports_cursor_control
 from charrnn.config.options import at_least, option
-from charrnn.errors import UsageError, require_package
+from charrnn.errors import UsageError
 from charrnn.system.progress import tell, warn
 
 CHARS_SHOWN = 8_000
@@ -17,9 +17,8 @@ CHARS_SHOWN = 8_000
 
 
 def check_full_screen() -> None:
-    """Raise UsageError if the explorer cannot run: without the package textual, with TERM=dumb, or
-    if the keyboard or the screen is no terminal."""
-    require_package("textual", user="charrnn explore")
+    """Raise UsageError if the explorer cannot run: with TERM=dumb, or if the
+    keyboard or the screen is no terminal."""
     if not fills_terminal():
         raise UsageError(
             "charrnn explore fills a terminal: standard input, output and error must all be one,"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from charrnn.config.options import words_in_text
-from charrnn.errors import UsageError, named, require_package
+from charrnn.errors import UsageError, named
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -191,11 +191,8 @@ def describe_formats() -> str:
 
 
 def find_format(path: Path) -> ExportFormat:
-    """Return the format of a file by its suffix. Raises UsageError for an unknown suffix, and for a
-    missing package."""
+    """Return the format of a file by its suffix. Raises UsageError for an unknown suffix."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {words_in_text(FORMATS)}.")
-    if suffix == ".png":
-        require_package("resvg_py", user=f"{path}: a .png", instead="Or export a .svg.")
     return FORMATS[suffix]
