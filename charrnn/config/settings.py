@@ -87,54 +87,27 @@ INHERITED = (*TEXT_FIELDS, *DROPPED)
 """Settings that a run with `init_from` takes from that run, unless they are asked for."""
 
 
-# Python lists these codecs as encodings, but they do not decode bytes to text.
-_NO_TEXT = {
-    "base64_codec",
-    "bz2_codec",
-    "hex_codec",
-    "mbcs",
-    "quopri_codec",
-    "rot_13",
-    "uu_codec",
-    "zlib_codec",
-}
-# These encodings are missing in Python's list of aliases.
-_ENCODINGS = {
-    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875", "cp1006"),
-    *("mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"),
-}
-for _names in aliases.items():
-    # Names with a dot or a capital letter also have a plain spelling.
-    if _names[1] not in _NO_TEXT:
-        _ENCODINGS.update(filter(re.compile("[a-z0-9_]+").fullmatch, _names))
-
-
-def _plain_encoding(name: str) -> str:
-    """Return the name of an encoding in Python's spelling: latin_1 for Latin-1."""
-    return re.sub("[ _-]+", "_", name[:40].lower())
-
-
 def _is_encoding(name: str) -> bool:
-    # Python's codecs are not asked, because they would import a module of that name.
-    return len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS
-
-
-def _is_cell(name: str) -> bool:
-    # Packages are searched only for a name that is not built in: the search takes 25 ms.
-    return name in _CELL_NAMES or name in offered_names("cell_types")
+    # What Python knows by such a name need not be an encoding of texts: hex is none.
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 # Ranges that have more than two ends, or belong to several fields.
 _CELL_NAMES = ("auto", *CELL_DESCRIPTIONS)
 CELL = Range(
     f"one of {', '.join(_CELL_NAMES)}, or a cell that an installed package provides",
-    contains=_is_cell,
+    # Packages are searched only for a name that is not built in: the search takes 25 ms.
+    contains=lambda name: name in _CELL_NAMES or name in offered_names("cell_types"),
     choices=_CELL_NAMES,
 )
 ENCODING = Range(
     "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
     contains=_is_encoding,
-    choices=tuple(name.replace("_", "-") for name in sorted(_ENCODINGS)),
+    choices=tuple(name.replace("_", "-") for name in sorted({*aliases, *aliases.values()})),
 )
 CORPUS = Range(
     f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in"

@@ -94,8 +94,6 @@ class FileRecord:
     """How it is read better, for a note."""
     data: str = ""
     """What data or generated text it is."""
-    likeness: int = 0
-    """A number that is the same for copies."""
 
 
 class EmptyTextError(DataError):
@@ -171,7 +169,7 @@ def read_pieces(
     number = 1
     ends_in_cr = False
     try:
-        while piece := _next_piece(stream):
+        while piece := stream.read(PIECE_CHARS) + stream.readline(MAX_LINE_CHARS):
             if encoding is not None:
                 _check_is_text(label, piece, allows_nul=allows_nul)
                 # Where CR ends the first line, it ends all.
@@ -188,10 +186,6 @@ def read_pieces(
         # An error about a line ends the reading, and the file is closed before its pieces are.
         if not file.closed:
             stream.detach()
-
-
-def _next_piece(stream: io.TextIOWrapper) -> str:
-    return stream.read(PIECE_CHARS) + stream.readline(MAX_LINE_CHARS)
 
 
 def start_in_utf_8(start: bytes) -> bytes:
