@@ -30,10 +30,13 @@ def main() -> None:
     except Exception as error:  # raised because of --debug, or an import that failed
         code = 1
         try:
-            from charrnn.cli.streams import describe_unexpected, print_error, print_traceback
+            from traceback import format_exception
+
+            from charrnn.cli.streams import describe_unexpected, print_error, printable
 
             if "--debug" in sys.argv:
-                print_traceback(error)
+                # Errors quote their input, which may have control characters.
+                sys.stderr.write(printable("".join(format_exception(error))))
             else:
                 print_error(describe_unexpected(error))
         except MemoryError:  # a message needs some, too

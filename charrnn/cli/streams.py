@@ -12,7 +12,6 @@ import sys
 from codecs import backslashreplace_errors, lookup, register_error
 from functools import cache
 from io import TextIOWrapper
-from traceback import format_exception
 from typing import TYPE_CHECKING, TextIO
 from unicodedata import category
 
@@ -300,12 +299,6 @@ def describe_unexpected(error: BaseException) -> str:
     return (
         f"unexpected {type(error).__name__}{colon}{message}\nAdd --debug to see where it happened."
     )
-
-
-def print_traceback(error: BaseException) -> None:
-    """Print the traceback of --debug on stderr, with control characters escaped, because errors
-    quote their input."""
-    sys.stderr.write(printable("".join(format_exception(error))))
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
