@@ -7,8 +7,11 @@ from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, print_path, result_console, with_flags
 from charrnn.config.options import argument, option
 from charrnn.errors import DataError, UsageError, did_you_mean, named
+from charrnn.system.progress import warn
 from charrnn.text.sources import (
+    CORPORA_VARIABLE,
     CatalogueEntry,
+    corpora_folders,
     fetch,
     find_entry,
     load_catalogue,
@@ -39,6 +42,10 @@ def corpora(options: CorporaOptions) -> None:
     such as line by line; a file of your own with this name comes first. `fetch` downloads it into
     corpora/ and prints its path. A file whose SHA-256 is not that of the catalogue is refused.
     """
+    for folder in corpora_folders()[1:]:
+        if not folder.is_dir():
+            warn(f"{CORPORA_VARIABLE}: {folder} is no folder")
+
     match options.words:
         case [] | ["list"]:
             _list(options)

@@ -148,6 +148,23 @@ def why_not_text(data: bytes) -> str:
     return f"is {what}, not a plain text: get its text by {way}"
 
 
+def why_protected(data: bytes) -> str:
+    """Say that the text of a document is encrypted; "" if it is not."""
+    if not data.startswith(b"PK"):
+        return ""
+    with ZipFile(io.BytesIO(data)) as archive:
+        said = b""
+        for name in {"META-INF/manifest.xml", "META-INF/encryption.xml"} & {*archive.namelist()}:
+            said += archive.read(name)
+        is_locked = any(entry.flag_bits & 1 for entry in archive.infolist())
+    if is_locked or b"encryption-data" in said:
+        return "is protected by a password: save it without one in the program that made it"
+    # Scrambled fonts are no hindrance.
+    if re.search(rb"""CipherReference\s+URI=["'][^"']*\.x?html?["']""", said):
+        return "is protected against copying (DRM): its text cannot be read"
+    return ""
+
+
 def data_kind(start: str, name: str) -> str:
     """Say what kind of data or generated text a file with this name begins with; "" for any other
     text."""

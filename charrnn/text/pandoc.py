@@ -15,7 +15,7 @@ from pathlib import Path
 from charrnn.errors import DataError, UsageError, install_command, named
 from charrnn.system.process import memory_bytes
 from charrnn.text.document_text import text_of_json
-from charrnn.text.file_kinds import DAMAGED, Kind
+from charrnn.text.file_kinds import DAMAGED, Kind, why_protected
 from charrnn.text.hidden import without_hidden
 
 MOST_SECONDS, SECONDS_PER_MB = 60, 240
@@ -55,6 +55,9 @@ def read_document(
     # A document that takes long or much memory may be there twice.
     if digest not in failed:
         try:
+            # pandoc would say of these that it cannot decode a byte.
+            if problem := why_protected(data):
+                raise DataError(f"{label} is {kind.what} that {problem}")
             program = _program(label, kind)
             text = text_of_json(_json_of(data, format=kind.format, program=program))
             if kind.format == "rtf":

@@ -1,6 +1,7 @@
 """Say what was read of a source: what was skipped, what its files are, what suits them better."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -19,6 +20,7 @@ MOST_KINDS = 3
 """Number of kinds of files whose shares are given at most."""
 LEAST_SHARE = 0.05
 """Share of data in a text from which on a note names the files."""
+_TUNE = re.compile(r"\s*(?:%[^\n]*\n)*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n]*\n)*K:")
 
 
 def describe_file(file: FileRecord) -> None:
@@ -27,6 +29,8 @@ def describe_file(file: FileRecord) -> None:
         file.data = data_kind(file.start, file.name)
         if not file.data:
             file.shape = _shape(file.name, file.start)
+    # A file may have been saved twice, under two names.
+    file.likeness = hash((file.num_bytes, file.start))
     file.start = ""
 
 
@@ -35,6 +39,9 @@ def _shape(name: str, start: str) -> str:
         return ""
     if columns := describe_columns(start, label=name):
         return columns
+    # The lines of a tune belong together.
+    if _TUNE.match(start):
+        return f"has tunes: {named('documents', 'blank-lines')} makes each a document"
     if looks_like_list(start):
         remedy = f"{named('documents', 'lines')} makes each a document"
         return f"is read as running text, but its lines look like a list: {remedy}"
@@ -72,6 +79,12 @@ def notes_on_source(
         if share >= LEAST_SHARE:
             names = _listed(os.path.basename(file.name) for file in alike)
             yield f"{100 * share:.0f} % of the text of {origin.label} is {what} ({names})"
+    copies: dict[int, list[str]] = {}
+    for name, likeness in {file.name: file.likeness for file in files}.items():
+        copies.setdefault(likeness, []).append(os.path.basename(name))
+    repeated = [" = ".join(names) for names in copies.values() if len(names) > 1]
+    if repeated:
+        yield f"{origin.label} has files that look like copies of one another: {_listed(repeated)}"
 
     # One file of another shape says nothing about a folder.
     shapes = Counter(file.shape for file in files)

@@ -34,6 +34,8 @@ CORPORA_VARIABLE = "CHARRNN_CORPORA"
 """Environment variable with folders in which corpora are looked up, separated like the folders in
 PATH."""
 _BLOCK_BYTES = 64 * 1024
+_SEEN_BYTES = 100
+"""Bytes that tell molecules from a page."""
 _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/")
 """Addresses from which a text may be downloaded: encrypted, or on this machine."""
 
@@ -130,8 +132,12 @@ def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
 
 def is_smiles_file(name: str) -> bool:
     """Whether a file has the suffix of a list of molecules: each line begins with a SMILES string
-    before a blank or a tab."""
-    return without_gz(name).lower().endswith(".smi")
+    before a blank or a tab. Subtitles in SAMI, which is a page, have the same suffix."""
+    if not without_gz(name).lower().endswith(".smi"):
+        return False
+    with suppress(OSError, ValueError), open(name, "rb") as file:  # noqa: PTH123
+        return not file.read(_SEEN_BYTES).lstrip().startswith(b"<")
+    return True
 
 
 def path_of(entry: CatalogueEntry, folder: Path = CORPORA) -> Path | None:
@@ -237,6 +243,8 @@ class Order:
         return hashlib.sha256(seeded).digest(), name
 
 
+SHUFFLED = Order()
+"""The default order of files."""
 SORTED = Order("sorted")
 """The order by path."""
 

@@ -13,12 +13,12 @@ from streams import Stream
 
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.sources import (
+    SHUFFLED,
     SORTED,
     Order,
     find_origin,
 )
 
-SHUFFLED = Order()
 TEXT = "It was the best of times, it was the worst of times.\n"
 
 
