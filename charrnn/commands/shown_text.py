@@ -1,8 +1,9 @@
 """charrnn train --show-text: the text as it would be read."""
 
+import sys
 from collections.abc import Iterator
 
-from charrnn.commands.sample_output import write
+from charrnn.cli.streams import printable, result_console
 from charrnn.config.settings import Config
 from charrnn.system.progress import tell
 from charrnn.text.corpus import Corpus, read_corpus
@@ -11,9 +12,16 @@ from charrnn.text.documents import END
 
 def show_text(config: Config) -> None:
     """Print the text of a configuration as it would be read, with the name of the file before each
-    part."""
+    part: to a pipe all of it, to a terminal through a pager."""
     corpus = read_corpus(config, is_for_training=False)
-    write(_shown_parts(corpus))
+    parts = _shown_parts(corpus)
+    if sys.stdout.isatty():
+        pager = result_console()
+        with pager.pager():
+            for part in parts:
+                pager.print(printable(part), end="", markup=False, highlight=False)
+    else:
+        sys.stdout.writelines(parts)
     tell(*corpus.notes)
 
 
@@ -35,3 +43,5 @@ def _shown_parts(corpus: Corpus) -> Iterator[str]:
         content = line.content.replace(END, "\n").encode("utf-8", "replace").decode()
         ends_line = content.endswith("\n")
         yield content
+    if not ends_line:
+        yield "\n"
