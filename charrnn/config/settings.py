@@ -1,5 +1,6 @@
 """Define the configuration of a run: a frozen dataclass that checks every value on construction."""
 
+import encodings
 import inspect
 import os
 import re
@@ -87,13 +88,22 @@ INHERITED = (*TEXT_FIELDS, *DROPPED)
 """Settings that a run with `init_from` takes from that run, unless they are asked for."""
 
 
+# Python lists these codecs as encodings, but they do not decode bytes to text, or not everywhere.
+_NO_TEXT = {
+    *("base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec"),
+    *("rot_13", "uu_codec", "zlib_codec"),
+}
+# These encodings are missing in Python's list of aliases.
+_ENCODINGS = {
+    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875", "cp1006"),
+    *("mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"),
+    *(name for names in aliases.items() if names[1] not in _NO_TEXT for name in names),
+}
+
+
 def _is_encoding(name: str) -> bool:
-    # What Python knows by such a name need not be an encoding of texts: hex is none.
-    try:
-        "".encode(name)
-    except (LookupError, ValueError):
-        return False
-    return True
+    # Python's codecs are not asked, because they would import a module of that name.
+    return name.isascii() and encodings.normalize_encoding(name).lower() in _ENCODINGS
 
 
 # Ranges that have more than two ends, or belong to several fields.
@@ -107,7 +117,7 @@ CELL = Range(
 ENCODING = Range(
     "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
     contains=_is_encoding,
-    choices=tuple(name.replace("_", "-") for name in sorted({*aliases, *aliases.values()})),
+    choices=tuple(name.replace("_", "-") for name in sorted(_ENCODINGS)),
 )
 CORPUS = Range(
     f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in"

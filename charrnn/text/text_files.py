@@ -94,6 +94,8 @@ class FileRecord:
     """How it is read better, for a note."""
     data: str = ""
     """What data or generated text it is."""
+    likeness: int = 0
+    """A number that is the same for copies."""
 
 
 class EmptyTextError(DataError):
