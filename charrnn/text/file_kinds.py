@@ -108,8 +108,14 @@ _DATA: Sequence[tuple[str, str]] = (
     (r"(?:[A-Za-z0-9+/]{60,}={0,2}\r?\n){10}|[A-Za-z0-9+/]{1000}", "base64"),
     (
         r"\{[0-9]+\}\{[0-9]+\}|\[Script Info\]|\[Events\]|(?:\[[a-z]+:[^\]]*\]\s*)*"
-        r"\[\d\d:\d\d[.:]\d\d\]|\s*<(?:tt\s|(?i:sami)[\s>])",
+        r"\[\d\d:\d\d[.:]\d\d\]|\s*<(?:tt\s|(?i:sami)[\s>])|\s*[\d:]+[.,]\d+\s*-->",
         "subtitles with their times, which other programs save as .srt",
+    ),
+    # IRC, LINE and KakaoTalk.
+    (
+        r"(?:[^\n]*\n){0,9}?(?:(?:\[?\d?\d:\d\d(?::\d\d)?\]?(?: <[^<>\n]+> |\t[^\t\n]+\t)"
+        r"|\[[^\]\n]+\] \[[^\]\n]*\d:\d\d\] ?)[^\n]*\n){3}",
+        "a chat with its times, which stay in it",
     ),
     (
         r"\s*(?:<\?xml[^>]*>\s*|<!.*?>\s*)*<[A-Za-z][\w:.-]*[\s/>](?=.*</)",

@@ -67,6 +67,10 @@ _UNWRITTEN = (
     "message",
     "left out {num} of {label} that stand for pictures, deleted ones, or what the program says",
 )
+_LIKE_CHAT = (
+    "message",
+    "{label} looks like a chat of {num}, of which many have no name: its dates and times stay",
+)
 _FROM_JSON = "message", "read {num} of {label} out of its JSON, each after its name"
 
 
@@ -130,6 +134,8 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
     # The sentences of a diary with a colon begin differently, and few say something twice.
     least = NAMED_SHARE * (len(messages) - first)
     if not names or len(names) < least or len(set(names)) > MOST_NAMES * len(names):
+        if 2 * len(names) > len(messages):
+            changes[_LIKE_CHAT] += len(messages)
         return None
 
     # What stands before the first stamp is no message. The numbers of lines are those of the file.

@@ -30,6 +30,8 @@ _STAND_IN = re.compile(rb"(\\u-?\d+(?!\d) ?)[^\\{}\s]")
 _RICH_NUMBER = re.compile(rb"\\u(-?\d+)")
 _HALVES = dict(zip(range(0xE000, 0xE800), range(0xD800, 0xE000), strict=True))
 """Private characters that stand for the halves of a character beyond U+FFFF (UTF-16)."""
+_UNTITLED = re.compile(r"^Slide \d+\n+", re.MULTILINE)
+"""What pandoc writes in the place of the title of a slide that has none."""
 REMEDY = "save it as plain text (UTF-8) in the program that made it"
 """What one can do with a document that is not read."""
 KEPT_TEXTS = "documents.gz"
@@ -62,6 +64,8 @@ def read_document(
             text = text_of_json(_json_of(data, format=kind.format, program=program))
             if kind.format == "rtf":
                 text = _joined_halves(text)
+            if kind.format == "pptx":
+                text = _UNTITLED.sub("", text)
             if len(text) <= max(MAX_TEXT, MAX_GROWTH * len(data)):
                 texts[digest] = text
                 return text

@@ -99,6 +99,15 @@ def test_what_only_looks_like_a_chat_stays():
     assert corpus.content == diary
     some = "".join(f"12/03/24, 21:{n:02} - {'Ana: x' if n % 3 else 'rain'}\n" for n in range(30))
     assert read(some).content == some
+    assert "like a chat of 30 messages" in read(some).notes[-1]
+
+
+@pytest.mark.parametrize(
+    "line", ["[21:0{}] <ana> It rains.", "21:0{}\tAna\tIt rains.", "[Ana] [오후 9:0{}] It rains."]
+)
+def test_other_chats_are_noted(line):
+    said = "".join(line.format(minute) + "\n" for minute in range(9))
+    assert "is a chat with its times" in read(f"of Monday\n\n{said}").notes[-1]
 
 
 @pytest.mark.parametrize("line", ["1" * 5000, "1. " * 3000, "2024-03-05 " * 900, "[1:" * 2000])

@@ -128,6 +128,19 @@ def test_the_text_of_a_document_is_that_of_its_paragraphs(form):
     assert "read 1 file of chapter by pandoc" in corpus.notes[0]
 
 
+def test_a_slide_without_a_title_has_none():
+    slides = "# Rain\n\nSlide 1 is wet.\n\n---\n\nNo title.\n"
+    Path("talk.pptx").write_bytes(
+        subprocess.run(
+            [pypandoc.get_pandoc_path(), "-t", "pptx", "-o", "-"],
+            input=slides.encode(),
+            capture_output=True,
+            check=True,
+        ).stdout
+    )
+    assert read_corpus(["talk.pptx"]).content == "Rain\n\nSlide 1 is wet.\n\nNo title.\n"
+
+
 @pytest.mark.parametrize(
     "body, text",
     [
