@@ -151,18 +151,12 @@ def read_shown(place: str) -> str:
     if not heading:
         return text
 
-    lines = text.splitlines()
-    begin = 0
-    while slug(lines[begin]) != heading or lines[begin][:1] != "#":
-        begin += 1
-        if begin == len(lines):
-            raise LookupError(f"{name} has no section {heading}")
-    level = lines[begin].index(" ")
-    end = begin + 1
-    while end < len(lines) and not re.match(rf"#{{1,{level}}} ", lines[end]):
-        end += 1
-    # Without the blank line before another section, which the last one of a page has not.
-    return "\n".join(lines[begin:end]).rstrip()
+    for match in re.finditer(r"(?m)^(#+) .*$", text):
+        if slug(match[0]) == heading:
+            following = re.split(rf"(?m)^#{{1,{len(match[1])}}} ", text[match.end() :])[0]
+            # Without the blank line before another section, which the last one of a page has not.
+            return (match[0] + following).rstrip()
+    raise LookupError(f"{name} has no section {heading}")
 
 
 def read_figures() -> dict[str, dict[str, Any]]:

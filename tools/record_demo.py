@@ -154,39 +154,6 @@ def record(folder: Path) -> tuple[Recording, float]:
     return recording, still
 
 
-@dataclass
-class Rows:
-    """The backgrounds of rows, each of which is defined once and used in all frames that show
-    it."""
-
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    def use(self, rectangles: str) -> str:
-        """Return adjacent rectangles as uses of rows: one path for each colour of a row."""
-        found = re.findall(
-            r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)" (\w+="[^"]+")/>', rectangles
-        )
-        assert len(found) == rectangles.count("<rect"), "the file is as termtosvg writes it"
-        rows: dict[str, dict[str, str]] = {}
-        for x, y, width, height, paint in found:
-            row = rows.setdefault(y, {})
-            row[paint] = row.get(paint, "") + f"M{x} 0h{width}v{height}h-{width}z"
-        uses = []
-        for y, row in rows.items():
-            drawn = "".join(f'<path {paint} d="{route}"/>' for paint, route in row.items())
-            number = self.numbers.setdefault(drawn, len(self.numbers))
-            uses.append(f'<use xlink:href="#b{number}" y="{y}"/>')
-        return "".join(uses)
-
-    def define(self) -> str:
-        """Return the definitions of all rows."""
-        return (
-            "<defs>"
-            + "".join(f'<g id="b{n}">{drawn}</g>' for drawn, n in self.numbers.items())
-            + "</defs>"
-        )
-
-
 def for_all_viewers(svg: str, seconds: float) -> str:
     """Return what termtosvg wrote with the frame of a time as what a viewer without animations
     shows.
@@ -201,9 +168,6 @@ def for_all_viewers(svg: str, seconds: float) -> str:
     svg = svg.replace("dominant-baseline: text-before-edge;", "", 1)
     svg = svg.replace("font-size: 14px;", f"font-size: {FONT_SIZE}px;", 1)
     svg = svg.replace("<text ", f'<text y="{BASELINE}" ')
-    rows = Rows()
-    svg = re.sub(r"(?:<rect x=[^>]*/>)+", lambda found: rows.use(found[0]), svg)
-    svg = svg.removesuffix("\n").removesuffix("</svg>") + rows.define() + "</svg>\n"
     return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
 
 

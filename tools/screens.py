@@ -12,30 +12,26 @@ from io import StringIO
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
 import charrnn
 from charrnn.cells.findings import CHARS_SCORED
-from charrnn.cells.target_labels import label_by_name
 from charrnn.explore.app import Explorer, TextView
-from charrnn.explore.state import BEST, explore_text
+from charrnn.explore.state import explore_text
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 """Where the pictures go."""
 COLUMNS, LINES = 84, 27
 """Size of the terminal."""
-DETECTOR = "quote"
-"""The cell that follows it best is selected in the explorer."""
+ROW, DETECTOR = 1, "quote"
+"""The row of the list that is selected in the explorer, and its detector."""
 NUM_SHOWN = 8_000
 """Characters of the text, as the explorer shows."""
-CHARS_IN_VIEW = 700
-"""Characters of the text that are in view, about."""
-CHARS_AFTER, LINES_BEFORE = 3, 4
-"""Characters after the quotation mark at which the cursor is, and lines above it."""
+CURSOR, LINES_BEFORE = 7111, 4
+"""The character at which the cursor is, in a dialogue, and the lines above it."""
 SELECTED = Style(color=PAPER, bgcolor=INK, bold=True)
 """The selected row and the cursor, whose colours the terminal swaps."""
 SIZE = "760,560"
@@ -64,24 +60,13 @@ def _draw(app: Explorer, lines: list[Text], title: str, name: str) -> None:
 
 
 async def _explore(explorer: Explorer) -> list[Text]:
-    """Select the cell, move to where most quotations begin and end, and return the screen."""
+    """Select the cell, move the cursor, and return the screen."""
     async with explorer.run_test(size=(COLUMNS, LINES)) as pilot:
         browser = explorer.browser
-        scores = [
-            row.score.detector for row in browser.exploration.orders[BEST] if row.score is not None
-        ]
-        browser.choose(scores.index(DETECTOR))
-        labels = label_by_name(browser.exploration.trace.text, [DETECTOR])[DETECTOR]
-        # The passage in which the label changes most often.
-        changes = np.diff(labels.astype(int)) != 0
-        in_passage = np.convolve(changes, np.ones(CHARS_IN_VIEW - 1), mode="valid")
-        begin = int(in_passage.argmax())
+        browser.choose(ROW)
         view = browser.query_one(TextView)
         view.styles.scrollbar_size_vertical = 0
-
-        # The cursor is where the first quotation of the passage begins.
-        browser.exploration.cursor = begin + int(labels[begin:].argmax())
-        browser.action_move(CHARS_AFTER)
+        browser.action_move(CURSOR)
         await pilot.pause()
         view.scroll_to(y=view.current_line - LINES_BEFORE, animate=False)
         await pilot.pause()

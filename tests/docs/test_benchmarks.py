@@ -1,7 +1,6 @@
 """The benchmarks' own arithmetic and reports: what they count and print, not how fast anything
 is."""
 
-import importlib
 import json
 import sys
 
@@ -10,6 +9,9 @@ import pytest
 import torch
 from environment import REPOSITORY
 
+from benchmarks.gpu import gpu_check
+from benchmarks.losses import peers
+from benchmarks.speed import train_speed
 from charrnn.model.device import on_threads
 
 FOLDER = REPOSITORY / "benchmarks"
@@ -17,21 +19,9 @@ FOLDER = REPOSITORY / "benchmarks"
 pytestmark = pytest.mark.docs
 
 
-@pytest.fixture
-def load(monkeypatch):
-    """Import a benchmark by its folder and name, as its own process would."""
-
-    def import_module(name):
-        monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)
-        return importlib.import_module(f"benchmarks.{name}")
-
-    return import_module
-
-
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "mlstm"])
-def test_a_step_s_products_are_those_of_its_equations(load, cell):
+def test_a_step_s_products_are_those_of_its_equations(cell):
     """Counted by hand: forward once, and twice as much backward, of every weight but a table's."""
-    train_speed = load("speed.train_speed")
     num_layers, hidden_size, lanes, length = 2, 12, 3, 5
     trainer = train_speed.our_step(cell, num_layers, hidden_size, lanes, length, "fp32")
     layers = [layer for layer in trainer.network.modules() if hasattr(layer, "matrices")]
@@ -42,13 +32,12 @@ def test_a_step_s_products_are_those_of_its_equations(load, cell):
     train_speed.products_alone(trainer.config)()
 
 
-def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
+def test_the_check_of_a_gpu_runs_through_on_a_cpu(tmp_path, monkeypatch):
     """What it checks is trivial there; that every part of it runs is not."""
-    module = load("gpu.gpu_check")
     monkeypatch.setenv("OUT", str(tmp_path / "out"))
     monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick"])
     with on_threads(1):
-        assert module.main() == 0
+        assert gpu_check.main() == 0
     found = json.loads((tmp_path / "out" / "gpu.json").read_text())
     assert {row["result"] for row in found["rows"]} == {"pass", "measured", "skipped"}
     assert len(found["rows"]) > 40
@@ -56,23 +45,7 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     assert report.startswith("cpu, torch") and "0 of" in report.splitlines()[-1]
 
 
-def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp_path):
-    script = load("losses.corpora")
-    scores = [
-        {"detector": "quote", "auc": 0.9, "untrained": 0.6, "p_value": 0.01},
-        {"detector": "digit", "auc": 0.99, "untrained": 0.98, "p_value": 0.01},
-        {"detector": "comment", "auc": 0.9, "untrained": 0.5, "p_value": 0.3},
-        {"detector": "line-length", "spearman": -0.7, "untrained": 0.2, "p_value": 0.01},
-    ]
-    found = {"nats": 1.234, "scores": scores}
-    found["sample"] = "end of one\nA `new`  one|\n begins"
-    (tmp_path / "alice.json").write_text(json.dumps(found))
-    row = "|alice|1.23|`end of one / A 'new' one\\| / begins`|quote 0.90, line-length 0.70|"
-    assert script.table(tmp_path).splitlines()[2:] == [row]
-
-
-def test_a_model_of_blocks_predicts_each_character_from_the_last_ones(load):
-    peers = load("losses.peers")
+def test_a_model_of_blocks_predicts_each_character_from_the_last_ones():
     embedding = torch.nn.functional.one_hot(torch.arange(5)).float()
 
     def read(rows, _):

@@ -95,28 +95,14 @@ def corpus_of_brackets(tmp_path):
     return path
 
 
-RUN_ALL = """
-import json, sys
-from charrnn.commands.app import run
-for arguments in json.loads(sys.argv[1]):
-    assert run(arguments) == 0, arguments
-    print(end=chr(0), flush=True)
-"""
-"""A program that runs several commands, with a NUL after the output of each: starting takes longer
-than running one."""
-
-
 def succeed(process, site, *commands):
-    """Run commands of the package in `site`, in one process; return the stdout of each, as JSON
-    where it is JSON."""
-    arguments = json.dumps([[str(argument) for argument in command] for command in commands])
-    ran = process("-c", RUN_ALL, arguments, PYTHONPATH=str(site))
-    assert ran.returncode == 0, ran.stderr.decode()
-    texts = ran.stdout.decode().split("\0")[:-1]
-    return [
-        json.loads(text) if "--json" in command else text
-        for command, text in zip(commands, texts, strict=True)
-    ]
+    """Run commands of the package in `site`; return the stdout of each."""
+    printed = []
+    for command in commands:
+        ran = process("-m", "charrnn", *command, PYTHONPATH=str(site))
+        assert ran.returncode == 0, ran.stderr.decode()
+        printed.append(ran.stdout.decode())
+    return printed
 
 
 def train(corpus, *options):
@@ -154,7 +140,7 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
         ("vocabulary", "--json"),
     )
     shown = "".join(helps)
-    (score,) = found["findings"]
+    (score,) = json.loads(found)["findings"]
     assert "parenthesis" in shown and "ugrnn" in shown
     written = {
         "balanced": "depth: balanced",
@@ -167,7 +153,7 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
     assert score["num_positive"] == sum(
         len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :])
     )
-    assert set(TEXT) <= set(characters)
+    assert set(TEXT) <= set(json.loads(characters))
 
 
 @pytest.mark.slow
@@ -195,4 +181,7 @@ def test_the_example(steps, process, tmp_path, corpus_of_brackets):
         ("visualize", "--text", corpus_of_brackets, "--find", "--json", *named),
     )
     assert len(sampled) >= 20
-    assert {score["detector"] for score in found["findings"]} == {"sentence-position", "ellipsis"}
+    assert {score["detector"] for score in json.loads(found)["findings"]} == {
+        "sentence-position",
+        "ellipsis",
+    }
