@@ -74,6 +74,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--detector --detect", beside="--surprise --gates --gradients"),
         Rule("--top", beside="--cell --find --evidence --gates --gradients"),
         Rule("--guesses", without="--cell"),
+        Rule("--guesses", beside="--detector --detect", why="which underlines the characters"),
         Rule("--with", without="--gradients"),
         PART,
         *WRITES,

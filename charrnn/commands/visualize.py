@@ -1,30 +1,205 @@
 """charrnn visualize: the cells of a model, coloured over a text, named and scored.
 
-Here it reads the options, the model and the text, and chooses what is shown: `visualize_findings`,
-`visualize_cells` and `visualize_network` measure it, and draw what they found.
+The command reads the options, the model and the text, which are the `Subject`. A function for each
+view, such as `show_findings` and `show_cells`, measures it and draws what it found.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
-from charrnn.api import load
-from charrnn.cells.findings import CHARS_SCORED
-from charrnn.cli.arguments import introduce, read_passage
+import numpy as np
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.analyses.evidence import evidence
+from charrnn.analyses.gates import count_gates
+from charrnn.analyses.gradients import TITLE, gradient_chart, gradients_of
+from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText
+from charrnn.cells.study import NUM_PASSAGES, Study
+from charrnn.cli.arguments import load_model, parse_cell, read_passage
+from charrnn.cli.command_classes import OTHER
+from charrnn.cli.command_options import PART_HELP, TEXT_HELP, ExportingOptions, run_argument
 from charrnn.cli.streams import deliver, export_target
-from charrnn.commands.visualize_cells import show_cells, show_surprise
-from charrnn.commands.visualize_findings import show_findings
-from charrnn.commands.visualize_network import show_evidence, show_gates, show_gradients
-from charrnn.commands.visualize_options import CHARS_SHOWN, Subject, VisualizeOptions
+from charrnn.config.options import at_least, option
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, get_detectors
-from charrnn.errors import UsageError
+from charrnn.errors import DataError, UsageError
+from charrnn.model.cell_type_registry import cell_type
 from charrnn.runs.targets import Target
+from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import task, warn
 from charrnn.text.cleaning import tidied
-from charrnn.text.given_text import unknown_warning
-from charrnn.views.delivery import Shown
+from charrnn.text.corpus import Corpus
+from charrnn.text.given_text import read_text_file, unknown_warning
+from charrnn.text.vocab import EncodedText
+from charrnn.trained_model import MAX_LAG, TrainedModel
+from charrnn.views.cell_page import cells_to_html, page_pictures
+from charrnn.views.delivery import PICTURE_SUFFIXES, Shown, describe_formats
+from charrnn.views.findings_tables import findings_pictures, passage_pictures
+from charrnn.views.heatmap import HeatMap, end_legend, scale_of_text, surprise_map, whole_words
+from charrnn.views.theme import Scale, all_visible
+
+if TYPE_CHECKING:
+    from charrnn.reports import lines
+else:
+    # Imported only where it is used.
+    lines = LazyModule("charrnn.reports.lines")
+
+COLOURS = "Coloured text"
+"""Group of the options in the help that change how a text is coloured."""
+SINGLE_CELLS = "What a cell does"
+"""Group of the option that tests a claim about a single cell."""
+NETWORK = "The network"
+"""Group of the options that show the gates or the gradients of a network."""
+CHARS_SHOWN = 1_200
+"""Characters that --cell and --surprise colour, unless another number is asked for."""
+NUM_GUESSES = 5
+"""Next characters that are shown below each character."""
+NUM_CELLS = 64
+"""Cells of an exported page, unless another number is asked for."""
+MAX_PAGE_BYTES = 5_000_000
+"""Size of an exported page, at most."""
+BEST = "best"
+"""The word for the cell that follows its detector best, in place of `L:U`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualizeOptions(ExportingOptions):
+    """The options of `charrnn visualize`."""
+
+    # The model, the text, and what is shown.
+    run: str | None = run_argument()
+    text: str | None = option(None, flags="--text FILE", help=TEXT_HELP)
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help=f"Write to FILE: {describe_formats()}; .npz: activations.",
+        panel=OTHER,
+    )
+    part: str = option("validation", flags="--part PART", help=PART_HELP)
+    cells: Sequence[str] = option(
+        (), flags="--cell L:U", help="Colour the text by this cell: layer and unit (repeatable)."
+    )
+    surprise: bool = option(
+        False,
+        flags="--surprise",
+        help="Colour each character by its surprise, and list the least predictable sentences.",
+    )
+    detectors: Sequence[str] = option(
+        (),
+        flags="--detector NAME",
+        help="Look only for cells that follow this, such as quote (list below; repeatable).",
+    )
+    detect: Sequence[str] = option(
+        (),
+        flags="--detect REGEX|FILE.py",
+        help="A detector of your own: REGEX, NAME=REGEX, or FILE.py with label(text).",
+    )
+    find: bool = option(
+        False,
+        flags="--find",
+        help="Print the table only.",
+    )
+
+    # How much is shown, and where it is written. None, not a number, where the default depends on
+    # what is shown: a typed number can then be told from a default.
+    top: int | None = option(
+        None,
+        flags="--top N",
+        help="How many cells to colour, or sentences to list.",
+        allowed=at_least(0),
+        shown_default=str(NUM_PASSAGES),
+    )
+
+    # How a text is coloured.
+    chars: int | None = option(
+        None,
+        flags="--chars N",
+        help="Characters to colour with --cell or --surprise.",
+        panel=COLOURS,
+        shown_default=str(CHARS_SHOWN),
+        allowed=at_least(1),
+    )
+    guesses: bool = option(
+        False,
+        flags="--guesses",
+        help="With --cell: the five most likely next characters below each.",
+        panel=COLOURS,
+    )
+
+    # What is shown of a cell and of the network by functions of `charrnn.analyses`.
+    evidence: str = option(
+        "",
+        flags=f"--evidence L:U|{BEST}",
+        help="Test whether the model uses this cell, or the best one: tests and a verdict.",
+        panel=SINGLE_CELLS,
+    )
+    gates: bool = option(
+        False,
+        flags="--gates",
+        help="Show how often each gate is saturated, per layer.",
+        panel=NETWORK,
+    )
+    gradients: bool = option(
+        False,
+        flags="--gradients",
+        help="Show how the gradient decays or grows with distance.",
+        panel=NETWORK,
+    )
+    beside: Sequence[str] = option(
+        (),
+        flags="--with RUN",
+        help="With --gradients: add another run to the charts (repeatable).",
+        panel=NETWORK,
+    )
+
+    # Findings are keyed by weights, text and program, so results are right without this option. It
+    # is for users who doubt a finding.
+    recompute: bool = option(
+        False,
+        flags="--recompute",
+        help="Ignore the findings saved so far and measure again.",
+        panel=OTHER,
+    )
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the exported file in lower case, "" without an export."""
+        return "" if self.export is None else self.export.suffix.lower()
+
+    @property
+    def colours_text(self) -> bool:
+        """Whether the first `--chars` characters are shown, and not findings of a longer text."""
+        return bool(self.cells) or self.surprise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model, the text it is measured on, and the options."""
+
+    model: TrainedModel
+    content: str | bytes
+    """The text as it was read; `text` is the encoded text."""
+    context: str | bytes
+    text: EncodedText
+    num_available: int
+    """Number of characters of the whole text, of which `text` is the beginning."""
+    whole: EncodedText
+    """The text, or a longer text that begins with it, on which the page of a cell is measured."""
+    options: VisualizeOptions
+    detectors: list[Detector]
+    """The chosen detectors."""
+
+    @cached_property
+    def study(self) -> Study:
+        """The study of the cells over the text, with the findings saved so far."""
+        return self.model.study(self.text, cached=True)
 
 
 def epilog() -> str:
@@ -138,9 +313,7 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
     if options.cells and options.suffix != ".npz":
         num_read = max(num_chars, CHARS_SCORED)
 
-    model = load(options.run)
-    introduce(model, options.run)
-
+    model = load_model(options.run)
     read, context, num_available = read_passage(
         model, source=options.text, num_chars=num_read, part=options.part
     )
@@ -173,3 +346,285 @@ def export_arrays(subject: Subject, target: Target) -> None:
         num_chosen_on = len(trace.text)
     arrays = trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on)
     deliver(Shown("", pictures=(), data=None, arrays=arrays), target)
+
+
+def show_cells(subject: Subject) -> Shown:
+    """Measure and draw the cells of `--cell`: the text in the colours of each, and its page.
+
+    A picture has no page, which would not fit on it and takes a hundred times as long to measure as
+    the values. JSON repeats the first cell at the top level.
+    """
+    model = subject.model
+    text = subject.text.text
+    kind = cell_type(model.config.cell_type).shows
+    typed = [parse_cell("--cell", text=cell, model=model) for cell in subject.options.cells]
+    cells = list(dict.fromkeys(typed))  # each once, however often it is named
+    data: dict[str, object] = {}
+
+    # What all cells share: the guesses below the characters, or what is underlined.
+    guesses: list[list[tuple[str, float]]] = []
+    if subject.options.guesses:
+        guesses = model.guesses(model.trace(subject.text, num_guesses=NUM_GUESSES))
+        data["guesses"] = guesses
+    inside: list[bool] = []
+    underlined = ""
+    if subject.options.detectors or subject.options.detect:
+        detector, inside = _underlined(subject)
+        underlined = f"where {detector} is on"
+        data["labels"] = {detector: inside}
+
+    # One study, so that all pages share one reading of the text.
+    study = model.study(subject.whole, cached=True)
+    pictures: list[RenderableType] = []
+    listed: list[dict[str, object]] = []
+    before: Scale | None = None
+    for (layer, unit), values in zip(cells, subject.study.values(cells), strict=True):
+        if pictures:
+            pictures.append(Text())
+        title = f"cell {layer}:{unit} of {all_visible(model.name)}"
+        pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
+
+        # Cells that share a scale follow each other without it.
+        coloured = ColouredText(
+            text=text,
+            values=tuple(map(float, values)),
+            guesses=tuple(map(tuple, guesses)),
+            inside=tuple(inside),
+            polarity=model.polarity(layer, unit),
+        )
+        picture = HeatMap(_whole_words(subject, coloured), scale_of_text(coloured))
+        if picture.scale != before:
+            pictures += [*picture.legend(underlined), *end_legend(text)]
+        before = picture.scale
+        pictures.append(picture)
+
+        # As in Python, layer and unit are numbers, and not the text that is typed.
+        entry: dict[str, object] = {"layer": layer, "unit": unit, "values": [*coloured.values]}
+        if subject.options.suffix not in PICTURE_SUFFIXES:
+            page = study.page(layer, unit)
+            pictures += [Text(), *page_pictures(page)]
+            entry["page"] = page.to_json()
+        listed.append(entry)
+
+    first = {key: listed[0][key] for key in ("layer", "unit", "values")}
+    data = {"run": model.name, **first, "text": text, "cells": listed, **data}
+    names = ", ".join(f"{layer}:{unit}" for layer, unit in cells)
+    return Shown(f"{model.name}: {names}", pictures=pictures, data=data)
+
+
+def _underlined(subject: Subject) -> tuple[str, list[bool]]:
+    """Return the name of the one detector that was chosen, and whether it is on at each character.
+
+    Raises UsageError for several detectors and for a count, which cannot be underlined; DataError
+    for a detector that does not apply to the text.
+    """
+    names = [detector.name for detector in subject.detectors]
+    if len(names) > 1:
+        raise UsageError(f"One detector is underlined, not {', '.join(names)}: name one.")
+    labelling = subject.detectors[0].labelling(subject.text.text)
+    if labelling.labels is None:
+        raise DataError(f"{names[0]} labels nothing: {labelling.absence}.")
+    if labelling.labels.dtype != bool:
+        raise UsageError(
+            f"{names[0]} counts, and only a yes/no detector can be underlined: name another one."
+        )
+    return names[0], labelling.labels.tolist()
+
+
+def _whole_words(subject: Subject, coloured: ColouredText) -> ColouredText:
+    # Guesses stand below the line ends, too.
+    if coloured.guesses:
+        return coloured
+    # A slice is compared, because a single byte of bytes is a number.
+    last = subject.context[-1:]
+    return whole_words(
+        coloured,
+        begins_inside_line=bool(last) and last not in ("\n", "\0", b"\n"),
+        ends_inside_text=subject.num_available > len(subject.text),
+    )
+
+
+def show_surprise(subject: Subject) -> Shown:
+    """Draw the least and the most likely sentences and words of a text, and its beginning coloured
+    by its surprise."""
+    model = subject.model
+    options = subject.options
+
+    # The lists are of the whole text, the same that `read_passage` reads.
+    whole: Corpus | str | None = None
+    context: str | bytes = ""
+    if options.text is not None:
+        whole = read_text_file(options.text, model.config)
+    elif model.card and options.part == "validation":
+        whole = model.written_text()
+    if whole is not None:
+        context = subject.context
+    scored = lines.score_text([model], whole, part=options.part, context=context)
+    # Whether the model has learned this text, above all.
+    warn(*scored.notes)
+    num = lines.NUM_LISTED if options.top is None else options.top
+    lists = [scored.ends_of_list(unit, num=num) for unit in (lines.SENTENCE, lines.WORD)]
+
+    # A reader must not take the beginning for the whole text.
+    trace = model.trace(subject.text)
+    bits = trace.bits.tolist()
+    shown_of = f"{len(bits):,} of {subject.num_available:,}"
+    mean = f", {np.nanmean(trace.bits):.2f} bits per character over {shown_of} (--chars)  "
+    caption = Text.assemble((f"surprise of {all_visible(model.name)}", "bold"), mean)
+    coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
+    drawn = surprise_map(coloured.text, bits=coloured.values)
+
+    # The lists come first: the colours of a long text would push them out of sight.
+    pictures: list[RenderableType] = []
+    data: dict[str, object] = {"run": model.name, "text": trace.text, "bits": bits}
+    rows: list[dict[str, object]] = []
+    for ends in lists:
+        pictures.append(ends.view([model.name]))
+        listed = ends.to_json([model.name])
+        data[f"{ends.unit}s"] = listed
+        for likely, losses in listed.items():
+            rows += [{"unit": ends.unit, "likely": likely, **loss} for loss in losses]
+    pictures += [caption, *drawn.legend(), *end_legend(trace.text), drawn]
+    return Shown(f"Surprise of {model.name}", pictures=pictures, data=data, rows=rows)
+
+
+def _find_best_cells(subject: Subject) -> CellFindings:
+    """Find the best cell for each detector. Raises DataError if detectors were chosen and none of
+    them can be scored."""
+    options = subject.options
+    findings = subject.study.findings(subject.detectors)
+
+    # Without chosen detectors, no finding is no error: the user asked for no detector by name.
+    if (options.detectors or options.detect) and not findings.scores:
+        reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
+        raise DataError(
+            f"No detector can be scored in this text: {reasons}. Give another --text, or define"
+            " your own detector "
+            r"by a regular expression: --detect '\([^)]*\)'"
+        )
+    return findings
+
+
+def _title_of(subject: Subject, findings: CellFindings) -> str:
+    """Say how many cells were scored on how much text."""
+    model = subject.model
+    of = ""
+    if subject.num_available != findings.num_chars:
+        of = f" of {subject.num_available:,}"
+    by = ""
+    if subject.options.text is None and model.card:
+        by = " that it wrote itself (sample --seed 1 --length 20000)"
+    return (
+        f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of}"
+        f" characters{by}; chosen on the first half, scored on the second"
+    )
+
+
+def show_findings(subject: Subject) -> Shown:
+    """Draw the table of the best cells, and passages that show the best of them; for an exported
+    page, the strongest of all cells."""
+    options = subject.options
+    study = subject.study
+    detectors = subject.detectors
+    findings = _find_best_cells(subject)
+    title = f"Cells of {subject.model.name}"
+    tables = findings_pictures(
+        _title_of(subject, findings), findings=findings, card=subject.model.card_scores
+    )
+    pictures = tables
+    page: Callable[[], str] | None = None
+
+    if options.suffix == ".html" and not options.find:
+        num_cells = NUM_CELLS if options.top is None else options.top
+        cells = study.strongest_cells(num_cells, detectors)
+        if pages := study.pages(cells, detectors):
+            page = partial(_page_of_cells, subject, title, above=tables, pages=pages)
+
+    # JSON and --find show no passages, which take time to choose.
+    elif not (options.json or options.suffix == ".json" or options.find):
+        num_passages = NUM_PASSAGES if options.top is None else options.top
+        passages = passage_pictures(
+            study.passages(findings, detectors=detectors, num_passages=num_passages),
+            looks_for={detector.name: detector.looks_for for detector in detectors},
+        )
+        # A picture is for a slide or a paper, and has the tables only if there is nothing else.
+        if options.suffix in PICTURE_SUFFIXES and passages:
+            pictures = passages
+        else:
+            pictures = [*tables, *passages]
+
+    rows = [score.to_json() for score in findings.scores]
+    data = {"run": subject.model.name} | findings.to_json()
+    return Shown(title, pictures=pictures, data=data, page=page, rows=rows)
+
+
+def _page_of_cells(
+    subject: Subject,
+    title: str,
+    above: Sequence[RenderableType],
+    pages: Sequence[CellPage],
+) -> str:
+    """Return the exported page of cells. Raises UsageError if it is too large."""
+    html = cells_to_html(title, above=above, pages=pages)
+    size = len(html.encode("utf-8"))
+    if size > MAX_PAGE_BYTES:
+        raise UsageError(
+            f"--export {subject.options.export}: the page of {len(pages):,} cells would have"
+            f" {size / 1e6:.1f} MB. Give a --top that is smaller than {len(pages):,}."
+        )
+    return html
+
+
+def show_evidence(subject: Subject) -> Shown:
+    """Measure and draw the evidence card of a cell, or of the best one."""
+    options = subject.options
+    names = [*options.detectors, *options.detect]
+    if len(names) > 1:
+        raise UsageError(f"A card is of one detector, not of {', '.join(names)}: give one.")
+    detector = subject.detectors[0] if names else None
+    cell: tuple[int | None, int | None] = (None, None)
+    if options.evidence != BEST:
+        cell = parse_cell("--evidence", text=options.evidence, model=subject.model)
+
+    card = evidence(subject.study, *cell, detector=detector)
+    tests = card.tests()
+    return Shown(
+        f"Evidence for cell {card.layer}:{card.unit} of {subject.model.name}",
+        pictures=card.view(),
+        data={"run": subject.model.name, **card.to_json()},
+        rows=[
+            {"part": name, "passed": tests.get(name), "found": line}
+            for name, line in card.lines().items()
+        ],
+    )
+
+
+def show_gates(subject: Subject) -> Shown:
+    """Count and draw how often the gates of each layer are saturated."""
+    model = subject.model
+    report = count_gates(model.network, text=subject.text, name=model.name)
+    return Shown(f"Gates of {report.name}", pictures=report.view(), data=report.to_json())
+
+
+def show_gradients(subject: Subject) -> Shown:
+    """Measure and draw how far the gradient of each network reaches back: one run in one chart,
+    several in two."""
+    # All models read the same text.
+    others = [load_model(name) for name in subject.options.beside]
+    reaches = gradients_of(
+        (subject.model, *others), subject.content, context=subject.context, max_lag=MAX_LAG
+    )
+
+    # A run and its baseline share a chart; the lines of several runs would cover each other.
+    pictures: list[RenderableType] = [gradient_chart(reaches)]
+    if others:
+        pictures = [
+            gradient_chart(
+                [reach for reach in reaches if not reach.is_untrained], f"{TITLE}, trained"
+            ),
+            gradient_chart(
+                [reach for reach in reaches if reach.is_untrained], f"{TITLE}, untrained"
+            ),
+        ]
+    data = [reach.to_json() for reach in reaches]
+    return Shown(f"Gradients of {reaches[0].name}", pictures=pictures, data=data)

@@ -32,6 +32,7 @@ EXCLUDED = {
         "--evidence --gates --gradients --top",
         "--gates --gradients --top --detector --detect",
         "--gradients --top --detector --detect",
+        "--guesses --detector --detect",
         "--part --text",
         "--json --export",
     ),

@@ -1,8 +1,5 @@
 """`charrnn visualize` as a whole: table, pictures and the figures behind them. N characters, L
 layers, H units.
-
-Tests `commands.visualize_cells`, `commands.visualize_findings`, `commands.visualize_network` and
-`commands.visualize_options`, too.
 """
 
 import csv
