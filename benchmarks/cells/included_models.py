@@ -42,8 +42,15 @@ from charrnn.api import Model
 from charrnn.cells.findings import CHARS_SCORED, CellFindings
 from charrnn.formats.model_folder import public_config, with_card
 from charrnn.model.portable_math import Matrix, from_rows
-from charrnn.runs.checkpoint import MODEL, SCALE, digest_of, tensors_to_bytes
-from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
+from charrnn.runs.checkpoint import (
+    CONFIG,
+    MODEL,
+    SCALE,
+    VOCAB,
+    RunDescription,
+    digest_of,
+    tensors_to_bytes,
+)
 from charrnn.runs.included import INCLUDED
 from charrnn.runs.model_file import ModelFile, pack
 

@@ -28,9 +28,9 @@ from charrnn.analyses.number_tables import (
 )
 from charrnn.config.settings import resolved
 from charrnn.errors import UsageError, named
-from charrnn.model.architecture import Architecture
 from charrnn.model.cell_types import Array, CellState
 from charrnn.model.interventions import record
+from charrnn.model.shapes import Architecture
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule, Tensor, torch
 from charrnn.trained_model import TrainedModel

@@ -35,21 +35,33 @@ from numba import config, njit
 from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from charrnn.compiled import dot_products, functions
+from charrnn.compiled import dot_products
 from charrnn.compiled.dot_products import (
     COLUMN_MULTIPLE,
     MOST_BITS,
     Address,
     Longs,
     bytes_at,
+    double_of_bits,
     floats_at,
     longs_at,
     shorts_at,
     whole_at,
 )
-from charrnn.compiled.functions import exp, power_of_two, sigmoid, tanh
 from charrnn.model import portable_math
-from charrnn.model.portable_math import SMALLEST_EXPONENT, Doubles, Float32Array
+from charrnn.model.portable_math import (
+    EXP_LIMIT,
+    EXP_TERMS,
+    INVERSE_LN2,
+    LN2_HIGH,
+    LN2_LOW,
+    SMALLEST_EXPONENT,
+    TANH_BOTTOM,
+    TANH_LIMIT,
+    TANH_TOP,
+    Doubles,
+    Float32Array,
+)
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import CompiledLoop, for_loops
 from charrnn.system.process import num_cores
@@ -79,6 +91,61 @@ ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
 """Layout of the matrices for these instructions; see `dot_products`."""
 _dot_one = dot_products.make_dot(1)
 _dot_many = dot_products.make_dot(STREAMS)
+
+
+# Exponentials and hyperbolic tangents. They give the bits of `exact_exp` and `exact_tanh` of
+# `model.portable_math`: the same operations in the same order, without branches, so that loops over
+# them are vectorized.
+LIMIT = np.float32(TANH_LIMIT)
+"""tanh is computed for arguments clipped to [-LIMIT, LIMIT]."""
+P0, P1, P2, P3, P4 = np.array(TANH_TOP, np.float32)
+"""Coefficients of the numerator of tanh."""
+Q0, Q1, Q2, Q3, Q4 = np.array(TANH_BOTTOM, np.float32)
+"""Coefficients of the denominator of tanh."""
+HALF = np.float32(0.5)
+"""A half in float32, because Python's would make the arithmetic float64."""
+E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = EXP_TERMS[2:]
+"""Coefficients of exp."""
+
+
+@for_loops
+def tanh(x: np.float32) -> Any:
+    """Compute `exact_tanh`: the same operations in the same order."""
+    x = min(max(x, -LIMIT), LIMIT)
+    square = x * x
+    top = (((P4 * square + P3) * square + P2) * square + P1) * square + P0
+    bottom = (((Q4 * square + Q3) * square + Q2) * square + Q1) * square + Q0
+    return x * top / bottom
+
+
+@for_loops
+def sigmoid(x: np.float32) -> Any:
+    """Compute 1 / (1 + exp(-x)) as a tanh, whose polynomials are vectorized."""
+    return HALF * tanh(HALF * x) + HALF
+
+
+@for_loops
+def power_of_two(exponent: int) -> Any:
+    """Compute 2^exponent in float64, from -1022 to 1023."""
+    # The exponent of a double is in the bits from 52 on, with 1023 added.
+    return double_of_bits((np.int64(exponent) + 1023) << 52)
+
+
+@for_loops
+def exp(x: float) -> float:
+    """Compute `exact_exp`, without branches, so that loops vectorize."""
+    # exp(x) = 2^power * exp(r), where |r| is at most ln(2) / 2. The logarithm has two parts; the
+    # product with the high part is exact.
+    inside = max(x, EXP_LIMIT)
+    power = np.rint(inside * INVERSE_LN2)
+    r = (inside - power * LN2_HIGH) - power * LN2_LOW
+
+    # The Taylor series of exp(r).
+    high = ((((((E13 * r + E12) * r + E11) * r + E10) * r + E9) * r + E8) * r + E7) * r + E6
+    total = (((((high * r + E5) * r + E4) * r + E3) * r + E2) * r + 1.0) * r + 1.0
+
+    scaled = total * power_of_two(power)
+    return scaled if x >= EXP_LIMIT else 0.0
 
 
 class Layout(NamedTuple):
@@ -152,27 +219,19 @@ class ShapingNumbers(NamedTuple):
     """(V,)."""
 
 
-def shaping_numbers(
-    *,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    min_p: float | None,
-    banned: Sequence[int],
-    vocab_size: int,
-) -> ShapingNumbers:
-    """Return how logits become probabilities, by the options of a sample; `banned`
-    ids are never drawn."""
+def shaping_numbers(options: Any, banned: Sequence[int], vocab_size: int) -> ShapingNumbers:
+    """Return how logits become probabilities, by the `SampleOptions` of a text; `banned` ids are
+    never drawn."""
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(banned)] = True
 
     # An option that is switched off becomes a number, because compiled code has no None. Every
     # number has the type for which the loop is compiled.
     return ShapingNumbers(
-        temperature=float(temperature),
-        top_k=int(min(top_k or vocab_size, vocab_size)),
-        top_p=math.inf if top_p is None else float(top_p),
-        min_p=float(min_p or 0.0),
+        temperature=float(options.temperature),
+        top_k=int(min(options.top_k or vocab_size, vocab_size)),
+        top_p=math.inf if options.top_p is None else float(options.top_p),
+        min_p=float(options.min_p or 0.0),
         is_banned=is_banned,
     )
 
@@ -691,7 +750,7 @@ def write(
         predict(layout, num_streams, places, logits_at)
 
 
-PARTS = (sys.modules[__name__], dot_products, functions, portable_math)
+PARTS = (sys.modules[__name__], dot_products, portable_math)
 """The modules whose functions are compiled into the loops."""
 SOURCES = [Path(str(module.__file__)) for module in PARTS]
 """Their files: a change in any file makes the compiled code out of date."""
@@ -777,9 +836,7 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     if name == "read":
         return model, np.zeros(1, np.int64), state, logits, scratch
     uniforms = np.zeros((1, 0))
-    shaping = shaping_numbers(
-        temperature=1, top_k=None, top_p=None, min_p=None, banned=(), vocab_size=1
-    )
+    shaping = ShapingNumbers(1.0, 1, math.inf, 0.0, is_banned=np.zeros(1, np.bool_))
     drawn = np.zeros((1, 0), np.int64)
     return model, (state, logits), uniforms, shaping, scratch, drawn, uniforms
 

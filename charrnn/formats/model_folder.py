@@ -22,12 +22,14 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.formats.model_page.page import PRIVATE_TEXT, STANDARD_LIBRARY, to_model_page
 from charrnn.runs.checkpoint import (
+    CONFIG,
     MANIFEST,
     MODEL,
+    VOCAB,
+    RunDescription,
     list_files,
     tensors_to_bytes,
 )
-from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import (
     CARD,

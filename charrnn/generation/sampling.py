@@ -394,12 +394,7 @@ class Rows:
         if compiled is None:
             return None
         shaping = compiled.shaping_numbers(
-            temperature=self._options.temperature,
-            top_k=self._options.top_k,
-            top_p=self._options.top_p,
-            min_p=self._options.min_p,
-            banned=self._beginning.banned,
-            vocab_size=stepper.vocab_size,
+            self._options, self._beginning.banned, vocab_size=stepper.vocab_size
         )
         rows: NetworkRows = compiled.NetworkRows(
             stepper, shaping=shaping, num_rows=len(self._generators)

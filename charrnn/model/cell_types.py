@@ -5,7 +5,7 @@ included, (B, input_blocks * H); `product(name, h)` is `h @ weight.T + bias` wit
 weight `name`, (B, blocks * H); a state is a tuple of `num_states` arrays (B, H), the output h first
 and the memory c last; `extras` maps the names of `Cell.extras` to arrays; `ops` has the functions
 of the array library. Every cell passes its memory (c where there is one, else h) through
-`ops.clamp`. `model.cell_type_registry` checks these rules.
+`ops.clamp`.
 
 Cells whose gates do not read h (`LinearCell`) are linear in h. They are trained by a scan. They
 know the order of the characters only because each character's gates let older input fade.

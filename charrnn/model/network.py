@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from charrnn.config.settings import Auto, Config
-from charrnn.model.architecture import Architecture
 from charrnn.model.cell_types import Array, Ops
 from charrnn.model.device import to_device
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.noise import Noise, drop
 from charrnn.model.reading import Fragments, cut
-from charrnn.model.shapes import check_shapes, input_size_of
+from charrnn.model.shapes import Architecture, check_shapes, input_size_of
 from charrnn.system.arrays import BoolArray
 
 Traced = tuple[Tensor, Tensor, Tensor]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
-from charrnn.model.architecture import Architecture
 from charrnn.model.cell_types import Array, Cell, CellState, Lstm, Ops
 from charrnn.model.interventions import hold
 from charrnn.model.portable_math import (
@@ -23,7 +22,7 @@ from charrnn.model.portable_math import (
     attend,
     exact_product,
 )
-from charrnn.model.shapes import check_shapes, check_unit
+from charrnn.model.shapes import Architecture, check_shapes, check_unit
 
 
 class Linear(NamedTuple):

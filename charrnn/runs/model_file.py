@@ -23,13 +23,15 @@ from charrnn.errors import CheckpointError
 from charrnn.hooks.manager import offered
 from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import (
+    CONFIG,
     MANIFEST,
     MODEL,
+    VOCAB,
     Checkpoint,
+    OtherVersionError,
     VerifiedFiles,
     is_checkpoint,
 )
-from charrnn.runs.config_files import CONFIG, VOCAB, OtherVersionError
 from charrnn.system.files import (
     JSON,
     MAX_TEXT_BYTES,

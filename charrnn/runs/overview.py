@@ -14,7 +14,7 @@ from charrnn.config.options import check, one_of
 from charrnn.config.settings import resolved
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.model.shapes import num_parameters
-from charrnn.runs.config_files import VOCAB, read_alphabet
+from charrnn.runs.checkpoint import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog, finite
 from charrnn.runs.reader import RunReader, find_run, last_change, list_all_runs
 from charrnn.system.display import Displayable, RecordList

@@ -19,16 +19,19 @@ from pathlib import Path
 from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, named
 from charrnn.runs.checkpoint import (
+    CONFIG,
+    VOCAB,
     Checkpoint,
+    OtherVersionError,
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,
     is_checkpoint,
     is_checkpoint_name,
     read_checkpoint,
+    read_config,
     read_state,
 )
-from charrnn.runs.config_files import CONFIG, VOCAB, OtherVersionError, read_config
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, forms_of, read_capped

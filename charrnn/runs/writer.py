@@ -26,7 +26,10 @@ from typing import IO
 from charrnn.config.settings_file import SEAL_START
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
 from charrnn.runs.checkpoint import (
+    CONFIG,
+    VOCAB,
     Checkpoint,
+    RunDescription,
     Tensors,
     best_checkpoint,
     checkpoint_name,
@@ -36,7 +39,6 @@ from charrnn.runs.checkpoint import (
     is_checkpoint_name,
     remove_checkpoint,
 )
-from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
 from charrnn.runs.reader import (
     CHECKPOINTS,
     IN_USE_REMEDY,

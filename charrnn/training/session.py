@@ -24,12 +24,13 @@ from charrnn.model.device import on_threads
 from charrnn.model.losses import bits, stateful_scores
 from charrnn.model.reading import Segments
 from charrnn.runs.checkpoint import (
+    CONFIG,
     Checkpoint,
+    RunDescription,
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,
 )
-from charrnn.runs.config_files import CONFIG, RunDescription
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import JSON

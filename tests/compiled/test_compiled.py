@@ -201,7 +201,7 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
         }
         options = SampleOptions(**shaping)
         banned = np.flatnonzero(generator.random(size - 1) < 0.2).tolist()
-        numbers = compiled.shaping_numbers(**shaping, banned=banned, vocab_size=size)
+        numbers = compiled.shaping_numbers(options, banned, vocab_size=size)
         weights = char_weights(logits, options, banned)
         compiled_weights = np.empty(size)
         borders = np.cumsum(weights.values) / weights.total

@@ -1,6 +1,6 @@
 """Several runs, --windowed and --per-line: what is compared, and what is refused.
 
-Tests `evaluation.measured` and `evaluation.notes`, too.
+Tests `evaluation.measured`, too.
 """
 
 import math

@@ -14,8 +14,7 @@ import numpy as np
 import safetensors.numpy
 import yaml
 
-from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.config_files import seal
+from charrnn.runs.checkpoint import seal, seal_manifest
 from charrnn.system.files import json_to_bytes
 
 SECRET = "the secret of another file of this disk, which no run may show; "

@@ -17,8 +17,7 @@ from read_texts import read_corpus
 import charrnn
 from charrnn.config.settings_file import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.errors import CharRNNError
-from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.config_files import VOCAB, read_alphabet
+from charrnn.runs.checkpoint import VOCAB, read_alphabet, seal_manifest
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.overview import learning_curves, summarize
 from charrnn.runs.reader import RunReader

@@ -23,8 +23,7 @@ import charrnn
 from charrnn.errors import UsageError
 from charrnn.formats.export import target_of
 from charrnn.formats.model_folder import files_of
-from charrnn.runs.checkpoint import MANIFEST, MODEL
-from charrnn.runs.config_files import CONFIG, VOCAB
+from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, VOCAB
 from charrnn.runs.model_file import CARD, PAGE, ModelFile, is_model_file
 from charrnn.text.sources import find_entry
 

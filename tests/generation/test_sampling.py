@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from charrnn.config.settings import Config
 from charrnn.generation.distribution import CharWeights, next_char_probs
+from charrnn.generation.generator import start_ids, undrawable_ids
 from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import (
@@ -18,7 +19,6 @@ from charrnn.generation.sampling import (
     generator_of,
     seed_of_text,
 )
-from charrnn.generation.special_ids import start_ids, undrawable_ids
 from charrnn.generation.writing import DrawnText
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper

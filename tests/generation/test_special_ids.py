@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hand_built import vocab_of
 
-from charrnn.generation.special_ids import opening_ids, start_ids, undrawable_ids
+from charrnn.generation.generator import opening_ids, start_ids, undrawable_ids
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 

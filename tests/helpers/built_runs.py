@@ -18,7 +18,7 @@ from known_weights import (
 from saved_runs import SMALLEST
 
 from charrnn.config.settings import Config
-from charrnn.runs.config_files import RunDescription
+from charrnn.runs.checkpoint import RunDescription
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 

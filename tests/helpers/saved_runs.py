@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.runs.checkpoint import checkpoint_to_bytes, seal_manifest
-from charrnn.runs.config_files import RunDescription
+from charrnn.runs.checkpoint import RunDescription, checkpoint_to_bytes, seal_manifest
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import json_to_bytes
 from charrnn.text.vocab import Vocab

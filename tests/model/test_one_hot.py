@@ -11,7 +11,7 @@ from torch.nn.utils import parameters_to_vector
 
 from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
-from charrnn.generation.special_ids import start_ids, undrawable_ids
+from charrnn.generation.generator import start_ids, undrawable_ids
 from charrnn.model.ensemble import numpy_tensors
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise

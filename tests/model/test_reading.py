@@ -1,8 +1,5 @@
 """Reading in lanes: every character once, as in one go. N characters, T time, B lanes, V
-vocabulary.
-
-Tests `model.architecture`, too.
-"""
+vocabulary."""
 
 import numpy as np
 import pytest

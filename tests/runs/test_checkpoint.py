@@ -1,7 +1,7 @@
 """Run folders on a real disk: created once, locked, saved to in commits; damaged checkpoints are
 named and skipped.
 
-Tests `runs.config_files` and `runs.writer`, too.
+Tests `runs.writer`, too.
 """
 
 import errno
@@ -27,7 +27,7 @@ from saved_runs import (
 import charrnn
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs import checkpoint
-from charrnn.runs.config_files import parse_config
+from charrnn.runs.checkpoint import parse_config
 from charrnn.runs.reader import find_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 from charrnn.system.process import process_identity

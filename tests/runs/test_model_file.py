@@ -14,8 +14,7 @@ from safetensors.numpy import load, save
 
 import charrnn
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.runs.checkpoint import MANIFEST, MODEL
-from charrnn.runs.config_files import CONFIG, VOCAB
+from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, VOCAB
 from charrnn.runs.model_file import ModelFile, pack
 from charrnn.trained_model import load_steps
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
+from charrnn.generation.generator import opening_ids, undrawable_ids
 from charrnn.generation.sample_options import DEFAULT_LENGTH, SampleOptions
-from charrnn.generation.special_ids import opening_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Linear, Stepper
 from charrnn.runs.checkpoint import Tensors
