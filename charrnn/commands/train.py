@@ -34,8 +34,7 @@ from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import BUDGETS, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
-from charrnn.distributed.group import ProcessGroup
-from charrnn.distributed.processes import launched
+from charrnn.distributed.group import ProcessGroup, launched
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog

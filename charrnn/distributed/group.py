@@ -1,20 +1,25 @@
 """The processes that train one model together.
 
-A `ProcessGroup` stands for one process among them, by default the only process.
-`distributed.processes` connects several processes.
+A `ProcessGroup` stands for one process among them, by default the only process. torchrun starts
+several, and their numbers come from the variables that it sets; torch connects them. Nothing is
+pickled: numbers travel as tensors, everything else as JSON.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.errors import CharRNNError, DataError, OtherProcessError, UsageError, counted, named
 from charrnn.system.lazy import Tensor, torch
+from charrnn.system.process import num_cores
 
 Result = TypeVar("Result")
 
@@ -50,7 +55,7 @@ class ProcessGroup:
         all other processes are ignored."""
         return value
 
-    def together(self) -> AbstractContextManager[None]:
+    def together(self) -> contextlib.AbstractContextManager[None]:
         """Run a block, in which nothing is exchanged, in every process: if it fails in one, none
         continues.
 
@@ -161,3 +166,196 @@ class ProcessGroup:
 
 SINGLE = ProcessGroup()
 """One process on its own."""
+
+
+TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
+"""Environment variable with the longest wait for another process that is still connected, but may
+hang. A process that ended is noticed at once, because its connection breaks. It must exceed a
+reading of the text, a step, a validation, a save and a counting of the text."""
+DEFAULT_TIMEOUT_SECONDS = "600"
+"""Value of that variable unless it is set."""
+WATCH_SECONDS = 0.1
+"""Time between two looks at signals, while processes connect."""
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
+    """Return this process as a member of those that were started together, before they are
+    connected, from the variables that torchrun sets.
+
+    Call it before torch is loaded. Raises UsageError for a variable that is missing or out of
+    range.
+    """
+    # Only this variable, which torchrun and its imitations set, tells that it started this process.
+    if "WORLD_SIZE" not in environment:
+        return SINGLE
+    # Else torch logs the stack of each attempt to connect.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    size = _number(environment, "WORLD_SIZE", least=1, most=1 << 20)
+    return ProcessGroup(
+        rank=_number(environment, "RANK", least=0, most=size - 1),
+        size=size,
+        local_rank=_number(environment, "LOCAL_RANK", least=0, most=size - 1, default="0"),
+        local_size=_number(environment, "LOCAL_WORLD_SIZE", least=1, most=size, default="1"),
+    )
+
+
+def _number(
+    environment: Mapping[str, str], name: str, *, least: int, most: int, default: str = ""
+) -> int:
+    value = environment.get(name, default)
+    if not value.isdecimal() or not least <= int(value) <= most:
+        raise UsageError(
+            f"{name} is {value[:40]!r}; it must be a whole number from {least} to {most}\nset it,"
+            " or start the processes with torchrun; unset WORLD_SIZE to train in one process"
+        )
+    return int(value)
+
+
+def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
+    """Return how many processor threads a process gets: its share of the cores of its host.
+
+    torchrun sets OMP_NUM_THREADS to 1 if it is not set, and `limit_threads` to all cores of a
+    quota, so neither is a choice of the user; any other number is.
+    """
+    chosen = environment.get("OMP_NUM_THREADS", "")
+    if chosen.isdecimal() and int(chosen) not in (0, 1, num_cores()):
+        return int(chosen)
+    return max(1, num_cores() // group.local_size)
+
+
+class ConnectedProcesses(ProcessGroup):
+    """A process among those that torch.distributed connects, by gloo for tensors on CPUs and by
+    nccl for tensors on GPUs."""
+
+    def _sum(self, tensor: Tensor) -> None:
+        """Replace a contiguous tensor by its sum over all processes."""
+        with _lost_processes_reported():
+            torch.distributed.all_reduce(tensor)
+
+    def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, in one exchange."""
+        # A single message: for a small model, the latency of several would take longer than the
+        # copies.
+        bucket = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        self._sum(bucket)
+        sums = torch.split(bucket, [tensor.numel() for tensor in tensors])
+        for tensor, total in zip(tensors, sums, strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+    def of_first(self, value: Result) -> Result:
+        """Return the `value` of the first process, by a sum to which all other processes add
+        zeros."""
+        # The length first, because all processes must exchange tensors of the same shape.
+        data = json.dumps(value).encode("ascii") if self.is_first else b""
+        length = torch.tensor(len(data))
+        self._sum(length)
+
+        message = torch.zeros(int(length), dtype=torch.uint8)
+        if data:
+            message = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        self._sum(message)
+        result: Result = json.loads(bytes(message.tolist()))
+        return result
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Run a block in every process; the first process in which it fails raises its error."""
+        # An error waits until all processes know of it: a process that left at once would break the
+        # connection of the rest, and they would report that instead.
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:  # Whatever it is, the other processes wait for this one.
+            error = raised
+
+        has_failed = torch.zeros(self.size)
+        has_failed[self.rank] = float(error is not None)
+        self._sum(has_failed)
+        failed = has_failed.nonzero().flatten().tolist()
+        if not failed:
+            return
+        if error is not None and failed[0] == self.rank:
+            raise error
+
+        # The process that failed exchanges nothing more: this wait ends with it, after it has
+        # printed its error. torch would end all at once if this process ended before.
+        with contextlib.suppress(OtherProcessError):
+            self._sum(has_failed)
+        raise OtherProcessError("another process of this training failed: its message says why")
+
+
+@contextlib.contextmanager
+def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
+    """Connect with the processes that torchrun started with this one, unless a group is given;
+    disconnect at the end.
+
+    Raises UsageError if the variables of torchrun are wrong, CharRNNError if another process cannot
+    be reached.
+    """
+    launched_process = launched()
+    if group is not None or launched_process.size == 1:
+        yield group or SINGLE
+        return
+
+    torch.set_num_threads(num_threads(launched_process, os.environ))
+    _meet(launched_process, os.environ)
+    yield ConnectedProcesses(**vars(launched_process))
+    # Not after an error: then the connection ends with the process, once it has printed the error.
+    torch.distributed.destroy_process_group()
+
+
+def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
+    """Wait until all processes are connected. Signals end the wait.
+
+    Raises CharRNNError if another process cannot be reached, OtherProcessError if another process
+    of this host reports that.
+    """
+    failures: list[Exception] = []
+    seconds = _number(environment, TIMEOUT, least=1, most=86_400, default=DEFAULT_TIMEOUT_SECONDS)
+
+    def initialize() -> None:
+        backend = "gloo"
+        if torch.cuda.is_available() and torch.distributed.is_nccl_available():
+            backend = "cpu:gloo,cuda:nccl"
+        try:
+            torch.distributed.init_process_group(
+                backend,
+                rank=group.rank,
+                world_size=group.size,
+                timeout=timedelta(seconds=seconds),
+            )
+        except Exception as error:  # Whatever it is, it is raised below, in the main thread.
+            failures.append(error)
+
+    # In a thread of its own, because no signal handler runs while the main thread is in torch.
+    thread = threading.Thread(target=initialize, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(WATCH_SECONDS)
+    for error in failures:
+        kind = CharRNNError
+        if group.local_rank > 0:
+            kind = OtherProcessError
+        raise kind(
+            f"process {group.rank} cannot reach the other {group.size - 1}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error of torch; the others are addresses of code."""
+    return str(error).strip().partition("\n")[0][:200]
+
+
+@contextlib.contextmanager
+def _lost_processes_reported() -> Iterator[None]:
+    """Raise OtherProcessError where torch.distributed reports a broken connection or a timeout, as
+    a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OtherProcessError(
+            f"the connection to another process of this training is lost ({_reason(error)})\n"
+            f"what was saved is intact: continue with {named('resume')}\n"
+            f"or set {TIMEOUT} higher, if reading, a step, a validation, a save or counting the"
+            " text takes longer"
+        ) from error

@@ -30,7 +30,7 @@ from charrnn.explore.text_view import TextView
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
 from charrnn.system.signals import Signals
-from charrnn.views.cell_page import page_pictures
+from charrnn.views.findings_tables import page_pictures
 from charrnn.views.heatmap import Legend
 from charrnn.views.tables import MEANINGS
 from charrnn.views.theme import shown_character

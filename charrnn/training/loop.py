@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from charrnn.config.settings import BUDGETS, Config, resolved
-from charrnn.distributed.group import ProcessGroup
-from charrnn.distributed.processes import connected
+from charrnn.distributed.group import ProcessGroup, connected
 from charrnn.errors import UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import extend_rows
@@ -18,14 +17,14 @@ from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.training import plan
 from charrnn.training.events import PlanEvent, TrainEvent
 from charrnn.training.notes import new_run_notes, resumed_notes
-from charrnn.training.plan import Computing
-from charrnn.training.recipe import DEFAULT_MINUTES
-from charrnn.training.resuming import (
+from charrnn.training.plan import (
+    Computing,
     continued_config,
     load_resumed,
     parse_changes,
     read_same_text,
 )
+from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.run_text import RunText, read_new_text
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer

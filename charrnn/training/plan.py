@@ -1,4 +1,5 @@
-"""Decide everything before the first step: the model, its precision, the steps, the threads.
+"""Decide everything before the first step: the model, its precision, the steps, the threads; and of
+a run that is resumed what may change, its text, and what is left of its budget.
 
 `choose_model` chooses what no speed decides, and `plan_steps` turns minutes into steps: some trial
 steps are measured, and the rest of the budget, less the share of validation, is divided by the
@@ -8,32 +9,37 @@ busy the machine is.
 
 import math
 import time
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from charrnn.config.settings import (
+    BUDGETS,
     DOCUMENTS,
     DROPPED,
     FIELD_NAMES,
     INHERITED,
     MODEL_FIELDS,
     Config,
+    parse_value,
     resolved,
 )
 from charrnn.distributed.group import SINGLE, ProcessGroup
-from charrnn.errors import UsageError, named
+from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
 from charrnn.model.device import BF16_UNITS, chosen_precision, has_fast_bf16, on_threads
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.included import card_of
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import open_run_to_read
+from charrnn.runs.writer import RunWriter
 from charrnn.system.progress import task
 from charrnn.text.batches import BatchRows
+from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
 from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
@@ -400,3 +406,152 @@ def _fewer_threads(
         if 1 <= count < most and seconds_of_one / count <= min(seconds, MEASURE_SECONDS):
             fewer.append(count)
     return fewer
+
+
+CHANGEABLE = (
+    *BUDGETS,
+    "device",
+    "precision",
+    "threads",
+    "evaluate_every",
+    "save_every",
+    "keep",
+)
+"""Fields that a resumed run may change: how long and where it trains, and how many checkpoints it
+keeps. The weights fit all other fields."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A run that is continued."""
+
+    run: RunWriter
+    checkpoint: Checkpoint
+    """Its latest checkpoint."""
+    before: Config
+    """Its configuration until now."""
+    changes: Mapping[str, object]
+    """The settings that are given now."""
+    config: Config
+    """`before` with `changes` applied."""
+
+
+def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
+    """Parse the settings that a resumed run is to change. Raises UsageError for any outside of
+    CHANGEABLE."""
+    fixed = [name for name in changes if name not in CHANGEABLE]
+    if fixed:
+        raise UsageError(
+            f"{named('resume')} cannot change {', '.join(map(named, fixed))}: the saved weights"
+            f" depend on it. It can change {', '.join(map(named, CHANGEABLE))}; for all else, as"
+            f" for another text, start a new run, with {named('init_from')} from these weights."
+        )
+    parsed = {}
+    for name, value in changes.items():
+        if value is not None or name not in BUDGETS:
+            parsed[name] = parse_value(name, value)
+    return parsed
+
+
+def load_resumed(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> Resumed:
+    """Load the latest checkpoint of a run, and replace settings of the run by `changes`. A new
+    budget replaces a budget of any kind.
+
+    Raises CheckpointError if it is damaged, UsageError for a value out of range.
+    """
+    # The configuration in the run's folder may be newer than that of the checkpoint.
+    checkpoint = run.load_checkpoint("latest", with_training=True)
+    try:
+        before = run.read_config()
+    except CheckpointError:
+        before = checkpoint.description.config()
+
+    # The threads are chosen again with the steps, and if the number of processes that share the
+    # cores has changed.
+    changed = dict(changes)
+    if changes.keys() & set(BUDGETS):
+        changed = dict.fromkeys(BUDGETS) | changed
+    has_other_processes = checkpoint.state.get("num_processes", 1) != num_processes
+    if "minutes" in changes or has_other_processes:
+        changed.setdefault("threads", "auto")
+    config = replace(before, **changed)
+    check_shapes(config, tensors=checkpoint.model, path=run.path)
+    return Resumed(
+        run=run,
+        checkpoint=checkpoint,
+        before=before,
+        changes=changes,
+        config=config,
+    )
+
+
+def read_same_text(resumed: Resumed) -> RunText:
+    """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError
+    for a damaged run."""
+    run = resumed.run.path
+    config = resumed.config
+    checkpoint = resumed.checkpoint
+
+    # Without a digest, a run from elsewhere could name any file of this disk, and learn it.
+    recorded = recorded_corpus(run.name, config=config, state=checkpoint.state, folder=run)
+    if recorded is None:
+        raise CheckpointError(f"{run.name} does not record the digest of its text.")
+    vocab = checkpoint.description.vocab()
+    text = RunText.of(recorded.read(vocab=vocab, instead="start a new run"), config)
+
+    # A new run never reads more characters per step than its text has. A damaged config.yaml may
+    # ask for that, and for any amount of memory.
+    if config.chars_per_step > text.num_train:
+        raise CheckpointError(
+            f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"
+            f" {config.bptt_length} characters per step are more than the {text.num_train:,} of its"
+            " text"
+        )
+    return text
+
+
+def continued_config(resumed: Resumed, text: RunText, computing: Computing) -> Config:
+    """Return the configuration of a resumed run, with the minutes that are left of its budget.
+
+    A budget counts from the start of the run. How often the run validates and saves follows from a
+    new budget if it followed from the old budget. Raises UsageError for a budget that is used up.
+    """
+    config = resumed.config
+    changes = resumed.changes
+    group = computing.group
+    with group.together():
+        group.rows(resolved(config.batch_size))
+        if "precision" in changes:
+            config = replace(config, precision=choose_precision(config, computing.device))
+
+        # With a new budget, what followed from the old one is chosen again: where the value is what
+        # `auto` would have chosen, nobody asked for it.
+        [budget] = [name for name in BUDGETS if getattr(config, name) is not None]
+        if budget in changes:
+            chosen = recipe.choose_steps(
+                replace(resumed.before, evaluate_every="auto", save_every="auto"),
+                num_train_chars=text.num_train,
+                num_val_chars=text.num_validation,
+            )
+            followers: dict[str, Any] = {}
+            for name in ("evaluate_every", "save_every"):
+                if name not in changes and getattr(config, name) == getattr(chosen, name):
+                    followers[name] = "auto"
+            config = replace(config, **followers)
+
+        # A budget of minutes has no number of steps, so its time is compared.
+        num_taken = resumed.checkpoint.step
+        minutes = MetricsLog(resumed.run.path / "metrics.jsonl").seconds_at(num_taken) / 60
+        num_steps = recipe.steps_of_budget(config, num_train_chars=text.num_train)
+        is_used_up = (config.minutes or 0) <= minutes
+        if num_steps is not None:
+            is_used_up = num_steps < num_taken
+        if is_used_up:
+            raise UsageError(
+                f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has"
+                f" taken {counted(num_taken, 'step')} in {minutes:.2f} minutes already\n"
+                "a budget counts from the start of the run: give more, or leave it out"
+            )
+        if config.minutes is not None:
+            config = replace(config, minutes=config.minutes - minutes)
+    return group.share_config(config)

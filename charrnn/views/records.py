@@ -19,9 +19,13 @@ from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.runs.overview import LearningCurves, ModelDescription, RunSummary
-from charrnn.views.cell_page import page_pictures, passage_list
 from charrnn.views.charts import learning_chart
-from charrnn.views.findings_tables import findings_pictures, passage_pictures
+from charrnn.views.findings_tables import (
+    findings_pictures,
+    page_pictures,
+    passage_list,
+    passage_pictures,
+)
 from charrnn.views.heatmap import (
     HeatMap,
     scale_of_text,

@@ -21,8 +21,7 @@ from hand_built import small_config
 from synthetic import make_corpus
 
 from charrnn.config.settings import Config
-from charrnn.distributed.group import SINGLE
-from charrnn.distributed.processes import ConnectedProcesses
+from charrnn.distributed.group import SINGLE, ConnectedProcesses
 from charrnn.errors import CharRNNError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN

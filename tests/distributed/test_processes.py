@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from charrnn.distributed import processes
-from charrnn.distributed.group import SINGLE, ProcessGroup
-from charrnn.distributed.processes import launched
+from charrnn.distributed import group as processes
+from charrnn.distributed.group import SINGLE, ProcessGroup, launched
 from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.system.signals import Signals
 

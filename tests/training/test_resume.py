@@ -1,6 +1,6 @@
 """A run that was interrupted and resumed is the run that was never interrupted, bit for bit.
 
-Tests `training.resuming`, too.
+Tests `training.plan`, too.
 """
 
 import json

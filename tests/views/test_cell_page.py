@@ -13,7 +13,7 @@ from synthetic import make_corpus
 
 from charrnn.analyses.ranking import ranking
 from charrnn.cells.findings import CellPassage
-from charrnn.views.cell_page import (
+from charrnn.views.findings_tables import (
     clipped,
     page_pictures,
     passage_list,
