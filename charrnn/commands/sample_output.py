@@ -66,7 +66,8 @@ class SampleView:
         # A new seed is named before anything is drawn, so that an interrupted text can be drawn
         # again. At temperature 0 nothing is random, and a search draws nothing.
         if options.drawing.seed is None and not is_searched and any(self.temperatures):
-            # What is wrong with the options comes before the seed.
+            # What is wrong with the options comes before the seed. The prime is read here, and what
+            # it leads to is kept for the text (`Generator.read_prime`).
             self.model.generator.begin(self.drawing)
             tell(f"seed {self.drawing.seed}")
 

@@ -198,7 +198,7 @@ def evaluate_runs(
             run.text.check_windowed()
 
     # The runs first: all further rows are compared with them.
-    rows = comparison.rows(STATEFUL, measure=lambda run: run.losses.scores)
+    rows = comparison.rows(STATEFUL, measure=MeasuredRun.stateful_scores)
     losses = {row.name: row.loss.nats_per_char for row in rows}
     notes: list[str] = []
     if training is not None:

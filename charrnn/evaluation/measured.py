@@ -211,6 +211,10 @@ class MeasuredRun:
         """Build the report of scores of this run by one protocol."""
         return self.text.report(scores, protocol=protocol, precision=self.precision)
 
+    def stateful_scores(self) -> BlockScores:
+        """Measure the losses by the protocol `stateful`."""
+        return self.losses.scores
+
     def windowed_scores(self) -> BlockScores:
         """Measure the losses by the protocol `windowed-256`."""
         # Without the context: windows start from a zero state.

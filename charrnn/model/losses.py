@@ -177,7 +177,8 @@ def iter_losses(
 
     The readers set the order: each time step has the characters of all batch rows.
     """
-    # Parameters may have another precision than the computation.
+    # `reading._read_from` calls this for each window. Parameters may have another precision than
+    # the computation.
     device = network.device
 
     def step(inputs: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -111,6 +111,7 @@ def train(
         sized = plan.choose_model(config, text=text, computing=computing)
         if sized.minutes is not None:
             yield PlanEvent(**text.facts(sized))
+        # Minutes become steps: some are taken, and timed, by a trainer that is thrown away.
         planned = plan.plan_steps(sized, text=text, computing=computing, may_end_early=True)
 
         # The numbers that training changes. A larger alphabet than that of the model to start with
@@ -212,6 +213,7 @@ def resume(
         config = continued_config(resumed, text=text, computing=computing)
         if config.minutes is not None:
             yield PlanEvent(**text.facts(config))
+        # Minutes become steps: some are taken, and timed, by a trainer that is thrown away.
         planned = plan.plan_steps(config, text=text, computing=computing, num_taken=checkpoint.step)
 
         # The numbers that training changes.

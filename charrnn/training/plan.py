@@ -227,7 +227,7 @@ def plan_steps(
     # Minutes: how long is a step?
     budget = 60 * config.minutes
     longest = max(MEASURE_SECONDS, min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * budget))
-    seconds_per_step, threads = measure_step(
+    seconds_per_step, threads = time_trial_steps(
         config,
         batches=text.batch_rows(config),
         vocab_size=len(text.vocab),
@@ -301,7 +301,7 @@ NUM_WARM_UPS = 2
 """First steps, which are slower than all later steps, because libraries choose their kernels."""
 
 
-def measure_step(
+def time_trial_steps(
     config: Config, batches: BatchRows, vocab_size: int, computing: Computing, seconds: float
 ) -> tuple[float, int]:
     """Measure for about `seconds` how long a step takes in seconds, and on how many threads to take

@@ -98,7 +98,7 @@ class Trainer:
         It learns to predict every character, or only those that follow an id of `learned_after`.
         Raises UsageError for more processes than batch rows.
         """
-        assert config.steps is not None, "config.steps must be set (by `plan_run`)"
+        assert config.steps is not None, "config.steps must be set (by `plan_steps`)"
 
         # Settings of the whole process, which make every step faster.
         keep_freed_memory()

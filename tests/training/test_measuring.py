@@ -20,7 +20,7 @@ from charrnn.training.plan import (
     Computing,
     choose_precision,
     choose_threads,
-    measure_step,
+    time_trial_steps,
 )
 from charrnn.training.trainer import Trainer
 
@@ -40,7 +40,7 @@ def measured(**changes):
     """Return the seconds of a step, the threads, and what was computed with."""
     config = make_config(**{"steps": None, "minutes": 1.0, "threads": 1, **changes})
     computing = Computing(CPU)
-    return *measure_step(config, make_batches(), V, computing, 0.5), computing
+    return *time_trial_steps(config, make_batches(), V, computing, 0.5), computing
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_step_is_measured_on_a_trainer_of_its_own(dropout, monkeypatch):
     twin = Trainer(make_config(), make_batches(), V, CPU)
     config = make_config(dropout=dropout, steps=None, minutes=1.0)
     state_of_torch = torch.get_rng_state()
-    seconds, threads = measure_step(config, trainer.batches, V, Computing(CPU), 0.05)
+    seconds, threads = time_trial_steps(config, trainer.batches, V, Computing(CPU), 0.05)
     assert seconds == pytest.approx(0.01), "a tick for each step"
     assert torch.equal(torch.get_rng_state(), state_of_torch)
     assert [trainer.take_step() for _ in range(2)] == [twin.take_step() for _ in range(2)]

@@ -80,7 +80,7 @@ def test_minutes_are_those_of_the_whole_run(command, text_file, monkeypatch):
     """It has trained for one minute; of the second, five steps of ten seconds and validations."""
     run = train("run", stop=3)
     monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 60.0)
-    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (10.0, 1))
+    monkeypatch.setattr(plan, "time_trial_steps", lambda *_, **__: (10.0, 1))
     ran = command("train --resume run --minutes 2")
     assert re.search(r"\nResumed   after 3 steps, 1\.0 minutes; 5 steps left\n", ran.err)
     assert num_steps_told(run) == list(range(1, 9))
