@@ -7,13 +7,14 @@ commands.
 import os
 import shlex
 import signal
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -31,7 +32,7 @@ from charrnn.cli.streams import (
     wrapped,
 )
 from charrnn.config.architectures import CELL_DESCRIPTIONS
-from charrnn.config.options import argument, option, option_group, option_texts
+from charrnn.config.options import argument, option, option_texts
 from charrnn.config.settings import BUDGETS, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
 from charrnn.distributed.group import ProcessGroup, launched
@@ -39,34 +40,17 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import load_torch, warn_before_kill
-from charrnn.system.progress import WarningsOnly, current, using
+from charrnn.system.progress import WarningsOnly, current, tell, using
 from charrnn.system.signals import READER_GONE, Signals
 from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
 
+if TYPE_CHECKING:
+    from charrnn.text.corpus import Corpus
+
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingsOptions:
-    """The options that set the fields of a configuration."""
-
-    texts: Mapping[str, Sequence[str]] = option_texts(Config)
-    """The typed texts of each field."""
-    recipe: str | None = option(
-        None,
-        flags="--recipe NAME",
-        help="Named settings: hello, tiny, classic, vanishing, a .yaml.",
-        panel=SETTINGS,
-    )
-    assignments: Sequence[str] = option(
-        (),
-        flags="--set FIELD=VALUE",
-        help="Any setting: learning_rate=4e-3 (repeatable).",
-        panel=SETTINGS,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +63,20 @@ class TrainOptions(CommandOptions):
         default=(),
         shown_default="Python's own library",
     )
-    settings: SettingsOptions = option_group(SettingsOptions)
+    settings: Mapping[str, Sequence[str]] = option_texts(Config)
+    """The typed texts of each field of the configuration."""
+    recipe: str | None = option(
+        None,
+        flags="--recipe NAME",
+        help="Named settings: hello, tiny, classic, vanishing, a .yaml.",
+        panel=SETTINGS,
+    )
+    assignments: Sequence[str] = option(
+        (),
+        flags="--set FIELD=VALUE",
+        help="Any setting: learning_rate=4e-3 (repeatable).",
+        panel=SETTINGS,
+    )
     out: Path | None = option(
         None,
         flags="--out DIR",
@@ -125,11 +122,10 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     warn_before_kill()
 
     # Parse the command line first, so that an error in it appears before anything slow.
-    changes = parse_settings(options.settings)
+    changes = parse_settings(options)
 
     # This recipe trains several networks and shows them in its own way.
-    recipe = options.settings.recipe
-    if recipe == "vanishing" and not options.show_config:
+    if options.recipe == "vanishing" and not options.show_config:
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
         # Imported here: it imports what no other training needs.
@@ -143,14 +139,21 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     )
     if options.resume:
         return _resume(view, run=_run_to_resume(options.corpus, changes=changes), changes=changes)
-    config, origins = configure(options.corpus, flags=changes, recipe=recipe)
+    config, origins = configure(options.corpus, flags=changes, recipe=options.recipe)
     if options.show_config:
-        _print_config(config, origins=origins, show_as_json=options.json)
+        settings = asdict(config)
+        if options.json:
+            sources = {
+                name: {"value": value, "from": origins[name]} for name, value in settings.items()
+            }
+            print_json(sources)
+        else:
+            from charrnn.views.tables import settings_table
+
+            result_console().print(settings_table(settings, origins))
         return 0
     if options.show_text:
-        from charrnn.commands.shown_text import show_text
-
-        show_text(config)
+        _show_text(config)
         return 0
     from charrnn.runs.writer import clear_unsaved
 
@@ -185,33 +188,32 @@ def _run_to_resume(names: Sequence[str], changes: Mapping[str, object]) -> str |
     return newest_unfinished()
 
 
-def _parse_last(name: str, texts: Sequence[str]) -> object:
-    """Return the value of a field; if an option was given several times, the last text counts."""
-    text = texts[-1].strip()
+def _parse(name: str, typed: str) -> object:
+    """Return the value of a field."""
+    text = typed.strip()
     if name == "learned_after":  # which may be a blank
-        text = parse_text(named(name), texts[-1])
+        text = parse_text(named(name), typed)
     if not text:  # of an unset shell variable
         raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
     return parse_alone(name, text)
 
 
-def parse_settings(options: SettingsOptions) -> dict[str, object]:
-    """Return the fields that options and --set assign.
+def parse_settings(options: TrainOptions) -> dict[str, object]:
+    """Return the fields that options and --set assign. If an option was given several times, the
+    last one counts.
 
     Raises UsageError that names the field or the --set at fault.
     """
-    parsed = {name: _parse_last(name, texts) for name, texts in options.texts.items()}
+    parsed = {name: _parse(name, texts[-1]) for name, texts in options.settings.items()}
 
     # After the options, so that --set wins over an option of the same field.
     for assignment in options.assignments:
         name, equals, text = assignment.partition("=")
-        if not equals:
-            raise UsageError(
-                f"--set {assignment}: write it as field=value, e.g. --set learning_rate=4e-3."
-            )
         try:
+            if not equals:
+                raise UsageError("write it as field=value, e.g. --set learning_rate=4e-3.")
             field = check_field_name(name.strip())
-            parsed[field] = _parse_last(field, [text])
+            parsed[field] = _parse(field, text)
         except UsageError as error:
             raise UsageError(f"--set {assignment}: {error}") from None
     return parsed
@@ -241,18 +243,6 @@ def configure(
     return config, origins
 
 
-def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool) -> None:
-    from charrnn.views.tables import settings_table
-
-    values = asdict(config)
-    if show_as_json:
-        print_json(
-            {name: {"value": value, "from": origins[name]} for name, value in values.items()}
-        )
-    else:
-        result_console().print(settings_table(values, origins))
-
-
 def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -> int:
     """Continue a run; return the exit code."""
     from charrnn.runs.reader import choose_run
@@ -277,6 +267,47 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -
         should_save=view.signals.pop_save_request,
     )
     return view.show(stream)
+
+
+def _show_text(config: Config) -> None:
+    """Print the text of a configuration as it would be read, with the name of the file before each
+    part: to a pipe all of it, to a terminal through a pager."""
+    from charrnn.text.corpus import read_corpus
+
+    corpus = read_corpus(config, is_for_training=False)
+    parts = _shown_parts(corpus)
+    if sys.stdout.isatty():
+        pager = result_console()
+        with pager.pager():
+            for part in parts:
+                pager.print(printable(part), end="", markup=False, highlight=False)
+    else:
+        sys.stdout.writelines(parts)
+    tell(*corpus.notes)
+
+
+def _shown_parts(corpus: "Corpus") -> Iterator[str]:
+    """Yield a line with the name of each file, and the lines that are read of it. The end of a
+    document is a line end."""
+    from charrnn.text.documents import END
+
+    shown = None
+    ends_line = True
+    for file, line in corpus.lines():
+        if file != shown:
+            # Where a file does not end its last line, the next one begins with a line end.
+            if not ends_line:
+                yield "\n"
+            shown = file
+            yield f"--- {file}\n"
+            if not ends_line and line.content == "\n":
+                ends_line = True
+                continue
+        content = line.content.replace(END, "\n").encode("utf-8", "replace").decode()
+        ends_line = content.endswith("\n")
+        yield content
+    if not ends_line:
+        yield "\n"
 
 
 FACTS = {
@@ -544,13 +575,13 @@ class TrainingView:
 
         # In words, each value follows its name. In the table, the header is printed once, with the
         # first row, so that no sample comes between the two.
-        header = " ".join(name.rjust(width) for name, (width, _) in COLUMNS.items())
         cells = {name: form.format_map(values) for name, (_, form) in COLUMNS.items()}
         row = " ".join(cells[name].rjust(width) for name, (width, _) in COLUMNS.items())
         if prints_words():
             row = "; ".join(f"{name}: {cell}" for name, cell in cells.items())
         elif not self._has_header:
             self._has_header = True
+            header = " ".join(name.rjust(width) for name, (width, _) in COLUMNS.items())
             self._print(header, style="bold")
         if event.is_best:
             row += BEST
@@ -576,59 +607,41 @@ class TrainingView:
             run = shlex.quote(printable(Path(event.run).name))
             named_run = ""
 
-        # The next command has another standard input, which needs the text again.
-        piped = text_option = ""
-        if "-" in self._start.config["corpus"]:
-            piped = "cat TEXT | "
-            text_option = " --text FILE"
         if not event.is_complete:
             self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
-            self._print_commands(f"{piped}charrnn train --resume {run}")
+            self._print_commands(f"charrnn train --resume {run}")
             return
 
-        self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
+        # The best loss and its step, which commands use. If the best step is not the last, a user
+        # may wonder which step is used.
+        done = f"Done: {counted(event.step, 'step')}."
+        if event.best_nats is not None:
+            loss = f"{event.best_nats:.4f} nats/character, at step {event.best_step:,}"
+            done = f"{done} Best validation loss {loss}."
+        if event.best_step not in (None, event.step):
+            done = f"{done.removesuffix('.')},\nwhich every command uses."
+        self._print(done)
         if self._start.first_step == event.step:
             self._print(
                 "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
                 " continue.\nEach of them counts from the start of the run."
             )
+
+        look = f"charrnn visualize{named_run}"
+        if self._start.config["hidden_size"] <= FEW_UNITS:
+            look = f"charrnn predict{named_run} TEXT --numbers"
         self._print("Next:")
         self._print_commands(
             f"charrnn sample{named_run} --temp {SAMPLE_TEMPERATURE}",
-            self._command_to_look(named_run, text_option),
-            f"charrnn evaluate{named_run}{text_option}",
+            look,
+            f"charrnn evaluate{named_run}",
         )
 
         # A recipe holds every setting and seed.
         if event.recipe is not None:
             self._print("The same weights again, on this machine:")
             recipe = shlex.quote(printable(event.recipe))
-            self._print_commands(f"{piped}charrnn train --recipe {recipe}")
-
-    def _command_to_look(self, named_run: str, text_option: str) -> str:
-        """Return the command that shows what the model has learned."""
-        from charrnn.cells.target_labels import MIN_TEXT
-
-        if self._start.config["hidden_size"] <= FEW_UNITS:
-            return f"charrnn predict{named_run} TEXT --numbers"
-        # A short text has too little to score.
-        if self._start.num_chars - self._start.num_train_chars < MIN_TEXT:
-            text_option = " --text FILE"
-        return f"charrnn visualize{named_run}{text_option}"
+            self._print_commands(f"charrnn train --recipe {recipe}")
 
     def _print_commands(self, *commands: str) -> None:
         self._print("\n".join(f"  {command}" for command in commands), soft_wrap=True)
-
-
-def _best_loss(event: events.DoneEvent) -> str:
-    """Return the best validation loss and its step, which commands use."""
-    if event.best_nats is None:
-        return ""
-    best = (
-        f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
-    )
-
-    # If the best step is not the last, a user may wonder which step is used.
-    if event.best_step == event.step:
-        return f"{best}."
-    return f"{best},\nwhich every command uses."
