@@ -34,11 +34,7 @@ from charrnn.views.drawing import COLOURS, MARKS, Drawing, Line, Plot
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
 NUM_AT_ONCE = 16
-"""B: windows that are differentiated at once, at least; more while their states are within
-MAX_KEPT_STATES."""
-MAX_KEPT_STATES = 2**21
-"""Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for
-the gradient."""
+"""B: windows that are differentiated at once, with all activations that this needs."""
 LOWEST = -12
 """Power of ten below which norms are not drawn: a norm of 1e-60 would flatten all other lines."""
 HIGHEST = 12
@@ -66,10 +62,6 @@ class GradientReach(Displayable):
     """Characters of the text over whose losses the norms are averaged."""
     is_untrained: bool = False
     """Whether it is the network before its training, or an untrained baseline."""
-
-    def view(self) -> Sequence[RenderableType]:
-        """Return the chart of the norms."""
-        return self.view_together([self])
 
     @staticmethod
     def view_together(records: "Sequence[GradientReach]") -> Sequence[RenderableType]:
@@ -146,11 +138,8 @@ def measure_reach(
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
 
-    # A step of a small network takes as long for more windows.
-    num_kept = max_lag * network.initial_state(1).numel()
-    num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // num_kept)
     with task("gradients", total=len(positions), unit="losses") as advance:
-        for batch in np.split(positions, range(num_at_once, len(positions), num_at_once)):
+        for batch in np.split(positions, range(NUM_AT_ONCE, len(positions), NUM_AT_ONCE)):
             windows, state = read_before(
                 network, ids=ids, positions=batch + 1, length=max_lag + 1, warm_up=warm_up
             )

@@ -49,9 +49,7 @@ class PredictOptions(ExportingOptions):
         help="The text before the character, or - for stdin; before it, perhaps a run.",
         default=(),
     )
-    top: int | None = option(
-        None, flags="--top N", help="Number of characters.", shown_default=str(DEFAULT_TOP)
-    )
+    top: int = option(DEFAULT_TOP, flags="--top N", help="Number of characters.")
     numbers: bool = option(
         False,
         flags="--numbers",
@@ -175,8 +173,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         data = numbers.to_json()
         return Shown(title, pictures=numbers.view(), data=data, rows=numbers.to_rows())
 
-    top = DEFAULT_TOP if options.top is None else options.top
-    predictions = model.predict(content, top=top, unknown=options.unknown)
+    predictions = model.predict(content, top=options.top, unknown=options.unknown)
     data = [asdict(prediction) for prediction in predictions]
     return Shown(
         f"Predictions of {model.name}",

@@ -14,6 +14,7 @@ from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target, choose_targets
+from charrnn.cells.trace import read_columns
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import (
@@ -64,15 +65,14 @@ def _measure_scoring_half(study: Study, targets: Sequence[Target]) -> list[Float
     """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1,
     or Spearman's rho."""
     # The ranks of a cell need all of its values.
-    cells = np.empty((len(study.text) - study.half, study.num_cells), np.float32)
-    for indices, values in study.reader()(study.half, len(study.text)):
-        cells[indices] = values
+    scoring_half = slice(study.half, len(study.text))
+    cells = read_columns(study.reader(), columns=range(study.num_cells), part=scoring_half)
 
     associations = np.empty((len(targets), study.num_cells), np.float32)
     for begin in range(0, study.num_cells, CELLS_AT_ONCE):
         block = slice(begin, begin + CELLS_AT_ONCE)
         # Ranking takes most of the time, and is the same for all targets.
-        ranks = average_ranks(cells[:, block])
+        ranks = average_ranks(cells[block].T)
         for index, target in enumerate(targets):
             labels = target.scoring_labels
             # Both associations are from -1 to 1, so they fit one array.

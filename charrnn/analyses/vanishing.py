@@ -66,6 +66,7 @@ TRAINING_LENGTHS = range(22, 63)
 """Their lengths: the letter stands 20 to 60 characters before the question, because from a nearer
 one every network learns to keep it."""
 FIXED = (
+    "cell_type",
     "omega",
     "zoneout",
     "weight_drop",
@@ -120,8 +121,7 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
     new folder in `checkpoints`; print what they have learned, and write it to FILES there. Returns
     the exit code.
 
-    A cell type among the `changes` that none of them has is a further network. Raises UsageError
-    for another setting in which the networks differ.
+    Raises UsageError for a setting in which the networks differ.
     """
     # What cannot work is refused before anything is trained.
     recipe = read_recipe("vanishing")
@@ -142,11 +142,8 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
     write_atomically(text, training_text().encode("ascii"))
     config = replace(config, corpus=(str(text),))
 
-    networks = dict(NETWORKS)
-    if origins["cell_type"] in ("flag", "environment"):
-        networks.setdefault(config.cell_type, {"cell_type": config.cell_type})
     learners = []
-    for network, settings in networks.items():
+    for network, settings in NETWORKS.items():
         learners.append(_learn(replace(config, **settings), run=out / network, network=network))
 
     # What they have learned.

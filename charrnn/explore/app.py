@@ -48,7 +48,6 @@ Keys = tuple[str, str, Mapping[str, str]]
 HELP_KEY: Keys = ("?", "these keys", {"question_mark": "app.help"})
 """The key that lists the keys, on each screen."""
 PAGE_KEYS: tuple[Keys, ...] = (
-    ("← →", "on a page: of the cell before, after", {"left": "turn(-1)", "right": "turn(1)"}),
     ("q Esc", "on a page: back to the list; Enter and p too", {"escape,q,enter,p": "dismiss"}),
     HELP_KEY,
 )
@@ -97,7 +96,7 @@ NOTES = (
 """The meanings of the colours and the marks, for the help."""
 HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  s list"
 """Keys at the bottom of the screen: as many as fit."""
-PAGE_HINT = "↑↓ PgUp PgDn scroll  ←→ other cells  ? help  Esc back"
+PAGE_HINT = "↑↓ PgUp PgDn scroll  ? help  Esc back"
 """Keys at the bottom of the page of a cell."""
 
 
@@ -169,19 +168,13 @@ class CellScreen(NamedLines):
         yield Static(Text(PAGE_HINT, no_wrap=True, overflow="ellipsis"), id="hint")
 
     def on_mount(self) -> None:
-        self._show_cell()
-
-    def _show_cell(self) -> None:
-        """Show the name of the selected cell, and measure and draw its page."""
         self.put_caption()
-        self.put("page", "")
-        self.query_one("#pictures").scroll_home(animate=False)
         self.say("measuring ...")
         self._measure(self.app.exploration.cell)
 
-    @work(thread=True, exclusive=True)
+    @work(thread=True)
     def _measure(self, cell: CellIndex) -> None:
-        """Measure the page of a cell in another thread. A new page stops it."""
+        """Measure the page of a cell in another thread, which stops when the page is closed."""
         worker = get_current_worker()
 
         def show_task(task: Task) -> None:
@@ -190,7 +183,7 @@ class CellScreen(NamedLines):
             progress = "..."
             if task.total and task.done:
                 progress = f"{min(1, task.done / task.total):.0%}"
-            self.call_later(self._show_if_selected, cell, f"{task.label} {progress}")
+            self.call_later(self.say, f"{task.label} {progress}")
 
         try:
             # One page at a time: the page before may not have noticed yet that it is stopped.
@@ -199,31 +192,16 @@ class CellScreen(NamedLines):
         except Cancelled:
             return
         except CharRNNError as error:
-            message = with_flags(error.message, "explore")
-            self.call_later(self._show_if_selected, cell, message)
+            self.call_later(self.say, with_flags(error.message, "explore"))
         else:
-            self.call_later(self._show_if_selected, cell, "", page)
+            self.call_later(self._show_page, page)
 
-    def _show_if_selected(
-        self, cell: CellIndex, message: str, page: CellPage | None = None
-    ) -> None:
-        """Show what was measured of a cell, unless another cell was selected meanwhile."""
-        exploration = self.app.exploration
-        if cell != exploration.cell:
-            return
-        self.say(message)
-        if page is not None:
-            # As in the text, the detector of the row decides how the passages are drawn.
-            self.put("page", Group(*page_pictures(replace(page, polarity=exploration.polarity))))
-
-    def action_turn(self, by: int) -> None:
-        """Show the page of the cell that is `by` rows further on in the list."""
-        # The list does not continue at its other end: the user would not notice the end.
-        row = self.app.exploration.row + by
-        if 0 <= row < len(self.app.exploration.rows):
-            # The row is selected in the list, too, which is visible again when the page is closed.
-            self.app.browser.choose(row)
-            self._show_cell()
+    def _show_page(self, page: CellPage) -> None:
+        """Show what was measured."""
+        self.say("")
+        # As in the text, the detector of the row decides how the passages are drawn.
+        polarity = self.app.exploration.polarity
+        self.put("page", Group(*page_pictures(replace(page, polarity=polarity))))
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):

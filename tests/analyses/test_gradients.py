@@ -54,8 +54,7 @@ def test_norms_are_those_of_finite_differences(cell, depth):
     assert np.min(expected) > 1e-6  # far above what the tolerance could hide
 
 
-def test_losses_are_averaged_over_the_text(monkeypatch):
-    monkeypatch.setattr("charrnn.analyses.gradients.MAX_KEPT_STATES", 0)
+def test_losses_are_averaged_over_the_text():
     network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
     with reports() as done:
         together = measure_reach(network, text, max_lag=K, name="lamps")

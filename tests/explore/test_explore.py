@@ -251,7 +251,8 @@ def test_a_page_appears_when_it_is_measured_and_keys_work(quoting, monkeypatch):
         await until(pilot, lambda: on_page(app, "#status"))
         assert "Where cell" not in whole_page(app)
         # What is measured of a page that was left does not show on another.
-        await pilot.press("right")
+        await pilot.press("escape", "down", "enter")
+        await until(pilot, lambda: on_page(app, "#status"))
         second = cell_name(app.exploration.cell)
         go_on.release()
         go_on.release()

@@ -6,7 +6,7 @@ Shapes: N characters, P pairs, S segments of T characters, C conditions, L, H as
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
 
@@ -34,7 +34,6 @@ from charrnn.analyses.evidence.results import (
     Sufficiency,
     carrying,
 )
-from charrnn.analyses.ranking import ranking
 from charrnn.analyses.sampled_states import characters_of
 from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.cells.scores import Measured
@@ -42,14 +41,12 @@ from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, named
-from charrnn.statistics.agreement import resample_score
 from charrnn.statistics.intervals import (
     MIN_BLOCKS,
     BlockSums,
     Interval,
     draw_blocks,
     draw_counts,
-    interval_of,
     percentiles,
 )
 from charrnn.system.arrays import BoolArray, Float64Array, Int64Array
@@ -346,23 +343,12 @@ class Scoring(Choosing):
 
     def score(self) -> CellScore:
         """Return the score of the cell."""
-        # To score a cell that is not the best, all cells are scored, which takes longer than all
-        # other parts of the card.
         best = self.measured.score
         if (best.layer, best.unit) == self.cell:
             return best
-        ranked = ranking(self.study, [self.detector])[self.target.name]
-        score = next(score for score in ranked if (score.layer, score.unit) == self.cell)
-
-        # A ranking has no intervals, so the values of this cell are read once more.
-        layer, unit = self.cell
-        labels = self.target.scoring_labels
-        values = np.empty(len(labels), np.float32)
-        for indices, cells in self.study.reader()(self.target.half, len(self.ids)):
-            values[indices] = cells[:, layer * self.study.num_units + unit]
-        resampled = resample_score(values, labels=labels, polarity=score.polarity)
-        low, high = interval_of(resampled, len(labels))
-        return replace(score, ci_low=low, ci_high=high)
+        # Any other cell is read once more.
+        page = self.study.page(*self.cell, detectors=[self.detector])
+        return page.scores[0]
 
     def _mask(self, *cells: list[CellIndex]) -> Tensor:
         """Return (C, L, H): whether each cell is among the cells of each condition."""
@@ -481,33 +467,28 @@ class Scoring(Choosing):
         )
         whole, *others = resampled[:, 0].tolist()
         resampled = resampled[:, 1:]
-        sufficiency = Sufficiency(
-            followers=tuple(followers),
-            effect=whole,
-            ci=None,
-            num_places=len(positions),
-            windows=tuple(self.clamped_segments.tolist()),
-        )
-        if num_blocks < MIN_BLOCKS:
-            return sufficiency
-        ci = percentiles(resampled[0], num_blocks)
-        sufficiency = replace(sufficiency, ci=ci)
-        # Shares of an effect that may be 0 are noise.
-        if ci[0] <= 0:
-            return sufficiency
 
-        # Each share with its interval, from the resamples in which there is an effect.
+        # Each share with its interval, from the resamples in which there is an effect. Shares of an
+        # effect that may be 0 are noise.
+        ci = None
         curve = []
         intervals = []
-        has_effect = resampled[0] > 0
-        for num_free, effect, estimates in zip(nums_free, others, resampled[1:], strict=True):
-            curve.append((num_free, effect / whole))
-            shares = estimates[has_effect] / resampled[0, has_effect]
-            intervals.append(percentiles(shares, num_blocks))
-        return replace(
-            sufficiency,
+        if num_blocks >= MIN_BLOCKS:
+            ci = percentiles(resampled[0], num_blocks)
+        if ci is not None and ci[0] > 0:
+            has_effect = resampled[0] > 0
+            for num_free, effect, estimates in zip(nums_free, others, resampled[1:], strict=True):
+                curve.append((num_free, effect / whole))
+                shares = estimates[has_effect] / resampled[0, has_effect]
+                intervals.append(percentiles(shares, num_blocks))
+        return Sufficiency(
+            followers=tuple(followers),
+            effect=whole,
+            ci=ci,
+            num_places=len(positions),
             curve=tuple(curve),
             intervals=tuple(intervals),
+            windows=tuple(self.clamped_segments.tolist()),
             num_carrying=carrying(curve),
         )
 

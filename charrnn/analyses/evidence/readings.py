@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,19 +67,6 @@ class FreeReading:
         return torch.cat(states, dim=-2)
 
 
-class _FreeStep(NamedTuple):
-    """One character of R segments that are read side by side."""
-
-    before: Tensor
-    """The state before the character."""
-    odds: Tensor
-    """(R,): the output after it."""
-    values: Tensor
-    """(R,): the values of the cell."""
-    memories: Tensor
-    """(R, L, H): the memories of all cells."""
-
-
 @no_grad
 def read_freely(
     network: CharRNN,
@@ -111,9 +97,10 @@ def read_freely(
     recorders = record_layers(torch_ops(), "clamp", results=memories)
     moments = Moments()
 
-    # One character at a time, so that every state is there.
-    def step(window: Tensor, state: Tensor) -> tuple[list[_FreeStep], Tensor]:
-        steps = []
+    # One character at a time: the state before it, and after it the outputs and values (R,) and the
+    # memories (R, L, H).
+    def step(window: Tensor, state: Tensor) -> tuple[list[tuple[Tensor, ...]], Tensor]:
+        steps: list[tuple[Tensor, ...]] = []
         for chars in window:
             for of_layer in memories:
                 of_layer.clear()
@@ -121,20 +108,13 @@ def read_freely(
             (logits, cells, _), state = network.trace(chars[None], state, ops=recorders)
             # With zoneout a memory passes twice; the last is the memory that the cell keeps.
             latest = torch.stack([of_layer[-1] for of_layer in memories], dim=1)
-            steps.append(
-                _FreeStep(
-                    before,
-                    odds=output.odds(logits[0]),
-                    values=cells[0, :, layer, unit],
-                    memories=latest,
-                )
-            )
+            steps.append((before, output.odds(logits[0]), cells[0, :, layer, unit], latest))
         return steps, state
 
     ids = text.ids
     first = text.first
     with task("reading", total=len(begins) * length) as advance:
-        read = read_parts(
+        windows = read_parts(
             step,
             network.initial_state,
             ids=ids,
@@ -142,16 +122,16 @@ def read_freely(
             num_chars=length,
             known=known,
         )
-        for positions, steps in read:
+        for positions, steps in windows:
             in_choosing_half = []
-            for indices, read_step in zip(positions - first, steps, strict=True):
-                values[indices] = read_step.values.numpy()
-                odds[indices] = read_step.odds.numpy()
+            for indices, read in zip(positions - first, steps, strict=True):
+                before, of_output, of_cell, latest = read
+                values[indices] = of_cell.numpy()
+                odds[indices] = of_output.numpy()
                 for row in np.flatnonzero(is_wanted[indices]).tolist():
                     # A copy of the row, so that the other rows can be freed.
-                    of_row = read_step.before[..., row : row + 1, :].clone()
-                    states[int(indices[row])] = of_row
-                in_choosing_half.append(read_step.memories[indices < half].flatten(1))
+                    states[int(indices[row])] = before[..., row : row + 1, :].clone()
+                in_choosing_half.append(latest[indices < half].flatten(1))
 
             # The products of a window at once: their matrix is larger than the vectors of a step.
             moments.add_cells(torch.cat(in_choosing_half).numpy())
