@@ -293,13 +293,13 @@ def _shown_parts(corpus: "Corpus") -> Iterator[str]:
 
     shown = None
     ends_line = True
-    for file, line in corpus.lines():
-        if file != shown:
+    for file, line in corpus.reader.lines():
+        if file is not shown:
             # Where a file does not end its last line, the next one begins with a line end.
             if not ends_line:
                 yield "\n"
             shown = file
-            yield f"--- {file}\n"
+            yield f"--- {file.name}\n"
             if not ends_line and line.content == "\n":
                 ends_line = True
                 continue

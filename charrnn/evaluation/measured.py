@@ -139,7 +139,6 @@ def measured_text(
         ids = text.ids
         first = text.begin
         num_bytes = text.num_bytes
-        num_unknown = text.num_unknown
     else:
         # Bytes are counted in UTF-8, whatever the alphabet.
         content = whole_text(text, model.config, context=context)
@@ -147,14 +146,13 @@ def measured_text(
         encoded = model.encode(content, context=context)
         ids = encoded.ids
         first = encoded.first
-        num_unknown = model.vocab.num_unknown(ids[first:])
 
     return MeasuredText(
         content,
         ids,
         first,
         num_bytes=num_bytes,
-        num_unknown=num_unknown,
+        num_unknown=model.vocab.num_unknown(ids[first:]),
         unit="byte" if model.vocab.kind == "byte" else "character",
         escape_nats=model.vocab.escape_nats,
     )

@@ -94,13 +94,10 @@ def _table_values(
     if delimiter == " " and index == 0:
         width = MAX_FIELD_CHARS
     is_header = is_named or (is_smiles_file(file.name) and SMILES in names[0].lower())
-    is_first = True
     for number, row in _rows(chain((first,), lines), delimiter, file.name):
         if is_header and _stripped(row) == names:
-            file.changes[HEADERS] += not is_first
-            is_first = False
+            file.changes[HEADERS] += number > first.number
             continue
-        is_first = False
         if not index < len(row) <= width:
             raise DataError(
                 f"{file.name}, line {number}: {counted(len(row), 'value')}, but {column!r} is"

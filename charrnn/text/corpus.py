@@ -2,8 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +11,12 @@ from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
-from charrnn.text.documents import END, Documents
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.places import Place, find_places
 from charrnn.text.reader import SourceReader
-from charrnn.text.sources import Order, find_origin, standard_library
-from charrnn.text.text_files import EmptyTextError, FileRecord, Line
-from charrnn.text.vocab import REPLACEMENT, CharacterCounts, IdArray, Vocab, as_bytes
+from charrnn.text.sources import Order, find_origins
+from charrnn.text.text_files import EmptyTextError
+from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab, as_bytes
 
 MIN_LENGTH = 16
 """Minimum number of characters (or bytes) of a text on which a model can be trained."""
@@ -35,58 +33,38 @@ class Corpus:
     be decoded exactly.
     """
 
-    name: str
-    """Short name for the run folder: at most 40 of the characters [a-z0-9._-]."""
+    reader: SourceReader = field(repr=False)
+    """What was read of its sources, which can be read again."""
     vocab: Vocab
     """The alphabet of the ids."""
     ids: IdArray = field(repr=False)
     """(N,): uint8 if the alphabet has at most 256 entries, else uint16."""
     unknown: NDArray[np.void] = field(repr=False)
     """(U,): the characters outside the alphabet, in order of their position (`UNKNOWN_TYPE`)."""
-    counted: CharacterCounts = field(repr=False)
-    """The number of occurrences of each character, in the alphabet or not."""
-    digest: str
-    """SHA-256, in hexadecimal, of the text (of its UTF-8, for the char alphabet)."""
-    file_bytes: int
-    """The size of its files on the disk."""
-    sources: tuple[str, ...]
-    """A display name for each source."""
-    locations: tuple[str | None, ...] = ()
-    """The location of each source: the absolute path of a file or folder, or an absolute pattern;
-    None for a stream. Without sources, the folder of the standard library."""
-    notes: tuple[str, ...] = ()
-    """The omissions and changes while the text was read, one sentence each."""
-    documents: Documents | None = None
-    """The order of its documents; None for a running text."""
-    lines: Callable[[], Iterator[tuple[str, Line]]] = field(default=lambda: iter(()), repr=False)
-    """Reads the files again, line by line (`SourceReader.lines`)."""
-    document_texts: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The text of each of these by the digest of the file (`pandoc.read_document`)."""
-    files: Sequence[FileRecord] = field(default=(), repr=False)
-    """What was read of each file, in the order of the text; of documents, before they were brought
-    into their order."""
 
     @classmethod
-    def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
-        """Encode a text that was read. Raises DataError for characters outside an alphabet
-        without an unknown symbol, CharRNNError if ids cannot be written."""
+    def of(cls, text: SourceReader, vocab: Vocab | None) -> "Corpus":
+        """Encode a text that was read in an alphabet, by default in its own. Raises DataError for
+        characters outside an alphabet without an unknown symbol, CharRNNError if ids cannot be
+        written."""
+        vocab = vocab or text.own_vocab()
         ids, unknown = text.encode(vocab)
-        return cls(
-            name=corpus_name([origin.name for origin in text.origins]),
-            vocab=vocab,
-            ids=ids,
-            unknown=unknown,
-            counted=text.counted,
-            digest=text.digest,
-            file_bytes=text.file_bytes,
-            sources=tuple(origin.label for origin in text.origins),
-            locations=tuple(origin.location for origin in text.origins),
-            notes=tuple(text.notes),
-            documents=text.documents,
-            lines=text.lines,
-            document_texts=text.document_texts,
-            files=text.files,
-        )
+        return cls(text, vocab, ids, unknown)
+
+    @property
+    def name(self) -> str:
+        """Short name for the run folder: at most 40 of the characters [a-z0-9._-]."""
+        return corpus_name([origin.name for origin in self.reader.origins])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the text (of its UTF-8, for the char alphabet)."""
+        return self.reader.digest
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The omissions and changes while the text was read, one sentence each."""
+        return tuple(self.reader.notes)
 
     def __len__(self) -> int:
         """Return N."""
@@ -109,33 +87,29 @@ class Corpus:
         # in Python. Then the unknown characters are inserted at their positions.
         point_of = [ord(character or REPLACEMENT) for character in self.vocab.characters]
         points = np.array(point_of, "<u4")[ids]
-        unknown = self._unknown_in(begin, end)
+        first, last = np.searchsorted(self.unknown["position"], (begin, max(begin, end)))
+        unknown = self.unknown[first:last]
         points[unknown["position"] - begin] = unknown["code_point"]
         return points.tobytes().decode("utf-32-le", "surrogatepass")
 
     def places(self, indices: Int64Array) -> list[Place | None]:
         """Read the files again to find the places (P,) of the characters with these indices; None
         for what came from a stream that cannot be read again."""
-        if self.documents is not None:
-            end_id = int(self.vocab.encode(END)[0])
-            indices = self.documents.in_file_order(indices, ids=self.ids, end_id=end_id)
+        if self.reader.documents is not None:
+            indices = self.reader.documents.in_file_order(indices)
         order = np.argsort(indices, kind="stable")
         found = find_places(
-            indices[order].tolist(), self.lines(), is_text=self.vocab.kind == "char"
+            indices[order].tolist(), self.reader.lines(), is_text=self.vocab.kind == "char"
         )
-        documents = {file.name for file in self.files if file.is_document}
         places: list[Place | None] = [None] * len(indices)
         for rank, place in zip(order.tolist(), found, strict=False):
-            if place.file in documents:
-                place = replace(place, unit="paragraph")
             places[rank] = place
         return places
 
-    def num_bytes(self, begin: int = 0, end: int | None = None) -> int:
-        """Count the bytes of characters [begin, end) in UTF-8. Both are clipped as in a slice."""
-        begin, end, _ = slice(begin, end).indices(len(self.ids))
+    def num_bytes(self, begin: int, end: int) -> int:
+        """Count the bytes of characters [begin, end) in UTF-8."""
         if self.vocab.kind == "byte":
-            return max(0, end - begin)
+            return end - begin
 
         # The text is decoded block by block, because that of a large corpus is on disk.
         total = 0
@@ -143,16 +117,6 @@ class Corpus:
             total += len(as_bytes(self.text(first, min(end, first + BLOCK_BYTES))))
             release_pages(self.ids)
         return total
-
-    def num_unknown(self, begin: int = 0, end: int | None = None) -> int:
-        """Count the characters of [begin, end) that are outside the alphabet. Both are clipped as
-        in a slice."""
-        begin, end, _ = slice(begin, end).indices(len(self.ids))
-        return len(self._unknown_in(begin, end))
-
-    def _unknown_in(self, begin: int, end: int) -> NDArray[np.void]:
-        first, last = np.searchsorted(self.unknown["position"], (begin, max(begin, end)))
-        return self.unknown[first:last]
 
 
 def read_corpus(
@@ -191,10 +155,7 @@ def read_corpus(
         raise UsageError("standard input (-) can be read only once: give - once")
 
     # All sources are found before any is read, so that a wrong name is reported at once.
-    order = Order(config.order, config.order_seed)
-    origins = [find_origin(source, order=order) for source in config.corpus]
-    if not origins:
-        origins = [standard_library(order)]
+    origins = find_origins(config.corpus, order=Order(config.order, config.order_seed))
 
     # The text is counted as it is read, and encoded afterwards: its alphabet is known only at its
     # end.
@@ -207,7 +168,7 @@ def read_corpus(
         text.check_memory()
         if not text.counted.num_chars:
             raise EmptyTextError(f"{text.name} has nothing that somebody wrote: give another file")
-    return Corpus.of(text, vocab or text.own_vocab())
+    return Corpus.of(text, vocab)
 
 
 def _check_can_be_learned(text: SourceReader) -> None:
@@ -260,10 +221,8 @@ class CorpusPart:
         return self.end - self.begin
 
     def __getitem__(self, chars: slice) -> str | bytes:
-        """Decode a slice of the characters. Raises ValueError for a step other than 1."""
-        begin, end, step = chars.indices(len(self))
-        if step != 1:
-            raise ValueError(f"a part of a corpus is sliced by steps of 1, not of {step}")
+        """Decode a slice of the characters, whose step is 1."""
+        begin, end, _ = chars.indices(len(self))
         return self.corpus.text(self.begin + begin, self.begin + max(begin, end))
 
     def places(self, indices: Int64Array) -> list[Place | None]:
@@ -284,20 +243,3 @@ class CorpusPart:
     def num_bytes(self) -> int:
         """Bytes of the part in UTF-8."""
         return self.corpus.num_bytes(self.begin, self.end)
-
-    @property
-    def num_unknown(self) -> int:
-        """Characters of the part that are outside the alphabet."""
-        return self.corpus.num_unknown(self.begin, self.end)
-
-    def has_same_ids(self, other: "CorpusPart") -> bool:
-        """Whether two parts have the same ids. They are read block by block."""
-        if len(self) != len(other):
-            return False
-        own_ids = self.ids[self.begin :]
-        other_ids = other.ids[other.begin :]
-        for first in range(0, len(self), CONTEXT_CHARS):
-            block = slice(first, first + CONTEXT_CHARS)
-            if not np.array_equal(own_ids[block], other_ids[block]):
-                return False
-        return True

@@ -22,7 +22,6 @@ _RAISED = str.maketrans("0123456789+-=()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼
 _LOWERED = str.maketrans("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎")
 _IS_NUMBER = re.compile(r"[0-9+\-=()]+")
 _PLAIN_FORMULA = re.compile(r"[^\\{}^_$&]*")
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
 _QUOTES = {"SingleQuote": "‘’", "DoubleQuote": "“”"}
 _TASK = re.compile(r"[☐☒]\s*")
 
@@ -74,8 +73,7 @@ class _Writer:
         if kind in ("Para", "Plain"):
             yield self.line(content)
         elif kind == "Header":
-            if not _is_hidden(content[1]):
-                yield self.line(content[2])
+            yield self.line(content[2])
         elif kind == "LineBlock":
             yield "\n".join(map(self.line, content))
         elif kind == "CodeBlock":
@@ -83,8 +81,7 @@ class _Writer:
         elif kind == "BlockQuote":
             yield from self.blocks(content)
         elif kind == "Div":
-            if not _is_hidden(content[0]):
-                yield from self.blocks(content[1])
+            yield from self.blocks(content[1])
         elif kind == "Figure":
             yield from self.blocks(content[2])
             yield from self.blocks(content[1][1])
@@ -176,8 +173,7 @@ class _Writer:
             marks = _QUOTES[content[0]["t"]]
             text = f"{marks[0]}{self._texts(content[1])}{marks[1]}"
         elif kind in ("Cite", "Link", "Span"):
-            if kind == "Cite" or not _is_hidden(content[0]):
-                text = self._texts(content[1])
+            text = self._texts(content[1])
         elif kind == "Code":
             text = content[1]
         elif kind == "Math":
@@ -192,9 +188,3 @@ class _Writer:
             text = f"[{number}]"
         # Pictures, what was struck out, and the code of another format are no text.
         return text
-
-
-def _is_hidden(attributes: Sequence[Any]) -> bool:
-    """Whether the attributes of an element hide it."""
-    values = dict(attributes[2])
-    return "hidden" in values or _HIDDEN.search(values.get("style", "")) is not None

@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -21,9 +21,9 @@ from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.columns import column_values
 from charrnn.text.id_builder import EncodedBlock
-from charrnn.text.sources import SORTED, Order, catalogued_settings, entry_of
+from charrnn.text.sources import Order, catalogued_settings, entry_of
 from charrnn.text.text_files import FileRecord, Line, is_blank, split_lines, without_blank_end
-from charrnn.text.vocab import NUL, IdArray, Vocab
+from charrnn.text.vocab import NUL, Vocab
 
 END = NUL
 """The END symbol, as a character."""
@@ -39,18 +39,18 @@ _BLOCK_DOCUMENTS = 100
 _REPEATED = "repeated document", "left out {num} of {label}"
 
 
-@dataclass(frozen=True, slots=True)
 class Documents:
-    """The definition of the documents of a corpus, and their order."""
+    """The D documents of a corpus, as a configuration defines and orders them."""
 
-    kind: str
-    """A value of `Config.documents` other than "none"."""
-    column: str | None = None
-    """The column of a table that has the documents."""
-    are_unique: bool = False
-    """Whether documents that repeat an earlier one are left out."""
-    order: Order = SORTED
-    """The order of the documents."""
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        """A configuration with documents."""
+        self.order = Order(config.order, config.order_seed)
+        """The order of the documents."""
+        self._starts = np.zeros(0, np.int64)
+        """(D,): where each document of this order begins in the order of the files."""
+        self._new_starts = np.zeros(0, np.int64)
+        """(D,): where each document of this order begins in it."""
 
     @classmethod
     def of(cls, config: Config) -> "Documents | None":
@@ -63,25 +63,21 @@ class Documents:
                     f" a document is by {named('documents')} or {named('column')}, or leave it out."
                 )
             return None
-        return cls(
-            kind=config.documents,
-            column=config.column,
-            are_unique=config.unique_documents,
-            order=Order(config.order, config.order_seed),
-        )
+        return cls(config)
 
     def read(self, lines: Iterable[Line], file: FileRecord) -> Iterator[Line]:
         """Yield the documents of one file in lines (see `end_documents`). Raises DataError also if
         it has no document."""
         is_empty = True
-        for line in end_documents(lines, self.kind, file=file, column=self.column):
+        kind = self.config.documents
+        for line in end_documents(lines, kind, file=file, column=self.config.column):
             is_empty = False
             yield line
 
         # The reader of a folder skips a file with this error, as it does an empty file.
         if is_empty:
             raise DataError(
-                f"{file.name} has no document that is not empty ({named('documents', self.kind)})"
+                f"{file.name} has no document that is not empty ({named('documents', kind)})"
             )
 
     def digest(self, digest: str) -> str:
@@ -99,34 +95,31 @@ class Documents:
         """
         ids, unknown = encoded
         ends = document_ends(ids, end_id=int(vocab.encode(END)[0]))
-        layout = _Layout(ends, self.order)
+        numbers = document_order(len(ends), self.order)
+        sizes = np.diff(ends, prepend=0)
+        lengths = sizes[numbers]
+        self._starts = ends[numbers] - lengths
+        self._new_starts = np.cumsum(lengths) - lengths
         for first in range(0, len(ends), _BLOCK_DOCUMENTS):
-            documents = layout.order[first : first + _BLOCK_DOCUMENTS]
-            parts = [ids[layout.starts[number] : ends[number]] for number in documents]
+            documents = numbers[first : first + _BLOCK_DOCUMENTS]
+            parts = [ids[ends[number] - sizes[number] : ends[number]] for number in documents]
             yield np.concatenate(parts), unknown[:0]
             release_pages(ids)
 
         # There are few unknown characters, so they are all moved at the end.
         positions = unknown["position"].astype(np.int64)
-        documents = np.searchsorted(ends, positions, side="right")
-        moved = layout.new_starts[documents] + positions - layout.starts[documents]
+        ranks = np.argsort(numbers)[np.searchsorted(ends, positions, side="right")]
+        moved = self._new_starts[ranks] + positions - self._starts[ranks]
         order = np.argsort(moved, kind="stable")
         arranged = unknown[order]
         arranged["position"] = moved[order]
         yield ids[:0], arranged
 
-    def in_file_order(self, positions: Int64Array, *, ids: IdArray, end_id: int) -> Int64Array:
+    def in_file_order(self, positions: Int64Array) -> Int64Array:
         """Return the positions (P,) in the order of the files of the characters at these positions
-        of ids (N,), which are in the order of the documents."""
-        ends = document_ends(ids, end_id)
-        lengths = np.diff(ends, prepend=0)
-
-        # The lengths of the documents as the files have them.
-        file_lengths = np.empty_like(lengths)
-        file_lengths[document_order(len(ends), self.order)] = lengths
-        layout = _Layout(np.cumsum(file_lengths), self.order)
-        ranks = np.searchsorted(ends, positions, side="right")
-        return layout.starts[layout.order[ranks]] + positions - (ends - lengths)[ranks]
+        of documents that were arranged."""
+        ranks = np.searchsorted(self._new_starts, positions, side="right") - 1
+        return self._starts[ranks] + positions - self._new_starts[ranks]
 
 
 def without_repeated(lines: Iterable[Line], *, seen: set[str], file: FileRecord) -> Iterator[Line]:
@@ -245,23 +238,6 @@ def document_ends(ids: NDArray[np.integer], end_id: int) -> Int64Array:
         ends.append(start + 1 + np.flatnonzero(ids[start : start + _BLOCK_IDS] == end_id))
         release_pages(ids)
     return np.concatenate(ends) if ends else np.zeros(0, np.int64)
-
-
-class _Layout:
-    """The places of the D documents of a corpus, in the corpus and in their order."""
-
-    def __init__(self, ends: Int64Array, order: Order) -> None:
-        """Arrange documents with these ends (D,) in the corpus."""
-        lengths = np.diff(ends, prepend=0)
-        self.starts = ends - lengths
-        """(D,): the index in the corpus at which each document begins."""
-        self.order = document_order(len(ends), order)
-        """(D,): the numbers of the documents in their order."""
-        # The order is a permutation: what is said of it in its order is put at its numbers.
-        self.new_starts = np.empty_like(ends)
-        """(D,): the index in the order at which each document begins."""
-        new_lengths = lengths[self.order]
-        self.new_starts[self.order] = np.cumsum(new_lengths) - new_lengths
 
 
 def split_text(ids: NDArray[np.integer], config: Config) -> tuple[slice, ...]:

@@ -14,10 +14,6 @@ _EMPTY = re.compile("area|base|br|col|embed|hr|img|input|link|meta|source|wbr")
 """Matches elements that have nothing in them."""
 _SIBLINGS = re.compile("li|option|p|rp|rt|td|tr")
 """Matches elements whose end may be left out before the next one."""
-_MAY_HIDE = re.compile(
-    rb"<(?i:%b|col|colgroup)[\s>/]|\shidden|titlepage|display\s*:|visibility\s*:"
-    % _SKIPPED.pattern.encode()
-)
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
 _VANISHED = re.compile(rb".*<w:vanish(?:\s+w:val=\"(?:1|true|on)\")?\s*/>", re.DOTALL)
 _HIDING_STYLE = re.compile(
@@ -56,7 +52,7 @@ def without_hidden(data: bytes, format: str) -> bytes:
                 shown = _without(shown, name=b"text:p", hidden=hiding)
             elif format == "epub" and name.endswith(".opf"):
                 shown = _LINEAR.sub(rb"\1", content)
-            elif format == "epub" and re.search(r"\.x?html?$", name, re.IGNORECASE):
+            elif format == "epub" and re.search(r"\.(?:x?html?|xml)$", name, re.IGNORECASE):
                 shown = _visible_page(content)
             copy.writestr(entry, shown, compress_type=ZIP_STORED)
     return written.getvalue()
@@ -81,8 +77,6 @@ def _without(content: bytes, *, name: bytes, hidden: re.Pattern[bytes]) -> bytes
 def _visible_page(content: bytes) -> bytes:
     """Return a page whose hidden elements are empty. A section that is a title page becomes
     text."""
-    if not _MAY_HIDE.search(content):
-        return content
     # pandoc takes a title page for metadata, and drops what else stands on it. Of a table it drops
     # the cells beyond the columns that are declared.
     content = _COLUMNS.sub(b"", _TITLE_PAGE.sub(b"", content))

@@ -40,13 +40,10 @@ MAX_KEPT = 1 << 28
 """Maximum size in bytes of the texts of documents that a run keeps."""
 
 
-def read_document(
-    label: str, data: bytes, kind: Kind, *, texts: dict[str, str], failed: dict[str, str]
-) -> str:
+def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str]) -> str:
     """Return the text of a document (text formats in UTF-8), one line for each paragraph.
 
-    It is read once: `texts` has those that were read before, by the digest of the document, and
-    `failed` says why others could not be read.
+    It is read once: `texts` has those that were read before, by the digest of the document.
 
     Raises UsageError if pandoc is missing, DataError if it cannot read the document.
     """
@@ -54,30 +51,28 @@ def read_document(
     digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
     if digest in texts:
         return texts[digest]
-    # A document that takes long or much memory may be there twice.
-    if digest not in failed:
-        try:
-            # pandoc would say of these that it cannot decode a byte.
-            if problem := why_protected(data):
-                raise DataError(f"{label} is {kind.what} that {problem}")
-            program = _program(label, kind)
-            text = text_of_json(_json_of(data, format=kind.format, program=program))
-            if kind.format == "rtf":
-                text = _joined_halves(text)
-            if kind.format == "pptx":
-                text = _UNTITLED.sub("", text)
-            if len(text) <= max(MAX_TEXT, MAX_GROWTH * len(data)):
-                texts[digest] = text
-                return text
-            failed[digest] = f"its text is {len(text) / len(data):.0f} times as large"
-        except subprocess.TimeoutExpired as error:
-            failed[digest] = f"not in {error.timeout:.3g} seconds"
-        except DAMAGED as error:
-            reason = " ".join(str(error).split("\n")[0].split())[:200]
-            failed[digest] = reason or type(error).__name__
-    raise DataError(
-        f"{label} is {kind.what}, but pandoc cannot read it ({failed[digest]}): {REMEDY}"
-    )
+    try:
+        # pandoc would say of these that it cannot decode a byte.
+        if problem := why_protected(data):
+            raise DataError(f"{label} is {kind.what} that {problem}")
+        program = _program(label, kind)
+        text = text_of_json(_json_of(data, format=kind.format, program=program))
+        if kind.format == "rtf":
+            text = _joined_halves(text)
+        if kind.format == "pptx":
+            text = _UNTITLED.sub("", text)
+        if len(text) > max(MAX_TEXT, MAX_GROWTH * len(data)):
+            raise ValueError(f"its text is {len(text) / len(data):.0f} times as large")
+    except (*DAMAGED, subprocess.TimeoutExpired) as error:
+        reason = " ".join(str(error).split("\n")[0].split())[:200]
+        if isinstance(error, subprocess.TimeoutExpired):
+            reason = f"not in {error.timeout:.3g} seconds"
+        raise DataError(
+            f"{label} is {kind.what}, but pandoc cannot read it"
+            f" ({reason or type(error).__name__}): {REMEDY}"
+        ) from error
+    texts[digest] = text
+    return text
 
 
 def _program(label: str, kind: Kind) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from charrnn.text.text_files import Line, split_lines
+from charrnn.text.text_files import FileRecord, Line, split_lines
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,10 +21,10 @@ class Place:
 
 
 def find_places(
-    indices: Iterable[int], lines: Iterable[tuple[str, Line]], *, is_text: bool
+    indices: Iterable[int], lines: Iterable[tuple[FileRecord, Line]], *, is_text: bool
 ) -> Iterator[Place]:
     """Yield the places of the characters, or bytes, with these ascending indices in a text, which
-    is given in lines, each after the name of its file. No more is read than necessary."""
+    is given in lines, each after its file. No more is read than necessary."""
     wanted = iter(indices)
     index = next(wanted, None)
     begin = 0
@@ -37,7 +37,8 @@ def find_places(
         for number, content in split_lines([piece]):
             length = _length(content, is_text=is_text)
             while index is not None and index < begin + length:
-                yield Place(file=file, line=number, column=index - begin + 1)
+                unit = "paragraph" if file.is_document else "line"
+                yield Place(file=file.name, line=number, column=index - begin + 1, unit=unit)
                 index = next(wanted, None)
             begin += length
         if index is None:

@@ -77,8 +77,6 @@ class SourceReader:
 
         self._has_column = config.documents == "column"
         self._builder = IdBuilder(config.alphabet)
-        self._failed: dict[str, str] = {}
-        """Why documents could not be read, by their digests."""
         self._copies: dict[str, BinaryIO] = {}
         """Copies of what can be read only once, by its name."""
         self._seen: set[str] = set()
@@ -189,16 +187,16 @@ class SourceReader:
         is_running_text = self.config.alphabet != "byte" and self.documents is None
         return is_running_text and not ends_line
 
-    def lines(self) -> Iterator[tuple[str, Line]]:
+    def lines(self) -> Iterator[tuple[FileRecord, Line]]:
         """Read the text again, before its documents are brought into their order: yield its lines,
-        each after the name of its file."""
+        each after its file."""
         ends_line = True
         seen: set[str] = set()
         for file in self.files:
             if self._needs_line_end(ends_line=ends_line):
-                yield file.name, Line(1, "\n")
+                yield file, Line(1, "\n")
             for line in self._lines_of_file(FileRecord(name=file.name, label=file.label), seen):
-                yield file.name, line
+                yield file, line
                 ends_line = line.content.endswith("\n")
 
     def _lines_of_file(self, file: FileRecord, seen: set[str]) -> Iterator[Line]:
@@ -209,7 +207,7 @@ class SourceReader:
             file_opener = nullcontext(self._copies[file.name])
         with file_opener as content:
             lines = self._lines_of(content, file)
-            if self.documents is not None and self.documents.are_unique:
+            if self.config.unique_documents:
                 lines = without_repeated(lines, seen=seen, file=file)
             yield from lines
 
@@ -270,7 +268,7 @@ class SourceReader:
             data = "".join(piece.content for piece in pieces).encode()
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-        text = read_document(file.name, data, kind, texts=self.document_texts, failed=self._failed)
+        text = read_document(file.name, data, kind, texts=self.document_texts)
         yield Line(1, text)
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import repeat, starmap
 from pathlib import Path
 
 from charrnn.config.settings import Config
@@ -23,7 +23,7 @@ from charrnn.text.sources import (
     Order,
     entry_of,
     find_origin,
-    standard_library,
+    find_origins,
 )
 from charrnn.text.vocab import Vocab, as_bytes
 
@@ -46,11 +46,11 @@ class RecordedCorpus:
     """The configuration of the run: the sources as the user gave them, their order, the alphabet
     and the encoding."""
     locations: tuple[str | None, ...]
-    """The location of each source (`Corpus.locations`); empty if none was recorded."""
+    """The location of each source (`Origin.location`); empty if none was recorded."""
     digest: str
     """SHA-256 of the text (`Corpus.digest`)."""
     file_bytes: int | None = None
-    """The size of its files on the disk (`Corpus.file_bytes`); None if it was not recorded."""
+    """The size of its files on the disk; None if it was not recorded."""
     folder: Path | None = None
     """The folder of the run, which keeps the texts of its documents; None for a model file."""
 
@@ -105,7 +105,7 @@ class RecordedCorpus:
             try:
                 text = self._read_at(locations)
                 if text is not None and text.digest == self.digest:
-                    return Corpus.of(text, vocab or text.own_vocab())
+                    return Corpus.of(text, vocab)
                 # That a text has changed says more than that its old place is empty.
                 sources = shortened(", ".join(self.config.corpus) or "the standard library")
                 problem = f"has changed since it was trained ({sources})"
@@ -119,14 +119,10 @@ class RecordedCorpus:
     def _read_at(self, locations: tuple[str | None, ...]) -> SourceReader | None:
         """Read the sources at these locations, by default by their names; None if their size shows
         that they are another text. Raises DataError."""
-        order = Order(self.config.order, self.config.order_seed)
-        origins = []
         # Without sources there is the location of the standard library.
-        for source, location in zip(self.config.corpus, locations or repeat(None), strict=False):
-            name = self._name_of(source, location)
-            origins.append(find_origin(name, order=order, is_named_by_run=True))
-        if not origins:
-            origins = [standard_library(order)]
+        sources = zip(self.config.corpus, locations or repeat(None), strict=False)
+        order = Order(self.config.order, self.config.order_seed)
+        origins = find_origins(starmap(self._name_of, sources), order=order, is_named_by_run=True)
 
         # The size is compared before anything is read: a run of somebody else could name the whole
         # disk. Small files are read, because a folder may have new ones that are no text.
@@ -199,9 +195,9 @@ def state_of_corpus(corpus: Corpus) -> dict[str, str | int | list[str | None]]:
     reads."""
     state: dict[str, str | int | list[str | None]] = {
         "corpus_digest": corpus.digest,
-        "corpus_bytes": corpus.file_bytes,
+        "corpus_bytes": corpus.reader.file_bytes,
     }
-    locations = list(corpus.locations)
+    locations = [origin.location for origin in corpus.reader.origins]
     if any(locations) and len(json.dumps(locations)) <= MAX_LOCATIONS_LENGTH:
         state["corpus_locations"] = locations
     return state

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -33,6 +33,8 @@ LECTURE_REPETITIONS = 100
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
 """Environment variable with folders in which corpora are looked up, separated like the folders in
 PATH."""
+TIMEOUT_SECONDS = 20.0
+"""Limit of each wait for the server, not of the whole download."""
 _BLOCK_BYTES = 64 * 1024
 _SEEN_BYTES = 100
 """Bytes that tell molecules from a page."""
@@ -114,20 +116,19 @@ def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
     """Return the default settings with which the sources are read: the settings of the catalogue,
     and for a .smi file the first field of each line. They are empty if the sources have different
     settings."""
-    settings_of_all: list[dict[str, object]] = []
+    common: dict[str, Any] | None = None
     for source in sources:
         entry = entry_of(source)
-        settings: dict[str, object] = {}
+        settings: dict[str, Any] = {}
         if entry is not None:
             settings.update(entry.settings)
         elif is_smiles_file(source):
             settings["column"] = "smiles"
-        settings_of_all.append(settings)
-
-    # Sources that disagree have no common default, so the user's settings or the program's remain.
-    if settings_of_all and settings_of_all.count(settings_of_all[0]) == len(settings_of_all):
-        return settings_of_all[0]
-    return {}
+        # Sources that disagree have no common default, so that the user's or the program's remain.
+        if common not in (None, settings):
+            return {}
+        common = settings
+    return common or {}
 
 
 def is_smiles_file(name: str) -> bool:
@@ -140,33 +141,32 @@ def is_smiles_file(name: str) -> bool:
     return True
 
 
-def path_of(entry: CatalogueEntry, folder: Path = CORPORA) -> Path | None:
-    """Return the path of the entry's file in `folder` or a folder of $CHARRNN_CORPORA, whatever it
-    contains; None if it does not exist."""
-    for candidate in corpora_folders(folder):
+def path_of(entry: CatalogueEntry) -> Path | None:
+    """Return the path of the entry's file in a folder of corpora, whatever it contains; None if it
+    does not exist."""
+    for candidate in corpora_folders():
         if os.path.exists(candidate / entry.file):
             return candidate / entry.file
     return None
 
 
-def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: float = 20.0) -> Path:
-    """Return the path of the entry's file in `folder` or a folder of $CHARRNN_CORPORA; if there is
-    none, download it into `folder`. Its digest is checked in both cases.
+def fetch(entry: CatalogueEntry) -> Path:
+    """Return the path of the entry's file in a folder of corpora; if there is none, download it
+    into CORPORA. Its digest is checked in both cases.
 
-    `timeout_seconds` limits each wait for the server, not the whole download. A download appears
-    under its name only when it is complete and verified.
+    A download appears under its name only when it is complete and verified.
 
     Raises DataError if the existing file has another digest (it is not changed), and if the
     download fails, which leaves no file behind.
     """
     from http.client import HTTPException
 
-    target = path_of(entry, folder) or folder / entry.file
+    target = path_of(entry) or CORPORA / entry.file
     try:
         # A file that the user put there is used, but not another text of the same name.
         if not target.exists():
-            content = _download(entry, timeout_seconds=timeout_seconds)
-            folder.mkdir(parents=True, exist_ok=True)
+            content = _download(entry)
+            CORPORA.mkdir(parents=True, exist_ok=True)
             write_atomically(target, content)
         elif not entry.is_file(target):
             raise DataError(
@@ -185,7 +185,7 @@ def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: flo
         ) from error
 
 
-def _download(entry: CatalogueEntry, timeout_seconds: float) -> bytes:
+def _download(entry: CatalogueEntry) -> bytes:
     """Download the text of an entry and verify it. Raises OSError, also if the server sends another
     text."""
     from urllib.request import Request, urlopen
@@ -193,7 +193,7 @@ def _download(entry: CatalogueEntry, timeout_seconds: float) -> bytes:
     content = io.BytesIO()
     request = Request(entry.address, headers={"User-Agent": "charrnn"})
     with (
-        urlopen(request, timeout=timeout_seconds) as response,
+        urlopen(request, timeout=TIMEOUT_SECONDS) as response,
         task("download", total=entry.num_bytes, unit="B") as advance,
     ):
         # urlopen follows redirects, also to an address without encryption.
@@ -243,8 +243,6 @@ class Order:
         return hashlib.sha256(seeded).digest(), name
 
 
-SHUFFLED = Order()
-"""The default order of files."""
 SORTED = Order("sorted")
 """The order by path."""
 
@@ -277,6 +275,17 @@ class Origin:
     skipped: Mapping[str, int] = field(default_factory=dict)
     """How many names of each kind were skipped: hidden ones, runs, and links that lead out of the
     folder."""
+
+
+def find_origins(
+    sources: Iterable[str], *, order: Order, is_named_by_run: bool = False
+) -> list[Origin]:
+    """Find the files or the stream of each source (see `find_origin`); without sources, the
+    standard library of this Python."""
+    origins = []
+    for source in sources:
+        origins.append(find_origin(source, order=order, is_named_by_run=is_named_by_run))
+    return origins or [standard_library(order)]
 
 
 def find_origin(source: str, *, order: Order, is_named_by_run: bool = False) -> Origin:
@@ -368,20 +377,6 @@ def _pattern(pattern: str, order: Order) -> Origin:
     matches: list[Path] = []
     with suppress(ValueError, OSError, RecursionError):  # No file has such a name, or is so deep.
         matches += Path(searched.anchor).glob(str(searched.relative_to(searched.anchor)))
-    paths = {path for path in matches if path.is_file()}
-    if not any(part.startswith(".") and part != ".." for part in searched.parts):
-        paths = {path for path in paths if not any(map(_is_hidden, path.parts))}
-
-    # Each folder is checked once, because a pattern may match thousands of files in it.
-    folders = {path.parent for path in paths}
-    in_runs = {folder for folder in folders if any(map(is_run_folder, (folder, *folder.parents)))}
-    paths = {path for path in paths if path.parent not in in_runs}
-    if not paths:
-        raise NotHereError(
-            pattern,
-            f"no file matches the pattern {shortened(pattern)!r}: give another, a file or a folder",
-        )
-
     # Files are sorted by their path relative to the folders that the pattern names, so that the
     # order is the same from any working folder. These folders are the first components without
     # wildcards: `a/[[]b/*.txt` names two folders.
@@ -390,7 +385,18 @@ def _pattern(pattern: str, order: Order) -> Origin:
         if glob.has_magic(_ESCAPED.sub("", component)):
             break
         named_folders.append(_ESCAPED.sub(r"\1", component))
-    by_name = {"/".join(path.parts[len(named_folders) :]): path for path in paths}
+
+    shows_hidden = any(map(_is_hidden, searched.parts))
+    by_name: dict[str, Path] = {}
+    for path in matches:
+        is_hidden = any(map(_is_hidden, path.parts)) and not shows_hidden
+        if path.is_file() and not is_hidden and not any(map(is_run_folder, path.parents)):
+            by_name["/".join(path.parts[len(named_folders) :])] = path
+    if not by_name:
+        raise NotHereError(
+            pattern,
+            f"no file matches the pattern {shortened(pattern)!r}: give another, a file or a folder",
+        )
 
     # The path is resolved, because its last component may be `..`. The name of the working folder
     # is escaped, because it is not a pattern.
@@ -451,9 +457,10 @@ def is_run_folder(folder: Path) -> bool:
     return all(os.path.lexists(folder / name) for name in RUN_FILES)
 
 
-def corpora_folders(folder: Path = CORPORA) -> list[Path]:
-    """Return the folders in which a name is looked up after the working folder."""
-    folders = [folder]
+def corpora_folders() -> list[Path]:
+    """Return the folders in which a name is looked up after the working folder: CORPORA, and those
+    of $CHARRNN_CORPORA."""
+    folders = [CORPORA]
     for path in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep):
         if path:
             folders.append(Path(os.path.expanduser(path)))

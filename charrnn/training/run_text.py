@@ -70,11 +70,11 @@ class RunText:
         return {
             "num_parameters": num_parameters(config, len(self.vocab)),
             "config": asdict(config),
-            "corpus": ", ".join(self.corpus.sources),
-            "kinds": shares_of_kinds(self.corpus.files),
+            "corpus": ", ".join(origin.label for origin in self.corpus.reader.origins),
+            "kinds": shares_of_kinds(self.corpus.reader.files),
             "num_chars": len(self.ids),
             "num_train_chars": self.num_train,
-            "num_distinct_chars": len(self.corpus.counted.code_points),
+            "num_distinct_chars": len(self.corpus.reader.counted.code_points),
             "vocab_size": len(self.vocab),
             "trained_share": self.trained_share,
         }

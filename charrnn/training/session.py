@@ -193,7 +193,7 @@ class TrainingSession:
         if checkpoint is None:
             if self.group.is_first:
                 self.run.write_description(self.description)
-                self.run.write_document_texts(self.text.corpus.document_texts)
+                self.run.write_document_texts(self.text.corpus.reader.document_texts)
             return ()
 
         self.saved_step = checkpoint.step

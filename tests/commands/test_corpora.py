@@ -12,6 +12,7 @@ import pytest
 
 from charrnn.errors import DataError
 from charrnn.system.progress import CallbackProgress, using
+from charrnn.text import sources
 from charrnn.text.sources import CatalogueEntry, fetch, load_catalogue
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
@@ -83,23 +84,25 @@ def entry_at(server, path):
     return entry_with(address=f"http://127.0.0.1:{server.server_port}{path}", **content)
 
 
-def test_a_text_is_downloaded_once_and_kept(library, tmp_path):
+def test_a_text_is_downloaded_once_and_kept(library, tmp_path, monkeypatch):
     progress = []
     folder = tmp_path / "new" / "corpora"
+    monkeypatch.setattr(sources, "CORPORA", folder)
     entry = entry_at(library, "/good")
     with using(CallbackProgress(lambda received: progress.append((received.done, received.total)))):
-        path = fetch(entry, folder)
+        path = fetch(entry)
     assert path == folder / "families.txt"
     assert path.read_bytes() == CONTENT
     assert [file.name for file in folder.iterdir()] == ["families.txt"]
     assert progress[-1] == (len(CONTENT), len(CONTENT))
     assert len(progress) > 1
     assert progress == sorted(progress)
-    assert fetch(entry, folder) == path
+    assert fetch(entry) == path
     assert library.served == ["/good"]
 
 
-def test_a_bad_download_says_what_to_do(library, tmp_path):
+def test_a_bad_download_says_what_to_do(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CORPORA", tmp_path)
     for path, reason in (
         ("/wrong", "SHA-256"),
         ("/cut", "received 149,991 of 150,000 bytes"),
@@ -110,8 +113,9 @@ def test_a_bad_download_says_what_to_do(library, tmp_path):
         ("/hang", "timed out"),
     ):
         entry = entry_at(library, path)
+        monkeypatch.setattr(sources, "TIMEOUT_SECONDS", 0.1 if path == "/hang" else 60)
         with pytest.raises(DataError, match=reason) as caught:
-            fetch(entry, tmp_path, timeout_seconds=0.1 if path == "/hang" else 60)
+            fetch(entry)
         assert list(tmp_path.iterdir()) == []
         message = str(caught.value)
         assert entry.address in message
@@ -121,12 +125,13 @@ def test_a_bad_download_says_what_to_do(library, tmp_path):
 
 
 def test_a_redirect_is_refused(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CORPORA", tmp_path)
     resolve = socket.getaddrinfo
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, *rest, **more: resolve("127.0.0.1", *rest, **more)
     )
     with pytest.raises(DataError, match=r"redirected to http://localhost\.localdomain"):
-        fetch(entry_at(library, "/elsewhere"), tmp_path)
+        fetch(entry_at(library, "/elsewhere"))
     assert list(tmp_path.iterdir()) == []
 
 

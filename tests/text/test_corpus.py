@@ -27,12 +27,16 @@ def write(path, content=TEXT):
     return path
 
 
+def labels(corpus):
+    return tuple(origin.label for origin in corpus.reader.origins)
+
+
 def test_files_are_joined_in_the_order_given_each_on_a_new_line():
     write("b.txt", "second half")
     write("a.txt", "first half\n")
     corpus = read_corpus(["b.txt", "a.txt", "b.txt"])
     assert corpus.content == "second half\nfirst half\nsecond half"
-    assert corpus.sources == (
+    assert labels(corpus) == (
         "b.txt",
         "a.txt",
         "b.txt",
@@ -44,7 +48,7 @@ def test_files_are_joined_in_the_order_given_each_on_a_new_line():
 def test_standard_input_once(monkeypatch):
     monkeypatch.setattr("sys.stdin", Stream(TEXT.encode()))
     corpus = read_corpus(["-"])
-    assert (corpus.name, corpus.content, corpus.sources) == ("stdin", TEXT, ("standard input",))
+    assert (corpus.name, corpus.content, labels(corpus)) == ("stdin", TEXT, ("standard input",))
     [place] = corpus.places(np.array([7]))
     assert (place.file, place.line, place.column) == ("standard input", 1, 8), "it is read again"
     with pytest.raises(UsageError, match="once"):
@@ -63,7 +67,7 @@ def test_a_folder_gives_its_text_files_by_path():
     Path("book/dangling").symlink_to("nowhere")
     corpus = read_corpus(["book"], order="sorted")
     assert corpus.content == "chapter one\nchapter two\n"
-    assert (corpus.name, corpus.sources) == (
+    assert (corpus.name, labels(corpus)) == (
         "book",
         ("book",),
     )
@@ -119,7 +123,7 @@ def test_nothing_means_the_standard_library():
     corpus = read_corpus([], order="sorted")
     assert isinstance(corpus.content, str)
     assert corpus.name == "stdlib"
-    assert len(corpus.sources) == 1
+    assert len(labels(corpus)) == 1
     assert "def dataclass(" in corpus.content
     assert len(corpus.content) > 1_000_000
     assert corpus.content.startswith(

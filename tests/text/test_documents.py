@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.config.settings import Config
 from charrnn.text.documents import (
     Documents,
     document_order,
@@ -14,7 +15,7 @@ from charrnn.text.documents import (
     split_documents,
 )
 from charrnn.text.id_builder import UNKNOWN_TYPE, stored
-from charrnn.text.sources import SHUFFLED, SORTED, Order
+from charrnn.text.sources import SORTED, Order
 from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import Vocab
 
@@ -122,7 +123,7 @@ def test_the_order_is_a_fixed_shuffle():
         assert document_order(8, Order("shuffled", seed)).tolist() == sorted(
             range(8), key=keys.__getitem__
         )
-    assert sorted(document_order(1000, SHUFFLED).tolist()) == list(range(1000))
+    assert sorted(document_order(1000, Order()).tolist()) == list(range(1000))
     assert document_order(5, SORTED).tolist() == [0, 1, 2, 3, 4]
 
 
@@ -145,9 +146,9 @@ def test_arranging_moves_whole_documents(contents, block):
     encoded = stored(encoded_in_blocks("".join(parts), vocab), vocab=vocab, is_large=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charrnn.text.documents._BLOCK_DOCUMENTS", block)
-        arranged = list(Documents("lines", order=SHUFFLED).arrange(encoded, vocab))
+        arranged = list(Documents(Config(documents="lines")).arrange(encoded, vocab))
     ids = np.concatenate([ids for ids, _ in arranged])
-    expected = "".join(parts[number] for number in document_order(len(parts), SHUFFLED))
+    expected = "".join(parts[number] for number in document_order(len(parts), Order()))
     found = [vocab.characters[id] for id in ids]
     # The unknown characters moved with their documents.
     for position, code_point in np.concatenate([unknown for _, unknown in arranged]).tolist():

@@ -10,7 +10,7 @@ from placed_words import WORD, lines_by_grep, write_texts
 from read_texts import read_corpus
 
 from charrnn.text.places import Place, find_places
-from charrnn.text.text_files import Line
+from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import as_bytes
 
 
@@ -76,13 +76,15 @@ LINES = st.lists(
 @given(LINES, st.booleans())
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_columns_count_characters_and_in_bytes_bytes(lines, is_text):
-    numbered = [(file, Line(9 * n, text)) for n, (file, text) in enumerate(lines)]
+    numbered = []
+    for number, (name, text) in enumerate(lines):
+        numbered.append((FileRecord(name=name, label=name), Line(9 * number, text)))
     expected = []
     for file, piece in numbered:
         for number, content in enumerate(piece.content.splitlines(keepends=True), piece.number):
             length = len(content) if is_text else len(content.encode())
             for column in range(1, length + 1):
-                expected.append(Place(file=file, line=number, column=column))
+                expected.append(Place(file=file.name, line=number, column=column))
     indices = range(len(expected))
     assert list(find_places(indices, numbered, is_text=is_text)) == expected
     assert list(find_places(indices[::2], numbered, is_text=is_text)) == expected[::2]

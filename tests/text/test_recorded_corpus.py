@@ -61,7 +61,8 @@ def test_it_is_found_moved_with_the_run(project, tmp_path, monkeypatch):
     recorded = record("novel.txt")
     monkeypatch.chdir(project.rename(tmp_path / "renamed"))
     corpus = recorded.read()
-    assert (corpus.content, corpus.locations) == (TEXT, (str(tmp_path / "renamed" / "novel.txt"),))
+    (origin,) = corpus.reader.origins
+    assert (corpus.content, origin.location) == (TEXT, str(tmp_path / "renamed" / "novel.txt"))
 
 
 def test_another_text_is_passed_over(project, tmp_path, monkeypatch):
