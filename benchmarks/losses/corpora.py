@@ -29,9 +29,8 @@ from typing import Any
 
 import charrnn
 from charrnn.cells.findings import CHARS_SCORED
-from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector
-from charrnn.detectors.registry import DETECTORS
+from charrnn.detectors.registry import DETECTORS, custom_detector
 from charrnn.text.sources import CatalogueEntry, load_catalogue
 
 PAGE = Path(__file__).with_suffix(".md")

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
 from charrnn.runs.included import card_of
 from charrnn.system.arrays import Float32Array
-from charrnn.system.display import Displayable, RecordTuple
+from charrnn.system.display import RecordTuple
 from charrnn.system.files import JSON
 from charrnn.text.vocab import EncodedText
 
@@ -52,7 +52,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Study(Displayable):
+class Study:
     """A text of N characters and a model that reads it.
 
     Networks are built when a text has to be read. Every measurement is looked up in `cache`, and
@@ -78,23 +78,6 @@ class Study(Displayable):
             f"<{type(self).__name__} of {len(self.text):,} characters by {self.num_layers} ×"
             f" {self.num_units} cells>"
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the sizes of the study.
-
-        Returns:
-            A dictionary.
-
-        Example:
-            >>> study.to_json()["num_units"] == study.num_units
-            True
-        """
-        return {
-            "num_chars": len(self.text),
-            "half": self.half,
-            "num_layers": self.num_layers,
-            "num_units": self.num_units,
-        }
 
     @property
     def half(self) -> int:

@@ -26,9 +26,8 @@ from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import PART_HELP, TEXT_HELP, ExportingOptions, run_argument
 from charrnn.cli.streams import deliver, export_target
 from charrnn.config.options import at_least, option
-from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector
-from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.detectors.registry import DETECTORS, custom_detector, get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.runs.targets import Target

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numba import config, njit
+from numba import njit
 from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
@@ -846,10 +846,6 @@ def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
     be compiled."""
     loop = LOOPS[name]
     arguments = arguments_of(name)
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        warn("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
-        return None
-
     try:
         if loop.load(arguments):
             return loop

@@ -452,9 +452,6 @@ class Config:
 
     def _check_layers(self) -> None:
         """Raise UsageError for settings that some cells and depths do not support."""
-        # The units of a unitary cell are complex numbers with two coordinates each.
-        if self.cell_type == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
-            raise self._refused("hidden_size", "a unitary cell needs an even one.")
         if self.weight_drop not in (0, "auto") and self.cell_type == "irnn":
             without_bound = (
                 "it scales up the remaining weights, and the state of an irnn would grow without"
@@ -464,13 +461,6 @@ class Config:
             raise self._refused("weight_drop", remedy)
         if self.omega > 0:
             self._check_omega()
-
-        # With documents, the state is reset at the end of each document anyway.
-        if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
-            learned = named("initial_state", "learned")
-            raise self._refused(
-                "reset_probability", f"{learned} needs more than 0, else no state is reset to it."
-            )
 
         # The dilated layer l keeps 2^l states.
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:

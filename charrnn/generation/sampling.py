@@ -8,7 +8,7 @@ Shapes: B rows, one for each text, N characters, V vocabulary; state as in `mode
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from itertools import islice
 from types import ModuleType
@@ -28,7 +28,7 @@ from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.writing import DrawnText, Piece
 from charrnn.model.stepper import Stepper
 from charrnn.system.arrays import Float32Array
-from charrnn.system.process import check_settings_of_numba
+from charrnn.system.compiling import can_compile
 from charrnn.system.progress import Task, task
 
 if TYPE_CHECKING:
@@ -82,14 +82,13 @@ class PrimedState(NamedTuple):
 
 @cache
 def _compiled_module() -> ModuleType | None:
-    """Import the module with the compiled loops; None if numba is missing."""
-    check_settings_of_numba()
-    with suppress(ImportError):
-        # Importing numba takes a quarter of a second, which a short text does not wait for.
-        from charrnn.compiled import sampling
+    """Import the module with the compiled loops; None if numba is missing or switched off."""
+    # Importing numba takes a quarter of a second, which a short text does not wait for.
+    if not can_compile():
+        return None
+    from charrnn.compiled import sampling
 
-        return sampling
-    return None
+    return sampling
 
 
 def compiled_loop(stepper: Stepper, function: str, num_chars: int) -> ModuleType | None:

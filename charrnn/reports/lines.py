@@ -19,9 +19,8 @@ from rich.text import Text
 
 from charrnn.cli.streams import print_json, result_console
 from charrnn.errors import UsageError, counted, named
-from charrnn.evaluation.comparison import Comparison, distinct_names, notes_of_runs
+from charrnn.evaluation.comparison import Comparison, Content, distinct_names, notes_of_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
-from charrnn.evaluation.measured import Content
 from charrnn.generation.generated_text import excess_of
 from charrnn.model.losses import CharLosses
 from charrnn.system.progress import tell

@@ -192,25 +192,21 @@ class LearningCurves(list[RunSummary], Displayable):
         ]
 
 
+NOTES = (
+    "These runs learned different texts: their losses must not be compared.",
+    "Losses per character and losses per byte must not be compared.",
+    "These runs split their text differently: their validation losses must not be compared.",
+)
+"""Why the losses of runs must not be compared, for each value of `_comparable`."""
+
+
 def comparison_notes(runs: Sequence[RunSummary]) -> tuple[str, ...]:
     """Return the reasons why the losses of these runs must not be compared with each other, one
     sentence each."""
     notes = []
-
-    # The runs learned different texts. If a run has no digest, the names of the texts are compared.
-    texts: set[str | None] = {run.digest for run in runs}
-    if None in texts:
-        texts = {run.text for run in runs}
-    if len(texts) > 1:
-        notes.append("These runs learned different texts: their losses must not be compared.")
-
-    # The losses have different units, or were measured on different parts of the text.
-    if len({run.alphabet == "byte" for run in runs}) > 1:
-        notes.append("Losses per character and losses per byte must not be compared.")
-    if len({run.split for run in runs}) > 1:
-        notes.append(
-            "These runs split their text differently: their validation losses must not be compared."
-        )
+    for index, note in enumerate(NOTES):
+        if len({_comparable(run)[index] for run in runs}) > 1:
+            notes.append(note)
     return tuple(notes)
 
 
@@ -413,7 +409,8 @@ def _with_best(runs: Sequence[RunSummary]) -> list[RunSummary]:
 
 
 def _comparable(run: RunSummary) -> tuple[object, ...]:
-    """Return what runs have in common if their losses can be compared."""
+    """Return what runs have in common if their losses can be compared: the text, by its name if no
+    checkpoint records its digest, the unit and the split."""
     return run.digest or run.text, run.alphabet == "byte", run.split
 
 

@@ -74,7 +74,6 @@ def new_run_notes(
         )
 
     # What the validation says little about.
-    yield from _validation_notes(planned, text=text)
     yield from trained_notes(text.trained_share, config=planned, part="validation")
     if text.earlier_share is not None and text.earlier_share >= LEAST_SHARE:
         yield (
@@ -83,7 +82,7 @@ def new_run_notes(
         )
 
     # What was chosen.
-    yield from _ensemble_notes(planned)
+    yield from _planned_notes(planned, text=text)
     if ends_early(asked, planned=planned, num_train_chars=text.num_train):
         num_read = (planned.steps or 0) * planned.chars_per_step
         yield (
@@ -96,8 +95,7 @@ def new_run_notes(
 def resumed_notes(planned: Config, text: RunText) -> Iterator[str]:
     """Describe what may surprise the user of a run that is resumed."""
     yield from text.corpus.notes
-    yield from _ensemble_notes(planned)
-    yield from _validation_notes(planned, text=text)
+    yield from _planned_notes(planned, text=text)
 
 
 def _reading_notes(whose: str, settings: Mapping[str, object], planned: Config) -> Iterator[str]:
@@ -111,20 +109,16 @@ def _reading_notes(whose: str, settings: Mapping[str, object], planned: Config) 
         yield f"read as {whose}: {' '.join(used)}"
 
 
-def _validation_notes(config: Config, text: RunText) -> Iterator[str]:
-    """Describe which part of the validation text is read, if it is not all of it."""
-    num_read = config.validation_chars
+def _planned_notes(planned: Config, text: RunText) -> Iterator[str]:
+    """Describe which part of the validation text is read, if it is not all of it; and say that
+    several networks are trained side by side, because their units are shown as those of one."""
+    num_read = planned.validation_chars
     if isinstance(num_read, int) and text.num_validation > num_read:
         share = f"{100 * num_read / text.num_validation:.2g} %"
         yield (
             f"validation reads {num_read:,} of {text.num_validation:,} characters ({share}), in"
             " segments spread evenly over the validation text"
         )
-
-
-def _ensemble_notes(planned: Config) -> Iterator[str]:
-    """Say that several networks are trained side by side, because their units are shown as those of
-    one."""
     if planned.num_networks > 1:
         yield (
             f"{planned.num_networks} networks of {units_of_network(planned)} units are"

@@ -9,8 +9,7 @@ Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.config.settings import Config, resolved
 from charrnn.distributed.group import SINGLE, ProcessGroup
-from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
+from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
 from charrnn.model.noise import Noise
@@ -148,12 +147,11 @@ class Trainer:
         """Train on the next window of every batch row (truncated BPTT with carried state; Williams
         & Peng 1990).
 
-        Raises NonFiniteError, with nothing changed, if the loss or the gradient is not finite;
-        UsageError if the memory of a device other than the CPU is full.
+        Raises NonFiniteError, with nothing changed, if the loss or the gradient is not finite.
         """
         # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the
         # optimizers, too.
-        with self._full_memory_reported(), exact_arithmetic(self.device):
+        with exact_arithmetic(self.device):
             # The schedule of the learning rate counts steps from 0, the optimizers from 1.
             learning_rate = learning_rate_at(self.step, self.config)
 
@@ -290,19 +288,6 @@ class Trainer:
     def _window_length(self) -> int:
         """T."""
         return resolved(self.config.bptt_length)
-
-    @contextmanager
-    def _full_memory_reported(self) -> Iterator[None]:
-        """Raise UsageError in the `with` block where the memory of the device is full."""
-        try:
-            yield
-        except torch.OutOfMemoryError:
-            batch_size, length = self.batches.batch_size, self.config.bptt_length
-            raise UsageError(
-                f"The memory of the device {self.device} is full: a step reads {batch_size} batch"
-                f" rows of {length} characters. Use"
-                f" {named('batch_size', str(max(1, batch_size // 2)))} or a smaller model."
-            ) from None
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the weights, the moments of all optimizers and the averages of an ensemble, under

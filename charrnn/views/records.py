@@ -14,7 +14,6 @@ from charrnn.cells.findings import (
     ColouredText,
     Passage,
 )
-from charrnn.cells.study import Study
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
@@ -43,8 +42,6 @@ from charrnn.views.theme import all_visible
 
 MAX_CHARS = 4_000
 """Maximum number of characters of a text that are drawn: a notebook stores its outputs."""
-CHARS_OF_STUDY = 60
-"""Characters of the text of a study that stand in its table."""
 
 
 def _cut_note(text: str) -> Sequence[RenderableType]:
@@ -74,16 +71,6 @@ def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
     return [Text("\n".join(map(all_visible, lines))), *_cut_note(generated.text)]
 
 
-def _study_pictures(study: Study) -> Sequence[RenderableType]:
-    rows = [
-        ("choosing half", f"{study.half:,} characters, by which cells are chosen"),
-        ("scoring half", f"{len(study.text) - study.half:,} characters, on which they are scored"),
-        ("cells", f"{study.num_cells:,}: {study.num_layers} × {study.num_units}"),
-        ("begins", all_visible(study.text.text[:CHARS_OF_STUDY])),
-    ]
-    return [plain_table("study", f"{len(study.text):,} characters", rows=rows)]
-
-
 def view_record(record: object) -> Sequence[RenderableType]:
     """Return the view of a record of the core; nothing for another object."""
     match record:
@@ -105,8 +92,6 @@ def view_record(record: object) -> Sequence[RenderableType]:
             return [learning_chart(record)]
         case ModelDescription():
             return [plain_table("model", record.name, rows=record.rows())]
-        case Study():
-            return _study_pictures(record)
         case Trace():
             return _cut_picture(surprise_map(record.text, record.bits.tolist()))
     return _view_together(type(record), [record])

@@ -7,7 +7,7 @@ import pytest
 from synthetic import make_corpus
 
 from charrnn.api import Model
-from charrnn.detectors.custom import custom_detector
+from charrnn.detectors.registry import custom_detector
 from charrnn.errors import CheckpointError
 
 LIVELY, CALM = "ab" * 1_000, "a" * 200 + "b" * 200

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn.detectors.custom import custom_detector
+from charrnn.detectors.registry import custom_detector
 from charrnn.errors import UsageError
 
 PATTERNS = {

@@ -1,7 +1,4 @@
-"""Several runs, --windowed and --per-line: what is compared, and what is refused.
-
-Tests `evaluation.measured`, too.
-"""
+"""Several runs, --windowed and --per-line: what is compared, and what is refused."""
 
 import math
 from dataclasses import replace
@@ -14,9 +11,8 @@ from drawn import lines
 import charrnn
 from charrnn.api import Model
 from charrnn.config.settings import Config
-from charrnn.evaluation.comparison import evaluate_runs
+from charrnn.evaluation.comparison import MeasuredText, evaluate_runs
 from charrnn.evaluation.loss_reports import block_difference
-from charrnn.evaluation.measured import MeasuredText
 from charrnn.model.losses import CharLosses, char_losses
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import read_corpus

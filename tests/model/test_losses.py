@@ -13,7 +13,7 @@ from effects_networks import make_ids
 from naive_losses import make_network, naive_scores
 
 import charrnn
-from charrnn.evaluation.measured import MeasuredText
+from charrnn.evaluation.comparison import MeasuredText
 from charrnn.model import losses as loss_module
 from charrnn.model.losses import (
     WINDOWED_LENGTH,
