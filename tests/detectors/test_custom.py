@@ -80,7 +80,7 @@ def test_only_the_option_detect_leads_to_where_a_file_is_executed():
     users = {
         path.name for path in package.rglob("*.py") if "custom_detector" in path.read_text("utf-8")
     }
-    assert users == {"custom.py", "visualize.py"}
+    assert users == {"registry.py", "visualize.py"}
 
 
 def test_no_other_name_or_file_is_executed(command, alphabet_run, tmp_path):
