@@ -77,6 +77,8 @@ class SourceReader:
 
         self._has_column = config.documents == "column"
         self._builder = IdBuilder(config.alphabet)
+        self._failed: dict[str, str] = {}
+        """Why documents could not be read, by their digests."""
         self._copies: dict[str, BinaryIO] = {}
         """Copies of what can be read only once, by its name."""
         self._seen: set[str] = set()
@@ -268,7 +270,7 @@ class SourceReader:
             data = "".join(piece.content for piece in pieces).encode()
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-        text = read_document(file.name, data, kind, texts=self.document_texts)
+        text = read_document(file.name, data, kind, texts=self.document_texts, failed=self._failed)
         yield Line(1, text)
 
 
