@@ -99,7 +99,8 @@ class _Page(HTMLParser):
         """How many elements are open with the hidden one; 0 if none is hidden."""
         self._begin = 0
         """Where what is seen begins."""
-        self.feed(page)
+        # After the last end of a tag the parser would look for one from each beginning anew.
+        self.feed(page[: page.rfind(">") + 1])
         self.close()
         if not self._hidden_depth:
             self.visible.append(page[self._begin :])
