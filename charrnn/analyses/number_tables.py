@@ -32,7 +32,8 @@ class NumberRow:
         """Return a row of a table for each entry, which has the `place` of the vector."""
         entries = zip(self.labels, self.values, strict=True)
         return [
-            {"name": self.name, "row": label, "value": value, **place} for label, value in entries
+            {"name": self.name, "row": all_visible(label), "value": value, **place}
+            for label, value in entries
         ]
 
 
@@ -60,7 +61,7 @@ class WeightNumbers:
         rows = []
         for column, values in zip(self.columns, zip(*self.values, strict=True), strict=True):
             matrix_column = NumberRow(self.name, labels=self.labels, values=values)
-            rows += matrix_column.to_rows(layer=self.layer, column=column)
+            rows += matrix_column.to_rows(layer=self.layer, column=all_visible(column))
         bias = NumberRow(self.bias_name, labels=self.labels[: len(self.bias)], values=self.bias)
         return rows + bias.to_rows(layer=self.layer)
 

@@ -26,7 +26,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, CharRNNError):
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
-        return _refused_by_typer(error), error.exit_code
+        return _refused_by_typer(error, _command_name(arguments)), error.exit_code
 
     # Typer takes an EOFError for a closed prompt. No command prompts, so it comes from a damaged
     # file, or is a bug.
@@ -45,10 +45,11 @@ def _command_name(arguments: Sequence[str]) -> str:
     return next((argument for argument in arguments if argument in names), "")
 
 
-def _refused_by_typer(error: typer.TyperException) -> str:
-    """Return the message about a command line that cannot be parsed."""
+def _refused_by_typer(error: typer.TyperException, name: str) -> str:
+    """Return the message about the line of a command, "" for none, that cannot be parsed."""
     context: Any = getattr(error, "ctx", None)
-    command = getattr(context, "command_path", "charrnn")
+    # An option without its value has no context.
+    command = getattr(context, "command_path", f"charrnn {name}".rstrip())
     problem = error.format_message()
 
     # The errors about unknown options have a field of similar names.

@@ -43,23 +43,9 @@ TRAIN = "train"
 
 def choose_terminal() -> None:
     """Declare the terminal dumb, for all libraries that draw, if ACCESSIBLE is set to another value
-    than 0. Set NO_COLOR where terminfo knows the terminal and says that it has less than eight
-    colours.
-
-    COLORTERM and FORCE_COLOR take precedence over terminfo.
-    """
+    than 0."""
     if os.environ.get("ACCESSIBLE", "").strip("0"):
         os.environ["TERM"] = "dumb"
-    if not os.environ.get("TERM") or not {"COLORTERM", "FORCE_COLOR"}.isdisjoint(os.environ):
-        return
-    try:
-        import curses
-    except ImportError:  # Windows
-        return
-    with contextlib.suppress(curses.error):  # an unknown terminal
-        curses.setupterm(os.environ["TERM"], 2)
-        if curses.tigetnum("colors") < 8:
-            os.environ["NO_COLOR"] = "1"
 
 
 def choose_encoding(stream: TextIOWrapper) -> None:

@@ -52,7 +52,12 @@ def corpora(options: CorporaOptions) -> None:
         case ["show", name]:
             _show(_entry(name), options)
         case ["fetch", name]:
-            _fetch(_entry(name), options)
+            # The path is the result, for `charrnn train $(charrnn corpora fetch NAME)`.
+            path = str(fetch(_entry(name)))
+            if options.json:
+                print_json({"name": name, "path": path})
+            else:
+                print_path(path)
         case [action, *_]:
             near = did_you_mean(action, ("list", "show", "fetch"))
             raise UsageError(f"charrnn corpora takes list, show NAME or fetch NAME.{near}")
@@ -109,16 +114,6 @@ def _show(entry: CatalogueEntry, options: CorporaOptions) -> None:
 
     kind = f"{entry.kind}, {entry.language}, {entry.num_bytes:,} bytes"
     result_console().print(plain_table(entry.name, kind, rows=facts.items()))
-
-
-def _fetch(entry: CatalogueEntry, options: CorporaOptions) -> None:
-    """Download a text into corpora/ and print its path, unless it is there already."""
-    # The path is the result, for `charrnn train $(charrnn corpora fetch NAME)`.
-    path = str(fetch(entry))
-    if options.json:
-        print_json({"name": entry.name, "path": path})
-    else:
-        print_path(path)
 
 
 def _entry(name: str) -> CatalogueEntry:

@@ -1,21 +1,23 @@
 """charrnn evaluate: the loss of models over a text, as a table, line by line or character by
 character."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, PART_HELP, TEXT_HELP, ExportingOptions
-from charrnn.cli.streams import deliver, export_target, with_flags
+from charrnn.cli.streams import deliver, export_target, print_json, result_console, with_flags
 from charrnn.config.options import argument, at_least, option
-from charrnn.evaluation.comparison import ORDERS, evaluate_runs
+from charrnn.evaluation.comparison import ORDERS, distinct_names, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
-from charrnn.system.progress import task
+from charrnn.system.progress import task, tell
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import evaluation_view
 
 if TYPE_CHECKING:
+    from charrnn.text.corpus import Corpus
     from charrnn.trained_model import TrainedModel
 
 ROWS, REPORTS = "More rows", "In place of the loss"
@@ -96,43 +98,59 @@ def evaluate(options: EvaluateOptions) -> None:
 
     # The lines take the place of the losses.
     if options.per_line:
-        from charrnn.reports.lines import show_lines
-
-        show_lines(
-            models,
-            corpus,
-            part=options.part,
-            precision=options.precision,
-            max_chars=options.max_chars or MAX_SCORED,
-            as_json=options.json,
-        )
+        _list_lines(models, corpus, options)
         return
 
     # This appears at once, because the work before the first bar takes seconds.
     with task(f"reading {models[0].name}", unit=""):
-        shown = _measure_losses(models, content=content, options=options)
-    deliver(shown, target, as_json=options.json)
-
-
-def _measure_losses(
-    models: "Sequence[TrainedModel]", content: str | bytes | None, options: EvaluateOptions
-) -> Shown:
-    """Measure the losses, with the rows that were asked for."""
-    evaluation = evaluate_runs(
-        models,
-        text=content,
-        part=options.part,
-        precision=options.precision,
-        # Without --chars, each protocol has a limit of its own.
-        max_chars=options.max_chars or "auto",
-        ngrams=ORDERS if options.ngrams else (),
-        windowed=options.windowed,
-    )
-    # Notes name parameters; a user of the command line types flags.
-    evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
-    return Shown(
+        evaluation = evaluate_runs(
+            models,
+            text=content,
+            part=options.part,
+            precision=options.precision,
+            # Without --chars, each protocol has a limit of its own.
+            max_chars=options.max_chars or "auto",
+            ngrams=ORDERS if options.ngrams else (),
+            windowed=options.windowed,
+        )
+        # Notes name parameters; a user of the command line types flags.
+        evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
+    shown = Shown(
         evaluation.rows[0].name,
         pictures=[evaluation_view(evaluation)],
         data=evaluation.to_json(),
         rows=[row.to_json() for row in evaluation.rows],
     )
+    deliver(shown, target, as_json=options.json)
+
+
+def _list_lines(
+    models: "Sequence[TrainedModel]", text: "Corpus | None", options: EvaluateOptions
+) -> None:
+    """Print the losses as JSON Lines or, on a terminal, tables of the least and the most likely
+    lines; of sentences, where a line is a paragraph. The notes go to stderr."""
+    from charrnn.reports import lines
+
+    scored = lines.score_text(
+        models,
+        text,
+        part=options.part,
+        precision=options.precision,
+        max_chars=options.max_chars or MAX_SCORED,
+    )
+    names = distinct_names(models)
+    tell(*scored.notes)
+
+    # A misprint is a small part of a paragraph, which would hide it.
+    unit = scored.usual_unit()
+    if unit == lines.SENTENCE:
+        tell("A line of this text is a paragraph: its sentences are scored.")
+
+    # A program that reads the lines gets each line as soon as it is computed.
+    if options.json or not sys.stdout.isatty():
+        for line in scored.iter_lines(unit):
+            print_json(lines.to_json(line, names))
+        return
+
+    result_console().print(scored.ends_of_list(unit).view(names))
+    tell("Add --json for all lines, as JSON Lines.")

@@ -12,7 +12,6 @@ from charrnn.generation.sample_options import (
     TEXT,
     SampleOptions,
 )
-from charrnn.views.delivery import is_table
 
 COPIES = "Copies of the training text"
 """Panel of the options that compare a text with the training text."""
@@ -100,16 +99,6 @@ class SampleCommandOptions(ExportingOptions):
     )
 
     @property
-    def is_picture(self) -> bool:
-        """Whether --export writes anything but a table, which has room for many texts."""
-        return self.export is not None and not is_table(self.export)
-
-    @property
     def is_chosen(self) -> bool:
         """Whether some of the drawn texts are left out."""
         return self.unique or self.new
-
-    @property
-    def is_single(self) -> bool:
-        """Whether the first text that is drawn is the only one."""
-        return self.count in (None, 1) and not self.is_chosen

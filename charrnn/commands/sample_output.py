@@ -21,7 +21,7 @@ from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import WarningsOnly, current, tell, using, warn
 from charrnn.text.documents import separator_of
-from charrnn.views.delivery import Shown, check_exported
+from charrnn.views.delivery import Shown, check_exported, is_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,12 +77,14 @@ class SampleView:
             progress = WarningsOnly(progress)
         with using(progress):
             has_colours = options.cell is not None
-            is_coloured_picture = options.is_picture and options.is_single and not is_searched
+            # A table has room for many texts, and a picture of a single text has its colours.
+            is_single = options.count in (None, 1) and not options.is_chosen
+            is_coloured_picture = self.target and not is_table(self.target.path) and is_single
             if len(self.temperatures) > 1:
                 self._show_each()
             elif options.trace and options.count is None:
                 self._show_provenance()
-            elif is_coloured_picture or (has_colours and options.json):
+            elif (is_coloured_picture and not is_searched) or (has_colours and options.json):
                 self._export_coloured()
             elif has_colours:
                 text = self.model.generator.begin(self.drawing)

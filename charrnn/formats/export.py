@@ -53,7 +53,7 @@ def _to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes
 
 def _to_module(model: TrainedModel, path: Path) -> bytes:
     """Return the module of a model; its name is nowhere in it."""
-    from charrnn.formats.model_page.module import to_module
+    from charrnn.formats.model_page.page import to_module
 
     return to_module(model).encode("utf-8")
 

@@ -107,19 +107,14 @@ def facts_of(model: TrainedModel) -> Facts:
     if "text" in facts and model.recorded_corpus is not None:
         facts["text_digest"] = model.recorded_corpus.digest
 
-    _find_cells(model)
+    # The cells are found over the validation text, as `charrnn visualize` does. A model without its
+    # text has none; nor has one whose text is too short.
+    if not model.found_cells:
+        with suppress(CharRNNError):
+            text, context, _ = read_passage(model, source=None, num_chars=CHARS_SCORED)
+            model.survey(text, context=context, cached=True)
     facts["cells"] = [score.to_json() for score in model.found_cells]
     return facts
-
-
-def _find_cells(model: TrainedModel) -> None:
-    """Find the cells of a run over its validation text, as `charrnn visualize` does."""
-    if model.found_cells:
-        return
-    # A model without its text has no cells; nor has one whose text is too short.
-    with suppress(CharRNNError):
-        text, context, _ = read_passage(model, source=None, num_chars=CHARS_SCORED)
-        model.survey(text, context=context, cached=True)
 
 
 def cells_in(facts: Facts) -> tuple[CellScore, ...]:

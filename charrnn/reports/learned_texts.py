@@ -58,7 +58,12 @@ def read_learned_texts(model: TrainedModel) -> LearnedTexts:
         init_from = model.config.init_from
         try:
             earlier = load(init_from)
-            if not _started_from(model, earlier=earlier):
+            # The same weights, or another step of a run with the same text.
+            recorded = earlier.recorded_corpus
+            digest = earlier.step_digest
+            has_weights = digest is not None and model.base.get("digest") == digest
+            has_text = recorded is not None and model.base.get("corpus_digest") == recorded.digest
+            if not (has_weights or has_text):
                 raise DataError("another model has that name now")
             texts.append(list(earlier.read_parts(reason=REASON)))
         except CharRNNError as error:
@@ -67,15 +72,6 @@ def read_learned_texts(model: TrainedModel) -> LearnedTexts:
             return LearnedTexts(texts, missing)
         model = earlier
     return LearnedTexts(texts)
-
-
-def _started_from(model: TrainedModel, *, earlier: TrainedModel) -> bool:
-    """Return whether a model started from the weights of an earlier one, or from another step of a
-    run with the text of that one."""
-    if model.base.get("digest") == earlier.step_digest:
-        return earlier.step_digest is not None
-    recorded = earlier.recorded_corpus
-    return recorded is not None and model.base.get("corpus_digest") == recorded.digest
 
 
 def known_passages(model: TrainedModel, num_chars: int) -> Forbid:

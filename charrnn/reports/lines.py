@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,13 +16,11 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.cli.streams import print_json, result_console
 from charrnn.errors import UsageError, counted, named
-from charrnn.evaluation.comparison import Comparison, Content, distinct_names, notes_of_runs
+from charrnn.evaluation.comparison import Comparison, Content, notes_of_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.generation.generated_text import excess_of
 from charrnn.model.losses import CharLosses
-from charrnn.system.progress import tell
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, read_path
@@ -308,9 +305,12 @@ class ScoredText:
         begin = 0
         for end in bounds:
             content = self.content[begin:end]
-            ends = _word_ends(content)
             if unit == SENTENCE:
                 ends = sentence_ends(content)
+            else:
+                # A word ends with the blanks behind it, as a line has its newline.
+                text = content.decode("latin-1") if isinstance(content, bytes) else content
+                ends = (blank.end() for blank in re.finditer(r"\s+", text))
             for place in ends:
                 if place < end - begin:
                     yield begin + place
@@ -368,15 +368,6 @@ def _different(losses: Sequence[LineLoss]) -> list[LineLoss]:
         if loss.text.strip():
             first.setdefault(loss.text, loss)
     return list(first.values())
-
-
-def _word_ends(content: str | bytes) -> Iterator[int]:
-    """Yield the index after the blanks behind each word; with its blank, as a line has its
-    newline."""
-    if isinstance(content, bytes):
-        content = content.decode("latin-1")
-    for blank in re.finditer(r"\s+", content):
-        yield blank.end()
 
 
 def _decoded(text: str | bytes) -> str:
@@ -438,33 +429,3 @@ def lines_view(lines: Sequence[LineLoss], *, title: str, names: Sequence[str]) -
         text = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
         table.add_row(*cells, text)
     return Group(Text(title), table)
-
-
-def show_lines(
-    models: Sequence[TrainedModel],
-    text: GivenText | None,
-    *,
-    part: str,
-    precision: str,
-    max_chars: int,
-    as_json: bool,
-) -> None:
-    """Print the losses as JSON Lines or, on a terminal, tables of the least and the most likely
-    lines; of sentences, where a line is a paragraph. The notes go to stderr."""
-    scored = score_text(models, text, part=part, precision=precision, max_chars=max_chars)
-    names = distinct_names(models)
-    tell(*scored.notes)
-
-    # A misprint is a small part of a paragraph, which would hide it.
-    unit = scored.usual_unit()
-    if unit == SENTENCE:
-        tell("A line of this text is a paragraph: its sentences are scored.")
-
-    # A program that reads the lines gets each line as soon as it is computed.
-    if as_json or not sys.stdout.isatty():
-        for line in scored.iter_lines(unit):
-            print_json(to_json(line, names))
-        return
-
-    result_console().print(scored.ends_of_list(unit).view(names))
-    tell("Add --json for all lines, as JSON Lines.")

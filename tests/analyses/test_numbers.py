@@ -131,6 +131,14 @@ def test_a_table_has_every_number_of_the_json():
     assert listed == [values[1] for values in gradient.values]
 
 
+def test_a_table_names_control_characters_by_visible_ones():
+    vocab = vocab_of("helo\0", is_exact=True)
+    model = model_of(config_of("lstm", documents="lines", alphabet="exact"), vocab)
+    rows = model.numbers("hel").to_rows()
+    names = "".join(f"{row['row']}{row.get('column', '')}" for row in rows)
+    assert names.isprintable()
+
+
 def test_the_end_of_a_document_resets_the_state(monkeypatch):
     vocab = vocab_of("helo\0", is_exact=True)
     model = model_of(config_of("lstm", documents="lines", alphabet="exact"), vocab)

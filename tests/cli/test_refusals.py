@@ -47,6 +47,7 @@ REFUSED = {
         ("train --resume nosuch", 4, "included models: code, prose"),
     ),
     "sample": (
+        ("sample --stop", 2, "Try 'charrnn sample --help'"),
         ("sample nosuch", 4, "included models: code, prose"),
         ("sample chain 500", 2, "leave out 500"),
         ("sample chain --prime @", 3, "there is no file ''. Give"),

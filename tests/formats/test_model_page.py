@@ -1,6 +1,6 @@
 """The page and the module of a model write the text of `charrnn sample`, in node and in a browser.
 
-Tests `formats.model_page.page`, `formats.model_page.network` and `formats.model_page.module`, too.
+Tests `formats.model_page.page` and `formats.model_page.network`, too.
 """
 
 import base64
@@ -23,8 +23,7 @@ from charrnn.cells.findings import CellScore
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
-from charrnn.formats.model_page.module import to_module
-from charrnn.formats.model_page.page import to_model_page
+from charrnn.formats.model_page.page import to_model_page, to_module
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.shapes import weight_shapes

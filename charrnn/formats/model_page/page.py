@@ -1,6 +1,6 @@
 """Make a self-contained HTML page that contains a model and runs it: `model_page.html`, the
-programs of the network and of the view, and the weights.
-"""
+programs of the network and of the view, and the weights; or a module of JavaScript that does:
+`model_network.js`, the weights, and one function, in `model_module.js`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from charrnn.cells.findings import CellScore
 from charrnn.formats.model_page.network import NETWORK, check_size, describe_network, to_json
+from charrnn.generation.sample_options import DOCUMENT_LENGTH
 from charrnn.runs.included import card_of, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
@@ -20,6 +21,14 @@ from charrnn.text.vocab import Vocab
 from charrnn.trained_model import TrainedModel
 from charrnn.views.theme import NUM_SHADES, PAPERS, Background, read_palette
 
+MODULE = Path(__file__).with_name("model_module.js")
+"""The program with the function, `sample`."""
+HEAD = """\
+// A recurrent network that writes texts, made by charrnn. It needs no other file:
+//   import { sample } from "./FILE.js";
+//   sample({ temperature: 0.6, seed: 5, prime: "" })
+"""
+"""What a module begins with: how it is used."""
 TEMPLATE = Path(__file__).with_name("model_page.html")
 """The page without its style sheet, its model and its programs."""
 VIEW = Path(__file__).with_name("model_page.js")
@@ -161,3 +170,18 @@ def _texts_of(model: TrainedModel) -> str:
         texts += model.config.corpus or [STANDARD_LIBRARY]
     # Two private texts are one for the reader, who learns nothing of them.
     return " and then ".join(dict.fromkeys(texts))
+
+
+def to_module(model: TrainedModel) -> str:
+    """Return the module of a model. Raises the errors of `describe_network`."""
+    description, weights = describe_network(model)
+    # Cells are clamped in a page only.
+    del description["memories"]
+    # The length at which the command cuts a document.
+    if model.config.end_id is not None:
+        description["length"] = DOCUMENT_LENGTH
+    program = NETWORK.read_text("utf-8") + MODULE.read_text("utf-8")
+    # Comments and indentation would be a fortieth of a small module.
+    program = re.sub(r"(?m)^ *(//.*\n)?", "", program)
+    program = program.replace("{{MODEL}}", to_json(description))
+    return HEAD + program.replace("{{WEIGHTS}}", weights)
