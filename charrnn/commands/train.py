@@ -607,9 +607,14 @@ class TrainingView:
             run = shlex.quote(printable(Path(event.run).name))
             named_run = ""
 
+        # The next command has another standard input, which needs the text again.
+        piped = text_option = ""
+        if "-" in self._start.config["corpus"]:
+            piped = "cat TEXT | "
+            text_option = " --text FILE"
         if not event.is_complete:
             self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
-            self._print_commands(f"charrnn train --resume {run}")
+            self._print_commands(f"{piped}charrnn train --resume {run}")
             return
 
         # The best loss and its step, which commands use. If the best step is not the last, a user
@@ -627,21 +632,21 @@ class TrainingView:
                 " continue.\nEach of them counts from the start of the run."
             )
 
-        look = f"charrnn visualize{named_run}"
+        look = f"charrnn visualize{named_run}{text_option}"
         if self._start.config["hidden_size"] <= FEW_UNITS:
             look = f"charrnn predict{named_run} TEXT --numbers"
         self._print("Next:")
         self._print_commands(
             f"charrnn sample{named_run} --temp {SAMPLE_TEMPERATURE}",
             look,
-            f"charrnn evaluate{named_run}",
+            f"charrnn evaluate{named_run}{text_option}",
         )
 
         # A recipe holds every setting and seed.
         if event.recipe is not None:
             self._print("The same weights again, on this machine:")
             recipe = shlex.quote(printable(event.recipe))
-            self._print_commands(f"charrnn train --recipe {recipe}")
+            self._print_commands(f"{piped}charrnn train --recipe {recipe}")
 
     def _print_commands(self, *commands: str) -> None:
         self._print("\n".join(f"  {command}" for command in commands), soft_wrap=True)
