@@ -40,7 +40,7 @@ ENDS = {
 MOST_FILES = {"train": 10, "sample": 7, "visualize": 10}
 
 
-WAYS = {"A weight that changes": ("Muon.step", 11), "A loss that is compared": ("iter_losses", 4)}
+WAYS = {"A weight that changes": ("Muon.step", 11), "A loss that is compared": ("iter_losses", 3)}
 """Ways of the page, by their titles: a function, and the number of files that the page promises up to
 it."""
 
