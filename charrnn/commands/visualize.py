@@ -359,12 +359,11 @@ def show_cells(subject: Subject) -> Shown:
     """
     model = subject.model
     text = subject.text.text
-    kind = cell_type(model.config.cell_type).shows
     typed = [parse_cell("--cell", text=cell, model=model) for cell in subject.options.cells]
     cells = list(dict.fromkeys(typed))  # each once, however often it is named
-    data: dict[str, object] = {}
 
     # What all cells share: the guesses below the characters, or what is underlined.
+    data: dict[str, object] = {}
     guesses: list[list[tuple[str, float]]] = []
     if subject.options.guesses:
         guesses = model.guesses(model.trace(subject.text, num_guesses=NUM_GUESSES))
@@ -385,7 +384,9 @@ def show_cells(subject: Subject) -> Shown:
         if pictures:
             pictures.append(Text())
         title = f"cell {layer}:{unit} of {all_visible(model.name)}"
-        pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
+        pictures.append(
+            Text.assemble((title, "bold"), f", {cell_type(model.config.cell_type).shows}  ")
+        )
 
         # Cells that share a scale follow each other without it.
         coloured = ColouredText(
@@ -398,7 +399,7 @@ def show_cells(subject: Subject) -> Shown:
         picture = HeatMap(_whole_words(subject, coloured), scale_of_text(coloured))
         if picture.scale != before:
             pictures += [*picture.legend(underlined), *end_legend(text)]
-        before = picture.scale
+            before = picture.scale
         pictures.append(picture)
 
         # As in Python, layer and unit are numbers, and not the text that is typed.
@@ -410,9 +411,12 @@ def show_cells(subject: Subject) -> Shown:
         listed.append(entry)
 
     first = {key: listed[0][key] for key in ("layer", "unit", "values")}
-    data = {"run": model.name, **first, "text": text, "cells": listed, **data}
     names = ", ".join(f"{layer}:{unit}" for layer, unit in cells)
-    return Shown(f"{model.name}: {names}", pictures=pictures, data=data)
+    return Shown(
+        f"{model.name}: {names}",
+        pictures=pictures,
+        data={"run": model.name, **first, "text": text, "cells": listed, **data},
+    )
 
 
 def _underlined(subject: Subject) -> tuple[str, list[bool]]:
