@@ -19,8 +19,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts, the preferred one first."""
 THEMES = {
-    "light": ("#ffffff", "#59636e", "#e1e4e8", "#2563c9 #b07d00 #00857a #8b2fb3"),
-    "dark": ("#0d1117", "#9198a1", "#2b323b", "#79a8ff #e3b341 #3fc7b8 #cf8df0"),
+    "light": ("#ffffff", "#59636e", "#e1e4e8", "#2563c9 #b07d00 #00857a #8b2fb3 #c4265a"),
+    "dark": ("#0d1117", "#9198a1", "#2b323b", "#79a8ff #e3b341 #3fc7b8 #cf8df0 #ff7b9c"),
 }
 """The colours of a light and of a dark page: its paper, its ink, the lines of a chart, and the
 programs, one after the other."""
@@ -73,8 +73,9 @@ def draw_peers(folder: Path = DOCS / "pictures") -> None:
     programs = read_programs(DOCS / "peers.csv")
     for theme, (paper, ink, grid, colours) in THEMES.items():
         parts, place = draw_axes(programs, ink, grid)
+        names: list[Point] = []
         for (name, points), colour in zip(programs.items(), colours.split(), strict=True):
-            parts += draw_program(name, points, place, colour, paper)
+            parts += draw_program(name, points, place, colour, paper, names)
         size = 'width="860" height="406"'
         picture = (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 860 406" role="img"'
@@ -112,12 +113,12 @@ def draw_axes(
         _, y = place((1, tenths / 10))
         parts.append(line_at(tenths / 10, grid) + "/>")
         parts.append(text_at(left - 8, y + 4, f"{tenths / 10:.1f}", ink, anchor="end"))
-    for tick, label in ((10, "10 s"), (30, "30 s"), (60, "1 min"), (180, "3 min"), (600, "10 min")):
+    for tick, label in ((10, "10 s"), (30, "30 s"), (60, "1 min"), (180, "3 min")):
         x, _ = place((tick, 1))
         parts.append(text_at(x, top + height + 20, label, ink, anchor="middle"))
     _, y = place((1, PUBLISHED))
     parts.append(line_at(PUBLISHED, ink) + ' stroke-dasharray="4 4"/>')
-    parts.append(text_at(left + 4, y + 24, f"nanoGPT on an A100: {PUBLISHED}", ink))
+    parts.append(text_at(left + 4, y - 6, f"nanoGPT on an A100: {PUBLISHED}", ink))
     return parts, place
 
 
@@ -127,15 +128,18 @@ def draw_program(
     place: Callable[[Point], Point],
     colour: str,
     paper: str,
+    names: list[Point],
 ) -> list[str]:
-    """Return the dots, the line and the name of a program."""
+    """Return the dots, the line and the name of a program, above the names that are near."""
     places = [place(point) for point in points.ends]
     route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     parts = [circle(place(point), paper, colour) for point in points.within]
     parts.append(f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="2"/>')
     parts += [circle(end, colour, colour) for end in places]
     x, y = places[-1]
-    parts.append(text_at(x + 8, y + 4, name, colour, 13))
+    near = [name_y - 16 for name_x, name_y in names if abs(name_x - x) < 100]
+    names.append((x, min([y + 4, *near])))
+    parts.append(text_at(x + 8, names[-1][1], name, colour, 13))
     return parts
 
 

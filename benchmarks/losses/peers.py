@@ -1,7 +1,8 @@
-"""Measure seconds and loss of other programs on tiny Shakespeare, beside charrnn on the same machine.
+"""Measure seconds and loss of other programs on a text, beside charrnn on the same machine.
 
-    python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER
+    python benchmarks/losses/peers.py transformer shakespeare.txt peers.csv
     python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv
+    python benchmarks/losses/peers.py gru shakespeare.txt peers.csv
     python benchmarks/losses/peers.py ngrams shakespeare.txt peers.csv
     python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv
@@ -9,70 +10,61 @@
 Each adds rows to a CSV file, of which tools/charts.py draws a picture and `table` prints a table.
 A row has the program, the minutes and the seed of its training, the seconds until the measurement,
 the loss, and whether it is the `end` of that training or `within` it, where the rate of learning is
-still high. Each budget is a training of its own; `--seed` repeats those of charrnn and of lstm, of
-whose ends picture and table have the mean and the range. Run all on one idle machine, in one go.
+still high. Each budget is a training of its own; `--seed` repeats those of the networks, of whose
+ends picture and table have the mean and the range. Run all on one idle machine, in one go.
 
-- `nanogpt` runs the command for a CPU of nanoGPT's README in FOLDER, a clone of
-  https://github.com/karpathy/nanoGPT, whose code it does not change. As many iterations as fit into the
-  minutes are found by a first run of PROBE of them; the learning rate decays over all. nanoGPT saves
-  a checkpoint from time to time, which is copied with the seconds since its process began.
-- `lstm` trains torch.nn.LSTM with AdamW and a rate that decays by a cosine, as a tutorial would.
+- `transformer` trains a Transformer as nanochat's: rotary positions, RMSNorm also of queries and keys,
+  a gated layer (SwiGLU), and Muon for its matrices beside AdamW. It reads windows at random places.
+- `lstm` and `gru` train torch.nn.LSTM and torch.nn.GRU with AdamW and carry the state on, as a
+  tutorial would.
 - `ngrams` counts the n-grams of the training text, without a network.
 - `charrnn` runs `charrnn train` with each budget.
 
+The rates of the first three decay by a cosine. Their settings are those that a search found on tiny
+Shakespeare (benchmarks/LOG.md). For such a search `--one-core` counts the processor's time of one core,
+so that trainings beside other work are compared.
+
 The loss is that of `windowed-256` of charrnn: windows of 256 characters of the last tenth, each read
-without anything before it, in nats per character. nanoGPT's model reads at most 64 characters: each
-character is predicted from the last 57 to 64, as far as its window has them. A loss is measured after
-the training, or while its clock stands still.
+without anything before it, in nats per character. A Transformer of a shorter window predicts each
+character from at least seven eighths of what it has learned to read. A loss is measured while
+the clock stands still.
 """
 
 import argparse
 import csv
-import importlib
 import math
 import os
-import pickle
-import re
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 import charrnn
 from benchmarks.measuring import print_table
 from charrnn.model.losses import NUM_WINDOWS, WINDOWED, WINDOWED_LENGTH, windowed_scores
 from charrnn.ngrams.kneser_ney import probabilities_by_order
+from charrnn.training.optim import Muon
 
-README_COMMAND = (
-    *("config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),
-    *("--log_interval=1", "--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4"),
-    *("--n_embd=128", "--dropout=0.0"),
-)
-"""The arguments of train.py in nanoGPT's README, without the number of iterations."""
-PROBE = 150
-"""Iterations of the run that measures how many there are in a minute."""
 NUM_CHECKPOINTS = 15
-ESTIMATE_COST = 14
-"""Iterations that take as long as an estimate of the loss: 40 batches without gradients."""
-STRIDE = 8
-"""Characters that nanoGPT's model predicts from one reading of a block."""
+READINGS = 8
+"""Readings of a block, of which each predicts as many new characters of the text."""
+HEAD_SIZE = 32
+"""Numbers of a query and a key of an attention head."""
 NGRAM_ORDER = 16
 """Characters of an n-gram, at most."""
-NANOGPT_SEED = 1337
-"""The seed that stands in nanoGPT's program."""
 BUDGETS = [1.0, 3.0, 15.0]
 """Minutes of the trainings of other programs."""
-CHARRNN_BUDGETS = [0.025, 0.33, *BUDGETS]
+CHARRNN_BUDGETS = [0.025, 0.17, *BUDGETS]
 """Minutes of the trainings of charrnn."""
 
 
@@ -90,8 +82,8 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class LSTMSettings:
-    """Settings of torch.nn.LSTM and its training."""
+class Settings:
+    """Settings of a network of torch and its training."""
 
     units: int
     layers: int
@@ -103,6 +95,15 @@ class LSTMSettings:
     def arguments(self) -> list[str]:
         """Return the settings as arguments of this program."""
         return [f"--{name.replace('_', '-')}={value:g}" for name, value in asdict(self).items()]
+
+
+DEFAULTS = {
+    "lstm": Settings(units=256, layers=1, batch_rows=32, window=32, rate=5e-3, dropout=0),
+    "gru": Settings(units=192, layers=2, batch_rows=32, window=32, rate=2.5e-3, dropout=0),
+    "transformer": Settings(units=96, layers=3, batch_rows=64, window=64, rate=0.01, dropout=0),
+}
+"""The settings that a search found, by program."""
+NAMES = {"lstm": "torch.nn.LSTM", "gru": "torch.nn.GRU", "transformer": "Transformer"}
 
 
 def seconds_since_start() -> float:
@@ -136,110 +137,108 @@ class BlockReader:
     @torch.inference_mode()
     def __call__(self, ids: torch.Tensor, state: None) -> tuple[torch.Tensor, None]:
         """Compute the logits (T, B, V) after each of ids (T, B), from the last characters of ids."""
-        rows = ids.T
         size = self._block_size
-        logits = [self._read(rows[:, :size])]
-        for end in range(size + STRIDE, rows.shape[1] + STRIDE, STRIDE):
-            end = min(end, rows.shape[1])
-            num_read = sum(part.shape[1] for part in logits)
-            logits.append(self._read(rows[:, end - size : end])[:, num_read - end :])
-        return torch.cat(logits, 1).transpose(0, 1), None
-
-    def _read(self, rows: torch.Tensor) -> torch.Tensor:
-        # With targets the model returns the logits of all characters, else of the last one.
-        logits: torch.Tensor = self._model(rows.contiguous(), rows.contiguous())[0]
-        return logits
+        logits = [self._model(ids[:size], None)[0]]
+        stride = size // READINGS
+        for end in range(size + stride, len(ids) + stride, stride):
+            end = min(end, len(ids))
+            num_read = sum(len(part) for part in logits)
+            logits.append(self._model(ids[end - size : end], None)[0][num_read - end :])
+        return torch.cat(logits), None
 
 
-class StockLSTM(torch.nn.Module):
-    """An embedding, torch.nn.LSTM and a linear layer, called like a network of charrnn."""
+class StockRNN(torch.nn.Module):
+    """An embedding, torch.nn.LSTM or torch.nn.GRU and a linear layer, called like a network of
+    charrnn."""
 
     device = torch.device("cpu")
 
-    def __init__(self, num_chars: int, num_units: int, num_layers: int, dropout: float) -> None:
+    def __init__(self, program: str, num_chars: int, settings: Settings) -> None:
         super().__init__()
-        self.embedding = torch.nn.Embedding(num_chars, num_units)
-        self.lstm = torch.nn.LSTM(num_units, num_units, num_layers, dropout=dropout)
-        self.dropout = torch.nn.Dropout(dropout)
-        self.output = torch.nn.Linear(num_units, num_chars)
+        units = settings.units
+        kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[program]
+        self.embedding = torch.nn.Embedding(num_chars, units)
+        self.layers = kind(units, units, settings.layers, dropout=settings.dropout)
+        self.dropout = torch.nn.Dropout(settings.dropout)
+        self.output = torch.nn.Linear(units, num_chars)
 
     def initial_state(self, batch_size: int) -> None:
-        """torch.nn.LSTM begins from zeros."""
+        """torch's layers begin from zeros."""
 
     def forward(self, ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
         """Compute the logits (T, B, V) after each of ids (T, B), and the new state."""
-        outputs, state = self.lstm(self.dropout(self.embedding(ids)), state)
+        outputs, state = self.layers(self.dropout(self.embedding(ids)), state)
         return self.output(self.dropout(outputs)), state
+
+
+class Block(torch.nn.Module):
+    """Attention, then a gated layer (SwiGLU), each of the normalised inputs and added to them."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = torch.nn.Dropout(dropout)
+        self.attention = torch.nn.Linear(width, 3 * width, bias=False)
+        self.attended = torch.nn.Linear(width, width, bias=False)
+        self.gated = torch.nn.Linear(width, 4 * width, bias=False)
+        self.output = torch.nn.Linear(2 * width, width, bias=False)
+        # A block begins as if it were not there.
+        torch.nn.init.zeros_(self.attended.weight)
+        torch.nn.init.zeros_(self.output.weight)
+
+    def forward(self, inputs: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+        """Compute the outputs for inputs (B, T, width); `turns` (T, HEAD_SIZE / 2) are complex numbers
+        of length 1 that turn queries and keys by their place (Su 2021)."""
+        normalised = functional.rms_norm(inputs, inputs.shape[-1:])
+        heads = self.attention(normalised).unflatten(-1, (3, -1, HEAD_SIZE)).transpose(1, 3)
+        query, key, value = heads.unbind(2)
+        attended = functional.scaled_dot_product_attention(
+            turned(query, turns), turned(key, turns), value, is_causal=True
+        )
+        inputs = inputs + self.dropout(self.attended(attended.transpose(1, 2).flatten(2)))
+
+        normalised = functional.rms_norm(inputs, inputs.shape[-1:])
+        gate, hidden = self.gated(normalised).chunk(2, -1)
+        return inputs + self.dropout(self.output(functional.silu(gate) * hidden))
+
+
+def turned(heads: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Normalise queries or keys (B, heads, T, HEAD_SIZE), and turn each pair by its place."""
+    heads = functional.rms_norm(heads, (HEAD_SIZE,))
+    pairs = torch.view_as_complex(heads.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns).flatten(-2)
+
+
+class Transformer(torch.nn.Module):
+    """A Transformer that reads windows, called like a network of charrnn."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, num_chars: int, settings: Settings) -> None:
+        super().__init__()
+        width = settings.units
+        self.embedding = torch.nn.Embedding(num_chars, width)
+        self.blocks = torch.nn.ModuleList(
+            Block(width, settings.dropout) for _ in range(settings.layers)
+        )
+        self.output = torch.nn.Linear(width, num_chars)
+        frequencies = 1e4 ** -torch.arange(0, 1, 2 / HEAD_SIZE)
+        angles = torch.outer(torch.arange(settings.window), frequencies)
+        self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles))
+
+    def initial_state(self, batch_size: int) -> None:
+        """There is no state: a window is read from its beginning."""
+
+    def forward(self, ids: torch.Tensor, state: None) -> tuple[torch.Tensor, None]:
+        """Compute the logits (T, B, V) after each of ids (T, B), at most a window."""
+        outputs = self.embedding(ids.T)
+        for block in self.blocks:
+            outputs = block(outputs, self.turns[: len(ids)])
+        return self.output(functional.rms_norm(outputs, outputs.shape[-1:])).transpose(0, 1), None
 
 
 def loss_of(network: Any, ids: NDArray[np.uint16]) -> float:
     """Measure the loss by windowed-256 in nats per character."""
     return windowed_scores(network, ids, precision="fp32").losses.mean
-
-
-def prepare_clone(
-    clone: Path, ids: NDArray[np.uint16], alphabet: list[str], num_train: int
-) -> None:
-    """Write what nanoGPT's prepare.py writes, which would download the text."""
-    folder = clone / "data" / "shakespeare_char"
-    ids[:num_train].tofile(folder / "train.bin")
-    ids[num_train:].tofile(folder / "val.bin")
-    names = {
-        "vocab_size": len(alphabet),
-        "itos": dict(enumerate(alphabet)),
-        "stoi": {character: index for index, character in enumerate(alphabet)},
-    }
-    (folder / "meta.pkl").write_bytes(pickle.dumps(names))
-
-
-def command_of(num_iterations: int, eval_interval: int, out: Path) -> list[str]:
-    """Return nanoGPT's command for a number of iterations."""
-    return [
-        *(sys.executable, "-u", "train.py", *README_COMMAND, f"--out_dir={out}"),
-        *(f"--max_iters={num_iterations}", f"--lr_decay_iters={num_iterations}"),
-        *(f"--eval_interval={eval_interval}", "--always_save_checkpoint=True"),
-    ]
-
-
-def iterations_in(minutes: float, clone: Path, out: Path) -> int:
-    """Return how many iterations nanoGPT takes in some minutes, with its start and its own estimates
-    of the loss."""
-    begin = time.monotonic()
-    done = subprocess.run(
-        command_of(PROBE, eval_interval=10 * PROBE, out=out),
-        cwd=clone,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    whole = time.monotonic() - begin
-    times = [float(found) / 1000 for found in re.findall(r", time ([\d.]+)ms", done.stdout)][1:]
-    per_iteration = sum(times) / len(times)
-    num_iterations = int((60 * minutes - (whole - sum(times))) / per_iteration)
-    return max(PROBE, num_iterations - NUM_CHECKPOINTS * ESTIMATE_COST)
-
-
-def run_nanogpt(clone: Path, num_iterations: int, out: Path) -> Iterator[tuple[float, Path]]:
-    """Run nanoGPT's command, and yield the seconds since its start and the path of each checkpoint,
-    which is copied to `out`."""
-    begin = time.monotonic()
-    command = command_of(
-        num_iterations, eval_interval=max(1, num_iterations // NUM_CHECKPOINTS), out=out
-    )
-    process = subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    is_saving = False
-    for line in process.stdout:
-        if line.startswith("saving checkpoint"):
-            is_saving = True
-        elif is_saving and line.startswith("iter "):  # the file is complete
-            is_saving = False
-            seconds = time.monotonic() - begin
-            copied = out / f"{seconds:.0f}.pt"
-            shutil.copy(out / "ckpt.pt", copied)
-            yield seconds, copied
-    if process.wait() != 0:
-        sys.exit(f"nanoGPT ended with exit code {process.returncode}")
 
 
 def with_places(
@@ -252,110 +251,125 @@ def with_places(
         yield Measurement(program, minutes, seed, seconds, loss, place)
 
 
-def measure_nanogpt(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Run nanoGPT with each budget; yield a row for each checkpoint."""
-    ids, alphabet, num_train = read_ids(given.text)
-    clone = given.clone.resolve()
-    prepare_clone(clone, ids, alphabet, num_train)
-    # Its code is imported from the clone.
-    sys.path.insert(0, str(clone))
-    nanogpt = importlib.import_module("model")
-    for minutes in given.budgets:
-        with tempfile.TemporaryDirectory() as folder:
-            num_iterations = iterations_in(minutes, clone, Path(folder))
-            print(f"{num_iterations:,} iterations", file=sys.stderr)
-            losses = []
-            for seconds, path in list(run_nanogpt(clone, num_iterations, Path(folder))):
-                saved = torch.load(path, weights_only=True)
-                model = nanogpt.GPT(nanogpt.GPTConfig(**saved["model_args"]))
-                model.load_state_dict(saved["model"])
-                reader = BlockReader(model.eval(), saved["model_args"]["block_size"])
-                losses.append((seconds, loss_of(reader, ids[num_train:])))
-        yield from with_places("nanoGPT", minutes, NANOGPT_SEED, losses)
+class Learner:
+    """A network of torch, its optimizers and the place in the text where it reads."""
+
+    def __init__(
+        self, program: str, ids: NDArray[np.uint16], num_chars: int, seed: int, settings: Settings
+    ) -> None:
+        torch.manual_seed(seed)
+        self.settings = settings
+        self.step = 0
+        self._random = np.random.default_rng(seed)
+        self._text = torch.from_numpy(ids.astype(np.int64))
+        self._state: Any = None
+        self._muon: Muon | None = None
+        if program == "transformer":
+            self.network: Any = Transformer(num_chars, settings)
+            matrices = list(self.network.blocks.parameters())
+            config = charrnn.Config(hidden_size=settings.units, precision="fp32")
+            self._muon = Muon(matrices, weight_decay=0.1, config=config)
+            others = [*self.network.embedding.parameters(), *self.network.output.parameters()]
+        else:
+            self.network = StockRNN(program, num_chars, settings)
+            others = list(self.network.parameters())
+        self._adamw = torch.optim.AdamW(others, lr=settings.rate)
+
+    def learn(self, share: float) -> None:
+        """Take one step at a share of the rate."""
+        inputs, targets = self._window()
+        logits, self._state = self.network(inputs, self._state)
+        loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        self.network.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.step += 1
+        rate = self.settings.rate * share
+        self._adamw.param_groups[0]["lr"] = rate
+        self._adamw.step()
+        if self._muon is None:
+            self._state = torch.utils._pytree.tree_map(torch.Tensor.detach, self._state)
+        else:
+            self._muon.step(rate, self.step)
+
+    def _window(self) -> tuple[torch.Tensor, torch.Tensor]:
+        # Characters (T, B) and those after them.
+        rows, window = self.settings.batch_rows, self.settings.window
+        length = (len(self._text) - 1) // rows
+        begin = self.step * window % (length - window)
+        if self._muon is not None:
+            starts = self._random.integers(0, len(self._text) - window, rows)
+        else:
+            # The state is carried on, and begins anew with the text.
+            starts = begin + length * np.arange(rows)
+            if begin < window:
+                self._state = None
+        places = torch.from_numpy(starts + np.arange(window)[:, None])
+        return self._text[places], self._text[places + 1]
 
 
-def train_lstm(
-    given: argparse.Namespace, settings: LSTMSettings, minutes: float
+def train_network(
+    given: argparse.Namespace, settings: Settings, minutes: float
 ) -> Iterator[tuple[float, float]]:
-    """Train torch.nn.LSTM with AdamW for some minutes of this process; yield the seconds and the loss
+    """Train a network of torch for some minutes of this process; yield the seconds and the loss
     about NUM_CHECKPOINTS times."""
     ids, alphabet, num_train = read_ids(given.text)
-    torch.manual_seed(given.seed)
-    model = StockLSTM(len(alphabet), settings.units, settings.layers, settings.dropout)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate)
-    length = (num_train - 1) // settings.batch_rows
-    inputs = torch.from_numpy(ids[: settings.batch_rows * length].astype(np.int64))
-    targets = torch.from_numpy(ids[1 : settings.batch_rows * length + 1].astype(np.int64))
-    inputs, targets = (part.view(settings.batch_rows, length).T for part in (inputs, targets))
+    learner = Learner(given.program, ids[:num_train], len(alphabet), given.seed, settings)
+    network = learner.network
+    reader = network
+    if given.program == "transformer":
+        reader = BlockReader(network, settings.window)
 
     # The clock stands still while a loss is measured.
+    clock = time.process_time if given.one_core else seconds_since_start
     budget = 60 * minutes
     measuring = 0.0
-    state = None
-    step = 0
     due = iter([*np.geomspace(min(10, budget / 2), budget, NUM_CHECKPOINTS), math.inf])
+    if given.one_core:
+        torch.set_num_threads(1)
+        due = iter([budget, math.inf])
     next_due = next(due)
     while True:
-        seconds = seconds_since_start() - measuring
+        seconds = clock() - measuring
         if seconds >= next_due:
-            model.eval()
+            network.eval()
             with torch.inference_mode():
-                yield seconds, loss_of(model, ids[num_train:])
-            model.train()
+                yield seconds, loss_of(reader, ids[num_train:])
+            network.train()
             next_due = next(due)
-            measuring = seconds_since_start() - seconds
+            measuring = clock() - seconds
         if seconds >= budget:
+            print(f"{learner.step:,} steps", file=sys.stderr)
             return
-
-        # One step of the common loop: the state is carried on, and begins anew with the text.
-        begin = step * settings.window % (length - settings.window)
-        if begin < settings.window:
-            state = None
-        window = slice(begin, begin + settings.window)
-        share = 0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget))
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate * share
-        state = take_step(model, optimizer, inputs[window], targets[window], state)
-        step += 1
+        learner.learn(share=0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget)))
 
 
-def take_step(
-    model: StockLSTM,
-    optimizer: torch.optim.Optimizer,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
-    state: Any,
-) -> Any:
-    """Learn from a window (T, B), and return the state after it."""
-    logits, state = model(inputs, state)
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return tuple(part.detach() for part in state)
-
-
-def settings_of(given: argparse.Namespace) -> LSTMSettings:
-    """Return the settings that the command names."""
-    return LSTMSettings(
-        given.units, given.layers, given.batch_rows, given.window, given.rate, given.dropout
-    )
-
-
-def measure_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Train torch.nn.LSTM with each budget, in a process of its own; yield a row for each loss."""
+def measure_network(given: argparse.Namespace) -> Iterator[Measurement]:
+    """Train a network of torch with each budget, in a process of its own; yield a row for each
+    loss."""
+    chosen = {
+        field.name: getattr(given, field.name)
+        for field in fields(Settings)
+        if getattr(given, field.name) is not None
+    }
+    settings = replace(DEFAULTS[given.program], **chosen)
     if len(given.budgets) == 1:
         [minutes] = given.budgets
-        losses = list(train_lstm(given, settings_of(given), minutes))
-        yield from with_places("torch.nn.LSTM", minutes, given.seed, losses)
+        losses = list(train_network(given, settings, minutes))
+        yield from with_places(NAMES[given.program], minutes, given.seed, losses)
         return
     for minutes in given.budgets:
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / "rows.csv"
-            arguments = settings_of(given).arguments()
-            options = [f"--budgets={minutes:g}", f"--seed={given.seed}", *arguments]
-            command = [sys.executable, __file__, "lstm", str(given.text), str(table), *options]
+            options = [f"--budgets={minutes:g}", f"--seed={given.seed}", *settings.arguments()]
+            command = [
+                sys.executable,
+                __file__,
+                given.program,
+                str(given.text),
+                str(table),
+                *options,
+            ]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             yield from read_rows(table)
 
@@ -394,14 +408,15 @@ def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
         subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - begin
 
-        model = charrnn.load(run)
+        # The last step, as of the other programs, and not the best one.
+        last = (run / "latest").read_text(encoding="utf-8")
+        model = charrnn.load(run, step=int(last.rpartition("-")[2]))
         report = charrnn.evaluate(model, model.held_out(), protocol=WINDOWED)
         yield Measurement("charrnn", minutes, given.seed, seconds, report.nats_per_char, "end")
 
 
 PROGRAMS = {
-    "nanogpt": measure_nanogpt,
-    "lstm": measure_lstm,
+    **dict.fromkeys(NAMES, measure_network),
     "ngrams": measure_ngrams,
     "charrnn": measure_charrnn,
 }
@@ -442,7 +457,7 @@ def table_of(rows: list[Measurement]) -> list[dict[str, str]]:
     for row in rows:
         if row.place == "end":
             trainings.setdefault((row.program, row.minutes), []).append(row)
-    table = {}
+    table = []
     for (program, minutes), ends in trainings.items():
         seconds = statistics.mean(end.seconds for end in ends)
         losses = [end.loss for end in ends]
@@ -450,8 +465,8 @@ def table_of(rows: list[Measurement]) -> list[dict[str, str]]:
         if len(losses) > 1:
             loss = f"{loss} ({min(losses):.4f}…{max(losses):.4f})"
         name = program if program == "n-grams alone" else f"{program}, {minutes:g} minutes"
-        table[seconds] = {"program": name, "seconds": f"{seconds:.1f}", "loss": loss}
-    return [table[seconds] for seconds in sorted(table)]
+        table.append({"program": name, "seconds": f"{seconds:.1f}", "loss": loss})
+    return sorted(table, key=lambda row: float(row["seconds"]))
 
 
 def main() -> None:
@@ -462,23 +477,21 @@ def main() -> None:
     parser.add_argument("program", choices=(*PROGRAMS, "table"))
     parser.add_argument("text", type=Path)
     parser.add_argument("csv", type=Path)
-    parser.add_argument("--clone", type=Path, help="the clone of nanoGPT")
     parser.add_argument(
         "--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of charrnn and of lstm")
+    parser.add_argument("--seed", type=int, default=0, help="of the networks")
     parser.add_argument("--budgets", type=float, nargs="+", help="minutes")
-    for name, default in (("units", 256), ("layers", 2), ("batch-rows", 16), ("window", 64)):
-        parser.add_argument(f"--{name}", type=int, default=default, help="of lstm")
-    for name, share in (("rate", 5e-3), ("dropout", 0.2)):
-        parser.add_argument(f"--{name}", type=float, default=share, help="of lstm")
+    parser.add_argument("--one-core", action="store_true", help="count the time of one core")
+    for field in fields(Settings):
+        kind = float if field.name in ("rate", "dropout") else int
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", type=kind, help="of a network of torch"
+        )
     given = parser.parse_args()
     if given.program == "table":
         print_table(table_of(read_rows(given.csv)))
         return
-    if given.program == "nanogpt" and given.clone is None:
-        parser.error("nanogpt needs --clone FOLDER")
-
     if given.budgets is None and given.program == "charrnn":
         given.budgets = CHARRNN_BUDGETS
     elif given.budgets is None:

@@ -48,16 +48,16 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(tmp_path, monkeypatch):
 def test_a_model_of_blocks_predicts_each_character_from_the_last_ones():
     embedding = torch.nn.functional.one_hot(torch.arange(5)).float()
 
-    def read(rows, _):
+    def read(ids, _):
         """The logits after each character: how often the block has each until then."""
-        return (embedding[rows].cumsum(1),)
+        return (embedding[ids].cumsum(0),)
 
     ids = torch.from_numpy(np.random.default_rng(0).integers(0, 5, (45, 2)))
     logits, _ = peers.BlockReader(read, block_size=16)(ids, None)
     num_read = logits.sum(-1)
     assert logits.shape == (45, 2, 5)
     assert num_read[:16, 0].tolist() == list(range(1, 17))
-    assert num_read.max() == 16 and num_read[16:].min() == 16 - peers.STRIDE + 1
+    assert num_read.max() == 16 and num_read[16:].min() == 16 - 16 // peers.READINGS + 1
     for position in (3, 20, 44):
         length = int(num_read[position, 1])
         expected = embedding[ids[position - length + 1 : position + 1, 1]].sum(0)

@@ -139,7 +139,7 @@ def test_the_losses_of_the_readme_are_those_that_were_measured():
         for row in rows
         if row["program"].endswith(", 3 minutes")
     }
-    shown = re.findall(r"(?m)^- `?([\w.-]+)`?: (\d\.\d{3}) \(", README)
+    shown = re.findall(r"(?m)^- `?([\w.-]+)`?: (\d\.\d{3})$", README)
     assert dict(shown) == measured
 
 
