@@ -65,6 +65,13 @@ def test_the_terms_of_project_gutenberg_are_left_out_of_a_book(before, after):
     assert str(paragraphs.content).startswith(STORY.strip())
 
 
+def test_a_long_head_before_the_small_print_is_left_out():
+    head = "The Project Gutenberg Etext of Rain\n" + "Donations are needed.\n" * 150
+    small_print = "***START**THE SMALL PRINT!***\nTerms.\n*END*THE SMALL PRINT!*\n\n"
+    corpus = read("rain.txt", head + small_print + 20 * STORY)
+    assert str(corpus.content) == 20 * STORY
+
+
 def test_another_text_behind_a_book_stays_with_the_terms_before_it():
     corpus = read("rain.txt", MODERN[0] + STORY + MODERN[1] + "Other words.\n" * 700)
     assert str(corpus.content).count("Other words.") == 700
