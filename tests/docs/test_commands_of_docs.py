@@ -14,6 +14,7 @@ import shutil
 import string
 import subprocess
 import sys
+import sysconfig
 from itertools import pairwise
 from pathlib import Path
 
@@ -165,10 +166,9 @@ def write_texts(folder):
 @pytest.fixture
 def call(command, monkeypatch):
     """Return a function that runs a command of a page in a folder."""
-    library = str(REPOSITORY / "charrnn" / "config")
-    read = sources.standard_library
     # The standard library has 5 million characters: too many for a test.
-    monkeypatch.setattr(sources, "standard_library", lambda order: read(order, library))
+    paths = sysconfig.get_paths() | {"stdlib": str(REPOSITORY / "charrnn" / "config")}
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: paths)
 
     def run(arguments, where, stdin):
         with monkeypatch.context() as patch:
