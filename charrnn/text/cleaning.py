@@ -93,7 +93,9 @@ def _terms(lines: Sequence[Line]) -> list[range]:
         elif _PRINT_BEGINS.match(content):
             # The head of a book stands before its small print, and may be long where it begins the
             # file. Other texts may stand there, too.
-            begins_file = first == 0 and any("Project Gutenberg" in line[1] for line in lines[:5])
+            begins_file = first == 0 and any(
+                "project gutenberg" in line.content.lower() for line in lines[:5]
+            )
             if index - first > MOST_BEFORE and not begins_file:
                 first = index
         elif _BOOK_ENDS.match(content):
