@@ -20,7 +20,36 @@ MOST_KINDS = 3
 """Number of kinds of files whose shares are given at most."""
 LEAST_SHARE = 0.05
 """Share of data in a text from which on a note names the files."""
-_TUNE = re.compile(r"\s*(?:%[^\n]*\n)*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n]*\n)*K:")
+_TEXTS_OF_LETTERS = (
+    'python3 -c "import mailbox; [print(part.get_payload(decode=True).decode('
+    "part.get_content_charset('utf-8'), 'replace')) for letter in mailbox.mbox('FILE')"
+    " for part in letter.walk() if part.get_content_type() == 'text/plain']\" > text.txt"
+)
+_SHAPES = (
+    # A page of Hugo: behind its settings stands no more JSON.
+    (
+        r"\{[ \t]*\n(?:.*\n){0,300}?\}[ \t]*\n\s*[^\s\[\]{},]",
+        "begins with a head of settings in JSON, which stays in it:"
+        " sed '1,/^}/d' FILE > text.md leaves it out",
+    ),
+    (
+        r"From \S+ .*\d\d:\d\d.*\n[A-Z][\w-]+:[ \t]",
+        f"is a mailbox with its headers: {_TEXTS_OF_LETTERS} takes the texts out of it",
+    ),
+    # The lines of a tune belong together.
+    (
+        r"\s*(?:%[^\n]*\n)*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n]*\n)*K:",
+        f"has tunes: {named('documents', 'blank-lines')} makes each a document",
+    ),
+)
+"""How texts begin that are read better in another way, each with a note."""
+_MISREAD = re.compile(
+    "[ÃÐÑ][\x80-\xbf]|â€|&(?:#\\d+|nbsp|amp|quot|[lr][sd]quo|[mn]dash|[A-Za-z](?:uml|acute|grave)"
+    "|szlig);"
+)
+"""Letters in UTF-8 that were read in another encoding, or are written as in a page."""
+CHARS_PER_MISREAD = 2000
+"""Characters of a text for each misread letter, at most, from which on a note says so."""
 
 
 def describe_file(file: FileRecord) -> None:
@@ -37,11 +66,17 @@ def describe_file(file: FileRecord) -> None:
 def _shape(name: str, start: str) -> str:
     if is_smiles_file(name):
         return ""
+    for pattern, note in _SHAPES:
+        if re.match(pattern, start):
+            return note
     if columns := describe_columns(start, label=name):
         return columns
-    # The lines of a tune belong together.
-    if _TUNE.match(start):
-        return f"has tunes: {named('documents', 'blank-lines')} makes each a document"
+    # A text may have a few on purpose.
+    if len(_MISREAD.findall(start)) > 4 + len(start) / CHARS_PER_MISREAD:
+        return (
+            "has misread letters such as Ã¼, â€™ or &uuml;: ftfy FILE -o text.txt mends them (pip"
+            " install ftfy)"
+        )
     if looks_like_list(start):
         remedy = f"{named('documents', 'lines')} makes each a document"
         return f"is read as running text, but its lines look like a list: {remedy}"
