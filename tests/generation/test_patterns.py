@@ -94,7 +94,12 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression)
         guide = Guide(pattern, None)
         [found] = draw_texts(stepper, PRIME, [seed], length=T, guide=guide, **shaping)
         assert "".join(LETTERS[id] for id in found.ids) == text
-    search = BeamSearch(stepper, PRIME, SearchOptions(width=256, length=T), pattern=pattern)
+    search = BeamSearch(
+        stepper=stepper,
+        prime=PRIME,
+        options=SearchOptions(width=256, length=T),
+        pattern=pattern,
+    )
     ended = {
         text
         for text in matching
