@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -57,25 +57,75 @@ Content = str | bytes | CorpusPart
 """A text, or a part of the corpus of a run."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MeasuredText:
-    """A text whose loss is measured: its ids, which may be mapped from a file, and the figures of
-    its report."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeasuredRun:
+    """A model whose losses over a text are measured, and the text as it reads it."""
 
+    name: str
+    """The name of the run."""
+    model: TrainedModel
     content: Content = field(repr=False)
     """The text as it was given."""
     ids: IdArray = field(repr=False)
-    """(M + N,): the ids of the context, then those of the text."""
+    """(M + N,): the ids of the context, then those of the text; they may be mapped from a file."""
     first: int
     """M: the index at which the text begins."""
     num_bytes: int
     """Bytes of the text in UTF-8."""
     num_unknown: int
     """Characters of the text that are outside the alphabet."""
-    unit: str = "character"
-    """The unit that an id stands for: `character`, or `byte` with the byte alphabet."""
-    escape_nats: float = 0.0
-    """As in `Vocab`."""
+    precision: str
+    """The precision in which its losses are computed: fp32, bf16 or fp16."""
+    max_chars: int | None = None
+    """The largest number of characters to score."""
+    trained_share: float | None = None
+    """As in `EvaluationRow`."""
+
+    @classmethod
+    def of(
+        cls,
+        model: TrainedModel,
+        text: GivenText | CorpusPart,
+        *,
+        context: str | bytes,
+        precision: str,
+        max_chars: int | None,
+    ) -> MeasuredRun:
+        """Read a text for a model. Raises UsageError for a part with a context or in another
+        alphabet, and the errors of `precision_of`."""
+        content: Content
+        # A part of a corpus is encoded, and may be too long for memory.
+        if isinstance(text, CorpusPart):
+            if context:
+                raise UsageError("A part of a corpus contains its context: leave the context out.")
+            if text.corpus.vocab != model.vocab:
+                raise UsageError(
+                    f"The text was encoded for another alphabet than that of {model.name}: read it"
+                    " again."
+                )
+            content = text
+            ids = text.ids
+            first = text.begin
+            num_bytes = text.num_bytes
+        else:
+            # Bytes are counted in UTF-8, whatever the alphabet.
+            content = whole_text(text, model.config, context=context)
+            num_bytes = len(as_bytes(content))
+            encoded = model.encode(content, context=context)
+            ids = encoded.ids
+            first = encoded.first
+
+        return cls(
+            name=model.name,
+            model=model,
+            content=content,
+            ids=ids,
+            first=first,
+            num_bytes=num_bytes,
+            num_unknown=model.vocab.num_unknown(ids[first:]),
+            precision=precision_of(model.config, model.network.device, precision),
+            max_chars=max_chars,
+        )
 
     @property
     def num_chars(self) -> int:
@@ -87,11 +137,16 @@ class MeasuredText:
         """The index of the first character that can be scored: no prediction is made for ids[0]."""
         return max(1, self.first)
 
-    def check_stateful(self, max_chars: int | None = None) -> None:
+    @property
+    def unit(self) -> str:
+        """The unit that an id stands for: `character`, or `byte` with the byte alphabet."""
+        return "byte" if self.model.vocab.kind == "byte" else "character"
+
+    def check_stateful(self) -> None:
         """Raise DataError for a text without a character to score, UsageError for a `max_chars`
         under 1."""
-        if max_chars is not None:
-            check("max_chars", max_chars, allowed=at_least(1))
+        if self.max_chars is not None:
+            check("max_chars", self.max_chars, allowed=at_least(1))
         check_length(self.num_chars, least=2, what="its loss")
 
     def check_windowed(self) -> None:
@@ -102,18 +157,43 @@ class MeasuredText:
                 f" {self.num_chars}. Measure it by {STATEFUL}."
             )
 
-    def charged(self, losses: CharLosses) -> CharLosses:
-        """Return the losses of any predictor of these ids with the price of unknown characters."""
-        if self.escape_nats == 0:
-            return losses
-        is_unknown = self.ids[losses.positions] == 0
-        nats = losses.nats.copy()
-        nats[is_unknown] += np.float32(self.escape_nats)
-        is_right = None if losses.is_right is None else losses.is_right & ~is_unknown
-        return CharLosses(losses.positions, nats, is_right=is_right)
+    @cached_property
+    def losses(self) -> CharLosses:
+        """The loss of each character by the protocol `stateful`, which is measured once: further
+        rows are compared with it."""
+        losses = char_losses(
+            self.model.network,
+            self.ids,
+            first=self.first_scored,
+            precision=self.precision,
+            max_chars=self.max_chars,
+        )
+        return self.charged(losses)
 
-    def report(self, scores: BlockScores, *, protocol: str, precision: str = "") -> LossReport:
-        """Build the report of scores that are summed by blocks of this text."""
+    def charged(self, losses: CharLosses) -> CharLosses:
+        """Return the losses of any predictor of these ids with the price of unknown characters,
+        none of which is guessed right."""
+        escapes = self.model.vocab.escapes(self.ids[losses.positions])
+        is_right = losses.is_right
+        if is_right is not None:
+            is_right = is_right & (escapes == 0)
+        return CharLosses(losses.positions, losses.nats + escapes, is_right=is_right)
+
+    def scores(self, protocol: str) -> BlockScores:
+        """Measure the losses by a protocol."""
+        if protocol == STATEFUL:
+            return self.losses.scores
+        # Without the context: windows start from a zero state.
+        return windowed_scores(
+            self.model.network,
+            self.ids[self.first :],
+            precision=self.precision,
+            escape_nats=self.model.vocab.escape_nats,
+        )
+
+    def report(self, scores: BlockScores, *, protocol: str, precision: str) -> LossReport:
+        """Build the report of scores that are summed by blocks of this text; `precision` is ""
+        where no network computed them."""
         # A value that is not finite is a fault of the weights, not a loss.
         nats, first_guess = scores.means
         check_finite(nats, "losses")
@@ -140,110 +220,6 @@ class MeasuredText:
             bits_per_byte_ci=scaled(bits(1) * chars_per_byte),
             first_guess=first_guess,
             first_guess_ci=None if scores.right is None else scores.right.interval(),
-        )
-
-
-def measured_text(
-    model: TrainedModel, text: GivenText | CorpusPart, context: str | bytes
-) -> MeasuredText:
-    """Return a text as a model reads it. Raises UsageError for a part with a context or in another
-    alphabet."""
-    content: Content
-    # A part of a corpus is encoded, and may be too long for memory.
-    if isinstance(text, CorpusPart):
-        if context:
-            raise UsageError("A part of a corpus contains its context: leave the context out.")
-        if text.corpus.vocab != model.vocab:
-            raise UsageError(
-                f"The text was encoded for another alphabet than that of {model.name}: read it"
-                " again."
-            )
-        content = text
-        ids = text.ids
-        first = text.begin
-        num_bytes = text.num_bytes
-    else:
-        # Bytes are counted in UTF-8, whatever the alphabet.
-        content = whole_text(text, model.config, context=context)
-        num_bytes = len(as_bytes(content))
-        encoded = model.encode(content, context=context)
-        ids = encoded.ids
-        first = encoded.first
-
-    return MeasuredText(
-        content,
-        ids,
-        first,
-        num_bytes=num_bytes,
-        num_unknown=model.vocab.num_unknown(ids[first:]),
-        unit="byte" if model.vocab.kind == "byte" else "character",
-        escape_nats=model.vocab.escape_nats,
-    )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MeasuredRun:
-    """A run whose losses over a text are measured."""
-
-    name: str
-    model: TrainedModel
-    text: MeasuredText
-    """The text as this run reads it."""
-    precision: str
-    """The precision in which its losses are computed: fp32, bf16 or fp16."""
-    max_chars: int | None = None
-    """The largest number of characters to score."""
-    trained_share: float | None = None
-    """As in `EvaluationRow`."""
-
-    @classmethod
-    def of(
-        cls,
-        model: TrainedModel,
-        text: GivenText | CorpusPart,
-        *,
-        context: str | bytes,
-        precision: str,
-        max_chars: int | None,
-    ) -> MeasuredRun:
-        """Read a text for a model. Raises the errors of `measured_text` and `precision_of`."""
-        return cls(
-            name=model.name,
-            model=model,
-            text=measured_text(model, text, context=context),
-            precision=precision_of(model.config, model.network.device, precision),
-            max_chars=max_chars,
-        )
-
-    @cached_property
-    def losses(self) -> CharLosses:
-        """The loss of each character by the protocol `stateful`, which is measured once: further
-        rows are compared with it."""
-        losses = char_losses(
-            self.model.network,
-            self.text.ids,
-            first=self.text.first_scored,
-            precision=self.precision,
-            max_chars=self.max_chars,
-        )
-        return self.text.charged(losses)
-
-    def report(self, scores: BlockScores, protocol: str) -> LossReport:
-        """Build the report of scores of this run by one protocol."""
-        return self.text.report(scores, protocol=protocol, precision=self.precision)
-
-    def stateful_scores(self) -> BlockScores:
-        """Measure the losses by the protocol `stateful`."""
-        return self.losses.scores
-
-    def windowed_scores(self) -> BlockScores:
-        """Measure the losses by the protocol `windowed-256`."""
-        # Without the context: windows start from a zero state.
-        return windowed_scores(
-            self.model.network,
-            self.text.ids[self.text.first :],
-            precision=self.precision,
-            escape_nats=self.text.escape_nats,
         )
 
 
@@ -299,23 +275,25 @@ def evaluate(
     """
     check_is_model(model)
     run = MeasuredRun.of(model, text, context=context, precision=precision, max_chars=max_chars)
+    scores: BlockScores | None
     if protocol == WINDOWED:
-        run.text.check_windowed()
-        return run.report(run.windowed_scores(), protocol)
-
-    if protocol != STATEFUL:
+        run.check_windowed()
+        scores = run.scores(WINDOWED)
+    elif protocol == STATEFUL:
+        # In memory that does not grow with the text.
+        run.check_stateful()
+        scores = stateful_scores(
+            model.network,
+            run.ids,
+            first=run.first_scored,
+            precision=run.precision,
+            max_chars=max_chars,
+            escape_nats=model.vocab.escape_nats,
+        )
+        assert scores is not None, "nothing stops it"
+    else:
         raise UsageError(f"There is no protocol {protocol!r}; use {STATEFUL} or {WINDOWED}.")
-    run.text.check_stateful(max_chars)
-    scores = stateful_scores(
-        model.network,
-        run.text.ids,
-        first=run.text.first_scored,
-        precision=run.precision,
-        max_chars=max_chars,
-        escape_nats=run.text.escape_nats,
-    )
-    assert scores is not None, "nothing stops it"
-    return run.report(scores, protocol=protocol)
+    return run.report(scores, protocol=protocol, precision=run.precision)
 
 
 def check_is_model(model: object) -> None:
@@ -382,9 +360,9 @@ def evaluate_runs(
 
     # All texts are checked first, because measuring the runs may take minutes. The first character
     # is not scored.
-    if len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
+    if len(runs) > 1 and first.num_chars - 1 < MIN_VALUES:
         raise DataError(
-            f"The text has {counted(first.text.num_chars, first.text.unit)}; comparing runs needs"
+            f"The text has {counted(first.num_chars, first.unit)}; comparing runs needs"
             f" at least {MIN_VALUES + 1:,}, because the difference is nothing without its interval."
             f"\ngive a longer text as {named('text')}, or evaluate one run at a time"
         )
@@ -392,7 +370,7 @@ def evaluate_runs(
     orders: Sequence[int] = ()
     if ngrams:
         # A part of a corpus contains the corpus, which then need not be read again.
-        held_out = first.text.content
+        held_out = first.content
         training = first.model.training_text(
             held_out if isinstance(held_out, CorpusPart) else None,
             instead=f"leave {named('ngrams')} out",
@@ -400,17 +378,17 @@ def evaluate_runs(
         orders = usable_orders(ngrams, training=training)
     if windowed:
         for run in runs:
-            run.text.check_windowed()
+            run.check_windowed()
 
     # The runs first: all further rows are compared with them.
-    rows = comparison.rows(STATEFUL, measure=MeasuredRun.stateful_scores)
+    rows = comparison.rows(STATEFUL)
     losses = {row.name: row.loss.nats_per_char for row in rows}
     notes: list[str] = []
     if training is not None:
         rows += ngram_rows(training, orders=orders, run=first)
         notes += notes_of_ngrams(training)
     if windowed:
-        rows += comparison.rows(WINDOWED, measure=MeasuredRun.windowed_scores)
+        rows += comparison.rows(WINDOWED)
 
     notes += notes_of_runs(runs, is_given=comparison.part is None)
     notes += note_of_scored(first)
@@ -457,31 +435,29 @@ class Comparison:
             run = MeasuredRun.of(
                 model, content, context=context, precision=precision, max_chars=limit
             )
-            run.text.check_stateful(limit)
+            run.check_stateful()
             share = _trained_share(model, content)
             runs.append(replace(run, name=name, trained_share=share))
         return cls(runs=runs, part=part if text is None else None, common_bytes=common_bytes)
 
-    def rows(
-        self, protocol: str, measure: Callable[[MeasuredRun], BlockScores]
-    ) -> list[EvaluationRow]:
+    def rows(self, protocol: str) -> list[EvaluationRow]:
         """Measure all runs by one protocol, and return their rows with the differences to the first
         run."""
         rows: list[EvaluationRow] = []
         reference: BlockSums | None = None
         for run in self.runs:
-            scores = measure(run)
+            scores = run.scores(protocol)
             # Differences are per character, so a loss per byte has no difference to a loss per
             # character.
             difference = None
             if reference is None:
                 reference = scores.losses
-            elif run.text.unit == self.runs[0].text.unit:
+            elif run.unit == self.runs[0].unit:
                 difference = block_difference(scores.losses, reference=reference)
             row = EvaluationRow(
                 name=run.name,
                 step=run.model.step,
-                loss=run.report(scores, protocol=protocol),
+                loss=run.report(scores, protocol=protocol, precision=run.precision),
                 difference=difference,
                 trained_share=run.trained_share,
             )
@@ -548,21 +524,20 @@ def ngram_rows(
 ) -> Iterator[EvaluationRow]:
     """Yield the row of each order, ascending, over the characters of a run, with the difference to
     this run."""
-    text = run.text
     positions = run.losses.positions
     for order, probabilities in probabilities_by_order(
         training.ids[training.begin :],
-        text=text.ids,
+        text=run.ids,
         positions=positions,
         vocab_size=len(run.model.vocab),
         orders=orders,
         end_id=run.model.network.end_id,
     ):
         nats = -np.log(probabilities).astype(np.float32)
-        losses = text.charged(CharLosses(positions=positions, nats=nats))
+        losses = run.charged(CharLosses(positions=positions, nats=nats))
         yield EvaluationRow(
             name=NGRAM,
-            loss=text.report(losses.scores, protocol=f"{order}-gram"),
+            loss=run.report(losses.scores, protocol=f"{order}-gram", precision=""),
             difference=block_difference(losses.blocks, reference=run.losses.blocks),
         )
 
@@ -671,14 +646,13 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
     alphabets: list[Vocab] = []
     for run in runs:
         # Runs with the same alphabet lack the same characters, so one note is enough.
-        text = run.text
         vocab = run.model.vocab
-        if text.num_unknown and vocab not in alphabets:
+        if run.num_unknown and vocab not in alphabets:
             alphabets.append(vocab)
-            unknown = counted(text.num_unknown, "character")
+            unknown = counted(run.num_unknown, "character")
             yield (
                 f"{run.name} does not know {unknown} of this text, each of which costs"
-                f" {text.escape_nats:.2f} nats more than the unknown symbol, because it"
+                f" {vocab.escape_nats:.2f} nats more than the unknown symbol, because it"
                 " must be said which character it is."
             )
         # The model remembers this text, which lowers its loss.
@@ -692,7 +666,7 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
         # A part of the loss tells which character an unknown symbol stands for.
         nats = run.losses.blocks.mean
         most = math.log(len(vocab))
-        if nats - text.escape_nats * text.num_unknown / text.num_chars > most:
+        if nats - vocab.escape_nats * run.num_unknown / run.num_chars > most:
             yield (
                 f"{run.name} has {nats:.2f} nats per character, and equal probabilities for all"
                 f" characters have ln {len(vocab):,} = {most:.2f}. The text is of another kind than"
@@ -702,10 +676,9 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
     # A byte is easier to predict than a character of several bytes.
     first = runs[0]
     for run in runs:
-        if run.text.unit != first.text.unit:
+        if run.unit != first.unit:
             yield (
-                f"{first.name} reads {first.text.unit}s and {run.name} {run.text.unit}s:"
-                " compare bits/byte."
+                f"{first.name} reads {first.unit}s and {run.name} {run.unit}s: compare bits/byte."
             )
             break
 
@@ -713,11 +686,11 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
 def note_of_scored(run: MeasuredRun) -> Iterator[str]:
     """Yield a note on the share of the text that was scored, unless it is the whole text."""
     # The first character of a text without context is never scored, which needs no note.
-    num_chars = run.text.num_chars
+    num_chars = run.num_chars
     num_scored = len(run.losses)
     if run.max_chars is not None and num_scored < num_chars - 1:
         yield (
-            f"stateful: {num_scored:,} of {counted(num_chars, run.text.unit)}"
+            f"stateful: {num_scored:,} of {counted(num_chars, run.unit)}"
             f" ({100 * num_scored / num_chars:.2g} %) were scored."
         )
 

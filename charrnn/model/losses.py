@@ -239,7 +239,7 @@ def windowed_scores(
     from a zero state.
 
     They are summed by the blocks of the text in which the characters are. The text must be longer
-    than a window (`MeasuredText.check_windowed`).
+    than a window (`MeasuredRun.check_windowed`).
     """
     # Every model gets the same windows, so that differences of losses are paired.
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)

@@ -148,7 +148,7 @@ def score_text(
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
     )
-    measured = comparison.runs[0].text
+    measured = comparison.runs[0]
     content = measured.content
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = as_bytes(content)

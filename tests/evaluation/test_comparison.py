@@ -11,7 +11,7 @@ from drawn import lines
 import charrnn
 from charrnn.api import Model
 from charrnn.config.settings import Config
-from charrnn.evaluation.comparison import MeasuredText, evaluate_runs
+from charrnn.evaluation.comparison import MeasuredRun, evaluate_runs
 from charrnn.evaluation.loss_reports import block_difference
 from charrnn.model.losses import CharLosses, char_losses
 from charrnn.model.network import CharRNN
@@ -83,10 +83,10 @@ def test_a_paired_difference_is_far_more_exact_than_the_losses():
         CharLosses(positions, hard + 1),
         CharLosses(positions, hard + np.float32(0.95) + noise),
     )
-    text = MeasuredText(
-        "", np.zeros(len(hard) + 1, np.uint16), 0, num_bytes=len(hard) + 1, num_unknown=0
-    )
-    alone = text.report(second.scores, protocol="stateful").nats_ci
+    ids = np.zeros(len(hard) + 1, np.uint16)
+    of_text = {"content": "", "ids": ids, "first": 0, "num_bytes": len(ids), "num_unknown": 0}
+    run = MeasuredRun(name="run", model=small_model(CYCLE), precision="fp32", **of_text)
+    alone = run.report(second.scores, protocol="stateful", precision="fp32").nats_ci
     difference = block_difference(second.blocks, first.blocks)
     assert alone is not None and difference is not None
     assert difference.low < -0.05 < difference.high < 0

@@ -5,6 +5,7 @@ Tests `evaluation.loss_reports`, too.
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from effects_networks import make_ids
 from naive_losses import make_network, naive_scores
 
 import charrnn
-from charrnn.evaluation.comparison import MeasuredText
+from charrnn.evaluation.comparison import MeasuredRun
 from charrnn.model import losses as loss_module
 from charrnn.model.losses import (
     WINDOWED_LENGTH,
@@ -187,6 +188,7 @@ def test_an_unknown_character_is_never_guessed_right():
     scores = stateful_scores(network, ids, precision="fp32", escape_nats=2.0)
     expected = guessed & (ids[1:] != 0)
     assert 0 < scores.right.sums.sum() == expected.sum() < guessed.sum()
-    text = MeasuredText("", ids, 1, num_bytes=399, num_unknown=0, escape_nats=2.0)
-    charged = text.charged(char_losses(network, ids, precision="fp32"))
+    vocab = SimpleNamespace(escapes=lambda ids: 2.0 * (ids == 0))
+    run = SimpleNamespace(model=SimpleNamespace(vocab=vocab), ids=ids)
+    charged = MeasuredRun.charged(run, char_losses(network, ids, precision="fp32"))
     assert charged.is_right.tolist() == expected.tolist()
