@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from charrnn.text.paragraphs import join_lines
 from charrnn.text.places import Place
 from charrnn.text.sentences import sentence_ends
 from charrnn.text.text_files import Line
-from charrnn.text.vocab import as_bytes, code_points
+from charrnn.text.vocab import as_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
@@ -214,7 +213,7 @@ class ScoredText:
 
     def usual_unit(self) -> str:
         """Return `sentence` for a text in which a line is a paragraph, else `line`."""
-        num_lines = sum(1 for _ in self._bounds(LINE))
+        num_lines = sum(1 for _ in self._line_bounds())
         if self.num_chars > PARAGRAPH_CHARS * num_lines:
             return SENTENCE
         return LINE
@@ -225,13 +224,10 @@ class ScoredText:
         # Rounded, because processors differ in the last digits. Of equally likely ones, the earlier
         # one comes first.
         losses = [*self.iter_lines(unit)]
-        least = sorted(losses, key=lambda loss: (-round(loss.excess, 3), loss.index))
-        most = sorted(losses, key=lambda loss: (round(loss.excess, 3), loss.index))
+        least = _different(sorted(losses, key=lambda loss: -round(loss.excess, 3)))
+        most = _different(sorted(losses, key=lambda loss: round(loss.excess, 3)))
         return EndsOfList(
-            unit=unit,
-            num_units=len(losses),
-            least=_different(least)[:num],
-            most=_different(most)[:num],
+            unit=unit, num_units=len(losses), lists={"least": least[:num], "most": most[:num]}
         )
 
     def iter_lines(self, unit: str = LINE) -> Iterator[LineLoss]:
@@ -305,12 +301,10 @@ class ScoredText:
         begin = 0
         for end in bounds:
             content = self.content[begin:end]
-            if unit == SENTENCE:
-                ends = sentence_ends(content)
-            else:
+            ends = sentence_ends(content)
+            if unit == WORD:
                 # A word ends with the blanks behind it, as a line has its newline.
-                text = content.decode("latin-1") if isinstance(content, bytes) else content
-                ends = (blank.end() for blank in re.finditer(r"\s+", text))
+                ends = _ends_of(r"\s+", content)
             for place in ends:
                 if place < end - begin:
                     yield begin + place
@@ -320,44 +314,42 @@ class ScoredText:
     def _paragraph_bounds(self) -> Iterator[int]:
         """Yield the index after the last character of each wrapped paragraph, and of each line of
         any other text."""
-        ends = deque[int]()
-
-        def lines() -> Iterator[Line]:
-            begin = 0
-            for end in self._line_bounds():
-                line = _decoded(self.content[begin:end])
-                ends.append(end)
-                yield Line(0, f"{line.rstrip(self.ends)}\n")
-                # No paragraph goes over the end of a document: a blank line that is none follows.
-                if line.endswith(END):
-                    ends.append(0)
-                    yield Line(0, "\n")
-                begin = end
-
         # A line that is joined to the next one has lost its end.
-        for line in join_lines(lines()):
-            end = ends.popleft()
-            if end and line.content.endswith("\n"):
+        for end, line in join_lines(self._numbered_lines()):
+            if end and line.endswith("\n"):
                 yield end
+
+    def _numbered_lines(self) -> Iterator[Line]:
+        """Yield the lines, each with the index after its last character as its number."""
+        begin = 0
+        for end in self._line_bounds():
+            line = _decoded(self.content[begin:end])
+            yield Line(end, f"{line.rstrip(self.ends)}\n")
+            # No paragraph goes over the end of a document: a blank line that is none follows.
+            if line.endswith(END):
+                yield Line(0, "\n")
+            begin = end
 
     def _line_bounds(self) -> Iterator[int]:
         """Yield the index after the last character of each line."""
         # Block by block: the text may be larger than the memory.
-        points = [ord(end) for end in self.ends]
         bound = 0
         for begin in range(0, self.num_chars, BLOCK):
-            content = self.content[begin : begin + BLOCK]
-            if isinstance(content, str):
-                values = code_points(content)
-            else:
-                values = np.frombuffer(content, np.uint8)
-            for end in np.flatnonzero(np.isin(values, points)).tolist():
-                bound = begin + end + 1
+            for end in _ends_of(f"[{self.ends}]", self.content[begin : begin + BLOCK]):
+                bound = begin + end
                 yield bound
 
         # The last line may lack its end.
         if bound < self.num_chars:
             yield self.num_chars
+
+
+def _ends_of(pattern: str, content: str | bytes) -> Iterator[int]:
+    """Yield the index after each match of a pattern in characters or bytes."""
+    if isinstance(content, str):
+        yield from (match.end() for match in re.finditer(pattern, content))
+    else:
+        yield from (match.end() for match in re.finditer(pattern.encode(), content))
 
 
 def _different(losses: Sequence[LineLoss]) -> list[LineLoss]:
@@ -385,27 +377,25 @@ class EndsOfList:
     """`line`, `sentence` or `word`."""
     num_units: int
     """How many were scored."""
-    least: Sequence[LineLoss]
-    """The least likely ones, the least likely first."""
-    most: Sequence[LineLoss]
-    """The most likely ones, the most likely first."""
+    lists: dict[str, Sequence[LineLoss]]
+    """The `least` likely ones, the least likely first, and the `most` likely ones."""
 
     def view(self, names: Sequence[str]) -> RenderableType:
         """Draw both; `names` are the names of the runs."""
         tables = []
-        for words, losses in (("least", self.least), ("most", self.most)):
+        for words, losses in self.lists.items():
             title = f"The {len(losses)} {words} likely of {self.num_units:,} {self.unit}s"
             tables.append(lines_view(losses, title=f"{title}, for their length", names=names))
         return Group(*tables)
 
     def to_json(self, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """Return both lists for JSON, with the names of files but not their folders."""
-        lists = {}
-        for words, losses in (("least", self.least), ("most", self.most)):
-            named_losses = [
-                replace(loss, file=loss.file and os.path.basename(loss.file)) for loss in losses
+        lists: dict[str, list[dict[str, Any]]] = {}
+        for words, losses in self.lists.items():
+            lists[words] = [
+                to_json(loss, names) | {"file": loss.file and os.path.basename(loss.file)}
+                for loss in losses
             ]
-            lists[words] = [to_json(loss, names) for loss in named_losses]
         return lists
 
 

@@ -1,5 +1,5 @@
 """Leave out of a text what its author did not write: terms, settings and what nobody sees; and join
-letters with their accents."""
+letters with their accents, and lines."""
 
 import re
 import unicodedata
@@ -13,6 +13,9 @@ MOST_TERMS = 600
 """Lines of the terms of Project Gutenberg at most: they have about 400."""
 MOST_BEFORE = 100
 """Lines of the head of a book before its small print begins, at most."""
+IDEOGRAPHS = "\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
+"""Characters of scripts that have no blanks between words, and their punctuation; not Hangul."""
+_TWO_IDEOGRAPHS = re.compile(f"[{IDEOGRAPHS}]{{2}}")
 _BOOK_BEGINS = re.compile(
     r"\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG|\*+ ?END\*? ?THE SMALL PRINT"
 )
@@ -124,3 +127,9 @@ def tidied(text: str, changes: Counter[Change] | None = None) -> str:
         if whole != apart:
             changes[_COMPOSED] += max(1, len(apart) - len(whole))
     return whole
+
+
+def joint(line: str, following: str) -> str:
+    """Return what stands between two lines that are joined: a blank, but nothing between
+    ideographs."""
+    return "" if _TWO_IDEOGRAPHS.match(line[-1:] + following[:1]) else " "

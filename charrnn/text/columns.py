@@ -19,6 +19,8 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": 
 """The signs between two columns, and their names. A blank stands for any number of blanks and
 tabs."""
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_SEPARATOR = re.compile(r"\ufeff?sep=.*\n")
+"""Matches the line of a spreadsheet that says what separates the columns."""
 _JSON_START = re.compile(r'\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
 NULL = "object", "left out {num} of {label}: the value is null"
 """A change of a text: an object without a text."""
@@ -26,10 +28,6 @@ EMPTY = "empty value", "left out {num} of {label}"
 """A change of a text: a row without a text."""
 HEADERS = "repeated header", "left out {num} of {label}"
 """A change of a text: the first row of a table, again, as in tables that were joined."""
-MOST_DAMAGED = 10
-"""Damaged lines of JSON Lines that are left out, at most; a file with more is refused."""
-_LINES_SEEN = 20
-"""Lines that show whether a text without a suffix is JSON."""
 
 
 def column_values(lines: Iterable[Line], *, column: str, file: FileRecord) -> Iterator[list[Line]]:
@@ -38,25 +36,16 @@ def column_values(lines: Iterable[Line], *, column: str, file: FileRecord) -> It
 
     What is changed is counted in `file`. Raises DataError.
     """
-    rest = split_lines(lines)
-    first = list(islice(rest, _LINES_SEEN))
-    lines = chain(first, rest)
-    # A text from standard input has no suffix, so its first lines decide.
-    if is_json("".join(line.content for line in first), file.name):
-        for number, value in _json_values(lines, column=column, file=file):
-            # The value stands in one line of the file, whatever lines it has.
-            yield [Line(number, part) for _, part in _lines_of(value, number)]
-    else:
-        for number, value in _table_values(lines, column=column, file=file):
-            yield list(_lines_of(value, number))
-
-
-def _lines_of(value: str, number: int) -> Iterator[Line]:
-    """Yield the lines of a value that begins in a line of the file. They end with LF, CRLF or CR in
-    the file, of which LF and CRLF end lines there, too."""
-    for line in io.StringIO(value, newline=""):
-        yield Line(number, re.sub(r"\r\n?$", "\n", line))
-        number += line.count("\n")
+    # A text from standard input has no suffix, so its beginning decides.
+    is_in_json = is_json(file.start, file.name)
+    read = _json_values if is_in_json else _table_values
+    for number, value in read(split_lines(lines), column=column, file=file):
+        value_lines = []
+        for line in io.StringIO(value, newline=""):
+            value_lines.append(Line(number, re.sub(r"\r\n?$", "\n", line)))
+            # A value of JSON stands in one line of the file, whatever lines it has. CR ends none.
+            number += not is_in_json and line.endswith("\n")
+        yield value_lines
 
 
 def is_json(start: str, label: str) -> bool:
@@ -74,12 +63,11 @@ def _table_values(
     """Yield the values of one column of a table, row by row. Raises DataError."""
     filled = (line for line in lines if not is_blank(line.content))
     first = next(filled, None)
+    # Spreadsheets write a line with what separates the columns.
+    if first is not None and _SEPARATOR.match(first.content):
+        first = next(filled, None)
     if first is None:
         return
-    # Spreadsheets write a byte-order mark, and what separates the columns.
-    first = first._replace(content=first.content.removeprefix("\ufeff"))
-    if first.content.startswith("sep="):
-        first = next(filled, first)
     delimiter = _delimiter(first.content, column=column, label=file.name)
     names = _stripped(_fields(first.content, delimiter))
     index = _index_of(column, names, delimiter, file.name)
@@ -94,7 +82,7 @@ def _table_values(
     if delimiter == " " and index == 0:
         width = MAX_FIELD_CHARS
     is_header = is_named or (is_smiles_file(file.name) and SMILES in names[0].lower())
-    for number, row in _rows(chain((first,), lines), delimiter, file.name):
+    for number, row in _rows(first, lines, delimiter, label=file.name):
         if is_header and _stripped(row) == names:
             file.changes[HEADERS] += number > first.number
             continue
@@ -111,8 +99,11 @@ def _table_values(
         yield number + sum(value.count("\n") for value in row[:index]), value
 
 
-def _rows(lines: Iterable[Line], delimiter: str, label: str) -> Iterator[tuple[int, Sequence[str]]]:
+def _rows(
+    first: Line, rest: Iterable[Line], delimiter: str, *, label: str
+) -> Iterator[tuple[int, Sequence[str]]]:
     """Yield the rows of a table, each after the number of its line. Raises DataError."""
+    lines = chain((first,), rest)
     # Between tabs and blanks, a quotation mark joins no lines.
     if delimiter in "\t ":
         for number, line in lines:
@@ -122,11 +113,7 @@ def _rows(lines: Iterable[Line], delimiter: str, label: str) -> Iterator[tuple[i
 
     # A value in quotes may go on in the next line.
     csv.field_size_limit(MAX_FIELD_CHARS)
-    rest = iter(lines)
-    first = next(rest)
-    reader = csv.reader(
-        (line.content for line in chain((first,), rest)), delimiter=delimiter, strict=True
-    )
+    reader = csv.reader((line.content for line in lines), delimiter=delimiter, strict=True)
     number = first.number
     try:
         for row in reader:
@@ -163,9 +150,9 @@ def _delimiter(start: str, *, column: str, label: str) -> str:
     column, or else the one of which it has most."""
     if _has_suffix(label, ".tsv"):
         return "\t"
-    # The name of a molecule may contain commas after the first blank.
+    # The name of a molecule may contain commas after the first blank or tab.
     if is_smiles_file(label):
-        return "\t" if re.match(r"\s*\S+\t", start) else " "
+        return " "
     for delimiter in DELIMITERS:
         names = _stripped(_fields(start, delimiter))
         if len(names) > 1 and column in names:
@@ -209,8 +196,7 @@ def describe_columns(start: str, *, label: str) -> str:
         )
     if not _has_suffix(label, ".csv", ".tsv"):
         return ""
-    # Spreadsheets write a line with what separates the columns.
-    first = re.sub(r"^\ufeff?sep=.*\n", "", start.lstrip()).split("\n")[0]
+    first = _SEPARATOR.sub("", start.lstrip()).split("\n")[0]
     names = dict.fromkeys(_stripped(_fields(first, _delimiter(first, column="", label=label))))
     return (
         f"is read as a text, with all columns. Its first line has {_listed(names)}:"
@@ -224,7 +210,7 @@ def _json_values(
 ) -> Iterator[tuple[int, str]]:
     """Yield the value `column` of each object of JSON Lines, or of a file with a list of objects;
     null is left out. Raises DataError."""
-    for number, record in _records(lines, column=column, file=file):
+    for number, record in _records(lines, column=column, label=file.name):
         # Records need not have the same columns, so each is asked.
         if not isinstance(record, dict) or column not in record:
             has = "no object"
@@ -248,29 +234,19 @@ def _json_values(
         yield number, value
 
 
-def _records(
-    lines: Iterable[Line], *, column: str, file: FileRecord
-) -> Iterator[tuple[int, object]]:
-    """Yield the objects of a file, each after the number of its line. A few damaged lines after the
-    first are left out. Raises DataError."""
-    rest = iter(lines)
+def _records(lines: Iterable[Line], *, column: str, label: str) -> Iterator[tuple[int, object]]:
+    """Yield the objects of a file, each after the number of its line. Raises DataError."""
+    rest = (line for line in lines if not is_blank(line.content))
     is_first = True
-    num_damaged = 0
     for number, line in rest:
-        if is_blank(line):
-            continue
         try:
             record = _decoded(line)
         except (ValueError, RecursionError) as error:
             problem = DataError(
-                f"{file.name}, line {number}, is not JSON ({error}): mend or remove the line"
+                f"{label}, line {number}, is not JSON ({error}): mend or remove the line"
             )
             if not is_first:
-                num_damaged += 1
-                if num_damaged > MOST_DAMAGED:
-                    raise problem from error
-                file.changes["damaged line", f"left out {{num}} of {{label}}: line {number}"] += 1
-                continue
+                raise problem from error
             # A file that is one object, or a list, has several lines.
             try:
                 record = _decoded("".join([line, *(following.content for following in rest)]))

@@ -4,11 +4,12 @@ import html
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
 from charrnn.errors import UsageError, install_command, named
+from charrnn.text.cleaning import joint
 from charrnn.text.text_files import Change, Line
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[,.]\d{1,3}"
@@ -24,7 +25,6 @@ _TAG = re.compile(
     r"|<font\s[^<>]*=[^<>]*>|<rt>.*?</rt>|<[\d:.]+>|\{\\[^{}]*\}|\{[A-Za-z]:[^{}]*\}",
     re.IGNORECASE,
 )
-_IDEOGRAPH = re.compile("[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60]")
 ROLLING = 0.4
 """Share of the cues that begin with the end of the one before from which on all of these
 repetitions are left out: automatic captions roll up."""
@@ -35,11 +35,8 @@ _TIMES = (
     f" {named('clean', 'false')} keeps them",
 )
 
-Cue: TypeAlias = Sequence[tuple[int, str]]
-"""The lines of a cue after their numbers in the file. One that begins with a voice begins with
-`VOICE`."""
-VOICE = "\x01"
-"""Stands before the name of a voice."""
+Cue: TypeAlias = list[Line]
+"""The lines of a cue, or of one of its voices, without their ends."""
 
 
 def cue_format(start: str) -> str:
@@ -73,71 +70,61 @@ def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> 
         return None
 
     file_lines = enumerate(text.split("\n"), 1)
-    cues: list[Cue] = [[*_shown(caption.lines, file_lines)] for caption in captions.captions]
-    # A cue may be empty, to clear the screen.
-    cues = [cue for cue in cues if cue]
-    if _are_rolling(cues):
-        cues = _without_repeated(cues)
+    cues: list[Cue] = []
+    for caption in captions.captions:
+        cues += _cues_of(caption.lines, file_lines)
     changes[_TIMES] += text.count("\n") - len(cues)
-    return [line for cue in cues for line in _joined(cue)]
+    return [line for cue in _without_repeated(cues) for line in _joined(cue)]
 
 
-def _shown(
-    lines: Sequence[str], file_lines: Iterator[tuple[int, str]]
-) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a cue without tags; a voice begins a line. The lines of the file are read
-    up to them."""
+def _cues_of(lines: Sequence[str], file_lines: Iterator[tuple[int, str]]) -> Iterator[Cue]:
+    """Yield the lines of a cue without tags, those of each of its voices by themselves. The lines
+    of the file are read up to them."""
+    cue: Cue = []
     number = 0
     for line in lines:
         # The lines of cues stand in the file in their order.
         number = next((place for place, file_line in file_lines if file_line == line), number)
         # Several voices may speak in one line.
-        marked = _VOICE.sub(rf"\n{VOICE}\1: ", line)
-        for part in marked.split("\n"):
-            shown = html.unescape(_TAG.sub("", part)).strip()
-            if shown.strip(VOICE):
-                yield number, shown
+        for index, part in enumerate(_VOICE.sub(r"\n\1: ", line).split("\n")):
+            if index and cue:
+                yield cue
+                cue = []
+            if shown := html.unescape(_TAG.sub("", part)).strip():
+                cue.append(Line(number, shown))
+    # A cue may be empty, to clear the screen.
+    if cue:
+        yield cue
 
 
 def _num_repeated(before: Cue, cue: Cue) -> int:
     """Return how many lines at the beginning of a cue are the last ones of the cue before."""
     for num in range(min(len(before), len(cue)), 0, -1):
-        if [line for _, line in before[-num:]] == [line for _, line in cue[:num]]:
+        if [line.content for line in before[-num:]] == [line.content for line in cue[:num]]:
             return num
     return 0
 
 
-def _grows(before: Cue, cue: Cue) -> bool:
-    """Whether the last line of a cue is the beginning of the next cue's first line."""
-    return cue[0][1].startswith(f"{before[-1][1]} ")
-
-
-def _are_rolling(cues: Sequence[Cue]) -> bool:
-    num = sum(
-        _num_repeated(before, cue) > 0 or _grows(before, cue) for before, cue in pairwise(cues)
-    )
-    return num > ROLLING * (len(cues) - 1)
-
-
-def _without_repeated(cues: Sequence[Cue]) -> list[Cue]:
-    """Return cues without the lines that the cue before ends with."""
-    kept = [*cues[:1]]
+def _without_repeated(cues: list[Cue]) -> list[Cue]:
+    """Return cues without the lines that the cue before ends with, if so many begin with them that
+    they roll up."""
+    kept = cues[:1]
+    num_rolling = 0
     for before, cue in pairwise(cues):
-        # A line that grows word by word is written when it is whole.
         num = _num_repeated(before, cue)
-        if not num and _grows(before, cue):
+        # A line that grows word by word is written when it is whole.
+        grows = not num and cue[0].content.startswith(f"{before[-1].content} ")
+        if grows:
             kept[-1] = kept[-1][:-1]
+        num_rolling += num > 0 or grows
         kept.append(cue[num:])
-    return kept
+    return kept if num_rolling > ROLLING * (len(cues) - 1) else cues
 
 
-def _joined(cue: Cue) -> Iterable[Line]:
-    """Yield the lines of a cue as parts of one line, or of one for each voice."""
+def _joined(cue: Cue) -> Iterator[Line]:
+    """Yield the lines of a cue as parts of one line."""
     # The parts of a line keep the numbers of their own lines.
-    for index, (number, line) in enumerate(cue):
-        end = "\n"
-        if index + 1 < len(cue) and not cue[index + 1][1].startswith(VOICE):
-            following = cue[index + 1][1]
-            is_unspaced = _IDEOGRAPH.match(line[-1]) and _IDEOGRAPH.match(following)
-            end = "" if is_unspaced else " "
-        yield Line(number, line.removeprefix(VOICE) + end)
+    for line, following in pairwise(cue):
+        yield Line(line.number, line.content + joint(line.content, following.content))
+    for number, content in cue[-1:]:
+        yield Line(number, f"{content}\n")

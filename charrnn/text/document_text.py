@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from charrnn.text.cleaning import IDEOGRAPHS
+
 METADATA = ("title", "subtitle", "author", "abstract")
 """The fields of the metadata that are the first lines of the text."""
 
@@ -16,8 +18,7 @@ Node = dict[str, Any]
 """A part of a document: its type `t` and its content `c`."""
 _SOFT = "\x1e"
 """Stands for the end of a line of the file, which nobody sees."""
-_IDEOGRAPH = "[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd]"
-_SOFT_BETWEEN = re.compile(f"(?<={_IDEOGRAPH}){_SOFT}(?={_IDEOGRAPH})")
+_SOFT_BETWEEN = re.compile(f"(?<=[{IDEOGRAPHS}]){_SOFT}(?=[{IDEOGRAPHS}])")
 _RAISED = str.maketrans("0123456789+-=()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾")
 _LOWERED = str.maketrans("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎")
 _IS_NUMBER = re.compile(r"[0-9+\-=()]+")

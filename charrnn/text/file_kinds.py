@@ -37,14 +37,18 @@ class Kind(NamedTuple):
 
 
 _PROLOGUE = rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
-# Any file of these folders will do, because programs name the first one differently.
-_IN_ZIP = (
-    (r"word/", Kind("a Word document", "docx")),
-    (r"ppt/", Kind("slides", "pptx")),
-    (r"META-INF/container\.xml", Kind("an e-book", "epub")),
-    (r"application/vnd\.oasis\.opendocument\.text$", Kind("an OpenDocument file", "odt")),
-)
+# The names in an archive; any file of a folder will do, because programs name the first one
+# differently.
+_ZIP = b"PK\0"
+_IN_ZIP = _ZIP + rb"(?:.*\n)?"
 _DOCUMENTS: Sequence[tuple[bytes, Kind]] = (
+    (_IN_ZIP + rb"word/", Kind("a Word document", "docx")),
+    (_IN_ZIP + rb"ppt/", Kind("slides", "pptx")),
+    (_IN_ZIP + rb"META-INF/container\.xml\n", Kind("an e-book", "epub")),
+    (
+        _IN_ZIP + rb"application/vnd\.oasis\.opendocument\.text\n",
+        Kind("an OpenDocument file", "odt"),
+    ),
     (rb"\{\\rtf", Kind("an RTF document", "rtf")),
     (
         rb'\s*\{(?=.*"(?:cell_type|nbformat)"\s*:)\s*"(?:cells|metadata|nbformat(?:_minor)?)"',
@@ -55,17 +59,25 @@ _DOCUMENTS: Sequence[tuple[bytes, Kind]] = (
 )
 """Documents by their beginning. Of these, a model may learn as they stand."""
 
-_EXPORT = "saving it as plain text in the program that made it"
-_CSV = "saving it as CSV"
-_REFUSED_IN_ZIP = (
-    (r"xl/|application/vnd\.oasis\.opendocument\.spreadsheet$", "a spreadsheet", _CSV),
-    (r"(?:.*/)?(?:Index\.zip|.*\.iwa)$", "a document of Pages, Numbers or Keynote", _EXPORT),
-    (r"config\.yaml", "an exported model", "charrnn sample FILE"),
-    ("", "a document or a ZIP archive", f"unzip FILE, or leaving {named('clean', 'false')} out"),
-)
 _PASSWORD = "EncryptionInfo".encode("utf-16-le")
 _OLD_OFFICE = rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _REFUSED: Sequence[tuple[bytes, str, str]] = (
+    (
+        _IN_ZIP + rb"(?:xl/|application/vnd\.oasis\.opendocument\.spreadsheet\n)",
+        "a spreadsheet",
+        "saving it as CSV",
+    ),
+    (
+        _IN_ZIP + rb"(?:[^\n]*/)?(?:Index\.zip|[^\n]*\.iwa)\n",
+        "a document of Pages, Numbers or Keynote",
+        "saving it as plain text in the program that made it",
+    ),
+    (_IN_ZIP + rb"config\.yaml", "an exported model", "charrnn sample FILE"),
+    (
+        _ZIP,
+        "a document or a ZIP archive",
+        f"unzip FILE, or leaving {named('clean', 'false')} out",
+    ),
     (rb"(?:\xef\xbb\xbf)?\s*%PDF-\d", "a PDF file", "pdftotext -nopgbrk FILE text.txt"),
     (
         _OLD_OFFICE + rb"(?=.*%b)" % _PASSWORD,
@@ -76,7 +88,7 @@ _REFUSED: Sequence[tuple[bytes, str, str]] = (
     (rb".{60}(?:BOOKMOBI|TEXtREAd)", "an e-book", "ebook-convert FILE text.txt"),
     (
         rb"BZh[1-9]1AY&SY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|\x1f\x8b\x08|7z\xbc\xaf\x27\x1c"
-        rb"|Rar!\x1a\x07|.{257}ustar|PK\x05\x06",
+        rb"|Rar!\x1a\x07|.{257}ustar",
         "an archive or a compressed file",
         "unpacking it (what ends in .gz is unpacked here)",
     ),
@@ -131,12 +143,9 @@ _PROGRAM = re.compile(r"\.(?:m?js|css|json|map)(?:\.gz)?$", re.IGNORECASE)
 def document_kind(data: bytes) -> Kind | None:
     """Return the kind of a document that begins with these bytes, None for anything else. A ZIP
     archive must be whole."""
-    for name in _names_in_zip(data):
-        for pattern, kind in _IN_ZIP:
-            if re.match(pattern, name):
-                return kind
-    for start, kind in _DOCUMENTS:
-        if re.match(start, data, re.DOTALL):
+    start = _with_names(data)
+    for pattern, kind in _DOCUMENTS:
+        if re.match(pattern, start, re.DOTALL):
             return kind
     return None
 
@@ -144,14 +153,26 @@ def document_kind(data: bytes) -> Kind | None:
 def why_not_text(data: bytes) -> str:
     """Say what kind of file begins with these bytes, and how to get a text out of it; "" if it may
     be a text."""
-    # By the names in an archive, of which the last row has any, and else by the beginning.
-    names = _names_in_zip(data)
-    rows = [row[1:] for row in _REFUSED_IN_ZIP if any(re.match(row[0], name) for name in names)]
-    rows += [row[1:] for row in _REFUSED if re.match(row[0], data, re.DOTALL)]
-    if not rows:
-        return ""
-    what, way = rows[0]
-    return f"is {what}, not a plain text: get its text by {way}"
+    start = _with_names(data)
+    for pattern, what, way in _REFUSED:
+        if re.match(pattern, start, re.DOTALL):
+            return f"is {what}, not a plain text: get its text by {way}"
+    return ""
+
+
+def _with_names(data: bytes) -> bytes:
+    """Return the names in a ZIP archive, and what it says it is, on lines of their own; the bytes
+    of any other file."""
+    if not data.startswith(b"PK"):
+        return data
+    try:
+        with ZipFile(io.BytesIO(data)) as archive:
+            names = [name.encode() for name in archive.namelist()]
+            if b"mimetype" in names:
+                names.append(archive.read("mimetype").strip())
+    except DAMAGED:
+        return data
+    return _ZIP + b"\n".join([*names, b""])
 
 
 def why_protected(data: bytes) -> str:
@@ -181,17 +202,3 @@ def data_kind(start: str, name: str) -> str:
     if _PROGRAM.search(name) and len(start) > MINIFIED * (1 + start.count("\n")):
         return "minified code"
     return ""
-
-
-def _names_in_zip(data: bytes) -> list[str]:
-    """Return the names in a ZIP archive, and what it says it is; none for any other file."""
-    if not data.startswith(b"PK"):
-        return []
-    try:
-        with ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            if "mimetype" in names:
-                names.append(archive.read("mimetype").decode("ascii", "replace").strip())
-            return names
-    except DAMAGED:
-        return []

@@ -58,7 +58,6 @@ JSON_CHAT = re.compile(rf'\s*[\[{{](?=.*"(?:{"|".join(_NAMES)})"\s*:)', re.DOTAL
 # The types of Slack, Discord and Messenger: who came, went or called, and what was renamed.
 _OF_PROGRAM = re.compile("Call|[Cc]hannel|Guild|group_|Recipient|Thread|Subscribe|Unsubscribe")
 _CONTENTS = ("content", "text", "value")
-_DOUBLY_ENCODED = re.compile("[\u00c2-\u00f4][\u0080-\u00bf]")
 
 
 _KEPT = f"({{num}}); {named('clean', 'false')} keeps them"
@@ -180,10 +179,9 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
         return None
     chats = list(_chats_in(data))
     content = "\n".join("".join(chat) for chat in chats)
-    # Messenger writes each byte of a letter as a letter.
-    if _DOUBLY_ENCODED.search(content):
-        with suppress(UnicodeError):
-            content = content.encode("latin-1").decode("utf-8")
+    # Messenger writes each byte of a letter as a letter. No other letters are bytes of UTF-8.
+    with suppress(UnicodeError):
+        content = content.encode("latin-1").decode("utf-8")
     if not content:
         return None
     # A message may have several lines.

@@ -3,7 +3,9 @@ books."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
+from charrnn.text.cleaning import IDEOGRAPHS, joint
 from charrnn.text.text_files import Line, split_lines
 
 LEAST_COLUMNS, MOST_COLUMNS = 57, 132
@@ -23,11 +25,8 @@ MANY_ITEMS = 3
 """Lines from which on it is no chance if all end with a sentence."""
 
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003fffd"  # noqa: E501
-_WITHOUT_BLANKS = "\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
-"""Characters of scripts that have no blanks between words, and their punctuation; not Hangul."""
 _WIDE_CHARACTER = re.compile(f"[{_WIDE}]")
-_IDEOGRAPH = re.compile(f"[{_WITHOUT_BLANKS}]")
-_NEXT_WORD = re.compile(rf"\s*([{_WITHOUT_BLANKS}]|[^\s{_WITHOUT_BLANKS}]+)")
+_NEXT_WORD = re.compile(rf"\s*([{IDEOGRAPHS}]|[^\s{IDEOGRAPHS}]+)")
 _ITEM = re.compile(
     r"[-*+•·◦–—][ \t]|(?:\d{1,3}|[A-Za-z]|[ivx]{2,5})[.)][ \t]"
     r"|\((?:\d{1,3}|[a-z]|[ivx]{2,5})\)[ \t]"
@@ -50,23 +49,21 @@ def join_lines(lines: Iterable[Line]) -> Iterator[Line]:
     verse and code with indented lines, stay as they are. So does a paragraph that was not wrapped
     (`is_wrapped`).
     """
-    paragraph: list[tuple[Line, str]] = []
-    for line in lines:
-        text = line.content.removesuffix("\n")
-        is_first = text[:1].isspace() or _ITEM.match(text) is not None
+    paragraph: list[Line] = []
+    for number, content in lines:
+        text = content.removesuffix("\n")
+        is_alone = not text.strip() or _ALONE.match(text) is not None
+        begins = is_alone or text[:1].isspace() or _ITEM.match(text) is not None
         # A paragraph is joined only when its end is known, because all of its lines decide whether
         # it was wrapped.
-        if paragraph and (
-            is_first
-            or _is_alone(text)
-            or _is_alone(paragraph[-1][1])
-            or len(paragraph) == MOST_LINES
-        ):
+        if begins or len(paragraph) == MOST_LINES:
             yield from _joined(paragraph)
             paragraph = []
-        paragraph.append((line, text))
-    if paragraph:
-        yield from _joined(paragraph)
+        if is_alone:
+            yield Line(number, f"{text}\n")
+        else:
+            paragraph.append(Line(number, text))
+    yield from _joined(paragraph)
 
 
 def is_wrapped(lines: Sequence[str]) -> bool:
@@ -74,10 +71,11 @@ def is_wrapped(lines: Sequence[str]) -> bool:
     would make it too long."""
     # A single line below an indented line is often the next statement of a program or line of a
     # verse.
-    least_lines = 3 if lines[0][:1].isspace() else 2
+    if len(lines) < 2 or (len(lines) == 2 and lines[0][:1].isspace()):
+        return False
     widths = list(map(_columns, lines))
     width = max(widths)
-    if len(lines) < least_lines or not LEAST_COLUMNS <= width <= MOST_COLUMNS:
+    if not LEAST_COLUMNS <= width <= MOST_COLUMNS:
         return False
     if _is_verse(lines) or _is_list(lines):
         return False
@@ -96,10 +94,6 @@ def _columns(line: str) -> int:
     if not line.isascii():
         num_wide = len(_WIDE_CHARACTER.findall(line))
     return len(line.rstrip()) + num_wide
-
-
-def _is_alone(line: str) -> bool:
-    return not line.strip() or _ALONE.match(line) is not None
 
 
 def _is_verse(lines: Sequence[str]) -> bool:
@@ -136,18 +130,16 @@ def share_wrapped(text: str) -> float:
     return num_joined / max(1, num_filled)
 
 
-def _joined(paragraph: Sequence[tuple[Line, str]]) -> Iterator[Line]:
+def _joined(paragraph: Sequence[Line]) -> Iterator[Line]:
     """Yield the lines of a paragraph; those of a wrapped one are parts of one line."""
-    # A line that is joined ends with the blank before the next word.
-    words = [text for _, text in paragraph]
-    ends = ["\n"] * len(paragraph)
-    if is_wrapped(words):
-        for index, following in enumerate(words[1:]):
-            words[index] = words[index].rstrip()
-            last = words[index][-1]
-            ends[index] = " "
-            is_unspaced = _IDEOGRAPH.match(last) and _IDEOGRAPH.match(following)
-            if words[index].endswith(DASHES) or is_unspaced:
-                ends[index] = ""
-    for (line, _), text, end in zip(paragraph, words, ends, strict=True):
-        yield line._replace(content=text + end)
+    last = paragraph
+    if is_wrapped([line.content for line in paragraph]):
+        last = paragraph[-1:]
+        for (number, content), (_, following) in pairwise(paragraph):
+            # A line that is joined ends with the blank before the next word.
+            content = content.rstrip()
+            if not content.endswith(DASHES):
+                content += joint(content, following)
+            yield Line(number, content)
+    for number, content in last:
+        yield Line(number, f"{content}\n")

@@ -63,9 +63,10 @@ def test_a_paragraph_is_scored_by_its_sentences_and_words(as_bytes):
     sentences = [loss.text for loss in found.iter_lines(lines.SENTENCE)]
     assert sentences == ["He came.", '"Why?" she asked.', "Nobody answered...", "", "It was late"]
     words = found.ends_of_list(lines.WORD, num=3)
-    assert words.num_units == len(text.split()) + 1 and len(words.least) == len(words.most) == 3
+    least, most = words.lists["least"], words.lists["most"]
+    assert words.num_units == len(text.split()) + 1 and len(least) == len(most) == 3
     excesses = [loss.excess for loss in found.iter_lines(lines.WORD) if loss.text]
-    assert words.least[0].excess == max(excesses) and words.most[0].excess == min(excesses)
+    assert least[0].excess == max(excesses) and most[0].excess == min(excesses)
     assert {loss.line for loss in found.iter_lines(lines.WORD)} == {1, 2, 3}
     long = "It was late. " * 30
     assert scored(long, np.arange(1, len(long))).usual_unit() == lines.SENTENCE

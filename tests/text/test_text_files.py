@@ -123,7 +123,7 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
         (in_zip("mimetype=application/vnd.oasis.opendocument.spreadsheet"), "a spreadsheet", "CSV"),
         (in_zip("a.txt=word"), "a ZIP archive", "unzip"),
         (in_zip("sword/a.txt"), "a ZIP archive", "unzip"),
-        (in_zip(), "an archive", "unpack"),
+        (in_zip(), "a ZIP archive", "unzip"),
         (b"[InternetShortcut]\r\nURL=https://a.org", "a pointer", "export"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer", "fetch"),
         (in_zip("config.yaml"), "an exported model", "charrnn sample"),
