@@ -2,29 +2,36 @@
 
 At each step, the gradient of a memory is multiplied by the gate that keeps the memory. Saturated
 gates are counted after Karpathy, Johnson & Li (2015), Figure 3.
+
+Shapes: T time, B batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from statistics import fmean
 
 from rich.console import RenderableType
 
-from charrnn.cells.findings import GateUse
-from charrnn.cells.gates import GATE_NAMES, GateCounter
-from charrnn.cells.trace import states_of_text
+from charrnn.cells.trace import states_of_text, torch_ops
 from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import CELLS
-from charrnn.model.reading import read_in_lanes
+from charrnn.model.interventions import record_layers
+from charrnn.model.reading import Fragments, cut, read_in_lanes
 from charrnn.model.shapes import check_finite
 from charrnn.system.display import Displayable
-from charrnn.system.lazy import torch
+from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 from charrnn.views.drawing import Drawing, Line, Plot
 
+SHUT = 0.1
+"""A gate below this is left-saturated: closed."""
+OPEN = 0.9
+"""A gate above this is right-saturated: open."""
+GATE_NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "update"}
+"""The names of the gates by their letters."""
 GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
 """Colours of the gates; the gates of cell types from other packages may have other letters, and are
 cyan."""
@@ -41,6 +48,20 @@ ABOUT_DOTS = (
     "A dot is a unit; both axes are shares of the characters. The means are over the units."
 )
 """The sentence that explains the plots."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateUse:
+    """How often a gate of each unit of a layer is saturated."""
+
+    layer: int
+    """The layer, from 0."""
+    gate: str
+    """The letter of the gate."""
+    left: tuple[float, ...] = field(repr=False)
+    """For every unit the share of characters at which the gate is below 0.1, from 0 to 1."""
+    right: tuple[float, ...] = field(repr=False)
+    """For every unit the share of characters at which the gate is above 0.9, from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,31 +100,71 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
     finite.
     """
     # All layers have the same cell type.
-    layer = network.recurrent_layers()[0]
-    if not layer.cell.gates:
+    layers = network.recurrent_layers()
+    letters = layers[0].cell.gates
+    if not letters:
         gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
         raise UsageError(
-            f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}."
+            f"The cell {layers[0].cell_name} has no gates. Built-in cell types with gates: {gated}."
         )
 
+    # Of each window its ids (T, B), and by layer the gates in the order of the computation.
+    def read(ids: Tensor, state: Tensor) -> tuple[tuple[Tensor, list[list[Tensor]]], Tensor]:
+        calls: list[list[Tensor]] = [[] for _ in layers]
+        recorders = record_layers(torch_ops(), "sigmoid", results=calls)
+        (_, cells, _), state = network.trace(ids, state, ops=recorders)
+        check_finite(cells, "cell values")
+        return (ids, calls), state
+
     # As in a single pass over the whole text.
-    counter = GateCounter(network)
     windows = read_in_lanes(
-        counter.read,
+        read,
         network.initial_state,
         ids=text.ids,
         first=text.first,
         known=states_of_text(network, text),
     )
+    num_shut = torch.zeros(len(layers), len(letters), network.hidden_size, dtype=torch.float64)
+    num_open = torch.zeros_like(num_shut)
     with torch.inference_mode(), task("reading", total=len(text)) as advance:
-        for positions, (_, cells, _) in windows:
-            check_finite(cells, "cell values")
-            is_text = positions < len(text.ids)
-            counter.add(torch.from_numpy(is_text))
-            advance(int(is_text.sum()))
+        for positions, (ids, calls) in windows:
+            # The rows of the gates that belong to characters of the text, and not to padding.
+            is_text = torch.from_numpy(positions < len(text.ids)).flatten()
+            rows = _order(ids, network.end_id).argsort()[is_text]
+            for layer, of_layer in enumerate(calls):
+                for gate in range(len(letters)):
+                    # A cell computes its gates in the order of their letters, step by step. A step
+                    # of a dilated layer computes several characters at once, in the order of the
+                    # text.
+                    steps = of_layer[gate :: len(letters)]
+                    values = torch.cat([step.flatten(0, -2) for step in steps])[rows]
+                    num_shut[layer, gate] += (values < SHUT).sum(0)
+                    num_open[layer, gate] += (values > OPEN).sum(0)
+            advance(len(rows))
+
+    shut = (num_shut / len(text)).tolist()
+    opened = (num_open / len(text)).tolist()
+    uses = []
+    for layer in range(len(layers)):
+        for letter in sorted(letters):
+            gate = letters.index(letter)
+            left = tuple(shut[layer][gate])
+            right = tuple(opened[layer][gate])
+            uses.append(GateUse(layer=layer, gate=letter, left=left, right=right))
     return GateReport(
-        name=name, cell_type=layer.cell_name, num_chars=len(text), gates=counter.uses()
+        name=name, cell_type=layers[0].cell_name, num_chars=len(text), gates=tuple(uses)
     )
+
+
+def _order(ids: Tensor, end_id: int | None) -> Tensor:
+    """Return the position of each character in the flattened window (T, B), in the order in which
+    its gates were computed."""
+    if end_id is None:
+        return torch.arange(ids.numel())
+    # The network reads documents in the same pieces.
+    is_end = (ids == end_id).numpy()
+    pieces = cut(Fragments.of(is_end), is_end.shape[1])
+    return torch.cat([torch.from_numpy(piece.positions).flatten() for piece in pieces])
 
 
 def _plot(use: GateUse) -> Plot:

@@ -170,20 +170,6 @@ class CellFindings(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateUse:
-    """How often a gate of each unit of a layer is saturated."""
-
-    layer: int
-    """The layer, from 0."""
-    gate: str
-    """The letter of the gate."""
-    left: tuple[float, ...] = field(repr=False)
-    """For every unit the share of characters at which the gate is below 0.1, from 0 to 1."""
-    right: tuple[float, ...] = field(repr=False)
-    """For every unit the share of characters at which the gate is above 0.9, from 0 to 1."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ColouredText(Displayable):
     """A text with one value in [-1, 1] per character."""
 

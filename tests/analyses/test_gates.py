@@ -1,7 +1,5 @@
 """Saturated gates: counted in lanes, they are those that the equations compute one character after
 the other.
-
-Tests `cells.gates`, too.
 """
 
 import re
@@ -13,8 +11,7 @@ from drawn import lines as drawn
 from effects_networks import H, make_network, make_text
 from progress_reports import reports
 
-from charrnn.analyses.gates import GateReport, count_gates
-from charrnn.cells.findings import GateUse
+from charrnn.analyses.gates import GateReport, GateUse, count_gates
 from charrnn.model import reading
 from charrnn.model.interventions import record_layers
 from charrnn.model.layer import TORCH

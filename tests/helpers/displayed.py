@@ -8,14 +8,13 @@ import numpy as np
 from example_results import FINDINGS, HUGE, QUOTE, RUN, STRAIGHT, WAR, provenance
 
 from charrnn.analyses.evidence.results import EvidenceCard
-from charrnn.analyses.gates import GateReport
+from charrnn.analyses.gates import GateReport, GateUse
 from charrnn.analyses.gradients import GradientReach
 from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
 from charrnn.cells.findings import (
     CellPage,
     CellPassage,
     ColouredText,
-    GateUse,
     Passage,
 )
 from charrnn.cells.trace import Trace
