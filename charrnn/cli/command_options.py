@@ -40,8 +40,6 @@ WRITES = (Rule("--export", beside="--json"), Rule("--force", without="--export")
 """The rules of every command with --export."""
 PART = Rule("--part", beside="--text", why="which is no part of the run's own text")
 """The rule of the commands with --part."""
-REPORTS = ("--windowed --ngrams", "--per-line")
-"""The reports of `evaluate` that one call can print together."""
 VIEWS = ("--cell", "--surprise", "--find", "--evidence", "--gates", "--gradients")
 """The options that choose what `visualize` shows."""
 _DRAWS = "--temp --top-k --top-p --min-p --precision --color"
@@ -73,6 +71,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *(Rule(view, beside=" ".join(VIEWS[index + 1 :])) for index, view in enumerate(VIEWS[:-1])),
         Rule("--detector --detect", beside="--surprise --gates --gradients"),
         Rule("--top", beside="--cell --find --evidence --gates --gradients"),
+        Rule("--chars", without="--cell --surprise"),
         Rule("--guesses", without="--cell"),
         Rule("--guesses", beside="--detector --detect", why="which underlines the characters"),
         Rule("--with", without="--gradients"),
@@ -89,11 +88,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *WRITES,
     ),
     "evaluate": (
-        # The reports of a group share a table; reports of two groups do not fit into one table.
-        *(
-            Rule(group, beside=" ".join(report for report in REPORTS if report != group))
-            for group in REPORTS
-        ),
+        Rule("--windowed --ngrams", beside="--per-line", why="which lists lines, not losses"),
         PART,
         Rule("--export", beside="--per-line", why="whose JSON Lines go to stdout"),
         *WRITES,

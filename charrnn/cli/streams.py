@@ -4,7 +4,6 @@ everything else.
 Parameters that messages name are turned into the options of the command line.
 """
 
-import contextlib
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ import sys
 from codecs import backslashreplace_errors, lookup, register_error
 from functools import cache
 from io import TextIOWrapper
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, TextIO
 from unicodedata import category
 
@@ -116,7 +116,7 @@ def wrapped(text: str) -> str:
         # Further lines begin below the first word of the message.
         message = re.sub("^ *(?:error: |warning: )?", "", line)
         room = TextWrapper(
-            max(40, _num_columns()),
+            max(40, get_terminal_size().columns),
             subsequent_indent=" " * (len(line) - len(message)),
             expand_tabs=False,
             replace_whitespace=False,
@@ -125,17 +125,6 @@ def wrapped(text: str) -> str:
         )
         lines.append(room.fill(line))
     return "\n".join(lines)
-
-
-def _num_columns() -> int:
-    """Return the width of the terminal on stderr."""
-    # shutil would ask stdout, which may be a file.
-    columns = os.environ.get("COLUMNS", "").strip()
-    if columns.isdecimal() and int(columns) > 0:
-        return int(columns)
-    with contextlib.suppress(OSError, ValueError):  # The stream may have no descriptor.
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    return 80
 
 
 def with_flags(message: str, command: str | None = None) -> str:

@@ -234,8 +234,6 @@ def visualize(options: VisualizeOptions) -> None:
         has_rows=not (options.cells or shows_network),
     )
     detectors = _chosen_detectors(options.detectors, options.detect)
-    if options.chars is not None and not options.colours_text:
-        warn("--chars applies to --cell and --surprise only: it is ignored")
 
     # The arrays belong to the text itself, whatever is shown of it.
     subject = _prepare(options, detectors)

@@ -48,7 +48,12 @@ EXCLUDED = {
 """Options of each command that exclude each other: the first of a line excludes the others."""
 NEEDED = {
     "sample": {"--no-repeat": "--beam", "--force": "--export"},
-    "visualize": {"--guesses": "--cell", "--with": "--gradients", "--force": "--export"},
+    "visualize": {
+        "--chars": "--cell",
+        "--guesses": "--cell",
+        "--with": "--gradients",
+        "--force": "--export",
+    },
     "predict": {
         "--backward": "--numbers",
         "--within": "--text",
