@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
 
 from charrnn.analyses.backpropagation import Backpropagation, model_backpropagation
 from charrnn.analyses.numbers import MAX_UNITS, NetworkNumbers, model_numbers
@@ -20,21 +21,12 @@ from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
+from charrnn.reports import provenance
 from charrnn.system.files import with_home
-from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import warn
 from charrnn.trained_model import SGD_LEARNING_RATE
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import predictions_table
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from charrnn.reports import provenance
-else:
-    # Imported only where it is used.
-    provenance = LazyModule("charrnn.reports.provenance")
-
 
 LEARNED_SHARE = 0.5
 """A text of which more stands in the text of a run is a part of that text."""
@@ -183,9 +175,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
     )
 
 
-def _shown(
-    found: "provenance.Provenance", pictures: "Sequence[RenderableType]", title: str
-) -> Shown:
+def _shown(found: provenance.Provenance, pictures: Sequence[RenderableType], title: str) -> Shown:
     return Shown(
         title,
         pictures=pictures,

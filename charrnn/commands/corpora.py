@@ -76,15 +76,7 @@ def _list(options: CorporaOptions) -> None:
     # Imported here: rich takes longer than all the rest of the command.
     from charrnn.views.tables import catalogue_table
 
-    # A narrow terminal has no room for all columns without breaking words. `show` has them all.
-    console = result_console()
-    table = catalogue_table(entries)
-    unlimited = console.options.update(width=1000)
-    while (
-        len(table.columns) > 1 and console.measure(table, options=unlimited).maximum > console.width
-    ):
-        del table.columns[-1]
-    console.print(table)
+    result_console().print(catalogue_table(entries))
 
 
 def _show(entry: CatalogueEntry, options: CorporaOptions) -> None:

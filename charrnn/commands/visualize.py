@@ -5,12 +5,11 @@ view, such as `show_findings` and `show_cells`, measures it and draws what it fo
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import RenderableType
@@ -31,11 +30,9 @@ from charrnn.detectors.registry import DETECTORS, custom_detector, get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.runs.targets import Target
-from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import task, warn
 from charrnn.text.cleaning import tidied
-from charrnn.text.corpus import Corpus
-from charrnn.text.given_text import read_text_file, unknown_warning
+from charrnn.text.given_text import unknown_warning
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import MAX_LAG, TrainedModel
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown, describe_formats
@@ -47,12 +44,6 @@ from charrnn.views.findings_tables import (
 )
 from charrnn.views.heatmap import HeatMap, end_legend, scale_of_text, surprise_map, whole_words
 from charrnn.views.theme import Scale, all_visible
-
-if TYPE_CHECKING:
-    from charrnn.reports import lines
-else:
-    # Imported only where it is used.
-    lines = LazyModule("charrnn.reports.lines")
 
 COLOURS = "Coloured text"
 """Group of the options in the help that change how a text is coloured."""
@@ -452,14 +443,17 @@ def _whole_words(subject: Subject, coloured: ColouredText) -> ColouredText:
 def show_surprise(subject: Subject) -> Shown:
     """Draw the least and the most likely sentences and words of a text, and its beginning coloured
     by its surprise."""
+    # Imported here: no other view needs it.
+    from charrnn.reports import lines
+
     model = subject.model
     options = subject.options
 
     # The lists are of the whole text, the same that `read_passage` reads.
-    whole: Corpus | str | None = None
+    whole: Path | str | None = None
     context: str | bytes = ""
     if options.text is not None:
-        whole = read_text_file(options.text, model.config)
+        whole = Path(options.text)
     elif model.card and options.part == "validation":
         whole = model.written_text()
     if whole is not None:
@@ -537,13 +531,13 @@ def show_findings(subject: Subject) -> Shown:
         _title_of(subject, findings), findings=findings, card=subject.model.card_scores
     )
     pictures = tables
-    page: Callable[[], str] | None = None
+    page = ""
 
     if options.suffix == ".html" and not options.find:
         num_cells = NUM_CELLS if options.top is None else options.top
         cells = study.strongest_cells(num_cells, detectors)
         if pages := study.pages(cells, detectors):
-            page = partial(_page_of_cells, subject, title, above=tables, pages=pages)
+            page = _page_of_cells(subject, title, above=tables, pages=pages)
 
     # JSON and --find show no passages, which take time to choose.
     elif not (options.json or options.suffix == ".json" or options.find):

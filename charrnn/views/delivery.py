@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,8 +61,8 @@ class Shown:
     """What the terminal and an exported picture show."""
     data: Any
     """The same as a value for JSON."""
-    page: Callable[[], str] | None = None
-    """Writes the page of an exported .html, if it shows more than the pictures."""
+    page: str = ""
+    """The page of an exported .html, if it shows more than the pictures."""
     rows: Sequence[Mapping[str, Any]] = ()
     """The rows of an exported .csv, as objects for JSON."""
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
@@ -82,8 +81,8 @@ class ExportFormat:
 
 
 def _to_html(shown: Shown) -> bytes:
-    page = shown.page or partial(svg.to_html, shown.pictures, shown.title)
-    return page().encode("utf-8")
+    page = shown.page or svg.to_html(shown.pictures, shown.title)
+    return page.encode("utf-8")
 
 
 def _to_svg(shown: Shown) -> bytes:
