@@ -163,23 +163,24 @@ def read_corpus(
     if is_for_training:
         _check_can_be_learned(text)
         if vocab is not None and config.extend_alphabet:
-            vocab = vocab.extended(text.counted, min_count=config.min_count)
+            vocab = vocab.extended(text.counts, min_count=config.min_count)
     else:
         text.check_memory()
-        if not text.counted.num_chars:
+        if not len(text.counts):
             raise EmptyTextError(f"{text.name} has nothing that somebody wrote: give another file")
     return Corpus.of(text, vocab)
 
 
 def _check_can_be_learned(text: SourceReader) -> None:
     unit = "byte" if text.config.alphabet == "byte" else "character"
-    if text.counted.num_chars < MIN_LENGTH:
-        length = counted(text.counted.num_chars, unit)
+    num_chars = int(text.counts.sum())
+    if num_chars < MIN_LENGTH:
+        length = counted(num_chars, unit)
         raise DataError(
             f"{text.name}: {length} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
     # A text of one character has nothing to learn: its loss is 0 from the first step on.
-    if len(text.counted.code_points) == 1:
+    if np.count_nonzero(text.counts) == 1:
         raise DataError(
             f"{text.name}: it has only one {unit}; at least 2 different ones are needed"
         )

@@ -26,7 +26,6 @@ from charrnn.text.pandoc import read_document
 from charrnn.text.reading_notes import describe_file, describe_skipped, notes_on_source
 from charrnn.text.sources import Origin
 from charrnn.text.text_files import (
-    PIECE_CHARS,
     START_BYTES,
     Change,
     EmptyTextError,
@@ -76,6 +75,9 @@ class SourceReader:
         self.file_bytes = file_bytes(origins)
 
         self._has_column = config.documents == "column"
+        self._is_running_text = config.alphabet != "byte" and self.documents is None
+        """Whether each file begins a line: documents have their own ends, and bytes stay as they
+        are."""
         self._builder = IdBuilder(config.alphabet)
         self._failed: dict[str, str] = {}
         """Why documents could not be read, by their digests."""
@@ -86,11 +88,11 @@ class SourceReader:
         with self._may_write(), task("reading", total=self.file_bytes, unit="B") as advance:
             for origin in origins:
                 self._read_source(origin, advance)
-            self.counted = self._builder.counts()
+            self.counts = self._builder.counts()
+            """The number of occurrences of each code point, or byte."""
+            self.digest = self._builder.digest()
         self.notes += _notes_on_changes(self.files)
-
-        # The text is hashed as it is read, before the documents are brought into their order.
-        self.digest = self._builder.digest
+        # The text is hashed before the documents are brought into their order.
         if self.documents is not None:
             self.digest = self.documents.digest(self.digest)
 
@@ -105,7 +107,7 @@ class SourceReader:
         """Return the alphabet of this text (see `Vocab.from_counts`). Raises DataError if no
         character is kept."""
         return Vocab.from_counts(
-            self.counted, alphabet=self.config.alphabet, min_count=self.config.min_count
+            self.counts, alphabet=self.config.alphabet, min_count=self.config.min_count
         )
 
     def encode(self, vocab: Vocab) -> EncodedBlock:
@@ -116,7 +118,7 @@ class SourceReader:
         """
         store = partial(stored, vocab=vocab, is_large=self._builder.is_large)
         with self._may_write():
-            encoded = store(self._builder.encode(vocab))
+            encoded = store(self._builder.encode(vocab, self.counts))
             if self.documents is not None:
                 encoded = store(self.documents.arrange(encoded, vocab))
             return encoded
@@ -137,16 +139,17 @@ class SourceReader:
         skipped: dict[str, str] = {}
         for name in [str(path) for path in origin.paths] or [origin.label]:
             file = FileRecord(name=name, label=origin.label)
+            begin = self._builder.num_bytes
             try:
                 if origin.stream is not None or not Path(name).is_file():
                     self._copies[name] = self._copied(name, origin.stream)
                 self._read_file(file, advance)
                 files.append(file)
             except DataError as fault:
-                # The fault may be behind the first piece of a large file.
-                is_begun = file.num_bytes > 0 or isinstance(fault, TextChangedError)
-                if is_begun or not origin.skips_unusable:
+                if isinstance(fault, TextChangedError) or not origin.skips_unusable:
                     raise
+                # The fault may be at the end of a file.
+                self._builder.truncate(begin)
                 reason = str(fault).splitlines()[0].removeprefix(f"{name} ")
                 skipped[os.path.basename(name)] = reason
 
@@ -170,24 +173,14 @@ class SourceReader:
 
     def _read_file(self, file: FileRecord, advance: Task) -> None:
         builder = self._builder
-        lines = self._lines_of_file(file, self._seen)
-        # An unusable file is mostly known by its beginning.
-        held = _held(lines)
-
-        if self._needs_line_end(ends_line=builder.ends_line):
-            builder.add("\n")
+        if self._is_running_text:
+            builder.end_line()
         begin = builder.num_bytes
-        for _, content in chain(held, lines):
+        for _, content in self._lines_of_file(file, self._seen):
             builder.add(content)
-            file.num_bytes = builder.num_bytes - begin
-            advance(builder.num_bytes - advance.done)
+            advance(max(0, builder.num_bytes - advance.done))
+        file.num_bytes = builder.num_bytes - begin
         describe_file(file)
-
-    def _needs_line_end(self, *, ends_line: bool) -> bool:
-        """Whether a line end is put before the next file: documents have their own ends, and bytes
-        stay as they are."""
-        is_running_text = self.config.alphabet != "byte" and self.documents is None
-        return is_running_text and not ends_line
 
     def lines(self) -> Iterator[tuple[FileRecord, Line]]:
         """Read the text again, before its documents are brought into their order: yield its lines,
@@ -195,7 +188,7 @@ class SourceReader:
         ends_line = True
         seen: set[str] = set()
         for file in self.files:
-            if self._needs_line_end(ends_line=ends_line):
+            if self._is_running_text and not ends_line:
                 yield file, Line(1, "\n")
             for line in self._lines_of_file(FileRecord(name=file.name, label=file.label), seen):
                 yield file, line
@@ -292,18 +285,6 @@ def _written(first: Line, pieces: Iterator[Line], file: FileRecord) -> Iterator[
         said = parse_chat(text, file.changes)
     file.is_parsed = said is not None
     yield from [Line(1, text)] if said is None else said
-
-
-def _held(lines: Iterator[Line]) -> list[Line]:
-    """Return the lines of the beginning of a file, mostly all of them."""
-    held = []
-    num_chars = 0
-    for line in lines:
-        held.append(line)
-        num_chars += len(line.content)
-        if num_chars >= PIECE_CHARS:
-            break
-    return held
 
 
 def _by_paragraph(text: str, lines: Iterable[Line]) -> Iterator[Line]:

@@ -56,21 +56,6 @@ IdArray = NDArray[np.unsignedinteger]
 file."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CharacterCounts:
-    """The number of occurrences of each of the D distinct characters (or bytes) of a text."""
-
-    code_points: Int64Array
-    """(D,): the code points of the characters, in any order, or the values of the bytes."""
-    counts: Int64Array
-    """(D,): the number of occurrences, at least 1."""
-
-    @property
-    def num_chars(self) -> int:
-        """Length of the text."""
-        return int(self.counts.sum())
-
-
 @dataclass(frozen=True, slots=True)
 class Vocab:
     """An alphabet in the order of its ids.
@@ -100,14 +85,14 @@ class Vocab:
     @classmethod
     def from_counts(
         cls,
-        counted: "CharacterCounts",
+        counts: Int64Array,
         *,
         alphabet: str = "char",
         min_count: int = MIN_COUNT,
         max_size: int = MAX_CHARACTERS,
     ) -> "Vocab":
-        """Make the alphabet of a text from its counts, ordered by code point; the unknown symbol
-        stands for rare characters.
+        """Make the alphabet of a text from the number of occurrences of each code point in it,
+        ordered by code point; the unknown symbol stands for rare characters.
 
         A character is kept if it occurs at least min(min_count, 1 + N // 10_000) times in the N
         characters, so that a small text keeps all its characters. If more than `max_size` - 1
@@ -122,25 +107,26 @@ class Vocab:
         if alphabet == "byte":
             return cls.of_bytes()
         if alphabet == "exact":
-            if len(counted.code_points) > max_size:
+            points = np.flatnonzero(counts).tolist()
+            if len(points) > max_size:
                 raise DataError(
-                    f"the text has {len(counted.code_points):,} different characters, and an"
+                    f"the text has {len(points):,} different characters, and an"
                     f" alphabet at most {max_size:,}: use {named('alphabet', 'char')} or byte"
                     " instead of exact"
                 )
-            return cls("char", tuple(map(chr, np.sort(counted.code_points).tolist())))
+            return cls("char", tuple(map(chr, points)))
 
-        threshold = _threshold(counted.num_chars, min_count)
-        frequent = _most_frequent(counted, threshold)[: max_size - 1]
+        threshold = _threshold(counts, min_count)
+        frequent = _most_frequent(counts, threshold)[: max_size - 1]
         if not len(frequent):
             raise DataError(
-                f"no character of this text of length {counted.num_chars} occurs {threshold} times:"
+                f"no character of this text of length {counts.sum()} occurs {threshold} times:"
                 f" learn them all with {named('min_count', 1)}, or their bytes with"
                 f" {named('alphabet', 'byte')}"
             )
         return cls("char", characters=(UNKNOWN, *map(chr, np.sort(frequent).tolist())))
 
-    def extended(self, counted: "CharacterCounts", *, min_count: int = MIN_COUNT) -> "Vocab":
+    def extended(self, counts: Int64Array, *, min_count: int = MIN_COUNT) -> "Vocab":
         """Return the alphabet with the new characters of a text at its end, ordered by code point.
         NUL, which ends a document, comes before all known characters; without it, all existing ids
         stay the same.
@@ -157,9 +143,9 @@ class Vocab:
         least = 1
         room = None
         if self.has_unknown_symbol:
-            least = _threshold(counted.num_chars, min_count)
+            least = _threshold(counts, min_count)
             room = max(0, MAX_CHARACTERS - len(self))
-        frequent = _most_frequent(counted, least)
+        frequent = _most_frequent(counts, least)
         unknown = frequent[~self.knows(frequent)]
         # NUL is always added: without it no document would end.
         new = np.sort(unknown[unknown > 0][:room])
@@ -389,20 +375,19 @@ class Decoder:
         return remainder
 
 
-def _threshold(num_chars: int, min_count: int) -> int:
+def _threshold(counts: Int64Array, min_count: int) -> int:
     """Return the number of occurrences that a character needs to be in the alphabet: fewer in a
     short text."""
-    return max(1, min(min_count, 1 + num_chars // 10_000))
+    return max(1, min(min_count, 1 + int(counts.sum()) // 10_000))
 
 
-def _most_frequent(counted: CharacterCounts, least: int) -> Int64Array:
+def _most_frequent(counts: Int64Array, least: int) -> Int64Array:
     """Return the code points (M,) that occur at least `least` times, the most frequent first and
     the lower one first on a tie. NUL, which ends even a single document, is before all of them."""
-    counts = np.where(counted.code_points == 0, counted.num_chars, counted.counts)
-
-    # The last key of lexsort comes first.
-    order = np.lexsort((counted.code_points, -counts))
-    return counted.code_points[order][counts[order] >= least]
+    points = np.flatnonzero(counts)
+    nums = np.where(points == 0, counts.sum(), counts[points])
+    order = np.argsort(-nums, kind="stable")
+    return points[order][nums[order] >= least]
 
 
 def as_bytes(text: str | bytes) -> bytes:

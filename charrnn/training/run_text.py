@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, named
 from charrnn.model.shapes import num_parameters
@@ -74,7 +76,7 @@ class RunText:
             "kinds": shares_of_kinds(self.corpus.reader.files),
             "num_chars": len(self.ids),
             "num_train_chars": self.num_train,
-            "num_distinct_chars": len(self.corpus.reader.counted.code_points),
+            "num_distinct_chars": int(np.count_nonzero(self.corpus.reader.counts)),
             "vocab_size": len(self.vocab),
             "trained_share": self.trained_share,
         }

@@ -14,7 +14,7 @@ from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, prime_model, seed_of_text, write_texts
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.text.vocab import CharacterCounts, Vocab, code_points
+from charrnn.text.vocab import Vocab, code_points
 
 V = 30
 
@@ -130,6 +130,6 @@ def draw_texts(
 
 def vocab_of(text, *, is_exact=False, **options):
     """The alphabet of a text, as `train` makes it."""
-    points, counts = np.unique(code_points(text).astype(np.int64), return_counts=True)
+    counts = np.bincount(code_points(text))
     alphabet = "exact" if is_exact else "char"
-    return Vocab.from_counts(CharacterCounts(points, counts), alphabet=alphabet, **options)
+    return Vocab.from_counts(counts, alphabet=alphabet, **options)

@@ -86,6 +86,16 @@ def test_a_folder_gives_its_text_files_by_path():
         read_corpus(["book"])
 
 
+def test_a_file_with_a_fault_at_its_end_is_left_out_as_a_whole(monkeypatch):
+    monkeypatch.setattr("charrnn.text.text_files.PIECE_CHARS", 8)
+    write("book/a.txt", "chapter one, without an end")
+    write("book/b.txt", b"a line\n" * 9 + b"\xff")
+    write("book/c.txt", "chapter two\n")
+    corpus = read_corpus(["book"], order="sorted")
+    assert corpus.content == "chapter one, without an end\nchapter two\n"
+    assert "1 file (b.txt;" in corpus.notes[0]
+
+
 def test_a_name_is_found_in_both_forms_of_unicode(here):
     write("Mu\u0308ller.txt", "a text of some letters\n")
     for name in ("M\u00fcller.txt", "Mu\u0308ller", "M\u00fcller"):

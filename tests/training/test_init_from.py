@@ -1,7 +1,6 @@
 """`--init-from` starts a run with an old one's weights and alphabet, adds rows and changes none."""
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from charrnn.config.settings_file import from_yaml
 from charrnn.errors import DataError
 from charrnn.model.network import CharRNN
 from charrnn.model.shapes import LESS_LIKELY, extend_rows, weight_shapes
-from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, UNKNOWN, Vocab
 from charrnn.training.loop import resume
 from charrnn.training.plan import open_initial_model, with_model_of
 
@@ -96,9 +95,7 @@ def test_a_model_of_one_text_learns_to_end_documents(command, lab):
 
 
 def extend(vocab, text):
-    counts = Counter(map(ord, text))
-    counted = CharacterCounts(np.array([*counts], np.int64), np.array([*counts.values()], np.int64))
-    return vocab.extended(counted, min_count=3)
+    return vocab.extended(np.bincount([*map(ord, text)]), min_count=3)
 
 
 @given(WORDS, WORDS)
