@@ -55,7 +55,7 @@ def measure(name: str, detector: str, *, part: str, arrays: Path | None) -> dict
     if arrays is not None:
         arrays.mkdir(exist_ok=True)
         (found,) = get_detectors([detector])
-        labels = found.labelling(study.text.text).labels
+        labels = found.labels_of(study.text.text)
         assert labels is not None, "a card was measured"
         path = arrays / f"{model.name}-{detector}"
         path.with_suffix(".json").write_text(json.dumps(card), encoding="utf-8")

@@ -7,7 +7,7 @@ Shapes: N characters, S passages.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ _LINE = re.compile(f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}
 
 
 def extreme_passages(
-    values: NDArray[np.float16], text: str, sentences: Indices, drawn: Indices
+    values: Float32Array, text: str, sentences: Indices, drawn: Indices
 ) -> Iterator[CellPassage]:
     """Yield the top, the bottom and the decile passages of a cell's values (N,), as
     `CellPage.passages` has them.
@@ -62,15 +62,16 @@ def extreme_passages(
     left out.
     """
     # A stable sort, so that equal values stay in the drawn order.
-    order = drawn[np.argsort(_sortable(values[drawn]), kind="stable")]
+    order = drawn[np.argsort(values[drawn], kind="stable")]
 
     is_free = np.ones(len(values), np.bool_)
     for kind, rank, candidates in _candidates(order):
-        index = _first_free(candidates, is_free)
-        if index is None:
+        free = candidates[is_free[candidates]]
+        if len(free) == 0:
             continue
 
         # The next passage must not overlap this one, nor be of its sentence.
+        index = int(free[0])
         first, last = np.searchsorted(sentences, [sentences[index], sentences[index] + 1])
         is_free[first:last] = False
         reach = CHARS_BEFORE + CHARS_AFTER
@@ -103,22 +104,6 @@ def _candidates(order: Indices) -> Iterator[tuple[str, int, Indices]]:
         middle = (begin + end) // 2
         # From the middle of the tenth up, then from there down.
         yield "decile", decile, np.concatenate((order[middle:end], order[begin:middle][::-1]))
-
-
-def _sortable(values: NDArray[np.float16]) -> NDArray[np.uint16]:
-    """Map values to integers in the same order: sorting integers is many times as fast."""
-    bits = (values + np.float16(0)).view(np.uint16)  # -0 becomes 0
-    return np.asarray(np.where(bits & 0x8000, ~bits, bits | 0x8000), np.uint16)
-
-
-def _first_free(candidates: Indices, is_free: NDArray[np.bool_]) -> int | None:
-    # A free index is nearly always among the first, so a long text is searched in blocks.
-    for begin in range(0, len(candidates), 1024):
-        block = candidates[begin : begin + 1024]
-        is_free_in_block = is_free[block]
-        if is_free_in_block.any():
-            return int(block[is_free_in_block.argmax()])
-    return None
 
 
 def _between_words(text: str, index: int) -> tuple[int, int]:
@@ -160,28 +145,25 @@ def number_sentences(text: str) -> Indices:
     return np.cumsum(starts[:-1])
 
 
-def agreement_in(
-    part: slice, *, values: Float32Array, labels: Labels, polarity: int, first: int
-) -> float:
-    """Return how well a cell follows labels (N,) in a part of a text: its score there, with the
-    sign of its polarity. `values` are those from index `first` on."""
-    of_part = values[part.start - first : part.stop - first]
-    score = measure_score(of_part, labels=labels[part], polarity=polarity)
-    if labels.dtype == bool:
-        return score
-    return polarity * score
-
-
 def choose_passage(
-    text: str, labels: Labels, first: int, agreement: Callable[[slice], float]
+    text: str, labels: Labels, values: Float32Array, *, polarity: int, first: int
 ) -> slice:
     """Select a passage from index `first` on in which the label changes, and which is typical of
-    the cell.
+    a cell.
 
-    labels (N,). Of the `contrasting_passages`, the passage with the median `agreement` is selected
-    (the lower of two), so half of them follow the detector at least as well. The cell's best
-    passage is not searched for.
+    labels (N,); values of the cell from `first` on. Of the `contrasting_passages`, the passage in
+    which the cell agrees with the labels as well as in the median (the lower of two) is selected,
+    so half of them follow the detector at least as well. The cell's best passage is not searched
+    for.
     """
+
+    def agreement(part: slice) -> float:
+        of_part = values[part.start - first : part.stop - first]
+        score = measure_score(of_part, labels=labels[part], polarity=polarity)
+        if labels.dtype == bool:
+            return score
+        return polarity * score
+
     candidates = contrasting_passages(text, labels=labels, first=first)
     if len(candidates) > 1:
         # A single passage is not measured: its label may never change, and then it has no

@@ -54,20 +54,38 @@ class Measured:
     """(C,): the association of every cell."""
 
 
-def score_cell(
-    target: Target, measured: Measured, values: Float32Array, *, cell: int, num_units: int
-) -> CellScore:
-    """Score any cell for a target by its values (N,) on the scoring half, beside the chance level
-    and the untrained score of `measured`: those that the best of all cells reaches."""
-    association = float(measured.on_choosing_half[cell])
+def scores_of_cell(
+    cell: int,
+    *,
+    targets: Sequence[Target],
+    measured: Sequence[Measured],
+    values: Float32Array,
+    num_units: int,
+) -> tuple[CellScore, ...]:
+    """Return the scores of a cell, as `CellPage` has them, from its values (N,) on the scoring
+    half."""
+    # The best cells of detectors are scored already.
+    layer, unit = divmod(cell, num_units)
+    of_cell = []
+    for result in measured:
+        if (result.score.layer, result.score.unit) == (layer, unit):
+            of_cell.append(result.score)
+    if of_cell or not measured:
+        return tuple(sorted(of_cell, key=lambda score: -score.strength))
+
+    # Any other cell: the detector that it follows best on the choosing half, beside the chance
+    # level and the untrained score that the best of all cells reaches.
+    best = int(np.argmax([abs(result.on_choosing_half[cell]) for result in measured]))
+    association = float(measured[best].on_choosing_half[cell])
     score = score_choice(
-        target,
+        targets[best],
         choice=Choice(cell, polarity=polarity_of(association)),
         values=values,
         association=association,
         num_units=num_units,
     )
-    return replace(score, untrained=measured.score.untrained, null_level=measured.score.null_level)
+    known = measured[best].score
+    return (replace(score, untrained=known.untrained, null_level=known.null_level),)
 
 
 def sort_scores(

@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
 from charrnn.cells.findings_cache import FindingsCache, Result
-from charrnn.cells.passages import agreement_in, choose_passage
-from charrnn.cells.scores import Measured, measure, score_cell, sort_scores
-from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets, label_by_name
+from charrnn.cells.passages import choose_passage
+from charrnn.cells.scores import Measured, measure, scores_of_cell, sort_scores
+from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets
 from charrnn.cells.trace import (
     Read,
     read_columns,
     states_of_text,
     stream_cells,
-    trace_text,
 )
 from charrnn.cells.value_statistics import measure_values
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
@@ -198,9 +198,18 @@ class Study:
         # The best findings, and the span of the scoring half that shows each.
         significant = [score for score in findings.scores if score.is_significant]
         best = sorted(significant, key=lambda score: -score.gain)[:num_passages]
-        labels = label_by_name(
-            self.text.text, names=[score.detector for score in best], detectors=detectors
-        )
+        labels = {}
+        by_name = {detector.name: detector for detector in get_detectors(detectors)}
+        for name in [score.detector for score in best]:
+            of_detector = None
+            if name in by_name:
+                of_detector = by_name[name].labels_of(self.text.text)
+            if of_detector is None:
+                raise UsageError(
+                    f"No detector {name!r} applies to this text: give the detectors of the"
+                    " findings."
+                )
+            labels[name] = of_detector
         spans = self._passage_spans(best, labels)
 
         passages = []
@@ -249,17 +258,14 @@ class Study:
             >>> len(values), values[0].shape
             (2, (100,))
         """
-        text = self.text.part(part.start or 0, part.stop)
-
-        def trace(missing: list[tuple[int, int]]) -> list[Floats]:
-            traced = trace_text(self.network(), text, known=self.known_states).cells
-            # Copies, so that the trace of all other cells can be freed.
-            return [np.ascontiguousarray(traced[:, layer, unit]) for layer, unit in missing]
+        begin, end, _ = part.indices(len(self.text))
 
         # The key has the ids up to the end of the part: later text changes no value.
-        of_text: dict[str, JSON] = {"ids": _digest(text.ids), "length": len(text)}
+        ids = self.text.part(begin, end).ids
+        of_text: dict[str, JSON] = {"ids": _digest(ids), "length": end - begin}
         keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
-        return self.cached_each("values", keys, result=Floats, compute=trace)
+        compute = partial(self._columns, begin=begin, end=end)
+        return self.cached_each("values", keys, result=Floats, compute=compute)
 
     def strongest_cells(
         self, num_cells: int, detectors: Sequence[str | Detector] | None = None
@@ -348,12 +354,16 @@ class Study:
 
         def measure_missing(missing: list[records.CellIndex]) -> list[records.CellPage]:
             measured = self.measure(targets)
-            values = self._columns(missing)
+            values = self._columns(missing, begin=0, end=len(self.text))
             described = measure_values(self.text.text, cells=missing, values=values)
             pages = []
             for page, of_cell in zip(described, values, strict=True):
-                scores = self._scores_of(
-                    page, targets=targets, measured=measured, values=of_cell[self.half :]
+                scores = scores_of_cell(
+                    page.layer * self.num_units + page.unit,
+                    targets=targets,
+                    measured=measured,
+                    values=of_cell[self.half :],
+                    num_units=self.num_units,
                 )
                 pages.append(replace(page, scores=scores))
             return pages
@@ -369,39 +379,10 @@ class Study:
             for page in pages
         )
 
-    def _scores_of(
-        self,
-        page: records.CellPage,
-        targets: Sequence[Target],
-        measured: Sequence[Measured],
-        values: Float32Array,
-    ) -> tuple[records.CellScore, ...]:
-        """Return the scores of a cell, as `CellPage` has them, from its values (N,) on the scoring
-        half."""
-        # The best cells of detectors are scored already.
-        of_cell = []
-        for result in measured:
-            if (result.score.layer, result.score.unit) == (page.layer, page.unit):
-                of_cell.append(result.score)
-        if of_cell or not measured:
-            return tuple(sorted(of_cell, key=lambda score: -score.strength))
-
-        # Any other cell: the detector that it follows best on the choosing half.
-        cell = page.layer * self.num_units + page.unit
-        best = int(np.argmax([abs(result.on_choosing_half[cell]) for result in measured]))
-        score = score_cell(
-            targets[best],
-            measured=measured[best],
-            values=values,
-            cell=cell,
-            num_units=self.num_units,
-        )
-        return (score,)
-
-    def _columns(self, cells: Sequence[records.CellIndex], first: int = 0) -> Float32Array:
-        """Read the values (c, n) of some cells from a character of the text on."""
+    def _columns(self, cells: Sequence[records.CellIndex], *, begin: int, end: int) -> Float32Array:
+        """Read the values (c, n) of some cells at the characters [begin, end) of the text."""
         columns = [layer * self.num_units + unit for layer, unit in cells]
-        return read_columns(self.reader(), columns=columns, part=slice(first, len(self.text)))
+        return read_columns(self.reader(), columns=columns, part=slice(begin, end))
 
     @cached_property
     def text_key(self) -> dict[str, JSON]:
@@ -525,18 +506,15 @@ class Study:
 
         def choose(missing: list[records.CellScore]) -> list[tuple[int, int]]:
             cells = [(score.layer, score.unit) for score in missing]
+            values = self._columns(cells, begin=self.half, end=len(self.text))
             chosen = []
-            for score, values in zip(missing, self._columns(cells, first=self.half), strict=True):
-                of_detector = labels[score.detector]
-                agreement = partial(
-                    agreement_in,
-                    values=values,
-                    labels=of_detector,
+            for score, of_cell in zip(missing, values, strict=True):
+                passage = choose_passage(
+                    self.text.text,
+                    labels=labels[score.detector],
+                    values=of_cell,
                     polarity=score.polarity,
                     first=self.half,
-                )
-                passage = choose_passage(
-                    self.text.text, labels=of_detector, first=self.half, agreement=agreement
                 )
                 chosen.append((passage.start, passage.stop))
             return chosen

@@ -10,8 +10,7 @@ import numpy as np
 
 from charrnn.cells.findings import Skipped
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
-from charrnn.detectors.registry import get_detectors
-from charrnn.errors import UsageError, check_length
+from charrnn.errors import check_length
 from charrnn.statistics.agreement import average_ranks
 from charrnn.system.arrays import Float64Array
 
@@ -60,10 +59,9 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
     targets = []
     skipped = []
     for detector in detectors:
-        labelling = detector.labelling(text)
-        labels = labelling.labels
+        labels = detector.labels_of(text)
         if labels is None:
-            skipped.append(Skipped(detector=detector.name, reason=labelling.absence))
+            skipped.append(Skipped(detector=detector.name, reason=detector.absence))
             continue
 
         # The whole text first: "no label at all" says more than "no label in a half".
@@ -75,26 +73,3 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
         else:
             skipped.append(Skipped(detector=detector.name, reason=reason))
     return targets, skipped
-
-
-def label_by_name(
-    text: str, names: Sequence[str], detectors: Sequence[str | Detector] | None = None
-) -> dict[str, Labels]:
-    """Label a text of N characters by the detectors in `names`, out of `detectors` (the built-in
-    detectors, if None).
-
-    Returns labels (N,) by name. Raises UsageError if a detector is missing or does not apply to
-    this text.
-    """
-    by_name = {detector.name: detector for detector in get_detectors(detectors)}
-    by_detector: dict[str, Labels] = {}
-    for name in dict.fromkeys(names):
-        labels = None
-        if name in by_name:
-            labels = by_name[name].labelling(text).labels
-        if labels is None:
-            raise UsageError(
-                f"No detector {name!r} applies to this text: give the detectors of the findings."
-            )
-        by_detector[name] = labels
-    return by_detector

@@ -95,7 +95,7 @@ class Trace(Displayable):
             "scored": np.arange(len(self.text)) >= num_chosen_on,
         }
         for detector in detectors:
-            arrays[f"labels_{detector.name}"] = detector.labelling(self.text).labels
+            arrays[f"labels_{detector.name}"] = detector.labels_of(self.text)
         return {name: array for name, array in arrays.items() if array is not None}
 
 
@@ -113,13 +113,11 @@ def trace_text(
     *,
     num_guesses: int = 0,
     keeps_hidden: bool = False,
-    known: KnownStates | None = None,
 ) -> Trace:
     """Trace a text in float32, as a single pass from the beginning of its context.
 
     `num_guesses` is the number of next characters kept after each character, at most V;
-    `keeps_hidden` keeps the output of every layer; `known` are the `states_of_text`, if they were
-    computed before.
+    `keeps_hidden` keeps the output of every layer.
     """
     ids = text.ids
     first = text.first
@@ -138,8 +136,7 @@ def trace_text(
 
     # From the last character of the context on, if there is one: its logits predict the first
     # character of the text.
-    if known is None:
-        known = states_of_text(network, text)
+    known = states_of_text(network, text)
     with torch.inference_mode(), task("reading", total=num_chars) as advance:
         traced = read_in_lanes(
             network.trace, network.initial_state, ids=ids, first=max(0, first - 1), known=known

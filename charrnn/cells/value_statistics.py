@@ -21,13 +21,12 @@ def measure_values(text: str, cells: Sequence[CellIndex], values: Float32Array) 
 
     pages = []
     for (layer, unit), of_cell in zip(cells, values, strict=True):
-        # In half precision, because the values are sorted as integers.
-        halves = of_cell.astype(np.float16)
-        rounded = halves.astype(np.float32)
+        # Rounded to half precision, in which values that differ by rounding alone are equal.
+        rounded = of_cell.astype(np.float16).astype(np.float32)
         # np.histogram, which allows bins of any width, takes longer. 1 belongs to the last bin.
         bins = ((rounded + 1) * (NUM_BINS / 2)).astype(np.int64).clip(max=NUM_BINS - 1)
         histogram = np.bincount(bins, minlength=NUM_BINS)
-        passages = extreme_passages(halves, text=text, sentences=sentences, drawn=drawn)
+        passages = extreme_passages(rounded, text=text, sentences=sentences, drawn=drawn)
         pages.append(
             CellPage(
                 layer=layer,

@@ -417,14 +417,15 @@ def _underlined(subject: Subject) -> tuple[str, list[bool]]:
     names = [detector.name for detector in subject.detectors]
     if len(names) > 1:
         raise UsageError(f"One detector is underlined, not {', '.join(names)}: name one.")
-    labelling = subject.detectors[0].labelling(subject.text.text)
-    if labelling.labels is None:
-        raise DataError(f"{names[0]} labels nothing: {labelling.absence}.")
-    if labelling.labels.dtype != bool:
+    (detector,) = subject.detectors
+    labels = detector.labels_of(subject.text.text)
+    if labels is None:
+        raise DataError(f"{names[0]} labels nothing: {detector.absence}.")
+    if labels.dtype != bool:
         raise UsageError(
             f"{names[0]} counts, and only a yes/no detector can be underlined: name another one."
         )
-    return names[0], labelling.labels.tolist()
+    return names[0], labels.tolist()
 
 
 def _whole_words(subject: Subject, coloured: ColouredText) -> ColouredText:

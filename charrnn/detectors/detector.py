@@ -8,7 +8,7 @@ are inside.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,34 +51,19 @@ class Detector:
     """The characters that become likelier or less likely next where the property holds; "" for the
     character whose frequency differs most (`analyses.evidence`)."""
 
-    def for_any_text(self) -> Detector:
-        """Return this detector for a text of any kind, as it is used if the user names it."""
-        return replace(self, is_of_kind=None)
-
-    def labelling(self, text: str) -> Labelling:
-        """Label a text. An END (U+0000), with which documents end, counts as a blank line."""
+    def labels_of(self, text: str) -> Labels | None:
+        """Label a text; None if the detector does not apply to it. An END (U+0000), with which
+        documents end, counts as a blank line."""
         with_blank_lines = text.replace("\0", "\n\n")
         if self.is_of_kind is not None and not self.is_of_kind(with_blank_lines):
-            return Labelling(name=self.name, labels=None, absence=self.absence)
+            return None
         labels = self.label(with_blank_lines)
         if labels is not None and "\0" in text:
             # Each END became two newlines, and gets the label of the second one.
             codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
             ends = np.flatnonzero(codes == 0)
             labels = np.delete(labels, ends + np.arange(len(ends)))
-        return Labelling(name=self.name, labels=labels, absence=self.absence)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Labelling:
-    """The labels of a text by one detector."""
-
-    name: str
-    """The name of the detector."""
-    labels: Labels | None
-    """(N,); None if the detector does not apply to the text."""
-    absence: str = "it does not apply to this text"
-    """The reason if there are no labels."""
+        return labels
 
 
 def why_not_scored(labels: Labels) -> str | None:

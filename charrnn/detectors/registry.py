@@ -267,7 +267,7 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """Return the chosen detectors, which are names or detectors, or one name; if none is chosen,
     return all detectors of charrnn, then those of installed packages.
 
-    A detector that is chosen by its name labels a text of any kind (`Detector.for_any_text`).
+    A detector that is chosen by its name labels a text of any kind.
     Raises UsageError for an unknown or ambiguous name, and for a chosen detector of a package that
     cannot be loaded. One that was not chosen is left out then, with a warning.
 
@@ -317,4 +317,4 @@ def _find(name: str) -> Detector:
         raise UsageError(
             f"There is no detector {name!r}.{hint} The detectors are {', '.join(names)}."
         )
-    return DETECTORS[name].for_any_text()
+    return replace(DETECTORS[name], is_of_kind=None)

@@ -1,6 +1,7 @@
 """The passages that show a cell: against a loop over all values, and by their labels."""
 
 from itertools import pairwise
+from statistics import median
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from charrnn.cells.passages import (
     extreme_passages,
     number_sentences,
 )
+from charrnn.statistics.agreement import measure_score
 
 WORDS = ("lamp ", "river. ", '"Stone!" ', "tree\n", "house\n\n", "a ")
 
@@ -52,7 +54,7 @@ def test_the_passages_are_those_of_a_loop_over_all_values(num_chars, seed, num_l
     generator = np.random.default_rng(seed)
     text = "".join(generator.choice(WORDS, num_chars))[:num_chars]
     levels = np.round(np.tanh(generator.normal(size=num_chars)) * num_levels)
-    values = (levels / num_levels).astype(np.float16)
+    values = (levels / num_levels).astype(np.float16).astype(np.float32)
     drawn = generator.permutation(num_chars)
     found = list(extreme_passages(values, text, number_sentences(text), drawn))
     expected = choose_by_loop(values, text, drawn.tolist())
@@ -120,10 +122,15 @@ def test_a_text_of_one_line_has_candidates():
     assert any(part.start for part in contrasting_passages(text.replace("\n", " "), labels, 0))
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_of_the_candidates_the_typical_one_is_shown_not_the_best(sign):
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_of_the_candidates_the_typical_one_is_shown_not_the_best(polarity):
     text, labels = quotations()
-    starts = [part.start for part in contrasting_passages(text, labels, 0)]
-    agreements = dict(zip(starts, np.linspace(0.1, 0.9, len(starts)), strict=True))
-    chosen = choose_passage(text, labels, 0, lambda part: float(sign * agreements[part.start]))
-    assert agreements[chosen.start] == pytest.approx(0.5)
+    values = polarity * labels.astype(np.float32)
+    candidates = contrasting_passages(text, labels, 0)
+    scores = {}
+    for rank, part in enumerate(candidates):
+        values[part][: 12 + 4 * rank] = 0.5 * polarity  # the more of them, the worse it follows
+        scores[part.start] = measure_score(values[part], labels[part], polarity)
+    assert len(set(scores.values())) == NUM_CANDIDATES
+    chosen = choose_passage(text, labels, values, polarity=polarity, first=0)
+    assert scores[chosen.start] == median(scores.values())

@@ -289,9 +289,8 @@ OTHER_KINDS = [
 
 @pytest.mark.parametrize("name, text", OTHER_KINDS)
 def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name, text):
-    labelling = DETECTORS[name].labelling(text)
-    assert labelling.labels is None
-    assert labelling.absence == NOT_EVERYWHERE[name]
+    assert DETECTORS[name].labels_of(text) is None
+    assert DETECTORS[name].absence == NOT_EVERYWHERE[name]
 
 
 TUNE = "X: {0}\nT:Lamp\nC:Ann\nM:6/8\nL:1/8\nK:G\n|:A2B c3|d6:|\n"
@@ -320,7 +319,7 @@ NAMES = ["Anna", "O'Brien", 'Eve "the {'] * 20
     ],
 )
 def test_a_text_is_of_a_kind_by_what_is_characteristic_of_it(name, text):
-    assert DETECTORS[name].labelling(text).labels is not None
+    assert DETECTORS[name].labels_of(text) is not None
 
 
 def test_json_on_one_line_that_is_cut_inside_a_string_has_the_labels_of_the_whole():
@@ -402,8 +401,8 @@ def test_what_follows_a_molecule_has_no_rings():
 )
 def test_a_detector_that_is_named_labels_any_kind_of_text(name, text, expected):
     (named,) = get_detectors([name])
-    assert DETECTORS[name].labelling(text).labels is None
-    assert digits(named.labelling(text).labels) == expected
+    assert DETECTORS[name].labels_of(text) is None
+    assert digits(named.labels_of(text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -411,7 +410,7 @@ def test_a_detector_that_is_named_labels_any_kind_of_text(name, text, expected):
     [("quote", 'a "b\0c "d" e', "001100011000"), ("line-length", "ab\0cde\0\0", "10021000")],
 )
 def test_the_end_of_a_document_ends_what_is_open(name, text, expected):
-    assert digits(DETECTORS[name].labelling(text).labels) == expected
+    assert digits(DETECTORS[name].labels_of(text)) == expected
 
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
@@ -421,8 +420,8 @@ def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is
 ):
     for name, detector in DETECTORS.items():
         (named,) = get_detectors([name])
-        labels = named.labelling(header + text).labels
-        default = detector.labelling(header + text).labels
+        labels = named.labels_of(header + text)
+        default = detector.labels_of(header + text)
         if default is None:
             assert name in NOT_EVERYWHERE
             # Two lines of source before at most sixty characters are more than the share that makes

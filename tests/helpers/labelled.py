@@ -22,7 +22,7 @@ def rows(table: str) -> dict[str, tuple[str, str]]:
 
 def label(name: str, text: str) -> Labels:
     """Return the labels of a detector that applies to the text."""
-    labels = DETECTORS[name].labelling(text).labels
+    labels = DETECTORS[name].labels_of(text)
     assert labels is not None
     return labels
 
