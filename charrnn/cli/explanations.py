@@ -11,7 +11,7 @@ import typer
 from charrnn.cli.root import commands, owner_of
 from charrnn.cli.streams import describe_unexpected, with_flags
 from charrnn.errors import CharRNNError, did_you_mean
-from charrnn.hooks.manager import extension_in, other_packages
+from charrnn.hooks.manager import extension_in
 
 
 def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
@@ -34,9 +34,6 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     message = describe_unexpected(cause or error)
     if owner := owner_of(_command_name(arguments)) or extension_in(error):
         message = f"The {owner} failed: {message}"
-    elif others := ", ".join(other_packages()):
-        # What a package returns, and a function that does not fit, fail in a line of charrnn.
-        message += f" It may be a fault of what extends charrnn: {others}."
     return message, 1
 
 

@@ -10,12 +10,7 @@ import typer.main
 
 from charrnn.cli.command_classes import Command, Group, write_rows
 from charrnn.hooks import CommandEntry
-from charrnn.hooks.manager import (
-    Extension,
-    leave_out,
-    load_place,
-    offered,
-)
+from charrnn.hooks.manager import Extension, load_place, offered
 
 OWN: dict[str, CommandEntry] = {}
 """The commands of charrnn by name. `commands.app` fills it: their table is above this module, as
@@ -28,8 +23,7 @@ def commands() -> dict[str, CommandEntry]:
     # A command of a package never hides a command of charrnn.
     entries = dict(OWN)
     for _, entry in offered("commands"):
-        if entries.setdefault(entry.name, entry) != entry:
-            leave_out(f"The command {entry.name!r} of {entry.place} is left out: there is another")
+        entries.setdefault(entry.name, entry)
     return entries
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from codecs import backslashreplace_errors, lookup, register_error
+from codecs import lookup
 from functools import cache
 from io import TextIOWrapper
 from shutil import get_terminal_size
@@ -51,46 +51,15 @@ def choose_terminal() -> None:
 def choose_encoding(stream: TextIOWrapper) -> None:
     """Let a standard stream write UTF-8, unless the user or the terminal wants another encoding.
 
-    Characters that the encoding lacks are escaped, and kept for `report_lost_characters`.
+    Characters that the encoding lacks are escaped: of UTF-8, the bytes of a file name that are no
+    UTF-8.
     """
     # A redirected stream has the encoding of the locale, on Windows a legacy code page, which lacks
     # most letters. Python assumes ASCII where no locale is set; no terminal has it.
-    asked, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
+    asked = os.environ.get("PYTHONIOENCODING")
     if not asked and (not stream.isatty() or lookup(stream.encoding).name == "ascii"):
         stream.reconfigure(encoding="utf-8")
-
-    # UTF-8 lacks only the bytes of a file name that are no UTF-8: they are escaped, and no loss.
-    # Neither is a message on stderr.
-    if lookup(stream.encoding).name == "utf-8" or stream is sys.stderr:
-        errors = "backslashreplace"
-    elif errors in ("", "strict"):
-        errors = _ESCAPE
-    stream.reconfigure(errors=errors, newline="\n")
-
-
-def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    escaped = backslashreplace_errors(error)
-    _lost[:] = escaped[:1]
-    return escaped
-
-
-_ESCAPE = "charrnn-escape"
-register_error(_ESCAPE, _escape)
-_lost: list[str | bytes] = []
-"""The last characters of stdout that were escaped: of the whole process, as the error handlers of
-Python's codecs, which get nothing but the error."""
-
-
-def report_lost_characters() -> int:
-    """Say on stderr that stdout has lost characters, if it has, and return the exit code for it:
-    1, and 0 on a terminal, which keeps nothing."""
-    if not _lost:
-        return 0
-    print_error(
-        f"standard output is in {sys.stdout.encoding}, which lacks characters: some are written as"
-        f" {_lost.pop()!s:.12}\nSet PYTHONIOENCODING=utf-8; in a terminal also its locale."
-    )
-    return int(not sys.stdout.isatty())
+    stream.reconfigure(errors="backslashreplace", newline="\n")
 
 
 def write_aside(line: str) -> None:

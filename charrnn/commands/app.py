@@ -19,7 +19,6 @@ from charrnn.cli.streams import (
     discard_output,
     end_interrupted_line,
     print_error,
-    report_lost_characters,
 )
 from charrnn.commands import COMMANDS
 from charrnn.errors import GivenTextWarning
@@ -62,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         print_error(problem)
         return 1
     try:
-        return _run_with_signals(arguments) or report_lost_characters()
+        return _run_with_signals(arguments)
     except (BrokenPipeError, SystemExit):
         # The reader of the output exited (`| head -1`), which typer turns into SystemExit.
         discard_output()
