@@ -236,21 +236,29 @@ def _is_text_of(run: reader.RunReader, file: Path) -> bool:
         recorded = recorded_corpus.recorded_corpus(run.name, config=run.read_config(), state=state)
     except CharRNNError:
         return False
-    return recorded is not None and recorded.names(file)
+    if recorded is None:
+        return False
+    named = filter(None, (*recorded.config.corpus, *recorded.locations))
+    return any(_is_of_source(source, path=file) for source in named)
 
 
 def _reads(name: str, path: Path) -> bool:
     """Whether a command that is given `name` reads the existing file `path`: a model, a text, or a
     file of the folder, the pattern or the catalogue that has this name."""
     files = [Path(name)]
-    with suppress(DataError, OSError, ValueError):  # There is no text of that name.
-        files += sources.find_origin(name, is_named_by_run=True, order=sources.SORTED).paths
     if (found := reader.find(name)) is not None:
         files.append(found.path)
-
-    # A file may have another name: a link, or another spelling.
     for file in files:
         with suppress(OSError, ValueError):  # The file is missing, or the name is not valid.
             if path.samefile(file):
                 return True
+    return _is_of_source(name, path)
+
+
+def _is_of_source(source: str, path: Path) -> bool:
+    """Whether the text that a source means has the existing file `path`."""
+    # A file may have another name: a link, or another spelling.
+    with suppress(DataError, OSError, ValueError):  # There is no text of that name.
+        origin = sources.find_origin(source, is_named_by_run=True, order=sources.SORTED)
+        return any(map(path.samefile, origin.paths))
     return False

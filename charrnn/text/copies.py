@@ -23,11 +23,9 @@ from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.vocab import code_points
 
-SLICE_CHARS = 1 << 20
-"""Number of characters of a corpus that are decoded at a time."""
 BLOCK_CHARS = 1 << 16
-"""Number of windows of the corpus that are hashed at a time: few enough for the cache of one
-core."""
+"""Number of characters, or windows, of the corpus that are read at a time: few enough for the cache
+of one core."""
 LONG_COPY = 100
 """Length of a passage that two texts do not share by chance. In the Python standard library, 22 %
 of the validation text lie in passages of 30 characters that the training text contains, too, and 2
@@ -97,12 +95,8 @@ def powers_of(base: int, num: int) -> Codes:
 def blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Codes]]:
     """Yield (start, codes) of overlapping blocks of the corpus, so that each window of `length`
     characters lies in exactly one block. Each has up to BLOCK_CHARS windows."""
-    # The slices are large, because a part of a corpus decodes each of them. The blocks are small,
-    # so that they fit into the cache of the core.
-    for begin in range(0, len(corpus) - length + 1, SLICE_CHARS):
-        text = corpus[begin : begin + SLICE_CHARS + length - 1]
-        for first in range(0, len(text) - length + 1, BLOCK_CHARS):
-            yield begin + first, codes_of(text[first : first + BLOCK_CHARS + length - 1])
+    for begin in range(0, len(corpus) - length + 1, BLOCK_CHARS):
+        yield begin, codes_of(corpus[begin : begin + BLOCK_CHARS + length - 1])
 
 
 def loose_key(document: str | bytes) -> str:
@@ -119,9 +113,9 @@ def documents_of(text: SlicedText) -> Iterator[str | bytes]:
     end: Any = END
     if isinstance(rest, bytes):
         end = END.encode()
-    for first in range(0, len(text), SLICE_CHARS):
+    for first in range(0, len(text), BLOCK_CHARS):
         # The last piece continues in the next slice.
-        *documents, rest = (rest + text[first : first + SLICE_CHARS]).split(end)
+        *documents, rest = (rest + text[first : first + BLOCK_CHARS]).split(end)
         yield from documents
 
 

@@ -47,14 +47,29 @@ class Corpus:
         """Encode a text that was read in an alphabet, by default in its own. Raises DataError for
         characters outside an alphabet without an unknown symbol, CharRNNError if ids cannot be
         written."""
-        vocab = vocab or text.own_vocab()
-        ids, unknown = text.encode(vocab)
-        return cls(text, vocab, ids, unknown)
+        config = text.config
+        if vocab is None:
+            vocab = Vocab.from_counts(
+                text.counts, alphabet=config.alphabet, min_count=config.min_count
+            )
+        return cls(text, vocab, *text.encode(vocab))
 
     @property
     def name(self) -> str:
-        """Short name for the run folder: at most 40 of the characters [a-z0-9._-]."""
-        return corpus_name([origin.name for origin in self.reader.origins])
+        """Short name for the run folder, of at most 40 of the characters [a-z0-9._-]: the name of
+        its first source, and the number of further ones."""
+        first, *others = self.reader.origins
+        suffix = ""
+        if others:
+            suffix = f"-and-{len(others)}-more"
+
+        # Letters are decomposed, so that é becomes e and not a dash.
+        plain = unicodedata.normalize("NFKD", first.name).encode("ascii", "ignore").decode().lower()
+        slug = re.sub(r"[^a-z0-9._-]+", "-", plain).strip(".-")
+
+        # A name in another script may become empty.
+        short = slug[: _MAX_NAME_LENGTH - len(suffix)].rstrip(".-")
+        return f"{short or 'text'}{suffix}"
 
     @property
     def digest(self) -> str:
@@ -108,9 +123,6 @@ class Corpus:
 
     def num_bytes(self, begin: int, end: int) -> int:
         """Count the bytes of characters [begin, end) in UTF-8."""
-        if self.vocab.kind == "byte":
-            return end - begin
-
         # The text is decoded block by block, because that of a large corpus is on disk.
         total = 0
         for first in range(begin, end, BLOCK_BYTES):
@@ -184,21 +196,6 @@ def _check_can_be_learned(text: SourceReader) -> None:
         raise DataError(
             f"{text.name}: it has only one {unit}; at least 2 different ones are needed"
         )
-
-
-def corpus_name(stems: list[str]) -> str:
-    """Return the name of a corpus: the name of its first file, and the number of further files."""
-    suffix = ""
-    if len(stems) > 1:
-        suffix = f"-and-{len(stems) - 1}-more"
-
-    # Letters are decomposed, so that é becomes e and not a dash.
-    plain = unicodedata.normalize("NFKD", stems[0]).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9._-]+", "-", plain).strip(".-")
-
-    # A name in another script may become empty.
-    short = slug[: _MAX_NAME_LENGTH - len(suffix)].rstrip(".-")
-    return f"{short or 'text'}{suffix}"
 
 
 CONTEXT_CHARS = 1 << 16

@@ -103,13 +103,6 @@ class SourceReader:
             return f"the {len(self.origins)} sources together"
         return self.origins[0].label
 
-    def own_vocab(self) -> Vocab:
-        """Return the alphabet of this text (see `Vocab.from_counts`). Raises DataError if no
-        character is kept."""
-        return Vocab.from_counts(
-            self.counts, alphabet=self.config.alphabet, min_count=self.config.min_count
-        )
-
     def encode(self, vocab: Vocab) -> EncodedBlock:
         """Encode the text in an alphabet. Returns `Corpus.ids` and `Corpus.unknown`; must be called
         only once.

@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat, starmap
 from pathlib import Path
@@ -18,13 +17,7 @@ from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import Documents, split_text
 from charrnn.text.pandoc import kept_texts
 from charrnn.text.reader import SourceReader, file_bytes
-from charrnn.text.sources import (
-    SORTED,
-    Order,
-    entry_of,
-    find_origin,
-    find_origins,
-)
+from charrnn.text.sources import Order, entry_of, find_origins
 from charrnn.text.vocab import Vocab, as_bytes
 
 MAX_LOCATIONS_LENGTH = 200_000
@@ -140,17 +133,6 @@ class RecordedCorpus:
         if entry is None:
             raise NotHereError(source, "a model file contains no text")
         return entry.name
-
-    def names(self, path: Path) -> bool:
-        """Whether an existing file is a text of the run, also as a file of its folder or
-        pattern."""
-        for source in filter(None, (*self.config.corpus, *self.locations)):
-            # A missing text is not this file, and standard input has no files.
-            with suppress(DataError, OSError):
-                origin = find_origin(source, is_named_by_run=True, order=SORTED)
-                if any(path.samefile(file) for file in origin.paths):
-                    return True
-        return False
 
 
 def recorded_corpus(

@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -242,6 +242,10 @@ class Order:
         seeded = f"{self.seed}/{name}".encode("utf-8", "surrogatepass")
         return hashlib.sha256(seeded).digest(), name
 
+    def arranged(self, paths: Mapping[str, Path]) -> tuple[Path, ...]:
+        """Return the files of a folder or of a pattern, given by their names."""
+        return tuple(paths[name] for name in sorted(paths, key=self.key))
+
 
 SORTED = Order("sorted")
 """The order by path."""
@@ -313,30 +317,19 @@ def find_origin(source: str, *, order: Order, is_named_by_run: bool = False) -> 
                 source, f"{source!r} is not here: charrnn corpora fetch {entry.name}"
             )
         path = fetch(entry)
-    if path is None and source == LECTURE_WORD and not is_named_by_run:
-        path = _write_lecture_text()
+    if path is None and source == LECTURE_WORD:
+        text = LECTURE_WORD * LECTURE_REPETITIONS
+        return Origin(label=source, name=source, stream=io.BytesIO(text.encode()))
     if path is None:
         raise NotHereError(source, _not_found(source))
 
     # A pipe or a device may never end.
     if is_named_by_run and not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is a pipe or a device: put a file with the same text in its place")
-    location = os.path.abspath(path)
     if path.is_dir():
-        origin = Origin(label=str(path), name=path.resolve().name, location=location)
-        return _folder(path, origin, order)
+        return _folder(path, order)
     stem = Path(without_gz(path.name)).stem
-    return Origin(label=str(path), name=stem, paths=(path,), location=location)
-
-
-def _write_lecture_text() -> Path:
-    """Write the text of the recipe `hello` into the folder of corpora, and return its path."""
-    path = CORPORA / f"{LECTURE_WORD}.txt"
-    text = LECTURE_WORD * LECTURE_REPETITIONS
-    with convert_os_errors("write", path=path):
-        CORPORA.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    return path
+    return Origin(label=str(path), name=stem, paths=(path,), location=os.path.abspath(path))
 
 
 def standard_library(order: Order) -> Origin:
@@ -350,9 +343,13 @@ def standard_library(order: Order) -> Origin:
         for path in Path(folder).glob("*.py")
         if path.is_file() and not path.name.startswith("_sysconfigdata")
     }
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    label = f"standard library of Python {version}"
-    return _with_files(Origin(label=label, name="stdlib", location=folder), paths, order)
+    return Origin(
+        label=f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}",
+        name="stdlib",
+        paths=order.arranged(paths),
+        location=folder,
+        skips_unusable=True,
+    )
 
 
 def _find_path(source: str) -> Path | None:
@@ -400,20 +397,21 @@ def _pattern(pattern: str, order: Order) -> Origin:
 
     # The path is resolved, because its last component may be `..`. The name of the working folder
     # is escaped, because it is not a pattern.
-    origin = Origin(
+    return Origin(
         label=pattern,
         name=Path(*named_folders).resolve().name,
+        paths=order.arranged(by_name),
         location=os.path.join(glob.escape(os.getcwd()), pattern),
+        skips_unusable=True,
     )
-    return _with_files(origin, by_name, order)
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(_HIDDEN) and name != ".."
 
 
-def _folder(folder: Path, origin: Origin, order: Order) -> Origin:
-    """Add all text files below a folder. Named pipes and dangling links are left out, because
+def _folder(folder: Path, order: Order) -> Origin:
+    """Return all text files below a folder. Named pipes and dangling links are left out, because
     reading them would block or fail.
 
     Raises DataError if a folder cannot be read.
@@ -443,13 +441,14 @@ def _folder(folder: Path, origin: Origin, order: Order) -> Origin:
                 skipped["outward link"] += 1
             else:
                 paths[path.relative_to(folder).as_posix()] = path
-    return _with_files(replace(origin, skipped=skipped), paths, order)
-
-
-def _with_files(origin: Origin, paths: Mapping[str, Path], order: Order) -> Origin:
-    """Add the files of a folder or of a pattern, sorted by their names."""
-    names = sorted(paths, key=order.key)
-    return replace(origin, paths=tuple(paths[name] for name in names), skips_unusable=True)
+    return Origin(
+        label=str(folder),
+        name=folder.resolve().name,
+        paths=order.arranged(paths),
+        location=os.path.abspath(folder),
+        skips_unusable=True,
+        skipped=skipped,
+    )
 
 
 def is_run_folder(folder: Path) -> bool:

@@ -257,25 +257,26 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
     seen = error.object
     if encoding == "utf-8" and b"\0" in seen:
         return _has_nul(label)
-    matches = from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5)
     # How few letters stand beside those of another script, and how many words are of a language.
-    ranks = [
-        (match.chaos - match.coherence, _CANDIDATES.index(match.encoding), match.encoding)
-        for match in matches
-    ]
-    texts = [seen.decode(name, "replace") for _, _, name in sorted(ranks)]
+    # Several encodings may make the same text: the one that most use is named.
+    ranks = []
+    for match in from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5):
+        commonest = min(map(_CANDIDATES.index, match.could_be_from_charset))
+        ranks.append((match.chaos - match.coherence, commonest))
+    names = [_CANDIDATES[index] for _, index in sorted(ranks)]
     # In a few letters no words are recognised: the candidates have the order of how many use them.
-    if len(seen) - len(seen.translate(None, _FOREIGN)) < FEW_LETTERS or not texts:
-        texts = [seen.decode(name, "replace") for name in _CANDIDATES[:MOST_NAMED]]
+    if len(seen) - len(seen.translate(None, _FOREIGN)) < FEW_LETTERS or not names:
+        names = list(_CANDIDATES[:MOST_NAMED])
 
-    # The user knows which of these is a word. Several encodings may make the same text.
-    candidates = []
-    for text in list(dict.fromkeys(texts))[:MOST_NAMED]:
-        name = next(name for name in _CANDIDATES if seen.decode(name, "replace") == text)
-        word = re.search(r"\w{0,9}[^\0-\x7f]\w{0,9}", text)
-        candidates.append(f"{named('encoding', name)} makes {word[0] if word else ''!r}")
+    # The user knows which of these is a word.
+    words: dict[str, str] = {}
+    for name in names:
+        word = re.search(r"\w{0,9}[^\0-\x7f]\w{0,9}", seen.decode(name, "replace"))
+        words.setdefault(word[0] if word else "", name)
+    candidates = [f"{named('encoding', name)} makes {word!r}" for word, name in words.items()]
     return DataError(
-        f"{label} is not {encoding.upper()}: say how it is encoded: {', '.join(candidates)};"
+        f"{label} is not {encoding.upper()}: say how it is encoded:"
+        f" {', '.join(candidates[:MOST_NAMED])};"
         f" {named('alphabet', 'byte')} trains on raw bytes"
     )
 

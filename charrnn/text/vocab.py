@@ -190,13 +190,17 @@ class Vocab:
         none, DataError names them. Raises UsageError for bytes. In a "byte" alphabet, bytes are
         used as they are, and a str is encoded in UTF-8, lone surrogates included.
         """
-        if self.kind == "byte":
-            return np.frombuffer(as_bytes(text), dtype=np.uint8).astype(np.uint16)
-        if not isinstance(text, str):
-            raise UsageError(GIVEN_AS_BYTES)
         if not self.has_unknown_symbol:
             self.check_known(self.unknown_characters(text))
-        return self.ids_of(code_points(text)).astype(np.uint16)
+        return self.ids_of(self._points_of(text)).astype(np.uint16)
+
+    def _points_of(self, text: str | bytes) -> NDArray[np.unsignedinteger]:
+        """Return the code points of a text (N,), or its bytes, for a byte alphabet."""
+        if self.kind == "byte":
+            return np.frombuffer(as_bytes(text), np.uint8)
+        if not isinstance(text, str):
+            raise UsageError(GIVEN_AS_BYTES)
+        return code_points(text)
 
     @property
     def id_type(self) -> np.dtype[np.unsignedinteger]:
@@ -239,9 +243,7 @@ class Vocab:
     def knows(self, code_points: NDArray[np.integer]) -> BoolArray:
         """Return for each code point (or byte, in a byte alphabet) whether it is in the
         alphabet."""
-        if self.kind == "byte":
-            return np.ones(len(code_points), np.bool_)
-        is_known: BoolArray = self._look_up(code_points) != 0
+        is_known: BoolArray = self.ids_of(code_points) != 0
         if not self.has_unknown_symbol:
             # Id 0 is a character, too.
             is_known |= code_points == ord(self.characters[0])
@@ -263,23 +265,16 @@ class Vocab:
     def ids_of(self, code_points: NDArray[np.integer]) -> IdArray:
         """Return the id of each code point (or byte, in a byte alphabet) as `id_type`; 0 for
         unknown characters."""
-        ids = code_points if self.kind == "byte" else self._look_up(code_points)
-        return ids.astype(self.id_type)
-
-    def _look_up(self, code_points: NDArray[np.integer]) -> NDArray[np.uint16]:
         # The limit is a uint32, because it may not fit into the type of the code points.
-        return np.asarray(self._id_of[np.minimum(code_points, np.uint32(len(self._id_of) - 1))])
+        entries = np.minimum(code_points, np.uint32(len(self._id_of) - 1))
+        ids: IdArray = self._id_of[entries].astype(self.id_type)
+        return ids
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
         """Return the distinct characters of a text that are not in the alphabet, in order of first
         appearance."""
-        if self.kind == "byte":
-            return []
-        if not isinstance(text, str):
-            raise UsageError(GIVEN_AS_BYTES)
-
         # np.unique sorts by code point; the indices of the first appearances restore the order.
-        points = code_points(text)
+        points = self._points_of(text)
         values, first = np.unique(points[~self.knows(points)], return_index=True)
         return list(map(chr, values[np.argsort(first)].tolist()))
 

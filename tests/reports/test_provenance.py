@@ -256,7 +256,7 @@ def test_the_place_of_a_passage_lies_in_a_document_that_was_learned(kind, tmp_pa
 def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
     joined = "".join(f"{text}\0" for text in corpus)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(copies, "SLICE_CHARS", slice_chars)
+        patch.setattr(copies, "BLOCK_CHARS", slice_chars)
         known = known_documents(joined.encode() if as_bytes else joined)
     keys = set(map(copies.loose_key, corpus))
     found = {text for text in asked if loose_key(text) in known}

@@ -188,6 +188,16 @@ def test_every_option_that_writes_a_file_has_a_command_line_here():
     assert with_force == {*writing, "export"} == lines
 
 
+@pytest.mark.parametrize("source", ["texts", "texts/*.txt", "texts/one", "texts/one.txt"])
+def test_a_file_of_a_folder_or_a_pattern_is_a_text_that_is_read(here, source):
+    Path("texts").mkdir()
+    Path("texts/one.txt").write_text("one")
+    Path("other.txt").write_text("other")
+    with pytest.raises(UsageError, match="is a file that is read"):
+        Target(Path("texts/one.txt"), force=True, read=[source]).check()
+    Target(Path("other.txt"), force=True, read=[source]).check()
+
+
 def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
     text = folder / "far.txt"

@@ -25,7 +25,7 @@ def random_text(num_chars, seed=0):
 @pytest.mark.parametrize("slice_chars", [1, 7, 1 << 20])
 def test_equal_documents_are_counted(monkeypatch, slice_chars, as_bytes):
     """The end of one and a longer one are no copies; each of equal ones counts."""
-    monkeypatch.setattr(copies, "SLICE_CHARS", slice_chars)
+    monkeypatch.setattr(copies, "BLOCK_CHARS", slice_chars)
     training, held_out = "anna\0bob\0carl\0", "bob\0bo\0bob\0anna b\0"
     if as_bytes:
         training, held_out = training.encode(), held_out.encode()

@@ -52,7 +52,7 @@ def test_copies_from_a_part(alphabet, tmp_path, monkeypatch):
         asked = str(asked).encode()
     expected = find_passages(asked, whole, min_length=10).tolist()
     assert expected
-    monkeypatch.setattr(copies, "SLICE_CHARS", 64)
+    monkeypatch.setattr(copies, "BLOCK_CHARS", 64)
     assert find_passages(asked, part, min_length=10).tolist() == expected
 
 
@@ -72,7 +72,7 @@ def test_no_command_decodes_the_whole_corpus(command, tmp_path, monkeypatch):
     monkeypatch.setattr(Corpus, "text", text)
     monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
     monkeypatch.setattr("charrnn.text.corpus.BLOCK_BYTES", 500)
-    monkeypatch.setattr("charrnn.text.copies.SLICE_CHARS", 500)
+    monkeypatch.setattr("charrnn.text.copies.BLOCK_CHARS", 500)
     monkeypatch.setattr("charrnn.text.copies.SEGMENT_CHARS", 500)
     monkeypatch.setattr("charrnn.reports.provenance.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.commands.visualize.CHARS_SCORED", 600)

@@ -90,15 +90,3 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations):
 @pytest.mark.parametrize("state", [{}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])
 def test_without_a_digest_nothing_is_known_of_a_text(state):
     assert recorded_corpus("evil-001", Config(corpus=("novel.txt",)), state) is None
-
-
-@pytest.mark.parametrize("source", ["texts", "texts/*.txt", "texts/one", "texts/one.txt"])
-def test_a_file_of_a_folder_or_a_pattern_is_a_text_of_the_run(here, source):
-    Path("texts").mkdir()
-    Path("texts/one.txt").write_text("one")
-    Path("other.txt").write_text("other")
-    config = Config(corpus=("gone.txt", source))
-    recorded = recorded_corpus("run", config=config, state={"corpus_digest": ""})
-    assert recorded is not None
-    assert recorded.names(Path("texts/one.txt"))
-    assert not recorded.names(Path("other.txt"))
