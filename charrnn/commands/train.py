@@ -33,8 +33,8 @@ from charrnn.cli.streams import (
 )
 from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.options import argument, option, option_texts
-from charrnn.config.settings import BUDGETS, Config, check_field_name
-from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
+from charrnn.config.settings import BUDGETS, Config, check_field_name, parse_value
+from charrnn.config.settings_file import merge_settings, read_recipe
 from charrnn.distributed.group import ProcessGroup, launched
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
@@ -195,7 +195,7 @@ def _parse(name: str, typed: str) -> object:
         text = parse_text(named(name), typed)
     if not text:  # of an unset shell variable
         raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
-    return parse_alone(name, text)
+    return parse_value(name, text)
 
 
 def parse_settings(options: TrainOptions) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """Define the configuration of a run: a frozen dataclass that checks every value on construction."""
 
 import encodings
-import inspect
 import os
 import re
 from collections.abc import Sequence
@@ -393,25 +392,10 @@ class Config:
     keep: int = setting(2, allowed=at_least(0))
     """Number of checkpoints to keep besides `best` and `latest`."""
 
-    def __new__(cls, **values: Any) -> "Config":
-        """Check the names of the fields. Raises UsageError."""
-        for name in values:
-            check_field_name(name)
-        return object.__new__(cls)
-
     def __post_init__(self) -> None:
-        # Check the type and the range of each field. Values are converted here, so that no
-        # configuration has a string in a field for numbers.
+        # Values are converted here, so that no configuration has a string in a field for numbers.
         for name in FIELD_NAMES:
-            value = parse_value(name, getattr(self, name))
-            object.__setattr__(self, name, value)
-
-            # A word such as `auto` in a field for numbers is not in the range.
-            allowed = _RANGES[name]
-            is_word = value == "auto" and name in AUTO_FIELDS
-            is_word |= value == "one-hot" and name == "embedding_size"
-            if allowed is not None and value is not None and not is_word:
-                check(name, value, allowed=allowed)
+            object.__setattr__(self, name, parse_value(name, getattr(self, name)))
 
         # Check which fields exclude each other. A column needs no other setting of the documents.
         if self.column is not None and self.documents == "none":
@@ -529,11 +513,6 @@ class Config:
         return 0
 
 
-# `help` and editors show the fields, and not the arguments of `__new__`.
-_, *_parameters = inspect.signature(Config.__init__).parameters.values()
-Config.__signature__ = inspect.Signature(_parameters)  # type: ignore[attr-defined]
-
-
 def resolved(value: int | Auto | OneHot) -> int:
     """Return a size, which must be a number: `auto` or `one-hot` is a bug."""
     # `training.recipe` has replaced all words by numbers.
@@ -605,7 +584,8 @@ def check_field_name(name: str) -> str:
 
 
 def parse_value(name: str, value: object) -> Any:
-    """Convert a value from YAML, the environment or a flag to the type of field `name`.
+    """Convert a value from YAML, the environment or a flag to the type of field `name`, and check
+    its range.
 
     Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `300k` and `1.5M` for integers,
     `90/10` or a list for tuples. Raises UsageError, which names the field and the value.
@@ -622,11 +602,15 @@ def parse_value(name: str, value: object) -> Any:
         if word in kinds and value in get_args(word):
             return value
 
-    # All other values; every error has the same message.
+    # All other values; every error of conversion has the same message.
     try:
-        return _converted(name, value)
+        converted = _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
         raise refused(name, value, _wanted(name) + _EXAMPLES.get(name, "")) from None
+    allowed = _RANGES[name]
+    if allowed is not None:
+        check(name, converted, allowed=allowed)
+    return converted
 
 
 def _converted(name: str, value: Any) -> Any:

@@ -18,6 +18,7 @@ from charrnn.config.settings import (
     WIDTHS,
     Config,
     check_field_name,
+    parse_value,
 )
 from charrnn.errors import DataError, UsageError, did_you_mean
 from charrnn.system.files import with_home
@@ -59,7 +60,7 @@ def merge_settings(
         parsed = {}
         for name, value in source_values.items():
             with _naming_source(origin, name):
-                parsed[name] = parse_alone(name, value)
+                parsed[name] = parse_value(name, value)
             # A file and a variable of the environment give a path as it was typed.
             if name == "corpus":
                 parsed[name] = tuple(map(with_home, parsed[name]))
@@ -78,16 +79,6 @@ def merge_settings(
 
     # The class checks which values exclude each other.
     return Config(**values), origins
-
-
-def parse_alone(name: str, value: object) -> Any:
-    """Return the value of a field, checked without the other fields. Raises UsageError, which names
-    the field."""
-    alone: dict[str, Any] = {check_field_name(name): value}
-    # This is the only value that needs another field.
-    if alone == {"documents": "column"}:
-        alone["column"] = "any"
-    return getattr(Config(**alone), name)
 
 
 @contextmanager
@@ -134,8 +125,9 @@ def load_yaml(text: str, origin: str) -> dict[str, FlatValue]:
 def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
     """Read flat YAML from the events of its parser.
 
-    Nothing is constructed from a tag, no alias unfolds, and the first nested bracket ends the loop,
-    so a hostile file costs neither time nor memory.
+    Nothing is constructed from a tag, and the first alias or nested bracket ends the loop, so a
+    hostile file costs neither time nor memory. Of a field that is given twice, the last value
+    counts.
     """
     import yaml
 
@@ -148,48 +140,32 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
     values: dict[str, FlatValue] = {}
     name: str | None = None
     items: list[str | None] | None = None
-    has_begun = False
     is_open = False
     for event in yaml.parse(text, parser):
-        is_plain = getattr(event, "anchor", None) is None and getattr(event, "tag", None) is None
-        mark: Any = event.start_mark
-        where = f"{origin} is not flat YAML: line {mark.line + 1}"
         match event:
-            # A field, its value, or an item of the list that is its value.
-            case yaml.ScalarEvent() if is_plain and is_open:
-                if items is not None:
-                    items.append(_value(event))
-                elif name is not None:
-                    values[name] = _value(event)
-                    name = None
-                elif event.value in values:
-                    raise DataError(f"{where} gives {event.value[:60]} twice. Leave one out.")
-                else:
-                    name = event.value
-            case yaml.SequenceStartEvent() if is_plain and name is not None and items is None:
+            case yaml.MappingStartEvent() if not is_open:
+                is_open = True
+            case yaml.MappingEndEvent():
+                is_open = False
+            # An item of the list that is the value of a field, a value, or a field.
+            case yaml.ScalarEvent() if items is not None:
+                items.append(_value(event))
+            case yaml.ScalarEvent() if name is not None:
+                values[name] = _value(event)
+                name = None
+            case yaml.ScalarEvent() if is_open:
+                name = event.value
+            case yaml.SequenceStartEvent() if name is not None and items is None:
                 items = []
             case yaml.SequenceEndEvent() if name is not None:
                 values[name] = items
                 name = items = None
-            # The file consists of a single mapping.
-            case yaml.MappingStartEvent() if is_plain and not has_begun:
-                has_begun = is_open = True
-            case yaml.MappingEndEvent():
-                is_open = False
-            case (
-                yaml.StreamStartEvent()
-                | yaml.DocumentStartEvent()
-                | yaml.DocumentEndEvent()
-                | yaml.StreamEndEvent()
-            ):
-                pass
-            case _:
-                # The parser may be behind the last line, as after `--- `.
-                lines = text.splitlines()
-                line = lines[min(mark.line, len(lines) - 1)].strip()[:40]
+            # Anything else than the beginning and the end of the file.
+            case yaml.NodeEvent():
+                mark: Any = event.start_mark
                 raise DataError(
-                    f"{where} is {line!r}. Write `field: value`, where the value is a word, a"
-                    " number or a list of them."
+                    f"{origin} is not flat YAML: line {mark.line + 1}. Write `field: value`, where"
+                    " the value is a word, a number or a list of them."
                 )
     return values
 
@@ -230,16 +206,12 @@ def read_recipe(name: str) -> dict[str, object]:
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     try:
         return read_yaml(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"The recipe {path} is not UTF-8 text (byte {error.start}). Convert it to UTF-8."
-        ) from None
     except FileNotFoundError:
         stems = sorted(recipe.stem for recipe in folder.glob("*.yaml"))
         remedy = f"{', '.join(stems)}; or give a .yaml file.{did_you_mean(name, stems)}"
         raise UsageError(f"No recipe {name!r}. Recipes: {remedy}") from None
-    except OSError as error:
-        raise UsageError(f"The recipe {name!r} cannot be read: {error.strerror}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The recipe {name!r} cannot be read: {error}.") from None
 
 
 def to_yaml(config: Config) -> str:
