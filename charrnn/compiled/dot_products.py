@@ -35,6 +35,7 @@ from numba.np import arrayobj
 from numpy.typing import NDArray
 
 from charrnn.model.portable_math import Matrix
+from charrnn.system.compiling import for_loops
 
 Address = int
 """An address in memory, as compiled code reads it."""
@@ -164,6 +165,7 @@ class Packed(NamedTuple):
     each input."""
 
 
+@for_loops
 def padded(size: int, multiple: int) -> int:
     """Return the smallest multiple of `multiple` that is at least `size`."""
     return -(-size // multiple) * multiple
@@ -187,26 +189,14 @@ def pack_matrix(matrix: Matrix, chosen: InstructionSet = CHOSEN) -> Packed:
     return Packed(blocks.transpose(0, 3, 1, 2, 4).ravel(), start)
 
 
-class Memory:
-    """A block of memory for several arrays. Each starts a cache line, so that no vector crosses two
-    lines."""
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        """Allocate zeros for arrays of `sizes` bytes."""
-        # NumPy aligns to less than a line, so a line more is allocated, and the first bytes are
-        # left out.
-        ends = np.cumsum([0, *(padded(size, ALIGNMENT) for size in sizes)])
-        unaligned = np.zeros(int(ends[-1]) + ALIGNMENT, np.uint8)
-        begin = -unaligned.ctypes.data % ALIGNMENT
-        self.bytes: NDArray[np.uint8] = unaligned[begin : begin + int(ends[-1])]
-        self.addresses = [self.bytes.ctypes.data + int(end) for end in ends[:-1]]
-
-    def fill(self, arrays: Sequence[NDArray[np.generic]]) -> None:
-        """Copy the arrays."""
-        for address, array in zip(self.addresses, arrays, strict=True):
-            begin = address - self.bytes.ctypes.data
-            values = np.ascontiguousarray(array).view(np.uint8)
-            self.bytes[begin : begin + array.nbytes] = values.ravel()
+def allocate(sizes: Sequence[int]) -> tuple[NDArray[np.uint8], Longs]:
+    """Allocate zeros for arrays of `sizes` bytes, and return this memory and their addresses. Each
+    array starts a cache line, so that no vector crosses two lines."""
+    # NumPy aligns to less than a line, so a line more is allocated, and the first bytes are left
+    # out.
+    ends = np.cumsum([0, *(padded(size, ALIGNMENT) for size in sizes)])
+    memory = np.zeros(int(ends[-1]) + ALIGNMENT, np.uint8)
+    return memory, padded(memory.ctypes.data, ALIGNMENT) + ends[:-1]
 
 
 def make_view(dtype: types.Type) -> Any:
@@ -241,23 +231,6 @@ shorts_at = make_view(types.int16)
 whole_at = make_view(types.int32)
 longs_at = make_view(types.int64)
 floats_at = make_view(types.float32)
-
-
-@intrinsic
-def _double_of_bits(typing_context: object, bits: types.Type) -> object:
-    def generate(
-        context: Any,
-        builder: IRBuilder,
-        signature: Signature,
-        arguments: Sequence[Value],
-    ) -> Value:
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate
-
-
-double_of_bits: Any = _double_of_bits
-"""For compiled code: reinterpret the bits of an int64 as a float64."""
 
 
 def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:

@@ -22,6 +22,7 @@ Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P block
 recurrent weights, R rows and C columns of a matrix.
 """
 
+import ctypes
 import math
 import sys
 from collections.abc import Sequence
@@ -42,9 +43,9 @@ from charrnn.compiled.dot_products import (
     Address,
     Longs,
     bytes_at,
-    double_of_bits,
     floats_at,
     longs_at,
+    padded,
     shorts_at,
     whole_at,
 )
@@ -128,7 +129,7 @@ def sigmoid(x: np.float32) -> Any:
 def power_of_two(exponent: int) -> Any:
     """Compute 2^exponent in float64, from -1022 to 1023."""
     # The exponent of a double is in the bits from 52 on, with 1023 added.
-    return double_of_bits((np.int64(exponent) + 1023) << 52)
+    return np.int64((np.int64(exponent) + 1023) << 52).view(np.float64)
 
 
 @for_loops
@@ -185,8 +186,7 @@ class Places(NamedTuple):
     u: int
     """(B, P * H) products with h; overwritten."""
     below: int
-    """(B, H) joined outputs of the layers below; after all layers, the input of the output
-    layer."""
+    """(B, H) joined outputs of the layers below."""
     inputs: int
     """(B, padded H) inputs of `dot_products`, two bytes each."""
     sums: int
@@ -274,9 +274,11 @@ def pack(stepper: Stepper) -> PackedModel:
             arrays += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
 
     # A block of memory for all arrays. Their addresses are known now.
-    memory = dot_products.Memory([array.nbytes for array in arrays])
-    matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
-    memory.fill(arrays)
+    memory, addresses = dot_products.allocate([array.nbytes for array in arrays])
+    matrices[..., VALUES:] = addresses[matrices[..., VALUES:]]
+    for address, array in zip(addresses.tolist(), arrays, strict=True):
+        whole = np.ascontiguousarray(array)
+        ctypes.memmove(address, whole.ctypes.data, whole.nbytes)
 
     layout = Layout(
         kind=KINDS.index(stepper.cell_name),
@@ -286,14 +288,10 @@ def pack(stepper: Stepper) -> PackedModel:
         size=stepper.hidden_size,
         input_width=table.shape[1],
         recurrent_width=len(stepper.products["layers.0.hh"].bias),
-        matrices=memory.addresses[0],
-        table=memory.addresses[1],
+        matrices=int(addresses[0]),
+        table=int(addresses[1]),
     )
-    return PackedModel(
-        layout,
-        memory=memory.bytes,
-        most_rows=int(matrices[..., NUM_ROWS].max()),
-    )
+    return PackedModel(layout, memory=memory, most_rows=int(matrices[..., NUM_ROWS].max()))
 
 
 def make_scratch(model: PackedModel, num_streams: int) -> Scratch:
@@ -301,21 +299,20 @@ def make_scratch(model: PackedModel, num_streams: int) -> Scratch:
     layout = model.layout
 
     # Rows of sums and inputs end where a whole register of numbers ends (`dot_products`).
-    sum_stride = FLOAT * dot_products.padded(model.most_rows, ROWS)
+    sum_stride = FLOAT * padded(model.most_rows, ROWS)
     row = FLOAT * num_streams
-    num_columns = dot_products.padded(layout.size, COLUMN_MULTIPLE)
     num_bytes = {
         "x": row * layout.input_width,
         "u": row * layout.recurrent_width,
         "below": row * layout.size,
-        "inputs": 2 * num_streams * num_columns,
+        "inputs": 2 * num_streams * padded(layout.size, COLUMN_MULTIPLE),
         "sums": sum_stride * num_streams,
         "factors": row,
     }
 
-    memory = dot_products.Memory(list(num_bytes.values()))
-    addresses = dict(zip(num_bytes, memory.addresses, strict=True))
-    return Scratch(Places(**addresses, sum_stride=sum_stride), memory.bytes)
+    memory, addresses = dot_products.allocate(list(num_bytes.values()))
+    places = dict(zip(num_bytes, addresses.tolist(), strict=True))
+    return Scratch(Places(**places, sum_stride=sum_stride), memory)
 
 
 @for_loops
@@ -345,9 +342,7 @@ def _round_to_inputs(at: Address, size: int, bits: int, inputs_at: Address) -> A
     # The instructions multiply either bytes without a sign, so that an offset is added, or shorts.
     if SPLITS_INPUTS:
         low = bytes_at(inputs_at, size)
-        high = bytes_at(
-            inputs_at + (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE, size
-        )
+        high = bytes_at(inputs_at + padded(size, COLUMN_MULTIPLE), size)
         offset = np.int32(1) << np.int32(bits)
         for column in range(size):
             whole = np.int32(np.rint(x[column] * up)) + offset
@@ -391,7 +386,7 @@ def products(
     factors = floats_at(places.factors, num_streams)
     num_rows = fields[NUM_ROWS]
     size = layout.size
-    num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
+    num_columns = padded(size, COLUMN_MULTIPLE)
     input_stride = 2 * num_columns
     sum_stride = places.sum_stride
 
@@ -524,9 +519,9 @@ def _step_units(
 
 
 @for_loops
-def step(layout: Layout, ids: Longs, state_at: Address, places: Places) -> None:
-    """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of
-    the output layer."""
+def step(layout: Layout, ids: Longs, state_at: Address, places: Places, logits_at: Address) -> None:
+    """Read ids (B,), and predict what follows: the state (L, S, B, H) and the logits (B, V) change
+    in place."""
     # Bytes of a row of a stream.
     num_streams = len(ids)
     size = layout.size
@@ -558,10 +553,6 @@ def step(layout: Layout, ids: Longs, state_at: Address, places: Places) -> None:
             else:
                 _copy(h + at, places.below + at, size)
 
-
-@for_loops
-def predict(layout: Layout, num_streams: int, places: Places, logits_at: Address) -> None:
-    """Compute the logits (B, V) after `step` has read characters of B streams."""
     products(layout, OUTPUT, np.int64(0), places, num_streams, places.below, logits_at)
 
 
@@ -691,8 +682,7 @@ def read(
     # The logits of all characters are computed, as in `Stepper.read`; the logits of the last
     # character stay.
     for index in range(len(ids)):
-        step(layout, ids[index : index + 1], state_at, places)
-        predict(layout, np.int64(1), places, logits_at)
+        step(layout, ids[index : index + 1], state_at, places, logits_at)
 
 
 @for_loops
@@ -746,8 +736,7 @@ def write(
 
     for index in range(num_chars):
         draw_streams(logits, uniforms, index, shaping, scores, weights, drawn_now, ids, logprobs)
-        step(layout, drawn_now, state_at, places)
-        predict(layout, num_streams, places, logits_at)
+        step(layout, drawn_now, state_at, places, logits_at)
 
 
 PARTS = (sys.modules[__name__], dot_products, portable_math)

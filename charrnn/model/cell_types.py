@@ -53,8 +53,6 @@ class Ops:
     """(x, n): x cut into n equal blocks along its last dimension."""
     cat: Callable[[Sequence[Array]], Array]
     """Concatenate along the last dimension."""
-    permute: Callable[[Array, Array], Array]
-    """(x, order): x[..., order]."""
     fft: Callable[[Array, Array], tuple[Array, Array]]
     """Map (real, imaginary) parts (B, N) to the parts of the Fourier transform, divided by
     sqrt(N)."""
@@ -484,7 +482,8 @@ class Unitary(Cell):
         re, im = ops.split(h, 2)
         z = ops.fft(*_turn(ops, z=(re, im), angle=extras["angle_1"]))
         z = _reflect(z, extras["reflection_1"])
-        z = (ops.permute(z[0], extras["permutation"]), ops.permute(z[1], extras["permutation"]))
+        order = extras["permutation"]
+        z = (z[0][..., order], z[1][..., order])
         z = ops.ifft(*_turn(ops, z=z, angle=extras["angle_2"]))
         z = _reflect(z, extras["reflection_2"])
         return _turn(ops, z=z, angle=extras["angle_3"])

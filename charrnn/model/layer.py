@@ -36,7 +36,6 @@ TORCH: Ops = Ops(
     linear=linear,
     split=lambda x, blocks: x.chunk(blocks, dim=-1),
     cat=lambda parts: torch.cat(tuple(parts), dim=-1),
-    permute=lambda x, order: x[..., order],
     fft=lambda re, im: _parts(torch.fft.fft(torch.complex(re, im), norm="ortho")),
     ifft=lambda re, im: _parts(torch.fft.ifft(torch.complex(re, im), norm="ortho")),
     clamp=lambda memory: memory,
@@ -316,9 +315,12 @@ class _Reading:
             is_changed=self.ops is not None or layer.zoneout > 0,
         )
 
-        # A library computes the input products itself.
+        # A library computes the input products itself. The equations follow where they alone know
+        # the cell values.
         if implementation is Implementation.LIBRARY:
-            return self._run_library(inputs, state=state)
+            library_read = self._run_library(inputs, state=state)
+            if library_read.cells is not None or not self.keeps_cells:
+                return library_read
 
         # The recurrence.
         x = self._input_products(inputs, bias=layer.bias("ih"))
@@ -411,7 +413,7 @@ class _Reading:
         return tuple(zoned)
 
     def _run_library(self, inputs: Tensor, state: Tensor) -> LayerRead:
-        """Compute a cell type with oneDNN or cuDNN."""
+        """Compute a cell type with oneDNN or cuDNN. Cell values that are kept may still be None."""
         # Libraries read vectors. They are looked up by `embedding`, because the gradient of
         # indexing takes four times as long.
         layer = self.layer
@@ -437,36 +439,20 @@ class _Reading:
             cells = layer.cell.value(TORCH, state=(outputs,))
         return LayerRead(outputs, cells=cells, state=last)
 
-    def _lstm_cells(self, inputs: Tensor, state: Tensor, outputs: Tensor) -> Tensor:
+    def _lstm_cells(self, inputs: Tensor, state: Tensor, outputs: Tensor) -> Tensor | None:
         """Compute the cell values (T, B, H) of an LSTM from its outputs: libraries return only the
         last c.
 
-        When every h is known, one matrix product computes the gates of all steps. Because h = o *
-        tanh(c), the cell value tanh(c) is h / o. If any o is below SMALLEST_OUTPUT_GATE, or if the
-        precision is not fp32, c is computed from the other three gates, step by step.
+        When every h is known, one matrix product computes the output gates o of all steps. Because
+        h = o * tanh(c), the cell value tanh(c) is h / o. Returns None where that is not exact: if
+        any o is below SMALLEST_OUTPUT_GATE, or if the precision is not fp32.
         """
         layer = self.layer
+        rows = slice(-layer.hidden_size, None)
         h_before = torch.cat((state[:1], outputs[:-1].to(state)))
-
-        def compute_gates(rows: slice) -> Tensor:
-            """Compute the pre-activations (T, B, R) of the gates in `rows` of the weights for all
-            steps at once."""
-            bias = layer.bias("ih")[rows] + layer.bias("hh")[rows]
-            recurrent = linear(h_before, self.weights["hh"][rows])
-            return recurrent + self._input_products(inputs, bias=bias, rows=rows)
-
-        # The short way needs only the output gate.
-        if outputs.dtype == torch.float32:
-            o = compute_gates(slice(-layer.hidden_size, None)).sigmoid_()
-            if o.amin() >= SMALLEST_OUTPUT_GATE:
-                return o.reciprocal_().mul_(outputs).clamp_(-1, 1)
-
-        # The long way runs at least in float32, because c adds up over all steps.
-        gates = compute_gates(slice(3 * layer.hidden_size))
-        i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
-        cell = state[1]
-        cells = []
-        for forget, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
-            cell = torch.addcmul(added, forget, cell)
-            cells.append(cell)
-        return torch.stack(cells).tanh()
+        bias = layer.bias("ih")[rows] + layer.bias("hh")[rows]
+        o = linear(h_before, self.weights["hh"][rows])
+        o = (o + self._input_products(inputs, bias=bias, rows=rows)).sigmoid_()
+        if outputs.dtype != torch.float32 or o.amin() < SMALLEST_OUTPUT_GATE:
+            return None
+        return o.reciprocal_().mul_(outputs).clamp_(-1, 1)

@@ -329,7 +329,6 @@ NUMPY: Ops = Ops(
     linear=lambda x, weight: x @ weight.T,
     split=_split_columns,
     cat=lambda parts: np.concatenate(parts, axis=-1),
-    permute=lambda x, order: x[..., order],
     fft=lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho"), re),
     ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho"), re),
     clamp=lambda memory: memory,

@@ -202,7 +202,6 @@ ARGUMENTS = {
     "split": (rng.standard_normal((2, 6), np.float32), 3),
     "linear": (rng.standard_normal((2, 6), np.float32), rng.standard_normal((4, 6), np.float32)),
     "cat": ((rng.standard_normal((2, 3), np.float32), rng.standard_normal((2, 4), np.float32)),),
-    "permute": (rng.standard_normal((2, 6), np.float32), rng.permutation(6)),
     **{name: tuple(rng.standard_normal((2, 2, 6), np.float32)) for name in ("fft", "ifft")},
 }
 DEFAULT = (4 * rng.standard_normal(12, np.float32),)
