@@ -66,6 +66,14 @@ def shortened(text: str, most: int = 200) -> str:
     return f"{text[: most - 1]}…"
 
 
+def listed(words: Iterable[str], most: int = 10) -> str:
+    """Return words with commas between them; a sign stands for those after the first `most`."""
+    shown = list(words)
+    if len(shown) > most:
+        shown[most:] = ["…"]
+    return ", ".join(shown)
+
+
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return the end of a message about an unknown word: " Did you mean quote?", or "" if none of
     `words` is close."""

@@ -20,11 +20,10 @@ from charrnn.evaluation.comparison import Comparison, Content, notes_of_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.generation.generated_text import excess_of
 from charrnn.model.losses import CharLosses
-from charrnn.text.corpus import Corpus, CorpusPart
+from charrnn.text.corpus import Corpus, CorpusPart, Place
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, read_path
 from charrnn.text.paragraphs import join_lines
-from charrnn.text.places import Place
 from charrnn.text.sentences import sentence_ends
 from charrnn.text.text_files import Line
 from charrnn.text.vocab import as_bytes

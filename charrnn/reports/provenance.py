@@ -23,8 +23,7 @@ from charrnn.reports.learned_texts import read_learned_texts
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.text.copies import SlicedText, are_covered, codes_of, find_matches, find_repeats
-from charrnn.text.corpus import Corpus, CorpusPart
-from charrnn.text.places import Place
+from charrnn.text.corpus import Corpus, CorpusPart, Place
 from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.views.heatmap import HeatMap

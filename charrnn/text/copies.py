@@ -63,9 +63,7 @@ SlicedText: TypeAlias = str | bytes | CorpusPart
 
 
 def codes_of(content: str | bytes) -> Codes:
-    """Return the code points of a text (N,), or its bytes."""
-    if isinstance(content, bytes):
-        return np.frombuffer(content, np.uint8).astype(np.uint64)
+    """Return the code points of a text (N,), or its bytes, as the hashes need them."""
     return code_points(content).astype(np.uint64)
 
 

@@ -12,16 +12,29 @@ from charrnn.errors import DataError, UsageError, counted
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
 from charrnn.text.id_builder import BLOCK_BYTES
-from charrnn.text.places import Place, find_places
 from charrnn.text.reader import SourceReader
 from charrnn.text.sources import Order, find_origins
-from charrnn.text.text_files import EmptyTextError
+from charrnn.text.text_files import EmptyTextError, split_lines
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab, as_bytes
 
 MIN_LENGTH = 16
 """Minimum number of characters (or bytes) of a text on which a model can be trained."""
 
 _MAX_NAME_LENGTH = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A place in a file, as editors count: lines and columns from 1."""
+
+    file: str
+    """The path of the file."""
+    line: int
+    """The line, from 1."""
+    column: int
+    """Characters of the line as it was read, or bytes of a text of bytes."""
+    unit: str = "line"
+    """`line`, or `paragraph` of a document that pandoc has read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,17 +122,37 @@ class Corpus:
 
     def places(self, indices: Int64Array) -> list[Place | None]:
         """Read the files again to find the places (P,) of the characters with these indices; None
-        for what came from a stream that cannot be read again."""
+        for what is no longer in them. No more is read than necessary."""
         if self.reader.documents is not None:
             indices = self.reader.documents.in_file_order(indices)
-        order = np.argsort(indices, kind="stable")
-        found = find_places(
-            indices[order].tolist(), self.reader.lines(), is_text=self.vocab.kind == "char"
-        )
-        places: list[Place | None] = [None] * len(indices)
-        for rank, place in zip(order.tolist(), found, strict=False):
-            places[rank] = place
+        order = np.argsort(indices, kind="stable").tolist()
+        places: list[Place | None] = [None] * len(order)
+        begin = 0
+        num_found = 0
+        for file, piece in self.reader.lines():
+            if num_found == len(order):
+                break
+            # A piece may have many lines, of which most have no place.
+            end = begin + self._length(piece.content)
+            if indices[order[num_found]] >= end:
+                begin = end
+                continue
+            unit = "paragraph" if file.is_document else "line"
+            for number, content in split_lines([piece]):
+                end = begin + self._length(content)
+                while num_found < len(order) and indices[order[num_found]] < end:
+                    rank = order[num_found]
+                    column = int(indices[rank]) - begin + 1
+                    places[rank] = Place(file=file.name, line=number, column=column, unit=unit)
+                    num_found += 1
+                begin = end
         return places
+
+    def _length(self, content: str) -> int:
+        """Return the number of ids of a line that was read."""
+        if self.vocab.kind == "char" or content.isascii():
+            return len(content)
+        return len(content.encode("utf-8", "surrogateescape"))
 
     def num_bytes(self, begin: int, end: int) -> int:
         """Count the bytes of characters [begin, end) in UTF-8."""

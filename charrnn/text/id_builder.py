@@ -8,7 +8,6 @@ import hashlib
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,10 +120,8 @@ class IdBuilder:
         decoder = codecs.getincrementaldecoder("utf-8")()
         while block := self._file.read(BLOCK_BYTES):
             # The bytes of ASCII are the code points.
-            if self._is_bytes or block.isascii():
-                yield cast(IdArray, np.frombuffer(block, np.uint8))
-            else:
-                yield code_points(decoder.decode(block))
+            is_ready = self._is_bytes or block.isascii()
+            yield code_points(block if is_ready else decoder.decode(block))
 
 
 def stored(blocks: Iterable[EncodedBlock], *, vocab: Vocab, is_large: bool) -> EncodedBlock:

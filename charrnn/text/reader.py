@@ -169,7 +169,7 @@ class SourceReader:
         if self._is_running_text:
             builder.end_line()
         begin = builder.num_bytes
-        for _, content in self._lines_of_file(file, self._seen):
+        for _, content in self._lines_of(file, self._seen):
             builder.add(content)
             advance(max(0, builder.num_bytes - advance.done))
         file.num_bytes = builder.num_bytes - begin
@@ -183,51 +183,46 @@ class SourceReader:
         for file in self.files:
             if self._is_running_text and not ends_line:
                 yield file, Line(1, "\n")
-            for line in self._lines_of_file(FileRecord(name=file.name, label=file.label), seen):
+            for line in self._lines_of(FileRecord(name=file.name, label=file.label), seen):
                 yield file, line
                 ends_line = line.content.endswith("\n")
 
-    def _lines_of_file(self, file: FileRecord, seen: set[str]) -> Iterator[Line]:
-        """Yield the lines of the text of a file, with the numbers that they have in the file."""
+    def _lines_of(self, file: FileRecord, seen: set[str]) -> Iterator[Line]:
+        """Yield the lines of a file with the numbers that they have in it: without what nobody
+        wrote, tidied, joined and divided into documents, without those that were `seen`."""
         file_opener: AbstractContextManager[BinaryIO] = opened(Path(file.name))
         if file.name in self._copies:
             self._copies[file.name].seek(0)
             file_opener = nullcontext(self._copies[file.name])
         with file_opener as content:
-            lines = self._lines_of(content, file)
+            pieces = self._pieces_of(content, file)
+            first = next(pieces, None)
+            if first is None or not first.content:
+                raise EmptyTextError(f"{file.name} is empty: give a file with text in it")
+            file.start = first.content[:BEGINNING]
+            file.is_parsed = self._has_column
+
+            lines: Iterable[Line] = chain((first,), pieces)
+            if self.config.composes and not self._has_column:
+                lines = _written(first, pieces, file)
+            # Nobody sees the lines of a document: they are counted as paragraphs.
+            if file.is_document:
+                lines = _by_paragraph(first.content, lines)
+            # The values of a column are known only when its table is read.
+            if self.documents is not None and self._has_column:
+                lines = self.documents.read(lines, file)
+            if self.config.composes:
+                lines = map(partial(_tidied, file=file), lines)
+            if self.config.join_lines and self.config.alphabet != "byte":
+                # Its regular expressions take a twentieth of the start of `sample`.
+                from charrnn.text.paragraphs import join_lines
+
+                lines = join_lines(split_lines(lines))
+            if self.documents is not None and not self._has_column:
+                lines = self.documents.read(lines, file)
             if self.config.unique_documents:
                 lines = without_repeated(lines, seen=seen, file=file)
             yield from lines
-
-    def _lines_of(self, content: BinaryIO, file: FileRecord) -> Iterator[Line]:
-        """Yield the lines of a file without what nobody wrote, tidied, joined and divided into
-        documents."""
-        pieces = self._pieces_of(content, file)
-        first = next(pieces, None)
-        if first is None or not first.content:
-            raise EmptyTextError(f"{file.name} is empty: give a file with text in it")
-        file.start = first.content[:BEGINNING]
-        file.is_parsed = self._has_column
-
-        lines: Iterable[Line] = chain((first,), pieces)
-        if self.config.composes and not self._has_column:
-            lines = _written(first, pieces, file)
-        # Nobody sees the lines of a document: they are counted as paragraphs.
-        if file.is_document:
-            lines = _by_paragraph(first.content, lines)
-        # The values of a column are known only when its table is read.
-        if self.documents is not None and self._has_column:
-            lines = self.documents.read(lines, file)
-        if self.config.composes:
-            lines = map(partial(_tidied, file=file), lines)
-        if self.config.join_lines and self.config.alphabet != "byte":
-            # Its regular expressions take a twentieth of the start of `sample`.
-            from charrnn.text.paragraphs import join_lines
-
-            lines = join_lines(split_lines(lines))
-        if self.documents is not None and not self._has_column:
-            lines = self.documents.read(lines, file)
-        yield from lines
 
     def _pieces_of(self, content: BinaryIO, file: FileRecord) -> Iterator[Line]:
         """Yield a file in pieces of whole lines; of a document, its text."""

@@ -5,15 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from charrnn.errors import counted, named, shortened
+from charrnn.errors import counted, listed, named, shortened
 from charrnn.text.columns import describe_columns
 from charrnn.text.documents import Documents, looks_like_list
 from charrnn.text.file_kinds import data_kind
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import FileRecord, without_gz
 
-MOST_NAMED = 10
-"""Number of files that are named at most."""
 MOST_REASONS = 3
 """Number of reasons for skipped files that are given at most."""
 MOST_KINDS = 3
@@ -88,8 +86,8 @@ def describe_skipped(origin: Origin, skipped: Mapping[str, str]) -> str:
     parts = []
     if skipped:
         reasons = [f"{name} {problem}" for name, problem in skipped.items()][:MOST_REASONS]
-        listed = f"{_listed(skipped)}; {'; '.join(map(shortened, reasons))}"
-        parts.append(f"{counted(len(skipped), 'file')} ({listed})")
+        reason = "; ".join(map(shortened, reasons))
+        parts.append(f"{counted(len(skipped), 'file')} ({_names(skipped)}; {reason})")
     parts += [counted(num, noun) for noun, num in origin.skipped.items() if num]
     return " and ".join(parts)
 
@@ -112,14 +110,14 @@ def notes_on_source(
         alike = [file for file in files if file.data == what]
         share = sum(file.num_bytes for file in alike) / num_bytes
         if share >= LEAST_SHARE:
-            names = _listed(os.path.basename(file.name) for file in alike)
+            names = _names(os.path.basename(file.name) for file in alike)
             yield f"{100 * share:.0f} % of the text of {origin.label} is {what} ({names})"
     copies: dict[int, list[str]] = {}
     for name, likeness in {file.name: file.likeness for file in files}.items():
         copies.setdefault(likeness, []).append(os.path.basename(name))
     repeated = [" = ".join(names) for names in copies.values() if len(names) > 1]
     if repeated:
-        yield f"{origin.label} has files that look like copies of one another: {_listed(repeated)}"
+        yield f"{origin.label} has files that look like copies of one another: {_names(repeated)}"
 
     # One file of another shape says nothing about a folder.
     shapes = Counter(file.shape for file in files)
@@ -129,11 +127,8 @@ def notes_on_source(
             yield f"{origin.label} {shape}"
 
 
-def _listed(names: Iterable[str]) -> str:
-    shown = [shortened(name) for name in names]
-    if len(shown) > MOST_NAMED:
-        shown[MOST_NAMED:] = ["…"]
-    return ", ".join(shown)
+def _names(names: Iterable[str]) -> str:
+    return listed(map(shortened, names))
 
 
 def shares_of_kinds(files: Sequence[FileRecord]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import MIN_COUNT
-from charrnn.errors import CheckpointError, DataError, UsageError, named
+from charrnn.errors import CheckpointError, DataError, UsageError, listed, named
 from charrnn.system.arrays import BoolArray, Int64Array
 
 NUL = "\0"
@@ -46,7 +46,6 @@ _PLAIN = {
     "ø": "o",
 }
 """Replacements for characters that Unicode normalization does not decompose."""
-_LISTED = 12
 GIVEN_AS_BYTES = "This model reads characters, and the text is given as bytes: decode it first."
 """What is said of bytes for an alphabet of characters."""
 
@@ -197,7 +196,7 @@ class Vocab:
     def _points_of(self, text: str | bytes) -> NDArray[np.unsignedinteger]:
         """Return the code points of a text (N,), or its bytes, for a byte alphabet."""
         if self.kind == "byte":
-            return np.frombuffer(as_bytes(text), np.uint8)
+            return code_points(as_bytes(text))
         if not isinstance(text, str):
             raise UsageError(GIVEN_AS_BYTES)
         return code_points(text)
@@ -254,12 +253,9 @@ class Vocab:
         the message names them."""
         if not missing:
             return
-        listed = ", ".join(map(repr, missing[:_LISTED]))
-        if len(missing) > _LISTED:
-            listed = f"{listed}, …"
         raise DataError(
-            f"the alphabet of {len(self):,} characters has neither {listed} nor an unknown"
-            f" symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
+            f"the alphabet of {len(self):,} characters has neither {listed(map(repr, missing))} nor"
+            f" an unknown symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
         )
 
     def ids_of(self, code_points: NDArray[np.integer]) -> IdArray:
@@ -344,27 +340,23 @@ class Decoder:
     """Decode ids one at a time. All returned texts together equal `Vocab.decode` of all ids."""
 
     def __init__(self, vocab: Vocab) -> None:
-        self._characters = vocab.characters
-        # The decoder of bytes waits for the bytes that complete a character.
-        self._utf8: codecs.IncrementalDecoder | None = None
-        if vocab.kind == "byte":
-            self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._vocab = vocab
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        """Waits for the bytes that complete a character, in a byte alphabet."""
 
     def feed(self, id: int) -> str:
         """Return the text that this id completes; "" inside a character of several bytes."""
-        if self._utf8 is None:
-            return self._characters[id] or REPLACEMENT
-        return self._utf8.decode(bytes((id,)))
+        if self._vocab.kind == "byte":
+            return self._utf8.decode(bytes((id,)))
+        return self._vocab.characters[id] or REPLACEMENT
 
     @property
     def is_amid_character(self) -> bool:
         """Whether the last bytes are the beginning of a character that is not complete."""
-        return self._utf8 is not None and self._utf8.getstate()[0] != b""
+        return self._utf8.getstate()[0] != b""
 
     def finish(self) -> str:
         """Return U+FFFD if the last character is incomplete, else "", and reset the decoder."""
-        if self._utf8 is None:
-            return ""
         remainder = self._utf8.decode(b"", final=True)
         self._utf8.reset()
         return remainder
@@ -390,9 +382,11 @@ def as_bytes(text: str | bytes) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
-def code_points(text: str) -> NDArray[np.unsignedinteger]:
+def code_points(text: str | bytes) -> NDArray[np.unsignedinteger]:
     """Return the code points (N,) of a text, as uint16 if that is large enough, because it is
-    faster."""
+    faster; of bytes, their values."""
+    if isinstance(text, bytes):
+        return np.frombuffer(text, np.uint8)
     # A character above U+FFFF, such as an emoji, takes two of these units.
     pairs = text.encode("utf-16-le", "surrogatepass")
     if len(pairs) == 2 * len(text):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from charrnn.config.settings import TEXT_FIELDS, Config, parse_value
-from charrnn.errors import counted, named
+from charrnn.errors import counted, listed, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.copies import LEAST_SHARE, trained_notes
 from charrnn.text.documents import document_ends
@@ -17,8 +17,6 @@ LOOKED_AT = 100_000
 """Characters at the beginning of a text by which its kind is recognised."""
 WRAPPED_SHARE = 0.4
 """A text is called wrapped if more than this share of its lines could be joined."""
-LISTED_CHARACTERS = 12
-"""Characters that the note on an extended alphabet lists at most."""
 
 
 def new_run_notes(
@@ -36,13 +34,11 @@ def new_run_notes(
         # New characters follow those of the initial model in the alphabet.
         known = initial.description.vocab().characters
         added = [character for character in text.vocab.characters if character not in known]
-        listed = ["END" if character == NUL else repr(character) for character in added]
-        if len(added) > LISTED_CHARACTERS:
-            listed[LISTED_CHARACTERS:] = ["…"]
+        shown = ["END" if character == NUL else repr(character) for character in added]
         if added:
             yield (
                 f"{counted(len(added), 'new character')} added to the alphabet of"
-                f" {planned.init_from}: {', '.join(listed)}"
+                f" {planned.init_from}: {listed(shown)}"
             )
 
     # How the text is read.

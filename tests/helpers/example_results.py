@@ -6,7 +6,7 @@ from dataclasses import replace
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.reports.provenance import Passage, Provenance
 from charrnn.runs.overview import LossCurve, RunSummary
-from charrnn.text.places import Place
+from charrnn.text.corpus import Place
 
 
 def losses(*points):

@@ -22,7 +22,7 @@ from charrnn.reports import provenance as plugin
 from charrnn.reports.provenance import find_passages
 from charrnn.text import copies
 from charrnn.text.copies import known_documents, loose_key
-from charrnn.text.places import Place
+from charrnn.text.corpus import Place
 
 EXAMPLES = settings(max_examples=60)
 

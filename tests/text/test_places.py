@@ -1,6 +1,7 @@
 """The places of characters are the lines of the files as an editor shows them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from placed_words import WORD, lines_by_grep, write_texts
 from read_texts import read_corpus
 
-from charrnn.text.places import Place, find_places
+from charrnn.text.corpus import Corpus, Place
 from charrnn.text.text_files import FileRecord, Line
-from charrnn.text.vocab import as_bytes
+from charrnn.text.vocab import Vocab, as_bytes
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,9 @@ def test_columns_count_characters_and_in_bytes_bytes(lines, is_text):
             length = len(content) if is_text else len(content.encode())
             for column in range(1, length + 1):
                 expected.append(Place(file=file.name, line=number, column=column))
-    indices = range(len(expected))
-    assert list(find_places(indices, numbered, is_text=is_text)) == expected
-    assert list(find_places(indices[::2], numbered, is_text=is_text)) == expected[::2]
+    reader = SimpleNamespace(documents=None, lines=lambda: iter(numbered))
+    vocab = Vocab("char", ("", "a")) if is_text else Vocab.of_bytes()
+    corpus = Corpus(reader, vocab, ids=None, unknown=None)
+    indices = np.arange(len(expected))
+    assert corpus.places(indices) == expected
+    assert corpus.places(indices[::-2]) == expected[::-2]
