@@ -90,24 +90,22 @@ def target_of(
 
 def _writer_of(target: Target | FolderTarget, title: str | None) -> Callable[..., Any]:
     """Return the function that writes a folder, or a file by its suffix. Raises UsageError for an
-    unknown suffix, an option of another format."""
+    unknown suffix, and for the title of another format than a page."""
     formats = _formats()
     suffix = "/" if isinstance(target, FolderTarget) else target.path.suffix.lower()
-    if title is not None and not (suffix in formats and formats[suffix].has_title):
-        titled = " or ".join(each.suffix for each in formats.values() if each.has_title)
-        raise UsageError(
-            f"{named('title', title)} is for a page: {target.path} does not end in {titled}."
-        )
     if suffix not in formats:
         raise UsageError(
-            f"{target.path}: the name must end in {words_in_text(formats)}: / is a folder."
+            f"{target.path}: the name of a file, after the run, must end in"
+            f" {words_in_text(formats)}: / is a folder."
         )
     write = formats[suffix].write
     assert write is not None, suffix
-    # Only a page has a title, and the functions of other formats have no parameter for it.
-    if title is not None:
-        return partial(write, title=title)
-    return write
+    if title is None:
+        return write
+    # The functions of other formats have no parameter for it.
+    if not formats[suffix].has_title:
+        raise UsageError(f"{named('title', title)} is for a page: {target.path} has no title.")
+    return partial(write, title=title)
 
 
 def write_model(
@@ -160,9 +158,6 @@ def export(options: ExportOptions) -> None:
     text, and no names of this machine or of a private text. The folder and the .zip can be used in
     place of a run by all commands and by train --init-from. The path is printed on stdout.
     """
-    from charrnn.runs.model_file import is_model_file
-    from charrnn.runs.reader import find
-
     if not 1 <= len(options.words) <= 2:
         raise UsageError(
             f"export takes [RUN] FILE, not {len(options.words)} words. Put quotes around names with"
@@ -171,9 +166,6 @@ def export(options: ExportOptions) -> None:
     *run, file = options.words
     # The target is checked before a large run is loaded.
     target = target_of(file, force=options.force, read=run)
-    is_known = target.path.suffix.lower() in _formats()
-    if not is_known and find(file) is not None and not is_model_file(file):
-        raise UsageError(f"export takes [RUN] FILE: {file} is a run. Write the file after it.")
     _writer_of(target, options.title)
     target.check()
     model = load_model(run[0] if run else None)

@@ -37,7 +37,7 @@ from charrnn.runs.model_file import (
     PAGE,
 )
 from charrnn.system.files import JSON, encode_text, json_to_bytes
-from charrnn.text.sources import CatalogueEntry, find_entry, load_catalogue
+from charrnn.text.sources import CatalogueEntry, find_entry
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
 from charrnn.views.tables import ends_text, score_text
@@ -59,31 +59,26 @@ def catalogued(model: TrainedModel) -> list[CatalogueEntry | None]:
         return [find_entry(name) for name in model.card.get("catalogue", ())]
 
     locations: Sequence[str | None] = ()
-    digest = None
     if model.recorded_corpus is not None:
         locations = model.recorded_corpus.locations
-        digest = model.recorded_corpus.digest
     # The standard library has a location, and no source.
-    pairs = zip(sources, locations or [None] * len(sources), strict=False)
-    return [_entry_at(source, location=location, digest=digest) for source, location in pairs]
+    return list(map(_entry_at, sources, locations or [None] * len(sources)))
 
 
-def _entry_at(source: str, location: str | None, digest: str | None) -> CatalogueEntry | None:
+def _entry_at(source: str, location: str | None) -> CatalogueEntry | None:
     """Return the entry of the catalogue that a source was, as far as this can be known: another
     text, or a folder of texts, may have its name."""
+    # A text of the catalogue is named by its entry or by its file.
+    entry = find_entry(Path(source).stem)
+    if entry is None:
+        return None
     path = Path(location or source)
-    for entry in load_catalogue():
-        # A text of the catalogue is named by its entry or by its file.
-        if Path(source).name not in (entry.name, entry.file):
-            continue
-        # A private file may be called like an entry. The file of the entry has a suffix.
-        is_named = source == entry.name and (location is None or path.name == entry.file)
-        is_entry = is_named or digest == entry.sha256
-        # A folder without a recorded location was not read, as that of a run with this name.
-        if path.is_file() or (location is not None and path.exists()):
-            is_entry = entry.is_file(path)
-        return entry if is_entry else None
-    return None
+    # A private file may be called like an entry. The file of the entry has a suffix.
+    is_entry = source == entry.name and (location is None or path.name == entry.file)
+    # A folder without a recorded location was not read, as that of a run with this name.
+    if path.is_file() or (location is not None and path.exists()):
+        is_entry = entry.is_file(path)
+    return entry if is_entry else None
 
 
 def facts_of(model: TrainedModel) -> Facts:
@@ -128,9 +123,9 @@ def _scores_in(facts: Facts) -> list[CellScore]:
     return [CellScore(**fields) for fields in facts["cells"]]
 
 
-def to_readme(model: TrainedModel, facts: Facts, *, page: str) -> str:
-    """Return README.md of a model with the name and the configuration that strangers may read;
-    `page` is the name of the page beside it, "" if there is none."""
+def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool) -> str:
+    """Return README.md of a model with the name and the configuration that strangers may read,
+    which may have a page beside it."""
     # On one line: what follows a line end would be a heading of its own.
     name = _MARKS.sub(r"\\\g<0>", all_visible(model.name))
     described = model.description
@@ -139,8 +134,8 @@ def to_readme(model: TrainedModel, facts: Facts, *, page: str) -> str:
         f"A recurrent network that writes texts, one character after the other:"
         f" {described.architecture}, {described.num_parameters:,} weights, {described.symbols}."
     )
-    if page:
-        lines.append(f"Open `{page}` in a browser to let it write.")
+    if has_page:
+        lines.append(f"Open `{PAGE}` in a browser to let it write.")
     lines.append("Every command of charrnn reads this folder: `charrnn sample FOLDER`.")
     lines += ["", f"- text: {facts.get('text', PRIVATE_TEXT)}"]
     lines.append(f"- licence of the text: {facts.get('licence', 'not known')}")
@@ -213,10 +208,7 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
     """Return the files of a model with its card and the manifest, which is the last,
     because a folder without it is no model. The model has the name and the configuration that
     strangers may read."""
-    page = ""
-    if PAGE in files:
-        page = PAGE
-    card = encode_text(to_readme(model, facts, page=page))
+    card = encode_text(to_readme(model, facts, has_page=PAGE in files))
     # A short private text could be guessed from its digest.
     manifest: dict[str, JSON] = {
         "format": MODEL_FILE_VERSION,

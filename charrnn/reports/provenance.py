@@ -6,7 +6,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), M passages.
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from charrnn.cells.findings import ColouredText
 from charrnn.config.options import at_least, check
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.reports.learned_texts import read_learned_texts
+from charrnn.reports.learned_texts import LearnedTexts, read_learned_texts
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.text.copies import SlicedText, are_covered, codes_of, find_matches, find_repeats
@@ -259,13 +259,14 @@ class ReferenceText:
     blocks.
     """
 
-    trainings: Sequence[CorpusPart] = field(repr=False)
-    """The model's own training text, and those of the models that it started from."""
-    held_out: str | bytes = field(repr=False)
-    """The validation text."""
-    missing: str = ""
-    """A sentence that names a model whose text is not known; "" if all are."""
+    learned: LearnedTexts = field(repr=False)
+    """The texts: the model's own, and those of the models that it started from."""
     _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def held_out(self) -> str | bytes:
+        """The beginning of the validation text."""
+        return self.learned.parts[0][1][:HELD_OUT_CHARS]
 
     def passages(
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
@@ -273,9 +274,9 @@ class ReferenceText:
         """Find the passages of `text` that stand in the texts learned, and their places in the
         files."""
         found: list[Passage] = []
-        for number, training in enumerate(self.trainings):
+        for number, training in enumerate(self.learned.trainings):
             matches = find_passages(text, corpus=training, min_length=min_length)
-            found += _passages_of(matches, training.places, number=number)
+            found += _passages_of(matches, training, number=number)
 
         # In the order of the text, without those that another one contains. Of equal ones, that of
         # the model's own text is the first.
@@ -291,10 +292,11 @@ class ReferenceText:
         """Return the share of the characters of the held-out text that stand in the training text,
         which is looked for once."""
         if min_length not in self._held_out_shares:
-            is_copied = np.zeros(len(self.held_out), np.bool_)
-            for training in self.trainings:
-                matches = find_passages(self.held_out, corpus=training, min_length=min_length)
-                is_copied |= are_covered(matches, len(self.held_out))
+            held_out = self.held_out
+            is_copied = np.zeros(len(held_out), np.bool_)
+            for training in self.learned.trainings:
+                matches = find_passages(held_out, corpus=training, min_length=min_length)
+                is_copied |= are_covered(matches, len(held_out))
             self._held_out_shares[min_length] = float(is_copied.sum() / max(1, len(is_copied)))
         return self._held_out_shares[min_length]
 
@@ -302,13 +304,7 @@ class ReferenceText:
 def read_reference_text(model: TrainedModel) -> ReferenceText:
     """Read and verify the run's training text, so that several texts can be traced. Raises
     DataError if it is missing or changed."""
-    learned = read_learned_texts(model)
-    validation = learned.parts[0][1]
-    return ReferenceText(
-        trainings=learned.trainings,
-        held_out=validation[:HELD_OUT_CHARS],
-        missing=learned.missing,
-    )
+    return ReferenceText(read_learned_texts(model))
 
 
 def find_passages(
@@ -330,37 +326,32 @@ def find_passages(
 
 
 def _passages_of(
-    matches: Int64Array,
-    places: Callable[[Int64Array], Sequence[Place | None]],
-    *,
-    number: int = 0,
+    matches: Int64Array, corpus: Corpus | CorpusPart, *, number: int = 0
 ) -> list[Passage]:
-    """Return the passages of matches (M, 4) with the text of this number, whose `places` are found
-    by their offsets."""
-    # The places are looked up together: the files are read again.
-    if not len(matches):
-        return []
+    """Return the passages of matches (M, 4) with the text of this number."""
     passages = []
-    found = zip(matches.tolist(), places(matches[:, 2]), strict=True)
+    # The places are looked up together: the files are read again.
+    found = zip(matches.tolist(), _places(corpus, matches[:, 2]), strict=True)
     for (start, length, offset, num_places), place in found:
         passage = Passage(
             start=start,
             length=length,
             number=number,
             offset=offset,
-            place=_without_folder(place),
+            place=place,
             num_more=num_places - 1,
         )
         passages.append(passage)
     return passages
 
 
-def _without_folder(place: Place | None) -> Place | None:
-    """Return a place with the name of its file alone: what is shown may be given away, and a whole
-    path has the name of its user."""
-    if place is None:
-        return None
-    return replace(place, file=os.path.basename(place.file))
+def _places(corpus: Corpus | CorpusPart, offsets: Int64Array) -> list[Place | None]:
+    """Return places with the names of their files alone: what is shown may be given away, and a
+    whole path has the name of its user."""
+    return [
+        place and replace(place, file=os.path.basename(place.file))
+        for place in corpus.places(offsets)
+    ]
 
 
 def trace_text(
@@ -382,7 +373,7 @@ def trace_text(
         raise DataError("The text is empty: give at least one character.")
 
     reach = ""
-    if missing := reference_text.missing:
+    if missing := reference_text.learned.missing:
         reach = f"{missing[:1].upper()}{missing[1:]}."
     return Provenance(
         text=text,
@@ -405,7 +396,7 @@ def repeats_in(corpus: Corpus) -> Provenance:
     found = Provenance(
         text=corpus.content,
         min_length=MIN_COPY_LENGTH,
-        passages=tuple(_passages_of(matches, corpus.places)),
+        passages=tuple(_passages_of(matches, corpus)),
         where=REST,
     )
     return _placed(found, corpus)
@@ -413,8 +404,9 @@ def repeats_in(corpus: Corpus) -> Provenance:
 
 def _placed(found: Provenance, corpus: Corpus) -> Provenance:
     """Return the provenance of the text of a file with the places of its passages in it."""
-    places = corpus.places(np.array([passage.start for passage in found.passages], np.int64))
-    passages = []
-    for passage, place in zip(found.passages, places, strict=True):
-        passages.append(replace(passage, at=_without_folder(place)))
+    starts = np.array([passage.start for passage in found.passages], np.int64)
+    places = _places(corpus, starts)
+    passages = [
+        replace(passage, at=place) for passage, place in zip(found.passages, places, strict=True)
+    ]
     return replace(found, passages=tuple(passages))

@@ -19,8 +19,6 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": 
 """The signs between two columns, and their names. A blank stands for any number of blanks and
 tabs."""
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_SEPARATOR = re.compile(r"\ufeff?sep=.*\n")
-"""Matches the line of a spreadsheet that says what separates the columns."""
 _JSON_START = re.compile(r'\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
 NULL = "object", "left out {num} of {label}: the value is null"
 """A change of a text: an object without a text."""
@@ -61,11 +59,7 @@ def _table_values(
     lines: Iterable[Line], *, column: str, file: FileRecord
 ) -> Iterator[tuple[int, str]]:
     """Yield the values of one column of a table, row by row. Raises DataError."""
-    filled = (line for line in lines if not is_blank(line.content))
-    first = next(filled, None)
-    # Spreadsheets write a line with what separates the columns.
-    if first is not None and _SEPARATOR.match(first.content):
-        first = next(filled, None)
+    first = next((line for line in lines if not is_blank(line.content)), None)
     if first is None:
         return
     delimiter = _delimiter(first.content, column=column, label=file.name)
@@ -196,7 +190,7 @@ def describe_columns(start: str, *, label: str) -> str:
         )
     if not _has_suffix(label, ".csv", ".tsv"):
         return ""
-    first = _SEPARATOR.sub("", start.lstrip()).split("\n")[0]
+    first = start.lstrip().split("\n")[0]
     names = dict.fromkeys(_stripped(_fields(first, _delimiter(first, column="", label=label))))
     return (
         f"is read as a text, with all columns. Its first line has {_listed(names)}:"

@@ -122,7 +122,7 @@ REFUSED = {
         ("runs chain one.zip", 4, "one.zip"),
         ("runs chain --export a.doc", 2, ".svg"),
         ("runs delete", 2, "RUN"),
-        ("export chain", 2, "the file after it"),
+        ("export chain", 2, "a file, after the run"),
         ("export nosuch x.zip", 4, "included models: code, prose"),
         ("export chain a.doc", 2, ".zip"),
         ("corpora list x", 2, "show NAME"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from charrnn.cells.findings import CellScore
 from charrnn.formats.model_page.network import NETWORK, check_size, describe_network, to_json
 from charrnn.generation.sample_options import DOCUMENT_LENGTH
-from charrnn.runs.included import card_of, read_cards
+from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
@@ -157,12 +157,8 @@ def _texts_of(model: TrainedModel) -> str:
     texts = []
     start = model.config.init_from
     if start is not None:
-        # The card of an included model names its text. An exported model does not tell its base by
-        # the weights, and has public names alone.
-        card = card_of(model.base.get("digest"))
-        if not card and model.path is None:
-            card = read_cards().get(start, {})
-        texts.append(card.get("text", PRIVATE_TEXT))
+        # The card of an included model names its text.
+        texts.append(read_cards().get(start, {}).get("text", PRIVATE_TEXT))
 
     if model.card:
         texts.append(model.card["text"])
