@@ -169,7 +169,7 @@ class GraphSampler:
 
 
 class _Limits:
-    """The shapings of B streams as tensors, for `distribution.next_char_probs` in torch."""
+    """The shapings of B streams as tensors, for `distribution.char_weights` in torch."""
 
     def __init__(
         self,

@@ -122,47 +122,32 @@ def _from_file(path: Path) -> Detector:
 
 
 def _checked(what: str, run: Run, function: Callable[[str], Any]) -> Label:
-    """Return a labelling function that calls `function` by `run` and checks the labels."""
+    """Return a function that labels a text by calling `function` by `run`, and checks the labels:
+    it raises UsageError unless they are one bool or int for each character, or None."""
 
     # The function may be slow, and the same text is labelled to choose a cell, to score the cell
     # and to draw it.
     @lru_cache(maxsize=2)
     def label(text: str) -> Labels | None:
-        # The function is called twice to check that it returns the same labels: a cell must be
-        # chosen and scored by the same labels.
-        first = _as_array(what, run=run, labels=run(function, text), text=text)
-        second = _as_array(what, run=run, labels=run(function, text), text=text)
-        # None, for a text to which it does not apply, equals itself, too.
-        if not np.array_equal(first, second):  # type: ignore[arg-type]
+        labels = run(function, text)
+        if labels is None:
+            return None
+        # An empty list has no type.
+        if not text:
+            return np.zeros(0, bool)
+
+        # The labels may have a class of the user. They are copied, because the function may use the
+        # same array in every call.
+        array = run(np.asarray, labels)
+        if array.shape != (len(text),) or array.dtype.kind not in "biu":
             raise UsageError(
-                f"{what} returned other labels when it was called again with the same text. Let it"
-                " use no random numbers, or seed them in each call, and keep nothing from one call"
-                " to the next."
+                f"{what} must return a bool or an int for each of the {len(text)} characters; it"
+                f" returned {run(repr, labels):.60}."
             )
-        return first
+        is_bool = array.dtype == bool
+        return np.array(array, bool if is_bool else np.int64)
 
     return label
-
-
-def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels | None:
-    """Return the labels as an array (N,) of bool or int64, or None. Raises UsageError for anything
-    else."""
-    if labels is None:
-        return None
-    # An empty list has no type.
-    if not text:
-        return np.zeros(0, bool)
-
-    # The labels may have a class of the user. They are copied, because the function may use the
-    # same array in every call.
-    array = run(np.asarray, labels)
-    if array.shape != (len(text),) or array.dtype.kind not in "biu":
-        raise UsageError(
-            f"{what} must return a bool or an int for each of the {len(text)} characters; it"
-            f" returned {run(repr, labels):.60}."
-        )
-    is_bool = array.dtype == bool
-    return np.array(array, bool if is_bool else np.int64)
 
 
 _OF_SOURCE: dict[str, Any] = {

@@ -30,17 +30,10 @@ class CharWeights(NamedTuple):
     total: float
     """The sum of `values`, added in their order."""
 
-
-def next_char_probs(
-    logits: NDArray[np.floating], options: SampleOptions, banned: Sequence[int] = ()
-) -> Float64Array:
-    """Return probabilities (B, V) for logits (B, V): 0 for characters that the options drop and
-    for `banned` ids. Each row sums to 1."""
-    rows = []
-    for row in logits:
-        weights = char_weights(row, options, banned=banned)
-        rows.append(weights.values / weights.total)
-    return np.stack(rows)
+    @property
+    def probs(self) -> Float64Array:
+        """The probabilities (V,), which sum to 1: 0 for characters that are never drawn."""
+        return self.values / self.total
 
 
 def char_weights(

@@ -21,7 +21,7 @@ from charrnn.errors import (
 )
 from charrnn.generation import sampling
 from charrnn.generation.beam import Beam, BeamSearch
-from charrnn.generation.distribution import log_softmax, next_char_probs
+from charrnn.generation.distribution import char_weights, log_softmax
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.patterns import Guide, Pattern, match_text
 from charrnn.generation.sample_options import (
@@ -398,11 +398,11 @@ class Generator:
         """
         check("top", top, allowed=at_least(1))
         prime = self.encode_prime(text, unknown, what="text")
-        logits = sampling.prime_model(self.model_for("fp32", clamps={}), prime).logits
+        [logits] = sampling.prime_model(self.model_for("fp32", clamps={}), prime).logits
 
         # Ids that stand for no character get the probability 0, and are left out of the list.
         excluded = undrawable_ids(self.vocab, self.config.end_id)
-        probs = next_char_probs(logits, SampleOptions(temperature=1), banned=excluded)[0]
+        probs = char_weights(logits, SampleOptions(temperature=1), banned=excluded).probs
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [
             Prediction(character=self.character(id), probability=float(probs[id]))

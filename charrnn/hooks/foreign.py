@@ -28,7 +28,7 @@ def run_foreign(
         raise
     # Foreign code may raise anything. It becomes one error, which says whose fault it is.
     except BaseException as error:
-        message = _message_of(error)
+        message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
         where = ""
 
         # The place of a syntax error is in no frame: its file was not run.
@@ -42,13 +42,3 @@ def run_foreign(
             if is_theirs(frame):
                 where = f" in {frame.f_code.co_filename}, line {line}"
         raise UsageError(f"{what} failed{where}: {type(error).__name__}: {message}") from error
-
-
-def _message_of(error: BaseException) -> str:
-    """Return the message of a foreign error, of which even that may fail or never end."""
-    try:
-        return shortened(" ".join(str(error).split()), MAX_MESSAGE)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as another:  # `__str__` is foreign code, too.
-        return f"its message cannot be read ({type(another).__name__})"

@@ -25,7 +25,7 @@ from charrnn.model.device import BF16_UNITS, autocast, chosen_precision
 from charrnn.model.reading import Segments, read_segments
 from charrnn.statistics.intervals import BlockSums, num_blocks_of
 from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
-from charrnn.system.lazy import Tensor, inference_mode, torch
+from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
 
@@ -231,7 +231,7 @@ def _scores(logits: Tensor, targets: Tensor, escape_nats: float) -> tuple[Float3
     return nats.cpu().numpy(), is_right.cpu().numpy()
 
 
-@inference_mode
+@no_grad
 def windowed_scores(
     network: TrainedNetwork, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
 ) -> BlockScores:

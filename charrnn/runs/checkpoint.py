@@ -99,7 +99,7 @@ def read_config(path: Path) -> Config:
     `parse_config`.
     """
     # The seal is checked first: otherwise an edited value would be used, or reported as damage.
-    data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
+    data = read_capped(path)
 
     # The whole line is compared, not only the digest, so that its words cannot be edited either.
     if data != seal(data.partition(b"\n")[2]):
@@ -138,7 +138,7 @@ def parse_config(path: Path, data: bytes) -> Config:
 
 def read_alphabet(path: Path) -> Vocab:
     """Read an alphabet. Raises CheckpointError if the file is missing, too large or damaged."""
-    return _parse_alphabet(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+    return _parse_alphabet(path, read_capped(path))
 
 
 def _parse_alphabet(path: Path, data: bytes) -> Vocab:
@@ -217,9 +217,7 @@ def is_checkpoint(folder: Path) -> bool:
     if folder.is_symlink():
         return False
     try:
-        manifest = parse_json(
-            folder / MANIFEST, read_capped(folder / MANIFEST, max_bytes=MAX_TEXT_BYTES)
-        )
+        manifest = parse_json(folder / MANIFEST, read_capped(folder / MANIFEST))
     except CheckpointError:
         return False
     files = manifest.get("files") if isinstance(manifest, dict) else None
@@ -439,7 +437,7 @@ def _open(folder: Path) -> VerifiedFiles:
     # The seal is checked before any entry is used: a flipped digit in the format is damage, not a
     # newer charrnn.
     path = folder / MANIFEST
-    data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
+    data = read_capped(path)
     manifest: Any = parse_json(path, data)
     body = data.rpartition(b',\n  "sha256": "')[0]
     if data != seal_manifest(body + b"\n}\n"):

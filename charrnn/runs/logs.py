@@ -14,7 +14,6 @@ from pathlib import Path
 from charrnn.config.settings import MAX_STEPS
 from charrnn.system.files import (
     JSON,
-    MAX_TEXT_BYTES,
     convert_os_errors,
     encode_text,
     read_capped,
@@ -168,4 +167,4 @@ class SampleLog:
     def _read(self) -> str:
         if not os.path.lexists(self.path):
             return ""
-        return read_capped(self.path, max_bytes=MAX_TEXT_BYTES).decode("utf-8", "replace")
+        return read_capped(self.path).decode("utf-8", "replace")

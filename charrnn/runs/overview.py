@@ -222,19 +222,15 @@ def summarize(folder: RunReader) -> RunSummary:
     # Read from the log how far training came, and its losses.
     step = 0
     seconds = 0.0
-    validations: list[tuple[int, float, float]] = []
+    validations: dict[int, tuple[float, float]] = {}
     for record in MetricsLog(folder.path / "metrics.jsonl").read(problems):
         logged = int(finite(record.get("step")) or 0)
         step = max(step, logged)
         seconds = max(seconds, finite(record.get("seconds")) or 0.0)
         loss = finite(record.get("val_nats"))
         if loss is not None:
-            # A run that is resumed from an earlier step logs the steps after it again.
-            while validations and validations[-1][0] >= logged:
-                validations.pop()
-            validations.append((logged, seconds, loss))
-    steps = tuple(number for number, _, _ in validations)
-    nats = tuple(loss for _, _, loss in validations)
+            validations[logged] = seconds, loss
+    nats = tuple(loss for _, loss in validations.values())
 
     # The commands that load a checkpoint report one that cannot be read.
     digest = None
@@ -270,16 +266,16 @@ def summarize(folder: RunReader) -> RunSummary:
         step=step,
         num_steps=config.steps or 0,
         num_chars=step * config.chars_per_step,
-        val_nats=dict(zip(steps, nats, strict=True)).get(step),
+        val_nats=validations[step][1] if step in validations else None,
         best_nats=min(nats, default=None),
         minutes=seconds / 60,
         init_from=config.init_from,
         saved=saved,
         num_bytes=bytes_of_folder(folder.path),
         validation=LossCurve(
-            steps=steps,
-            characters=tuple(step * config.chars_per_step for step in steps),
-            seconds=tuple(taken for _, taken, _ in validations),
+            steps=tuple(validations),
+            characters=tuple(step * config.chars_per_step for step in validations),
+            seconds=tuple(taken for taken, _ in validations.values()),
             nats=nats,
         ),
         settings=repr(replace(config, seed=0)),

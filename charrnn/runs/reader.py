@@ -34,7 +34,7 @@ from charrnn.runs.checkpoint import (
 )
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
-from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, forms_of, read_capped
+from charrnn.system.files import JSON, convert_os_errors, forms_of, read_capped
 from charrnn.system.process import is_running, named_process
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
@@ -216,7 +216,7 @@ class RunReader:
 
         # The alphabet never changes.
         try:
-            vocab_json = read_capped(self.path / VOCAB, max_bytes=MAX_TEXT_BYTES)
+            vocab_json = read_capped(self.path / VOCAB)
             if vocab_json != checkpoint.description.vocab_json:
                 problems.append(f"{self.path / VOCAB} is damaged or that of another run")
         except CheckpointError as error:

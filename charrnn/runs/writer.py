@@ -401,7 +401,7 @@ def check_deletable(path: Path) -> None:
     # Other programs have files of these names, too.
     has_mark = False
     with contextlib.suppress(CheckpointError):
-        config = files.read_capped(path / CONFIG, max_bytes=files.MAX_TEXT_BYTES)
+        config = files.read_capped(path / CONFIG)
         has_mark = config.startswith(SEAL_START.encode("ascii"))
     if not has_mark and not any(map(is_checkpoint, path.glob("step-*"))):
         raise UsageError(f"{path} is not a run of charrnn: its {CONFIG} has another beginning.")

@@ -92,8 +92,8 @@ class TargetMoments(Means):
 class Moments(Means):
     """The means, variances and covariances of cells (N, C)."""
 
-    def add_cells(self, cells: Float32Array) -> Float32Array:
-        """Add cells (n, C), and return their deviations (n + 1, C)."""
+    def add_cells(self, cells: Float32Array) -> None:
+        """Add cells (n, C)."""
         is_first = self.num_chars == 0
         deviations = self.deviations(cells)
         squares = np.einsum("nc,nc->c", deviations, deviations)
@@ -105,7 +105,6 @@ class Moments(Means):
             self._products = np.zeros(products.shape)
         self._squares += squares
         self._products += products
-        return deviations
 
     @property
     def variances(self) -> Float64Array:
@@ -123,13 +122,8 @@ class Moments(Means):
         """The standard deviation (C,) of each cell; 1 for a constant cell."""
         return np.sqrt(np.where(self.moves, self.variances, 1))
 
-    @property
-    def inverse_scales(self) -> Float64Array:
-        """1 / standard deviation (C,) of each cell; 0 for a constant cell."""
-        return self.moves / self.scales
-
     def correlations(self) -> Float64Array:
         """Return Pearson's r (C, C) of all cells; 0 for constant cells."""
-        inverse_scales = self.inverse_scales
+        inverse_scales = self.moves / self.scales
         covariances = self._products / self.num_chars
         return np.asarray((covariances * np.outer(inverse_scales, inverse_scales)).clip(-1, 1))

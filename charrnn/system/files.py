@@ -31,29 +31,19 @@ _BEFORE_HOME = re.compile(r"(?:@|[\w-]+[=:])?(?=~)")
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file at `path` by `data` atomically. Raises CharRNNError when it cannot be
-    written."""
-    with convert_os_errors("write", path=path, num_bytes=len(data)), replacing(path) as temporary:
-        write_synced(temporary, data)
-        with contextlib.suppress(OSError):  # There may be no file yet.
-            shutil.copymode(path, temporary)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden path in the same folder. The `with` block writes and syncs a file there, which
-    then replaces `path`.
-
-    If the block fails, `path` stays as it was and the new file is removed. Raises OSError.
-    """
-    # The file is in the same folder, because a rename is atomic only within a file system.
+    written; then it stays as it was."""
+    # A hidden file in the same folder, because a rename is atomic only within a file system.
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        temporary.unlink(missing_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-        fsync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with convert_os_errors("write", path=path, num_bytes=len(data)):
+        try:
+            temporary.unlink(missing_ok=True)
+            write_synced(temporary, data)
+            with contextlib.suppress(OSError):  # There may be no file yet.
+                shutil.copymode(path, temporary)
+            os.replace(temporary, path)
+            fsync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def with_home(name: str) -> str:
@@ -156,7 +146,7 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def read_capped(path: Path, *, max_bytes: int) -> bytes:
+def read_capped(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """Read a file. Raises CheckpointError if it is missing, a link, not a regular file, too large
     or a pointer of Git LFS."""
     with convert_os_errors("read", path=path, kind=CheckpointError):

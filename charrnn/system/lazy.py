@@ -1,7 +1,7 @@
 """Stand-ins for torch and other modules, which import them at the first use of an attribute.
 
     from __future__ import annotations
-    from charrnn.system.lazy import inference_mode, torch
+    from charrnn.system.lazy import no_grad, torch
 
 A module that starts so costs nothing until it computes: `--help` and drawing import no torch.
 Annotations and functions may use `torch.Tensor`; a class statement (`torch.nn.Module`) or a default
@@ -44,24 +44,13 @@ else:
     """A name for annotations."""
 
 
-def inference_mode(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorate a function, not a generator, to run in `torch.inference_mode()` without importing
-    torch before."""
-    return _in_mode("inference_mode", function)
-
-
 def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Decorate a function, not a generator, to run in `torch.no_grad()` without importing torch
-    before: unlike those of inference mode, its results may take part in the computation of
-    gradients."""
-    return _in_mode("no_grad", function)
+    before."""
 
-
-def _in_mode(name: str, function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     @wraps(function)
     def call(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
-        mode = getattr(torch, name)
-        with mode():
+        with torch.no_grad():
             return function(*arguments, **options)
 
     return call

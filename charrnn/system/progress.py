@@ -68,21 +68,13 @@ class Progress:
         errors.warn(message)
 
 
-class WarningsOnly(Progress):
-    """Shows the warnings of another progress and nothing else: its lines would stand in the middle
-    of a text that appears meanwhile."""
-
-    def __init__(self, shown: Progress) -> None:
-        self.shown = shown
-
-    def warn(self, message: str) -> None:
-        """Show the warning as the other progress does."""
-        self.shown.warn(message)
-
-
 class CallbackProgress(Progress):
     """Calls `function` with a task after each amount of it, which may raise Cancelled, and
-    `on_warning` with each warning. Without these, nothing is shown."""
+    `on_warning` with each warning. Without these, nothing is shown.
+
+    With `on_warning=current().warn` only warnings are: lines of progress would stand in the middle
+    of a text that appears meanwhile.
+    """
 
     def __init__(
         self,

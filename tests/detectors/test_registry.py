@@ -44,7 +44,7 @@ def test_a_function_is_a_detector_described_by_its_docstring(offer, capsys):
     labels = detector.label("lamp")
     assert labels.dtype == bool
     assert labels.tolist() == [False, True, False, False]
-    assert capsys.readouterr() == ("", "labelling\n" * 2), "stdout is for results"
+    assert capsys.readouterr() == ("", "labelling\n"), "stdout is for results"
 
 
 def test_a_detector_is_one_with_the_name_that_is_offered(offer):

@@ -24,7 +24,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
 from charrnn.formats.model_page.page import to_model_page, to_module
-from charrnn.generation.distribution import next_char_probs
+from charrnn.generation.distribution import char_weights
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import Vocab
@@ -125,7 +125,7 @@ def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     stepper = model.generator._make_stepper("int8")
     logits, state = stepper.read(model.generator.encode_prime(one["prime"]))
     banned = (0,) if model.vocab.has_unknown_symbol else ()
-    probs = next_char_probs(logits, SampleOptions(temperature=1), banned)[0]
+    probs = char_weights(logits[0], SampleOptions(temperature=1), banned).probs
     assert np.array_equal(np.array(found["values"], np.float32), stepper.values(state).ravel())
     assert np.allclose(found["probs"], probs, rtol=1e-12, atol=0)
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.settings import Config
-from charrnn.generation.distribution import CharWeights, next_char_probs
+from charrnn.generation.distribution import CharWeights, char_weights
 from charrnn.generation.generator import start_ids, undrawable_ids
 from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
@@ -120,7 +120,7 @@ def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell):
             logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12
         )
         # It is what was read that is sampled.
-        assert next_char_probs(np.array([logits]), SampleOptions(**shaping), (0,))[0, char] > 0
+        assert char_weights(np.array(logits), SampleOptions(**shaping), (0,)).probs[char] > 0
         ids.append(char)
 
 

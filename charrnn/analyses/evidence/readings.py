@@ -24,7 +24,7 @@ from charrnn.model.interventions import exchange, record_layers, remove
 from charrnn.model.reading import MAX_LANES, KnownStates, read_parts
 from charrnn.statistics.moments import Moments
 from charrnn.system.arrays import Float64Array
-from charrnn.system.lazy import Tensor, inference_mode, no_grad, torch
+from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 
@@ -152,7 +152,7 @@ def read_freely(
     )
 
 
-@inference_mode
+@no_grad
 def read_clamped(
     reading: FreeReading,
     *,
