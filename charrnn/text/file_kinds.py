@@ -183,8 +183,7 @@ def why_protected(data: bytes) -> str:
         said = b""
         for name in {"META-INF/manifest.xml", "META-INF/encryption.xml"} & {*archive.namelist()}:
             said += archive.read(name)
-        is_locked = any(entry.flag_bits & 1 for entry in archive.infolist())
-    if is_locked or b"encryption-data" in said:
+    if b"encryption-data" in said:
         return "is protected by a password: save it without one in the program that made it"
     # Scrambled fonts are no hindrance.
     if re.search(rb"""CipherReference\s+URI=["'][^"']*\.x?html?["']""", said):

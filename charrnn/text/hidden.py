@@ -21,6 +21,10 @@ _HIDING_STYLE = re.compile(
     rb'(?:<(?!/style:style)[^>]*>)*?<[^>]*text:display="none"'
 )
 """Matches a style of OpenDocument that hides a passage."""
+_RICH_NUMBERS = re.compile(rb"(?:\\u-?\d+ ?(?:\\'[0-9a-fA-F]{2}|[^\\{}\s])?)+")
+"""Matches characters of RTF by their numbers, each before one that old programs show instead."""
+_ALONE = re.compile(rb"(?:\\u-?\d+ ?)+")
+"""Matches such characters where nothing stands in for them."""
 _LINEAR = re.compile(rb"""(<(?:\w+:)?itemref\b[^>]*?)\slinear\s*=\s*["']no["']""")
 _COLUMNS = re.compile(rb"</?(?i:col|colgroup)(?:\s[^>]*)?/?>")
 _TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
@@ -31,6 +35,8 @@ def without_hidden(data: bytes, format: str) -> bytes:
     main text become part of it, because pandoc skips them."""
     if format == "html":
         return _visible_page(data)
+    if format == "rtf":
+        return (_ALONE if rb"\uc0" in data else _RICH_NUMBERS).sub(_rich_characters, data)
     if format not in ("docx", "epub", "odt"):
         return data
 
@@ -72,6 +78,14 @@ def _without(content: bytes, *, name: bytes, hidden: re.Pattern[bytes]) -> bytes
         else:
             kept.append(part + end)
     return b"".join([*kept, rest])
+
+
+def _rich_characters(numbers: re.Match[bytes]) -> bytes:
+    """Return characters of RTF as themselves: pandoc takes the whole word after a number for what
+    stands in for it, and reads no half of an emoji."""
+    units = [int(number) & 0xFFFF for number in re.findall(rb"\\u(-?\d+)", numbers[0])]
+    text = b"".join(unit.to_bytes(2, "little") for unit in units).decode("utf-16-le", "replace")
+    return re.sub(r"([\\{}])", r"\\\1", text).encode()
 
 
 def _visible_page(content: bytes) -> bytes:

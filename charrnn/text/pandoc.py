@@ -25,11 +25,6 @@ MAX_PANDOC = 2 << 30
 MAX_TEXT, MAX_GROWTH = 1 << 24, 20
 """A text of more characters than the first is refused if it is also this many times as large as its
 document: a few bytes may describe a table of a billion cells."""
-_STAND_IN = re.compile(rb"(\\u-?\d+(?!\d) ?)[^\\{}\s]")
-"""A character of RTF by its number, and the one that old programs show in its place."""
-_RICH_NUMBER = re.compile(rb"\\u(-?\d+)")
-_HALVES = dict(zip(range(0xE000, 0xE800), range(0xD800, 0xE000), strict=True))
-"""Private characters that stand for the halves of a character beyond U+FFFF (UTF-16)."""
 _UNTITLED = re.compile(r"^Slide \d+\n+", re.MULTILINE)
 """What pandoc writes in the place of the title of a slide that has none."""
 REMEDY = "save it as plain text (UTF-8) in the program that made it"
@@ -63,8 +58,6 @@ def read_document(
             raise DataError(f"{label} is {kind.what} that {problem}")
         program = _program(label, kind)
         text = text_of_json(_json_of(data, format=kind.format, program=program))
-        if kind.format == "rtf":
-            text = _joined_halves(text)
         if kind.format == "pptx":
             text = _UNTITLED.sub("", text)
         if len(text) > max(MAX_TEXT, MAX_GROWTH * len(data)):
@@ -106,13 +99,10 @@ def _json_of(data: bytes, format: str, program: str) -> bytes:
     # Letters of a code page that it does not know would be left out with a warning.
     if format == "rtf":
         command.append("--fail-if-warnings")
-    shown = without_hidden(data, format)
-    if format == "rtf":
-        shown = _rich_text(data)
     # A long book takes minutes. In a session of its own, Ctrl-C does not reach it.
     result = subprocess.run(
         [*command, "--to=json"],
-        input=shown,
+        input=without_hidden(data, format),
         capture_output=True,
         timeout=MOST_SECONDS + SECONDS_PER_MB * len(data) / 1e6,
         start_new_session=True,
@@ -120,28 +110,6 @@ def _json_of(data: bytes, format: str, program: str) -> bytes:
     if result.returncode:
         raise ValueError(result.stderr.decode("utf-8", "replace"))
     return result.stdout
-
-
-def _rich_text(data: bytes) -> bytes:
-    """Return RTF with its characters as pandoc 3.9 reads them; `_joined_halves` joins the halves of
-    an emoji afterwards."""
-    # It takes the whole word after the number of a character for what stands in for it.
-    if rb"\uc0" not in data:
-        data = _STAND_IN.sub(rb"\1\\'3f", data)
-
-    # It reads no half of a character.
-    def moved(number: re.Match[bytes]) -> bytes:
-        half = int(number[1]) & 0xFFFF
-        if 0xD800 <= half < 0xE000:
-            half += 0x800
-        return b"\\u%d" % half
-
-    return _RICH_NUMBER.sub(moved, data)
-
-
-def _joined_halves(text: str) -> str:
-    halves = text.translate(_HALVES).encode("utf-16-le", "surrogatepass")
-    return halves.decode("utf-16-le", "replace")
 
 
 def packed_texts(texts: Mapping[str, str]) -> bytes:
