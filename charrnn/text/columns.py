@@ -18,7 +18,6 @@ MAX_FIELD_CHARS = 2**31 - 1
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 """The signs between two columns, and their names. A blank stands for any number of blanks and
 tabs."""
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _JSON_START = re.compile(r'\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
 NULL = "object", "left out {num} of {label}: the value is null"
 """A change of a text: an object without a text."""
@@ -158,14 +157,10 @@ def _fields(line: str, delimiter: str) -> list[str]:
     """Return the fields of a row without line ends in its values."""
     if delimiter == " ":
         return line.split()
-    if delimiter != "\t":
-        return next(csv.reader([line], delimiter=delimiter), [])
-    # Between tabs, a quotation mark is a character unless two of them enclose a whole value.
-    values = line.rstrip("\r\n").split("\t")
-    for index, value in enumerate(values):
-        if _QUOTED.fullmatch(value):
-            values[index] = value[1:-1].replace('""', '"')
-    return values
+    # Between tabs, a quotation mark is a character.
+    if delimiter == "\t":
+        return line.rstrip("\r\n").split("\t")
+    return next(csv.reader([line], delimiter=delimiter), [])
 
 
 def _stripped(row: Sequence[str]) -> list[str]:

@@ -35,13 +35,10 @@ MAX_KEPT = 1 << 28
 """Maximum size in bytes of the texts of documents that a run keeps."""
 
 
-def read_document(
-    label: str, data: bytes, kind: Kind, *, texts: dict[str, str], failed: dict[str, str]
-) -> str:
+def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str]) -> str:
     """Return the text of a document (text formats in UTF-8), one line for each paragraph.
 
-    It is read once: `texts` has those that were read before, by the digest of the document, and
-    `failed` says why others could not be read.
+    It is read once: `texts` has those that were read before, by the digest of the document.
 
     Raises UsageError if pandoc is missing, DataError if it cannot read the document.
     """
@@ -50,9 +47,6 @@ def read_document(
     if digest in texts:
         return texts[digest]
     try:
-        # A document that takes long or much memory may be there twice.
-        if digest in failed:
-            raise ValueError(failed[digest])
         # pandoc would say of these that it cannot decode a byte.
         if problem := why_protected(data):
             raise DataError(f"{label} is {kind.what} that {problem}")
@@ -66,9 +60,9 @@ def read_document(
         reason = " ".join(str(error).split("\n")[0].split())[:200]
         if isinstance(error, subprocess.TimeoutExpired):
             reason = f"not in {error.timeout:.3g} seconds"
-        failed[digest] = reason or type(error).__name__
         raise DataError(
-            f"{label} is {kind.what}, but pandoc cannot read it ({failed[digest]}): {REMEDY}"
+            f"{label} is {kind.what}, but pandoc cannot read it ({reason or type(error).__name__}):"
+            f" {REMEDY}"
         ) from error
     texts[digest] = text
     return text

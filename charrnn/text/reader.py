@@ -79,8 +79,6 @@ class SourceReader:
         """Whether each file begins a line: documents have their own ends, and bytes stay as they
         are."""
         self._builder = IdBuilder(config.alphabet)
-        self._failed: dict[str, str] = {}
-        """Why documents could not be read, by their digests."""
         self._copies: dict[str, BinaryIO] = {}
         """Copies of what can be read only once, by its name."""
         self._seen: set[str] = set()
@@ -251,7 +249,7 @@ class SourceReader:
             data = "".join(piece.content for piece in pieces).encode()
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-        text = read_document(file.name, data, kind, texts=self.document_texts, failed=self._failed)
+        text = read_document(file.name, data, kind, texts=self.document_texts)
         yield Line(1, text)
 
 

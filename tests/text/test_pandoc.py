@@ -380,16 +380,6 @@ def test_what_pandoc_cannot_read_is_refused(imitated, monkeypatch, script, reaso
         read_corpus(["a.docx"])
 
 
-def test_a_document_that_fails_is_tried_once(imitated):
-    Path("novel").mkdir()
-    for name in ("a.docx", "b.docx"):
-        Path("novel", name).write_bytes(DOCX)
-    imitated("echo asked >> count; exit 1")
-    with pytest.raises(DataError, match="no file to learn from"):
-        read_corpus(["novel"])
-    assert Path("count").read_text() == "asked\n"
-
-
 def test_a_document_that_grows_is_refused(monkeypatch):
     Path("a.docx").write_bytes(DOCX)
     monkeypatch.setattr(pandoc, "MAX_GROWTH", 0.001)
