@@ -23,6 +23,7 @@ class TerminalProgress(Progress):
 
     def __init__(self, *, quiet: bool = False) -> None:
         """Draw nothing if `quiet`."""
+        super().__init__()
         self.quiet = quiet
 
     def start(self, label: str, total: int, unit: str) -> Task:

@@ -19,7 +19,7 @@ from charrnn.generation.sampling import BegunText, place_of
 from charrnn.generation.writing import Loop, Piece, find_loop, text_of
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import CallbackProgress, current, tell, using, warn
+from charrnn.system.progress import Progress, current, tell, using, warn
 from charrnn.text.documents import separator_of
 from charrnn.views.delivery import Shown, check_exported, is_table
 
@@ -74,7 +74,7 @@ class SampleView:
         # Lines of progress would move a text that is shown on the terminal while it is drawn.
         progress = current()
         if sys.stdout.isatty() and self.target is None:
-            progress = CallbackProgress(on_warning=progress.warn)
+            progress = Progress(on_warning=progress.warn)
         with using(progress):
             has_colours = options.cell is not None
             # A table has room for many texts, and a picture of a single text has its colours.

@@ -40,7 +40,7 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import load_torch, warn_before_kill
-from charrnn.system.progress import CallbackProgress, current, tell, using
+from charrnn.system.progress import Progress, current, tell, using
 from charrnn.system.signals import READER_GONE, Signals
 from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
@@ -409,7 +409,7 @@ class TrainingView:
                     self.signals.defers = True
                 if isinstance(event, events.StartEvent):
                     # The text is read; training has a bar of its own.
-                    stack.enter_context(using(CallbackProgress(on_warning=current().warn)))
+                    stack.enter_context(using(Progress(on_warning=current().warn)))
                 elif isinstance(event, events.DoneEvent):
                     is_complete = event.is_complete
                 try:

@@ -8,7 +8,6 @@ rows of the runs, by the protocol `stateful`, and further rows that are asked fo
 from __future__ import annotations
 
 import math
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -273,7 +272,6 @@ def evaluate(
         ('stateful', 22)
         >>> report.bpc  # bits per character
     """
-    check_is_model(model)
     run = MeasuredRun.of(model, text, context=context, precision=precision, max_chars=max_chars)
     scores: BlockScores | None
     if protocol == WINDOWED:
@@ -294,13 +292,6 @@ def evaluate(
     else:
         raise UsageError(f"There is no protocol {protocol!r}; use {STATEFUL} or {WINDOWED}.")
     return run.report(scores, protocol=protocol, precision=run.precision)
-
-
-def check_is_model(model: object) -> None:
-    """Raise UsageError for the name of a run in place of its model."""
-    if isinstance(model, str | os.PathLike):
-        name = os.fspath(model)
-        raise UsageError(f"{name!r} is no model: give charrnn.load({name!r}).")
 
 
 def evaluate_runs(
@@ -426,8 +417,6 @@ class Comparison:
         max_chars: int | Auto | None,
     ) -> Comparison:
         """Read the text for each model. See `evaluate_runs` for the arguments and errors."""
-        for model in models:
-            check_is_model(model)
         contents, common_bytes = texts_of(models, text, part=part, context=context)
         limit = MAX_SCORED if max_chars == "auto" else max_chars
         runs = []

@@ -28,7 +28,7 @@ from charrnn.errors import CharRNNError
 from charrnn.explore.state import ALL, Exploration, columns
 from charrnn.explore.text_view import TextView
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
+from charrnn.system.progress import Cancelled, Progress, Task, using
 from charrnn.system.signals import Signals
 from charrnn.views.findings_tables import page_pictures
 from charrnn.views.heatmap import Legend
@@ -187,7 +187,7 @@ class CellScreen(NamedLines):
 
         try:
             # One page at a time: the page before may not have noticed yet that it is stopped.
-            with self.app.measuring, using(CallbackProgress(show_task, self.app.warn)):
+            with self.app.measuring, using(Progress(show_task, self.app.warn)):
                 page = self.app.exploration.study.page(*cell)
         except Cancelled:
             return
@@ -426,7 +426,7 @@ class Explorer(App[None]):
         is_over = threading.Event()
         threading.Thread(target=self._end_anyway, args=(is_over,), daemon=True).start()
         try:
-            with using(CallbackProgress(on_warning=self.warn)):
+            with using(Progress(on_warning=self.warn)):
                 self.run()
         finally:
             is_over.set()

@@ -89,20 +89,17 @@ class Pattern:
     def missing(self, state: State) -> float:
         """Return the least number of characters from a state to a match; inf if no match can be
         reached."""
-        return min((self._missing[place] for place in self._alive(state)), default=np.inf)
+        return min((self._missing.get(place, np.inf) for place in state), default=np.inf)
 
     def missing_after(self, state: State) -> NDArray[np.float64]:
         """Return for each next character the least number (V,) of characters that are then missing
         to a match; inf for a dead end."""
         least = np.full(len(self._characters), np.inf)
-        for place in self._alive(state):
+        for place in state:
             if place != MATCHED:
-                np.minimum(least, self._missing[place] - 1, out=least, where=self._takes[place])
+                missing = self._missing.get(place, np.inf) - 1
+                np.minimum(least, missing, out=least, where=self._takes[place])
         return least
-
-    def _alive(self, state: State) -> list[int]:
-        """Return the places of a state from which a match can be reached."""
-        return [place for place in state if place in self._missing]
 
     def follow(self, state: State, id: int) -> State:
         """Return the state after one more character."""

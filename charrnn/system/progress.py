@@ -54,42 +54,32 @@ class Task:
 
 
 class Progress:
-    """Where reports of progress go. This base class shows nothing."""
+    """Where reports of progress go.
+
+    `report` is called with a task after each amount of it, and may raise Cancelled; `on_warning` is
+    called with each warning. By default nothing is shown, and a warning is a RuntimeWarning.
+
+    With `on_warning=current().warn` only warnings are shown as they are now: lines of progress
+    would stand in the middle of a text that appears meanwhile.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[Task], object] = lambda task: None,
+        on_warning: Callable[[str], object] = errors.warn,
+    ) -> None:
+        self.report = report
+        self.on_warning = on_warning
 
     def start(self, label: str, total: int, unit: str) -> Task:
         """Return a new task, which is closed by `task`."""
-        return Task(label, total=total, unit=unit)
+        return Task(label, total=total, unit=unit, report=self.report)
 
     def tell(self, message: str) -> None:
         """Show a note."""
 
     def warn(self, message: str) -> None:
-        """Issue a RuntimeWarning."""
-        errors.warn(message)
-
-
-class CallbackProgress(Progress):
-    """Calls `function` with a task after each amount of it, which may raise Cancelled, and
-    `on_warning` with each warning. Without these, nothing is shown.
-
-    With `on_warning=current().warn` only warnings are: lines of progress would stand in the middle
-    of a text that appears meanwhile.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[Task], object] = lambda task: None,
-        on_warning: Callable[[str], object] = lambda message: None,
-    ) -> None:
-        self.function = function
-        self.on_warning = on_warning
-
-    def start(self, label: str, total: int, unit: str) -> Task:
-        """Return a task that calls the function."""
-        return Task(label, total=total, unit=unit, report=self.function)
-
-    def warn(self, message: str) -> None:
-        """Call the function for warnings."""
+        """Show a warning."""
         self.on_warning(message)
 
 

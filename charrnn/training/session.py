@@ -34,7 +34,7 @@ from charrnn.runs.checkpoint import (
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import JSON
-from charrnn.system.progress import CallbackProgress, using
+from charrnn.system.progress import Progress, using
 from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
     DoneEvent,
@@ -313,7 +313,7 @@ class TrainingSession:
         means = None
         if self.group.is_first:
             num_threads = resolved(config.threads) * self.group.local_size
-            with on_threads(num_threads), using(CallbackProgress()):
+            with on_threads(num_threads), using(Progress()):
                 scores = stateful_scores(
                     self.trainer.averaged,
                     ids=self.text.ids[: self.text.num_before_test],

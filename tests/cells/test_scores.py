@@ -33,7 +33,7 @@ from charrnn.statistics.agreement import (
 from charrnn.statistics.chance import best_by_chance
 from charrnn.statistics.histograms import NUM_CALIBRATING, LabelledHistograms
 from charrnn.statistics.intervals import interval_of
-from charrnn.system.progress import CallbackProgress, using
+from charrnn.system.progress import Progress, using
 
 EXACT = 1e-9
 """Sums of thousands of numbers near 1 in float64."""
@@ -113,7 +113,7 @@ def test_a_far_better_cell_is_taken_that_cannot_be_seen():
 
 def test_the_progress_of_all_tasks_reaches_their_end():
     tasks = []
-    with using(CallbackProgress(tasks.append)):
+    with using(Progress(tasks.append)):
         survey_cells(saturated_and_visible_cells(), VISIBLE_LABELS)
     ends = {(task.label, task.total - task.done) for task in tasks}
     assert ends == {("scoring", 0)}

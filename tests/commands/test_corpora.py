@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from charrnn.errors import DataError
-from charrnn.system.progress import CallbackProgress, using
+from charrnn.system.progress import Progress, using
 from charrnn.text import sources
 from charrnn.text.sources import CatalogueEntry, fetch, load_catalogue
 
@@ -89,7 +89,7 @@ def test_a_text_is_downloaded_once_and_kept(library, tmp_path, monkeypatch):
     folder = tmp_path / "new" / "corpora"
     monkeypatch.setattr(sources, "CORPORA", folder)
     entry = entry_at(library, "/good")
-    with using(CallbackProgress(lambda received: progress.append((received.done, received.total)))):
+    with using(Progress(lambda received: progress.append((received.done, received.total)))):
         path = fetch(entry)
     assert path == folder / "families.txt"
     assert path.read_bytes() == CONTENT

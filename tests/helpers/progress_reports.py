@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from charrnn.system.progress import CallbackProgress, Task, using
+from charrnn.system.progress import Progress, Task, using
 
 
 @contextmanager
@@ -19,6 +19,6 @@ def reports() -> Iterator[dict[str, int]]:
         for one in tasks.values():
             done[one.label] = done.get(one.label, 0) + one.done
 
-    with using(CallbackProgress(note)):
+    with using(Progress(note)):
         yield done
     assert all(task.total in (0, task.done) for task in tasks.values()), "each ends at its total"

@@ -23,7 +23,7 @@ from charrnn.model.losses import (
 )
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, Segments, num_segments_of
 from charrnn.statistics.intervals import BlockSums
-from charrnn.system.progress import CallbackProgress, using
+from charrnn.system.progress import Progress, using
 
 NEAR = 1e-5
 """float64 networks whose logits are rounded to float32: relative errors of some 1e-7 of values
@@ -68,7 +68,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars, first):
         len(losses) == Segments.of(len(ids), first, max_chars).num_chars <= (max_chars or len(ids))
     )
     read = []
-    with using(CallbackProgress(read.append)):
+    with using(Progress(read.append)):
         mean = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars)
     assert losses.blocks.mean == pytest.approx(mean, abs=1e-12), (
         "the same float32 losses, summed in float64"

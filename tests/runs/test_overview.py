@@ -16,7 +16,7 @@ from charrnn.runs import overview
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import learning_curves, run_summaries
 from charrnn.runs.reader import RunReader
-from charrnn.system.progress import CallbackProgress, using
+from charrnn.system.progress import Progress, using
 
 
 def step(number, seconds, nats=2.0):
@@ -95,7 +95,7 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build):
     reported = []
     for read in (run_summaries, learning_curves):
         reported.clear()
-        with using(CallbackProgress(lambda task: reported.append((task.done, task.total)))):
+        with using(Progress(lambda task: reported.append((task.done, task.total)))):
             found = read()
         assert (
             len(found) == 1 and len(found.skipped) == 1 and found.skipped[0].startswith("damaged: ")

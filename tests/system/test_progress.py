@@ -7,15 +7,7 @@ import pytest
 from streams import Terminal
 
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.system.progress import (
-    CallbackProgress,
-    Cancelled,
-    Progress,
-    Task,
-    current,
-    task,
-    using,
-)
+from charrnn.system.progress import Cancelled, Progress, Task, current, task, using
 
 
 @contextmanager
@@ -54,7 +46,7 @@ def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default():
 
     with task("silent", 3) as advance:
         advance(3)
-    with using(CallbackProgress(record)):
+    with using(Progress(record)):
         with task("reading", 5) as advance:
             advance(2)
             with using(Progress()), task("inside") as inside:
