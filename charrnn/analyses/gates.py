@@ -18,7 +18,7 @@ from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import CELLS
 from charrnn.model.interventions import record_layers
-from charrnn.model.reading import Fragments, cut, read_in_lanes
+from charrnn.model.reading import Fragments, Segments, cut, read_segments
 from charrnn.model.shapes import check_finite
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, torch
@@ -117,11 +117,11 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
         return (ids, calls), state
 
     # As in a single pass over the whole text.
-    windows = read_in_lanes(
+    windows = read_segments(
         read,
         network.initial_state,
         ids=text.ids,
-        first=text.first,
+        segments=Segments.of(len(text.ids), first=text.first),
         known=states_of_text(network, text),
     )
     num_shut = torch.zeros(len(layers), len(letters), network.hidden_size, dtype=torch.float64)

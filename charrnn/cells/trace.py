@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn.detectors.detector import Detector
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
-from charrnn.model.reading import INTERVAL, KnownStates, find_states, read_in_lanes
+from charrnn.model.reading import INTERVAL, KnownStates, Segments, find_states, read_segments
 from charrnn.model.shapes import check_finite
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable
@@ -137,9 +137,10 @@ def trace_text(
     # From the last character of the context on, if there is one: its logits predict the first
     # character of the text.
     known = states_of_text(network, text)
+    segments = Segments.of(len(ids), first=max(0, first - 1))
     with torch.inference_mode(), task("reading", total=num_chars) as advance:
-        traced = read_in_lanes(
-            network.trace, network.initial_state, ids=ids, first=max(0, first - 1), known=known
+        traced = read_segments(
+            network.trace, network.initial_state, ids=ids, segments=segments, known=known
         )
         for positions, (logits, window_cells, window_hidden) in traced:
             # Without the context, and without the padding at the end of the last lane.
@@ -190,8 +191,9 @@ def stream_cells(
     kept. With the `known` states of the text the values are those of a single pass, without them
     those after a warm-up. Raises CheckpointError for values that are not finite.
     """
-    read = read_in_lanes(
-        network.trace, network.initial_state, ids=text.ids, first=text.first, known=known
+    segments = Segments.of(len(text.ids), first=text.first)
+    read = read_segments(
+        network.trace, network.initial_state, ids=text.ids, segments=segments, known=known
     )
     with torch.inference_mode(), task("reading", total=len(text)) as advance:
         for positions, (_, cells, _) in read:

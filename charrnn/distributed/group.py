@@ -172,7 +172,7 @@ TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
 """Environment variable with the longest wait for another process that is still connected, but may
 hang. A process that ended is noticed at once, because its connection breaks. It must exceed a
 reading of the text, a step, a validation, a save and a counting of the text."""
-DEFAULT_TIMEOUT_SECONDS = "600"
+DEFAULT_TIMEOUT_SECONDS = 600
 """Value of that variable unless it is set."""
 WATCH_SECONDS = 0.1
 """Time between two looks at signals, while processes connect."""
@@ -182,33 +182,25 @@ def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
     """Return this process as a member of those that were started together, before they are
     connected, from the variables that torchrun sets.
 
-    Call it before torch is loaded. Raises UsageError for a variable that is missing or out of
-    range.
+    Call it before torch is loaded. Raises UsageError for a variable that is missing or no number.
     """
     # Only this variable, which torchrun and its imitations set, tells that it started this process.
     if "WORLD_SIZE" not in environment:
         return SINGLE
     # Else torch logs the stack of each attempt to connect.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-    size = _number(environment, "WORLD_SIZE", least=1, most=1 << 20)
-    return ProcessGroup(
-        rank=_number(environment, "RANK", least=0, most=size - 1),
-        size=size,
-        local_rank=_number(environment, "LOCAL_RANK", least=0, most=size - 1, default="0"),
-        local_size=_number(environment, "LOCAL_WORLD_SIZE", least=1, most=size, default="1"),
-    )
-
-
-def _number(
-    environment: Mapping[str, str], name: str, *, least: int, most: int, default: str = ""
-) -> int:
-    value = environment.get(name, default)
-    if not value.isdecimal() or not least <= int(value) <= most:
-        raise UsageError(
-            f"{name} is {value[:40]!r}; it must be a whole number from {least} to {most}\nset it,"
-            " or start the processes with torchrun; unset WORLD_SIZE to train in one process"
+    try:
+        return ProcessGroup(
+            rank=int(environment["RANK"]),
+            size=int(environment["WORLD_SIZE"]),
+            local_rank=int(environment.get("LOCAL_RANK", 0)),
+            local_size=int(environment.get("LOCAL_WORLD_SIZE", 1)),
         )
-    return int(value)
+    except (KeyError, ValueError) as error:
+        raise UsageError(
+            f"WORLD_SIZE is set, but not all variables of torchrun are: {error}\nstart the"
+            " processes with torchrun; unset WORLD_SIZE to train in one process"
+        ) from None
 
 
 def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
@@ -311,7 +303,6 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
     of this host reports that.
     """
     failures: list[Exception] = []
-    seconds = _number(environment, TIMEOUT, least=1, most=86_400, default=DEFAULT_TIMEOUT_SECONDS)
 
     def initialize() -> None:
         backend = "gloo"
@@ -322,7 +313,7 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
                 backend,
                 rank=group.rank,
                 world_size=group.size,
-                timeout=timedelta(seconds=seconds),
+                timeout=timedelta(seconds=int(environment.get(TIMEOUT, DEFAULT_TIMEOUT_SECONDS))),
             )
         except Exception as error:  # Whatever it is, it is raised below, in the main thread.
             failures.append(error)

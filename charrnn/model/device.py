@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from charrnn.config.settings import PRECISIONS
 from charrnn.errors import UsageError, named
@@ -180,8 +180,6 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
     return tensor.to(device, dtype or tensor.dtype)
 
 
-Item = TypeVar("Item")
-"""The type of the items of an iterator."""
 BF16_UNITS = 128
 """Minimum number of units for bf16 on a CPU: smaller products gain less time than the conversion of
 numbers takes (benchmarks/LOG.md)."""
@@ -222,20 +220,3 @@ def on_threads(num_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def computed_on_threads(
-    num_threads: int, items: Generator[Item, None, None]
-) -> Generator[Item, None, None]:
-    """Yield the same items, each computed on `num_threads` processor threads.
-
-    Between two items, torch uses the caller's number of threads.
-    """
-    with closing(items):
-        while True:
-            with on_threads(num_threads):
-                try:
-                    item = next(items)
-                except StopIteration:
-                    return
-            yield item

@@ -66,7 +66,7 @@ def find_states(
     *,
     advance: Callable[[int], object],
 ) -> KnownStates:
-    """Compute the states of a single pass over ids (N,); `step` is that of `read_in_lanes`.
+    """Compute the states of a single pass over ids (N,); `step` is that of `read_segments`.
 
     `advance` is called with the number of characters that were read for the first time.
 
@@ -107,61 +107,6 @@ def _is_same(before: Tensor, after: Tensor) -> BoolArray:
     bound = SAME_STATE * before.abs().clamp(min=1)
     is_near = (after - before).abs() <= bound
     return np.asarray(is_near.transpose(-1, -2).flatten(0, -2).all(dim=0).cpu())
-
-
-def read_in_lanes(
-    step: Step[Output],
-    initial_state: InitialState,
-    ids: IdArray,
-    first: int,
-    *,
-    known: KnownStates | None = None,
-) -> Iterator[tuple[Indices, Output]]:
-    """Yield the output of `step` for every character of ids (N,) from index `first` on.
-
-    `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output):
-    positions[t, b] is the index of the character in `ids`; an index >= N is padding. Characters
-    before `first` are only context. With the `known` states of these ids, the outputs are those of
-    a single pass; without them, each lane begins with a warm-up.
-    """
-    yield from read_parts(
-        step,
-        initial_state=initial_state,
-        ids=ids,
-        begins=np.array([first]),
-        num_chars=len(ids) - first,
-        known=known,
-    )
-
-
-def read_parts(
-    step: Step[Output],
-    initial_state: InitialState,
-    ids: IdArray,
-    begins: Indices,
-    num_chars: int,
-    *,
-    known: KnownStates | None = None,
-) -> Iterator[tuple[Indices, Output]]:
-    """Read P parts of ids (N,) at once, as `read_in_lanes` reads one. They begin at `begins` (P,)
-    and have `num_chars` characters each.
-
-    Each part is read in `lanes_of(num_chars)` lanes, with the characters before it as context, so B
-    is P times this number.
-    """
-    # The length is rounded up, so the last lanes may continue beyond the end of a part.
-    num_lanes = lanes_of(num_chars)
-    lane_length = -(-num_chars // num_lanes)
-    starts = (begins[:, None] + lane_length * np.arange(num_lanes)).ravel()
-
-    yield from _read_from(
-        step,
-        initial_state=initial_state,
-        ids=ids,
-        starts=starts,
-        length=lane_length,
-        known=known,
-    )
 
 
 def lanes_of(num_chars: int) -> int:
@@ -215,23 +160,34 @@ def num_segments_of(max_chars: int) -> int:
 
 
 def read_segments(
-    step: Step[Output], initial_state: InitialState, ids: IdArray, segments: Segments
+    step: Step[Output],
+    initial_state: InitialState,
+    ids: IdArray,
+    segments: Segments,
+    known: KnownStates | None = None,
 ) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for every character of some segments of ids (N,).
 
-    Each is warmed up like a lane. `step` and the yielded values are those of `read_in_lanes`; only
-    a single segment has padding.
+    `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output):
+    positions[t, b] is the index of the character in `ids`; an index >= N is padding, which only a
+    single segment has. Characters before a segment are only context. With the `known` states of
+    these ids, the outputs are those of a single pass; without them, each lane begins with a
+    warm-up.
     """
-    # A single segment is read in lanes.
+    # A single segment is divided into lanes. Their length is rounded up, so the last lanes may
+    # continue beyond its end.
     starts, length = segments
     if len(starts) == 1:
-        yield from read_parts(step, initial_state, ids=ids, begins=starts, num_chars=length)
-        return
+        num_lanes = lanes_of(length)
+        length = -(-length // num_lanes)
+        starts = starts + length * np.arange(num_lanes)
 
-    # At most MAX_LANES segments are read at once, so that the memory is bounded.
+    # At most MAX_LANES are read at once, so that the memory is bounded.
     for begin in range(0, len(starts), MAX_LANES):
-        some = starts[begin : begin + MAX_LANES]
-        yield from _read_from(step, initial_state, ids=ids, starts=some, length=length)
+        lanes = starts[begin : begin + MAX_LANES]
+        yield from _read_from(
+            step, initial_state, ids=ids, starts=lanes, length=length, known=known
+        )
 
 
 def _read_from(
@@ -240,8 +196,7 @@ def _read_from(
     ids: IdArray,
     starts: Indices,
     length: int,
-    *,
-    known: KnownStates | None = None,
+    known: KnownStates | None,
 ) -> Iterator[tuple[Indices, Output]]:
     """Read `length` characters in each of B lanes from `starts` (B,) on.
 

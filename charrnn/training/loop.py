@@ -9,7 +9,7 @@ from pathlib import Path
 from charrnn.config.settings import BUDGETS, Config, resolved
 from charrnn.distributed.group import ProcessGroup, connected
 from charrnn.errors import UsageError, named
-from charrnn.model.device import computed_on_threads, on_threads, pick_device
+from charrnn.model.device import on_threads, pick_device
 from charrnn.model.shapes import extend_rows
 from charrnn.runs.checkpoint import base_state
 from charrnn.runs.reader import choose_run
@@ -140,7 +140,7 @@ def train(
         if initial is not None:
             session.base = base_state(initial)
         notes = new_run_notes(config, planned=planned, text=text, initial=initial)
-        yield from computed_on_threads(resolved(planned.threads), session.events(notes))
+        yield from session.events(notes)
 
 
 def resume(
@@ -231,7 +231,7 @@ def resume(
             checkpoint=checkpoint,
         )
         notes = resumed_notes(planned, text=text)
-        yield from computed_on_threads(resolved(planned.threads), session.events(notes))
+        yield from session.events(notes)
 
 
 def _computing(config: Config, group: ProcessGroup, start: float) -> Computing:

@@ -243,8 +243,10 @@ class TrainingSession:
 
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
+        # Whoever takes the events computes on as many threads as before.
         begin = time.perf_counter()
-        result = self.trainer.take_step()
+        with on_threads(resolved(self.trainer.config.threads)):
+            result = self.trainer.take_step()
         end = time.perf_counter()
         event = StepEvent(
             step=self.trainer.step,

@@ -14,7 +14,6 @@ from charrnn.config.architectures import (
 from charrnn.config.settings import Config
 from charrnn.model.device import (
     autocast,
-    computed_on_threads,
     exact_arithmetic,
     has_fast_bf16,
     pick_device,
@@ -107,30 +106,6 @@ def test_autocast_computes_in_the_precision_asked_for(monkeypatch, has_instructi
     }
     with autocast(CPU, "bf16"), autocast(CPU, "fp32"):
         assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"
-
-
-def test_items_are_computed_on_other_threads_than_the_caller_s():
-    before, computed, closed = torch.get_num_threads(), [], []
-
-    def count():
-        try:
-            for number in range(3):
-                computed.append(torch.get_num_threads())
-                yield number
-            computed.append(torch.get_num_threads())
-        finally:
-            closed.append(True)
-
-    seen = []
-    try:
-        for number in computed_on_threads(before + 3, count()):
-            seen.append((number, torch.get_num_threads()))
-            torch.set_num_threads(before + 1)  # the caller may choose anew
-        assert seen == [(0, before), (1, before + 1), (2, before + 1)]
-        assert computed == [before + 3] * 4 and closed == [True]
-        assert torch.get_num_threads() == before + 1
-    finally:
-        torch.set_num_threads(before)
 
 
 META = torch.device("meta")

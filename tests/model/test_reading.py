@@ -16,7 +16,6 @@ from charrnn.model.reading import (
     WINDOW,
     Segments,
     find_states,
-    read_in_lanes,
     read_segments,
 )
 
@@ -51,10 +50,13 @@ def read_in_one_go(network, ids):
 
 @torch.no_grad()
 def gather(network, ids, first, known=None):
-    """Logits (N, V) as `read_in_lanes` has them, NaN before `first`; and B."""
+    """Logits (N, V) as `read_segments` has them, NaN before `first`; and B."""
     gathered = np.full((len(ids), V), np.nan)
     batch_size = 0
-    for positions, logits in read_in_lanes(network, network.initial_state, ids, first, known=known):
+    segments = Segments.of(len(ids), first)
+    for positions, logits in read_segments(
+        network, network.initial_state, ids, segments, known=known
+    ):
         batch_size = positions.shape[1]
         is_text = positions < len(ids)
         gathered[positions[is_text]] = logits.numpy()[is_text]
@@ -102,11 +104,11 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes):
     num_chars, first = sizes
     ids = np.arange(num_chars).astype(np.uint16)
     times_read = np.zeros(num_chars, int)
-    for positions, (inputs, counts) in read_in_lanes(
+    for positions, (inputs, counts) in read_segments(
         count_since_zero,
         lambda batch_size: torch.zeros(1, 1, batch_size, 1, dtype=torch.int64),
         ids,
-        first,
+        Segments.of(num_chars, first),
     ):
         assert positions.shape == tuple(inputs.shape) and 1 <= positions.shape[1] <= MAX_LANES
         assert len(positions) <= WINDOW

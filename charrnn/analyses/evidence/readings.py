@@ -21,7 +21,7 @@ from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.interventions import exchange, record_layers, remove
-from charrnn.model.reading import MAX_LANES, KnownStates, read_parts
+from charrnn.model.reading import MAX_LANES, KnownStates, Segments, read_segments
 from charrnn.statistics.moments import Moments
 from charrnn.system.arrays import Float64Array
 from charrnn.system.lazy import Tensor, no_grad, torch
@@ -114,12 +114,11 @@ def read_freely(
     ids = text.ids
     first = text.first
     with task("reading", total=len(begins) * length) as advance:
-        windows = read_parts(
+        windows = read_segments(
             step,
             network.initial_state,
             ids=ids,
-            begins=begins + first,
-            num_chars=length,
+            segments=Segments(begins + first, length),
             known=known,
         )
         for positions, steps in windows:
