@@ -1,20 +1,19 @@
-"""The texts that a model has learned: which documents stand in them, and which characters would
-make a text copy more of them than it may.
+"""What a sample may not copy of the texts that a model has learned: documents that stand in them,
+and characters that would complete a passage of them.
 
 Shapes: V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 
 from charrnn.config.options import at_least, check
-from charrnn.errors import CharRNNError, DataError, UsageError, named
+from charrnn.errors import UsageError, named
 from charrnn.generation.sample_options import Forbid
+from charrnn.reports.provenance import read_reference_text
 from charrnn.system.arrays import BoolArray
-from charrnn.system.progress import warn
 from charrnn.text.copies import (
     BASE,
     KnownHashes,
@@ -24,54 +23,8 @@ from charrnn.text.copies import (
     powers_of,
     window_hashes,
 )
-from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
-from charrnn.trained_model import TrainedModel, load
-
-REASON = " What is copied shows only beside the text it learned from."
-"""The end of a message: why the training text is needed."""
-
-
-class LearnedTexts(NamedTuple):
-    """The texts that a model has learned."""
-
-    parts: list[list[CorpusPart]]
-    """The parts of its own text, the training part first, then those of the texts of the models
-    that it started from."""
-    missing: str = ""
-    """A sentence that names the model whose text is not known; "" if all are."""
-
-    @property
-    def trainings(self) -> list[CorpusPart]:
-        """The training part of each text."""
-        return [training for training, *_ in self.parts]
-
-
-def read_learned_texts(model: TrainedModel) -> LearnedTexts:
-    """Read the parts of the text of a model, and of the texts of the models that it started from.
-
-    A warning names a model that it started from if it is no longer the model of that name, or has a
-    text that cannot be read. Raises DataError if the model's own text is missing or has changed.
-    """
-    texts = [list(model.read_parts(reason=REASON))]
-    while model.config.init_from is not None:
-        init_from = model.config.init_from
-        try:
-            earlier = load(init_from)
-            # The same weights, or another step of a run with the same text.
-            recorded = earlier.recorded_corpus
-            digest = earlier.step_digest
-            has_weights = digest is not None and model.base.get("digest") == digest
-            has_text = recorded is not None and model.base.get("corpus_digest") == recorded.digest
-            if not (has_weights or has_text):
-                raise DataError("another model has that name now")
-            texts.append(list(earlier.read_parts(reason=REASON)))
-        except CharRNNError as error:
-            missing = f"what {init_from} learned before is not compared: {error}".rstrip(".")
-            warn(missing)
-            return LearnedTexts(texts, missing)
-        model = earlier
-    return LearnedTexts(texts)
+from charrnn.trained_model import TrainedModel
 
 
 def known_passages(model: TrainedModel, num_chars: int) -> Forbid:
@@ -86,7 +39,7 @@ def known_passages(model: TrainedModel, num_chars: int) -> Forbid:
     Raises DataError if the text is missing or has changed, UsageError for a number under 1.
     """
     check("num_chars", num_chars, allowed=at_least(1))
-    texts = read_learned_texts(model).trainings
+    texts = read_reference_text(model).trainings
     # A passage longer than every text forbids nothing, as does a passage of the longest text.
     num_chars = min(num_chars, max(map(len, texts)))
     hashes = []
@@ -131,5 +84,5 @@ def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
             f"{model.name} was not trained on documents: use {named('trace')}, which finds copied"
             " passages."
         )
-    known = known_documents(*chain.from_iterable(read_learned_texts(model).parts))
+    known = known_documents(*chain.from_iterable(read_reference_text(model).parts))
     return lambda document: loose_key(document) not in known

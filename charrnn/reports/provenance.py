@@ -17,15 +17,15 @@ from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
 from charrnn.config.options import at_least, check
-from charrnn.errors import DataError, UsageError, counted
+from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.reports.learned_texts import LearnedTexts, read_learned_texts
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
+from charrnn.system.progress import warn
 from charrnn.text.copies import SlicedText, are_covered, codes_of, find_matches, find_repeats
 from charrnn.text.corpus import Corpus, CorpusPart, Place
 from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
-from charrnn.trained_model import TrainedModel
+from charrnn.trained_model import TrainedModel, load
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.tables import Columns, records_table
 from charrnn.views.theme import Scale, all_visible
@@ -40,6 +40,8 @@ MAX_ROWS = 20
 """Passages in the table, the longest ones."""
 TRAINING_TEXT = "the training text"
 """Where the passages of a text stand that copies."""
+REASON = " What is copied shows only beside the text it learned from."
+"""The end of a message: why the training text is needed."""
 REST = "the rest of the text"
 """Where the passages of a text stand that repeats itself."""
 
@@ -259,14 +261,22 @@ class ReferenceText:
     blocks.
     """
 
-    learned: LearnedTexts = field(repr=False)
-    """The texts: the model's own, and those of the models that it started from."""
+    parts: Sequence[Sequence[CorpusPart]] = field(repr=False)
+    """The parts of the model's own text, the training part first, then those of the texts of the
+    models that it started from."""
+    missing: str = ""
+    """A sentence that names the model whose text is not known; "" if all are."""
     _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def trainings(self) -> list[CorpusPart]:
+        """The training part of each text."""
+        return [training for training, *_ in self.parts]
 
     @property
     def held_out(self) -> str | bytes:
         """The beginning of the validation text."""
-        return self.learned.parts[0][1][:HELD_OUT_CHARS]
+        return self.parts[0][1][:HELD_OUT_CHARS]
 
     def passages(
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
@@ -274,7 +284,7 @@ class ReferenceText:
         """Find the passages of `text` that stand in the texts learned, and their places in the
         files."""
         found: list[Passage] = []
-        for number, training in enumerate(self.learned.trainings):
+        for number, training in enumerate(self.trainings):
             matches = find_passages(text, corpus=training, min_length=min_length)
             found += _passages_of(matches, training, number=number)
 
@@ -294,7 +304,7 @@ class ReferenceText:
         if min_length not in self._held_out_shares:
             held_out = self.held_out
             is_copied = np.zeros(len(held_out), np.bool_)
-            for training in self.learned.trainings:
+            for training in self.trainings:
                 matches = find_passages(held_out, corpus=training, min_length=min_length)
                 is_copied |= are_covered(matches, len(held_out))
             self._held_out_shares[min_length] = float(is_copied.sum() / max(1, len(is_copied)))
@@ -302,9 +312,30 @@ class ReferenceText:
 
 
 def read_reference_text(model: TrainedModel) -> ReferenceText:
-    """Read and verify the run's training text, so that several texts can be traced. Raises
-    DataError if it is missing or changed."""
-    return ReferenceText(read_learned_texts(model))
+    """Read the parts of the text of a model, and of the texts of the models that it started from.
+
+    A warning names a model that it started from if it is no longer the model of that name, or has a
+    text that cannot be read. Raises DataError if the model's own text is missing or has changed.
+    """
+    texts = [list(model.read_parts(reason=REASON))]
+    while model.config.init_from is not None:
+        init_from = model.config.init_from
+        try:
+            earlier = load(init_from)
+            # The same weights, or another step of a run with the same text.
+            recorded = earlier.recorded_corpus
+            digest = earlier.step_digest
+            has_weights = digest is not None and model.base.get("digest") == digest
+            has_text = recorded is not None and model.base.get("corpus_digest") == recorded.digest
+            if not (has_weights or has_text):
+                raise DataError("another model has that name now")
+            texts.append(list(earlier.read_parts(reason=REASON)))
+        except CharRNNError as error:
+            missing = f"what {init_from} learned before is not compared: {error}".rstrip(".")
+            warn(missing)
+            return ReferenceText(texts, missing)
+        model = earlier
+    return ReferenceText(texts)
 
 
 def find_passages(
@@ -373,7 +404,7 @@ def trace_text(
         raise DataError("The text is empty: give at least one character.")
 
     reach = ""
-    if missing := reference_text.learned.missing:
+    if missing := reference_text.missing:
         reach = f"{missing[:1].upper()}{missing[1:]}."
     return Provenance(
         text=text,
