@@ -61,7 +61,7 @@ from charrnn.text.given_text import (
     whole_text,
 )
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
-from charrnn.text.vocab import EncodedText, IdArray, Vocab, decode_each, encode_text
+from charrnn.text.vocab import EncodedText, IdArray, Vocab, encode_text
 
 TextOrIds = GivenText | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
@@ -768,8 +768,7 @@ class TrainedModel(Displayable):
             raise UsageError("An encoded text contains its context: leave the context out.")
         if len(text) == 0:
             raise DataError("The text is empty: give at least one character.")
-        is_ours = text.kind == self.vocab.kind and int(text.ids.max()) < len(self.vocab)
-        if not is_ours or decode_each(self.vocab, text.ids[text.first :]) != text.text:
+        if text.vocab != self.vocab:
             raise UsageError(
                 f"The text was encoded for another alphabet than that of {self.name}: encode it"
                 " again."

@@ -37,7 +37,7 @@ def characters_of(text: EncodedText) -> dict[int, str]:
     for id, index in zip(ids.tolist(), indices.tolist(), strict=True):
         # A text of bytes has a character for each byte; above 127 it is none of the original text.
         character = text.text[index]
-        if text.kind == "byte" and ord(character) > 127:
+        if text.vocab.kind == "byte" and ord(character) > 127:
             character = f"\\x{ord(character):02x}"
         written[id] = character
     return written

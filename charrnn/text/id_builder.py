@@ -43,11 +43,6 @@ class IdBuilder:
         self._file = tempfile.SpooledTemporaryFile(MAX_BYTES_IN_MEMORY)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
 
-    @property
-    def is_large(self) -> bool:
-        """Whether the text is too large for memory, so that its ids are, too."""
-        return self.num_bytes > MAX_BYTES_IN_MEMORY
-
     def add(self, text: str) -> None:
         """Add the next characters of the text. Raises OSError."""
         # Half of a surrogate pair is no character, and stands for a byte in a text of bytes.
@@ -124,10 +119,11 @@ class IdBuilder:
             yield code_points(block if is_ready else decoder.decode(block))
 
 
-def stored(blocks: Iterable[EncodedBlock], *, vocab: Vocab, is_large: bool) -> EncodedBlock:
-    """Join blocks in memory, or write the ids to a temporary file and map it into memory. The file
-    exists as long as it is mapped. Raises OSError."""
-    if not is_large:
+def stored(blocks: Iterable[EncodedBlock], *, vocab: Vocab, num_bytes: int) -> EncodedBlock:
+    """Join blocks in memory; those of a text of more than `MAX_BYTES_IN_MEMORY` bytes have their
+    ids in a temporary file, which is mapped into memory and exists as long as it is. Raises
+    OSError."""
+    if num_bytes <= MAX_BYTES_IN_MEMORY:
         all_ids, all_unknown = zip(*blocks, strict=True)
         return np.concatenate(all_ids), np.concatenate(all_unknown)
     with tempfile.TemporaryFile() as file:

@@ -107,7 +107,7 @@ class SourceReader:
 
         Raises CharRNNError if the ids of a large text cannot be written.
         """
-        store = partial(stored, vocab=vocab, is_large=self._builder.is_large)
+        store = partial(stored, vocab=vocab, num_bytes=self._builder.num_bytes)
         with self._may_write():
             encoded = store(self._builder.encode(vocab, self.counts))
             if self.documents is not None:

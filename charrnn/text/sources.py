@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -286,10 +286,8 @@ def find_origins(
 ) -> list[Origin]:
     """Find the files or the stream of each source (see `find_origin`); without sources, the
     standard library of this Python."""
-    origins = []
-    for source in sources:
-        origins.append(find_origin(source, order=order, is_named_by_run=is_named_by_run))
-    return origins or [standard_library(order)]
+    find = partial(find_origin, order=order, is_named_by_run=is_named_by_run)
+    return list(map(find, sources)) or [standard_library(order)]
 
 
 def find_origin(source: str, *, order: Order, is_named_by_run: bool = False) -> Origin:

@@ -228,10 +228,7 @@ class Vocab:
     def escapes(self, ids: IdArray) -> NDArray[np.float32]:
         """Return what each of ids (N,) costs beside its own loss: `escape_nats` for the unknown
         symbol, else 0."""
-        escapes = np.zeros(len(ids), np.float32)
-        if self.has_unknown_symbol:
-            escapes[ids == 0] = self.escape_nats
-        return escapes
+        return np.where(ids == 0, self.escape_nats, 0.0).astype(np.float32)
 
     def num_unknown(self, ids: IdArray) -> int:
         """Count the unknown symbols among the ids of a text."""
@@ -406,8 +403,8 @@ class EncodedText:
     text: str
     """The N characters, one per id of the text: U+FFFD for the unknown symbol, chr(i) for byte
     i."""
-    kind: Literal["char", "byte"]
-    """The kind of alphabet (`Vocab.kind`)."""
+    vocab: Vocab
+    """The alphabet of the ids."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -435,7 +432,7 @@ class EncodedText:
             ids=self.ids[: self.first + end],
             first=self.first + begin,
             text=self.text[begin:end],
-            kind=self.kind,
+            vocab=self.vocab,
         )
 
 
@@ -455,7 +452,7 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
         ids=np.concatenate((before, ids)),
         first=len(before),
         text=decode_each(vocab, ids),
-        kind=vocab.kind,
+        vocab=vocab,
     )
 
 

@@ -38,7 +38,7 @@ from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.statistics.intervals import draw_counts, percentiles
-from charrnn.text.vocab import EncodedText
+from charrnn.text.vocab import EncodedText, Vocab
 
 CELL = (0, 2)
 
@@ -52,7 +52,7 @@ def quoted_text(num_chars):
         outside = "".join(generator.choice([*"abce\n"], 40))
         text += f'"{inside}"{outside}'
     ids = np.array([CHARACTERS.index(character) for character in text[:num_chars]], np.uint16)
-    return EncodedText(ids, 0, text[:num_chars], "char")
+    return EncodedText(ids, 0, text[:num_chars], Vocab("char", tuple(CHARACTERS)))
 
 
 class Naive:
@@ -440,7 +440,7 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
     # Documents of 18 characters. A quarter of the half is 100, and 100, 50, 25, 12 would follow.
     network = make_network("lstm", num_layers=1, documents="lines")
     ids = np.tile(np.array([network.end_id, *[2, 3, 4] * 6], np.uint16), 43)[:800]
-    text = EncodedText(ids, 0, "x" * len(ids), "char")
+    text = EncodedText(ids, 0, "x" * len(ids), Vocab("char", ("", "x")))
     study = SimpleNamespace(text=text, network=lambda: network)
     target = SimpleNamespace(half=400)
     choosing = card_module.Choosing(study, target, measured=None, cell=(0, 0), detector=None)

@@ -11,7 +11,7 @@ from charrnn.config.architectures import DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.model.cell_types import CELLS
 from charrnn.model.network import CharRNN
-from charrnn.text.vocab import EncodedText
+from charrnn.text.vocab import EncodedText, Vocab
 
 CHARACTERS = 'abc"e\n'
 V, H = len(CHARACTERS), 6
@@ -63,6 +63,5 @@ def make_ids(num_chars: int) -> NDArray[np.uint16]:
 
 def make_text(num_chars: int, num_context: int = 0) -> EncodedText:
     ids = make_ids(num_context + num_chars)
-    return EncodedText(
-        ids, num_context, "".join(CHARACTERS[id] for id in ids[num_context:]), "char"
-    )
+    text = "".join(CHARACTERS[id] for id in ids[num_context:])
+    return EncodedText(ids, num_context, text, Vocab("char", tuple(CHARACTERS)))

@@ -143,7 +143,7 @@ def splitmix64(seed, number):
 def test_arranging_moves_whole_documents(contents, block):
     vocab = Vocab("char", ("", "\0", "a", "b", "c"))
     parts = ["".join(content) + "\0" for content in contents]
-    encoded = stored(encoded_in_blocks("".join(parts), vocab), vocab=vocab, is_large=False)
+    encoded = stored(encoded_in_blocks("".join(parts), vocab), vocab=vocab, num_bytes=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charrnn.text.documents._BLOCK_DOCUMENTS", block)
         arranged = list(Documents(Config(documents="lines")).arrange(encoded, vocab))

@@ -154,11 +154,11 @@ def ids_of(text):
 
 def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_such():
     text = encode_text(VOCAB, "cÄa", "ab")
-    assert (ids_of(text), text.first, text.text, text.kind, len(text)) == (
+    assert (ids_of(text), text.first, text.text, text.vocab, len(text)) == (
         [1, 2, 3, 0, 1],
         2,
         "c\ufffda",
-        "char",
+        VOCAB,
         3,
     )
 
@@ -174,4 +174,4 @@ def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_
 )
 def test_a_part_has_everything_before_it_as_its_context(begin, end, ids, first, decoded):
     part = encode_text(VOCAB, "abcd", "a").part(begin, end)
-    assert (ids_of(part), part.first, part.text, part.kind) == (ids, first, decoded, "char")
+    assert (ids_of(part), part.first, part.text, part.vocab) == (ids, first, decoded, VOCAB)
