@@ -66,11 +66,12 @@ def shortened(text: str, most: int = 200) -> str:
     return f"{text[: most - 1]}…"
 
 
-def listed(words: Iterable[str], most: int = 10) -> str:
-    """Return words with commas between them; a sign stands for those after the first `most`."""
-    shown = list(words)
-    if len(shown) > most:
-        shown[most:] = ["…"]
+def listed(words: Iterable[str]) -> str:
+    """Return words with commas between them, long ones cut; a sign stands for those after the first
+    ten."""
+    shown = list(map(shortened, words))
+    if len(shown) > 10:
+        shown[10:] = ["…"]
     return ", ".join(shown)
 
 

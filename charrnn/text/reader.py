@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, TextChangedError, counted
+from charrnn.errors import DataError, TextChangedError, counted, listed
 from charrnn.system.files import convert_os_errors
 from charrnn.system.progress import Task, task, tell
 from charrnn.text.cleaning import tidied, written_lines
@@ -97,9 +97,7 @@ class SourceReader:
     @property
     def name(self) -> str:
         """The name of the text in messages."""
-        if len(self.origins) > 1:
-            return f"the {len(self.origins)} sources together"
-        return self.origins[0].label
+        return listed(origin.label for origin in self.origins)
 
     def encode(self, vocab: Vocab) -> EncodedBlock:
         """Encode the text in an alphabet. Returns `Corpus.ids` and `Corpus.unknown`; must be called
@@ -289,17 +287,14 @@ def _tidied(line: Line, file: FileRecord) -> Line:
 
 
 def _notes_on_changes(files: Sequence[FileRecord]) -> Iterator[str]:
-    """Describe each change once: the shell may have named a hundred chapters."""
+    """Describe each change once: the shell may have named many chapters."""
     totals: Counter[Change] = Counter()
     for file in files:
         totals += file.changes
     for change, num in totals.items():
-        labels = {file.label for file in files if file.changes[change]}
-        label = f"{len(labels)} sources"
-        if len(labels) == 1:
-            label = labels.pop()
+        labels = dict.fromkeys(file.label for file in files if file.changes[change])
         noun, note = change
-        yield note.format(num=counted(num, noun), label=label)
+        yield note.format(num=counted(num, noun), label=listed(labels))
 
 
 def file_bytes(origins: Iterable[Origin]) -> int:

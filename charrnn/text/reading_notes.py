@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from charrnn.errors import counted, listed, named, shortened
 from charrnn.text.columns import describe_columns
@@ -87,7 +87,7 @@ def describe_skipped(origin: Origin, skipped: Mapping[str, str]) -> str:
     if skipped:
         reasons = [f"{name} {problem}" for name, problem in skipped.items()][:MOST_REASONS]
         reason = "; ".join(map(shortened, reasons))
-        parts.append(f"{counted(len(skipped), 'file')} ({_names(skipped)}; {reason})")
+        parts.append(f"{counted(len(skipped), 'file')} ({listed(skipped)}; {reason})")
     parts += [counted(num, noun) for noun, num in origin.skipped.items() if num]
     return " and ".join(parts)
 
@@ -110,14 +110,14 @@ def notes_on_source(
         alike = [file for file in files if file.data == what]
         share = sum(file.num_bytes for file in alike) / num_bytes
         if share >= LEAST_SHARE:
-            names = _names(os.path.basename(file.name) for file in alike)
+            names = listed(os.path.basename(file.name) for file in alike)
             yield f"{100 * share:.0f} % of the text of {origin.label} is {what} ({names})"
     copies: dict[int, list[str]] = {}
     for name, likeness in {file.name: file.likeness for file in files}.items():
         copies.setdefault(likeness, []).append(os.path.basename(name))
     repeated = [" = ".join(names) for names in copies.values() if len(names) > 1]
     if repeated:
-        yield f"{origin.label} has files that look like copies of one another: {_names(repeated)}"
+        yield f"{origin.label} has files that look like copies of one another: {listed(repeated)}"
 
     # One file of another shape says nothing about a folder.
     shapes = Counter(file.shape for file in files)
@@ -125,10 +125,6 @@ def notes_on_source(
         ((shape, num),) = shapes.most_common(1)
         if shape and 2 * num > len(files):
             yield f"{origin.label} {shape}"
-
-
-def _names(names: Iterable[str]) -> str:
-    return listed(map(shortened, names))
 
 
 def shares_of_kinds(files: Sequence[FileRecord]) -> str:

@@ -153,7 +153,7 @@ def recorded_corpus(
     locations = state.get("corpus_locations")
     if not isinstance(locations, list) or len(locations) != max(1, len(config.corpus)):
         locations = []
-    if not all(location is None or _is_place(location) for location in locations):
+    if not all(map(_is_place, locations)):
         locations = []
     recorded_bytes = state.get("corpus_bytes")
     if not isinstance(recorded_bytes, int):
@@ -169,7 +169,8 @@ def recorded_corpus(
 
 
 def _is_place(location: object) -> bool:
-    return isinstance(location, str) and os.path.isabs(location)
+    """Whether an entry is the location of a source, or None, as that of a stream is."""
+    return location is None or (isinstance(location, str) and os.path.isabs(location))
 
 
 def state_of_corpus(corpus: Corpus) -> dict[str, str | int | list[str | None]]:

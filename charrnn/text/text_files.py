@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias, cast
 
@@ -51,6 +52,8 @@ _CANDIDATES = (
     *("cp1252", "cp1254", "cp1250", "iso8859_2", "iso8859_15", "cp1257", "cp1251", "koi8_r"),
     *("cp1253", "cp1255", "cp1256", "cp866", "cp932", "euc_jp", "gb18030", "big5", "cp949"),
 )
+_STATE = attrgetter("st_size", "st_mtime_ns", "st_ino")
+"""Return what differs in a file that has changed."""
 MOST_NAMED = 4
 """Encodings that an error names, at most."""
 FEW_LETTERS = 10
@@ -141,11 +144,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise unreadable(str(path), error) from error
     # A log grows, and an editor puts another file in its place.
-    if stat.S_ISREG(before.st_mode) and (before.st_size, before.st_mtime_ns, before.st_ino) != (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ino,
-    ):
+    if stat.S_ISREG(before.st_mode) and _STATE(before) != _STATE(after):
         raise TextChangedError(
             f"{path} changed while it was read: wait until it is written, and start again"
         )

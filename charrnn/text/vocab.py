@@ -266,10 +266,9 @@ class Vocab:
     def unknown_characters(self, text: str | bytes) -> list[str]:
         """Return the distinct characters of a text that are not in the alphabet, in order of first
         appearance."""
-        # np.unique sorts by code point; the indices of the first appearances restore the order.
         points = self._points_of(text)
-        values, first = np.unique(points[~self.knows(points)], return_index=True)
-        return list(map(chr, values[np.argsort(first)].tolist()))
+        unknown = dict.fromkeys(points[~self.knows(points)].tolist())
+        return list(map(chr, unknown))
 
     def nearest(self, character: str) -> str:
         """Return a text in the alphabet that replaces a character outside it, or "".
@@ -444,6 +443,9 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
     ids = vocab.encode(text)
     if len(ids) == 0:
         raise DataError("The text is empty: give at least one character.")
+    decoded = vocab.decode(ids)
+    if vocab.kind == "byte":
+        decoded = "".join(map(chr, ids))
     # An empty context is not encoded: its type does not matter.
     before = ids[:0]
     if context:
@@ -451,12 +453,6 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
     return EncodedText(
         ids=np.concatenate((before, ids)),
         first=len(before),
-        text=decode_each(vocab, ids),
+        text=decoded,
         vocab=vocab,
     )
-
-
-def decode_each(vocab: Vocab, ids: IdArray) -> str:
-    """Decode ids (N,) into N characters, one for each id: chr(i) for byte i, also inside a
-    character of several bytes."""
-    return "".join(map(chr, ids)) if vocab.kind == "byte" else vocab.decode(ids)
