@@ -1,18 +1,18 @@
-"""Passages that show a cell: passages with its extreme values, and a passage in which it follows a
-label.
+"""What a cell does over a text: its mean, its histogram, passages with its extreme values, and a
+passage in which it follows a label.
 
-Shapes: N characters, S passages.
+Shapes: N characters, S passages, c cells.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.findings import CellPassage
+from charrnn.cells.findings import NUM_BINS, CellIndex, CellPage, CellPassage
 from charrnn.detectors.detector import Labels
 from charrnn.statistics.agreement import measure_score
 from charrnn.system.arrays import Float32Array
@@ -49,6 +49,35 @@ MIN_CONTRAST = 0.5
 """A passage has at least this share of the largest contrast."""
 _LINE = re.compile(f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}")
 """A line with its end, or a stretch of a longer line."""
+
+
+def measure_values(text: str, cells: Sequence[CellIndex], values: Float32Array) -> list[CellPage]:
+    """Describe the values (c, N) of cells over a text: pages without scores."""
+    sentences = number_sentences(text)
+    # A cell that is often saturated has many equal values: the first of them is drawn from the
+    # whole text, not from its beginning.
+    drawn = np.random.default_rng(0).permutation(len(text))
+
+    pages = []
+    for (layer, unit), of_cell in zip(cells, values, strict=True):
+        # Rounded to half precision, in which values that differ by rounding alone are equal.
+        rounded = of_cell.astype(np.float16).astype(np.float32)
+        # np.histogram, which allows bins of any width, takes longer. 1 belongs to the last bin.
+        bins = ((rounded + 1) * (NUM_BINS / 2)).astype(np.int64).clip(max=NUM_BINS - 1)
+        histogram = np.bincount(bins, minlength=NUM_BINS)
+        passages = extreme_passages(rounded, text=text, sentences=sentences, drawn=drawn)
+        pages.append(
+            CellPage(
+                layer=layer,
+                unit=unit,
+                num_chars=len(rounded),
+                mean=float(rounded.mean(dtype=np.float64)),
+                spread=float(rounded.std(dtype=np.float64)),
+                histogram=tuple(histogram.tolist()),
+                passages=tuple(passages),
+            )
+        )
+    return pages
 
 
 def extreme_passages(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
 from charrnn.cells.findings_cache import FindingsCache, Result
-from charrnn.cells.passages import choose_passage
+from charrnn.cells.passages import choose_passage, measure_values
 from charrnn.cells.scores import Measured, measure, scores_of_cell, sort_scores
 from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets
 from charrnn.cells.trace import (
@@ -26,7 +26,6 @@ from charrnn.cells.trace import (
     states_of_text,
     stream_cells,
 )
-from charrnn.cells.value_statistics import measure_values
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError

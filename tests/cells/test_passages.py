@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.cells.findings import NUM_BINS
 from charrnn.cells.passages import (
     CHARS_AFTER,
     CHARS_BEFORE,
@@ -18,6 +19,7 @@ from charrnn.cells.passages import (
     choose_passage,
     contrasting_passages,
     extreme_passages,
+    measure_values,
     number_sentences,
 )
 from charrnn.statistics.agreement import measure_score
@@ -134,3 +136,28 @@ def test_of_the_candidates_the_typical_one_is_shown_not_the_best(polarity):
     assert len(set(scores.values())) == NUM_CANDIDATES
     chosen = choose_passage(text, labels, values, polarity=polarity, first=0)
     assert scores[chosen.start] == median(scores.values())
+
+
+CELLS = [(0, unit) for unit in range(4)]
+
+
+def test_the_statistics_are_those_of_numpy():
+    generator = np.random.default_rng(0)
+    text = "".join(generator.choice([*"ab. dxy"], 3_000))
+    cells = np.tanh(generator.normal(size=(4, 3_000))).astype(np.float32)
+    cells[3] = 1
+    for values, measured in zip(cells, measure_values(text, CELLS, cells), strict=True):
+        halves = values.astype(np.float16).astype(np.float64)
+        assert measured.mean == pytest.approx(halves.mean())
+        assert measured.spread == pytest.approx(halves.std(), rel=1e-5)
+        assert measured.histogram == tuple(np.histogram(halves, NUM_BINS, (-1, 1))[0].tolist())
+        assert sum(measured.histogram) == measured.num_chars == 3_000
+
+
+def test_a_passage_has_the_values_of_its_characters():
+    values = np.linspace(-1, 1, 3_000, dtype=np.float32)[None]
+    [measured] = measure_values("She said. " * 300, CELLS[:1], values)
+    for place in measured.passages:
+        expected = values[0, place.begin : place.begin + len(place.text)]
+        assert place.values == pytest.approx(expected.tolist(), abs=1e-3)
+        assert place.value == pytest.approx(values[0, place.index], abs=1e-3)

@@ -1,7 +1,7 @@
 """Scores: the statistics are those of loops, a cell is chosen on one half and scored on the other,
 chance is chance.
 
-Tests `cells.choosing_half`, `cells.scoring_half`, `cells.target_labels`, `statistics.agreement`,
+Tests `cells.choosing_half`, `cells.target_labels`, `statistics.agreement`,
 `statistics.chance` and `statistics.histograms`, too.
 """
 
@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from labelled import label
 
 from charrnn.cells.findings import MAX_P_VALUE, CellScore
-from charrnn.cells.scores import find_cells, measure
-from charrnn.cells.scoring_half import interior
+from charrnn.cells.scores import find_cells, interior, measure
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector

@@ -30,7 +30,7 @@ ENDS = {
     "visualize": (
         "cells/trace.py stream_cells",
         "cells/choosing_half.py ChoosingHalf.choose",
-        "cells/scoring_half.py score_choice",
+        "cells/scores.py score_choice",
         "cells/passages.py choose_passage",
         "views/findings_tables.py passage_pictures",
         "views/heatmap.py HeatMap.__rich_console__",
