@@ -280,9 +280,7 @@ def _by_paragraph(text: str, lines: Iterable[Line]) -> Iterator[Line]:
 
 def _tidied(line: Line, file: FileRecord) -> Line:
     # The END of a document is no stray character.
-    content = line.content
-    if content[-1:] == END:
-        content = content[:-1]
+    content = line.content.removesuffix(END)
     return Line(line.number, tidied(content, file.changes) + line.content[len(content) :])
 
 

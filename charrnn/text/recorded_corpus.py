@@ -89,12 +89,9 @@ class RecordedCorpus:
         putting the text back ("give ..."), and ends with `reason`, which says why the text is
         needed. Raises CharRNNError if the ids of a large text cannot be written.
         """
-        # The recorded place first, then what the names mean now. Standard input can be read once.
-        places = [self.locations, ()]
-        if "-" in self.config.corpus:
-            places = [self.locations]
+        # The recorded place first, then what the names mean now.
         problem = ""
-        for locations in places:
+        for locations in (self.locations, ()):
             try:
                 text = self._read_at(locations)
                 if text is not None and text.digest == self.digest:

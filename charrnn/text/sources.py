@@ -457,11 +457,8 @@ def is_run_folder(folder: Path) -> bool:
 def corpora_folders() -> list[Path]:
     """Return the folders in which a name is looked up after the working folder: CORPORA, and those
     of $CHARRNN_CORPORA."""
-    folders = [CORPORA]
-    for path in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep):
-        if path:
-            folders.append(Path(os.path.expanduser(path)))
-    return folders
+    paths = filter(None, os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep))
+    return [CORPORA, *map(Path, map(os.path.expanduser, paths))]
 
 
 def _not_found(source: str) -> str:

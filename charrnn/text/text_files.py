@@ -172,7 +172,17 @@ def read_pieces(
     try:
         while piece := stream.read(PIECE_CHARS) + stream.readline(MAX_LINE_CHARS):
             if encoding is not None:
-                _check_is_text(label, piece, allows_nul=allows_nul)
+                # A stray NUL is left out later.
+                most_nuls = 0.0
+                if allows_nul:
+                    most_nuls = MOST_NULS * len(piece)
+                if piece.count("\0") > most_nuls:
+                    raise _has_nul(label)
+                if "\x1b$" in piece and piece.isascii():
+                    raise DataError(
+                        f"{label} has escapes as Japanese and Chinese texts have: say how it is"
+                        f" encoded ({named('encoding', 'iso2022_jp')})"
+                    )
                 # Where CR ends the first line, it ends all.
                 piece = piece.replace("\r\n", "\n")
                 if number == 1 and (end := re.search("[\r\n]", piece)):
@@ -226,18 +236,6 @@ def encoding_of(start: bytes, encoding: str) -> str:
             name = codecs.lookup((declared[1] or declared[2]).decode("ascii")).name
             name = _WIDER.get(name, name)
     return name
-
-
-def _check_is_text(label: str, piece: str, *, allows_nul: bool) -> None:
-    # A stray NUL is left out later.
-    most_nuls = MOST_NULS * len(piece) if allows_nul else 0
-    if piece.count("\0") > most_nuls:
-        raise _has_nul(label)
-    if "\x1b$" in piece and piece.isascii():
-        raise DataError(
-            f"{label} has escapes as Japanese and Chinese texts have: say how it is encoded"
-            f" ({named('encoding', 'iso2022_jp')})"
-        )
 
 
 def _has_nul(label: str) -> DataError:
