@@ -45,6 +45,7 @@ from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_step
 from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
+from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import load_torch
@@ -405,14 +406,14 @@ class TrainedModel(Displayable):
         text: list[Any] | tuple[Any, ...],
         *,
         context: str | bytes = "",
-    ) -> NDArray[np.float64]: ...
+    ) -> Float64Array: ...
 
     def logprob(
         self,
         text: TextPiece | Sequence[TextPiece],
         *,
         context: str | bytes = "",
-    ) -> float | NDArray[np.float64]:
+    ) -> float | Float64Array:
         """Compute the log-probability ln p(text) of a text or of each of several texts, in nats.
 
         For a model of documents a text begins a document, and the END after each of its documents
@@ -444,9 +445,7 @@ class TrainedModel(Displayable):
             return float(self._log_probabilities([text], context)[0])
         return self._log_probabilities(texts_of(text), context)
 
-    def _log_probabilities(
-        self, texts: Sequence[TextPiece], context: str | bytes
-    ) -> NDArray[np.float64]:
+    def _log_probabilities(self, texts: Sequence[TextPiece], context: str | bytes) -> Float64Array:
         """Compute the natural logarithm of the probability of each of N texts (N,)."""
         encoded = []
         for text in texts:
@@ -471,7 +470,7 @@ class TrainedModel(Displayable):
             log_probabilities[index] = -self._nats(whole.ids, first).sum()
         return log_probabilities
 
-    def _nats(self, ids: IdArray, first: int) -> NDArray[np.float64]:
+    def _nats(self, ids: IdArray, first: int) -> Float64Array:
         """Compute the loss in nats of each of ids[first:], with the price of unknown characters."""
         precision = losses.precision_of(self.config, self.network.device, "auto")
         nats = losses.char_losses(self.network, ids=ids, first=first, precision=precision).nats

@@ -10,14 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells.findings import NUM_BINS, CellIndex, CellPage, CellPassage
 from charrnn.detectors.detector import Labels
 from charrnn.statistics.agreement import measure_score
-from charrnn.system.arrays import Float32Array
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 
-Indices = NDArray[np.int64]
 NUM_EXTREMES = 3
 """Number of top passages, and of bottom passages."""
 NUM_DECILES = 10
@@ -81,7 +79,7 @@ def measure_values(text: str, cells: Sequence[CellIndex], values: Float32Array) 
 
 
 def extreme_passages(
-    values: Float32Array, text: str, sentences: Indices, drawn: Indices
+    values: Float32Array, text: str, sentences: Int64Array, drawn: Int64Array
 ) -> Iterator[CellPassage]:
     """Yield the top, the bottom and the decile passages of a cell's values (N,), as
     `CellPage.passages` has them.
@@ -120,7 +118,7 @@ def extreme_passages(
         )
 
 
-def _candidates(order: Indices) -> Iterator[tuple[str, int, Indices]]:
+def _candidates(order: Int64Array) -> Iterator[tuple[str, int, Int64Array]]:
     """Yield kind and rank of each passage, and the indices (n,) for which it may be chosen, best
     first; `order` (N,) sorts the values."""
     for rank in range(1, NUM_EXTREMES + 1):
@@ -156,7 +154,7 @@ def _between_words(text: str, index: int) -> tuple[int, int]:
     return begin, end
 
 
-def number_sentences(text: str) -> Indices:
+def number_sentences(text: str) -> Int64Array:
     """Return for each character of a text (N,) the number of its sentence, ascending from 0.
 
     White space after a sentence belongs to the next sentence.
@@ -225,7 +223,7 @@ def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
     return passages
 
 
-def _segments(text: str, first: int) -> tuple[Indices, Indices]:
+def _segments(text: str, first: int) -> tuple[Int64Array, Int64Array]:
     """Return the begin and the end of every passage (S,) from index `first` on."""
     # A passage begins at each line, and ends with the eighth line. The last character is left out,
     # so that no line begins at the end of the text.
@@ -240,7 +238,7 @@ def _segments(text: str, first: int) -> tuple[Indices, Indices]:
     return starts[is_kept], ends[is_kept]
 
 
-def _contrasts(labels: Labels, starts: Indices, ends: Indices) -> NDArray[np.float64]:
+def _contrasts(labels: Labels, starts: Int64Array, ends: Int64Array) -> Float64Array:
     """Return the contrast of each passage (S,): see `contrasting_passages`."""
     # The variance of the labels, from running sums.
     values = np.minimum(labels.astype(np.float64), MAX_COUNT)

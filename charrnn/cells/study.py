@@ -43,8 +43,6 @@ NUM_PASSAGES = 3
 FOUND_CELLS = "found cells"
 """The kind of the entry with the found cells of all measured texts, the latest cell for each
 detector."""
-Floats = NDArray[np.float32]
-"""Values (N,) of a cell, or associations (C,) of all cells."""
 
 Item = TypeVar("Item")
 """An item, such as a target, that is measured together with other items."""
@@ -242,7 +240,9 @@ class Study:
         """The states of a single pass over the text, with which every reading begins."""
         return states_of_text(self.network(), self.text)
 
-    def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
+    def values(
+        self, cells: Sequence[tuple[int, int]], part: slice = slice(None)
+    ) -> list[Float32Array]:
         """Return the value of each cell at each character of a part of the text.
 
         Args:
@@ -264,7 +264,7 @@ class Study:
         of_text: dict[str, JSON] = {"ids": _digest(ids), "length": end - begin}
         keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
         compute = partial(self._columns, begin=begin, end=end)
-        return self.cached_each("values", keys, result=Floats, compute=compute)
+        return self.cached_each("values", keys, result=Float32Array, compute=compute)
 
     def strongest_cells(
         self, num_cells: int, detectors: Sequence[str | Detector] | None = None

@@ -6,8 +6,9 @@ molecule is a line, and a tune ends at a blank line: all labels are 0 after it.
 
 import re
 
-from charrnn.detectors.prose import Counts, Flags, label_matches
+from charrnn.detectors.prose import label_matches
 from charrnn.detectors.source import count_lines, values_after
+from charrnn.system.arrays import BoolArray, Int64Array
 
 MIN_MOLECULES = 0.8
 """A text is SMILES if at least this share of its lines that are not blank can be a molecule."""
@@ -37,7 +38,7 @@ def looks_like_smiles(text: str) -> bool:
     return 0 < MIN_MOLECULES * count_lines(text) <= len(_MOLECULE.findall(text))
 
 
-def label_rings(text: str) -> Counts:
+def label_rings(text: str) -> Int64Array:
     """Rings of this molecule that are open: numbers outside square brackets that have occurred an
     odd number of times. 1, %01 and %(1) are the same number."""
     opened = set[int]()
@@ -53,7 +54,7 @@ def label_rings(text: str) -> Counts:
     return values_after(text, tokens=_RING, value_after=num_after)
 
 
-def label_aromatic(text: str) -> Flags:
+def label_aromatic(text: str) -> BoolArray:
     """True where the last atom is aromatic: from a lower-case symbol to just before the next
     atom."""
 
@@ -105,13 +106,13 @@ def looks_like_abc(text: str) -> bool:
     return 0 < MIN_MUSIC * num_music <= len(_BARS.findall(text))
 
 
-def label_notes(text: str) -> Flags:
+def label_notes(text: str) -> BoolArray:
     """True for notes and rests, not for letters of fields, of chords in quotation marks, of
     decorations, of grace notes, which take no time, and of comments (ABC 2.1, section 4)."""
     return label_matches(text, (match for match in _MUSIC.finditer(text) if match["note"]))
 
 
-def label_bar(text: str) -> Counts:
+def label_bar(text: str) -> Int64Array:
     """Notes and rests of this bar read so far."""
 
     def num_after(token: re.Match[str], num: int) -> int:
@@ -124,7 +125,7 @@ def label_bar(text: str) -> Counts:
     return values_after(text, tokens=_MUSIC, value_after=num_after)
 
 
-def label_key(text: str) -> Counts:
+def label_key(text: str) -> Int64Array:
     """Sharps of the key, less its flats, from the end of its field on, in the header or in a line
     of music (ABC 2.1, section 3.1.14)."""
 

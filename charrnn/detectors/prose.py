@@ -8,12 +8,10 @@ import unicodedata
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.detectors.source import count_lines, has_strings, looks_like_source
+from charrnn.system.arrays import BoolArray, Int64Array
 
-Flags = NDArray[np.bool_]
-Counts = NDArray[np.int64]
 MIN_SPEAKER_SHARE = 0.03
 """A text is a play if at least this share of its lines that are not blank names a speaker."""
 
@@ -23,7 +21,7 @@ _URL = re.compile(r"(?i)(?:https?|ftp)://[^\s<>\"“”{}|\\^`]+|(?<![\w.@/-])ww
 _SPEAKER = re.compile(r"(?m)^(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3}):[ \t\r]*$")
 
 
-def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
+def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> BoolArray:
     """Return labels (num_chars,) that are true inside the spans [begin, end), which must not
     overlap."""
     # The array has one more entry, for a span that ends with the text. An empty span changes
@@ -35,12 +33,12 @@ def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
     return np.cumsum(changes[:-1], dtype=np.int8).astype(bool)
 
 
-def label_matches(text: str, matches: Iterable[re.Match[str]], group: str | int = 0) -> Flags:
+def label_matches(text: str, matches: Iterable[re.Match[str]], group: str | int = 0) -> BoolArray:
     """Return labels (N,) that are true inside a group of each match; an empty match is no span."""
     return label_spans(len(text), spans=(match.span(group) for match in matches))
 
 
-def _where(text: str, condition: Callable[[str], bool]) -> Flags:
+def _where(text: str, condition: Callable[[str], bool]) -> BoolArray:
     """Return for each character (N,) whether a condition holds, which is evaluated once for each
     distinct character."""
     # "surrogatepass": a text may contain lone surrogates.
@@ -49,11 +47,11 @@ def _where(text: str, condition: Callable[[str], bool]) -> Flags:
     return np.array([condition(chr(code)) for code in different], bool)[index]
 
 
-def _is_newline(text: str) -> Flags:
+def _is_newline(text: str) -> BoolArray:
     return _where(text, "\n".__eq__)
 
 
-def last_index(marked: Flags) -> Counts:
+def last_index(marked: BoolArray) -> Int64Array:
     """Return for each character the index of the last marked character at or before it, or -1."""
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
@@ -87,7 +85,7 @@ _DIRECTED_MARK = re.compile(
 _INCHES = ("inner_inch", "inch")
 
 
-def label_quotes(text: str) -> Flags:
+def label_quotes(text: str) -> BoolArray:
     """True inside double quotation marks (CLOSING). Apostrophes are ignored.
 
     The end of a paragraph ends a quotation: a blank line, and in a text with one paragraph a line
@@ -155,12 +153,12 @@ def _paragraph_end(text: str) -> Callable[[int, int], int]:
     return paragraph_end
 
 
-def label_line_position(text: str) -> Counts:
+def label_line_position(text: str) -> Int64Array:
     """Characters of this line read so far: 1 after its first character, 0 after the newline."""
     return np.arange(len(text)) - last_index(_is_newline(text))
 
 
-def label_line_length(text: str) -> Counts:
+def label_line_length(text: str) -> Int64Array:
     """Characters left before the newline that ends this line: 0 for the newline itself."""
     newlines = np.flatnonzero(_is_newline(text))
     index = np.arange(len(text))
@@ -169,13 +167,13 @@ def label_line_length(text: str) -> Counts:
     return np.maximum(line_ends - index - 1, 0)
 
 
-def label_newline_next(text: str) -> Flags:
+def label_newline_next(text: str) -> BoolArray:
     """True where the next character is a newline; false for the last character, whose successor is
     unknown."""
     return np.append(_is_newline(text), False)[1:]
 
 
-def label_indentation(text: str) -> Counts:
+def label_indentation(text: str) -> Int64Array:
     """Spaces and tabs that this line starts with; while they are read, their number so far."""
     # Where the line of each character begins, and where white space ends after that.
     index = np.arange(len(text))
@@ -185,7 +183,7 @@ def label_indentation(text: str) -> Counts:
     return np.asarray(np.minimum(widths, index - line_starts + 1))
 
 
-def _words(text: str) -> Flags:
+def _words(text: str) -> BoolArray:
     """True for letters, combining marks, digits, underscores, and an apostrophe right after one of
     these."""
 
@@ -199,13 +197,13 @@ def _words(text: str) -> Flags:
     return is_letter | (follows & _where(text, "'’".__contains__))
 
 
-def label_word_position(text: str) -> Counts:
+def label_word_position(text: str) -> Int64Array:
     """Characters of this word read so far, 0 between words. `don't` is one word, and so is
     `num_lines`."""
     return np.arange(len(text)) - last_index(~_words(text))
 
 
-def label_capitals(text: str) -> Flags:
+def label_capitals(text: str) -> BoolArray:
     """True in a word whose letters so far are all capitals, from the second letter on.
 
     The first capital is left out: it may begin a sentence or a name, and can be recognized without
@@ -216,7 +214,7 @@ def label_capitals(text: str) -> Flags:
     words = _words(text)
     before = last_index(~words)
 
-    def num_in_word(*categories: str) -> Counts:
+    def num_in_word(*categories: str) -> Int64Array:
         is_of_category = _where(
             text, condition=lambda character: unicodedata.category(character) in categories
         )
@@ -227,13 +225,13 @@ def label_capitals(text: str) -> Flags:
     return np.asarray(words & (num_in_word("Lu", "Lt") >= 2) & (num_in_word("Ll") == 0))
 
 
-def label_digits(text: str) -> Flags:
+def label_digits(text: str) -> BoolArray:
     """True in a number such as 1,234.5 or 0x1f, separators included; false for digits of a name
     such as x1."""
     return label_matches(text, (match for match in _NUMBER.finditer(text) if match["number"]))
 
 
-def label_urls(text: str) -> Flags:
+def label_urls(text: str) -> BoolArray:
     """True in a web address, from its first character on, without the punctuation that follows
     it."""
 
@@ -262,7 +260,7 @@ def is_play(text: str) -> bool:
     return has_enough and not looks_like_source(text)
 
 
-def label_speakers(text: str) -> Flags:
+def label_speakers(text: str) -> BoolArray:
     """True in the name of a speaker, on a line of its own before a colon."""
     return label_matches(text, _speakers(text), group="name")
 

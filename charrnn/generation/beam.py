@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
-from charrnn.generation.distribution import Float64Array, log_softmax
+from charrnn.generation.distribution import log_softmax
 from charrnn.generation.patterns import Pattern, State
 from charrnn.generation.sample_options import SearchOptions
 from charrnn.generation.sampling import LONG_TEXT, Ids, reported
 from charrnn.model.stepper import Stepper
+from charrnn.system.arrays import BoolArray, Float64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class BeamSearch:
             return True
         return any(text.ids[-len(stop) :] == stop for stop in self.stops)
 
-    def _dead_ends(self, text: Beam, pattern: Pattern) -> NDArray[np.bool_]:
+    def _dead_ends(self, text: Beam, pattern: Pattern) -> BoolArray:
         """Return the characters (V,) after which no text of at most `length` characters matches."""
         # After a dead end, more characters are missing than the length leaves room for.
         num_left = self.options.length - len(text.ids)

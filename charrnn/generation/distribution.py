@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.portable_math import exact_exp
-
-Float64Array = NDArray[np.float64]
+from charrnn.system.arrays import Float64Array
 
 
 def log_softmax(logits: NDArray[np.floating]) -> Float64Array:

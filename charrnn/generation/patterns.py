@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, named
 from charrnn.generation.sample_options import Forbid
+from charrnn.system.arrays import BoolArray, Float64Array
 
 # The parser of `re` had another name before Python 3.11.
 _parser: Any = import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
@@ -79,7 +80,7 @@ class Pattern:
         self.start = self._reached(first, is_start=True)
         """The state of an empty text."""
 
-        self._takes: dict[int, NDArray[np.bool_]] = {}
+        self._takes: dict[int, BoolArray] = {}
         """The characters (V,) that the item of each place takes."""
         self._followers: dict[int, State] = {}
         """The places that follow each place after a character."""
@@ -91,7 +92,7 @@ class Pattern:
         reached."""
         return min((self._missing.get(place, np.inf) for place in state), default=np.inf)
 
-    def missing_after(self, state: State) -> NDArray[np.float64]:
+    def missing_after(self, state: State) -> Float64Array:
         """Return for each next character the least number (V,) of characters that are then missing
         to a match; inf for a dead end."""
         least = np.full(len(self._characters), np.inf)
@@ -114,7 +115,7 @@ class Pattern:
         on."""
         # Python's matcher is asked once for each item: [a-z]{200} has 200 places before an item
         # [a-z].
-        masks: dict[tuple[object, int], NDArray[np.bool_]] = {}
+        masks: dict[tuple[object, int], BoolArray] = {}
         waiting = deque(self.start)
         while waiting:
             number = waiting.popleft()
@@ -230,7 +231,7 @@ class Pattern:
             " possessive repeat cannot be followed"
         )
 
-    def _taken(self, place: _Place) -> NDArray[np.bool_]:
+    def _taken(self, place: _Place) -> BoolArray:
         """Return which characters (V,) the item of a place takes, by Python's matcher."""
         operator, argument = place.item
         if operator == END_OF_DOCUMENT:

@@ -27,7 +27,7 @@ from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.writing import DrawnText, Piece
 from charrnn.model.stepper import Stepper
-from charrnn.system.arrays import Float32Array
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.compiling import can_compile
 from charrnn.system.progress import Task, task
 
@@ -63,11 +63,11 @@ once."""
 class Block(NamedTuple):
     """Consecutive characters of every row."""
 
-    ids: NDArray[np.int64]
+    ids: Int64Array
     """(B, N)."""
-    logprobs: NDArray[np.float64]
+    logprobs: Float64Array
     """(B, N), in nats."""
-    values: NDArray[np.float32]
+    values: Float32Array
     """The values (B, N) of the cell that is shown; 0 without a cell."""
 
 
