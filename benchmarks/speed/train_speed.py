@@ -22,7 +22,6 @@ product (first lines).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -36,7 +35,7 @@ from charrnn.config.settings import PRECISIONS, Config, resolved
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.device import DTYPES
 from charrnn.text.batches import BatchRows
-from charrnn.training.plan import choose_precision
+from charrnn.training.plan import with_precision
 from charrnn.training.trainer import Trainer
 
 VOCAB_SIZE = 65
@@ -73,7 +72,7 @@ def our_step(
         optimizer=optimizer,
     )
     lanes = BatchRows(IDS, batch_size)
-    config = replace(config, precision=choose_precision(config, device))
+    config = with_precision(config, device)
     return Trainer(config, lanes, VOCAB_SIZE, device)
 
 

@@ -175,7 +175,7 @@ class Lstm(Cell):
     2000).
 
     Training mostly calls the library's function for it instead of `step`
-    (`layer.choose_implementation`).
+    (`layer.uses_library`).
     """
 
     input_blocks = 4

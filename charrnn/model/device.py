@@ -100,11 +100,17 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
         yield
 
 
-def chosen_precision(device: torch.device, precision: str) -> str:
-    """Return the precision in which `autocast` computes: `fp32`, `bf16` or `fp16`.
+BF16_UNITS = 128
+"""Minimum number of units for bf16 on a CPU: smaller products gain less time than the conversion of
+numbers takes (benchmarks/LOG.md)."""
 
-    Raises UsageError if `precision` is neither one of these nor `auto`, and for `bf16` on a CPU
-    that cannot compute in it.
+
+def chosen_precision(device: torch.device, precision: str, num_units: int = BF16_UNITS) -> str:
+    """Return the precision in which a network of so many units computes: `fp32`, `bf16` or `fp16`.
+
+    `auto` is bf16 if the device is faster in it, unless it is a CPU and the layers have fewer than
+    BF16_UNITS units. Raises UsageError if `precision` is neither one of these nor `auto`, and for
+    `bf16` on a CPU that cannot compute in it.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
@@ -116,7 +122,8 @@ def chosen_precision(device: torch.device, precision: str) -> str:
         )
 
     if precision == "auto":
-        return "bf16" if has_fast_bf16(device) else "fp32"
+        is_small = device.type == "cpu" and num_units < BF16_UNITS
+        return "bf16" if has_fast_bf16(device) and not is_small else "fp32"
     return precision
 
 
@@ -180,9 +187,6 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
     return tensor.to(device, dtype or tensor.dtype)
 
 
-BF16_UNITS = 128
-"""Minimum number of units for bf16 on a CPU: smaller products gain less time than the conversion of
-numbers takes (benchmarks/LOG.md)."""
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """The name of the dtype of matrix products in each precision."""
 CUBLAS_WORKSPACE = ":4096:8"

@@ -6,10 +6,9 @@ the names, shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn laye
 """
 
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import NamedTuple, cast
 
 import torch
@@ -60,45 +59,14 @@ SMALLEST_OUTPUT_GATE = 1e-6
 too large."""
 
 
-class Implementation(Enum):
-    """The ways to compute the equations of a cell type for a window."""
-
-    LIBRARY = auto()
-    """One call of oneDNN or cuDNN (`recurrence.run_library`)."""
-    FUSED = auto()
-    """A loop over the characters with few operations and its own backward pass."""
-    SCAN = auto()
-    """A sum of products along the characters (`recurrence.Scan`), for a `LinearCell`."""
-    EQUATIONS = auto()
-    """`Cell.step`, character by character, which works for every cell type."""
-
-
 LIBRARY_ON_CPU = ("lstm",)
 """The cell types for which the library is fastest on a CPU. For gru and rnn it steps through time
 there, too, but with more operations."""
 
 
-def choose_implementation(
-    cell_name: str, device: torch.device, *, is_changed: bool
-) -> Implementation:
-    """Return the fastest implementation of a cell type on a device.
-
-    `is_changed` means that zoneout, or functions of the caller, change each step.
-    """
-    if is_changed:
-        return Implementation.EQUATIONS
-    with_library: Container[str] = LIBRARY_ON_CPU
-    if device.type == "cuda":
-        with_library = FUNCTIONS
-    if cell_name in with_library:
-        return Implementation.LIBRARY
-    if cell_name in FUSED:
-        return Implementation.FUSED
-
-    # The other cell types, also those of other packages, have no special implementation.
-    if issubclass(cell_type(cell_name), LinearCell):
-        return Implementation.SCAN
-    return Implementation.EQUATIONS
+def uses_library(cell_name: str, device: torch.device) -> bool:
+    """Whether the library computes a cell type fastest on a device."""
+    return cell_name in (FUNCTIONS if device.type == "cuda" else LIBRARY_ON_CPU)
 
 
 class LayerRead(NamedTuple):
@@ -307,17 +275,15 @@ class _Reading:
     keeps_cells: bool
 
     def read(self, inputs: Tensor, state: Tensor) -> LayerRead:
-        """Read inputs from a state (S, B, H); each time step continues from the step before it."""
+        """Read inputs from a state (S, B, H) in the fastest way; each time step continues from the
+        step before it."""
+        # Zoneout, and functions of the caller, change each step of the equations.
         layer = self.layer
-        implementation = choose_implementation(
-            layer.cell_name,
-            device=inputs.device,
-            is_changed=self.ops is not None or layer.zoneout > 0,
-        )
+        is_changed = self.ops is not None or layer.zoneout > 0
 
-        # A library computes the input products itself. The equations follow where they alone know
-        # the cell values.
-        if implementation is Implementation.LIBRARY:
+        # One call of oneDNN or cuDNN, which compute the input products, too. The equations follow
+        # where they alone know the cell values.
+        if not is_changed and uses_library(layer.cell_name, inputs.device):
             library_read = self._run_library(inputs, state=state)
             if library_read.cells is not None or not self.keeps_cells:
                 return library_read
@@ -329,18 +295,19 @@ class _Reading:
         if is_small and x.device.type == "cpu" and not torch.is_grad_enabled():
             threads = on_threads(1)
         with threads:
-            if implementation is Implementation.FUSED:
+            # A loop over the characters with few operations and its own backward pass.
+            if not is_changed and layer.cell_name in FUSED:
                 arguments = (state[0], self.weights["hh"], layer.bias("hh"))
                 function = FUSED[layer.cell_name]
                 outputs = function.apply(  # type: ignore[no-untyped-call]
                     x, *(tensor.to(x.dtype) for tensor in arguments)
                 )
-            elif implementation is Implementation.SCAN:
-                # The coefficients do not depend on the state, so they are computed for all steps at
-                # once.
-                assert issubclass(layer.cell, LinearCell), "only those are scanned"
+            # A sum of products along the characters, whose coefficients do not depend on the state,
+            # so that they are computed for all steps at once.
+            elif not is_changed and issubclass(layer.cell, LinearCell):
                 a, b = layer.cell.coefficients(TORCH, x=x.to(state.dtype), extras=layer.extras())
                 outputs = Scan.apply(a, b, state[0])  # type: ignore[no-untyped-call]
+            # The equations, character by character, which work for every cell type.
             else:
                 return self._run_equations(x, state=state)
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from charrnn.config.settings import Config, resolved
 from charrnn.model.annotations import TrainedNetwork
-from charrnn.model.device import BF16_UNITS, autocast, chosen_precision
+from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.reading import Segments, read_segments
 from charrnn.statistics.intervals import BlockSums, num_blocks_of
 from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
@@ -280,7 +280,6 @@ def precision_of(config: Config, device: torch.device, precision: str) -> str:
     bf16 changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
     """
     num_units = resolved(config.hidden_size) // config.num_networks
-    was_exact = config.precision in ("fp32", "fp16")
-    if precision == "auto" and (was_exact or num_units < BF16_UNITS):
+    if precision == "auto" and config.precision in ("fp32", "fp16"):
         return "fp32"
-    return chosen_precision(device, precision)
+    return chosen_precision(device, precision, num_units=num_units)

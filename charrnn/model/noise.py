@@ -30,17 +30,13 @@ class Noise:
         generator: Generator,
         batch_size: int,
         own: slice = slice(None),
-        number: int = 0,
     ) -> None:
-        """Draw for `batch_size` batch rows, of which this process reads the rows `own`. `number` is
-        the number of the network in an ensemble."""
-        # The rows and the network to which the masks belong.
+        """Draw for `batch_size` batch rows, of which this process reads the rows `own`."""
+        # The rows to which the masks belong.
         self._generator = generator
         self._batch_size = batch_size
         self._own = own
         self._num_own = len(range(batch_size)[own])
-        self._number = number
-        self._num_others = 0
 
         # The masks of the window so far, and the index of the mask that the current piece requests
         # next.
@@ -51,21 +47,15 @@ class Noise:
 
     def another(self) -> "Noise":
         """Return noise for another network, whose masks are drawn from the same generator."""
-        self._num_others += 1
-        return Noise(
-            self._generator,
-            batch_size=self._batch_size,
-            own=self._own,
-            number=self._num_others,
-        )
+        return Noise(self._generator, batch_size=self._batch_size, own=self._own)
 
     def start_piece(self, lanes: Tensor) -> None:
         """Start a piece whose R rows belong to these lanes (R,) of this process."""
         if self._lanes is None and self._num_own < self._batch_size:
             # The number of draws of the pieces depends on these lanes, but the masks of the window
-            # must be the same in all processes. So each process and network draws the masks of its
-            # pieces from its own generator.
-            first = range(self._batch_size)[self._own].start + self._batch_size * self._number
+            # must be the same in all processes. So each process draws the masks of its pieces from
+            # its own generator.
+            first = range(self._batch_size)[self._own].start
             # torch uses the lower 32 bits of a seed. The seeds must differ from the seeds of the
             # windows, which are consecutive numbers.
             seed = (self._generator.initial_seed() + SEED_STEP * (first + 1)) % (1 << 32)

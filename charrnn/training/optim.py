@@ -274,13 +274,13 @@ def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
     weight_decay = float(config.weight_decay)
     make = OPTIMIZERS[config.optimizer]
     optimizers = [
-        make(of_output, weight_decay, config, rate_scale=output_scale),
-        make(vectors, 0.0, config),
+        make(of_output, weight_decay=weight_decay, config=config, rate_scale=output_scale),
+        make(vectors, weight_decay=0.0, config=config),
     ]
     if matrices:
-        optimizers.append(make(matrices, weight_decay, config))
+        optimizers.append(make(matrices, weight_decay=weight_decay, config=config))
     if of_layers:
-        optimizers.insert(0, Muon(of_layers, weight_decay, config))
+        optimizers.insert(0, Muon(of_layers, weight_decay=weight_decay, config=config))
     return optimizers
 
 

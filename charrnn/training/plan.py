@@ -30,7 +30,7 @@ from charrnn.config.settings import (
 from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
-from charrnn.model.device import BF16_UNITS, chosen_precision, has_fast_bf16, on_threads
+from charrnn.model.device import chosen_precision, has_fast_bf16, on_threads
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.included import card_of
@@ -86,7 +86,7 @@ def choose_model(config: Config, text: RunText, computing: Computing) -> Config:
 
         # The precision is recorded, so that the run continues, and can be repeated, in the
         # precision that it started with.
-        sized = replace(sized, precision=choose_precision(sized, device))
+        sized = with_precision(sized, device)
     return group.share_config(sized)
 
 
@@ -108,16 +108,12 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
     return replace(single, hidden_size=hidden_size, parameters=None)
 
 
-def choose_precision(config: Config, device: torch.device) -> str:
-    """Return the configuration's precision; for `auto` bf16 or fp32.
-
-    bf16 if the device is faster in it, unless it is a CPU and the layers have fewer than BF16_UNITS
-    units. Raises UsageError for a precision that the device cannot compute in.
-    """
-    is_small = device.type == "cpu" and recipe.units_of_network(config) < BF16_UNITS
-    if config.precision == "auto" and is_small:
-        return "fp32"
-    return chosen_precision(device, config.precision)
+def with_precision(config: Config, device: torch.device) -> Config:
+    """Return the configuration with the precision in which the device computes. Raises the errors
+    of `chosen_precision`."""
+    num_units = recipe.units_of_network(config)
+    precision = chosen_precision(device, config.precision, num_units=num_units)
+    return replace(config, precision=precision)
 
 
 def open_initial_model(
@@ -522,7 +518,7 @@ def continued_config(resumed: Resumed, text: RunText, computing: Computing) -> C
     with group.together():
         group.rows(resolved(config.batch_size))
         if "precision" in changes:
-            config = replace(config, precision=choose_precision(config, computing.device))
+            config = with_precision(config, computing.device)
 
         # With a new budget, what followed from the old one is chosen again: where the value is what
         # `auto` would have chosen, nobody asked for it.

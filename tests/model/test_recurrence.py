@@ -6,13 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
+from charrnn.model import layer as layer_module
 from charrnn.model import recurrence
-from charrnn.model.layer import (
-    TORCH,
-    Implementation,
-    RecurrentLayer,
-    choose_implementation,
-)
+from charrnn.model.cell_types import CELLS
+from charrnn.model.layer import TORCH, RecurrentLayer, uses_library
 from charrnn.model.noise import Noise
 from charrnn.model.recurrence import (
     FUNCTIONS,
@@ -117,21 +114,29 @@ def gradients(layer, outputs, last):
 
 
 @pytest.mark.parametrize(
-    "cell, device, implementation",
+    "cell, implementation",
     [
-        ("lstm", "cpu", Implementation.LIBRARY),
-        ("gru", "cpu", Implementation.FUSED),
-        ("irnn", "cpu", Implementation.EQUATIONS),
-        ("mingru", "cpu", Implementation.SCAN),
-        ("gru", "cuda", Implementation.LIBRARY),
-        ("mlstm", "cuda", Implementation.EQUATIONS),
-        ("mingru", "cuda", Implementation.SCAN),
+        ("lstm", "run_library"),
+        ("gru", "FusedGru.apply"),
+        ("irnn", "recurrent_product"),
+        ("mingru", "Scan.apply"),
     ],
 )
-def test_the_fastest_implementation_is_chosen(cell, device, implementation):
-    there = torch.device(device)
-    assert choose_implementation(cell, there, is_changed=False) is implementation
-    assert choose_implementation(cell, there, is_changed=True) is Implementation.EQUATIONS
+def test_the_fastest_implementation_is_chosen(cell, implementation, monkeypatch):
+    def called(*_, **__):
+        raise ZeroDivisionError
+
+    layer = make_layer(cell)
+    inputs, state = make_inputs(layer)
+    module = recurrence if implementation.startswith("Fused") else layer_module
+    monkeypatch.setattr(f"{module.__name__}.{implementation}", called)
+    with pytest.raises(ZeroDivisionError):
+        layer(inputs, state)
+
+
+def test_a_gpu_uses_the_library_for_each_cell_type_that_it_has():
+    used = {cell for cell in CELLS if uses_library(cell, torch.device("cuda"))}
+    assert used == {*FUNCTIONS}
 
 
 @pytest.mark.parametrize("options", [{}, {"dilation": 2}, {"weight_drop": 0.4}])

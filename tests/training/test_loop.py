@@ -140,7 +140,7 @@ def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch):
     run = RunReader(Path("run"))
     config = run.read_config()
     with monkeypatch.context() as patch:
-        patch.setattr("charrnn.training.plan.choose_precision", lambda config, device: "fp32")
+        patch.setattr("charrnn.training.plan.chosen_precision", lambda *_, **__: "fp32")
         list(charrnn.resume("run", {"precision": "auto", "steps": 3}))
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
     bf16 = {"precision": "bf16"}

@@ -18,9 +18,9 @@ from charrnn.text.batches import BatchRows
 from charrnn.training import plan
 from charrnn.training.plan import (
     Computing,
-    choose_precision,
     choose_threads,
     time_trial_steps,
+    with_precision,
 )
 from charrnn.training.trainer import Trainer
 
@@ -145,11 +145,11 @@ def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch):
                 module, "has_fast_bf16", lambda device, is_fast=has_instructions: is_fast
             )
         config = make_config(precision=precision, hidden_size=units)
-        assert choose_precision(config, CPU) == expected
+        assert with_precision(config, CPU).precision == expected
         is_slow = precision == "fp32" or not has_instructions
         rate = plan.assumed_rate(replace(config, threads=4), CPU)
         assert rate == 2 * plan.CPU_RATE * (plan.FP32_SHARE if is_slow else 1), "of four threads"
         assert plan.assumed_rate(config, torch.device("cuda"), 4) == 2 * plan.GPU_RATE
-        assert choose_precision(config, torch.device("cuda")) == (
+        assert with_precision(config, torch.device("cuda")).precision == (
             "bf16" if units == 127 else expected
         )
