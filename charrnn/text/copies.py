@@ -299,13 +299,12 @@ def trained_notes(share: float | None, config: Config, *, part: str) -> list[str
     contains, too, if it is at least `LEAST_SHARE`."""
     if share is None or share < LEAST_SHARE:
         return []
-    repeated = f"{100 * share:.0f} % of the {part} text lies in passages of at least {LONG_COPY}"
-    repeated += " characters"
+    what = f"the {part} text, in passages of at least {LONG_COPY} characters,"
     remedy = "Leave repeated passages out."
     if config.end_id is not None:
-        repeated = f"{100 * share:.0f} % of the documents of the {part} text are ones"
+        what = f"the documents of the {part} text"
         remedy = f"Train with {named('unique_documents', 'true')}, which leaves repeated ones out."
     return [
-        f"{repeated} that the training text has as well: the loss is lower than that of new text."
-        f" {remedy}"
+        f"{100 * share:.0f} % of {what} are in the training text, too: the loss is lower than"
+        f" that of new text. {remedy}"
     ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError, counted
+from charrnn.errors import DataError, counted
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
 from charrnn.text.id_builder import BLOCK_BYTES
@@ -193,12 +193,8 @@ def read_corpus(
 
     Raises DataError if a source cannot be found, read or used, or changes while it is read. If
     `is_for_training`, also raises DataError for a text that is shorter than `MIN_LENGTH` or repeats
-    one character. Raises UsageError if "-" is given twice, CharRNNError if the ids cannot be
-    written.
+    one character. Raises CharRNNError if the ids cannot be written.
     """
-    if config.corpus.count("-") > 1:
-        raise UsageError("standard input (-) can be read only once: give - once")
-
     # All sources are found before any is read, so that a wrong name is reported at once.
     origins = find_origins(config.corpus, order=Order(config.order, config.order_seed))
 

@@ -88,9 +88,8 @@ class IdBuilder:
         # The counts show before the first block whether any characters are unknown: most texts need
         # no search for them.
         occurring = np.flatnonzero(counts)
-        missing = occurring[~vocab.knows(occurring)]
-        if not vocab.has_unknown_symbol:
-            vocab.check_known(list(map(chr, missing.tolist())))
+        vocab.check_known(occurring)
+        has_unknown = not vocab.knows(occurring).all()
 
         ids_of = vocab.ids_of(np.arange(len(counts)))
         position = 0
@@ -99,7 +98,7 @@ class IdBuilder:
             # The id 0 is the unknown symbol only where characters are missing; else it is a
             # character.
             indices = np.zeros(0, np.int64)
-            if len(missing) > 0:
+            if has_unknown:
                 indices = np.flatnonzero(ids == 0)
             unknown = np.empty(len(indices), UNKNOWN_TYPE)
             unknown["position"] = indices + position

@@ -6,7 +6,7 @@ Shapes: M characters of context, N characters of a text (bytes, for the byte alp
 import codecs
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -189,9 +189,9 @@ class Vocab:
         none, DataError names them. Raises UsageError for bytes. In a "byte" alphabet, bytes are
         used as they are, and a str is encoded in UTF-8, lone surrogates included.
         """
-        if not self.has_unknown_symbol:
-            self.check_known(self.unknown_characters(text))
-        return self.ids_of(self._points_of(text)).astype(np.uint16)
+        points = self._points_of(text)
+        self.check_known(points)
+        return self.ids_of(points).astype(np.uint16)
 
     def _points_of(self, text: str | bytes) -> NDArray[np.unsignedinteger]:
         """Return the code points of a text (N,), or its bytes, for a byte alphabet."""
@@ -245,15 +245,18 @@ class Vocab:
             is_known |= code_points == ord(self.characters[0])
         return is_known
 
-    def check_known(self, missing: Sequence[str]) -> None:
-        """Raise DataError if any characters are `missing` in an alphabet without an unknown symbol;
+    def check_known(self, code_points: NDArray[np.integer]) -> None:
+        """Raise DataError for characters that an alphabet without an unknown symbol does not have;
         the message names them."""
-        if not missing:
+        if self.has_unknown_symbol:
             return
-        raise DataError(
-            f"the alphabet of {len(self):,} characters has neither {listed(map(repr, missing))} nor"
-            f" an unknown symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
-        )
+        missing = dict.fromkeys(code_points[~self.knows(code_points)].tolist())
+        if missing:
+            names = listed(repr(chr(point)) for point in missing)
+            raise DataError(
+                f"the alphabet of {len(self):,} characters has neither {names} nor an unknown"
+                f" symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
+            )
 
     def ids_of(self, code_points: NDArray[np.integer]) -> IdArray:
         """Return the id of each code point (or byte, in a byte alphabet) as `id_type`; 0 for

@@ -14,7 +14,7 @@ import pytest
 from read_texts import read_corpus
 from streams import Stream
 
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError
 
 TEXT = "It was the best of times, it was the worst of times.\n"
 pytestmark = pytest.mark.usefixtures("here")
@@ -51,7 +51,7 @@ def test_standard_input_once(monkeypatch):
     assert (corpus.name, corpus.content, labels(corpus)) == ("stdin", TEXT, ("standard input",))
     [place] = corpus.places(np.array([7]))
     assert (place.file, place.line, place.column) == ("standard input", 1, 8), "it is read again"
-    with pytest.raises(UsageError, match="once"):
+    with pytest.raises(DataError, match="standard input is empty"):
         read_corpus(["-", "-"])
 
 
