@@ -208,8 +208,6 @@ def deliver(shown: Shown, target: Target | None = None, *, as_json: bool = False
     data = find_format(target.path).write(shown)
     try:
         target.write(data)
-    except UsageError as error:  # a file that has appeared meanwhile
-        raise UsageError(f"--export {error}") from None
     except CharRNNError as error:
         raise CharRNNError(f"--export {target.path}: {error}. Give another name.") from None
     print_path(str(target.path))

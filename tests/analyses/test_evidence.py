@@ -484,17 +484,18 @@ def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
     )
     held = torch.zeros(2, 3, H, dtype=torch.bool)
     held[1] = True
-    odds = read_clamped(
+    odds, places = read_clamped(
         reading,
         begins=begins,
         length=20,
+        num_skipped=2,
         is_clamped=held,
         output=output,
     )
-    places = begins[:, None] + np.arange(20)
+    assert places.tolist() == [*range(162, 180), *range(202, 220)]
     assert odds[0] == pytest.approx(reading.odds[places], abs=1e-9)
     assert np.abs(odds[1] - odds[0]).max() > 1e-6
-    batch = PatchingBatch(reading, positions=begins + 4, lag=4)
+    batch = PatchingBatch(reading, begins[None] + 4, lag=4)
     assert batch.outputs == pytest.approx(reading.odds[begins + 4], abs=1e-9)
     swapped = np.array([1, 0])
     assert batch.patched(np.arange(2), held[1:]) == pytest.approx(batch.outputs, abs=1e-9)

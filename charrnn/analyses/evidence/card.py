@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import cycle
 
 import numpy as np
@@ -22,7 +22,6 @@ from charrnn.analyses.evidence.property_output import (
 from charrnn.analyses.evidence.readings import (
     FreeReading,
     PatchingBatch,
-    Positions,
     read_clamped,
     read_freely,
 )
@@ -127,7 +126,7 @@ class Choosing:
         return min(FREE_SEGMENT, self.target.half)
 
     @cached_property
-    def free_segments(self) -> Positions:
+    def free_segments(self) -> Int64Array:
         """The first positions of the segments that are read freely."""
         half = self.target.half
         begins = []
@@ -140,8 +139,7 @@ class Choosing:
     def is_read(self) -> BoolArray:
         """Whether each character (N,) is read freely, so that the state before it is known."""
         is_read = np.zeros(len(self.ids), bool)
-        for begin in self.free_segments.tolist():
-            is_read[begin : begin + self.free_length] = True
+        is_read[self.free_segments[:, None] + np.arange(self.free_length)] = True
         return is_read
 
     def can_read(self, length: int) -> BoolArray:
@@ -242,7 +240,7 @@ class Choosing:
         return self.segment_length // 4
 
     @cached_property
-    def clamped_segments(self) -> Positions:
+    def clamped_segments(self) -> Int64Array:
         """The first positions (S,) of the segments that are read with clamps. Segments around a
         change of the label are preferred, and segments do not overlap."""
         half = self.target.half
@@ -293,18 +291,14 @@ class Choosing:
         pairs = self.choosing_pairs
         moved = np.zeros(self.study.num_cells)
         if len(pairs):
-            attributions = self.batch(pairs).attributions(_partners(pairs))
-            attributions = attributions.reshape(2, len(pairs), -1)
+            batch = PatchingBatch(self.reading, pairs, lag=self.lag)
+            attributions = batch.attributions(batch.partners).reshape(2, len(pairs), -1)
             moved = (attributions[1] - attributions[0]).mean(0)
         order = np.argsort(-moved, kind="stable")
         follows = np.abs(self.measured.on_choosing_half) > level
         chosen = order[follows[order]].tolist()
         followers = [divmod(cell, self.study.num_units) for cell in chosen]
         return [self.cell, *(cell for cell in followers if cell != self.cell)]
-
-    def batch(self, pairs: Int64Array) -> PatchingBatch:
-        """Return the passages that end at pairs (P, 2) of positions, those inside first."""
-        return PatchingBatch(self.reading, positions=pairs.T.ravel(), lag=self.lag)
 
     def threshold(self, values: Float64Array, where: BoolArray) -> tuple[float, float]:
         """Return the number halfway between the means of `values` (N,) inside and outside, and the
@@ -363,29 +357,6 @@ class Scoring(Choosing):
                 mask[condition, layer, unit] = True
         return mask
 
-    def _read_clamped(
-        self,
-        begins: Positions,
-        is_clamped: Tensor,
-        *,
-        directions: Tensor | None = None,
-        output: Output | None = None,
-    ) -> tuple[Float64Array, Positions]:
-        """Return losses, or outputs, (C, S * T') with memories held, and the positions (S * T');
-        see `read_clamped`."""
-        results = read_clamped(
-            self.reading,
-            begins=begins,
-            length=self.segment_length,
-            is_clamped=is_clamped,
-            directions=directions,
-            layer=self.cell[0],
-            output=output,
-        )
-        skipped = self.num_skipped
-        positions = begins[:, None] + np.arange(skipped, self.segment_length)
-        return results[..., skipped:].reshape(len(results), -1), positions.ravel()
-
     def necessity(self) -> Necessity:
         """Clamp the cell at its mean, on all segments, and on some of them other cells and random
         directions, too."""
@@ -411,9 +382,17 @@ class Scoring(Choosing):
         conditions += [[]] * NUM_OTHERS
         directions = self.reading.means.new_zeros(len(conditions), study.num_units)
         directions[-NUM_OTHERS:] = drawn / spreads.sqrt()[:, None]
-        segments = self.clamped_segments[:NUM_RANKING_SEGMENTS]
-        losses, positions = self._read_clamped(
-            segments, self._mask(*conditions), directions=directions
+        read = partial(
+            read_clamped,
+            self.reading,
+            length=self.segment_length,
+            num_skipped=self.num_skipped,
+            layer=layer,
+        )
+        losses, positions = read(
+            begins=self.clamped_segments[:NUM_RANKING_SEGMENTS],
+            is_clamped=self._mask(*conditions),
+            directions=directions,
         )
         rises = losses[1:] - losses[0]
         signs = self.signs[positions]
@@ -422,7 +401,9 @@ class Scoring(Choosing):
         of_directions = inside[1 + len(others) :]
 
         # The rise itself, and its interval, need more characters than a rank.
-        losses, positions = self._read_clamped(self.clamped_segments, self._mask([], [self.cell]))
+        losses, positions = read(
+            begins=self.clamped_segments, is_clamped=self._mask([], [self.cell])
+        )
         rise = losses[1] - losses[0]
         is_inside = self.signs[positions] > 0
         is_outside = self.signs[positions] < 0
@@ -446,8 +427,13 @@ class Scoring(Choosing):
         followers = self.followers
         nums_free = [k for k in NUMS_FREE if k <= len(followers)]
         conditions = [followers[k:] for k in nums_free]
-        odds, positions = self._read_clamped(
-            self.clamped_segments, self._mask([], *conditions), output=self.output
+        odds, positions = read_clamped(
+            self.reading,
+            begins=self.clamped_segments,
+            length=self.segment_length,
+            num_skipped=self.num_skipped,
+            is_clamped=self._mask([], *conditions),
+            output=self.output,
         )
         chosen = self.shows_property[positions]
         positions = positions[chosen]
@@ -500,8 +486,8 @@ class Scoring(Choosing):
             return None
 
         # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
-        batch = self.batch(pairs)
-        partners = _partners(pairs)
+        batch = PatchingBatch(self.reading, pairs, lag=self.lag)
+        partners = batch.partners
         # How far each output is from that of its partner, which is on the other side.
         distances = batch.outputs[partners] - batch.outputs
         is_inside = np.arange(len(partners)) < len(pairs)
@@ -509,7 +495,7 @@ class Scoring(Choosing):
         if not differs.any():
             return None
 
-        def crosses(sources: Positions, cells: Tensor) -> Float64Array:
+        def crosses(sources: Int64Array, cells: Tensor) -> Float64Array:
             """Return for each output 1 if it crosses the middle between both of its pair, else
             0."""
             moved = (
@@ -543,7 +529,7 @@ class Scoring(Choosing):
             pairs=tuple(map(tuple, pairs.tolist())),
         )
 
-    def _interval(self, values: Float64Array, positions: Positions) -> Interval | None:
+    def _interval(self, values: Float64Array, positions: Int64Array) -> Interval | None:
         """Return the 95 % interval of the mean of values (n,) at positions of the scoring half.
         None if the positions are in too few of its blocks."""
         # Values of one passage are alike, so whole blocks of the text are drawn.
@@ -588,9 +574,3 @@ class Scoring(Choosing):
 def _mean(values: Float64Array) -> float:
     """Compute the mean of the values, or 0 if there are none: a part of a text may lack a side."""
     return float(values.sum() / max(1, len(values)))
-
-
-def _partners(pairs: Int64Array) -> Positions:
-    """Return for each row (2 * P,) the row of the other position of its pair. The rows inside come
-    first."""
-    return np.roll(np.arange(2 * len(pairs)), len(pairs))

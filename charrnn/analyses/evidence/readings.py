@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.analyses.evidence.property_output import Output
 from charrnn.cells.findings import CellIndex
@@ -23,13 +22,10 @@ from charrnn.model.cell_types import Ops
 from charrnn.model.interventions import exchange, record_layers, remove
 from charrnn.model.reading import MAX_LANES, KnownStates, Segments, read_segments
 from charrnn.statistics.moments import Moments
-from charrnn.system.arrays import Float64Array
+from charrnn.system.arrays import Float64Array, Int64Array
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-
-Positions = NDArray[np.int64]
-"""Positions in a text, counted from its first character."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +52,12 @@ class FreeReading:
     output: Output
     """The output."""
 
-    def ids_at(self, begins: Positions, length: int) -> Tensor:
+    def ids_at(self, begins: Int64Array, length: int) -> Tensor:
         """Return the ids (length, R) from R positions on."""
         positions = self.text.first + begins[:, None] + np.arange(length)
         return torch.from_numpy(self.text.ids[positions].astype(np.int64)).T
 
-    def states_at(self, positions: Positions) -> Tensor:
+    def states_at(self, positions: Int64Array) -> Tensor:
         """Return the state before each of R positions, as rows."""
         states = [self.states[position] for position in positions.tolist()]
         return torch.cat(states, dim=-2)
@@ -72,12 +68,12 @@ def read_freely(
     network: CharRNN,
     text: EncodedText,
     *,
-    begins: Positions,
+    begins: Int64Array,
     length: int,
     half: int,
     cell: CellIndex,
     output: Output,
-    wanted: Positions,
+    wanted: Int64Array,
     known: KnownStates,
 ) -> FreeReading:
     """Read segments of `length` characters, which begin at `begins` (S,), side by side, from the
@@ -155,19 +151,21 @@ def read_freely(
 def read_clamped(
     reading: FreeReading,
     *,
-    begins: Positions,
+    begins: Int64Array,
     length: int,
+    num_skipped: int,
     is_clamped: Tensor,
     directions: Tensor | None = None,
     layer: int = 0,
     output: Output | None = None,
-) -> Float64Array:
+) -> tuple[Float64Array, Int64Array]:
     """Read segments, which begin at `begins` (S,), with memories held at their means in each of C
     conditions.
 
     `is_clamped` (C, L, H) says of which cells, and `directions` (C, H) along which direction of the
-    memories of `layer`. Returns the log odds (C, S, T) of `output`, or without an output the loss
-    of the next character in nats.
+    memories of `layer`. Returns the log odds of `output`, or without an output the loss of the next
+    character in nats, (C, S * T'), for the T' characters of each segment after the first
+    `num_skipped`; and their positions (S * T',).
     """
     num_conditions = len(is_clamped)
     ids = reading.ids_at(begins, length + 1)
@@ -196,23 +194,22 @@ def read_clamped(
             else:
                 steps.append(output.odds(logits[0]))
             advance(len(chars))
-    results = torch.stack(steps).numpy().reshape(length, len(begins), num_conditions)
-    return np.ascontiguousarray(results.transpose(2, 1, 0))
+    results = torch.stack(steps[num_skipped:]).numpy().reshape(-1, len(begins), num_conditions)
+    positions = begins[:, None] + np.arange(num_skipped, length)
+    results = np.ascontiguousarray(results.transpose(2, 1, 0))
+    return results.reshape(num_conditions, -1), positions.ravel()
 
 
 class PatchingBatch:
     """R passages that are read side by side with memories exchanged (activation patching): their
     last lag + 1 characters, from the state of the free network before them."""
 
-    def __init__(
-        self,
-        reading: FreeReading,
-        *,
-        positions: Positions,
-        lag: int,
-    ) -> None:
-        """Read passages that end at `positions` (R,)."""
-        begins = positions - lag
+    def __init__(self, reading: FreeReading, pairs: Int64Array, *, lag: int) -> None:
+        """Read the passages that end at pairs (P, 2) of positions: R = 2 * P, those at the first
+        positions of all pairs first."""
+        self.partners = np.roll(np.arange(pairs.size), len(pairs))
+        """(R,): the row of the other position of the pair of each row."""
+        begins = pairs.T.ravel() - lag
         self._reading = reading
         self._ids = reading.ids_at(begins, lag + 1)
         self._state = reading.states_at(begins)
@@ -232,7 +229,7 @@ class PatchingBatch:
         return reading.output.odds(logits[-1])
 
     @no_grad
-    def patched(self, sources: Positions, cells: Tensor) -> Float64Array:
+    def patched(self, sources: Int64Array, cells: Tensor) -> Float64Array:
         """Compute the output (R,) with the memories that `cells` (R, L, H) marks taken, at the
         first character, from the rows `sources`."""
         ops = {}
@@ -242,7 +239,7 @@ class PatchingBatch:
         odds: Float64Array = self._read(ops).numpy()
         return odds
 
-    def attributions(self, sources: Positions) -> Float64Array:
+    def attributions(self, sources: Int64Array) -> Float64Array:
         """Compute, to first order, how far the output moves if a memory is taken from the rows
         `sources`, (R, L, H): attribution patching (Syed et al. 2023)."""
         latest = [recorded[-1] for recorded in self._memories]
