@@ -42,7 +42,7 @@ class TerminalProgress(Progress):
         if "tqdm" not in sys.modules:
             write_aside(line)
             return
-        with _tqdm().external_write_mode(file=sys.stderr):
+        with tqdm_class().external_write_mode(file=sys.stderr):
             write_aside(line)
 
     def warn(self, message: str) -> None:
@@ -61,7 +61,7 @@ class _Bar(Task):
 
         # The label of a task that does not count appears at once; the bars of its steps take its
         # line.
-        self._bar: tqdm[Any] = _tqdm()(
+        self._bar: tqdm[Any] = tqdm_class()(
             total=total or None,
             desc=all_visible(label),
             unit=unit if unit == "B" else f" {unit}",
@@ -84,30 +84,9 @@ class _Bar(Task):
         self._bar.close()
 
 
-def _tqdm() -> type["tqdm[Any]"]:
+def tqdm_class() -> type["tqdm[Any]"]:
     """Return the class of bars, which share a lock."""
     from tqdm import tqdm
 
     tqdm.set_lock(_LOCK)
     return tqdm
-
-
-def training_bar(total: int, bar_format: str, *, initial: int, quiet: bool) -> "tqdm[Any]":
-    """Return a bar of steps or runs, in a format of tqdm, or one that draws nothing; the
-    caller moves and closes it."""
-    return _tqdm()(
-        total=total,
-        initial=initial,
-        file=sys.stderr,
-        disable=quiet or not can_animate(sys.stderr),
-        dynamic_ncols=True,
-        bar_format=bar_format,
-        leave=False,
-    )
-
-
-def print_above_bars(console: Any, *args: Any, **kwargs: Any) -> None:
-    """Print on a console of rich, above the progress bars of the terminal."""
-    # tqdm clears the bars before the output, and draws them again after it.
-    with _tqdm().external_write_mode():
-        console.print(*args, **kwargs)

@@ -16,7 +16,6 @@ from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
     SampleOptions,
 )
-from charrnn.views.delivery import check_exported
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -146,5 +145,4 @@ def _check_texts(options: SampleCommandOptions, model: "Model", *, num_temperatu
             f"--count is {count}; it must be at most {options.width}, or widen --beam."
         )
     # What documents have is known once they are drawn.
-    if options.export is not None:
-        check_exported(options.export, count * (options.length or DEFAULT_LENGTH))
+    options.check_exported(count * (options.length or DEFAULT_LENGTH))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from charrnn.cli.command_options import ExportingOptions, run_argument
 from charrnn.config.options import at_least, one_of, option, option_group
+from charrnn.errors import UsageError
 from charrnn.generation.sample_options import (
     DEFAULT_LENGTH,
     DOCUMENT_LENGTH,
@@ -13,6 +14,8 @@ from charrnn.generation.sample_options import (
     SampleOptions,
 )
 
+MAX_PICTURE_CHARS = 20_000
+"""Most characters of the texts of a picture, which has a shape for each word."""
 COPIES = "Copies of the training text"
 """Panel of the options that compare a text with the training text."""
 
@@ -102,3 +105,16 @@ class SampleCommandOptions(ExportingOptions):
     def is_chosen(self) -> bool:
         """Whether some of the drawn texts are left out."""
         return self.unique or self.new
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether --export writes no table, which has room for texts of any length."""
+        return self.export is not None and self.export.suffix.lower() != ".csv"
+
+    def check_exported(self, num_chars: int) -> None:
+        """Raise UsageError for texts that are too long for the format of --export."""
+        if self.is_picture and num_chars > MAX_PICTURE_CHARS:
+            raise UsageError(
+                f"--export takes at most {MAX_PICTURE_CHARS:,} characters, and these are"
+                f" {num_chars:,}. Give a smaller --length, or fewer texts."
+            )

@@ -21,7 +21,7 @@ from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Progress, current, tell, using, warn
 from charrnn.text.documents import separator_of
-from charrnn.views.delivery import Shown, check_exported, is_table
+from charrnn.views.delivery import Shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,7 +79,7 @@ class SampleView:
             has_colours = options.cell is not None
             # A table has room for many texts, and a picture of a single text has its colours.
             is_single = options.count in (None, 1) and not options.is_chosen
-            is_coloured_picture = self.target and not is_table(self.target.path) and is_single
+            is_coloured_picture = options.is_picture and is_single
             if len(self.temperatures) > 1:
                 self._show_each()
             elif options.trace and options.count is None:
@@ -186,7 +186,7 @@ class SampleView:
             num_drawn = max(num_drawn, place_of(text.seed) - place_of(self.drawing.seed) + 1)
 
         if self.target is not None:
-            check_exported(self.target.path, sum(map(len, pictures)))
+            options.check_exported(sum(map(len, pictures)))
             names = ("text", "logprob", "logprob_per_char", "excess")
             rows = [{name: record[name] for name in names if name in record} for record in records]
             title = f"Texts of {self.model.name}"

@@ -20,9 +20,10 @@ import typer
 
 from charrnn.cli.arguments import parse_text
 from charrnn.cli.command_options import CommandOptions
-from charrnn.cli.progress_bars import print_above_bars, training_bar
+from charrnn.cli.progress_bars import tqdm_class
 from charrnn.cli.streams import (
     IN_TEXT,
+    can_animate,
     discard_output,
     print_json,
     print_path,
@@ -463,7 +464,9 @@ class TrainingView:
                 print_path(event.run)
 
     def _print(self, text: str = "", **style: Any) -> None:
-        print_above_bars(self._console, text, **style)
+        # tqdm clears the bar before the output, and draws it again after it.
+        with tqdm_class().external_write_mode():
+            self._console.print(text, **style)
 
     def _close_bar(self) -> None:
         if self._bar is not None:
@@ -492,11 +495,14 @@ class TrainingView:
         for note in event.notes:
             self._show_fact("Note", fact=note, style="yellow")
         self._print()
-        self._bar = training_bar(
-            event.num_steps,
-            bar_format=BAR_FORMAT,
+        self._bar = tqdm_class()(
+            total=event.num_steps,
             initial=event.first_step,
-            quiet=self._console.quiet,
+            file=sys.stderr,
+            disable=self._console.quiet or not can_animate(sys.stderr),
+            dynamic_ncols=True,
+            bar_format=BAR_FORMAT,
+            leave=False,
         )
 
     def _show_facts(self, names: Iterable[str], values: dict[str, Any]) -> None:

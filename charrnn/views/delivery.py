@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from charrnn.config.options import words_in_text
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -163,24 +163,6 @@ FORMATS = {
 
 PICTURE_SUFFIXES = (".svg", ".png")
 """The formats that are a picture."""
-
-
-MAX_EXPORTED_CHARS = 20_000
-"""Most characters of exported texts: a picture has a shape for each word."""
-
-
-def is_table(path: Path) -> bool:
-    """Return whether a file is a table, which has room for texts of any length."""
-    return path.suffix.lower() == ".csv"
-
-
-def check_exported(path: Path, num_chars: int) -> None:
-    """Raise UsageError for texts that are too long for the format of a file."""
-    if num_chars > MAX_EXPORTED_CHARS and not is_table(path):
-        raise UsageError(
-            f"{named('export')} takes at most {MAX_EXPORTED_CHARS:,} characters, and these are"
-            f" {num_chars:,}. Give a smaller {named('length')}, or fewer texts."
-        )
 
 
 def describe_formats() -> str:

@@ -125,7 +125,7 @@ def test_a_document_is_exported_with_its_end(command, tmp_path):
 
 
 def test_what_documents_have_counts_into_the_limit_of_a_picture(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("charrnn.views.delivery.MAX_EXPORTED_CHARS", 2_200)
+    monkeypatch.setattr("charrnn.commands.sample_options.MAX_PICTURE_CHARS", 2_200)
     characters = "".join(map(chr, range(0x4E00, 0x4E00 + 1_200)))
     run = build_chain(tmp_path / "chain", "\0" + characters, documents="lines")
     line = ("sample", run, "--temp", 0, "--count")
