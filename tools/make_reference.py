@@ -19,7 +19,6 @@ import typer.main
 
 import charrnn.config.settings
 import charrnn.config.settings_file
-from charrnn.cli.command_classes import title_and_name
 from charrnn.cli.command_options import RULES
 from charrnn.commands.app import app
 from charrnn.commands.sample_options import SampleCommandOptions
@@ -153,9 +152,9 @@ def describe_parameter(parameter: Any, context: Any) -> str:
     """Describe one option or argument."""
     text = described_text(parameter)
     parameter.hidden = False  # The page has what the help leaves out.
-    _, typed = title_and_name(parameter, context)
     if parameter.param_type_name == "argument":
-        return item(f"`{typed}`", text)
+        return item(f"`{parameter.metavar}`", text)
+    typed, _ = parameter.get_help_record(context)
     command = context.info_name.removeprefix("charrnn ")
     limit = limits().get(parameter.name)
     limits_and_rules = [] if limit is None else [f"Allowed: {limit}."]

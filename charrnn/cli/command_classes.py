@@ -1,4 +1,4 @@
-"""How typer shows and calls a command, and the group of all commands.
+"""How typer shows and calls a command.
 
 Typer draws groups of options with rich alone, and importing rich takes longer than all the rest of
 `--help`.
@@ -18,7 +18,7 @@ ARGUMENTS, OPTIONS, OTHER = "Arguments", "Options", "Other options"
 every command has."""
 
 
-class _Page:
+class Page:
     """A command or a group that passes values on as they were typed, and shows its options in
     groups."""
 
@@ -36,8 +36,14 @@ class _Page:
         """Write the arguments, then the options by their groups, with all names in one column."""
         groups: dict[str, list[tuple[str, str]]] = {ARGUMENTS: [], OPTIONS: [], OTHER: []}
         for parameter in self.get_params(ctx):
-            if not parameter.hidden:
-                title, name = title_and_name(parameter, ctx)
+            if parameter.param_type_name == "argument":
+                groups[ARGUMENTS].append((parameter.metavar, parameter.help))
+            elif not parameter.hidden:
+                title = parameter.rich_help_panel or OPTIONS
+                # typer's own option has no group.
+                if parameter.name == "help":
+                    title = OTHER
+                name, _ = parameter.get_help_record(ctx)
                 groups.setdefault(title, []).append((name, parameter.help))
 
         # The options of every command come last, in a group of their own only if there are several
@@ -49,18 +55,6 @@ class _Page:
         for title, rows in groups.items():
             if rows:
                 write_rows(formatter, title=title, rows=rows, column=column)
-
-
-def title_and_name(parameter: Any, context: Any) -> tuple[str, str]:
-    """Return the group of an argument or an option in the help, and what is typed, such as [RUN] or
-    --temp T."""
-    if parameter.param_type_name == "argument":
-        return ARGUMENTS, parameter.metavar
-    title = parameter.rich_help_panel or OPTIONS
-    # typer's own option has no group.
-    if parameter.name == "help":
-        title = OTHER
-    return title, parameter.get_help_record(context)[0]
 
 
 def write_rows(formatter: Any, title: str, rows: list[tuple[str, str]], column: int = 0) -> None:
@@ -78,19 +72,10 @@ def _bold(text: str) -> str:
     return typer.style(text, bold=True)
 
 
-class Command(_Page, typer.core.TyperCommand):
+class Command(Page, typer.core.TyperCommand):
     """A command."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words after the command in its usage."""
         words = [word for word in self.get_params(ctx) if word.param_type_name == "argument"]
         return ["[OPTIONS]", *(word.metavar for word in words)]
-
-
-class Group(_Page, typer.core.TyperGroup):
-    """The group of all commands."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands, which readers look for, before the options."""
-        self.format_commands(ctx, formatter)
-        super().format_options(ctx, formatter)

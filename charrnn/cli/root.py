@@ -8,7 +8,7 @@ import typer
 import typer.core
 import typer.main
 
-from charrnn.cli.command_classes import Command, Group, write_rows
+from charrnn.cli.command_classes import Command, Page, write_rows
 from charrnn.hooks import CommandEntry
 from charrnn.hooks.manager import Extension, load_place, offered
 
@@ -55,7 +55,7 @@ def _load(entry: CommandEntry) -> Any:
     return typer.main.get_command(alone)
 
 
-class _Commands(Group):
+class _Commands(Page, typer.core.TyperGroup):
     """The group of all commands."""
 
     def get_command(self, ctx: Any, name: str) -> Any:
@@ -74,10 +74,11 @@ class _Commands(Group):
         """Return the names of all commands."""
         return list(commands())
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the name and the summary of each command, without importing any."""
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, which readers look for, before the options; none is imported."""
         rows = [(entry.name, entry.summary) for entry in commands().values()]
         write_rows(formatter, title="Commands", rows=rows)
+        super().format_options(ctx, formatter)
 
 
 app = typer.Typer(

@@ -19,20 +19,15 @@ CHARS_SHOWN = 8_000
 def check_full_screen() -> None:
     """Raise UsageError if the explorer cannot run: with TERM=dumb, or if the
     keyboard or the screen is no terminal."""
-    if not fills_terminal():
+    streams = (sys.stdin, sys.stdout)
+    is_terminal = all(stream is not None and stream.isatty() for stream in streams)
+    # Textual draws on stderr.
+    if not is_terminal or not supports_cursor_control(sys.stderr):
         raise UsageError(
             "charrnn explore fills a terminal: standard input, output and error must all be one,"
             " and neither ACCESSIBLE=1 nor TERM=dumb be set.\n"
             "`charrnn visualize` prints the same findings."
         )
-
-
-def fills_terminal() -> bool:
-    """Whether the keyboard and the screen are a terminal. Textual draws on stderr."""
-    for stream in (sys.stdin, sys.stdout):
-        if stream is None or not stream.isatty():
-            return False
-    return supports_cursor_control(sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,7 +144,7 @@ def test_lists_are_turned_through(model):
 def opened(monkeypatch):
     """The explorers that the command opens, which are left at once."""
     found = []
-    monkeypatch.setattr("charrnn.explore.terminal.fills_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.explore.terminal.check_full_screen", lambda: None)
     monkeypatch.setattr(Explorer, "run", lambda self: found.append(self))
     return found
 
