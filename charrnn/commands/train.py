@@ -273,15 +273,14 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -
 def _show_text(config: Config) -> None:
     """Print the text of a configuration as it would be read, with the name of the file before each
     part: to a pipe all of it, to a terminal through a pager."""
+    from pydoc import pager
+
     from charrnn.text.corpus import read_corpus
 
     corpus = read_corpus(config, is_for_training=False)
     parts = _shown_parts(corpus)
     if sys.stdout.isatty():
-        pager = result_console()
-        with pager.pager():
-            for part in parts:
-                pager.print(printable(part), end="", markup=False, highlight=False)
+        pager("".join(map(printable, parts)))
     else:
         sys.stdout.writelines(parts)
     tell(*corpus.notes)

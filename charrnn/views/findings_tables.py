@@ -203,19 +203,18 @@ def clipped(passage: CellPassage, num_columns: int) -> ColouredText:
     # The visible form of each character, and the columns that it takes. The form of a letter with
     # combining marks is at the last of them.
     forms = shown_at_each(passage.text)
-    index = passage.index - passage.begin
+    widths = list(map(cell_len, forms))
 
-    # Back from the character, then on from it; then back again, if the passage ends before.
-    begin = index
-    end = index
-    room = num_columns
-    for limit in (num_columns * (1 - SHARE_BEFORE), 0):
-        while begin > 0 and room - cell_len(forms[begin - 1]) >= limit:
-            begin -= 1
-            room -= cell_len(forms[begin])
-        while end < len(forms) and room >= cell_len(forms[end]):
-            room -= cell_len(forms[end])
-            end += 1
+    # Characters are left out before the excerpt, until the share before the character fits, or else
+    # after it.
+    index = passage.index - passage.begin
+    begin = 0
+    end = len(forms)
+    while sum(widths[begin:end]) > num_columns:
+        if sum(widths[begin:index]) > num_columns * SHARE_BEFORE:
+            begin += 1
+        else:
+            end -= 1
 
     # Each character of a form has a value: a tab is drawn as several.
     values: list[float] = []
