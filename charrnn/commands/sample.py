@@ -1,7 +1,6 @@
 """charrnn sample: text on stdout, nothing else."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -68,7 +67,7 @@ def sample(options: SampleCommandOptions) -> None:
         options=options,
         drawing=replace(drawing, temperature=temperatures[0]),
         temperatures=temperatures,
-        typed=os.fsencode(typed).decode("utf-8", "replace"),
+        typed=typed,
         target=target,
     )
     view.show()

@@ -398,9 +398,9 @@ def _coloured_pictures(
             text += piece.text
             bits = 0.0
 
-    picture = heatmap.surprise_map(text, tuple(values))
+    coloured = findings.ColouredText(text=text, values=tuple(values))
+    picture = heatmap.surprise_map(coloured)
     if polarity is not None:
-        coloured = findings.ColouredText(text=text, values=tuple(values))
         picture = heatmap.HeatMap(coloured, theme.scale_of((), polarity))
     return [*picture.legend(), picture]
 

@@ -297,17 +297,14 @@ def _own_detector(spec: str) -> Detector:
 def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
     """Load the model and encode the beginning of the text, with warnings about it."""
     # Findings need many characters, a coloured text only as many as a person looks at. The page of
-    # a cell is measured on more text than is coloured; an export of arrays has no such page.
+    # a cell is measured on more text than is coloured.
     num_chars = CHARS_SCORED
     if options.colours_text:
         num_chars = options.chars or CHARS_SHOWN
-    num_read = num_chars
-    if options.cells and options.suffix != ".npz":
-        num_read = max(num_chars, CHARS_SCORED)
 
     model = load_model(options.run)
     read, context, num_available = read_passage(
-        model, source=options.text, num_chars=num_read, part=options.part
+        model, options.text, num_chars=max(num_chars, CHARS_SCORED), part=options.part
     )
     whole = model.encode(read, context=context)
     shown = whole.part(0, num_chars)
@@ -472,7 +469,7 @@ def show_surprise(subject: Subject) -> Shown:
     mean = f", {np.nanmean(trace.bits):.2f} bits per character over {shown_of} (--chars)  "
     caption = Text.assemble((f"surprise of {all_visible(model.name)}", "bold"), mean)
     coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
-    drawn = surprise_map(coloured.text, bits=coloured.values)
+    drawn = surprise_map(coloured)
 
     # The lists come first: the colours of a long text would push them out of sight.
     pictures: list[RenderableType] = []

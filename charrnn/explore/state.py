@@ -4,7 +4,7 @@ Shapes: N characters. The module does not use torch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -86,13 +86,15 @@ class Exploration:
     """The lists by name, in the order in which they are turned through."""
     note: str = ""
     """Why the cells have no scores, if they have none."""
-    order: str = field(init=False)
-    row: int = field(init=False)
+    number: int = 0
+    """The number of the list that is shown."""
+    row: int = 0
     cursor: int = 0
 
-    def __post_init__(self) -> None:
-        self.order = next(iter(self.orders))
-        self.row = 0
+    @property
+    def order(self) -> str:
+        """The name of the list."""
+        return list(self.orders)[self.number]
 
     @property
     def rows(self) -> list[Row]:
@@ -130,8 +132,7 @@ class Exploration:
     def turn(self, by: int) -> None:
         """Switch to the first cell of the list that is `by` lists further on; the first list
         follows the last."""
-        names = list(self.orders)
-        self.order = names[(names.index(self.order) + by) % len(names)]
+        self.number = (self.number + by) % len(self.orders)
         self.row = 0
 
     def caption(self) -> tuple[str, str]:

@@ -173,14 +173,10 @@ class HeatMap:
         yield Segment.line()
 
 
-def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
-    """Colour each character by its surprise in bits: the less the model expected a character, the
-    stronger its colour.
-
-    bits (N,); nan for a character without a prediction, such as the first.
-    """
+def surprise_map(coloured: ColouredText) -> HeatMap:
+    """Colour each character by its value, its surprise in bits: the less the model expected a
+    character, the stronger its colour; nan for one without a prediction, such as the first."""
     # A single hue from 0 on, because the middle of this scale is not a neutral value.
-    coloured = ColouredText(text=text, values=tuple(bits))
     return HeatMap(coloured, Scale(0.0, MAX_BITS), hue="surprise")
 
 

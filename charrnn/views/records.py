@@ -93,7 +93,8 @@ def view_record(record: object) -> Sequence[RenderableType]:
         case ModelDescription():
             return [plain_table("model", record.name, rows=record.rows())]
         case Trace():
-            return _cut_picture(surprise_map(record.text, record.bits.tolist()))
+            bits = ColouredText(text=record.text, values=tuple(record.bits.tolist()))
+            return _cut_picture(surprise_map(bits))
     return _view_together(type(record), [record])
 
 

@@ -196,8 +196,11 @@ def test_each_guess_stands_under_its_character_unless_it_is_unlikely():
 
 
 def test_surprise_is_drawn_from_nothing_to_eight_bits():
-    assert plain(surprise_map("abcd", [0.0, 4.0, 8.0, 30.0])) == ["abcd", "▁▅██"]
-    assert plain(surprise_map("ab", [float("nan"), 8.0])) == ["ab", " █"]
+    for text, bits, blocks in (
+        ("abcd", (0.0, 4.0, 8.0, 30.0), "▁▅██"),
+        ("ab", (math.nan, 8.0), " █"),
+    ):
+        assert plain(surprise_map(ColouredText(text=text, values=bits))) == [text, blocks]
     assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁")
     assert plain(SURPRISE_LEGEND)[0].endswith("█ 8 bits or more")
 
