@@ -4,7 +4,8 @@ letters with their accents, and lines."""
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from charrnn.errors import named
 from charrnn.text.text_files import Change, Line, is_blank, split_lines
@@ -129,7 +130,13 @@ def tidied(text: str, changes: Counter[Change] | None = None) -> str:
     return whole
 
 
-def joint(line: str, following: str) -> str:
-    """Return what stands between two lines that are joined: a blank, but nothing between
-    ideographs."""
-    return "" if _TWO_IDEOGRAPHS.match(line[-1:] + following[:1]) else " "
+def joined(lines: Sequence[Line], dashes: tuple[str, ...] = ()) -> Iterator[Line]:
+    """Yield lines without ends as parts of one line, each with its own number. Between two of them
+    stands a blank, but nothing between ideographs and behind `dashes`."""
+    for (number, content), (_, following) in pairwise(lines):
+        content = content.rstrip()
+        if not (content.endswith(dashes) or _TWO_IDEOGRAPHS.match(content[-1:] + following[:1])):
+            content += " "
+        yield Line(number, content)
+    for number, content in lines[-1:]:
+        yield Line(number, f"{content}\n")

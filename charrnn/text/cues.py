@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from charrnn.errors import UsageError, install_command, named
-from charrnn.text.cleaning import joint
+from charrnn.text.cleaning import joined
 from charrnn.text.text_files import Change, Line
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[,.]\d{1,3}"
@@ -74,7 +74,7 @@ def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> 
     for caption in captions.captions:
         cues += _cues_of(caption.lines, file_lines)
     changes[_TIMES] += text.count("\n") - len(cues)
-    return [line for cue in _without_repeated(cues) for line in _joined(cue)]
+    return [line for cue in _without_repeated(cues) for line in joined(cue)]
 
 
 def _cues_of(lines: Sequence[str], file_lines: Iterator[tuple[int, str]]) -> Iterator[Cue]:
@@ -119,12 +119,3 @@ def _without_repeated(cues: list[Cue]) -> list[Cue]:
         num_rolling += num > 0 or grows
         kept.append(cue[num:])
     return kept if num_rolling > ROLLING * (len(cues) - 1) else cues
-
-
-def _joined(cue: Cue) -> Iterator[Line]:
-    """Yield the lines of a cue as parts of one line."""
-    # The parts of a line keep the numbers of their own lines.
-    for line, following in pairwise(cue):
-        yield Line(line.number, line.content + joint(line.content, following.content))
-    for number, content in cue[-1:]:
-        yield Line(number, f"{content}\n")

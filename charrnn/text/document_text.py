@@ -39,8 +39,7 @@ def text_of_json(content: bytes) -> str:
 
     # A page has its title as its first heading, too, and an e-book its authors.
     lines = [line for line in head if line not in body[: len(head) + 1]]
-    parts = [*lines, *body, *writer.notes]
-    text = "\n\n".join(part for part in parts if part)
+    text = "\n\n".join(filter(None, [*lines, *body, *writer.notes]))
     return f"{text}\n"
 
 
@@ -51,18 +50,16 @@ class _Writer:
         self.notes: list[str] = []
         """The footnotes, which stand at the end."""
 
-    def metadata(self, node: Node) -> list[str]:
-        """Return the paragraphs of a value of the metadata, such as the authors."""
+    def metadata(self, node: Node) -> Iterator[str]:
+        """Yield the paragraphs of a value of the metadata, such as the authors."""
         content = node["c"]
         if node["t"] == "MetaInlines":
-            return [self.line(content)]
-        if node["t"] == "MetaBlocks":
-            return list(self.blocks(content))
-        paragraphs: list[str] = []
-        if node["t"] == "MetaList":
+            yield self.line(content)
+        elif node["t"] == "MetaBlocks":
+            yield from self.blocks(content)
+        elif node["t"] == "MetaList":
             for value in content:
-                paragraphs += self.metadata(value)
-        return paragraphs
+                yield from self.metadata(value)
 
     def blocks(self, blocks: Sequence[Node]) -> Iterator[str]:
         """Yield the text of each paragraph, list and table."""
@@ -142,8 +139,7 @@ class _Writer:
     def line(self, inlines: Sequence[Node]) -> str:
         """Return the text of a paragraph: a line, or several if it has hard breaks."""
         # Lines of the file end where its program has ended them.
-        text = "".join(map(self._inline, inlines))
-        text = _SOFT_BETWEEN.sub("", text).replace(_SOFT, " ")
+        text = _SOFT_BETWEEN.sub("", self._texts(inlines)).replace(_SOFT, " ")
         # A picture stood between two blanks.
         text = re.sub(" {2,}", " ", text)
         return "\n".join(part.strip(" ") for part in text.split("\n")).strip()

@@ -3,9 +3,8 @@ books."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 
-from charrnn.text.cleaning import IDEOGRAPHS, joint
+from charrnn.text.cleaning import IDEOGRAPHS, joined
 from charrnn.text.text_files import Line, split_lines
 
 LEAST_COLUMNS, MOST_COLUMNS = 57, 132
@@ -132,14 +131,8 @@ def share_wrapped(text: str) -> float:
 
 def _joined(paragraph: Sequence[Line]) -> Iterator[Line]:
     """Yield the lines of a paragraph; those of a wrapped one are parts of one line."""
-    last = paragraph
     if is_wrapped([line.content for line in paragraph]):
-        last = paragraph[-1:]
-        for (number, content), (_, following) in pairwise(paragraph):
-            # A line that is joined ends with the blank before the next word.
-            content = content.rstrip()
-            if not content.endswith(DASHES):
-                content += joint(content, following)
-            yield Line(number, content)
-    for number, content in last:
+        yield from joined(paragraph, DASHES)
+        return
+    for number, content in paragraph:
         yield Line(number, f"{content}\n")
