@@ -16,8 +16,6 @@ from charrnn.generation.sample_options import DOCUMENT_LENGTH
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
-from charrnn.text.documents import END
-from charrnn.text.vocab import Vocab
 from charrnn.trained_model import TrainedModel
 from charrnn.views.theme import NUM_SHADES, PAPERS, Background, read_palette
 
@@ -113,15 +111,6 @@ def _variables(background: Background) -> str:
     return " ".join(variables)
 
 
-def symbols_of(vocab: Vocab) -> str:
-    """Return how many bytes or characters an alphabet has, such as `67 characters`."""
-    if vocab.kind == "byte":
-        return f"{len(vocab):,} bytes"
-    # The unknown symbol and END are no characters of a text.
-    listed = [character for character in vocab.characters if character not in ("", END)]
-    return f"{len(listed):,} characters"
-
-
 def _describe_model(model: TrainedModel) -> dict[str, object]:
     """Return the description of a model that the page shows."""
     # This is the name of the model in commands. The name of a run includes the step, because the
@@ -133,8 +122,6 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
         run = f"{RunReader(model.path).name}@{model.step}"
 
     description = model.description
-    rows = dict(description.rows())
-    rows["alphabet"] = symbols_of(model.vocab)
     num_cells = description.num_layers * description.hidden_size
     about = (
         f"A recurrent network of {num_cells:,} {description.cell_type.upper()} cells that has read"
@@ -147,7 +134,7 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
         "name": model.name,
         "about": about,
         "run": run,
-        "rows": list(rows.items()),
+        "rows": description.rows(),
     }
 
 
