@@ -97,7 +97,7 @@ def _list(options: RunsOptions) -> None:
 
 def _delete(options: RunsOptions) -> None:
     """Ask whether to delete the named runs, and delete them."""
-    from charrnn.runs.overview import find_runs
+    from charrnn.runs.overview import find_runs, runs_begun_from
     from charrnn.runs.writer import check_deletable, delete_run
 
     if len(options.runs) == 1:
@@ -111,8 +111,9 @@ def _delete(options: RunsOptions) -> None:
     # All or none: one that cannot be deleted is an error before the question, too.
     for folder in folders:
         check_deletable(folder)
+    facts = "; ".join([f"{num_bytes / 1e6:,.1f} MB", *runs_begun_from(folders)])
     # The answer may come from a program: echo y | charrnn runs delete RUN.
-    write_aside(f"Delete {names} ({num_bytes / 1e6:,.1f} MB)? y for yes")
+    write_aside(f"Delete {names} ({facts})? y for yes")
     if sys.stdin is None or sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was deleted: the answer was not y.")
     for folder in folders:

@@ -320,6 +320,7 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
     texts = [list(model.read_parts(reason=REASON))]
     while model.config.init_from is not None:
         init_from = model.config.init_from
+        why = "another model has that name now"
         try:
             earlier = load(init_from)
             # The same weights, or another step of a run with the same text.
@@ -327,11 +328,17 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
             digest = earlier.step_digest
             has_weights = digest is not None and model.base.get("digest") == digest
             has_text = recorded is not None and model.base.get("corpus_digest") == recorded.digest
-            if not (has_weights or has_text):
-                raise DataError("another model has that name now")
-            texts.append(list(earlier.read_parts(reason=REASON)))
-        except CharRNNError as error:
-            missing = f"what {init_from} learned before is not compared: {error}".rstrip(".")
+            if has_weights or has_text:
+                texts.append(list(earlier.read_parts(reason=REASON)))
+                why = ""
+        # A caption may be given away: the error itself has paths of this machine.
+        except DataError:
+            why = "its text is gone or has changed"
+        except CharRNNError:
+            why = "its run is gone or damaged"
+        if why:
+            name = os.path.basename(init_from)
+            missing = f"what {name} learned before is not compared: {why}"
             warn(missing)
             return ReferenceText(texts, missing)
         model = earlier

@@ -16,7 +16,7 @@ from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.checkpoint import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog, finite
-from charrnn.runs.reader import RunReader, find_run, last_change, list_all_runs
+from charrnn.runs.reader import RunReader, find, find_run, last_change, list_all_runs
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.files import bytes_of_folder
 from charrnn.system.progress import task
@@ -329,6 +329,19 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
     folders = [find_run(str(run)) for run in runs]
     # A run that is named twice is opened once.
     return list({folder.path.resolve(): folder for folder in folders}.values())
+
+
+def runs_begun_from(folders: Sequence[Path]) -> list[str]:
+    """Name the other runs whose training began with the weights of one of these, such as "two began
+    from one"."""
+    names = {folder.resolve(): str(folder) for folder in folders}
+    begun = []
+    for run in list_all_runs():
+        with suppress(CheckpointError):
+            base = find(run.read_config().init_from or "")
+            if base and base.path.resolve() in names and run.path.resolve() not in names:
+                begun.append(f"{run.name} began from {names[base.path.resolve()]}")
+    return begun
 
 
 def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> RunSummaries:

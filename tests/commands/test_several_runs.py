@@ -21,10 +21,11 @@ def runs(command, here):
 
 
 @pytest.mark.trained
-def test_several_runs_are_deleted_all_or_none(runs):
+def test_several_runs_are_deleted_all_or_none_and_what_began_from_them_is_named(runs):
     with lock_folder(Path("two")):
         refused = runs("runs", "delete", "one", "two", stdin=b"y\n")
     assert refused.code != 0 and Path("one/config.yaml").exists()
+    assert "two began from one" in runs("runs", "delete", "one", stdin=b"n\n").err
     assert runs("runs", "delete", "one", "two", stdin=b"y\n").code == 0
     assert not Path("one").exists() and not Path("two").exists()
 

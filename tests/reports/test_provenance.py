@@ -304,3 +304,13 @@ def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
         assert ran.code == 0, ran.err
         written = Path(name).read_text("utf-8")
         assert "first.txt" in written and "zyxwvu" not in written
+
+
+@pytest.mark.parametrize(("gone", "why"), [("base", "its run is gone"), ("first", "its text is")])
+def test_what_is_not_compared_is_said_in_a_short_sentence(tuned, tmp_path, gone, why):
+    model, _ = tuned
+    [path] = tmp_path.rglob(f"{gone}*")
+    path.rename(tmp_path / "elsewhere")
+    with pytest.warns(RuntimeWarning, match=f"base learned before is not compared: {why}"):
+        reach = model.provenance("anything").reach
+    assert why in reach and "zyxwvu" not in reach and str(tmp_path) not in reach
