@@ -4,7 +4,6 @@
     ├── UsageError            2  a parameter or a field of the configuration is out of range
     ├── DataError             3  a text cannot be read, or not by this model
     │   ├── NotHereError      3  a corpus is not on this machine
-    │   ├── TooLargeError     3  a text does not fit into this machine's memory
     │   └── TextChangedError  3  a text changed while it was read
     ├── CheckpointError       4  a run is missing, damaged or of a newer format
     ├── NonFiniteError        5  training reached a loss or a gradient that is not finite
@@ -164,10 +163,6 @@ class NotHereError(DataError):
     def __init__(self, source: str, message: str) -> None:
         super().__init__(message)
         self.source = source
-
-
-class TooLargeError(DataError):
-    """A text does not fit into this machine's memory."""
 
 
 class TextChangedError(DataError):

@@ -254,14 +254,7 @@ class TrainedModel(Displayable):
             [40, 40, 40]
             >>> texts = model.samples(2, length=40, unique=True, accept=lambda text: "t" in text)
         """
-        return RecordList(
-            self.generator.iter_samples(
-                options.count,
-                self._with_read_prime(options),
-                unique=options.unique,
-                accept=options.accept,
-            )
-        )
+        return RecordList(self.generator.iter_samples(self._with_read_prime(options)))
 
     @with_options(SampleOptions)
     def stream(self, options: SampleOptions) -> Iterator[Piece]:

@@ -41,12 +41,11 @@ class EvaluateOptions(ExportingOptions):
         flags="--precision WORD",
         help="fp32, bf16, fp16, or auto: as trained.",
     )
-    max_chars: int | None = option(
-        None,
+    max_chars: int = option(
+        MAX_SCORED,
         flags="--chars N",
         help="Score at most N characters.",
         allowed=at_least(1),
-        shown_default=f"{MAX_SCORED}",
     )
     windowed: bool = option(
         False,
@@ -108,8 +107,7 @@ def evaluate(options: EvaluateOptions) -> None:
             text=content,
             part=options.part,
             precision=options.precision,
-            # Without --chars, each protocol has a limit of its own.
-            max_chars=options.max_chars or "auto",
+            max_chars=options.max_chars,
             ngrams=ORDERS if options.ngrams else (),
             windowed=options.windowed,
         )
@@ -136,7 +134,7 @@ def _list_lines(
         text,
         part=options.part,
         precision=options.precision,
-        max_chars=options.max_chars or MAX_SCORED,
+        max_chars=options.max_chars,
     )
     names = distinct_names(models)
     tell(*scored.notes)

@@ -14,7 +14,7 @@ from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.errors import counted, shortened
 from charrnn.generation.generated_text import GeneratedText, sorted_by_excess
 from charrnn.generation.generator import beginning_of
-from charrnn.generation.sample_options import SampleOptions, SearchOptions
+from charrnn.generation.sample_options import SampleOptions, SearchOptions, SeveralOptions
 from charrnn.generation.sampling import BegunText, place_of
 from charrnn.generation.writing import Loop, Piece, find_loop, text_of
 from charrnn.runs.targets import Target
@@ -128,7 +128,7 @@ class SampleView:
             if options.new:
                 accept = self.model.new_documents()
             chosen = generator.iter_samples(
-                count, self.drawing, unique=options.unique, accept=accept
+                SeveralOptions(count, **vars(self.drawing), unique=options.unique, accept=accept)
             )
             texts = chosen
             if options.sort == "likely":

@@ -16,7 +16,6 @@ from functools import cached_property, partial
 import numpy as np
 
 from charrnn.config.options import at_least, between, check
-from charrnn.config.settings import Auto
 from charrnn.errors import DataError, UsageError, check_length, counted, named
 from charrnn.evaluation.loss_reports import (
     MAX_SCORED,
@@ -301,7 +300,7 @@ def evaluate_runs(
     part: str = "validation",
     context: str | bytes = "",
     precision: str = "auto",
-    max_chars: int | Auto | None = "auto",
+    max_chars: int | None = MAX_SCORED,
     ngrams: Sequence[int] = (),
     windowed: bool = False,
 ) -> Evaluation:
@@ -321,8 +320,8 @@ def evaluate_runs(
         precision: `auto`, `fp32`, `bf16` or `fp16`. `auto` is `bf16` for a model of at least 128
             units that was trained in it, where the processor is fast in it, and else `fp32`.
         max_chars: The largest number of characters that are scored; of a longer text, in segments
-            that are spread evenly over it. Their losses are kept in memory, 13 bytes each. `auto`
-            means 16,777,216, None all.
+            that are spread evenly over it. Their losses are kept in memory, 13 bytes each. None:
+            all.
         ngrams: Orders of n-gram models of the training text of the first run, from 1 to 32: each
             has a row.
         windowed: Whether a row by the protocol `windowed-256` is added for each run.
@@ -414,15 +413,14 @@ class Comparison:
         part: str,
         context: str | bytes,
         precision: str,
-        max_chars: int | Auto | None,
+        max_chars: int | None,
     ) -> Comparison:
         """Read the text for each model. See `evaluate_runs` for the arguments and errors."""
         contents, common_bytes = texts_of(models, text, part=part, context=context)
-        limit = MAX_SCORED if max_chars == "auto" else max_chars
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             run = MeasuredRun.of(
-                model, content, context=context, precision=precision, max_chars=limit
+                model, content, context=context, precision=precision, max_chars=max_chars
             )
             run.check_stateful()
             share = _trained_share(model, content)

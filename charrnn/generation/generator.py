@@ -28,10 +28,10 @@ from charrnn.generation.sample_options import (
     DEFAULT_TOP,
     DEFAULT_UNKNOWN,
     UNKNOWN_CHOICES,
-    Accept,
     Clamps,
     SampleOptions,
     SearchOptions,
+    SeveralOptions,
 )
 from charrnn.generation.sampling import Beginning, BegunText, Ids, PrimedState
 from charrnn.generation.writing import DrawnText
@@ -296,14 +296,7 @@ class Generator:
             if text.is_done:
                 yield BegunText(beginning, options=options, text=text)
 
-    def iter_samples(
-        self,
-        count: int,
-        options: SampleOptions,
-        *,
-        unique: bool = False,
-        accept: Accept | None = None,
-    ) -> Iterator[GeneratedText]:
+    def iter_samples(self, options: SeveralOptions) -> Iterator[GeneratedText]:
         """Yield the texts of `begin_each`, each as a whole.
 
         With `unique`, a text that was drawn before is rejected, whatever its case, blanks at its
@@ -313,8 +306,10 @@ class Generator:
         Raises UsageError, when the first text is asked for, if `count` is out of range, and later
         after `MOST_REJECTED` rejected texts in a row.
         """
+        count = options.count
+        accept = options.accept
         spares = 1
-        if unique or accept is not None:
+        if options.unique or accept is not None:
             spares = MOST_REJECTED
         beginning = beginning_of(options.prime_text)
         seen = set[str]()
@@ -322,13 +317,13 @@ class Generator:
         num_rejected = 0
         for text in self.begin_each(count, options, spares=spares):
             drawn = text.whole()
-            key = loose_key(drawn.text) if unique else ""
+            key = loose_key(drawn.text) if options.unique else ""
             num_rejected += 1
             if key not in seen and (accept is None or accept(beginning + drawn.text)):
                 yield drawn
                 num_found += 1
                 num_rejected = 0
-            if unique:
+            if options.unique:
                 seen.add(key)
 
             if num_found == count:

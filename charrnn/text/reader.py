@@ -118,7 +118,7 @@ class SourceReader:
         return convert_os_errors("write to", path=folder, num_bytes=self.file_bytes)
 
     def check_memory(self) -> None:
-        """Raise TooLargeError if the text does not fit into memory as a whole."""
+        """Raise DataError if the text does not fit into memory as a whole."""
         check_memory(self.name, self._builder.num_bytes)
 
     def _read_source(self, origin: Origin, advance: Task) -> None:
@@ -149,7 +149,7 @@ class SourceReader:
             raise DataError(f"{origin.label} has no file to learn from: give text files\n{why}")
 
     def _copied(self, name: str, stream: BinaryIO | None) -> BinaryIO:
-        """Copy a stream, a pipe or a device, which can be read only once. Raises TooLargeError if
+        """Copy a stream, a pipe or a device, which can be read only once. Raises DataError if
         it does not fit into memory."""
         if stream is None or stream.isatty():
             tell(f"Waiting for a text from {name}; Ctrl-D ends one that is typed ...")

@@ -18,7 +18,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias, cast
 
-from charrnn.errors import DataError, TextChangedError, TooLargeError, named
+from charrnn.errors import DataError, TextChangedError, named
 from charrnn.system.process import memory_bytes
 
 START_BYTES = 1 << 20
@@ -113,11 +113,11 @@ def without_gz(name: str) -> str:
 
 
 def check_memory(what: str, num_bytes: int) -> None:
-    """Raise TooLargeError if a text of that many bytes does not fit into this machine's memory.
+    """Raise DataError if a text of that many bytes does not fit into this machine's memory.
     `what` names the corpus."""
     memory = memory_bytes()
     if memory is not None and num_bytes > memory // _MEMORY_PER_BYTE:
-        raise TooLargeError(
+        raise DataError(
             f"{what}: more than {memory / _MEMORY_PER_BYTE / 1e9:,.1f} GB of text, but this"
             f" machine's memory of {memory / 1e9:,.1f} GB is enough for no more\ntake fewer files,"
             " or a part of one"

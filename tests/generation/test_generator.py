@@ -9,7 +9,7 @@ import pytest
 
 import charrnn
 from charrnn.generation import generator, sampling
-from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.sample_options import SampleOptions, SeveralOptions
 
 MIB = 2**20
 
@@ -52,7 +52,7 @@ def test_texts_are_the_same_however_many_are_drawn_together(model, group_chars, 
     expected = model.samples(5, **options)
     assert expected[0].text == "".join(piece.text for piece in model.stream(**options))
     monkeypatch.setattr(generator, "GROUP_CHARS", group_chars)
-    assert list(model.generator.iter_samples(5, SampleOptions(**options))) == expected
+    assert list(model.generator.iter_samples(SeveralOptions(5, **options))) == expected
     written = [
         "".join(text.chunks()) for text in model.generator.begin_each(5, SampleOptions(**options))
     ]
@@ -86,7 +86,7 @@ def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):
 
 
 def test_nothing_is_drawn_for_texts_without_length(model, nothing_is_drawn):
-    options = SampleOptions(length=0)
-    assert [text.text for text in model.generator.iter_samples(3, options)] == ["", "", ""]
+    options = SeveralOptions(3, length=0)
+    assert [text.text for text in model.generator.iter_samples(options)] == ["", "", ""]
     assert not "".join(model.write(length=0))
     assert list(model.stream(length=0)) == []

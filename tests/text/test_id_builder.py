@@ -13,7 +13,7 @@ import pytest
 from hand_built import vocab_of
 from read_texts import read_corpus
 
-from charrnn.errors import TooLargeError
+from charrnn.errors import DataError
 from charrnn.text import id_builder
 from charrnn.text import text_files as files
 from charrnn.text.batches import BatchRows, release_pages
@@ -94,7 +94,7 @@ def test_any_part_of_a_text_is_decoded_exactly_and_measured():
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device without end")
 def test_a_text_without_end_does_not_fill_the_disk(monkeypatch):
     monkeypatch.setattr(files, "memory_bytes", lambda: 800_000)
-    with pytest.raises(TooLargeError, match=r"more than 0\.0 GB of text"):
+    with pytest.raises(DataError, match=r"more than 0\.0 GB of text"):
         read_corpus(["/dev/zero"], alphabet="byte")
     # The size of a file is known and meant.
     read_corpus([write("a.txt", TEXT * 10), write("empty/b.txt", "c")])
