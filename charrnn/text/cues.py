@@ -19,6 +19,13 @@ _BEGINNINGS = {
     "vtt": re.compile(r"WEBVTT(?:[ \t].*)?\n"),
     "sbv": re.compile(rf"\s*{_TIME},{_TIME}[ \t]*\n"),
 }
+_CUE_BEGINS = re.compile(
+    r"(?:^\d+[ \t]*\n|(?<=\n\n)\d+[ \t]*\n[ \t]*\n)?"
+    r"^[ \t]*\d+:[^\s,.]*[,.]\S*[ \t]*--&gt;.*"
+    rf"|^[ \t]*{_TIME},{_TIME}[ \t]*$",
+    re.MULTILINE,
+)
+"""Matches the times of a cue, also damaged ones, and the number before them."""
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]*)>", re.IGNORECASE)
 _TAG = re.compile(
     r"</?(?:b|i|u|s|c|v|ruby|font|lang)(?:\.[\w.-]*)?>|<(?:v|lang)(?:\.[\w.-]*)?[ \t][^<>]*>"
@@ -49,9 +56,9 @@ def cue_format(start: str) -> str:
     return ""
 
 
-def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> list[Line] | None:
-    """Return the cues of subtitles, each as one line, or as one for each of its voices; None if
-    they are damaged. A line is in parts, with the numbers of their lines in the file.
+def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> list[Line]:
+    """Return the cues of subtitles, each as one line, or as one for each of its voices. A line is
+    in parts, with the numbers of their lines in the file.
 
     Raises UsageError if webvtt-py is missing.
     """
@@ -63,13 +70,15 @@ def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> 
             f" missing.\nInstall it: {install_command('files')}\n"
             f"Or take the file with its times: {named('clean', 'false')}."
         ) from None
-    # It refuses blank lines at the beginning, and skips blocks that are no cues.
-    try:
-        captions = webvtt.from_buffer(io.StringIO(text.lstrip("\n \t")), format=format)
-    except (webvtt.errors.MalformedFileError, webvtt.errors.MalformedCaptionError):
-        return None
+    # It would leave a cue out that has no number, a damaged time or an arrow in its words, so every
+    # cue gets a number and times that are whole.
+    escaped = text.replace("-->", "--&gt;")
+    whole = _CUE_BEGINS.sub("\n0\n00:00:00.000 --> 00:00:01.000", escaped).lstrip("\n \t")
+    captions = webvtt.from_buffer(
+        io.StringIO(f"{whole}\n\n"), format="vtt" if format == "vtt" else "srt"
+    )
 
-    file_lines = enumerate(text.split("\n"), 1)
+    file_lines = enumerate(escaped.split("\n"), 1)
     cues: list[Cue] = []
     for caption in captions.captions:
         cues += _cues_of(caption.lines, file_lines)

@@ -262,7 +262,7 @@ def _written(first: Line, pieces: Iterator[Line], file: FileRecord) -> Iterator[
 
     text = "".join(line.content for line in chain((first,), pieces))
     if format:
-        said = parse_cues(file.name, text, format, file.changes)
+        said: list[Line] | None = parse_cues(file.name, text, format, file.changes)
     elif is_json:
         said = messages_of_json(text, file.changes)
     else:

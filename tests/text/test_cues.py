@@ -105,6 +105,26 @@ def test_a_film_is_a_document_of_its_folder():
     assert "skipped in films: 1 file (c.srt" in corpus.notes[0]
 
 
+def test_a_damaged_cue_keeps_its_words():
+    said = [f"word {number}" for number in range(9)]
+    said[5] = "a --> b\nand 12:30 --> 14:00"
+    whole = srt(*said)
+    films = {
+        "a cue has no number": whole.replace("\n3\n", "\n"),
+        "none is parted from the next": whole.replace("\n\n", "\n"),
+        "a number is damaged": whole.replace("\n3\n", "\nx3\n"),
+        "a time is damaged": whole.replace("00:00:08,000 -->", "00:00:xx,000 -->"),
+        "a time is missing": whole.replace("--> 00:00:08,000", "-->"),
+        "blanks stand around": whole.replace("00\n", "00 \n").replace("\n00", " \n 00"),
+        "a time of captions is damaged": vtt(*said).replace("00:00:08.000 -->", "00:00:x8.000 -->"),
+        "captions have no blank lines": vtt(*said).replace("\n\n", "\n"),
+        "a blank line is in a cue": sbv(*said).replace("word 7", "word\n\n7"),
+    }
+    for film in films.values():
+        read_words = str(read(film).content).replace(" x3", "")
+        assert read_words == "".join(" ".join(cue.split()) + "\n" for cue in said)
+
+
 @pytest.mark.parametrize("text", ["1\n2\n3 --> 4 of them\n", "WEBVTT is a format.\n\n1984\n"])
 def test_what_looks_a_little_like_subtitles_stays(text):
     assert read(text * 9).content == text * 9
