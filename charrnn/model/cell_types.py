@@ -56,8 +56,6 @@ class Ops:
     fft: Callable[[Array, Array], tuple[Array, Array]]
     """Map (real, imaginary) parts (B, N) to the parts of the Fourier transform, divided by
     sqrt(N)."""
-    ifft: Callable[[Array, Array], tuple[Array, Array]]
-    """The inverse of `fft`."""
     clamp: Callable[[Array], Array]
     """Set the clamped units of a memory (B, H) to their values; the identity if no unit is
     clamped."""
@@ -476,22 +474,21 @@ class Unitary(Cell):
         }
 
     @staticmethod
-    def rotate(ops: Ops, h: Array, extras: Extras) -> tuple[Array, Array]:
-        """Apply the unitary matrix alone: h (B, H) to real and imaginary parts (B, H/2) of the same
-        norm."""
-        re, im = ops.split(h, 2)
+    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
+        # The unitary matrix keeps the norm of h.
+        re, im = ops.split(state[0], 2)
         z = ops.fft(*_turn(ops, z=(re, im), angle=extras["angle_1"]))
         z = _reflect(z, extras["reflection_1"])
         order = extras["permutation"]
         z = (z[0][..., order], z[1][..., order])
-        z = ops.ifft(*_turn(ops, z=z, angle=extras["angle_2"]))
-        z = _reflect(z, extras["reflection_2"])
-        return _turn(ops, z=z, angle=extras["angle_3"])
+        # The inverse of a Fourier transform is the transform with the parts exchanged.
+        re, im = _turn(ops, z=z, angle=extras["angle_2"])
+        im, re = ops.fft(im, re)
+        z = _reflect((re, im), extras["reflection_2"])
+        re, im = _turn(ops, z=z, angle=extras["angle_3"])
 
-    @staticmethod
-    def step(ops: Ops, x: Array, product: Product, state: CellState, extras: Extras) -> CellState:
+        # The input and modReLU.
         x_re, x_im = ops.split(x, 2)
-        re, im = Unitary.rotate(ops, h=state[0], extras=extras)
         re = re + x_re
         im = im + x_im
         norm = ops.sqrt(re * re + im * im + EPSILON)

@@ -36,7 +36,6 @@ TORCH: Ops = Ops(
     split=lambda x, blocks: x.chunk(blocks, dim=-1),
     cat=lambda parts: torch.cat(tuple(parts), dim=-1),
     fft=lambda re, im: _parts(torch.fft.fft(torch.complex(re, im), norm="ortho")),
-    ifft=lambda re, im: _parts(torch.fft.ifft(torch.complex(re, im), norm="ortho")),
     clamp=lambda memory: memory,
 )
 """The functions of the equations in torch."""

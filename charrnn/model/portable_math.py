@@ -330,7 +330,6 @@ NUMPY: Ops = Ops(
     split=_split_columns,
     cat=lambda parts: np.concatenate(parts, axis=-1),
     fft=lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho"), re),
-    ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho"), re),
     clamp=lambda memory: memory,
 )
 """The functions of the equations in NumPy."""
@@ -343,6 +342,5 @@ EXACT: Ops = replace(
     softplus=exact_softplus,
     linear=lambda x, weight: exact_product(x, weight).astype(np.float32),
     fft=exact_fft,
-    ifft=lambda re, im: exact_fft(im, re)[::-1],
 )
 """The same functions from operations that round alike on every processor."""

@@ -89,8 +89,6 @@ def test_the_transform_is_that_of_numpy(size):
     # Sums of some 20 terms in float64, rounded to float32.
     np.testing.assert_allclose(found[0], expected.real, rtol=6e-8, atol=1e-13)
     np.testing.assert_allclose(found[1], expected.imag, rtol=6e-8, atol=1e-13)
-    for part, original in zip(EXACT.ifft(*found), (re, im), strict=True):
-        np.testing.assert_allclose(part, original, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("cell", TEXTS)
@@ -202,7 +200,7 @@ ARGUMENTS = {
     "split": (rng.standard_normal((2, 6), np.float32), 3),
     "linear": (rng.standard_normal((2, 6), np.float32), rng.standard_normal((4, 6), np.float32)),
     "cat": ((rng.standard_normal((2, 3), np.float32), rng.standard_normal((2, 4), np.float32)),),
-    **{name: tuple(rng.standard_normal((2, 2, 6), np.float32)) for name in ("fft", "ifft")},
+    "fft": tuple(rng.standard_normal((2, 2, 6), np.float32)),
 }
 DEFAULT = (4 * rng.standard_normal(12, np.float32),)
 
