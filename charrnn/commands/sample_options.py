@@ -7,6 +7,7 @@ from charrnn.cli.command_options import ExportingOptions, run_argument
 from charrnn.config.options import at_least, one_of, option, option_group
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import (
+    BEAMS,
     DEFAULT_LENGTH,
     DOCUMENT_LENGTH,
     SAMPLE_TEMPERATURE,
@@ -57,7 +58,11 @@ class SampleCommandOptions(ExportingOptions):
         panel=TEXT,
     )
     width: int | None = option(
-        None, flags="--beam N", help="Search for the likeliest text, in N beams.", panel=TEXT
+        None,
+        flags="--beam N",
+        help="Search for the likeliest text, in N beams.",
+        panel=TEXT,
+        allowed=BEAMS,
     )
     no_repeat: int | None = option(
         None,

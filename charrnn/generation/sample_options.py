@@ -50,6 +50,7 @@ UNKNOWN_HELP = "Unknown characters: error, or nearest."
 """The help of --unknown."""
 MAX_WIDTH = 4096
 """The largest number of beams."""
+BEAMS = between(1, MAX_WIDTH)
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
 """The largest number of characters of all live texts together. A search keeps all of them, in about
 100 bytes each, until it ends."""
@@ -237,7 +238,7 @@ class SearchOptions(SampleOptions):
     length: int = setting(DEFAULT_SEARCH_LENGTH, at_least(1))
     """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet.
     """
-    width: int = setting(DEFAULT_WIDTH, between(1, MAX_WIDTH))
+    width: int = setting(DEFAULT_WIDTH, BEAMS)
     """Number of texts that are kept at every step, and returned."""
     no_repeat: int | None = setting(None, at_least(1))
     """Length of the n-grams that must not occur twice in the prime and the text; in bytes with the

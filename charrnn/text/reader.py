@@ -126,7 +126,10 @@ class SourceReader:
         changes while it is read."""
         files = []
         skipped: dict[str, str] = {}
-        for name in [str(path) for path in origin.paths] or [origin.label]:
+        names = list(map(str, origin.paths))
+        if origin.stream is not None:
+            names = [origin.label]
+        for name in names:
             file = FileRecord(name=name, label=origin.label)
             begin = self._builder.num_bytes
             try:
@@ -151,7 +154,7 @@ class SourceReader:
     def _copied(self, name: str, stream: BinaryIO | None) -> BinaryIO:
         """Copy a stream, a pipe or a device, which can be read only once. Raises DataError if
         it does not fit into memory."""
-        if stream is None or stream.isatty():
+        if Path(name).is_fifo() or (stream is not None and stream.isatty()):
             tell(f"Waiting for a text from {name}; Ctrl-D ends one that is typed ...")
         copy = io.BytesIO()
         with opened(Path(name)) if stream is None else nullcontext(stream) as content:
