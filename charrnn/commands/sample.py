@@ -19,6 +19,8 @@ from charrnn.generation.sample_options import (
 if TYPE_CHECKING:
     from charrnn.api import Model
 
+MAX_JSON_CHARS = 5_000_000
+"""Longest text of --json: its object takes about 72 bytes of memory for each character."""
 SURPRISE = "surprise"
 """The value of --color that is no cell."""
 
@@ -53,7 +55,7 @@ def sample(options: SampleCommandOptions) -> None:
     model = load(options.run)
     arguments.introduce(model, options.run)
     drawing = _drawing_of(options, model)
-    _check_texts(options, model, num_temperatures=len(temperatures))
+    _check_texts(options, model, length=drawing.length, num_temperatures=len(temperatures))
     if is_file:
         content = arguments.read_prime(f"--prime {prime}", prime[1:], config=model.config)
         drawing = replace(drawing, prime=content)
@@ -133,9 +135,11 @@ def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
     return cell, value
 
 
-def _check_texts(options: SampleCommandOptions, model: "Model", *, num_temperatures: int) -> None:
-    """Raise UsageError for more texts, or longer ones, than the search or the picture has room
-    for."""
+def _check_texts(
+    options: SampleCommandOptions, model: "Model", *, length: int, num_temperatures: int
+) -> None:
+    """Raise UsageError for more texts, or longer ones, than the search, the picture or the object
+    has room for."""
     count = options.count or num_temperatures
     if options.trace and options.count is not None and model.config.end_id is None:
         raise UsageError("--count goes with --trace for documents only. Leave one of them out.")
@@ -145,3 +149,8 @@ def _check_texts(options: SampleCommandOptions, model: "Model", *, num_temperatu
         )
     # What documents have is known once they are drawn.
     options.check_exported(count * (options.length or DEFAULT_LENGTH))
+    if options.json and length > MAX_JSON_CHARS:
+        raise UsageError(
+            f"--length is {length:,}; with --json it must be at most {MAX_JSON_CHARS:,}. Leave"
+            " out --json, or give a smaller --length."
+        )
