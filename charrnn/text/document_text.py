@@ -11,8 +11,8 @@ from typing import Any
 
 from charrnn.text.cleaning import IDEOGRAPHS
 
-METADATA = ("title", "subtitle", "author", "abstract")
-"""The fields of the metadata that are the first lines of the text."""
+METADATA = ("title", "subtitle", "author", "date", "abstract")
+"""The fields of the metadata that are the first lines of the text; `date` only in Word."""
 
 Node = dict[str, Any]
 """A part of a document: its type `t` and its content `c`."""
@@ -27,19 +27,22 @@ _QUOTES = {"SingleQuote": "‘’", "DoubleQuote": "“”"}
 _TASK = re.compile(r"[☐☒]\s*")
 
 
-def text_of_json(content: bytes) -> str:
-    """Return the text of pandoc's JSON of a document."""
+def text_of_json(content: bytes, format: str) -> str:
+    """Return the text of pandoc's JSON of a document in this format."""
     document: Node = json.loads(content)
     writer = _Writer()
     head: list[str] = []
+    # In Word these are paragraphs, which pandoc takes out of the text.
+    is_word = format == "docx"
     for name in METADATA:
-        if name in document["meta"]:
+        if name in document["meta"] and (is_word or name != "date"):
             head += writer.metadata(document["meta"][name])
     body = list(writer.blocks(document["blocks"]))
 
     # A page has its title as its first heading, too, and an e-book its authors.
-    lines = [line for line in head if line not in body[: len(head) + 1]]
-    text = "\n\n".join(filter(None, [*lines, *body, *writer.notes]))
+    if not is_word:
+        head = [line for line in head if line not in body[: len(head) + 1]]
+    text = "\n\n".join(filter(None, [*head, *body, *writer.notes]))
     return f"{text}\n"
 
 

@@ -36,6 +36,8 @@ def without_hidden(data: bytes, format: str) -> bytes:
     if format == "html":
         return _visible_page(data)
     if format == "rtf":
+        # pandoc skips a footnote that older programs need not know.
+        data = data.replace(rb"{\*\footnote", rb"{\footnote")
         return (_ALONE if rb"\uc0" in data else _RICH_NUMBERS).sub(_rich_characters, data)
     if format not in ("docx", "epub", "odt"):
         return data

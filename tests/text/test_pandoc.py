@@ -189,10 +189,21 @@ def test_the_title_and_the_authors_are_the_first_lines_and_a_title_page_is_text(
     title_page = '<section epub:type="titlepage"><h1>The Kettle</h1><p>For Ana.</p></section>'
     text = read(epub(title_page, "<p>It was new.</p>"))
     assert text == "Ana Berg\n\nThe Kettle\n\nFor Ana.\n\nIt was new.\n"
-    written = "---\ntitle: Rain\nauthor: [Ida Holm, Per Lund]\n---\nIt fell."
-    command = [pypandoc.get_pandoc_path(), "-s", "--from=markdown", "--to=epub", "-o", "-"]
-    book = subprocess.run(command, input=written.encode(), capture_output=True, check=True).stdout
-    assert read(book).startswith("Rain\n\nIda Holm\n\nPer Lund\n\nRain\n\nIt fell.")
+    written = (
+        "---\ntitle: Rain\nauthor: [Ida Holm, Per Lund]\ndate: May 1901\n---\nRain\n\nIt fell.[^1]"
+        "\n\n[^1]: Far."
+    )
+    command = [pypandoc.get_pandoc_path(), "-s", "--from=markdown", "-o", "-", "--to"]
+    texts = []
+    for form in ("epub", "docx", "rtf"):
+        document = subprocess.run(
+            [*command, form], input=written.encode(), capture_output=True, check=True
+        ).stdout
+        texts.append(read(document).replace("[1]", ""))
+    names = "Rain\n\nIda Holm\n\nPer Lund\n\n"
+    end = "Rain\n\nIt fell.\n\n Far.\n"
+    assert texts[0].startswith(names)
+    assert texts[1:] == [f"{names}May 1901\n\n{end}"] * 2
 
 
 def test_an_e_book_is_known_by_its_container_and_its_side_chapters_are_read():
