@@ -12,9 +12,24 @@ _SKIPPED = re.compile(
 ideographs."""
 _EMPTY = re.compile("area|base|br|col|embed|hr|img|input|link|meta|source|wbr")
 """Matches elements that have nothing in them."""
-_SIBLINGS = re.compile("li|option|p|rp|rt|td|tr")
-"""Matches elements whose end may be left out before the next one."""
-_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+_BLOCKS = (
+    "address|article|aside|blockquote|center|d[dlt]|details|dialog|div|fieldset|figcaption|figure"
+    "|footer|form|h[1-6r]|header|hgroup|li|main|menu|nav|ol|p|pre|search|section|summary|table|ul"
+)
+_ENDED_BY = {
+    "dd": "dd|dt",
+    "dt": "dd|dt",
+    "li": "li",
+    "option": "option|optgroup",
+    "p": _BLOCKS,
+    "rp": "rp|rt",
+    "rt": "rp|rt",
+    "td": "td|th|tr|tbody|tfoot",
+    "th": "td|th|tr|tbody|tfoot",
+    "tr": "tr|tbody|tfoot",
+}
+"""The elements before which the end of another may be left out."""
+_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _VANISHED = re.compile(rb".*<w:vanish(?:\s+w:val=\"(?:1|true|on)\")?\s*/>", re.DOTALL)
 _HIDING_STYLE = re.compile(
     rb'<style:style [^>]*?style:name="([^"]+)"[^>]*(?<!/)>'
@@ -127,8 +142,8 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Enter an element, and hide it."""
-        if _SIBLINGS.fullmatch(tag) and self._open[-1:] == [tag]:
-            self.handle_endtag(tag)
+        while self._open and re.fullmatch(_ENDED_BY.get(self._open[-1], "-"), tag):
+            self.handle_endtag(self._open[-1])
         if _EMPTY.fullmatch(tag):
             return
         self._open.append(tag)

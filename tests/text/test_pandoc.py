@@ -163,7 +163,10 @@ def test_a_slide_without_a_title_has_none():
             "Home\nLong.\nShort.\n",
         ),
         ("<blockquote><p>said</p></blockquote><pre>a  b\n c</pre>", "said\n\na  b\n c\n"),
-        ("<p>seen <span style='display: none'>no</span> <b hidden>no</b>too</p>", "seen too\n"),
+        ("<p>seen <span style='DISPLAY: none'>no</span> <b hidden>no</b>too</p>", "seen too\n"),
+        ("<dl><dt hidden>no<dd>seen<dt>too</dl>", "seen\n\ntoo\n"),
+        ("<table><tr><th hidden>no<td hidden>no<tr><td>seen</table>", "seen\n"),
+        ("<p hidden>no<div>seen</div>", "seen\n"),
         ("<p hidden>no<p>seen<template><p>no</p></template><noscript>no</noscript>", "seen\n"),
         (
             "<nav><ul><li>menu</li></ul></nav><p>text <button>Press</button><textarea>no</textarea></p>",
