@@ -36,6 +36,8 @@ _SETTINGS = re.compile(
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff\0-\x08\x0b\x0c\x0e-\x1f]")
 """Characters that nobody sees, and that separate or direct nothing; U+200C and U+200D join letters,
 and stay."""
+_BREAK = re.compile("\f(?<=[^\n\f]\f)(?=\f*[^\n\f])")
+"""Matches the end of a page that parts words."""
 
 _KEPT = f"({{num}}); {named('clean', 'false')} keeps them"
 _TERMS = "line", f"left out of {{label}}: Project Gutenberg's terms {_KEPT}"
@@ -116,14 +118,16 @@ def _terms(lines: Sequence[Line]) -> list[range]:
 
 def tidied(text: str, changes: Counter[Change] | None = None) -> str:
     """Return a text without what nobody sees, and with each letter and its accents in one character
-    (NFC). What is left out or changed is counted in `changes`."""
+    (NFC). A page or a line that ends between words is a line end. What is left out or changed is
+    counted in `changes`."""
     # Before accents are joined: a soft hyphen may stand between a letter and its accent.
-    whole, num_unseen = _UNSEEN.subn("", text)
+    parted, num_breaks = _BREAK.subn("\n", text.replace("\v", "\f"))
+    whole, num_unseen = _UNSEEN.subn("", parted)
     apart = whole
     if not apart.isascii():
         whole = unicodedata.normalize("NFC", apart)
     if changes is not None:
-        changes[_UNSEEN_CHANGE] += num_unseen
+        changes[_UNSEEN_CHANGE] += num_breaks + num_unseen
         # The order of accents may change, or one letter become another or two.
         if whole != apart:
             changes[_COMPOSED] += max(1, len(apart) - len(whole))

@@ -95,7 +95,8 @@ def check_characters(path, content):
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         fault = error.start
-    usual = UNSEEN.sub("", text.removeprefix("\ufeff").replace("\r\n", "\n"))
+    usual = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    usual = UNSEEN.sub("", re.sub("(?<=[^\n])[\x0b\x0c]+(?=[^\n])", "\n", usual))
     try:
         corpus = read_corpus([str(path)], alphabet="char")
     except DataError as error:

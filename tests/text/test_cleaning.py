@@ -159,6 +159,8 @@ def test_letters_and_their_accents_are_joined_whatever_the_blocks(monkeypatch):
     assert "27 letters of umlauts.txt" in corpus.notes[-1]
     assert read_corpus(["umlauts.txt"], clean=False).content == APART * 9
     assert read_corpus(["umlauts.txt"], alphabet="byte").content == (APART * 9).encode()
+    pages = "four\x0bfive\x0c\nsix\n\x0cseven\x0c\x0b and\x0c"
+    assert read("pages.txt", pages * 9).content == ("four\nfive\nsix\nseven\n and\n" * 9)[:-1]
     record = '{"text": "e\\u0301 and e\u0301 and the rain"}\n'
     table = read("a.jsonl", record, documents="column", column="text")
     assert table.content == "é and é and the rain\0"
