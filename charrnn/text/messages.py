@@ -53,8 +53,11 @@ _PROGRAM_LINE = re.compile(
 )
 """Matches a line that the program wrote in the place of a message or a picture."""
 _NAMES = ("sender_name", "from", "author", "user_profile", "user")
-JSON_CHAT = re.compile(rf'\s*[\[{{](?=.*"(?:{"|".join(_NAMES)})"\s*:)', re.DOTALL)
-"""Matches the beginning of JSON that may be a chat."""
+_TIMED = r"messages|mapping|sender_name|ts|timestamp\w*|date\w*|create_time"
+JSON_CHAT = re.compile(
+    rf'\s*[\[{{](?=.*"(?:{"|".join(_NAMES)})"\s*:)(?=.*"(?:{_TIMED})"\s*:)', re.DOTALL
+)
+"""Matches the beginning of JSON that may be a chat: a list of books has authors, but no times."""
 # The types of Slack, Discord and Messenger: who came, went or called, and what was renamed.
 _OF_PROGRAM = re.compile("Call|[Cc]hannel|Guild|group_|Recipient|Thread|Subscribe|Unsubscribe")
 _CONTENTS = ("content", "text", "value")
@@ -70,7 +73,11 @@ _LIKE_CHAT = (
     "message",
     "{label} looks like a chat of {num}, of which many have no name: its dates and times stay",
 )
-_FROM_JSON = "message", "read {num} of {label} out of its JSON, each after its name"
+_FROM_JSON = (
+    "message",
+    "read {num} of {label} out of its JSON, each after its name;"
+    f" {named('column')} reads another field",
+)
 
 
 def find_stamps(text: str) -> list[tuple[int, int]]:

@@ -51,7 +51,8 @@ def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str])
         if problem := why_protected(data):
             raise DataError(f"{label} is {kind.what} that {problem}")
         program = _program(label, kind)
-        text = text_of_json(_json_of(data, kind.format, program), kind.format)
+        content = _json_of(data, format=kind.format, program=program)
+        text = text_of_json(content, format=kind.format)
         if kind.format == "pptx":
             text = _UNTITLED.sub("", text)
         if len(text) > max(MAX_TEXT, MAX_GROWTH * len(data)):

@@ -167,8 +167,11 @@ def test_a_chat_in_json_is_read_with_its_names(chat):
 def test_conversations_are_parted_by_blank_lines():
     talks = [{"messages": [{"from": "Ana", "text": text}]} for text in ("Stay.", "Go.")]
     assert read(json.dumps(talks), "a.json").content == "Ana: Stay.\n\nAna: Go.\n"
-    other = '{"from": 1, "to": [{"user": "x"}]}'
-    assert read(other, "a.json").content == other
+    book = {"author": "Ana", "title": "Rain", "text": "It fell."}
+    for other in ({"from": 1, "to": [{"user": "x"}]}, [book] * 9):
+        corpus = read(json.dumps(other), "a.json")
+        assert corpus.content == json.dumps(other)
+    assert "it has author, title, text: charrnn train" in corpus.notes[-1]
     slack = [
         {"ts": "1", "user": "Ana", "text": "a &amp;lt; b", "timestamp_ms": time}
         for time in (None, 1)
@@ -213,6 +216,5 @@ def test_a_conversation_with_chatgpt_is_read_out_of_its_tree():
     chat = read(json.dumps(talks), "conversations.json")
     assert chat.content == f"{talk}\n{talk}"
     # One line of JSON is not minified code where its messages are read.
-    assert chat.notes == (
-        "read 4 messages of conversations.json out of its JSON, each after its name",
-    )
+    (note,) = chat.notes
+    assert "read 4 messages of conversations.json out of its JSON" in note
