@@ -46,8 +46,8 @@ def column_values(lines: Iterable[Line], *, column: str, file: FileRecord) -> It
 
 
 def is_json(start: str, label: str) -> bool:
-    """Whether a file is JSON Lines by its suffix, or begins with an object of JSON."""
-    return _has_suffix(label, ".jsonl", ".ndjson") or _JSON_START.match(start) is not None
+    """Whether a file is JSON or JSON Lines by its suffix, or begins with an object of JSON."""
+    return _has_suffix(label, ".json", ".jsonl", ".ndjson") or _JSON_START.match(start) is not None
 
 
 def _has_suffix(label: str, *suffixes: str) -> bool:
@@ -202,12 +202,12 @@ def _json_values(
     for number, record in _records(lines, column=column, label=file.name):
         # Records need not have the same columns, so each is asked.
         if not isinstance(record, dict) or column not in record:
-            has = "no object"
+            has = "no object (jq -r '.[]' FILE writes a list of texts as lines)"
             if isinstance(record, dict):
                 has = _listed(record)
             raise DataError(
-                f"{file.name}, line {number}, has no {column!r}; it has {has}: give one of them as"
-                f" {named('column')}"
+                f"{file.name}, line {number}, has no {column!r}; it has {has}: give a field of each"
+                f" object as {named('column')}"
             )
         value = record[column]
         if value is None:
@@ -246,6 +246,8 @@ def _records(lines: Iterable[Line], *, column: str, label: str) -> Iterator[tupl
             for value in record.values():
                 if isinstance(value, list) and value and isinstance(value[0], dict):
                     record = value
+                    if column in value[0]:
+                        break
         is_first = False
         for item in record if isinstance(record, list) else [record]:
             yield number, item

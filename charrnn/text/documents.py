@@ -174,7 +174,7 @@ def end_documents(
     - "lines": every line that is not blank, without its line end (LF or CRLF);
     - "blank-lines": the lines between two blank lines, without the last line end;
     - "column": every value of the column `column` of a CSV file or another table, trimmed like a
-      file; the column is a name in the header, or a number from 1. In JSON Lines (.jsonl, .ndjson,
+      file; the column is a name in the header, or a number from 1. In JSON (.json, .jsonl, .ndjson,
       or a text that begins with an object) it is the name of a value of each object.
 
     Empty documents are left out, and changes are counted in `file`. Raises DataError for a NUL, a
@@ -285,10 +285,7 @@ def split_documents(
 def _without_nul(lines: Iterable[Line], label: str) -> Iterator[Line]:
     for line in lines:
         if END in line.content:
-            raise DataError(
-                f"{label} has a NUL, which ends a document: remove it, or leave"
-                f" {named('documents')} out"
-            )
+            raise DataError(f"{label} has a NUL, which ends a document: remove it")
         yield line
 
 

@@ -134,7 +134,7 @@ def test_a_column_of_json_on_one_line_is_not_called_minified_code():
 
 
 def test_json_of_several_lines_or_in_a_list_is_read_too():
-    whole = '{"n": 1, "rows": [{"text": "a"}, {"text": "b"}]}'
+    whole = '{"n": 1, "rows": [{"text": "a"}, {"text": "b"}], "meta": [{"n": 1}]}'
     for content in (
         '[{"text": "a"}, {"text": "b"}]\n',
         '[\n {"text": "a"},\n{"text": "b"}]',
@@ -142,6 +142,8 @@ def test_json_of_several_lines_or_in_a_list_is_read_too():
     ):
         assert documents(content, "text", "a.json") == ["a", "b"]
     assert documents('{\n "text": "a"\n}\n', "text", "a.json") == ["a"]
+    with pytest.raises(DataError, match="no object"):
+        documents('[\n"a",\n"b"]', "text", "a.json")
     number = f'{{"text": "a", "n": {"1" * 5000}}}\n'
     assert documents(number, "text", "a.json") == ["a"]
 

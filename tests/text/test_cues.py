@@ -109,18 +109,27 @@ def test_a_damaged_cue_keeps_its_words():
     said = [f"word {number}" for number in range(9)]
     said[5] = "a --> b\nand 12:30 --> 14:00"
     whole = srt(*said)
-    films = {
-        "a cue has no number": whole.replace("\n3\n", "\n"),
-        "none is parted from the next": whole.replace("\n\n", "\n"),
-        "a number is damaged": whole.replace("\n3\n", "\nx3\n"),
-        "a time is damaged": whole.replace("00:00:08,000 -->", "00:00:xx,000 -->"),
-        "a time is missing": whole.replace("--> 00:00:08,000", "-->"),
-        "blanks stand around": whole.replace("00\n", "00 \n").replace("\n00", " \n 00"),
-        "a time of captions is damaged": vtt(*said).replace("00:00:08.000 -->", "00:00:x8.000 -->"),
-        "captions have no blank lines": vtt(*said).replace("\n\n", "\n"),
-        "a blank line is in a cue": sbv(*said).replace("word 7", "word\n\n7"),
-    }
-    for film in films.values():
+    films = (
+        # A cue has no number.
+        whole.replace("\n3\n", "\n"),
+        # None is parted from the next.
+        whole.replace("\n\n", "\n"),
+        # A number is damaged.
+        whole.replace("\n3\n", "\nx3\n"),
+        # A time is damaged.
+        whole.replace("00:00:08,000 -->", "00:00:xx,000 -->"),
+        # A time is missing.
+        whole.replace("--> 00:00:08,000", "-->"),
+        # Blanks stand around.
+        whole.replace("00\n", "00 \n").replace("\n00", " \n 00"),
+        # A time of captions is damaged.
+        vtt(*said).replace("00:00:08.000 -->", "00:00:x8.000 -->"),
+        # Captions have no blank lines.
+        vtt(*said).replace("\n\n", "\n"),
+        # A blank line is in a cue.
+        sbv(*said).replace("word 7", "word\n\n7"),
+    )
+    for film in films:
         read_words = str(read(film).content).replace(" x3", "")
         assert read_words == "".join(" ".join(cue.split()) + "\n" for cue in said)
 
