@@ -50,7 +50,7 @@ EXTRAS = (
 PRIMES = {"prose.txt": "ab", "names.txt": "Ann", "poems.csv": "ab", "bytes.txt": "zäb"}
 PRIMES["two.txt"] = "ab"
 LINES = [
-    f"{BASES[command]} {example}"
+    example if example.startswith(command) else f"{BASES[command]} {example}"
     for command in ("sample", "visualize", "evaluate", "runs", "predict")
     for examples in EXAMPLES[command].values()
     for example in examples

@@ -15,7 +15,7 @@ import typer
 from charrnn.cli.command_classes import OTHER
 from charrnn.config.options import Option, argument, check, make, option, parameters_of, refused
 from charrnn.config.settings import KIND_NAMES, whole_number
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, named
 from charrnn.system.files import with_home
 from charrnn.views.delivery import describe_formats
 
@@ -42,7 +42,7 @@ PART = Rule("--part", beside="--text", why="which is no part of the run's own te
 """The rule of the commands with --part."""
 VIEWS = ("--cell", "--surprise", "--find", "--evidence", "--gates", "--gradients")
 """The options that choose what `visualize` shows."""
-_DRAWS = "--temp --top-k --top-p --min-p --precision --color"
+_DRAWS = "--seed --temp --top-k --top-p --min-p --precision --color"
 """The options of text that is drawn at random."""
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
@@ -244,6 +244,8 @@ def _converted(typed: object, declared: Option) -> object:
     none, and for a value out of range."""
     # A text or several texts; True for an option without a value.
     value: Any = typed
+    if typed == "" and declared.kind is not str:  # of an unset shell variable
+        raise UsageError(f"{named(declared.name)} is empty: give a value, or leave it out.")
     if declared.kind is Path:
         # The shell leaves the ~ of --out=~/run as it is.
         value = Path(with_home(value))

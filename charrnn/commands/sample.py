@@ -107,6 +107,9 @@ def _drawing_of(options: SampleCommandOptions, model: "Model") -> SampleOptions:
     cell = None
     if options.cell not in (None, SURPRISE):
         cell = arguments.parse_cell("--color", text=str(options.cell), model=model)
+    clamps = dict(_parse_clamp(text, model) for text in options.clamps)
+    if len(clamps) < len(options.clamps):
+        raise UsageError("--clamp names a cell twice: give each cell one value.")
     forbid = None
     if options.no_copy is not None:
         forbid = model.known_passages(options.no_copy)
@@ -116,7 +119,7 @@ def _drawing_of(options: SampleCommandOptions, model: "Model") -> SampleOptions:
         seed=fresh_seed() if drawing.seed is None else drawing.seed,
         stops=tuple(arguments.parse_text("--stop", text) for text in drawing.stops),
         ban=arguments.parse_text("--ban", drawing.ban),
-        clamps=dict(_parse_clamp(text, model) for text in options.clamps),
+        clamps=clamps,
         cell=cell,
         forbid=forbid,
     )

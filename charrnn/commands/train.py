@@ -203,17 +203,19 @@ def parse_settings(options: TrainOptions) -> dict[str, object]:
     """Return the fields that options and --set assign. If an option was given several times, the
     last one counts.
 
-    Raises UsageError that names the field or the --set at fault.
+    Raises UsageError that names the field or the --set at fault, as one of a field that has its
+    value already.
     """
     parsed = {name: _parse(name, texts[-1]) for name, texts in options.settings.items()}
 
-    # After the options, so that --set wins over an option of the same field.
     for assignment in options.assignments:
         name, equals, text = assignment.partition("=")
         try:
             if not equals:
                 raise UsageError("write it as field=value, e.g. --set learning_rate=4e-3.")
             field = check_field_name(name.strip())
+            if field in parsed:
+                raise UsageError(f"{named(field)} is given twice. Leave one of them out.")
             parsed[field] = _parse(field, text)
         except UsageError as error:
             raise UsageError(f"--set {assignment}: {error}") from None

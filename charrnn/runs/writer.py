@@ -55,6 +55,7 @@ from charrnn.system.process import (
     process_identity,
 )
 from charrnn.text.pandoc import KEPT_TEXTS, packed_texts
+from charrnn.text.sources import is_run_folder
 
 
 @contextlib.contextmanager
@@ -131,10 +132,10 @@ def check_new(path: Path) -> None:
     check_outside_runs(path)
     if os.path.lexists(path) and not (path.is_dir() and not os.listdir(path)):
         check_not_in_use(path)
-        raise UsageError(
-            f"{path} exists already\ngive {named('out')} another name; a run is continued by"
-            f" {named('resume', path)}"
-        )
+        remedy = f"give {named('out')} another name"
+        if is_run_folder(path):
+            remedy += f"; a run is continued by {named('resume', path)}"
+        raise UsageError(f"{path} exists already\n{remedy}")
 
 
 class RunWriter(RunReader):

@@ -18,7 +18,7 @@ from charrnn.errors import UsageError
 
 EXCLUDED = {
     "sample": (
-        "--beam --temp --top-k --top-p --min-p --precision --color --sort --unique --new --no-copy",
+        "--beam --seed --temp --top-k --top-p --min-p --precision --color --sort --unique --new --no-copy",
         "--color --count --sort --unique --new --trace",
         "--trace --sort --unique --new",
         "--match --stop --no-repeat",

@@ -23,6 +23,8 @@ BASES = {
     "predict": "predict {run} aa",
 }
 """A command line of each command that takes a run. The examples of its options are added to it."""
+SEARCH = "sample {run} --length 20"
+"""A line of `sample` without a seed, which a search refuses."""
 EXPORTS = tuple(f"--export made{suffix}" for suffix in FORMATS if suffix != ".npz")
 PICTURES = tuple(one for one in EXPORTS if not one.endswith("csv"))
 COMMON = {
@@ -42,13 +44,13 @@ others with `-m thorough`."""
 EXAMPLES = {
     "sample": {
         "--ban": ("--ban a",),
-        "--beam": ("--beam 2", "--beam 2 --count 2"),
+        "--beam": (f"{SEARCH} --beam 2", f"{SEARCH} --beam 2 --count 2"),
         "--clamp": ("--clamp 0:1=0.5",),
         "--color": ("--color 0:1", "--color surprise"),
         "--count": ("--count 2", "--count 2 --json"),
         "--export": (
             *EXPORTS,
-            "--beam 2 --count 2 --export made.svg",
+            f"{SEARCH} --beam 2 --count 2 --export made.svg",
             "--temp 0.2,1 --export made.html",
         ),
         "--length": ("--length 5",),
@@ -56,7 +58,7 @@ EXAMPLES = {
         "--min-p": ("--min-p 0.2",),
         "--new": ("--new", "--new --count 2"),
         "--no-copy": ("--no-copy 9",),
-        "--no-repeat": ("--no-repeat 3 --beam 2",),
+        "--no-repeat": (f"{SEARCH} --no-repeat 3 --beam 2",),
         "--trace": ("--trace", "--trace --json"),
         "--prime": ("--prime a", "--prime @{few}"),
         "--stop": ("--stop a",),
