@@ -20,6 +20,9 @@ ends picture and table have the mean and the range. Run all on one idle machine,
 - `ngrams` counts the n-grams of the training text, without a network.
 - `charrnn` runs `charrnn train` with each budget.
 
+With `--prime` a network of torch prints how it continues that text at temperature 0.5, at the end of
+its one budget. For charrnn, `charrnn sample` continues it.
+
 The rates of the first three decay by a cosine. Their settings are those that a search found on tiny
 Shakespeare (benchmarks/LOG.md). For such a search `--one-core` counts the processor's time of one core,
 so that trainings beside other work are compared.
@@ -60,6 +63,8 @@ READINGS = 8
 """Readings of a block, of which each predicts as many new characters of the text."""
 HEAD_SIZE = 32
 """Numbers of a query and a key of an attention head."""
+NUM_WRITTEN = 100
+"""Characters that a program writes after `--prime`."""
 NGRAM_ORDER = 16
 """Characters of an n-gram, at most."""
 BUDGETS = [1.0, 3.0, 15.0]
@@ -241,6 +246,19 @@ def loss_of(network: Any, ids: NDArray[np.uint16]) -> float:
     return windowed_scores(network, ids, precision="fp32").losses.mean
 
 
+@torch.inference_mode()
+def continuation(network: Any, alphabet: list[str], prime: str, seed: int) -> str:
+    """Return `prime` and NUM_WRITTEN characters that a network of torch writes after it."""
+    torch.manual_seed(seed)
+    text = prime
+    for _ in range(NUM_WRITTEN):
+        ids = torch.tensor([alphabet.index(character) for character in text])[:, None]
+        logits, _ = network(ids, network.initial_state(1))
+        probabilities = torch.softmax(logits[-1, 0] / 0.5, 0)
+        text += alphabet[int(torch.multinomial(probabilities, 1))]
+    return text
+
+
 def with_places(
     program: str, minutes: float, seed: int, losses: list[tuple[float, float]]
 ) -> Iterator[Measurement]:
@@ -340,6 +358,9 @@ def train_network(
             measuring = clock() - seconds
         if seconds >= budget:
             print(f"{learner.step:,} steps", file=sys.stderr)
+            if given.prime is not None:
+                network.eval()
+                print(continuation(reader, alphabet, given.prime, given.seed), file=sys.stderr)
             return
         learner.learn(share=0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget)))
 
@@ -482,6 +503,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the networks")
     parser.add_argument("--budgets", type=float, nargs="+", help="minutes")
+    parser.add_argument("--prime", help="a text that each network continues")
     parser.add_argument("--one-core", action="store_true", help="count the time of one core")
     for field in fields(Settings):
         kind = float if field.name in ("rate", "dropout") else int
