@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, DataError, UsageError, named
 from charrnn.system.files import (
     behind_links,
@@ -259,6 +260,6 @@ def _is_of_source(source: str, path: Path) -> bool:
     """Whether the text that a source means has the existing file `path`."""
     # A file may have another name: a link, or another spelling.
     with suppress(DataError, OSError, ValueError):  # There is no text of that name.
-        origin = sources.find_origin(source, is_named_by_run=True, order=sources.SORTED)
+        origin = sources.find_origin(source, config=Config(), is_named_by_run=True)
         return any(map(path.samefile, origin.paths))
     return False

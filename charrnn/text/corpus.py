@@ -11,9 +11,10 @@ from charrnn.config.settings import Config
 from charrnn.errors import DataError, counted
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
+from charrnn.text.documents import in_file_order
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.reader import SourceReader
-from charrnn.text.sources import Order, find_origins
+from charrnn.text.sources import find_origins
 from charrnn.text.text_files import EmptyTextError, split_lines
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab, as_bytes
 
@@ -123,8 +124,9 @@ class Corpus:
     def places(self, indices: Int64Array) -> list[Place | None]:
         """Read the files again to find the places (P,) of the characters with these indices; None
         for what is no longer in them. No more is read than necessary."""
-        if self.reader.documents is not None:
-            indices = self.reader.documents.in_file_order(indices)
+        config = self.reader.config
+        if config.end_id is not None:
+            indices = in_file_order(indices, ids=self.ids, config=config)
         order = np.argsort(indices, kind="stable").tolist()
         places: list[Place | None] = [None] * len(order)
         begin = 0
@@ -196,7 +198,7 @@ def read_corpus(
     one character. Raises CharRNNError if the ids cannot be written.
     """
     # All sources are found before any is read, so that a wrong name is reported at once.
-    origins = find_origins(config.corpus, order=Order(config.order, config.order_seed))
+    origins = find_origins(config.corpus, config)
 
     # The text is counted as it is read, and encoded afterwards: its alphabet is known only at its
     # end.

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.errors import DataError, counted, named
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.columns import column_values
 from charrnn.text.id_builder import EncodedBlock
-from charrnn.text.sources import Order, catalogued_settings, entry_of
+from charrnn.text.sources import catalogued_settings, entry_of
 from charrnn.text.text_files import FileRecord, Line, is_blank, split_lines, without_blank_end
 from charrnn.text.vocab import NUL, Vocab
 
@@ -39,87 +39,65 @@ _BLOCK_DOCUMENTS = 100
 _REPEATED = "repeated document", "left out {num} of {label}"
 
 
-class Documents:
-    """The D documents of a corpus, as a configuration defines and orders them."""
+def read_documents(lines: Iterable[Line], config: Config, file: FileRecord) -> Iterator[Line]:
+    """Yield the documents of one file in lines (see `end_documents`). Raises DataError also if it
+    has no document."""
+    is_empty = True
+    for line in end_documents(lines, config.documents, file=file, column=config.column):
+        is_empty = False
+        yield line
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        """A configuration with documents."""
-        self.order = Order(config.order, config.order_seed)
-        """The order of the documents."""
-        self._starts = np.zeros(0, np.int64)
-        """(D,): where each document of this order begins in the order of the files."""
-        self._new_starts = np.zeros(0, np.int64)
-        """(D,): where each document of this order begins in it."""
+    # The reader of a folder skips a file with this error, as it does an empty file.
+    if is_empty:
+        kind = named("documents", config.documents)
+        raise DataError(f"{file.name} has no document that is not empty ({kind})")
 
-    @classmethod
-    def of(cls, config: Config) -> "Documents | None":
-        """Return the documents of a configuration, None if it has none. Raises UsageError if a
-        running text should have no repeated ones."""
-        if config.end_id is None:
-            if config.unique_documents:
-                raise UsageError(
-                    f"{named('unique_documents')} is true, and the text has no documents: say what"
-                    f" a document is by {named('documents')} or {named('column')}, or leave it out."
-                )
-            return None
-        return cls(config)
 
-    def read(self, lines: Iterable[Line], file: FileRecord) -> Iterator[Line]:
-        """Yield the documents of one file in lines (see `end_documents`). Raises DataError also if
-        it has no document."""
-        is_empty = True
-        kind = self.config.documents
-        for line in end_documents(lines, kind, file=file, column=self.config.column):
-            is_empty = False
-            yield line
+def digest_in_order(digest: str, config: Config) -> str:
+    """Return the digest of a text whose documents are in the order of a configuration, given its
+    `digest` in the order of the files."""
+    if config.end_id is None or config.order == "sorted":
+        return digest
+    return hashlib.sha256(f"{digest} shuffled {config.order_seed}".encode("ascii")).hexdigest()
 
-        # The reader of a folder skips a file with this error, as it does an empty file.
-        if is_empty:
-            raise DataError(
-                f"{file.name} has no document that is not empty ({named('documents', kind)})"
-            )
 
-    def digest(self, digest: str) -> str:
-        """Return the digest of the documents in their order, given their `digest` in the order of
-        the corpus."""
-        if self.order.kind == "sorted":
-            return digest
-        return hashlib.sha256(f"{digest} shuffled {self.order.seed}".encode("ascii")).hexdigest()
+def arrange(encoded: EncodedBlock, config: Config) -> Iterator[EncodedBlock]:
+    """Bring the documents of a whole corpus into their order.
 
-    def arrange(self, encoded: EncodedBlock, vocab: Vocab) -> Iterator[EncodedBlock]:
-        """Bring the documents of a whole corpus into their order.
+    Takes all ids and unknown characters, and yields them in blocks; the last block has no ids,
+    but all unknown characters.
+    """
+    ids, unknown = encoded
+    ends = document_ends(ids, config.end_id)
+    numbers = document_order(len(ends), config)
+    sizes = np.diff(ends, prepend=0)
+    for first in range(0, len(ends), _BLOCK_DOCUMENTS):
+        documents = numbers[first : first + _BLOCK_DOCUMENTS]
+        parts = [ids[ends[number] - sizes[number] : ends[number]] for number in documents]
+        yield np.concatenate(parts), unknown[:0]
+        release_pages(ids)
 
-        Takes all ids and unknown characters, and yields them in blocks; the last block has no ids,
-        but all unknown characters.
-        """
-        ids, unknown = encoded
-        ends = document_ends(ids, end_id=int(vocab.encode(END)[0]))
-        numbers = document_order(len(ends), self.order)
-        sizes = np.diff(ends, prepend=0)
-        lengths = sizes[numbers]
-        self._starts = ends[numbers] - lengths
-        self._new_starts = np.cumsum(lengths) - lengths
-        for first in range(0, len(ends), _BLOCK_DOCUMENTS):
-            documents = numbers[first : first + _BLOCK_DOCUMENTS]
-            parts = [ids[ends[number] - sizes[number] : ends[number]] for number in documents]
-            yield np.concatenate(parts), unknown[:0]
-            release_pages(ids)
+    # There are few unknown characters, so they are all moved at the end.
+    moved = _moved(unknown["position"].astype(np.int64), sizes, order=numbers)
+    arranged = unknown[np.argsort(moved, kind="stable")]
+    arranged["position"] = np.sort(moved)
+    yield ids[:0], arranged
 
-        # There are few unknown characters, so they are all moved at the end.
-        positions = unknown["position"].astype(np.int64)
-        ranks = np.argsort(numbers)[np.searchsorted(ends, positions, side="right")]
-        moved = self._new_starts[ranks] + positions - self._starts[ranks]
-        order = np.argsort(moved, kind="stable")
-        arranged = unknown[order]
-        arranged["position"] = moved[order]
-        yield ids[:0], arranged
 
-    def in_file_order(self, positions: Int64Array) -> Int64Array:
-        """Return the positions (P,) in the order of the files of the characters at these positions
-        of documents that were arranged."""
-        ranks = np.searchsorted(self._new_starts, positions, side="right") - 1
-        return self._starts[ranks] + positions - self._new_starts[ranks]
+def in_file_order(positions: Int64Array, ids: NDArray[np.integer], config: Config) -> Int64Array:
+    """Return the positions (P,) in the order of the files of the characters at these positions
+    of ids (N,) whose documents were arranged."""
+    sizes = np.diff(document_ends(ids, config.end_id), prepend=0)
+    return _moved(positions, sizes, order=np.argsort(document_order(len(sizes), config)))
+
+
+def _moved(positions: Int64Array, sizes: Int64Array, *, order: Int64Array) -> Int64Array:
+    """Return where characters are when documents of these sizes (D,) are brought into an order."""
+    starts = np.cumsum(sizes) - sizes
+    new_starts = np.zeros_like(starts)
+    new_starts[order] = np.cumsum(sizes[order]) - sizes[order]
+    numbers = np.searchsorted(starts, positions, side="right") - 1
+    return new_starts[numbers] + positions - starts[numbers]
 
 
 def without_repeated(lines: Iterable[Line], *, seen: set[str], file: FileRecord) -> Iterator[Line]:
@@ -210,27 +188,27 @@ def separator_of(config: Config, vocab: Vocab) -> str:
     return END
 
 
-def document_order(num_documents: int, order: Order) -> Int64Array:
+def document_order(num_documents: int, config: Config) -> Int64Array:
     """Return the numbers of the documents, counted from 0 in the corpus, in their order.
 
     A sorted order is the order of the corpus. A shuffle sorts document i by output i of the
     generator SplitMix64 (Steele, Lea & Flood 2014), which starts with the seed of the order, so
     that the same corpus has the same order on every machine and in every version.
     """
-    if order.kind == "sorted":
+    if config.order == "sorted":
         return np.arange(num_documents, dtype=np.int64)
 
     # The generator adds a constant to its state at each step, so output i can be computed without
     # the earlier outputs: it is the state, mixed twice. The overflow of 64-bit integers is
     # intended.
     numbers = np.arange(1, num_documents + 1, dtype=np.uint64)
-    keys = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(order.seed)
+    keys = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(config.order_seed)
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.argsort(keys ^ (keys >> np.uint64(31)), kind="stable")
 
 
-def document_ends(ids: NDArray[np.integer], end_id: int) -> Int64Array:
+def document_ends(ids: NDArray[np.integer], end_id: int | None) -> Int64Array:
     """Return the index after the END of each document in ids (N,), which are read block by
     block."""
     ends = []

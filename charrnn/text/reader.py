@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, TextChangedError, counted, listed
+from charrnn.errors import DataError, TextChangedError, UsageError, counted, listed, named
 from charrnn.system.files import convert_os_errors
 from charrnn.system.progress import Task, task, tell
 from charrnn.text.cleaning import tidied, written_lines
 from charrnn.text.cues import cue_format, parse_cues
-from charrnn.text.documents import END, Documents, without_repeated
+from charrnn.text.documents import (
+    END,
+    arrange,
+    digest_in_order,
+    read_documents,
+    without_repeated,
+)
 from charrnn.text.file_kinds import document_kind, why_not_text
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, stored
 from charrnn.text.messages import JSON_CHAT, find_stamps, messages_of_json, parse_chat
@@ -59,13 +65,17 @@ class SourceReader:
         """Read the text as a configuration says. `kept_texts` are those of documents that a run has
         kept, by their digests.
 
-        Raises DataError if a named file or all files of a source are unusable, CharRNNError if a
-        large text cannot be written.
+        Raises UsageError if a running text should have no repeated documents, DataError if a named
+        file or all files of a source are unusable, CharRNNError if a large text cannot be written.
         """
+        has_documents = config.end_id is not None
+        if config.unique_documents and not has_documents:
+            raise UsageError(
+                f"{named('unique_documents')} is true, and the text has no documents: say what a"
+                f" document is by {named('documents')} or {named('column')}, or leave it out."
+            )
         self.origins = origins
         self.config = config
-        self.documents = Documents.of(config)
-        """As in `Corpus`."""
         self.document_texts = dict(kept_texts or {})
         """The texts of the files that pandoc has read."""
         self.files: list[FileRecord] = []
@@ -75,7 +85,7 @@ class SourceReader:
         self.file_bytes = file_bytes(origins)
 
         self._has_column = config.documents == "column"
-        self._is_running_text = config.alphabet != "byte" and self.documents is None
+        self._is_running_text = config.alphabet != "byte" and not has_documents
         """Whether each file begins a line: documents have their own ends, and bytes stay as they
         are."""
         self._builder = IdBuilder(config.alphabet)
@@ -88,11 +98,9 @@ class SourceReader:
                 self._read_source(origin, advance)
             self.counts = self._builder.counts()
             """The number of occurrences of each code point, or byte."""
-            self.digest = self._builder.digest()
+            # The text is hashed before the documents are brought into their order.
+            self.digest = digest_in_order(self._builder.digest(), config)
         self.notes += _notes_on_changes(self.files)
-        # The text is hashed before the documents are brought into their order.
-        if self.documents is not None:
-            self.digest = self.documents.digest(self.digest)
 
     @property
     def name(self) -> str:
@@ -108,8 +116,8 @@ class SourceReader:
         store = partial(stored, vocab=vocab, num_bytes=self._builder.num_bytes)
         with self._may_write():
             encoded = store(self._builder.encode(vocab, self.counts))
-            if self.documents is not None:
-                encoded = store(self.documents.arrange(encoded, vocab))
+            if self.config.end_id is not None:
+                encoded = store(arrange(encoded, config=self.config))
             return encoded
 
     def _may_write(self) -> AbstractContextManager[None]:
@@ -146,7 +154,7 @@ class SourceReader:
                 skipped[os.path.basename(name)] = reason
 
         self.files += files
-        self.notes += notes_on_source(origin, skipped, files, documents=self.documents)
+        self.notes += notes_on_source(origin, skipped, files, config=self.config)
         if not files:
             why = describe_skipped(origin, skipped)
             raise DataError(f"{origin.label} has no file to learn from: give text files\n{why}")
@@ -208,8 +216,8 @@ class SourceReader:
             if file.is_document:
                 lines = _by_paragraph(first.content, lines)
             # The values of a column are known only when its table is read.
-            if self.documents is not None and self._has_column:
-                lines = self.documents.read(lines, file)
+            if self._has_column:
+                lines = read_documents(lines, config=self.config, file=file)
             if self.config.composes:
                 lines = map(partial(_tidied, file=file), lines)
             if self.config.join_lines and self.config.alphabet != "byte":
@@ -217,8 +225,8 @@ class SourceReader:
                 from charrnn.text.paragraphs import join_lines
 
                 lines = join_lines(split_lines(lines))
-            if self.documents is not None and not self._has_column:
-                lines = self.documents.read(lines, file)
+            if self.config.end_id is not None and not self._has_column:
+                lines = read_documents(lines, config=self.config, file=file)
             if self.config.unique_documents:
                 lines = without_repeated(lines, seen=seen, file=file)
             yield from lines

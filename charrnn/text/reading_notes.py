@@ -5,9 +5,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from charrnn.config.settings import Config
 from charrnn.errors import counted, listed, named, shortened
 from charrnn.text.columns import describe_columns
-from charrnn.text.documents import Documents, looks_like_list
+from charrnn.text.documents import looks_like_list
 from charrnn.text.file_kinds import data_kind
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import FileRecord, without_gz
@@ -97,8 +98,7 @@ def notes_on_source(
     origin: Origin,
     skipped: Mapping[str, str],
     files: Sequence[FileRecord],
-    *,
-    documents: Documents | None,
+    config: Config,
 ) -> Iterator[str]:
     """Yield notes on the files of a source, and on those that were `skipped`, each with its
     reason."""
@@ -122,7 +122,7 @@ def notes_on_source(
 
     # One file of another shape says nothing about a folder.
     shapes = Counter(file.shape for file in files)
-    if documents is None and shapes:
+    if config.documents == "none" and shapes:
         ((shape, num),) = shapes.most_common(1)
         if shape and 2 * num > len(files):
             yield f"{origin.label} {shape}"

@@ -14,10 +14,10 @@ from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
-from charrnn.text.documents import Documents, split_text
+from charrnn.text.documents import digest_in_order, split_text
 from charrnn.text.pandoc import kept_texts
 from charrnn.text.reader import SourceReader, file_bytes
-from charrnn.text.sources import Order, entry_of, find_origins
+from charrnn.text.sources import entry_of, find_origins
 from charrnn.text.vocab import Vocab, as_bytes
 
 MAX_LOCATIONS_LENGTH = 200_000
@@ -51,8 +51,7 @@ class RecordedCorpus:
         """Whether a text is this whole corpus. The text must be read like a corpus, with its
         documents in the order of the files."""
         digest = hashlib.sha256(as_bytes(text)).hexdigest()
-        documents = Documents.of(self.config)
-        return self.digest == (digest if documents is None else documents.digest(digest))
+        return self.digest == digest_in_order(digest, self.config)
 
     def trained_share(self, text: str | bytes) -> float | None:
         """Return the share of a text that is training text.
@@ -111,8 +110,8 @@ class RecordedCorpus:
         that they are another text. Raises DataError."""
         # Without sources there is the location of the standard library.
         sources = zip(self.config.corpus, locations or repeat(None), strict=False)
-        order = Order(self.config.order, self.config.order_seed)
-        origins = find_origins(starmap(self._name_of, sources), order=order, is_named_by_run=True)
+        names = starmap(self._name_of, sources)
+        origins = find_origins(names, self.config, is_named_by_run=True)
 
         # The size is compared before anything is read: a run of somebody else could name the whole
         # disk. Small files are read, because a folder may have new ones that are no text.

@@ -19,6 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from charrnn.config.settings import Config
 from charrnn.errors import DataError, NotHereError, did_you_mean, named, shortened
 from charrnn.system.files import convert_os_errors, forms_of, write_atomically
 from charrnn.system.progress import task
@@ -213,42 +214,28 @@ def _download(entry: CatalogueEntry) -> bytes:
     return content.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """The order in which the files of a folder or of a pattern are joined.
+def in_order(paths: Mapping[str, Path], config: Config) -> tuple[Path, ...]:
+    """Return the files of a folder or of a pattern, given by their names, in the order in which
+    they are joined.
 
     The last files are held out. With `sorted` they are from other folders than the training text;
-    with `shuffled` they are a sample of all folders. A shuffle sorts by SHA-256, which depends
-    neither on the version of Python or NumPy nor on the order in which the file system lists a
-    folder. It has its own seed, so that runs with different seeds of their weights hold out the
-    same files.
+    with `shuffled` they are a sample of all folders. A shuffle depends neither on the version of
+    Python or NumPy nor on the order in which the file system lists a folder. It has its own seed,
+    so that runs with different seeds of their weights hold out the same files.
     """
-
-    kind: str = "shuffled"
-    """`shuffled` or `sorted`."""
-    seed: int = 0
-    """Seed of the shuffle."""
-
-    def key(self, name: str) -> tuple[bytes, str]:
-        """Return that by which files are sorted: the name, or before it the SHA-256 of `SEED/NAME`
-        in UTF-8.
-
-        A name is the path of a file relative to its folder, with "/" as separator.
-        """
-        if self.kind == "sorted":
-            return b"", name
-        # "surrogatepass": Python represents bytes of a file name that are not UTF-8 by lone
-        # surrogates.
-        seeded = f"{self.seed}/{name}".encode("utf-8", "surrogatepass")
-        return hashlib.sha256(seeded).digest(), name
-
-    def arranged(self, paths: Mapping[str, Path]) -> tuple[Path, ...]:
-        """Return the files of a folder or of a pattern, given by their names."""
-        return tuple(paths[name] for name in sorted(paths, key=self.key))
+    if config.order == "sorted":
+        return tuple(paths[name] for name in sorted(paths))
+    key = partial(seeded_digest, seed=config.order_seed)
+    return tuple(paths[name] for name in sorted(paths, key=key))
 
 
-SORTED = Order("sorted")
-"""The order by path."""
+def seeded_digest(name: str, seed: int) -> bytes:
+    """Return that by which files are shuffled: the SHA-256 of `SEED/NAME` in UTF-8.
+
+    A name is the path of a file relative to its folder, with "/" as separator.
+    """
+    # "surrogatepass": Python represents bytes of a file name that are not UTF-8 by lone surrogates.
+    return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest()
 
 
 RUN_FILES = frozenset({"config.yaml", "vocab.json"})
@@ -282,20 +269,20 @@ class Origin:
 
 
 def find_origins(
-    sources: Iterable[str], *, order: Order, is_named_by_run: bool = False
+    sources: Iterable[str], config: Config, *, is_named_by_run: bool = False
 ) -> list[Origin]:
     """Find the files or the stream of each source (see `find_origin`); without sources, the
     standard library of this Python."""
-    find = partial(find_origin, order=order, is_named_by_run=is_named_by_run)
-    return list(map(find, sources)) or [standard_library(order)]
+    find = partial(find_origin, config=config, is_named_by_run=is_named_by_run)
+    return list(map(find, sources)) or [standard_library(config)]
 
 
-def find_origin(source: str, *, order: Order, is_named_by_run: bool = False) -> Origin:
+def find_origin(source: str, config: Config, *, is_named_by_run: bool = False) -> Origin:
     """Find the files or the stream that `source` means (see `corpus.read_corpus`).
 
-    The files of a folder or a pattern are arranged by `order`. What a run names is neither
-    downloaded nor a pipe, because the run may come from somebody else. Raises NotHereError if
-    nothing has that name, DataError if it cannot be read or downloaded.
+    The files of a folder or a pattern are in the order of a configuration. What a run names is
+    neither downloaded nor a pipe, because the run may come from somebody else. Raises NotHereError
+    if nothing has that name, DataError if it cannot be read or downloaded.
     """
     # Standard input has no path.
     if source == "-":
@@ -308,7 +295,7 @@ def find_origin(source: str, *, order: Order, is_named_by_run: bool = False) -> 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
     path = _find_path(source)
     if path is None and glob.has_magic(source):
-        return _pattern(source, order)
+        return _pattern(source, config)
     if path is None and (entry := entry_of(source)) is not None:
         if is_named_by_run and path_of(entry) is None:
             raise NotHereError(
@@ -325,12 +312,12 @@ def find_origin(source: str, *, order: Order, is_named_by_run: bool = False) -> 
     if is_named_by_run and not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is a pipe or a device: put a file with the same text in its place")
     if path.is_dir():
-        return _folder(path, order)
+        return _folder(path, config)
     stem = Path(without_gz(path.name)).stem
     return Origin(label=str(path), name=stem, paths=(path,), location=os.path.abspath(path))
 
 
-def standard_library(order: Order) -> Origin:
+def standard_library(config: Config) -> Origin:
     """Return the top-level modules of the standard library of this Python."""
     import sysconfig
 
@@ -344,7 +331,7 @@ def standard_library(order: Order) -> Origin:
     return Origin(
         label=f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}",
         name="stdlib",
-        paths=order.arranged(paths),
+        paths=in_order(paths, config),
         location=folder,
         skips_unusable=True,
     )
@@ -363,7 +350,7 @@ def _find_path(source: str) -> Path | None:
     return None
 
 
-def _pattern(pattern: str, order: Order) -> Origin:
+def _pattern(pattern: str, config: Config) -> Origin:
     # At its end, ** means all files below. A name that begins with a dot is matched only by a part
     # that does, too. `glob` follows no links to folders.
     searched = Path(pattern)
@@ -398,7 +385,7 @@ def _pattern(pattern: str, order: Order) -> Origin:
     return Origin(
         label=pattern,
         name=Path(*named_folders).resolve().name,
-        paths=order.arranged(by_name),
+        paths=in_order(by_name, config),
         location=os.path.join(glob.escape(os.getcwd()), pattern),
         skips_unusable=True,
     )
@@ -408,7 +395,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(_HIDDEN) and name != ".."
 
 
-def _folder(folder: Path, order: Order) -> Origin:
+def _folder(folder: Path, config: Config) -> Origin:
     """Return all text files below a folder. Named pipes and dangling links are left out, because
     reading them would block or fail.
 
@@ -442,7 +429,7 @@ def _folder(folder: Path, order: Order) -> Origin:
     return Origin(
         label=str(folder),
         name=folder.resolve().name,
-        paths=order.arranged(paths),
+        paths=in_order(paths, config),
         location=os.path.abspath(folder),
         skips_unusable=True,
         skipped=skipped,

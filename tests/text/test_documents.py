@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 from charrnn.config.settings import Config
 from charrnn.text.documents import (
-    Documents,
+    arrange,
     document_order,
     end_documents,
     looks_like_list,
     split_documents,
 )
 from charrnn.text.id_builder import UNKNOWN_TYPE, stored
-from charrnn.text.sources import SORTED, Order
 from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import Vocab
 
@@ -120,11 +119,11 @@ def test_the_order_is_a_fixed_shuffle():
     # later one.
     for seed in (0, 7, 2**32 - 1):
         keys = [splitmix64(seed, number) for number in range(8)]
-        assert document_order(8, Order("shuffled", seed)).tolist() == sorted(
+        assert document_order(8, Config(order_seed=seed)).tolist() == sorted(
             range(8), key=keys.__getitem__
         )
-    assert sorted(document_order(1000, Order()).tolist()) == list(range(1000))
-    assert document_order(5, SORTED).tolist() == [0, 1, 2, 3, 4]
+    assert sorted(document_order(1000, Config()).tolist()) == list(range(1000))
+    assert document_order(5, Config(order="sorted")).tolist() == [0, 1, 2, 3, 4]
 
 
 def splitmix64(seed, number):
@@ -146,9 +145,9 @@ def test_arranging_moves_whole_documents(contents, block):
     encoded = stored(encoded_in_blocks("".join(parts), vocab), vocab=vocab, num_bytes=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("charrnn.text.documents._BLOCK_DOCUMENTS", block)
-        arranged = list(Documents(Config(documents="lines")).arrange(encoded, vocab))
+        arranged = list(arrange(encoded, Config(documents="lines")))
     ids = np.concatenate([ids for ids, _ in arranged])
-    expected = "".join(parts[number] for number in document_order(len(parts), Order()))
+    expected = "".join(parts[number] for number in document_order(len(parts), Config()))
     found = [vocab.characters[id] for id in ids]
     # The unknown characters moved with their documents.
     for position, code_point in np.concatenate([unknown for _, unknown in arranged]).tolist():

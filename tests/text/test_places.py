@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from placed_words import WORD, lines_by_grep, write_texts
 from read_texts import read_corpus
 
+from charrnn.config.settings import Config
 from charrnn.text.corpus import Corpus, Place
 from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import Vocab, as_bytes
@@ -86,7 +87,7 @@ def test_columns_count_characters_and_in_bytes_bytes(lines, is_text):
             length = len(content) if is_text else len(content.encode())
             for column in range(1, length + 1):
                 expected.append(Place(file=file.name, line=number, column=column))
-    reader = SimpleNamespace(documents=None, lines=lambda: iter(numbered))
+    reader = SimpleNamespace(config=Config(), lines=lambda: iter(numbered))
     vocab = Vocab("char", ("", "a")) if is_text else Vocab.of_bytes()
     corpus = Corpus(reader, vocab, ids=None, unknown=None)
     indices = np.arange(len(expected))

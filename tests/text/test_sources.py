@@ -5,20 +5,20 @@ import glob
 import hashlib
 import os
 import sysconfig
+from functools import partial
 from pathlib import Path
 
 import pytest
 from read_texts import read_corpus
 from streams import Stream
 
+from charrnn.config.settings import Config
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.sources import (
-    SORTED,
-    Order,
     find_origin,
+    seeded_digest,
 )
 
-ORDER = Order()
 TEXT = "It was the best of times, it was the worst of times.\n"
 
 
@@ -33,8 +33,8 @@ def locations(corpus):
     return tuple(origin.location for origin in corpus.reader.origins)
 
 
-def find(source, *, is_named_by_run=False, order=ORDER):
-    return find_origin(source, is_named_by_run=is_named_by_run, order=order)
+def find(source, *, is_named_by_run=False, order="shuffled"):
+    return find_origin(source, Config(order=order), is_named_by_run=is_named_by_run)
 
 
 @pytest.mark.parametrize("source", ["dickens", "./dickens.txt", "book/", "book/**/*.txt"])
@@ -127,34 +127,33 @@ def texts(here):
     return here / "texts"
 
 
-def lines(source, order):
-    settings = {"order": order.kind, "order_seed": order.seed}
+def lines(source, **settings):
     return str(read_corpus([source], **settings).content).splitlines()
 
 
 @pytest.mark.usefixtures("texts")
 def test_files_are_shuffled_by_the_documented_rule():
-    assert lines("texts", Order()) == SHUFFLED_NAMES != NAMES
-    assert lines("texts", SORTED) == sorted(NAMES)
+    assert lines("texts") == SHUFFLED_NAMES != NAMES
+    assert lines("texts", order="sorted") == sorted(NAMES)
     # Recorded runs depend on it: figures from another implementation of SHA-256, sha256sum.
-    assert sorted("abc", key=Order().key) == ["c", "b", "a"]
-    assert lines("texts", Order(seed=1)) not in (SHUFFLED_NAMES, sorted(NAMES))
-    assert sorted(lines("texts", Order(seed=1))) == sorted(NAMES)
+    assert sorted("abc", key=partial(seeded_digest, seed=0)) == ["c", "b", "a"]
+    assert lines("texts", order_seed=1) not in (SHUFFLED_NAMES, sorted(NAMES))
+    assert sorted(lines("texts", order_seed=1)) == sorted(NAMES)
     one_by_one = [f"texts/{name}" for name in reversed(NAMES)]
     assert str(read_corpus(one_by_one).content).splitlines() == NAMES[::-1], "as they are named"
     # Python decodes the byte 0xff of a file name as U+DCFF, whose three bytes UTF-8 itself does not
     # allow.
-    assert Order(seed=7).key("a\udcff")[0] == hashlib.sha256(b"7/a\xed\xb3\xbf").digest()
+    assert seeded_digest("a\udcff", seed=7) == hashlib.sha256(b"7/a\xed\xb3\xbf").digest()
 
 
 @pytest.mark.parametrize("pattern", ["texts/**/*.txt", "./texts//**/*.txt", "{texts}/**/*.txt"])
 def test_a_pattern_from_any_folder(pattern, texts, tmp_path, monkeypatch):
     source = pattern.format(texts=glob.escape(str(texts)))
-    assert lines(source, Order()) == SHUFFLED_NAMES
+    assert lines(source) == SHUFFLED_NAMES
     location = locations(read_corpus([source]))[0]
     assert location is not None
     monkeypatch.chdir(tmp_path)
-    assert lines(location, Order()) == SHUFFLED_NAMES
+    assert lines(location) == SHUFFLED_NAMES
 
 
 @pytest.mark.usefixtures("texts")
@@ -166,7 +165,7 @@ def test_links_to_folders_and_out_of_a_folder_are_not_followed():
     Path("texts/absolute.txt").symlink_to(Path("private").absolute())
     outside = "skipped in texts: 2 outward links"
     assert outside in read_corpus(["texts"], is_for_training=False).notes
-    paths = find("texts", order=SORTED).paths
+    paths = find("texts", order="sorted").paths
     assert [str(path.relative_to("texts")) for path in paths] == sorted([*NAMES, "linked.txt"])
 
 
@@ -178,5 +177,5 @@ def test_a_pattern_means_what_glob_finds(pattern, here):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("text")
     expected = {Path(path) for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
-    found = find(pattern, order=SORTED)
+    found = find(pattern, order="sorted")
     assert set(found.paths) == expected
