@@ -51,6 +51,7 @@ UNKNOWN_HELP = "Unknown characters: error, or nearest."
 MAX_WIDTH = 4096
 """The largest number of beams."""
 BEAMS = between(1, MAX_WIDTH)
+"""The range of the number of beams."""
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
 """The largest number of characters of all live texts together. A search keeps all of them, in about
 100 bytes each, until it ends."""
