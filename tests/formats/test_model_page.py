@@ -6,8 +6,10 @@ Tests `formats.model_page.page` and `formats.model_page.network`, too.
 import base64
 import hashlib
 import json
+import math
 import re
 import shlex
+import subprocess
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -27,6 +29,7 @@ from charrnn.formats.model_page.page import to_model_page, to_module
 from charrnn.generation.distribution import char_weights
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.shapes import weight_shapes
+from charrnn.text.given_text import as_read
 from charrnn.text.vocab import Vocab
 
 SCRIPTS = Path(__file__).parent / "javascript"
@@ -90,6 +93,7 @@ WRITTEN = {
     "almost greedy": case(prime="ab", temperature=1e-300, length=20),
     "empty": case(length=0),
     "without a prime": case(seed="4"),
+    "accent of its own": case(prime="cafe\u0301"),
 }
 
 
@@ -136,7 +140,10 @@ UNCLAMPED = [one for one in WRITTEN.values() if not one["clamps"]]
 def sampled(model, one):
     """The text of the sampler with its prime, as `charrnn sample` prints it."""
     options = {option: one[option] for option in ("prime", "temperature", "length")}
-    return (one["prime"] or "") + model.sample(**options, seed=int(one["seed"])).text
+    return (
+        as_read(one["prime"] or "", model.config)
+        + model.sample(**options, seed=int(one["seed"])).text
+    )
 
 
 @needs_node
@@ -156,6 +163,14 @@ def test_a_module_has_the_defaults_of_the_command(name, tmp_path):
     length = 10_000 if name == "documents" else 1000
     assert found == model.sample(seed=3, temperature=0.8, length=length).text
     assert other != found
+
+
+@needs_node
+@pytest.mark.parametrize("refused", [{"temperature": -1}, {"temperature": math.nan}, {"seed": -1}])
+def test_a_module_refuses_what_the_command_refuses(refused, tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        sample_in_node(to_module(made()), [refused], tmp_path)
+    assert b"RangeError: temperature and seed" in raised.value.stderr
 
 
 @needs_browser

@@ -456,16 +456,17 @@ class Alphabet {
     this.ids = new Map(model.characters.map((character, id) => [character, id]));
     this.isBanned = new Uint8Array(model.characters.length);
     for (const id of model.banned) this.isBanned[id] = 1;
+    // A text as the model reads one: each letter and its accents in one character.
+    this.composed = text => model.composes ? text.normalize("NFC") : text;
   }
 
   // The ids of each character, with the character; those of unknown characters and of U+0000 are missing.
   encode(text) {
     const encoder = new TextEncoder();
     const known = Array.from(text).filter(character => this.knows(character));
-    return known.map(character => {
-      const ids = this.isBytes ? [...encoder.encode(character)] : [this.ids.get(character)];
-      return {character, ids};
-    });
+    return known.map(character => ({
+      character, ids: this.isBytes ? [...encoder.encode(character)] : [this.ids.get(character)],
+    }));
   }
 
   knows(character) {

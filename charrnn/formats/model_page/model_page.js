@@ -114,7 +114,7 @@ function setText(text) {
 async function readText() {
   reading++;
   const mine = reading;
-  const text = byId("text").value;
+  const text = alphabet.composed(byId("text").value);
   const characters = alphabet.encode(text);
   const leftOut = new Set(Array.from(text).filter(character => !alphabet.knows(character)));
   let notice = "";
@@ -212,7 +212,7 @@ function nextItem(id, share) {
   if (isByte) name = `byte ${id.toString(16)}`;
   if (isEnd) name = "end";
 
-  const button = create("button", name, {"aria-label": `Type ${name}: ${percent(share)}`, title: "Type it"});
+  const button = create("button", name, {"aria-label": `Type ${name}: ${percent(share)}`});
   // A text field has newlines only.
   button.disabled = isByte || isEnd || character === "\r";
   button.addEventListener("click", () => {
@@ -234,7 +234,7 @@ function makeCells() {
     const grid = create("div", "", {class: "cells", role: "listbox", "aria-label": `Cells of layer ${layer}`});
     for (let unit = 0; unit < model.hidden_size; unit++) {
       const cell = cellButtons.length;
-      const about = {type: "button", role: "option", tabindex: "-1", "aria-label": `cell ${nameOf(cell)}`};
+      const about = {role: "option", "aria-label": `cell ${nameOf(cell)}`};
       const button = create("button", "", about);
       button.addEventListener("click", () => choose(cell));
       cellButtons.push(button);
@@ -256,7 +256,7 @@ function makeCells() {
 function makeFound() {
   byId("found").hidden = !model.found.length;
   for (const {name, cell} of model.found) {
-    const about = {type: "button", "aria-label": `Cell ${nameOf(cell)} follows ${name}`};
+    const about = {"aria-label": `Cell ${nameOf(cell)} follows ${name}`};
     const button = create("button", `${nameOf(cell)} ${name}`, about);
     button.addEventListener("click", () => choose(cell));
     byId("found").append(button);
@@ -317,7 +317,7 @@ function startWithClamps() {
   stop();
   byId("clamps").replaceChildren();
   for (const [cell, value] of clampTexts) {
-    const about = {type: "button", "aria-label": `Release cell ${nameOf(cell)}`};
+    const about = {"aria-label": `Release cell ${nameOf(cell)}`};
     const button = create("button", `${nameOf(cell)} = ${short(Number(value))} \u00d7`, about);
     button.addEventListener("click", () => {
       release(cell);
@@ -378,7 +378,6 @@ async function write({most = MOST_AT_ONCE, isOpening = false} = {}) {
   }
   // Another text may have begun meanwhile.
   if (writer === mine) stop();
-  document.body.dataset.done = mine.isDone;
 }
 
 function keepPiece(text) {
@@ -397,7 +396,6 @@ function stop() {
   }
   writer = null;
   byId("stop").disabled = true;
-  document.body.dataset.done = false;
 }
 
 // Draw the generated text from a piece on.

@@ -189,6 +189,7 @@ def _describe(stepper: Stepper, model: TrainedModel, arrays: Tensors) -> dict[st
         "embedding_size": embedding_size,
         "table_bits": table_bits,
         "alphabet": model.vocab.kind,
+        "composes": config.composes,
         "characters": list(model.vocab.characters),
         "opening_ids": opening_ids(stepper, vocab=model.vocab, end_id=config.end_id).tolist(),
         "end_id": config.end_id,

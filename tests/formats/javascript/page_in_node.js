@@ -23,7 +23,7 @@ function write(network, {prime, clamps, temperature, seed, length}) {
   }
   const state = network.initialState();
   const logits = new Float32Array(network.vocabSize);
-  const ids = alphabet.encode(prime || "").flatMap(one => one.ids);
+  const ids = alphabet.encode(alphabet.composed(prime || "")).flatMap(one => one.ids);
   if (prime === null || model.end_id !== null) ids.unshift(...model.opening_ids);
   for (const id of ids) network.step(id, state, logits);
 
