@@ -14,8 +14,7 @@ from charrnn.system.progress import warn
 from charrnn.views.delivery import Shown
 
 MAX_CURVES = 7
-"""Learning curves that are drawn, unless more runs are named: there are as many marks to tell them
-apart."""
+"""Learning curves that are drawn, unless more runs are named: more are hard to tell apart."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ fields of another class.
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, Field, dataclass, field, fields, replace
+from operator import index
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -81,8 +82,8 @@ def between(least: float, most: float) -> Range:
 
 
 def at_least(least: int) -> Range:
-    """Return the range of numbers from `least` on."""
-    return Range(f"at least {least}", contains=lambda number: bool(number >= least))
+    """Return the range of whole numbers from `least` on, int or of NumPy."""
+    return Range(f"at least {least}", contains=lambda number: index(number) >= least)
 
 
 def one_of(*words: str) -> Range:
@@ -93,13 +94,15 @@ def one_of(*words: str) -> Range:
 def check(name: str, value: Any, allowed: Range, remedy: str = "") -> None:
     """Raise UsageError unless a value is in its range: with the name of the parameter or field, the
     value, the range, the word that was probably meant, and the remedy."""
+    wanted = allowed.words
     try:
         is_allowed = allowed.contains(value)
-    except TypeError:  # of another type
+    except TypeError:
         is_allowed = False
+        wanted += f", not of type {type(value).__name__}"
     if not is_allowed:
         hint = did_you_mean(str(value), allowed.choices)
-        raise refused(name, value, wanted=allowed.words, remedy=hint + remedy)
+        raise refused(name, value, wanted=wanted, remedy=hint + remedy)
 
 
 def refused(name: str, value: object, wanted: str, remedy: str = "") -> UsageError:

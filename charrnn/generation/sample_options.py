@@ -50,8 +50,8 @@ UNKNOWN_HELP = "Unknown characters: error, or nearest."
 """The help of --unknown."""
 MAX_WIDTH = 4096
 """The largest number of beams."""
-BEAMS = between(1, MAX_WIDTH)
-"""The range of the number of beams."""
+BEAMS = Range(f"between 1 and {MAX_WIDTH}", contains=range(1, MAX_WIDTH + 1).__contains__)
+"""The range of the number of beams, a whole number."""
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
 """The largest number of characters of all live texts together. A search keeps all of them, in about
 100 bytes each, until it ends."""

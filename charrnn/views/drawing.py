@@ -17,7 +17,7 @@ BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
 COLOURS = ("blue", "red", "green", "magenta", "cyan", "yellow")
 """Colours of the lines, in turn."""
-MARKS = "●▲■◆○△□"
+MARKS = "●▲■◆○△□◇▼▽★☆+×"
 """Marks on the lines, in turn."""
 NUM_MARKS = 6
 """The largest number of marks on a line."""

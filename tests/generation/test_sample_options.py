@@ -13,6 +13,8 @@ from charrnn.generation.sample_options import SampleOptions
     "options, message",
     [
         ({"match": b"ab*"}, "`match` is b'ab\\*'; it must be a string"),
+        ({"length": 10.5}, "`length` is 10.5; it must be at least 0, not of type float"),
+        ({"seed": 1.5}, "`seed` is 1.5"),
         ({"stops": ("a", "")}, "`stops` is a/; it must be strings of at least 1 character"),
     ],
 )
