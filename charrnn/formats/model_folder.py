@@ -83,7 +83,7 @@ def _entry_at(source: str, location: str | None) -> CatalogueEntry | None:
 
 def facts_of(model: TrainedModel) -> Facts:
     """Return what is known of a model: of an included model what its card says, of a run what the
-    run has recorded, and the cells that follow something, which are found if nobody did."""
+    run has recorded, and the cells that follow something in the validation text."""
     if model.card:
         return dict(model.card)
     facts: Facts = {"losses": {}}
@@ -104,10 +104,9 @@ def facts_of(model: TrainedModel) -> Facts:
 
     # The cells are found over the validation text, as `charrnn visualize` does. A model without its
     # text has none; nor has one whose text is too short.
-    if not model.found_cells:
-        with suppress(CharRNNError):
-            text, context, _ = read_passage(model, source=None, num_chars=CHARS_SCORED)
-            model.survey(text, context=context, cached=True)
+    with suppress(CharRNNError):
+        text, context, _ = read_passage(model, source=None, num_chars=CHARS_SCORED)
+        model.survey(text, context=context, cached=True)
     facts["cells"] = [score.to_json() for score in model.found_cells]
     return facts
 
