@@ -70,20 +70,6 @@ class Backpropagation(Displayable):
         del backward["forward"]
         return self.forward.to_json() | {"backward": backward}
 
-    def to_rows(self) -> list[dict[str, Any]]:
-        """Return a row for each number: those of the network, then the gradients by its vectors and
-        its weights."""
-        rows = self.forward.to_rows()
-        for number, step in enumerate(self.steps, start=1):
-            rows += step.logits.to_rows(step=number, layer=None)
-            for layer, vectors in enumerate(step.layers):
-                for vector in vectors.rows:
-                    rows += vector.to_rows(step=number, layer=layer)
-        for weight in self.gradients:
-            bias_name = f"d{weight.bias_name}"
-            rows += replace(weight, name=f"d{weight.name}", bias_name=bias_name).to_rows()
-        return rows
-
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.forward
 

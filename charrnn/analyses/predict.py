@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from charrnn.analyses.backpropagation import Backpropagation, model_backpropagation
-from charrnn.analyses.numbers import MAX_UNITS, NetworkNumbers, model_numbers
+from charrnn.analyses.backpropagation import model_backpropagation
+from charrnn.analyses.numbers import MAX_UNITS, model_numbers
 from charrnn.cli.arguments import (
     load_model,
     parse_text,
@@ -101,7 +101,7 @@ def predict(options: PredictOptions) -> None:
     # A text may begin with ~, which is the folder of the user in the name of a run.
     *named, typed = words
     run = next(map(with_home, named), None)
-    target = export_target(options, has_rows=True)
+    target = export_target(options, has_rows=not options.backward)
 
     if options.text is not None:
         shown = _passages_of_file(run, options.text, options)
@@ -155,15 +155,15 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         found = provenance.trace_text(content, reference_text=reference_text)
         return _shown(found, found.view(), title=f"Provenance of a text, by {model.name}")
     if options.numbers:
-        numbers: NetworkNumbers | Backpropagation
-        numbers = model_numbers(model, content, unknown=options.unknown)
+        title = f"Numbers of {model.name}"
         if options.backward:
-            numbers = model_backpropagation(
+            gradients = model_backpropagation(
                 model, content, learning_rate=SGD_LEARNING_RATE, unknown=options.unknown
             )
-        title = f"Numbers of {model.name}"
-        data = numbers.to_json()
-        return Shown(title, pictures=numbers.view(), data=data, rows=numbers.to_rows())
+            return Shown(title, pictures=gradients.view(), data=gradients.to_json())
+        numbers = model_numbers(model, content, unknown=options.unknown)
+        rows = numbers.to_rows()
+        return Shown(title, pictures=numbers.view(), data=numbers.to_json(), rows=rows)
 
     predictions = model.predict(content, top=options.top, unknown=options.unknown)
     data = [asdict(prediction) for prediction in predictions]

@@ -58,7 +58,9 @@ def _table_values(
     lines: Iterable[Line], *, column: str, file: FileRecord
 ) -> Iterator[tuple[int, str]]:
     """Yield the values of one column of a table, row by row. Raises DataError."""
-    first = next((line for line in lines if not is_blank(line.content)), None)
+    # Excel writes the delimiter into a line before the header.
+    named_lines = (line for line in lines if not line.content.startswith("sep="))
+    first = next((line for line in named_lines if not is_blank(line.content)), None)
     if first is None:
         return
     delimiter = _delimiter(first.content, column=column, label=file.name)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from charrnn.config.settings import TEXT_FIELDS, Config, parse_value
 from charrnn.errors import counted, listed, named
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.text.copies import LEAST_SHARE, trained_notes
+from charrnn.text.copies import trained_notes
 from charrnn.text.documents import document_ends
 from charrnn.text.paragraphs import share_wrapped
 from charrnn.text.sources import catalogued_settings
@@ -71,11 +71,6 @@ def new_run_notes(
 
     # What the validation says little about.
     yield from trained_notes(text.trained_share, config=planned, part="validation")
-    if text.earlier_share is not None and text.earlier_share >= LEAST_SHARE:
-        yield (
-            f"{planned.init_from} has learned {100 * text.earlier_share:.0f} % of the validation"
-            " text: the loss is lower than that of new text"
-        )
 
     # What was chosen.
     yield from _planned_notes(planned, text=text)

@@ -14,7 +14,6 @@ from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import split_text
 from charrnn.text.reading_notes import shares_of_kinds
-from charrnn.text.recorded_corpus import MAX_COMPARED, recorded_corpus
 from charrnn.text.vocab import IdArray, Vocab
 
 MAX_UNKNOWN_SHARE = 0.1
@@ -33,9 +32,6 @@ class RunText:
     """Characters of the training and the validation part together."""
     trained_share: float | None = None
     """Share of the validation part that the training part has as well; None for a resumed run."""
-    earlier_share: float | None = None
-    """Share of the validation part that the run of `init_from` has learned; None if its text is not
-    here."""
 
     @classmethod
     def of(cls, corpus: Corpus, config: Config) -> "RunText":
@@ -93,30 +89,17 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
     training = CorpusPart(text.corpus, begin=0, end=text.num_train)
     validation = CorpusPart(text.corpus, begin=text.num_train, end=text.num_before_test)
     share = trained_share(validation, training=training, config=config)
-    if initial is None or config.init_from is None:
-        return replace(text, trained_share=share)
 
     # A loss of which most is the unknown symbol would be excellent, and say nothing.
     share_unknown = len(text.corpus.unknown) / len(text.ids)
-    if share_unknown > MAX_UNKNOWN_SHARE:
+    if initial is not None and share_unknown > MAX_UNKNOWN_SHARE:
         raise DataError(
             f"{share_unknown:.0%} of the characters of the text are not in the alphabet of"
             f" {config.init_from}, of which at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\nadd"
             f" them with {named('extend_alphabet', 'true')} and {named('min_count', 1)}, or train"
             f" without {named('init_from')}"
         )
-
-    # So does validation on what the weights have learned before.
-    recorded = recorded_corpus(
-        config.init_from,
-        config=initial.description.config(),
-        state=initial.state,
-        folder=initial.description.folder.parent,
-    )
-    earlier_share = None
-    if recorded is not None and len(validation) <= MAX_COMPARED:
-        earlier_share = recorded.trained_share(validation[:])
-    return replace(text, trained_share=share, earlier_share=earlier_share)
+    return replace(text, trained_share=share)
 
 
 def read_text(config: Config, vocab: Vocab | None = None) -> RunText:

@@ -41,15 +41,7 @@ from charrnn.views.tables import (
 from charrnn.views.theme import all_visible
 
 MAX_CHARS = 4_000
-"""Maximum number of characters of a text that are drawn: a notebook stores its outputs."""
-
-
-def _cut_note(text: str) -> Sequence[RenderableType]:
-    """Return a note with the number of characters that are drawn, nothing if the text is
-    complete."""
-    if len(text) <= MAX_CHARS:
-        return []
-    return [Text(f"The first {MAX_CHARS:,} of {len(text):,} characters.", style="dim")]
+"""Maximum number of characters of a text that are coloured: a notebook stores its outputs."""
 
 
 def _cut_picture(picture: HeatMap) -> Sequence[RenderableType]:
@@ -62,13 +54,16 @@ def _cut_picture(picture: HeatMap) -> Sequence[RenderableType]:
         guesses=coloured.guesses[:MAX_CHARS],
         inside=coloured.inside[:MAX_CHARS],
     )
-    return [*picture.legend(), replace(picture, coloured=shown), *_cut_note(coloured.text)]
+    pictures = [*picture.legend(), replace(picture, coloured=shown)]
+    if (num_chars := len(coloured.text)) > MAX_CHARS:
+        pictures.append(Text(f"The first {MAX_CHARS:,} of {num_chars:,} characters.", style="dim"))
+    return pictures
 
 
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
     # Line ends stay, so that verses look like verses; other control characters become marks.
-    lines = generated.text[:MAX_CHARS].split("\n")
-    return [Text("\n".join(map(all_visible, lines))), *_cut_note(generated.text)]
+    lines = generated.text.split("\n")
+    return [Text("\n".join(map(all_visible, lines)))]
 
 
 def view_record(record: object) -> Sequence[RenderableType]:

@@ -102,7 +102,7 @@ EXAMPLES = {
         "--title": ("export {run} made.html --title Lamps",),
     },
     "predict": {
-        "--backward": ("--numbers --backward", "--numbers --backward --export made.csv"),
+        "--backward": ("--numbers --backward", "--numbers --backward --export made.html"),
         "--export": ("--export made.svg", "--numbers --export made.html"),
         "--numbers": ("--numbers",),
         "--text": ("predict {run} --trace --text strange.txt",),

@@ -64,6 +64,7 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
         ("a.txt", "smiles name MW\nCCO ethanol 46.07\nCC=O ethanal 44.05\n", "smiles"),
         ("a.csv", "CCO,46.07\nCC=O,44.05\n", "1"),
         ("a.csv", "\n \n1,CCO\n2,CC=O\n", "2"),
+        ("a.csv", "sep=;\nsmiles;MW\nCCO;46,07\nCC=O;44,05\n", "smiles"),
         ("a.smi", "CCO ethanol\nCC=O 2,4-not ethanal\n", "1"),
         ("a.jsonl", '\ufeff{"a": "CCO"}\n\n{"b": [1], "a": "CC=O"}\n{"a": null}\n', "a"),
         ("standard input", '{"a": "CCO"}\n{"a": "CC=O"}', "a"),
