@@ -331,7 +331,7 @@ class Recording:
             layers.append(LayerNumbers(tuple(self._rows)))
         self._begin()
         logits = self._product(None, matrix="hy", x=below)
-        self._keep("logits", logits)
+        self._keep("logits", tensor=logits)
 
         # The softmax, and the loss in nats.
         logprobs = logits.log_softmax(-1)
@@ -372,7 +372,7 @@ class Recording:
 
     def _add(self, name: str, tensor: Tensor, labels: Sequence[str] = ()) -> None:
         """Record a vector of the current layer."""
-        self._keep(name, tensor)
+        self._keep(name, tensor=tensor)
         self._rows.append(number_row(name, tensor, labels=labels))
 
     def _use(
@@ -436,7 +436,7 @@ class Recording:
         product = x @ weight.T
         self._add(f"W_{matrix} {argument}", product, labels=labels)
         self._add(bias_name, bias, labels=labels)
-        self._keep("u", product + bias)
+        self._keep("u", tensor=product + bias)
         return self.kept[-1][-1]["u"]
 
     def _read_layer(self, layer: int, x: Array) -> Array:
@@ -445,7 +445,7 @@ class Recording:
         before = self._states[layer]
         names = _state_names(before)
         for name, vector in zip(names, before, strict=True):
-            self._add(f"{name} before", vector)
+            self._add(f"{name} before", tensor=vector)
 
         # The functions of which arguments and results are recorded; `clamp` passes the memory.
         calls = {
@@ -470,10 +470,10 @@ class Recording:
         (_, h), *memory = zip(names, latest, strict=True)
         for name, vector in (*memory, ("h", h)):
             if self.kept[-1][-1].get(name) is not vector:
-                self._add(name, vector)
+                self._add(name, tensor=vector)
         self._states[layer] = tuple(vector.clone() for vector in latest)
         for name, vector in zip(names, self._states[layer], strict=True):
-            self._keep(f"{name} right", vector)
+            self._keep(f"{name} right", tensor=vector)
         return h
 
     def _recorder(

@@ -158,10 +158,10 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         title = f"Numbers of {model.name}"
         if options.backward:
             gradients = model_backpropagation(
-                model, content, learning_rate=SGD_LEARNING_RATE, unknown=options.unknown
+                model, text=content, learning_rate=SGD_LEARNING_RATE, unknown=options.unknown
             )
             return Shown(title, pictures=gradients.view(), data=gradients.to_json())
-        numbers = model_numbers(model, content, unknown=options.unknown)
+        numbers = model_numbers(model, text=content, unknown=options.unknown)
         rows = numbers.to_rows()
         return Shown(title, pictures=numbers.view(), data=numbers.to_json(), rows=rows)
 

@@ -7,6 +7,7 @@ in one step.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.system.arrays import BoolArray, Float64Array
 
 
-@dataclass(frozen=True, slots=True)
-class Beam:
+class Beam(NamedTuple):
     """A text of a beam search."""
 
     ids: tuple[int, ...] = ()
@@ -122,13 +122,18 @@ class BeamSearch:
             if self.pattern is not None:
                 of_text[self._dead_ends(text, self.pattern)] = -np.inf
 
-        # Equal totals stay in their order. Those that are not finite come last.
+        # Equal totals stay in their order. Those that are not finite come last. Only those that
+        # reach the least of the best are sorted.
         grown = []
-        best = np.argsort(-totals, axis=None, kind="stable")[: self.options.width].tolist()
-        for parent, id in [divmod(index, totals.shape[1]) for index in best]:
-            if np.isfinite(totals[parent, id]):
-                logprob = float(logprobs[parent, id])
-                grown.append(self._followed(live[parent], parent=parent, id=id, logprob=logprob))
+        costs = np.where(np.isfinite(totals), -totals, np.inf).ravel()
+        last = min(self.options.width, costs.size) - 1
+        most = np.partition(costs, kth=last)[last]
+        candidates = np.flatnonzero(costs <= most)
+        best = candidates[np.argsort(costs[candidates], kind="stable")][: last + 1]
+        best = best[np.isfinite(costs[best])]
+        for index, logprob in zip(best.tolist(), logprobs.ravel()[best].tolist(), strict=True):
+            parent, id = divmod(index, totals.shape[1])
+            grown.append(self._followed(text=live[parent], parent=parent, id=id, logprob=logprob))
         return grown
 
     def _followed(self, text: Beam, *, parent: int, id: int, logprob: float) -> Beam:

@@ -78,7 +78,7 @@ def view_record(record: object) -> Sequence[RenderableType]:
         case CellPage():
             return page_pictures(record)
         case ColouredText():
-            return _cut_picture(HeatMap(record, scale_of_text(record)))
+            return _cut_picture(HeatMap(record, scale=scale_of_text(record)))
         case Evaluation():
             return [evaluation_view(record)]
         case GeneratedText():
