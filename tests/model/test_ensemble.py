@@ -92,6 +92,11 @@ def make_trainer(**changes):
 ENSEMBLE = {"hidden_size": 12, "embedding_size": 6, "num_members": 2, "steps": 20}
 
 
+def test_the_seeds_of_the_networks_are_those_of_earlier_runs():
+    config = small_config(seed=3, num_members=2, hidden_size=8)
+    assert [config_of_member(config, index).seed for index in (0, 1)] == [3, 1_000_006]
+
+
 def test_each_network_learns_as_if_it_were_alone():
     # Without dropout, whose masks are drawn one after the other.
     plain = {

@@ -21,6 +21,7 @@ from read_texts import read_corpus
 
 from charrnn.errors import DataError
 from charrnn.text import pandoc
+from charrnn.text.file_kinds import why_protected
 from charrnn.text.hidden import without_hidden
 from charrnn.text.pandoc import kept_texts
 
@@ -412,3 +413,16 @@ def test_without_the_extra_three_lines_say_what_to_do(command, monkeypatch):
     assert "a.docx is a Word document" in ran.err
     assert "'charrnn-lab[files]'" in ran.err
     assert "save it as plain text" in ran.err
+
+
+@pytest.mark.parametrize(
+    "name, content, why",
+    [
+        ("manifest", "<encryption-data/>", "a password"),
+        ("encryption", '<CipherReference URI="one.xhtml"/>', "DRM"),
+        ("encryption", '<CipherReference URI="a font.otf"/>', ""),
+    ],
+)
+def test_a_protected_document_says_so(name, content, why):
+    said = why_protected(in_zip({f"META-INF/{name}.xml": content}))
+    assert why in said and bool(said) == bool(why)
