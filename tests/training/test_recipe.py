@@ -210,6 +210,12 @@ def test_more_text_budget_or_speed_never_gives_fewer_units():
     assert chosen[0, 0, 0] == min(MIN_READ) and chosen[4, 3, 2] == max(MIN_READ)
 
 
+def test_minutes_choose_no_more_weights_than_the_text_has_characters():
+    minutes = choose_sizes(Config(minutes=60.0), 10**6, 1e15)
+    steps = choose_sizes(Config(steps=10**5), 10**6)
+    assert recipe.num_recurrent_weights(minutes) <= 10**6 < recipe.num_recurrent_weights(steps)
+
+
 def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_size():
     for given_values in ({"steps": 3}, {"steps": 1200}, {"epochs": 9}):
         config = Config(**given_values)
