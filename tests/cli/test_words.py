@@ -22,8 +22,6 @@ def said(line):
 @pytest.mark.parametrize(
     "line, words",
     [
-        ("runs chain", "run: chain; date: "),
-        ("predict quoting x", "next: newline; probability: 0.1000"),
         ("evaluate quoting --text quotes.txt", "precision: fp32 nats/char: 1.894 to 1.905;"),
         ("visualize quoting --surprise --chars 200", "8 bits or more about 2:"),
         ("visualize quoting --cell 0:5 --chars 200", "about 1: “xxxyyy yzy"),
@@ -31,7 +29,6 @@ def said(line):
             "visualize quoting --cell 0:5 --guesses --chars 2",
             "about 1, next z 30%, next x 30%, next y 30%",
         ),
-        ("visualize quoting --top 1", "about 1, underlined: “"),
         ("visualize quoting --gradients", "quoting, by characters before: 2: 1.8e-02;"),
         ("visualize quoting --evidence best", "tracks; AUC 1.000 (1.000 to 1.000), chance"),
         ("sample chain --seed 0 --length 100 --trace", "no value, underlined: abcdefg newline"),

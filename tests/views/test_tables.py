@@ -106,28 +106,16 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
         assert shown.lstrip("AUCρ -0123456789.") == mark, shown
         assert table.rows[1].style == ("dim" if mark else None)
         drawn = plain(Group(*findings_pictures("title", findings)))
-        assert ("~: no better than the untrained network." in drawn) == (mark == "~")
-        assert ("?: not significant, may be due to chance." in drawn) == (mark == "?")
+        assert ("~: " in drawn, "?: " in drawn) == (mark == "~", mark == "?")
         passage = Passage(score=score, begin=0, coloured=coloured)
         drawn = plain(Group(*passage_pictures([passage])), 200)
-        assert ("no better than the untrained network" in drawn) == (mark == "~")
-        assert ("not significant, may be due to chance" in drawn) == (mark == "?")
+        assert ("no better" in drawn, "not significant" in drawn) == (mark == "~", mark == "?")
 
 
 def test_a_bar_is_as_long_as_the_probability():
     predictions = [Prediction(character="a", probability=p) for p in (1.0, 0.5)]
     [_, _, whole], [_, _, half] = rows(tables.predictions_table(predictions))
     assert len(whole) == 2 * len(half) > 10
-
-
-def test_the_sign_of_a_score_is_said_in_words():
-    for score, polarity, words in (
-        (QUOTE, 1, "high inside"),
-        (QUOTE, -1, "low inside"),
-        (BRACKETS, 1, "rises with it"),
-        (BRACKETS, -1, "falls with it"),
-    ):
-        assert tables.polarity_text(replace(score, polarity=polarity)) == words
 
 
 def test_a_heading_cannot_move_the_cursor_or_be_markup():
