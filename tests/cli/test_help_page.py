@@ -56,14 +56,6 @@ def test_names_stand_beside_texts_in_one_column(command, monkeypatch, name, colu
     assert re.findall(r"\w-\n", page) == [], "a name that is divided could not be copied"
 
 
-@of_every_command
-def test_a_default_and_a_range_are_said_in_one_way(command, name):
-    page = command(name, "--help").out
-    assert re.findall(r"(?i)(?<!\[)default: |by default|\(default", page) == []
-    assert re.findall(r"\[.*[<>]=.*\]|[{}]", page) == []
-    assert re.findall(r"(?i)\be\.g\.|repeatable(?!\))", page) == []
-
-
 @pytest.mark.parametrize("name", ["train", "sample", "visualize", "evaluate"])
 def test_what_everybody_uses_is_first(command, name):
     arguments, first, *groups = sections_of(command(name, "--help").out).items()
