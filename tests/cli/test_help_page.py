@@ -74,13 +74,6 @@ def test_an_option_is_one_line_of_few(command, monkeypatch, name):
     assert [line for lines in sections.values() for line in lines if line[2] != "-"] == []
 
 
-def test_the_help_of_train_names_every_cell_type(command):
-    from charrnn.config.architectures import CELL_DESCRIPTIONS
-
-    page = command("train --help").out
-    assert [name for name in CELL_DESCRIPTIONS if not re.search(rf"\b{name}\b", page)] == []
-
-
 @pytest.mark.parametrize(
     "variable, value, has_bold",
     [("TERM", "xterm", True), ("TERM", "dumb", False), ("NO_COLOR", "1", False)],

@@ -22,7 +22,6 @@ def said(line):
 @pytest.mark.parametrize(
     "line, words",
     [
-        ("evaluate quoting --text quotes.txt", "precision: fp32 nats/char: 1.894 to 1.905;"),
         ("visualize quoting --surprise --chars 200", "8 bits or more about 2:"),
         ("visualize quoting --cell 0:5 --chars 200", "about 1: “xxxyyy yzy"),
         (
