@@ -168,7 +168,7 @@ def call(command, monkeypatch):
     """Return a function that runs a command of a page in a folder."""
     # The standard library has 5 million characters: too many for a test.
     paths = sysconfig.get_paths() | {"stdlib": str(REPOSITORY / "charrnn" / "config")}
-    monkeypatch.setattr(sysconfig, "get_paths", lambda: paths)
+    monkeypatch.setattr(sysconfig, "get_paths", lambda *_: paths)
 
     def run(arguments, where, stdin):
         with monkeypatch.context() as patch:
