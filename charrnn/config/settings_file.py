@@ -126,8 +126,7 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
     """Read flat YAML from the events of its parser.
 
     Nothing is constructed from a tag, and the first alias or nested bracket ends the loop, so a
-    hostile file costs neither time nor memory. Of a field that is given twice, the last value
-    counts.
+    hostile file costs neither time nor memory.
     """
     import yaml
 
@@ -153,7 +152,7 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
             case yaml.ScalarEvent() if name is not None:
                 values[name] = _value(event)
                 name = None
-            case yaml.ScalarEvent() if is_open:
+            case yaml.ScalarEvent() if is_open and event.value not in values:
                 name = event.value
             case yaml.SequenceStartEvent() if name is not None and items is None:
                 items = []
@@ -164,8 +163,8 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
             case yaml.NodeEvent():
                 mark: Any = event.start_mark
                 raise DataError(
-                    f"{origin} is not flat YAML: line {mark.line + 1}. Write `field: value`, where"
-                    " the value is a word, a number or a list of them."
+                    f"{origin} is not flat YAML: line {mark.line + 1}. Write each field once, as"
+                    " `field: value`, where the value is a word, a number or a list of them."
                 )
     return values
 

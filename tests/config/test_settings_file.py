@@ -122,6 +122,7 @@ BAD_YAML = {
     "an alias": "corpus: [&name lamp, *name]",
     "a merge key": "a: &a {x: 1}\n<<: *a",
     "a word after the document": "seed: 1\n--- cell\n",
+    "a field that is given twice": "seed: 1\nseed: 2\n",
     # Deep nesting must be an error and not the end of the process.
     "brackets without end": "[" * 130_000,
     "brackets without end in a field": "a: " + "[" * 130_000,
