@@ -133,21 +133,19 @@ class BeamSearch:
         best = best[np.isfinite(costs[best])]
         for index, logprob in zip(best.tolist(), logprobs.ravel()[best].tolist(), strict=True):
             parent, id = divmod(index, totals.shape[1])
-            grown.append(self._followed(text=live[parent], parent=parent, id=id, logprob=logprob))
+            text = live[parent]
+            reached = text.reached
+            if self.pattern is not None:
+                reached = self.pattern.follow(reached, id)
+            beam = Beam(
+                ids=(*text.ids, id),
+                logprobs=(*text.logprobs, logprob),
+                total=text.total + logprob,
+                parent=parent,
+                reached=reached,
+            )
+            grown.append(beam)
         return grown
-
-    def _followed(self, text: Beam, *, parent: int, id: int, logprob: float) -> Beam:
-        """Return the text in row `parent` with one more character."""
-        reached = text.reached
-        if self.pattern is not None:
-            reached = self.pattern.follow(reached, id)
-        return Beam(
-            ids=(*text.ids, id),
-            logprobs=(*text.logprobs, logprob),
-            total=text.total + logprob,
-            parent=parent,
-            reached=reached,
-        )
 
     def _has_ended(self, text: Beam) -> bool:
         """Whether a text ends with a stop string, or nothing can follow in the pattern."""

@@ -65,7 +65,9 @@ there, too, but with more operations."""
 
 def uses_library(cell_name: str, device: torch.device) -> bool:
     """Whether the library computes a cell type fastest on a device."""
-    return cell_name in (FUNCTIONS if device.type == "cuda" else LIBRARY_ON_CPU)
+    if device.type == "cuda":
+        return cell_name in FUNCTIONS
+    return cell_name in LIBRARY_ON_CPU
 
 
 class LayerRead(NamedTuple):

@@ -41,7 +41,8 @@ def column_values(lines: Iterable[Line], *, column: str, file: FileRecord) -> It
         for line in io.StringIO(value, newline=""):
             value_lines.append(Line(number, re.sub(r"\r\n?$", "\n", line)))
             # A value of JSON stands in one line of the file, whatever lines it has. CR ends none.
-            number += not is_in_json and line.endswith("\n")
+            if not is_in_json and line.endswith("\n"):
+                number += 1
         yield value_lines
 
 

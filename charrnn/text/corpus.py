@@ -1,4 +1,5 @@
-"""Read the sources of a corpus, and encode them as ids in memory or, if they are large, on disk."""
+"""Read the sources of a corpus, encode them as ids in memory or, if they are large, on disk, and
+find the places of characters in their files."""
 
 import re
 import unicodedata

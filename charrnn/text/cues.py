@@ -121,10 +121,13 @@ def _without_repeated(cues: list[Cue]) -> list[Cue]:
     num_rolling = 0
     for before, cue in pairwise(cues):
         num = _num_repeated(before, cue)
+        if num:
+            num_rolling += 1
         # A line that grows word by word is written when it is whole.
-        grows = not num and cue[0].content.startswith(f"{before[-1].content} ")
-        if grows:
+        elif cue[0].content.startswith(f"{before[-1].content} "):
+            num_rolling += 1
             kept[-1] = kept[-1][:-1]
-        num_rolling += num > 0 or grows
         kept.append(cue[num:])
-    return kept if num_rolling > ROLLING * (len(cues) - 1) else cues
+    if num_rolling > ROLLING * (len(cues) - 1):
+        return kept
+    return cues

@@ -28,7 +28,7 @@ _ENDED_BY = {
     "th": "td|th|tr|tbody|tfoot",
     "tr": "tr|tbody|tfoot",
 }
-"""The elements before which the end of another may be left out."""
+"""Names of elements, and what matches those before which their end may be left out."""
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _VANISHED = re.compile(rb".*<w:vanish(?:\s+w:val=\"(?:1|true|on)\")?\s*/>", re.DOTALL)
 _HIDING_STYLE = re.compile(

@@ -114,8 +114,10 @@ class IdBuilder:
         decoder = codecs.getincrementaldecoder("utf-8")()
         while block := self._file.read(BLOCK_BYTES):
             # The bytes of ASCII are the code points.
-            is_ready = self._is_bytes or block.isascii()
-            yield code_points(block if is_ready else decoder.decode(block))
+            if self._is_bytes or block.isascii():
+                yield code_points(block)
+            else:
+                yield code_points(decoder.decode(block))
 
 
 def stored(blocks: Iterable[EncodedBlock], *, vocab: Vocab, num_bytes: int) -> EncodedBlock:
