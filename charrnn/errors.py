@@ -40,14 +40,14 @@ INSTALLERS = {
 file in them."""
 
 
-def install_command(extra: str) -> str:
-    """Return the command that installs the packages that an extra of charrnn needs, by what
-    installed charrnn: also beside a clone."""
+def install_command() -> str:
+    """Return the command that installs the packages of the extra `files`, by what installed
+    charrnn: also beside a clone."""
     command = "pip install"
     for name, installer in INSTALLERS.items():
         if Path(sys.prefix, name).exists():
             command = installer
-    return f"{command} 'charrnn-lab[{extra}]'"
+    return f"{command} 'charrnn-lab[files]'"
 
 
 def counted(num: int, noun: str) -> str:

@@ -29,7 +29,7 @@ class TerminalProgress(Progress):
     def start(self, label: str, total: int, unit: str) -> Task:
         """Return a task with a bar."""
         # Off a terminal, a bar would fill a log with its frames.
-        if self.quiet or not can_animate(sys.stderr):
+        if self.quiet or not can_animate():
             return super().start(label, total=total, unit=unit)
         return _Bar(label, total=total, unit=unit)
 

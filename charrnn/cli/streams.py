@@ -273,13 +273,12 @@ def discard_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def supports_cursor_control(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal that interprets cursor codes."""
-    return stream.isatty() and not prints_words()
+def supports_cursor_control() -> bool:
+    """Return whether stderr is a terminal that interprets cursor codes."""
+    return sys.stderr.isatty() and not prints_words()
 
 
-def can_animate(stream: TextIO) -> bool:
-    """Return whether to draw progress bars on a stream: not under CI, where the terminal is a
-    log."""
+def can_animate() -> bool:
+    """Return whether to draw progress bars on stderr: not under CI, where the terminal is a log."""
     is_log = os.environ.get("CI", "").lower() not in ("", "0", "false")
-    return supports_cursor_control(stream) and not is_log
+    return supports_cursor_control() and not is_log

@@ -500,7 +500,7 @@ class TrainingView:
             total=event.num_steps,
             initial=event.first_step,
             file=sys.stderr,
-            disable=self._console.quiet or not can_animate(sys.stderr),
+            disable=self._console.quiet or not can_animate(),
             dynamic_ncols=True,
             bar_format=BAR_FORMAT,
             leave=False,

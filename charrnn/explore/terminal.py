@@ -22,7 +22,7 @@ def check_full_screen() -> None:
     streams = (sys.stdin, sys.stdout)
     is_terminal = all(stream is not None and stream.isatty() for stream in streams)
     # Textual draws on stderr.
-    if not is_terminal or not supports_cursor_control(sys.stderr):
+    if not is_terminal or not supports_cursor_control():
         raise UsageError(
             "charrnn explore fills a terminal: standard input, output and error must all be one,"
             " and neither ACCESSIBLE=1 nor TERM=dumb be set.\n"

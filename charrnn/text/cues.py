@@ -67,7 +67,7 @@ def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> 
     except ImportError:
         raise UsageError(
             f"{label} has subtitles, which charrnn reads by webvtt-py, and the extra files is"
-            f" missing.\nInstall it: {install_command('files')}\n"
+            f" missing.\nInstall it: {install_command()}\n"
             f"Or take the file with its times: {named('clean', 'false')}."
         ) from None
     # It would leave a cue out that has no number, a damaged time or an arrow in its words, so every

@@ -78,7 +78,7 @@ def _program(label: str, kind: Kind) -> str:
     except (ImportError, OSError):
         raise UsageError(
             f"{label} is {kind.what}, which charrnn reads by pandoc, and the extra files is"
-            f" missing.\nInstall it: {install_command('files')}\n"
+            f" missing.\nInstall it: {install_command()}\n"
             f"Or {REMEDY}; {named('clean', 'false')} takes every file as it stands, without"
             " documents."
         ) from None
