@@ -12,7 +12,7 @@ from codecs import lookup
 from functools import cache
 from io import TextIOWrapper
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 from unicodedata import category
 
 import typer.main

@@ -188,7 +188,7 @@ def describe_columns(start: str, *, label: str) -> str:
         )
     if not _has_suffix(label, ".csv", ".tsv"):
         return ""
-    first = start.lstrip().split("\n")[0]
+    first = re.sub("^\ufeff?sep=.*\n", "", start.lstrip()).split("\n")[0]
     names = dict.fromkeys(_stripped(_fields(first, _delimiter(first, column="", label=label))))
     return (
         f"is read as a text, with all columns. Its first line has {_listed(names)}:"

@@ -15,13 +15,13 @@ from charrnn.text.text_files import Change, Line
 _TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[,.]\d{1,3}"
 _ARROW = re.compile(rf"^[ \t]*{_TIME}\s*-->\s*{_TIME}", re.MULTILINE)
 _BEGINNINGS = {
-    "srt": re.compile(rf"\s*\d+[ \t]*\n[ \t]*{_TIME}\s*-->\s*{_TIME}"),
+    "srt": re.compile(rf"[\n \t]*\d+[ \t]*\n[\n \t]*{_TIME}\s*-->\s*{_TIME}"),
     "vtt": re.compile(r"WEBVTT(?:[ \t].*)?\n"),
-    "sbv": re.compile(rf"\s*{_TIME},{_TIME}[ \t]*\n"),
+    "sbv": re.compile(rf"[\n \t]*{_TIME},{_TIME}[ \t]*\n"),
 }
 _CUE_BEGINS = re.compile(
-    r"(?:^\d+[ \t]*\n|(?<=\n\n)\d+[ \t]*\n[ \t]*\n)?"
-    r"^[ \t]*\d+:[^\s,.]*[,.]\S*[ \t]*--&gt;.*"
+    r"(?:^[ \t]*\d+[ \t]*\n|(?:(?<=\n\n)|\A\s*)\d+[ \t]*\n(?:[ \t]*\n)+)?"
+    r"^[ \t]*\d+:(?:[^\s,.]*[,.]\S*| ?\d+:[\d:,. ]*)\s*--&gt;.*"
     rf"|^[ \t]*{_TIME},{_TIME}[ \t]*$",
     re.MULTILINE,
 )
@@ -73,7 +73,7 @@ def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> 
     # It would leave a cue out that has no number, a damaged time or an arrow in its words, so every
     # cue gets a number and times that are whole.
     escaped = text.replace("-->", "--&gt;")
-    whole = _CUE_BEGINS.sub("\n0\n00:00:00.000 --> 00:00:01.000", escaped).lstrip("\n \t")
+    whole = _CUE_BEGINS.sub("\n0\n00:00:00.000 --> 00:00:01.000", escaped).lstrip()
     captions = webvtt.from_buffer(
         io.StringIO(f"{whole}\n\n"), format="vtt" if format == "vtt" else "srt"
     )
@@ -99,7 +99,7 @@ def _cues_of(lines: Sequence[str], file_lines: Iterator[tuple[int, str]]) -> Ite
             if index and cue:
                 yield cue
                 cue = []
-            if shown := html.unescape(_TAG.sub("", part)).strip():
+            if shown := html.unescape(_TAG.sub("", part.replace("[br]", " "))).strip():
                 cue.append(Line(number, shown))
     # A cue may be empty, to clear the screen.
     if cue:

@@ -119,7 +119,7 @@ _DATA: Sequence[tuple[str, str]] = (
     (r'\s*\{(?=.*"mappings"\s*:)(?=.{0,300}"(?:version|file|sources)"\s*:)', "source maps"),
     (r"(?:[A-Za-z0-9+/]{60,}={0,2}\r?\n){10}|[A-Za-z0-9+/]{1000}", "base64"),
     (
-        r"\{[0-9]+\}\{[0-9]+\}|\[Script Info\]|\[Events\]|(?:\[[a-z]+:[^\]]*\]\s*)*"
+        r"\{[0-9]+\}\{[0-9]+\}|\[(?:Script Info|INFORMATION)\]|\[Events\]|(?:\[[a-z]+:[^\]]*\]\s*)*"
         r"\[\d\d:\d\d[.:]\d\d\]|\s*<(?:tt\s|(?i:sami)[\s>])|\s*[\d:]+[.,]\d+\s*-->",
         "subtitles with their times, which other programs save as .srt",
     ),

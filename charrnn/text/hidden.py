@@ -36,10 +36,14 @@ _HIDING_STYLE = re.compile(
     rb'(?:<(?!/style:style)[^>]*>)*?<[^>]*text:display="none"'
 )
 """Matches a style of OpenDocument that hides a passage."""
-_RICH_NUMBERS = re.compile(rb"(?:\\u-?\d+ ?(?:\\'[0-9a-fA-F]{2}|[^\\{}\s])?)+")
-"""Matches characters of RTF by their numbers, each before one that old programs show instead."""
-_ALONE = re.compile(rb"(?:\\u-?\d+ ?)+")
-"""Matches such characters where nothing stands in for them."""
+_STAND_IN = re.compile(rb"(\\u-?\d+(?!\d) ?)[^\\{}\s]")
+"""Matches a character of RTF by its number, and the one that old programs show in its place."""
+_HALVES = re.compile(
+    rb"\\u(-10[0-2]\d\d|-9[2-9]\d\d|55[3-9]\d\d|56[0-2]\d\d) ?((?:\\'[0-9a-fA-F]{2})*)"
+    rb"\\u(-?\d+) ?(?:\2)?"
+)
+"""Matches the halves of a character beyond U+FFFF (UTF-16), as an emoji, and what stands in for
+them."""
 _LINEAR = re.compile(rb"""(<(?:\w+:)?itemref\b[^>]*?)\slinear\s*=\s*["']no["']""")
 _COLUMNS = re.compile(rb"</?(?i:col|colgroup)(?:\s[^>]*)?/?>")
 _TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
@@ -53,7 +57,10 @@ def without_hidden(data: bytes, format: str) -> bytes:
     if format == "rtf":
         # pandoc skips a footnote that older programs need not know.
         data = data.replace(rb"{\*\footnote", rb"{\footnote")
-        return (_ALONE if rb"\uc0" in data else _RICH_NUMBERS).sub(_rich_characters, data)
+        # It takes the whole word after a number for what stands in for the character.
+        if rb"\uc0" not in data:
+            data = _STAND_IN.sub(rb"\1\\'3f", data)
+        return _HALVES.sub(_whole_character, data)
     if format not in ("docx", "epub", "odt"):
         return data
 
@@ -97,12 +104,12 @@ def _without(content: bytes, *, name: bytes, hidden: re.Pattern[bytes]) -> bytes
     return b"".join([*kept, rest])
 
 
-def _rich_characters(numbers: re.Match[bytes]) -> bytes:
-    """Return characters of RTF as themselves: pandoc takes the whole word after a number for what
-    stands in for it, and reads no half of an emoji."""
-    units = [int(number) & 0xFFFF for number in re.findall(rb"\\u(-?\d+)", numbers[0])]
-    text = b"".join(unit.to_bytes(2, "little") for unit in units).decode("utf-16-le", "replace")
-    return re.sub(r"([\\{}])", r"\\\1", text).encode()
+def _whole_character(halves: re.Match[bytes]) -> bytes:
+    """Return a character of RTF that is given by its halves, of which pandoc reads neither."""
+    high = int(halves[1]) & 0x3FF
+    low = int(halves[3]) & 0x3FF
+    # In braces it is no part of the word before it.
+    return f"{{{chr(0x10000 + 0x400 * high + low)}}}".encode()
 
 
 def _visible_page(content: bytes) -> bytes:

@@ -27,12 +27,12 @@ _TEXTS_OF_LETTERS = (
 _SHAPES = (
     # A page of Hugo: behind its settings stands no more JSON.
     (
-        r"\{[ \t]*\n(?:.*\n){0,300}?\}[ \t]*\n\s*[^\s\[\]{},]",
+        r"\{[ \t]*\n\s*\"(?:.*\n){0,300}?\}[ \t]*\n\s*[^\s\[\]{},]",
         "begins with a head of settings in JSON, which stays in it:"
         " sed '1,/^}/d' FILE > text.md leaves it out",
     ),
     (
-        r"From \S+ .*\d\d:\d\d.*\n[A-Z][\w-]+:[ \t]",
+        r"From \S+ .*\d\d:\d\d.* \d{4}\n[A-Z][\w-]+:[ \t]",
         f"is a mailbox with its headers: {_TEXTS_OF_LETTERS} takes the texts out of it",
     ),
     # The lines of a tune belong together.
@@ -42,11 +42,13 @@ _SHAPES = (
     ),
 )
 """How texts begin that are read better in another way, each with a note."""
-_MISREAD = re.compile(
-    "[ÃÐÑ][\x80-\xbf]|â€|&(?:#\\d+|nbsp|amp|quot|[lr][sd]quo|[mn]dash|[A-Za-z](?:uml|acute|grave)"
-    "|szlig);"
+_LETTER = (
+    "(?:[ÃÐÑ][\x80-\xbf]|â€|&(?:#\\d+|nbsp|amp|quot|[lr][sd]quo|[mn]dash"
+    "|[A-Za-z](?:uml|acute|grave)|szlig);)"
 )
-"""Letters in UTF-8 that were read in another encoding, or are written as in a page."""
+_MISREAD = re.compile(rf"\w{_LETTER}|{_LETTER}\w")
+"""Letters in UTF-8 that were read in another encoding, or are written as in a page: in or beside a
+word, because a text about them has them alone."""
 CHARS_PER_MISREAD = 2000
 """Characters of a text for each misread letter, at most, from which on a note says so."""
 

@@ -125,7 +125,7 @@ def test_a_value_of_json_that_is_no_list_is_a_text(value, text):
 
 
 def test_a_note_names_the_columns():
-    start = "\ufeffid;text\r\n1;a, b\r\n"
+    start = "\ufeffsep=;\r\nid;text\r\n1;a, b\r\n"
     assert "Its first line has id, text:" in columns.describe_columns(start, label="a.csv")
 
 

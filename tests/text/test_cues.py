@@ -96,7 +96,7 @@ def test_automatic_captions_are_written_once():
 def test_a_film_is_a_document_of_its_folder():
     Path("films").mkdir()
     Path("films/a.srt").write_text(srt("One.", "Two."))
-    Path("films/b.sbv").write_text(sbv("Three.", "Four\nfive."))
+    Path("films/b.sbv").write_text(sbv("Three.", "Four[br]five."))
     corpus = read_corpus(["films"], documents="files", order="sorted")
     assert sorted(str(corpus.content).split("\0")) == ["", "One.\nTwo.", "Three.\nFour five."]
     Path("films/c.srt").write_text(srt("", ""))
@@ -118,10 +118,12 @@ def test_a_damaged_cue_keeps_its_words():
         whole.replace("\n3\n", "\nx3\n"),
         # A time is damaged.
         whole.replace("00:00:08,000 -->", "00:00:xx,000 -->"),
+        # Blanks stand in a time.
+        whole.replace("00:00:08,000", "00: 00: 08"),
         # A time is missing.
         whole.replace("--> 00:00:08,000", "-->"),
         # Blanks stand around.
-        whole.replace("00\n", "00 \n").replace("\n00", " \n 00"),
+        whole.replace("00\n", "00 \n").replace("\n00", " \n \n 00"),
         # A time of captions is damaged.
         vtt(*said).replace("00:00:08.000 -->", "00:00:x8.000 -->"),
         # Captions have no blank lines.

@@ -183,9 +183,15 @@ def test_a_page_is_what_a_reader_sees(body, text):
 
 def test_a_character_of_rich_text_by_its_number_is_read_without_its_stand_in():
     for stand_in in (r"\'92", r" \'92", "?", " ?"):
-        rich = rf"{{\rtf1\ansi\ansicpg1252\uc1 It\u8217{stand_in}s lit.\par}}"
-        assert read(rich) == "It’s lit.\n"
-    for numbers in (r"\u-10179?\u-8704?", r"\u55357 ?\u56832 ?", r"\u55357\'5f\u-8704\'5f"):
+        rich = rf"{{\rtf1\ansi\ansicpg1252\uc1 It\u8217{stand_in}s lit{{\uc2\u8230\'81\'63}}\par}}"
+        assert read(rich) == "It’s lit…\n"
+    for numbers in (
+        r"\u-10179?\u-8704?",
+        r"\u55357 ?\u56832 ?",
+        r"\u55357\'5f\u-8704\'5f",
+        r"\uc0\u55357 \u56832 ",
+        r"\uc2\u-10179\'81\'48\u-8704\'81\'48",
+    ):
         assert read(rf"{{\rtf1\ansi\uc1 A smile: {numbers}\par}}") == "A smile: 😀\n"
 
 
