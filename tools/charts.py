@@ -28,6 +28,8 @@ Point = tuple[float, float]
 """Seconds and loss, or a place in the picture."""
 LOSS_STEP = 2
 """Tenths of a nat between two lines of the chart."""
+NAMES = (640.0, 60.0)
+"""Where the first name of a program stands."""
 HIGHEST_LOSS = 2.5
 """A higher loss is not in the chart: a network has it after a second or two of training."""
 
@@ -66,14 +68,17 @@ def draw_peers(folder: Path = DOCS / "pictures") -> None:
 
     A filled dot is the mean of trainings at their end, and a line joins the dots of a program.
     Hollow dots are measurements within a training, whose rate of learning has still to fall. The
-    name stands at the end of the longest training.
+    names stand in the upper corner, where no program is: that with the highest loss first.
     """
     programs = read_programs(DOCS / "peers.csv")
     for theme, (paper, ink, grid, colours) in THEMES.items():
         parts, place = draw_axes(programs, ink, grid)
-        names: list[Point] = []
+        name_y = NAMES[1] + 20 * len(programs)
         for (name, points), colour in zip(programs.items(), colours.split(), strict=True):
-            parts += draw_program(name, points, place, colour, paper, names)
+            parts += draw_program(points, place, colour, paper)
+            name_y -= 20
+            parts.append(circle((NAMES[0] - 10, name_y - 4), colour, colour))
+            parts.append(text_at(NAMES[0], name_y, name, colour, 13))
         size = 'width="860" height="406"'
         picture = (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 860 406" role="img"'
@@ -89,7 +94,7 @@ def draw_axes(
     programs: dict[str, ProgramPoints], ink: str, grid: str
 ) -> tuple[list[str], Callable[[Point], Point]]:
     """Return the axes and their labels, and a function from seconds and loss to their place."""
-    left, top, width, height = 60.0, 40.0, 600.0, 330.0
+    left, top, width, height = 60.0, 40.0, 770.0, 330.0
     points = []
     for program in programs.values():
         points += [*program.within, *program.ends]
@@ -114,24 +119,14 @@ def draw_axes(
 
 
 def draw_program(
-    name: str,
-    points: ProgramPoints,
-    place: Callable[[Point], Point],
-    colour: str,
-    paper: str,
-    names: list[Point],
+    points: ProgramPoints, place: Callable[[Point], Point], colour: str, paper: str
 ) -> list[str]:
-    """Return the dots, the line and the name of a program, above the names that are near."""
+    """Return the dots and the line of a program."""
     places = [place(point) for point in points.ends]
     route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     parts = [circle(place(point), paper, colour) for point in points.within]
     parts.append(f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    parts += [circle(end, colour, colour) for end in places]
-    x, y = places[-1]
-    near = [name_y - 16 for name_x, name_y in names if abs(name_x - x) < 100]
-    names.append((x, min([y + 4, *near])))
-    parts.append(text_at(x + 8, names[-1][1], name, colour, 13))
-    return parts
+    return [*parts, *(circle(end, colour, colour) for end in places)]
 
 
 def circle(place: Point, fill: str, stroke: str) -> str:

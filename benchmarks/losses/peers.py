@@ -1,16 +1,16 @@
 """Measure seconds and loss of other programs on a text, beside charrnn on the same machine.
 
-    python benchmarks/losses/peers.py transformer shakespeare.txt peers.csv
-    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv
-    python benchmarks/losses/peers.py gru shakespeare.txt peers.csv
+    python benchmarks/losses/peers.py transformer shakespeare.txt peers.csv --minutes 3
+    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv --minutes 3
+    python benchmarks/losses/peers.py gru shakespeare.txt peers.csv --minutes 3
     python benchmarks/losses/peers.py ngrams shakespeare.txt peers.csv
-    python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv
+    python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv --minutes 3
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv
 
 Each adds rows to a CSV file, of which tools/charts.py draws a picture and `table` prints a table.
 A row has the program, the minutes and the seed of its training, the seconds until the measurement,
 the loss, and whether it is the `end` of that training or `within` it, where the rate of learning is
-still high. Each budget is a training of its own; `--seed` repeats those of the networks, of whose
+still high. Each training has minutes of its own; `--seed` repeats those of the networks, of whose
 ends picture and table have the mean and the range. Run all on one idle machine, in one go.
 
 - `transformer` trains a Transformer as nanochat's: rotary positions, RMSNorm also of queries and keys,
@@ -18,10 +18,10 @@ ends picture and table have the mean and the range. Run all on one idle machine,
 - `lstm` and `gru` train torch.nn.LSTM and torch.nn.GRU with AdamW and carry the state on, as a
   tutorial would.
 - `ngrams` counts the n-grams of the training text, without a network.
-- `charrnn` runs `charrnn train` with each budget.
+- `charrnn` runs `charrnn train`.
 
-With `--prime` a network of torch prints how it continues that text at temperature 0.5, at the end of
-its one budget. For charrnn, `charrnn sample` continues it.
+With `--prime` a program continues that text 64 times at the end of its training, at temperature 0.8,
+and prints the first continuation and how many words of all are new.
 
 The rates of the first three decay by a cosine. Their settings are those that a search found on tiny
 Shakespeare (benchmarks/LOG.md). For such a search `--one-core` counts the processor's time of one core,
@@ -37,13 +37,13 @@ import argparse
 import csv
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,13 @@ READINGS = 8
 """Readings of a block, of which each predicts as many new characters of the text."""
 HEAD_SIZE = 32
 """Numbers of a query and a key of an attention head."""
-NUM_WRITTEN = 100
-"""Characters that a program writes after `--prime`."""
+NUM_TEXTS = 64
+"""Texts that a program writes after `--prime`."""
+NUM_WRITTEN = 250
+"""Characters of each text."""
+TEMPERATURE = 0.8
 NGRAM_ORDER = 16
 """Characters of an n-gram, at most."""
-BUDGETS = [1.0, 3.0, 15.0]
-"""Minutes of the trainings of other programs."""
-CHARRNN_BUDGETS = [0.025, 0.17, *BUDGETS]
-"""Minutes of the trainings of charrnn."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +95,6 @@ class Settings:
     window: int
     rate: float
     dropout: float
-
-    def arguments(self) -> list[str]:
-        """Return the settings as arguments of this program."""
-        return [f"--{name.replace('_', '-')}={value:g}" for name, value in asdict(self).items()]
 
 
 DEFAULTS = {
@@ -247,26 +242,26 @@ def loss_of(network: Any, ids: NDArray[np.uint16]) -> float:
 
 
 @torch.inference_mode()
-def continuation(network: Any, alphabet: list[str], prime: str, seed: int) -> str:
-    """Return `prime` and NUM_WRITTEN characters that a network of torch writes after it."""
-    torch.manual_seed(seed)
-    text = prime
+def continuations(network: Any, alphabet: list[str], prime: str, window: int) -> list[str]:
+    """Return NUM_TEXTS texts that a network of torch writes after `prime`, each character after the
+    last ones of a window."""
+    rows = [[alphabet.index(character)] for character in prime]
+    ids = torch.tensor(rows).expand(-1, NUM_TEXTS)
     for _ in range(NUM_WRITTEN):
-        ids = torch.tensor([alphabet.index(character) for character in text])[:, None]
-        logits, _ = network(ids, network.initial_state(1))
-        probabilities = torch.softmax(logits[-1, 0] / 0.5, 0)
-        text += alphabet[int(torch.multinomial(probabilities, 1))]
-    return text
+        logits, _ = network(ids[-window:], network.initial_state(NUM_TEXTS))
+        probabilities = torch.softmax(logits[-1] / TEMPERATURE, 1)
+        ids = torch.cat((ids, torch.multinomial(probabilities, 1).T))
+    return ["".join(alphabet[id] for id in text) for text in ids[len(prime) :].T.tolist()]
 
 
-def with_places(
-    program: str, minutes: float, seed: int, losses: list[tuple[float, float]]
-) -> Iterator[Measurement]:
-    """Yield the seconds and losses of one training as rows, of which the last is its end."""
-    last = len(losses) - 1
-    for index, (seconds, loss) in enumerate(losses):
-        place = "end" if index == last else "within"
-        yield Measurement(program, minutes, seed, seconds, loss, place)
+def report_words(texts: list[str], path: Path) -> None:
+    """Print the first of the texts, and how many of their words the text that was learned lacks."""
+    known = set(re.findall(r"[^\W\d_]+", path.read_text(encoding="utf-8").lower()))
+    # The last word may be cut.
+    written = "\n".join(text.rpartition(" ")[0] for text in texts)
+    words = re.findall(r"[^\W\d_]+", written.lower())
+    share = sum(word not in known for word in words) / len(words)
+    print(f"{texts[0]!r}; {share:.2%} of {len(words):,} words are new", file=sys.stderr)
 
 
 class Learner:
@@ -326,10 +321,8 @@ class Learner:
         return self._text[places], self._text[places + 1]
 
 
-def train_network(
-    given: argparse.Namespace, settings: Settings, minutes: float
-) -> Iterator[tuple[float, float]]:
-    """Train a network of torch for some minutes of this process; yield the seconds and the loss
+def train_network(given: argparse.Namespace, settings: Settings) -> Iterator[tuple[float, float]]:
+    """Train a network of torch for the minutes of this process; yield the seconds and the loss
     about NUM_CHECKPOINTS times."""
     ids, alphabet, num_train = read_ids(given.text)
     learner = Learner(given.program, ids[:num_train], len(alphabet), given.seed, settings)
@@ -340,7 +333,7 @@ def train_network(
 
     # The clock stands still while a loss is measured.
     clock = time.process_time if given.one_core else seconds_since_start
-    budget = 60 * minutes
+    budget = 60 * given.minutes
     measuring = 0.0
     due = iter([*np.geomspace(min(10, budget / 2), budget, NUM_CHECKPOINTS), math.inf])
     if given.one_core:
@@ -360,39 +353,25 @@ def train_network(
             print(f"{learner.step:,} steps", file=sys.stderr)
             if given.prime is not None:
                 network.eval()
-                print(continuation(reader, alphabet, given.prime, given.seed), file=sys.stderr)
+                window = NUM_WRITTEN if reader is network else settings.window
+                texts = continuations(network, alphabet, given.prime, window)
+                report_words(texts, given.text)
             return
         learner.learn(share=0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget)))
 
 
 def measure_network(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Train a network of torch with each budget, in a process of its own; yield a row for each
-    loss."""
+    """Train a network of torch; yield a row for each loss."""
     chosen = {
         field.name: getattr(given, field.name)
         for field in fields(Settings)
         if getattr(given, field.name) is not None
     }
     settings = replace(DEFAULTS[given.program], **chosen)
-    if len(given.budgets) == 1:
-        [minutes] = given.budgets
-        losses = list(train_network(given, settings, minutes))
-        yield from with_places(NAMES[given.program], minutes, given.seed, losses)
-        return
-    for minutes in given.budgets:
-        with tempfile.TemporaryDirectory() as folder:
-            table = Path(folder) / "rows.csv"
-            options = [f"--budgets={minutes:g}", f"--seed={given.seed}", *settings.arguments()]
-            command = [
-                sys.executable,
-                __file__,
-                given.program,
-                str(given.text),
-                str(table),
-                *options,
-            ]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            yield from read_rows(table)
+    losses = list(train_network(given, settings))
+    for seconds, loss in losses:
+        place = "end" if seconds == losses[-1][0] else "within"
+        yield Measurement(NAMES[given.program], given.minutes, given.seed, seconds, loss, place)
 
 
 def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
@@ -420,20 +399,28 @@ def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
 
 
 def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Train charrnn with each budget; yield a row for each."""
-    for minutes in given.budgets:
-        run = given.runs / f"{60 * minutes:g}-seconds-{given.seed}"
-        begin = time.monotonic()
-        options = ("--minutes", f"{minutes:g}", "--seed", str(given.seed), "--out", str(run))
-        train = [sys.executable, "-m", "charrnn", "train", str(given.text), *options, "--quiet"]
-        subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.monotonic() - begin
+    """Train charrnn; yield its row."""
+    run = given.runs / f"{60 * given.minutes:g}-seconds-{given.seed}"
+    begin = time.monotonic()
+    options = ("--minutes", str(given.minutes), "--seed", str(given.seed), "--out", str(run))
+    train = [sys.executable, "-m", "charrnn", "train", str(given.text), *options, "--quiet"]
+    subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.monotonic() - begin
 
-        # The last step, as of the other programs, and not the best one.
-        last = (run / "latest").read_text(encoding="utf-8")
-        model = charrnn.load(run, step=int(last.rpartition("-")[2]))
-        report = charrnn.evaluate(model, model.held_out(), protocol=WINDOWED)
-        yield Measurement("charrnn", minutes, given.seed, seconds, report.nats_per_char, "end")
+    # The last step, as of the other programs, and not the best one.
+    last = (run / "latest").read_text(encoding="utf-8")
+    model = charrnn.load(run, step=int(last.rpartition("-")[2]))
+    if given.prime is not None:
+        texts = []
+        for seed in range(NUM_TEXTS):
+            written = model.sample(
+                prime=given.prime, length=NUM_WRITTEN, temperature=TEMPERATURE, seed=seed
+            )
+            texts.append(written.text.removeprefix(given.prime))
+        report_words(texts, given.text)
+    report = charrnn.evaluate(model, model.held_out(), protocol=WINDOWED)
+    loss = report.nats_per_char
+    yield Measurement("charrnn", given.minutes, given.seed, seconds, loss, "end")
 
 
 PROGRAMS = {
@@ -502,8 +489,8 @@ def main() -> None:
         "--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the networks")
-    parser.add_argument("--budgets", type=float, nargs="+", help="minutes")
-    parser.add_argument("--prime", help="a text that each network continues")
+    parser.add_argument("--minutes", type=float, default=3, help="of a training")
+    parser.add_argument("--prime", help="a text that a network continues")
     parser.add_argument("--one-core", action="store_true", help="count the time of one core")
     for field in fields(Settings):
         kind = float if field.name in ("rate", "dropout") else int
@@ -514,10 +501,6 @@ def main() -> None:
     if given.program == "table":
         print_table(table_of(read_rows(given.csv)))
         return
-    if given.budgets is None and given.program == "charrnn":
-        given.budgets = CHARRNN_BUDGETS
-    elif given.budgets is None:
-        given.budgets = BUDGETS
 
     # A row is written when it is measured.
     for row in PROGRAMS[given.program](given):
