@@ -159,13 +159,17 @@ class NetworkNumbers(Displayable):
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a row for each number, as a table for a spreadsheet: those of the weights, then
-        those of the vectors of each step."""
+        those of the vectors of each step, and the loss of its target."""
         rows = []
         for weight in self.weights:
             rows += weight.to_rows()
         for number, step in enumerate(self.steps, start=1):
             for layer, vector in step.vectors():
                 rows += vector.to_rows(step=number, layer=layer)
+            if step.loss is not None:
+                target = step.target or ""
+                loss = NumberRow("loss", labels=(target,), values=(step.loss,))
+                rows += loss.to_rows(step=number, layer=None)
         return rows
 
     def tables(self, width: int) -> NumberTables:

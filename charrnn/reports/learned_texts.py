@@ -71,10 +71,10 @@ def known_passages(model: TrainedModel, num_chars: int) -> Forbid:
 
 
 def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
-    """Return a function that says whether a document is new: it stands neither in the text of the
-    model, held-out parts included, nor in that of a model that it started from, whatever its case,
-    the blanks at its ends and the form of Unicode. The function is the argument `accept` of
-    `Model.samples`.
+    """Return a function that says whether a document is new: it is not empty, and stands neither in
+    the text of the model, held-out parts included, nor in that of a model that it started from,
+    whatever its case, the blanks at its ends and the form of Unicode. The function is the argument
+    `accept` of `Model.samples`.
 
     Raises DataError if the run's text is missing or changed, UsageError for a model without
     documents.
@@ -85,4 +85,5 @@ def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
             " passages."
         )
     known = known_documents(*chain.from_iterable(read_reference_text(model).parts))
+    known.add("")
     return lambda document: loose_key(document) not in known

@@ -125,6 +125,7 @@ def test_a_table_has_every_number_of_the_json():
     rows = numbers.to_rows()
     found = {(row.get("step"), row["layer"], row["name"], row["row"]): row["value"] for row in rows}
     assert found[2, 1, "h", "3"] == numbers.steps[1].layers[1].row("h").values[3]
+    assert found[2, None, "loss", "l"] == numbers.steps[1].loss
     (weight,) = [weight for weight in numbers.weights if weight.name == "W_hy"]
     listed = [row["value"] for row in rows if row["name"] == "W_hy" and row.get("column") == "1"]
     assert listed == [values[1] for values in weight.values]

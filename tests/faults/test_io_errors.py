@@ -61,10 +61,10 @@ def test_checkpoints_load_whatever_fails(tmp_path, action, number):
         try:
             with faulty_disk(run.path, at, failing(number)) as failed:
                 act(run, action)
-            # A folder whose manifest cannot be read is taken for no checkpoint, and stays.
-            assert failed.seen[at - 1][0] == "open" and "manifest" in failed.seen[at - 1][1], (
-                failed.seen[at - 1]
-            )
+            # A folder whose manifest cannot be read is taken for no checkpoint, and stays. Python
+            # 3.13 takes a folder that it cannot list for an empty one.
+            kind, name = failed.seen[at - 1]
+            assert kind == "list" or (kind == "open" and "manifest" in name), name
         except CharRNNError as error:
             assert error.exit_code in (1, 4)
             assert str(run.path) in str(error) and os.strerror(number) in str(error), failed.seen[

@@ -333,7 +333,7 @@ def test_a_page_opens_with_a_text_that_is_being_written(two_layers, tmp_path):
 def test_the_command_is_that_of_the_text_shown(tmp_path):
     model = MODELS["bytes"]()
     found = run_in_page(tmp_path, to_model_page(model), "command")
-    usual = "charrnn sample made.zip --temp 0.8 --seed 1 --length"
+    usual = "charrnn sample made --temp 0.8 --seed 1 --length"
     stopped = re.fullmatch(rf"{re.escape(usual)} (\d+) --prime=ab", found["stopped"])
     assert stopped is not None, "clamping stops the text, which is generated without the clamp"
     length = int(stopped[1])

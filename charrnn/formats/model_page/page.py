@@ -14,7 +14,6 @@ from charrnn.cells.findings import CellScore
 from charrnn.formats.model_page.network import NETWORK, check_size, describe_network, to_json
 from charrnn.generation.sample_options import DOCUMENT_LENGTH
 from charrnn.runs.included import read_cards
-from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.reader import RunReader
 from charrnn.trained_model import TrainedModel
 from charrnn.views.theme import NUM_SHADES, PAPERS, Background, read_palette
@@ -115,10 +114,8 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
     """Return the description of a model that the page shows."""
     # This is the name of the model in commands. The name of a run includes the step, because the
     # run may save a better one.
-    run = f"{model.name}{MODEL_FILE_SUFFIX}"
-    if model.card:
-        run = model.name
-    elif model.path:
+    run = model.name
+    if model.path and not model.card:
         run = f"{RunReader(model.path).name}@{model.step}"
 
     description = model.description
