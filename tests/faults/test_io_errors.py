@@ -61,8 +61,8 @@ def test_checkpoints_load_whatever_fails(tmp_path, action, number):
         try:
             with faulty_disk(run.path, at, failing(number)) as failed:
                 act(run, action)
-            # A folder whose manifest cannot be read is taken for no checkpoint, and stays. Python
-            # 3.13 takes a folder that it cannot list for an empty one.
+            # A folder whose manifest cannot be read is taken for no checkpoint, and stays. From 3.12
+            # on, Python takes a folder that it cannot list for an empty one.
             kind, name = failed.seen[at - 1]
             assert kind == "list" or (kind == "open" and "manifest" in name), name
         except CharRNNError as error:
