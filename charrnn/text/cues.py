@@ -128,6 +128,6 @@ def _without_repeated(cues: list[Cue]) -> list[Cue]:
             num_rolling += 1
             kept[-1] = kept[-1][:-1]
         kept.append(cue[num:])
-    if num_rolling > ROLLING * (len(cues) - 1):
+    if num_rolling > max(1, ROLLING * (len(cues) - 1)):
         return kept
     return cues

@@ -142,7 +142,7 @@ def test_a_package_adds_a_format(offer, command, alphabet_run):
         ),
         (
             GREETING.replace("def commands", "def comands"),
-            "failed in .*line 17: TypeError: there is no hook 'comands'",
+            r"failed in .*line 1\d: TypeError: there is no hook 'comands'",
         ),
         (
             GREETING.replace("def commands()", "def commands(x)"),
