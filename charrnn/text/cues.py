@@ -12,7 +12,7 @@ from charrnn.errors import UsageError, install_command, named
 from charrnn.text.cleaning import joined
 from charrnn.text.text_files import Change, Line
 
-_TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[,.]\d{1,3}"
+_TIME = r"(?:\d+: ?)?\d{1,2}: ?\d{1,2}[,.] ?\d{1,3}"
 _ARROW = re.compile(rf"^[ \t]*{_TIME}\s*-->\s*{_TIME}", re.MULTILINE)
 _BEGINNINGS = {
     "srt": re.compile(rf"[\n \t]*\d+[ \t]*\n[\n \t]*{_TIME}\s*-->\s*{_TIME}"),

@@ -32,7 +32,7 @@ _SHAPES = (
         " sed '1,/^}/d' FILE > text.md leaves it out",
     ),
     (
-        r"From \S+ .*\d\d:\d\d.* \d{4}\n[A-Z][\w-]+:[ \t]",
+        r"From \S+ .*\d\d:\d\d.* \d{4}(?: [+-]\d{4})?\n[A-Z][\w-]+:[ \t]",
         f"is a mailbox with its headers: {_TEXTS_OF_LETTERS} takes the texts out of it",
     ),
     # The lines of a tune belong together.

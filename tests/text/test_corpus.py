@@ -193,7 +193,7 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch):
         ("for (&amp;) write &amp;amp;\n" + TEXT * 99, False),
         ("ÑÃ©, Ã¼, Ã¤ (or Ã¶, â€™, &uuml;, &#x27;) wrote Ana of Ã\n" + TEXT * 9, False),
         (f"From ana@sea Mon Nov 30 04:48:19 2026\nSubject: lamps\n\n{TEXT}" * 9, True),
-        (f"From - Mon Nov 30 04:48:19 2026\nX-Status: 1\n\n{TEXT}" * 9, True),
+        (f"From - Mon Nov 30 04:48:19 2026 +0000\nX-Status: 1\n\n{TEXT}" * 9, True),
         (f"From noon to 12:30 it rained.\nMara: {TEXT}" * 9, False),
         (f'{{\n  "title": "Lamps"\n}}\n\n{TEXT}', True),
         (f"{{\n  lamp\n}}\n\n{TEXT}", False),
