@@ -65,7 +65,9 @@ def _table_values(
     if first is None:
         return
     delimiter = _delimiter(first.content, column=column, label=file.name)
-    names = _stripped(_fields(first.content, delimiter))
+    rows = _rows(first, lines, delimiter, label=file.name)
+    header = next(rows)
+    names = _stripped(header[1])
     index = _index_of(column, names, delimiter, file.name)
 
     # A column that is given by its number begins with the first row.
@@ -78,7 +80,7 @@ def _table_values(
     if delimiter == " " and index == 0:
         width = MAX_FIELD_CHARS
     is_header = is_named or (is_smiles_file(file.name) and SMILES in names[0].lower())
-    for number, row in _rows(first, lines, delimiter, label=file.name):
+    for number, row in chain((header,), rows):
         if is_header and _stripped(row) == names:
             file.changes[HEADERS] += number > first.number
             continue
@@ -244,16 +246,21 @@ def _records(lines: Iterable[Line], *, column: str, label: str) -> Iterator[tupl
                 record = _decoded("".join([line, *(following.content for following in rest)]))
             except (ValueError, RecursionError):
                 raise problem from error
-        # An object may have the list of records in one of its fields.
-        if is_first and isinstance(record, dict) and column not in record:
-            for value in record.values():
-                if isinstance(value, list) and value and isinstance(value[0], dict):
-                    record = value
-                    if column in value[0]:
-                        break
         is_first = False
-        for item in record if isinstance(record, list) else [record]:
+        for item in list(_objects_with(column, record)) or [record]:
             yield number, item
+
+
+def _objects_with(column: str, value: object) -> Iterator[object]:
+    """Yield the outermost objects of JSON that have a column."""
+    if isinstance(value, dict):
+        if column in value:
+            yield value
+            return
+        value = [*value.values()]
+    if isinstance(value, list):
+        for part in value:
+            yield from _objects_with(column, part)
 
 
 def _decoded(text: str) -> object:

@@ -52,7 +52,7 @@ _DOCUMENTS: Sequence[tuple[bytes, Kind]] = (
     (rb"\{\\rtf", Kind("an RTF document", "rtf")),
     (
         rb'\s*\{(?=.*"(?:cell_type|nbformat)"\s*:)\s*"(?:cells|metadata|nbformat(?:_minor)?)"',
-        Kind("a Jupyter notebook", "ipynb"),
+        Kind("a Jupyter notebook", "ipynb+markdown_in_html_blocks+native_divs"),
     ),
     (_PROLOGUE + rb"<(?i:!doctype html|html|head|body)[\s>]", Kind("an HTML page", "html")),
     (_PROLOGUE + rb"<FictionBook\s", Kind("an e-book", "fb2")),
@@ -117,10 +117,14 @@ _REFUSED: Sequence[tuple[bytes, str, str]] = (
 _DATA: Sequence[tuple[str, str]] = (
     (r"%!PS", "PostScript"),
     (r'\s*\{(?=.*"mappings"\s*:)(?=.{0,300}"(?:version|file|sources)"\s*:)', "source maps"),
-    (r"(?:[A-Za-z0-9+/]{60,}={0,2}\r?\n){10}|[A-Za-z0-9+/]{1000}", "base64"),
+    (
+        r"(?=[^\n]*[a-z])(?=[^\n]*[A-Z])(?=[^\n]*\d)"
+        r"(?:(?:[A-Za-z0-9+/]{60,}={0,2}\r?\n){10}|[A-Za-z0-9+/]{1000})",
+        "base64",
+    ),
     (
         r"\{[0-9]+\}\{[0-9]+\}|\[(?:Script Info|INFORMATION)\]|\[Events\]|(?:\[[a-z]+:[^\]]*\]\s*)*"
-        r"\[\d\d:\d\d[.:]\d\d\]|\s*<(?:tt\s|(?i:sami)[\s>])|\s*[\d:]+[.,]\d+\s*-->",
+        r"\[\d\d:\d\d\.\d\d\]|\s*<(?:tt\s|(?i:sami)[\s>])|\s*[\d:]+[.,]\d+\s*-->",
         "subtitles with their times, which other programs save as .srt",
     ),
     # IRC, LINE and KakaoTalk.
@@ -130,14 +134,14 @@ _DATA: Sequence[tuple[str, str]] = (
         "a chat with its times, which stay in it",
     ),
     (
-        r"\s*(?:<\?xml[^>]*>\s*|<!.*?>\s*)*<[A-Za-z][\w:.-]*[\s/>](?=.*</)",
+        r"\s*(?:<\?xml[^>]*>\s*|<!.*?>\s*)*<([A-Za-z][\w:.-]*)[\s/>](?=.*</)(?!.*</\1>\s*[^\s<])",
         "drawings or XML with its tags",
     ),
 )
 """Texts that nobody wrote as they stand."""
 MINIFIED = 1000
 """Characters of a line on average from which on a program or a style is called minified."""
-_PROGRAM = re.compile(r"\.(?:m?js|css|json|map)(?:\.gz)?$", re.IGNORECASE)
+_PROGRAM = re.compile(r"\.(?:m?js|css|map)(?:\.gz)?$", re.IGNORECASE)
 
 
 def document_kind(data: bytes) -> Kind | None:

@@ -46,6 +46,10 @@ _HALVES = re.compile(
 them."""
 _LINEAR = re.compile(rb"""(<(?:\w+:)?itemref\b[^>]*?)\slinear\s*=\s*["']no["']""")
 _COLUMNS = re.compile(rb"</?(?i:col|colgroup)(?:\s[^>]*)?/?>")
+_WRAPPERS = re.compile(rb"</?(?:w:(?:fldSimple|ruby)|text:ruby(?:-base)?)(?:\s[^<>]*)?>")
+"""Matches the tags of simple fields and of letters with a reading, which pandoc drops with what
+they have in them."""
+_ANY = re.compile(b"")
 _TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
 
 
@@ -77,9 +81,15 @@ def without_hidden(data: bytes, format: str) -> bytes:
             # Of an e-book the pages, of other documents their text.
             if format == "docx" and re.match(r"word/.*\.xml$", name):
                 shown = _without(content, name=b"w:r", hidden=_VANISHED)
-            elif format == "odt" and name == "content.xml" and styles:
-                shown = _without(content, name=b"text:span", hidden=hiding)
-                shown = _without(shown, name=b"text:p", hidden=hiding)
+                shown = _WRAPPERS.sub(b"", _without(shown, name=b"w:rt", hidden=_ANY))
+                shown = shown.replace(b"<w:rubyBase>", b"</w:r>")
+                shown = shown.replace(b"</w:rubyBase>", b"<w:r>")
+            elif format == "odt" and name == "content.xml":
+                shown = _without(content, name=b"text:ruby-text", hidden=_ANY)
+                shown = _WRAPPERS.sub(b"", shown)
+                if styles:
+                    shown = _without(shown, name=b"text:span", hidden=hiding)
+                    shown = _without(shown, name=b"text:p", hidden=hiding)
             elif format == "epub" and name.endswith(".opf"):
                 shown = _LINEAR.sub(rb"\1", content)
             elif format == "epub" and re.search(r"\.(?:x?html?|xml)$", name, re.IGNORECASE):
@@ -157,7 +167,8 @@ class _Page(HTMLParser):
         values = dict(attrs)
         style = values.get("style") or ""
         is_hidden = "hidden" in values or _SKIPPED.fullmatch(tag) or _HIDDEN_STYLE.search(style)
-        if is_hidden and not self._hidden_depth:
+        # A program may show a whole page only once it is loaded.
+        if is_hidden and not self._hidden_depth and tag not in ("html", "body"):
             self._hidden_depth = len(self._open)
             start = self.get_starttag_text() or ""
             self.visible.append(self._page[self._begin : self._offset() + len(start)])

@@ -33,13 +33,20 @@ _DATE = re.compile(rf"(?:[\d./:,،·()-]|{_BLANK}|[^\W\d_]{{1,12}}\.?)+")
 _DIGITS = re.compile(r"\d+")
 _LETTERS = re.compile(r"[^\W\d_]+\.?")
 _TIME = re.compile(r"(?<!\d)\d{1,2} ?(?:[:.h시時]|[^\W\d_]) ?\d\d(?!\d)")
-_NAME = re.compile(r"(?P<name>[^:\n\"“”„«»]{1,60}?) ?[:：](?: |$)(?P<said>.*)", re.DOTALL)
+_NAME = re.compile(
+    r"(?P<name>(?:[^:\n\"“”„«»]|:(?! )|\"[^:\n\"]*\"){1,60}?) ?[:：](?: |$)(?P<said>.*)", re.DOTALL
+)
 _LEFT_OUT_OF_NAMES = re.compile(f"{_MARKS.pattern}| (?=: )")
 _LEVEL = r"(?:INFO|DEBUG|TRACE|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE)"
-# A log has a level or the name of a program before its colon.
-_LOGGED = re.compile(rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\W*$|[a-z][\w.-]*$|.*\] ")
+# A log has a level or the name of a program before its colon. Some people write theirs so, too.
+_LOGGED = re.compile(rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\b")
+_LIKE_PROGRAM = re.compile(r"[a-z][\w.-]*$|.*\] ")
 _EDITED = re.compile("\u200e<[^<>\n]*>")
-_FILE = r"\S[^\n]{0,100}\.\w{2,5} \([^()\n]+\)|\S[^\n]{0,100}\.\w{2,5}[^\n]{0,40}\u200e<[^<>\n]*>"
+_SUFFIX = r"\.(?:jpe?g|png|webp|gif|mp[34]|3gp|opus|m4a|pdf|docx?|xlsx?|pptx?|vcf|zip|txt)"
+_FILE = (
+    rf"\S[^\n]{{0,100}}{_SUFFIX} \([^()\n]+\)"
+    r"|\S[^\n]{0,100}\.\w{2,5}[^\n]{0,40}\u200e<[^<>\n]*>"
+)
 _PROGRAM_LINE = re.compile(
     rf"\u200e[^\n]*|<[^<>\n]+>|{_FILE}|null"
     r"|(?:This message was deleted|You deleted this message"
@@ -136,6 +143,8 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
 
     # A group begins with what the program says of it.
     names = [said["name"] for _, said in messages if said]
+    if 2 * sum(bool(_LIKE_PROGRAM.match(name)) for name in names) > len(names):
+        return None
     first = next((index for index, (_, said) in enumerate(messages) if said), len(messages))
     # The sentences of a diary with a colon begin differently, and few say something twice.
     least = NAMED_SHARE * (len(messages) - first)
@@ -189,7 +198,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
     # Messenger writes each byte of a letter as a letter. No other letters are bytes of UTF-8.
     with suppress(UnicodeError):
         content = content.encode("latin-1").decode("utf-8")
-    if not content:
+    if not chats:
         return None
     # A message may have several lines.
     changes[_FROM_JSON] += sum(len(chat) for chat in chats)
@@ -197,7 +206,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
 
 
 def _chats_in(data: object) -> Iterator[list[str]]:
-    """Yield the messages of each list in JSON most of whose items have a name and a text."""
+    """Yield the messages of each list in JSON most of whose items have a name."""
     # ChatGPT has each message in a node of a tree.
     if isinstance(data, dict) and isinstance(nodes := data.get("mapping"), dict):
         messages = [node.get("message") for node in nodes.values() if isinstance(node, dict)]
@@ -208,6 +217,7 @@ def _chats_in(data: object) -> Iterator[list[str]]:
     if not isinstance(data, list):
         return
     said = []
+    num_named = 0
     records = [
         record for record in data if not _OF_PROGRAM.match(_first(record, ("subtype", "type")))
     ]
@@ -217,9 +227,13 @@ def _chats_in(data: object) -> Iterator[list[str]]:
         # Slack writes & as &amp;, and its times as `ts`.
         if name and "ts" in record:
             content = html.unescape(content)
+        # Most of what somebody sends may be pictures.
+        num_named += bool(name)
         if name and content:
             said.append(f"{name}: {content}\n")
-    if len(said) < max(1, len(records) / 2):
+    if data and not records:
+        yield []
+    if not said or num_named < len(records) / 2:
         for value in data:
             yield from _chats_in(value)
         return

@@ -57,8 +57,7 @@ def describe_file(file: FileRecord) -> None:
     """Note what data a file is, and how it is read better, by the beginning of its text."""
     if not file.is_parsed:
         file.data = data_kind(file.start, file.name)
-        # A list in JSON on one line has columns.
-        if file.data in ("", "minified code"):
+        if not file.data:
             file.shape = _shape(file.name, file.start)
     # A file may have been saved twice, under two names.
     file.likeness = hash((file.num_bytes, file.start))

@@ -265,15 +265,14 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
     if len(seen) - len(seen.translate(None, _FOREIGN)) < FEW_LETTERS or not names:
         names = list(_CANDIDATES[:MOST_NAMED])
 
-    # The user knows which of these is a word.
-    words: dict[str, str] = {}
-    for name in names:
-        word = re.search(r"\w{0,9}[^\0-\x7f]\w{0,9}", seen.decode(name, "replace"))
-        words.setdefault(word[0] if word else "", name)
-    candidates = [f"{named('encoding', name)} makes {word!r}" for word, name in words.items()]
+    # The user knows which of these are words.
+    candidates = []
+    for name in names[:MOST_NAMED]:
+        words = re.findall(r"\w{0,9}[^\0-\x7f]\w{0,9}", seen.decode(name, "replace"))
+        candidates.append(f"{named('encoding', name)} makes {' '.join(words[:5])!r}")
     return DataError(
         f"{label} is not {encoding.upper()}: say how it is encoded:"
-        f" {', '.join(candidates[:MOST_NAMED])};"
+        f" {', '.join(candidates)};"
         f" {named('alphabet', 'byte')} trains on raw bytes"
     )
 
