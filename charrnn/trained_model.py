@@ -6,7 +6,6 @@ adds those methods.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import (
-    CheckpointError,
     DataError,
     GivenTextWarning,
     UsageError,
@@ -41,7 +39,7 @@ from charrnn.generation.sample_options import (
 from charrnn.generation.writing import Piece
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_step
+from charrnn.runs.checkpoint import Checkpoint, best_checkpoint
 from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
@@ -844,7 +842,7 @@ class TrainedModel(Displayable):
         all_probs = trace.guess_probs[part].tolist()
         guesses = []
         for ids, probs in zip(all_ids, all_probs, strict=True):
-            characters = map(self.generator.character, ids)
+            characters = map(self.vocab.character, ids)
             guesses.append(list(zip(characters, probs, strict=True)))
         return guesses
 
@@ -982,23 +980,6 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedMo
     if warning is not None:
         model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
     return model
-
-
-def load_steps(run: str | Path) -> Iterator[TrainedModel]:
-    """Load every checkpoint of a run that is whole, from the first to the last.
-
-    Raises CheckpointError if there is no such run, UsageError for a model file, which has one step.
-    """
-    folder, _ = open_run_to_read(str(run))
-    if isinstance(folder, ModelFile):
-        raise UsageError(
-            f"{folder.path} contains one step of a run: name the folder of the run, with all its"
-            " steps."
-        )
-    for name in folder.checkpoints():
-        # A damaged one is left out, and one that a training process has removed meanwhile.
-        with suppress(CheckpointError):
-            yield _model_of(folder, folder.load_step(checkpoint_step(name)))
 
 
 def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:

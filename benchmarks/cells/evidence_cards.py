@@ -64,7 +64,7 @@ def measure(name: str, detector: str, *, part: str, arrays: Path | None) -> dict
             ids=study.text.ids,
             first=np.array(study.text.first),
             labels=labels,
-            characters=np.array([model.generator.character(id) for id in range(len(model.vocab))]),
+            characters=np.array([model.vocab.character(id) for id in range(len(model.vocab))]),
             **{f"weights_{key}": value for key, value in model.tensors.items()},
         )
     return card

@@ -38,7 +38,7 @@ SHOWN: Mapping[str, Sequence[str]] = {
 go back."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StepGradients:
     """The gradients of the loss by the vectors of one time step."""
 
@@ -49,7 +49,7 @@ class StepGradients:
     next step) and their sum `dh`; then those of its gates and of their arguments (`da`)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Backpropagation(Displayable):
     """The gradients of the sum of the losses of a text, by every number of the network."""
 

@@ -50,7 +50,7 @@ ABOUT_DOTS = (
 """The sentence that explains the plots."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class GateUse:
     """How often a gate of each unit of a layer is saturated."""
 
@@ -64,7 +64,7 @@ class GateUse:
     """For every unit the share of characters at which the gate is above 0.9, from 0 to 1."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class GateReport(Displayable):
     """The gates of every layer over a text.
 

@@ -9,6 +9,7 @@ Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +18,7 @@ from rich.console import RenderableType
 
 from charrnn.analyses.sampled_states import read_before
 from charrnn.config.options import at_least, check
-from charrnn.errors import DataError, named
+from charrnn.errors import CheckpointError, DataError, named
 from charrnn.evaluation.comparison import distinct_names
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -27,7 +28,7 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
-from charrnn.trained_model import TrainedModel, load_steps
+from charrnn.trained_model import TrainedModel, load
 from charrnn.views.charts import enclosing_ticks
 from charrnn.views.drawing import COLOURS, MARKS, Drawing, Line, Plot
 
@@ -47,7 +48,7 @@ NEW_WEIGHTS = "new weights"
 """Name of weights that were drawn anew, in place of those of step 0."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class GradientReach(Displayable):
     """How far gradients reach back in a model, averaged over the characters of a text."""
 
@@ -92,10 +93,8 @@ def before_training(model: TrainedModel) -> tuple[CharRNN, str]:
     """Return the network with which the run of a model began, and "step 0"; if its checkpoint was
     not kept, the untrained baseline and "new weights"."""
     if model.path is not None:
-        for checkpoint in load_steps(model.path):
-            if checkpoint.step == 0:
-                return checkpoint.network, STEP_0
-            break  # They are in order.
+        with suppress(CheckpointError):
+            return load(model.path, step=0).network, STEP_0
     return model.untrained_baseline(), NEW_WEIGHTS
 
 

@@ -17,7 +17,7 @@ OTHER_COLUMNS = 4
 point."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NumberRow:
     """A vector of the network at one time step."""
 
@@ -37,7 +37,7 @@ class NumberRow:
         ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightNumbers:
     """A matrix of the network, with the bias that is added to its product."""
 
@@ -76,7 +76,7 @@ class Line(NamedTuple):
     style: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NumberTables:
     """Draws tables of numbers, each in the columns of a terminal."""
 

@@ -66,7 +66,7 @@ ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
 """Names of the vectors, other than h, that recurrent weights are multiplied with."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LayerNumbers:
     """The vectors of one layer at one time step, in the order in which they are computed.
 
@@ -83,7 +83,7 @@ class LayerNumbers:
         return {row.name: row for row in self.rows}[name]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StepNumbers:
     """Every number of one time step."""
 
@@ -113,7 +113,7 @@ class StepNumbers:
         return vectors + [(None, row) for row in above]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkNumbers(Displayable):
     """Every number of a network while it reads a text from the initial state."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from charrnn.model.annotations import CharRNN
 from charrnn.system.arrays import Int64Array
 from charrnn.system.lazy import Tensor, no_grad, torch
-from charrnn.text.vocab import EncodedText, IdArray
+from charrnn.text.vocab import REPLACEMENT, EncodedText, IdArray
 
 
 @no_grad
@@ -30,14 +30,6 @@ def read_before(
 
 
 def characters_of(text: EncodedText) -> dict[int, str]:
-    """Return every id that occurs in a text and how it is written; a byte that is no character by
-    itself as \\xNN."""
-    ids, indices = np.unique(text.ids[text.first :], return_index=True)
-    written: dict[int, str] = {}
-    for id, index in zip(ids.tolist(), indices.tolist(), strict=True):
-        # A text of bytes has a character for each byte; above 127 it is none of the original text.
-        character = text.text[index]
-        if text.vocab.kind == "byte" and ord(character) > 127:
-            character = f"\\x{ord(character):02x}"
-        written[id] = character
-    return written
+    """Return every id that occurs in a text and how it is written."""
+    ids = np.unique(text.ids[text.first :]).tolist()
+    return {id: text.vocab.character(id) or REPLACEMENT for id in ids}

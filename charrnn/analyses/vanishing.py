@@ -85,7 +85,7 @@ TEST_SEED = 1
 """Their seed, which is not that of the training text."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Learner:
     """A network that was trained, and what it has learned."""
 

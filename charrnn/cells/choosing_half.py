@@ -30,7 +30,7 @@ TINY = 1e-12
 """Keeps a divisor above 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Choice:
     """The cell that the choosing half selects for a target, and how its values map to labels."""
 

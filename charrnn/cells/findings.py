@@ -15,7 +15,7 @@ CellIndex = tuple[int, int]
 """(layer, unit)"""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class CellScore:
     """How well the best cell follows a detector, on text it was not chosen on. The score is `auc`
     for a yes/no detector and `spearman` for a count detector."""
@@ -126,7 +126,7 @@ class CellScore:
         return data
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Skipped:
     """A detector that was not scored, with the reason, such as `no quotations in this text`."""
 
@@ -136,7 +136,7 @@ class Skipped:
     """The reason, in a few words."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class CellFindings(Displayable):
     """The ranked scores, the detectors that could not be scored, and how many characters were
     read."""
@@ -169,7 +169,7 @@ class CellFindings(Displayable):
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ColouredText(Displayable):
     """A text with one value in [-1, 1] per character."""
 
@@ -187,7 +187,7 @@ class ColouredText(Displayable):
     """-1 if the values are drawn with their sign turned."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class CellPassage(Displayable):
     """A passage of the measured text with the cell's value at each character."""
 
@@ -211,7 +211,7 @@ class CellPassage(Displayable):
     """A value for each character of `text`, to four decimals."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class CellPage(Displayable):
     """What a cell does over a text."""
 
@@ -253,7 +253,7 @@ class CellPage(Displayable):
         return asdict(self) | {"scores": [score.to_json() for score in self.scores]}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Passage(Displayable):
     """A segment of a text and the values of the cell that follows a detector best."""
 

@@ -5,8 +5,6 @@ weights, the text, the code that measures, the libraries that compute, and the p
 is never out of date, and each of them may be deleted.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

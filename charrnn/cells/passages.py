@@ -4,8 +4,6 @@ passage in which it follows a label.
 Shapes: N characters, S passages, c cells.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

@@ -55,7 +55,7 @@ MIN_INTERIOR = 50
 """Least number of interior characters inside, and as many outside, for an interior score."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Measured:
     """The score of the cell that the choosing half selected for a target, and the association of
     every cell on that half."""

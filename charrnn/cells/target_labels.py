@@ -18,7 +18,7 @@ MIN_TEXT = 200
 """Characters that a text needs for its halves to be scored."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Target:
     """A detector's labels (N,) of the whole text. The first `half` characters choose a cell, the
     rest score it."""

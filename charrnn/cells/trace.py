@@ -3,8 +3,6 @@
 Shapes: N characters, L layers, H units per layer, K guesses, T and B as in `model.reading`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -36,7 +34,7 @@ def read_columns(read: Read, columns: Sequence[int], part: slice) -> Float32Arra
     return values
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Trace(Displayable):
     """The cells and predictions of a model while it read a text of N characters."""
 

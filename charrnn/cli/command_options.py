@@ -20,7 +20,7 @@ from charrnn.system.files import with_home
 from charrnn.views.delivery import describe_formats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """A rule that refuses options: beside some options, or without some. Flags are separated by
     spaces."""
@@ -141,9 +141,7 @@ _READ = re.compile("RUN|FILE")
 class ScreenOptions:
     """The options of every command that fills the terminal or runs until it is stopped."""
 
-    quiet: bool = option(
-        False, flags="--quiet -q", help="Print only errors on stderr.", panel=OTHER
-    )
+    quiet: bool = option(False, flags="--quiet", help="Print only errors on stderr.", panel=OTHER)
     debug: bool = option(
         False, flags="--debug", help="Show a traceback when something fails.", panel=OTHER
     )
@@ -269,7 +267,7 @@ def _to_parameter(declared: Option) -> inspect.Parameter:
     info: Any = typer.Argument(metavar=declared.metavar, help=text)
     if declared.flag:
         info = typer.Option(
-            *declared.spellings,
+            declared.flag,
             help=text,
             metavar=declared.metavar,
             rich_help_panel=declared.panel,

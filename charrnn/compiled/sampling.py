@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -747,7 +747,7 @@ LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
-DrawnRows: TypeAlias = tuple[Longs, Doubles, NDArray[Any], Any]
+DrawnRows = tuple[Longs, Doubles, NDArray[Any], Any]
 """Ids (B, N) and log-probabilities (B, N) of characters, and the logits (B, V) and the state after
 them."""
 

@@ -29,7 +29,7 @@ RANGE = "range"
 """Key of the `Range` in the metadata of a field."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Range:
     """The allowed values of a field, apart from `auto` and null."""
 
@@ -40,7 +40,7 @@ class Range:
     """The allowed words, if the field accepts words."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Option:
     """An option of a command, or an argument: its name, its help and its values."""
 
@@ -53,8 +53,6 @@ class Option:
     panel: str | None = None
     """Title of its group in `--help`; None for the group of frequent options."""
     _: KW_ONLY
-    letter: str | None = None
-    """A short spelling, such as -q."""
     is_hidden: bool = False
     """Whether the help leaves the option out; the reference has it."""
     shown_default: str | None = None
@@ -67,11 +65,6 @@ class Option:
     """The type of its value; bool for an option without a value."""
     is_repeatable: bool = False
     """Whether it may be given several times; its value is then a list."""
-
-    @property
-    def spellings(self) -> tuple[str, ...]:
-        """The flag, and its letter if it has one."""
-        return (self.flag, self.letter) if self.letter else (self.flag,)
 
 
 def between(least: float, most: float) -> Range:
@@ -147,14 +140,14 @@ def setting(default: Any, allowed: Range) -> Any:
     return field(default=default, metadata={RANGE: allowed})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Group:
     """The options of another class, from which an object of this class is made."""
 
     owner: type[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Texts:
     """The options of another class, whose values are kept as they were typed."""
 
@@ -173,16 +166,12 @@ def option(
 ) -> Any:
     """Make a dataclass field that an option of the command line sets.
 
-    `flags` consists of the option, its letter if it has one, and the placeholder of its value if it
-    has one: "--temp T" or "--out -o FILE". A `default` that is a class, such as dict, is called to
-    make the default. The help shows the default if it can be typed; `shown_default` describes any
-    other default. `check_fields` checks that the value is `allowed`. What nearly nobody needs
-    `is_hidden`.
+    `flags` consists of the option and the placeholder of its value if it has one: "--temp T". A
+    `default` that is a class, such as dict, is called to make the default. The help shows the
+    default if it can be typed; `shown_default` describes any other default. `check_fields` checks
+    that the value is `allowed`. What nearly nobody needs `is_hidden`.
     """
     flag, _, placeholder = flags.partition(" ")
-    letter = None
-    if placeholder.startswith("-"):
-        letter, _, placeholder = placeholder.partition(" ")
     # The help does not show that a flag is off by default.
     is_typed = isinstance(default, int | float | str) and not isinstance(default, bool)
     if shown_default is None and is_typed and default != "":
@@ -192,7 +181,6 @@ def option(
         help,
         metavar=placeholder or None,
         panel=panel,
-        letter=letter,
         shown_default=shown_default,
         is_hidden=is_hidden,
     )

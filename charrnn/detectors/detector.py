@@ -5,8 +5,6 @@ quotation, a closing mark is not. All characters of a longer opening mark (`//`,
 are inside.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +26,7 @@ MIN_SPANS = 5
 or falls at least twice as often."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Detector:
     """A named function that labels every character of a text.
 

@@ -1,7 +1,5 @@
 """Find detectors by name: the detectors of charrnn, and those of installed packages."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -29,7 +29,7 @@ class Region(IntEnum):
     COMMENT = 2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class SourceLabels:
     """Labels of N characters of source code; each describes the text after reading its
     character."""

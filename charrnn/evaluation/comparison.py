@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -62,9 +62,9 @@ class MeasuredRun:
     name: str
     """The name of the run."""
     model: TrainedModel
-    content: Content = field(repr=False)
+    content: Content
     """The text as it was given."""
-    ids: IdArray = field(repr=False)
+    ids: IdArray
     """(M + N,): the ids of the context, then those of the text; they may be mapped from a file."""
     first: int
     """M: the index at which the text begins."""
@@ -394,7 +394,7 @@ def evaluate_runs(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The models that are compared, each with the text as it reads it."""
 

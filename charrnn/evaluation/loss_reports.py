@@ -16,7 +16,7 @@ NGRAM = "n-gram"
 """The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LossReport(Displayable):
     """Mean loss over a text. `protocol` names how it was measured; different protocols must not be
     compared."""
@@ -63,7 +63,7 @@ def block_difference(blocks: BlockSums, reference: BlockSums) -> Estimate | None
     return Estimate(mean=differences.mean, low=low, high=high)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRow:
     """The loss of one predictor by one protocol."""
 
@@ -91,7 +91,7 @@ class EvaluationRow:
         return data
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Displayable):
     """The losses of one or several predictors over the same text."""
 

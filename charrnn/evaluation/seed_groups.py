@@ -12,7 +12,7 @@ IGNORED = ("seed", "device", "threads", "save_every", "keep")
 """Settings in which the runs of a group may differ: they change no weight, or its last digits."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SeedGroup:
     """Runs that differ in the seed alone, and their losses over a text."""
 

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -157,7 +156,7 @@ class NamedLines(Screen[None]):
 class CellScreen(NamedLines):
     """The page of a cell: a title, and pictures to scroll through."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind(PAGE_KEYS)
+    BINDINGS = bind(PAGE_KEYS)
 
     def compose(self) -> ComposeResult:
         yield Static(id="caption")
@@ -207,13 +206,13 @@ class CellScreen(NamedLines):
 class CellTable(DataTable[Text], inherit_bindings=False):
     """The list of cells, best first."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind(TABLE_KEYS)
+    BINDINGS = bind(TABLE_KEYS)
 
 
 class Browser(NamedLines):
     """The main screen: a table of cells, and a text coloured by the selected cell."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind(BROWSER_KEYS)
+    BINDINGS = bind(BROWSER_KEYS)
 
     def __init__(self, exploration: Exploration) -> None:
         super().__init__()
@@ -350,9 +349,7 @@ def _shown(character: str) -> str:
 class Help(ModalScreen[None]):
     """The list of all keys, and notes below it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind(
-        [("", "", {"escape,question_mark,f1,q,enter": "dismiss"})]
-    )
+    BINDINGS = bind([("", "", {"escape,question_mark,f1,q,enter": "dismiss"})])
 
     def compose(self) -> ComposeResult:
         # Long meanings fold beside their keys.
@@ -375,9 +372,7 @@ class Explorer(App[None]):
     ALLOW_SELECT = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     CSS_PATH = "app.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = bind(
-        [("", "", {"ctrl+c,ctrl+q": "quit"})], priority=True
-    )
+    BINDINGS = bind([("", "", {"ctrl+c,ctrl+q": "quit"})], priority=True)
 
     def __init__(self, exploration: Exploration) -> None:
         # The terminal's own colours are used, so that text without a value looks as it does in

@@ -38,7 +38,7 @@ NUM_GUESSES = 5
 """Number of next characters that are shown for the cursor."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     """A cell in a list, with a score if it has one."""
 

@@ -5,8 +5,6 @@ the manifest contains as `card`. README.md, the page and the demo show a part of
 measured is missing there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -111,13 +109,6 @@ def facts_of(model: TrainedModel) -> Facts:
     return facts
 
 
-def cells_in(facts: Facts) -> tuple[CellScore, ...]:
-    """Return the scores of the cells that follow a property better than by chance and than an
-    untrained network does, best first."""
-    scores = [score for score in _scores_in(facts) if score.is_found]
-    return tuple(sorted(scores, key=lambda score: -score.gain))
-
-
 def _scores_in(facts: Facts) -> list[CellScore]:
     return [CellScore(**fields) for fields in facts["cells"]]
 
@@ -182,7 +173,8 @@ def page_of(model: TrainedModel, name: str, title: str | None = None) -> bytes:
     """Return the page of a model, which has another name if its text is private, because the name
     of its run may be that of the text."""
     config = public_config(model)
-    cells = cells_in(facts_of(model))
+    facts_of(model)  # finds the cells
+    cells = model.found_cells
     if None in catalogued(model):
         model = replace(model, name=name, path=None)
     return to_model_page(replace(model, config=config), cells, title=title).encode("utf-8")
@@ -199,7 +191,7 @@ def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
     files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
     facts = facts_of(model)
     with suppress(UsageError):  # A browser cannot run every network.
-        files[PAGE] = to_model_page(shared, cells_in(facts), run=name).encode("utf-8")
+        files[PAGE] = to_model_page(shared, model.found_cells, run=name).encode("utf-8")
     return with_card(files, shared, facts=facts)
 
 

@@ -33,7 +33,7 @@ class Beam(NamedTuple):
     """The state of the pattern after it, if there is a pattern."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class BeamSearch:
     """Searches for the most likely texts after `prime`: up to `width` different texts.
 

@@ -19,7 +19,7 @@ text shares 0.2 and 3.2 % of its characters with the 90 % of the text before it 
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneratedText(Displayable):
     """A generated text with the model's log-probability of each of its characters."""
 
@@ -76,7 +76,7 @@ def sorted_by_excess(texts: Iterable[GeneratedText]) -> list[GeneratedText]:
     return sorted(measured, key=attrgetter("excess"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction(Displayable):
     """A possible next character and its probability."""
 

@@ -400,20 +400,13 @@ class Generator:
         probs = char_weights(logits, SampleOptions(temperature=1), banned=excluded).probs
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [
-            Prediction(character=self.character(id), probability=float(probs[id]))
+            Prediction(character=self.vocab.character(id), probability=float(probs[id]))
             for id in most_likely.tolist()
         ]
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Return `character` of every id."""
-        return tuple(map(self.character, range(len(self.vocab))))
-
-    def character(self, id: int) -> str:
-        """Return the character of an id, `\\xNN` for a byte that is no character by itself, "" for
-        the unknown symbol."""
-        if self.vocab.kind == "byte" and id >= 128:
-            return f"\\x{id:02x}"
-        return self.vocab.characters[id]
+        """Return the character of every id."""
+        return tuple(map(self.vocab.character, range(len(self.vocab))))
 
     def _stops(self, options: SampleOptions) -> tuple[str, ...]:
         return tuple(as_read(stop, self.config) for stop in options.stops)

@@ -225,7 +225,7 @@ MAX_AFTER = 10
 at its length."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Loop:
     """The end of a text that repeats the same `period` characters `repeats` times, before `after`
     other characters."""

@@ -26,8 +26,6 @@ class Record:
     """A dataclass that a hook returns. A wrong type is an error in the code of the package that
     makes the record, and not later in a command."""
 
-    __slots__ = ()
-
     def __post_init__(self) -> None:
         """Raise TypeError for a text or a truth value that has another type."""
         for field in fields(self):  # type: ignore[arg-type]
@@ -37,7 +35,7 @@ class Record:
                 raise TypeError(f"{what} is {value!r:.80}, not {field.type.__name__}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CommandEntry(Record):
     """A command, which is imported when it runs or shows its help."""
 
@@ -51,7 +49,7 @@ class CommandEntry(Record):
     """Where the text is that stands below the help."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelFormat(Record):
     """A form in which a model is given away or read."""
 

@@ -4,8 +4,6 @@ What another package does wrong never breaks a command that does not need it: it
 warning says why.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ GROUP = "charrnn"
 """The group of the entry points by which other packages name a module with hooks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Extension:
     """A module with hooks, or what one of its hooks offers under a name."""
 

@@ -14,9 +14,9 @@ know the order of the characters only because each character's gates let older i
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any
 
-Array: TypeAlias = Any
+Array = Any
 """An array of either library, a tensor of torch or an `NDArray[np.float32]`: their operators have
 the same names."""
 CellState = tuple[Array, ...]
@@ -29,7 +29,7 @@ Extras = Mapping[str, Array]
 """The arrays of `Cell.extras` by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Ops:
     """Elementwise functions of an array library, and the few rearrangements whose names differ
     between libraries.
@@ -73,26 +73,26 @@ class Cell:
     """Base class of the cell types: equations and the shapes of their parameters, fixed per
     class."""
 
-    input_blocks: ClassVar[int] = 1
+    input_blocks = 1
     """Blocks of H rows in the input weight."""
-    block_letters: ClassVar[str] = ""
+    block_letters = ""
     """Letters of these blocks, and of the same blocks of `hh`. Without letters the blocks are
     numbered."""
-    products: ClassVar[Mapping[str, int]] = {"hh": 1}
+    products: Mapping[str, int] = {"hh": 1}
     """Recurrent weights and their blocks of H rows."""
-    num_states: ClassVar[int] = 1
+    num_states = 1
     """Number of arrays in a state."""
-    shows: ClassVar[str] = "h"
+    shows = "h"
     """The formula of `value`, for captions and clamping: h, tanh(h) for an unbounded h, or tanh(c)
     if there is a c."""
-    forget_block: ClassVar[int | None] = None
+    forget_block: int | None = None
     """Block of the input bias that belongs to the forget gate, whose bias starts at `forget_bias`;
     None if the cell has no forget gate."""
-    gates: ClassVar[tuple[str, ...]] = ()
+    gates: tuple[str, ...] = ()
     """Letters of the gates, in the order in which `step` passes them to `ops.sigmoid`."""
-    units_multiple: ClassVar[int] = 1
+    units_multiple = 1
     """H must be a multiple of this number, a divisor of 8."""
-    peak_rate: ClassVar[float] = 9e-3
+    peak_rate = 9e-3
     """Peak learning rate that `auto` takes for 512 units."""
 
     @staticmethod
@@ -150,7 +150,7 @@ class Gru(Cell):
 
     input_blocks = 3
     block_letters = "rzn"
-    products: ClassVar[Mapping[str, int]] = {"hh": 3}
+    products = {"hh": 3}
     gates = ("z", "r")
 
     @staticmethod
@@ -178,11 +178,11 @@ class Lstm(Cell):
 
     input_blocks = 4
     block_letters = "ifgo"
-    products: ClassVar[Mapping[str, int]] = {"hh": 4}
+    products = {"hh": 4}
     num_states = 2
     shows = "tanh(c)"
-    forget_block: ClassVar[int | None] = 1
-    gates: ClassVar[tuple[str, ...]] = ("f", "i", "o")
+    forget_block: int | None = 1
+    gates: tuple[str, ...] = ("f", "i", "o")
     peak_rate = 1.35e-2
 
     @staticmethod
@@ -219,7 +219,7 @@ class Coupled(Lstm):
 
     input_blocks = 3
     block_letters = "fgo"
-    products: ClassVar[Mapping[str, int]] = {"hh": 3}
+    products = {"hh": 3}
     forget_block = 0
     gates = ("f", "o")
 
@@ -239,7 +239,7 @@ class Mlstm(Lstm):
 
     input_blocks = 5
     block_letters = "ifgom"
-    products: ClassVar[Mapping[str, int]] = {"mh": 1, "hh": 4}
+    products = {"mh": 1, "hh": 4}
     peak_rate = 5e-3
 
     @staticmethod
@@ -262,7 +262,7 @@ class Mogrifier(Lstm):
     """
 
     input_blocks = 1
-    products: ClassVar[Mapping[str, int]] = {"xh": 4, "mh": 4}
+    products = {"xh": 4, "mh": 4}
     forget_block = None
     peak_rate = 4e-3
     FORGET_BIAS = 1.0
@@ -306,7 +306,7 @@ class Slstm(Cell):
 
     input_blocks = 4
     block_letters = "ifgo"
-    products: ClassVar[Mapping[str, int]] = {"hh": 4}
+    products = {"hh": 4}
     num_states = 3
     shows = "tanh(c)"
     forget_block = 1
@@ -329,7 +329,7 @@ class LinearCell(Cell):
     """Base class of h = a * h + b where a and b depend on the input alone: a window is one
     `recurrence.Scan`."""
 
-    products: ClassVar[Mapping[str, int]] = {}
+    products = {}
     shows = "tanh(h)"
 
     @staticmethod
@@ -459,7 +459,7 @@ class Unitary(Cell):
     """
 
     shows = "tanh(h)"
-    products: ClassVar[Mapping[str, int]] = {}
+    products = {}
     units_multiple = 2
     peak_rate = 1.5e-2
 

@@ -8,7 +8,7 @@ nor functions that are passed as arguments, and its loops change arrays in place
 Shapes: H hidden, E embedding; the leading dimensions are (T, B) in torch and (B,) in NumPy.
 """
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from charrnn.model.cell_types import Array
 
@@ -33,14 +33,14 @@ class Depth:
     """Stacked layers, where the next layer reads y, the outputs of this one. Base class of the
     depths."""
 
-    has_gates: ClassVar[bool] = False
+    has_gates = False
     """Whether every layer except the first has a weight (H, H) and a bias (H,): `highways.i`, with
     i = layer - 1."""
-    has_lstm: ClassVar[bool] = False
+    has_lstm = False
     """Whether an LSTM runs up the layers: `bottom` (2 * H, E) computes its first state from the
     vector of a character, and the first layer reads the h of this state; `grids.i` are its weights
     at layer i."""
-    span: ClassVar[int] = 0
+    span = 0
     """Number of last outputs of each layer that the state contains, after the state of the cell; in
     training, these are the outputs after dropout. If it is not 0, every layer has a weight (2 * H,
     H) and a bias (2 * H,): `attentions.i`."""

@@ -11,7 +11,7 @@ vocabulary; the state is as in `model.network`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,7 +142,7 @@ class Ensemble(nn.Module):
         return torch.cat(logits, dim=1), torch.cat(states, dim=-1)
 
 
-TrainedNetwork: TypeAlias = CharRNN | Ensemble
+TrainedNetwork = CharRNN | Ensemble
 
 
 def networks_of(network: TrainedNetwork) -> list[CharRNN]:

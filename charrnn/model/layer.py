@@ -263,7 +263,7 @@ class RecurrentLayer(nn.Module):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Reading:
     """One pass of a layer over a window; see `RecurrentLayer.forward`."""
 

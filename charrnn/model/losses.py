@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,21 +37,18 @@ WINDOWED = f"windowed-{WINDOWED_LENGTH}"
 """The name of the protocol that reads windows."""
 NUM_WINDOWS = 512
 """Windows that are drawn."""
-STOP_CHECK_CHARS = 8192
-"""Characters that are read between two calls of `should_stop`: about as many as a training step
-reads."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CharLosses:
     """The losses of M characters of a text, in the order of the text."""
 
-    positions: Int64Array = field(repr=False)
+    positions: Int64Array
     """(M,): ascending indices of the scored characters in the ids of context and text."""
-    nats: Float32Array = field(repr=False)
+    nats: Float32Array
     """(M,): -ln p(character | all characters before it), to about 0.2 behind the places from which
     a long text is read side by side (`model.reading.WARM_UP`)."""
-    is_right: BoolArray | None = field(default=None, repr=False)
+    is_right: BoolArray | None = None
     """(M,): whether no other character was likelier; None if only the loss is known."""
 
     def __len__(self) -> int:
@@ -132,9 +129,8 @@ def stateful_scores(
     mean by less than 1e-4 (`model.reading.WARM_UP`).
     With `max_chars`, a longer text is read in segments that are spread evenly over it, the same at
     every call (`reading.Segments`). `escape_nats` is what a character with the id 0 costs
-    more (`Vocab.escape_nats`). Returns None if `should_stop`, which is called every
-    STOP_CHECK_CHARS characters, returned true before all characters were scored. Raises ValueError
-    if there is nothing to score.
+    more (`Vocab.escape_nats`). Returns None if `should_stop` returned true before all characters
+    were scored. Raises ValueError if there is nothing to score.
     """
     # Block k begins at the character with the rank k * M / K, as in `BlockSums.of`.
     segments = _scored_segments(ids, first=first, max_chars=max_chars)
@@ -142,18 +138,14 @@ def stateful_scores(
     nats_sums = BlockSums.zeros(num_blocks)
     right_sums = BlockSums.zeros(num_blocks)
     computed = iter_losses(network, ids, segments, precision=precision, escape_nats=escape_nats)
-    num_unchecked = 0
     for scored, nats, is_right in computed:
         blocks = segments.ranks(scored) * num_blocks // segments.num_chars
         nats_sums.add(nats, blocks)
         right_sums.add(is_right, blocks)
 
         # A long text takes minutes to read.
-        num_unchecked += len(scored)
-        if num_unchecked >= STOP_CHECK_CHARS:
-            num_unchecked = 0
-            if should_stop() and nats_sums.num_values < segments.num_chars:
-                return None
+        if should_stop() and nats_sums.num_values < segments.num_chars:
+            return None
     return BlockScores(nats_sums, right_sums)
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +50,9 @@ SEGMENT_LENGTH = 8192
 """Length of the segments in which a part of a long text is read: 16 times the warm-up."""
 
 Output = TypeVar("Output")
-Step: TypeAlias = Callable[[Tensor, Any], tuple[Output, Any]]
-InitialState: TypeAlias = Callable[[int], Any]
-KnownStates: TypeAlias = Tensor
+Step = Callable[[Tensor, Any], tuple[Output, Any]]
+InitialState = Callable[[int], Any]
+KnownStates = Tensor
 """The states of a single pass over a text before the characters 0, INTERVAL, 2 * INTERVAL, and so
 on: a batch row for each of these characters."""
 Indices = NDArray[np.int64]
@@ -238,7 +238,7 @@ MAX_PIECE = 64
 """Maximum length of a piece, a power of two."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Fragments:
     """The fragments of a window, lane by lane, in the order of the text."""
 

@@ -43,7 +43,7 @@ LINE, SENTENCE, WORD = "line", "sentence", "word"
 """What is scored as a whole."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LineLoss:
     """The loss of one line of a text, with the newline that ends it."""
 
@@ -173,7 +173,7 @@ def score_text(
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ScoredText:
     """A text of N characters, and its losses by R models, which all score the same M characters."""
 
@@ -368,7 +368,7 @@ def _decoded(text: str | bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class EndsOfList:
     """The least and the most likely lines, sentences or words of a text, for their length."""
 

@@ -46,7 +46,7 @@ REST = "the rest of the text"
 """Where the passages of a text stand that repeats itself."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Passage:
     """A passage of a text that also stands in the training text, or again in the same text.
 
@@ -71,7 +71,7 @@ class Passage:
     """The place of the passage itself, if the text is that of a file."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Provenance(Displayable):
     """The passages of a text of N characters that stand in the training text, or again in the same
     text, in the order of the text.
@@ -261,12 +261,12 @@ class ReferenceText:
     blocks.
     """
 
-    parts: Sequence[Sequence[CorpusPart]] = field(repr=False)
+    parts: Sequence[Sequence[CorpusPart]]
     """The parts of the model's own text, the training part first, then those of the texts of the
     models that it started from."""
     missing: str = ""
     """A sentence that names the model whose text is not known; "" if all are."""
-    _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
+    _held_out_shares: dict[int, float] = field(default_factory=dict)
 
     @property
     def trainings(self) -> list[CorpusPart]:

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -43,7 +43,7 @@ from charrnn.system.files import (
 from charrnn.system.process import memory_bytes
 from charrnn.text.vocab import Vocab
 
-Tensors: TypeAlias = Mapping[str, NDArray[Any]]
+Tensors = Mapping[str, NDArray[Any]]
 """Arrays by name."""
 
 CONFIG, VOCAB = "config.yaml", "vocab.json"
@@ -62,7 +62,7 @@ class OtherVersionError(CheckpointError):
     damaged: falling back to an older checkpoint would lose intact work."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunDescription:
     """The content of `config.yaml` and `vocab.json`, and their folder for error messages."""
 
@@ -165,7 +165,7 @@ _FILES = (MODEL, _TRAINING, _STATE, CONFIG, VOCAB, MANIFEST)
 there, the folder is recognised."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A checkpoint as it was loaded; every file matched its manifest."""
 
@@ -284,7 +284,7 @@ def seal_manifest(data: bytes) -> bytes:
     return body + f',\n  "sha256": "{_sha256(body)}"\n}}\n'.encode("ascii")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VerifiedFiles:
     """The files that a manifest lists. Each file is read once, so that the bytes that are checked
     are the bytes that are used."""

@@ -4,8 +4,6 @@
 pages are not: exporting such a model writes its page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path

@@ -1,8 +1,6 @@
 """The logs of a run: `metrics.jsonl` with one JSON object per event, each on its own line, and
 `samples.txt` with one section per sample."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -26,7 +24,7 @@ MAX_VALUE = 1e18
 """Numbers of at least this absolute value are no measurements and count as missing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MetricsLog:
     """A `metrics.jsonl`; the first `append` creates the file."""
 
@@ -138,7 +136,7 @@ _HEADING_LINE = re.compile(r"(?m)^--- step ")
 _HEADING = re.compile(r"(?m)^--- step ([0-9]{1,18}) ---\n")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SampleLog:
     """A `samples.txt`; the first `append` creates the file."""
 

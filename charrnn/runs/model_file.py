@@ -6,8 +6,6 @@ alphabet and the weights with their SHA-256. The other files are for people: REA
 index.html a page that runs the model. They may be missing, and files may be added.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
@@ -62,7 +60,7 @@ BLOCK_BYTES = 1 << 18
 """Number of bytes of a .zip that are read at once: more than a list of a thousand files has."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelFile:
     """A model file, which can be read like a run with one checkpoint."""
 

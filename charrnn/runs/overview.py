@@ -1,7 +1,5 @@
 """Summarize runs: one run, all runs, or the named runs, and the losses that they logged."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +21,7 @@ from charrnn.system.progress import task
 from charrnn.text.text_files import without_gz
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class LossCurve:
     """Losses in nats per character, each with the number of steps, characters and seconds after
     which it was measured."""
@@ -38,7 +36,7 @@ class LossCurve:
     """The losses in nats per character."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelDescription(Displayable):
     """What a model is: of a loaded one `print` and notebooks show it, and its card; a row of
     `charrnn runs` has more."""
@@ -100,7 +98,7 @@ class ModelDescription(Displayable):
         return [(name, value) for name, value in rows if value]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RunSummary(ModelDescription):
     """One line of `charrnn runs`, and one of its learning curves."""
 

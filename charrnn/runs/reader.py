@@ -6,8 +6,6 @@ them. A search in `CHECKPOINTS` includes the runs directly in
 the current folder, where `--out` saves them.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import re
@@ -52,7 +50,7 @@ NO_RUNS = (
 """What is said where there is no run to take."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunReader:
     """Read the folder of one run. This needs no lock: a run can be read while another process
     trains it."""

@@ -40,7 +40,7 @@ MARK_BYTES = 1_000
 """A file of charrnn has its mark in this many bytes at its beginning."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """A file that a user names for a result."""
 
@@ -113,7 +113,7 @@ class Target:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FolderTarget:
     """A folder that a user names for a model file."""
 

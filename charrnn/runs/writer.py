@@ -142,8 +142,6 @@ class RunWriter(RunReader):
     """Write the folder of one run. All methods of this class except `create` and `create_at` need
     the lock of `lock_folder`."""
 
-    __slots__ = ()
-
     @classmethod
     def create(cls, parent: Path, name: str) -> RunWriter:
         """Create the folder `parent/name-NNN` with the number after the highest existing one.

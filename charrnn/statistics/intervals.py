@@ -14,7 +14,7 @@ Shapes: M values in the order of the text, K blocks, R resamples, S sums.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist, variance
 
@@ -79,13 +79,13 @@ def num_blocks_of(num_values: int, min_length: int = MIN_BLOCK_LENGTH) -> int:
     return max(1, min(MAX_BLOCKS, num_values // min_length))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class BlockSums:
     """The sum of the values of each of K blocks of a text, and the number of values in each."""
 
-    sums: Float64Array = field(repr=False)
+    sums: Float64Array
     """(K,)"""
-    counts: Float64Array = field(repr=False)
+    counts: Float64Array
     """(K,): at least 0."""
 
     @classmethod
@@ -205,7 +205,7 @@ def percentiles(estimates: Float64Array, num_blocks: int) -> Interval:
     return float(low), float(high)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A mean with its 95 % interval, which is None where there are too few values for it."""
 

@@ -26,6 +26,8 @@ class Means:
     num_chars = 0
     means: Float64Array = np.zeros(())
     """(C,)"""
+    _squares: Float64Array = np.zeros(())
+    _products: Float64Array = np.zeros(())
 
     def deviations(self, columns: NDArray[np.number]) -> Float32Array:
         """Add a window of columns (n, C), at least one character, and return its deviations
@@ -57,7 +59,6 @@ class TargetMoments(Means):
 
     def add(self, cells: Float32Array, targets: Float64Array) -> None:
         """Add cells (n, C) with targets (n, D)."""
-        is_first = self.num_chars == 0
         cell_deviations = self.deviations(cells)
         target_deviations = self.targets.deviations(targets)
 
@@ -70,11 +71,8 @@ class TargetMoments(Means):
             axis=1,
         )
         squares = np.einsum("nc,nc->c", cell_deviations, cell_deviations)
-        if is_first:
-            self._squares = np.zeros(squares.shape)
-            self._products = np.zeros(products.shape)
-        self._squares += squares
-        self._products += products
+        self._squares = self._squares + squares
+        self._products = self._products + products
 
     def covariances(self, target: int) -> Float64Array:
         """Return the covariance (C,) of each cell with a target."""
@@ -94,17 +92,13 @@ class Moments(Means):
 
     def add_cells(self, cells: Float32Array) -> None:
         """Add cells (n, C)."""
-        is_first = self.num_chars == 0
         deviations = self.deviations(cells)
         squares = np.einsum("nc,nc->c", deviations, deviations)
         products = deviations.T @ deviations
 
         # The products of a window are in float32, the sums over windows in float64.
-        if is_first:
-            self._squares = np.zeros(squares.shape)
-            self._products = np.zeros(products.shape)
-        self._squares += squares
-        self._products += products
+        self._squares = self._squares + squares
+        self._products = self._products + products
 
     @property
     def variances(self) -> Float64Array:

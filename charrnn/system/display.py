@@ -38,7 +38,6 @@ class Displayable:
     `view_together(records)`, which returns renderables.
     """
 
-    __slots__ = ()
     _DERIVED: ClassVar[tuple[str, ...]] = ()
     """Properties that `to_json` returns beside the fields."""
 
@@ -94,8 +93,6 @@ class Displayable:
 class _Records(Displayable):
     """A collection of records that a notebook shows as one table or one chart."""
 
-    __slots__ = ()
-
     def view(self) -> "Sequence[RenderableType]":
         """Return one table or chart of all records, or else the view of each."""
         pictures: Sequence[RenderableType] = views.view_records(self)
@@ -108,5 +105,3 @@ class RecordList(list[Record], _Records):
 
 class RecordTuple(tuple[Record, ...], _Records):
     """A tuple of records that is shown as a whole."""
-
-    __slots__ = ()

@@ -1,8 +1,6 @@
 """Write files atomically and synced, read them with a size limit, and lock open files; errors name
 the path."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json

@@ -1,7 +1,5 @@
 """Query the processors and the memory of this process, and handle the signals that end it."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

@@ -9,7 +9,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -58,7 +58,7 @@ Places = NDArray[np.int64]
 """Offsets in a text, or lengths of passages."""
 
 
-SlicedText: TypeAlias = str | bytes | CorpusPart
+SlicedText = str | bytes | CorpusPart
 """A text that is read slice by slice. All slices are str, or all are bytes."""
 
 

@@ -3,7 +3,7 @@ find the places of characters in their files."""
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ MIN_LENGTH = 16
 _MAX_NAME_LENGTH = 40
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """A place in a file, as editors count: lines and columns from 1."""
 
@@ -39,7 +39,7 @@ class Place:
     """`line`, or `paragraph` of a document that pandoc has read."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """A text of N characters (or bytes, for the byte alphabet) as ids, which may be mapped from a
     file.
@@ -48,13 +48,13 @@ class Corpus:
     be decoded exactly.
     """
 
-    reader: SourceReader = field(repr=False)
+    reader: SourceReader
     """What was read of its sources, which can be read again."""
     vocab: Vocab
     """The alphabet of the ids."""
-    ids: IdArray = field(repr=False)
+    ids: IdArray
     """(N,): uint8 if the alphabet has at most 256 entries, else uint16."""
-    unknown: NDArray[np.void] = field(repr=False)
+    unknown: NDArray[np.void]
     """(U,): the characters outside the alphabet, in order of their position (`UNKNOWN_TYPE`)."""
 
     @classmethod
@@ -234,12 +234,12 @@ CONTEXT_CHARS = 1 << 16
 """Maximum number of characters of context: far more than any measurement reads before a text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CorpusPart:
     """The N characters [begin, end) of a corpus (or bytes, for the byte alphabet). Only slices are
     decoded."""
 
-    corpus: Corpus = field(repr=False)
+    corpus: Corpus
     """The corpus."""
     begin: int
     """The index in the corpus at which the part begins."""

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TypeAlias
 
 from charrnn.errors import UsageError, install_command, named
 from charrnn.text.cleaning import joined
@@ -42,7 +41,7 @@ _TIMES = (
     f" {named('clean', 'false')} keeps them",
 )
 
-Cue: TypeAlias = list[Line]
+Cue = list[Line]
 """The lines of a cue, or of one of its voices, without their ends."""
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from charrnn.config.settings import Config
 from charrnn.errors import GivenTextWarning, UsageError, counted, warn
@@ -14,9 +14,9 @@ from charrnn.text.documents import END, as_catalogued, end_documents
 from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import IdArray, Vocab, as_bytes
 
-TextPiece: TypeAlias = str | bytes | os.PathLike[str]
+TextPiece = str | bytes | os.PathLike[str]
 """A text, or the path of a file that contains it."""
-GivenText: TypeAlias = TextPiece | Corpus | Sequence[TextPiece]
+GivenText = TextPiece | Corpus | Sequence[TextPiece]
 """A text, the path of a file, a list of both, or a file that was read."""
 Typed = TypeVar("Typed", str, bytes, str | bytes)
 FEW_UNKNOWN = 0.001

@@ -82,14 +82,14 @@ def without_hidden(data: bytes, format: str) -> bytes:
             if format == "docx" and re.match(r"word/.*\.xml$", name):
                 shown = _without(content, name=b"w:r", hidden=_VANISHED)
                 shown = _WRAPPERS.sub(b"", _without(shown, name=b"w:rt", hidden=_ANY))
-                shown = shown.replace(b"<w:rubyBase>", b"</w:r>")
-                shown = shown.replace(b"</w:rubyBase>", b"<w:r>")
+                # A run in a run would be skipped.
+                shown = shown.replace(b"<w:rubyBase>", b"</w:r>").replace(
+                    b"</w:rubyBase>", b"<w:r>"
+                )
             elif format == "odt" and name == "content.xml":
                 shown = _without(content, name=b"text:ruby-text", hidden=_ANY)
-                shown = _WRAPPERS.sub(b"", shown)
-                if styles:
-                    shown = _without(shown, name=b"text:span", hidden=hiding)
-                    shown = _without(shown, name=b"text:p", hidden=hiding)
+                shown = _without(shown, name=b"text:span", hidden=hiding)
+                shown = _WRAPPERS.sub(b"", _without(shown, name=b"text:p", hidden=hiding))
             elif format == "epub" and name.endswith(".opf"):
                 shown = _LINEAR.sub(rb"\1", content)
             elif format == "epub" and re.search(r"\.(?:x?html?|xml)$", name, re.IGNORECASE):

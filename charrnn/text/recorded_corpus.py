@@ -28,7 +28,7 @@ MAX_COMPARED = 1 << 25
 although their size is not the recorded one."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordedCorpus:
     """The record of a run about its text. The record of a downloaded run is not trusted: it could
     name any file of this machine."""

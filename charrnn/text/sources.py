@@ -43,7 +43,7 @@ _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d
 """Addresses from which a text may be downloaded: encrypted, or on this machine."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class CatalogueEntry:
     """One text of the catalogue."""
 
@@ -247,7 +247,7 @@ _HIDDEN = (".", "~$")
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """The files or the stream that a source means."""
 

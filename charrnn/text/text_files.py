@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeAlias, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from charrnn.errors import DataError, TextChangedError, named
 from charrnn.system.process import memory_bytes
@@ -71,11 +71,11 @@ class Line(NamedTuple):
     content: str
 
 
-Change: TypeAlias = tuple[str, str]
+Change = tuple[str, str]
 """What is counted, in the singular, and a note with {num} and the {label} of the text."""
 
 
-@dataclass(slots=True)
+@dataclass
 class FileRecord:
     """What was read of a file or a stream."""
 
@@ -263,7 +263,7 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
     names = [_CANDIDATES[index] for _, index in sorted(ranks)]
     # In a few letters no words are recognised: the candidates have the order of how many use them.
     if len(seen) - len(seen.translate(None, _FOREIGN)) < FEW_LETTERS or not names:
-        names = list(_CANDIDATES[:MOST_NAMED])
+        names = list(_CANDIDATES)
 
     # The user knows which of these are words.
     candidates = []

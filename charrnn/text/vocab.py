@@ -55,7 +55,7 @@ IdArray = NDArray[np.unsignedinteger]
 file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Vocab:
     """An alphabet in the order of its ids.
 
@@ -293,6 +293,13 @@ class Vocab:
                     return candidate
         return ""
 
+    def character(self, id: int) -> str:
+        """Return the character of an id, `\\xNN` for a byte that is no character by itself, "" for
+        the unknown symbol."""
+        if self.kind == "byte" and id >= 128:
+            return f"\\x{id:02x}"
+        return self.characters[id]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD."""
         if self.kind == "byte":
@@ -393,7 +400,7 @@ def code_points(text: str | bytes) -> NDArray[np.unsignedinteger]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class EncodedText:
     """A text of N characters and the M characters of context before it, which the model reads but
     which are not measured."""

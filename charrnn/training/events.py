@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from charrnn.system.files import JSON
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Base class of all events."""
 
@@ -18,7 +18,7 @@ class Event:
         return {"event": self.event, **asdict(self)}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelEvent(Event):
     """Base class of the events that describe the model and its text.
 
@@ -47,7 +47,7 @@ class ModelEvent(Event):
     (`charrnn.text.copies.trained_share`); None for a resumed run."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanEvent(ModelEvent):
     """The text is read and the model is chosen. The steps that fit into a budget in minutes are
     measured next."""
@@ -55,7 +55,7 @@ class PlanEvent(ModelEvent):
     event: ClassVar[Literal["plan"]] = "plan"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StartEvent(ModelEvent):
     """The run's folder exists and training starts."""
 
@@ -70,7 +70,7 @@ class StartEvent(ModelEvent):
     """What may surprise the user."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StepEvent(Event):
     """An optimizer step; `train_nats` is its mean loss in nats per character."""
 
@@ -89,7 +89,7 @@ class StepEvent(Event):
     """Characters of the training text that the step read per second."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationEvent(Event):
     """A validation: the stateful loss on the validation part, or on `num_chars` characters of it,
     and the share of them that the first guess gets right."""
@@ -111,7 +111,7 @@ class EvaluationEvent(Event):
     """Whether no earlier validation had a lower loss."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SampleEvent(Event):
     """A sample that the model generated after this step."""
 
@@ -122,7 +122,7 @@ class SampleEvent(Event):
     """The sample."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class SavedEvent(Event):
     """A checkpoint was saved in the folder `path`."""
 
@@ -133,7 +133,7 @@ class SavedEvent(Event):
     """The folder of the checkpoint."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class WarningEvent(Event):
     """A problem that does not end training."""
 
@@ -142,7 +142,7 @@ class WarningEvent(Event):
     """What the problem is, and the remedy."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class DoneEvent(Event):
     """Training ended, after its last step or because a stop was requested (`is_complete` false);
     all is saved."""

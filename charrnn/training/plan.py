@@ -417,7 +417,7 @@ CHANGEABLE = (
 keeps. The weights fit all other fields."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Resumed:
     """A run that is continued."""
 

@@ -21,7 +21,7 @@ MAX_UNKNOWN_SHARE = 0.1
 predict."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunText:
     """The corpus as ids, divided into a training, a validation and perhaps a test part."""
 

@@ -6,8 +6,6 @@ first time, `recover` loads the latest checkpoint and halves the peak learning r
 time, training ends with that error, and the latest checkpoint stays good.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import shlex

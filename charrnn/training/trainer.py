@@ -42,7 +42,7 @@ STEPS_PER_SEED = 1_000_003
 have so many."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepResult:
     """Mean loss of the step in nats per character, the gradient's norm before clipping, the
     learning rate.

@@ -69,7 +69,7 @@ class Shown:
     """The content of an exported .npz."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExportFormat:
     """A format of exported results."""
 

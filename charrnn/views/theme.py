@@ -37,7 +37,7 @@ Background = Literal["dark", "light", "unknown"]
 """The background of a terminal or picture."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Paper:
     """A background and the text on it, as #rrggbb."""
 
@@ -57,7 +57,7 @@ PAPERS: Mapping[Background, Paper] = {
 and white text is legible on them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Palette:
     """The styles of values on one kind of background."""
 
@@ -126,7 +126,7 @@ def block(value: float) -> str:
     return BLOCKS[min(len(BLOCKS) - 1, int(share * len(BLOCKS)))]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scale:
     """The values that the two ends of the palette and of the blocks stand for.
 

@@ -297,7 +297,6 @@ def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_o
 
 @pytest.mark.trained
 def test_a_stop_interrupts_the_validation_of_the_first_process(text, monkeypatch):
-    monkeypatch.setattr("charrnn.model.losses.STOP_CHECK_CHARS", 16)
     is_validating = threading.Event()
 
     def check(group):

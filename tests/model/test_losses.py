@@ -119,7 +119,6 @@ def test_the_sums_by_block_are_those_of_the_losses(max_chars):
 
 
 def test_a_stop_after_the_last_character_does_not_lose_the_scores(monkeypatch):
-    monkeypatch.setattr(loss_module, "STOP_CHECK_CHARS", 1)
     network, ids = make_network(), make_ids(WARM_UP + 2 * SEGMENT_LENGTH)
     asked = []
 

@@ -105,6 +105,7 @@ def test_a_value_between_tabs_has_neither_tabs_nor_lines(rows):
         ("a;b, c\n1;2\n", "b, c", "2"),
         ("a,b;c\n1,2\n", "b;c", "2"),
         ("1, Toy Story\n", "2", "Toy Story"),
+        ('"a\nb",c\n1,2\n', "c", "2"),
         ("\ufeffid;text\n1;a, b\n", "text", "a, b"),
         ("Anna\nBen\n", "1", "Anna"),
     ],
@@ -129,13 +130,13 @@ def test_a_note_names_the_columns():
     assert "Its first line has id, text:" in columns.describe_columns(start, label="a.csv")
 
 
-def test_a_column_of_json_on_one_line_is_not_called_minified_code():
-    Path("rows.json").write_text(json.dumps([{"text": f"Text {number}"} for number in range(100)]))
-    assert read_corpus(["rows.json"], documents="column", column="text").notes == ()
+def test_dna_is_not_called_base64():
+    Path("a.txt").write_text("acgt" * 500)
+    assert read_corpus(["a.txt"], is_for_training=False).notes == ()
 
 
 def test_json_of_several_lines_or_in_a_list_is_read_too():
-    whole = '{"n": 1, "rows": [{"text": "a"}, {"text": "b"}], "meta": [{"n": 1}]}'
+    whole = '{"n": 1, "rows": [{"row": {"text": "a"}}, {"text": "b"}], "meta": [{"n": 1}]}'
     for content in (
         '[{"text": "a"}, {"text": "b"}]\n',
         '[\n {"text": "a"},\n{"text": "b"}]',

@@ -30,7 +30,7 @@ FORMS = {
     "Vietnamese": "21:{:02}, 05/03/2024 - {}: {}",
     "an iPhone": "\u200e[05.03.24, 21:{:02}:12] {}: {}",
 }
-NAMES = ("Ana", "Ben", "Zoë Berg", "山田", "+49 170 123")
+NAMES = ("Ana", "ben", '[Sea] "Zo" Berg', "山田", "+49 170 123")
 SAID = st.text(st.sampled_from("abc ä:,.!-0:1日 "), min_size=1, max_size=20).map(str.strip)
 LINES = st.lists(SAID.filter(bool), min_size=1, max_size=3)
 
@@ -63,6 +63,7 @@ SAID_IN_TALK = "".join(f"{'Ana' if n % 2 else 'Ben'}: words {n}\n" for n in rang
         ("Ana: <Media omitted>\nA caption\nof two\n", "Ana: A caption\nof two\n"),
         ("Ana: Urlaub.pdf (Datei angehängt)\n", ""),
         ("Ana: Hi.vcf (file attached)\n", ""),
+        ("Ana: at a.de (new)\n", "Ana: at a.de (new)\n"),
         (
             "Ana: Budget.pdf • \u200e2 pages \u200e<attached: 12-Budget.pdf>\nNote it.\n",
             "Ana: Note it.\n",
@@ -147,6 +148,8 @@ DISCORD = {
         {"type": "GuildMemberJoin", "author": {"name": "Ana"}, "content": "Joined the server."},
         {"type": "Default", "author": {"name": "Ana"}, "content": "It rains."},
         {"author": {"name": "Ben"}, "content": ""},
+        {"author": {"name": "Ben"}, "content": ""},
+        {"author": {"name": "Ben"}, "content": ""},
         {"author": {"name": "Zoë"}, "content": "Grüße"},
     ],
 }
@@ -215,6 +218,5 @@ def test_a_conversation_with_chatgpt_is_read_out_of_its_tree():
     talk = "user: Go?\nassistant: Go.\n"
     chat = read(json.dumps(talks), "conversations.json")
     assert chat.content == f"{talk}\n{talk}"
-    # One line of JSON is not minified code where its messages are read.
     (note,) = chat.notes
     assert "read 4 messages of conversations.json out of its JSON" in note

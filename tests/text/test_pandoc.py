@@ -230,13 +230,15 @@ def test_what_is_hidden_deleted_or_struck_out_in_word_is_not_there():
     inserted = f'<w:ins w:id="2" w:author="a" w:date="2026-01-01T00:00:00Z">{run("new ")}</w:ins>'
     body = run("seen ") + run("SECRET", "<w:vanish/>") + deleted + inserted
     body += run("struck", "<w:strike/>") + run("kept", '<w:vanish w:val="0"/>')
-    assert read(word(f"<w:p>{body}</w:p>")) == "seen new kept\n"
+    body += f"<w:r><w:ruby><w:rt>{run('no')}</w:rt><w:rubyBase>{run('漢')}</w:rubyBase></w:ruby></w:r>"
+    body += f'<w:fldSimple w:instr=" DATE ">{run("May")}</w:fldSimple>'
+    assert read(word(f"<w:p>{body}</w:p>")) == "seen new kept漢May\n"
     assert read(rb"{\rtf1\ansi Seen {\v SECRET }{\deleted OLD }end.\par}") == "Seen end.\n"
 
 
 def test_what_a_style_of_open_document_hides_is_not_there():
     styles = '<office:automatic-styles><style:style style:name="T1"><style:text-properties text:display="none"/></style:style></office:automatic-styles>'
-    body = '<office:body><office:text><text:p>seen <text:span text:style-name="T1">SECRET</text:span>too</text:p></office:text></office:body>'
+    body = '<office:body><office:text><text:p>seen <text:span text:style-name="T1">SECRET</text:span>too<text:ruby><text:ruby-base>漢</text:ruby-base><text:ruby-text>no</text:ruby-text></text:ruby></text:p></office:text></office:body>'
     names = " ".join(
         f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
         for name in ("office", "style", "text")
@@ -247,10 +249,10 @@ def test_what_a_style_of_open_document_hides_is_not_there():
         "content.xml": content,
         "styles.xml": f"<office:document-styles {names}/>",
     }
-    assert read(in_zip(parts)) == "seen too\n"
+    assert read(in_zip(parts)) == "seen too漢\n"
 
 
-@pytest.mark.parametrize("part", ["<w:r ", "<w:r><w:vanish/>", "<p hidden>", "<rt><b "])
+@pytest.mark.parametrize("part", ["<w:r ", "<w:ruby ", "<w:r><w:vanish/>", "<p hidden>", "<rt><b "])
 def test_what_has_no_end_takes_no_long_time(part):
     started = time.process_time()
     for format in ("docx", "html"):

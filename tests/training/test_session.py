@@ -83,7 +83,6 @@ def made(tmp_path):
 
 def test_an_interrupted_validation_is_due_and_done_later(made, monkeypatch):
     session = made.session
-    monkeypatch.setattr("charrnn.model.losses.STOP_CHECK_CHARS", 1)
     session.step()
     made.is_stop_asked = True
     assert list(session.validate()) == []

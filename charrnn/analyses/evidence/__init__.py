@@ -6,8 +6,6 @@ al. 2026), faithfulness over the size of a circuit and interchange interventions
 2025), and the assumptions in words.
 """
 
-from __future__ import annotations
-
 from charrnn.analyses.evidence.card import Scoring
 from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.cells.study import Study

@@ -32,7 +32,7 @@ NUM_CANDIDATES = 64
 """Frequent characters among which the output is chosen where the detector declares none."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Output:
     """The output that shows a property: the log odds of some next characters."""
 

@@ -20,7 +20,7 @@ MOST_CARRIED = 1.2
 remains is not the effect of the network."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Necessity:
     """The rise of the loss, in nats per character, while the memory of the cell is held at its
     mean."""
@@ -53,7 +53,7 @@ class Necessity:
     """The characters of these first segments that were predicted."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Sufficiency:
     """The share of the property's effect on the output that remains while all followers but the
     first k are held at their means."""
@@ -89,7 +89,7 @@ def carrying(curve: Sequence[tuple[int, float]]) -> int | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Interchange:
     """The share of pairs in which an exchange of the cell's memory moves the output to the opposite
     side. A pair is a position inside and a position outside after which the output differs."""
@@ -116,7 +116,7 @@ class Interchange:
     """All positions that were drawn: inside, outside."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Mistakes:
     """The places where the cell is wrong, among the places after which the output shows the
     property."""
@@ -134,7 +134,7 @@ class Mistakes:
     """The value of the cell that separates inside from outside."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class EvidenceCard(Displayable):
     """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector."""
 

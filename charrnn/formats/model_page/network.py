@@ -7,8 +7,6 @@ operations of `compiled.sampling` in the same order.
 Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import zlib

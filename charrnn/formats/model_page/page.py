@@ -2,8 +2,6 @@
 programs of the network and of the view, and the weights; or a module of JavaScript that does:
 `model_network.js`, the weights, and one function, in `model_module.js`."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re
