@@ -271,7 +271,7 @@ class Recording:
 
     def __init__(self, model: TrainedModel) -> None:
         self.config = model.config
-        self.vocabulary = tuple(model.generator.vocabulary())
+        self.vocabulary = model.generator.vocabulary()
         self._name = model.name
         self._architecture = Architecture(model.config)
         self._cell = self._architecture.cell
