@@ -136,7 +136,7 @@ class CharRNNError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str):
         super().__init__(message)
         self.message = message
 
@@ -160,7 +160,7 @@ class DataError(CharRNNError):
 class NotHereError(DataError):
     """A corpus is not on this machine. `source` is its name as the user typed it."""
 
-    def __init__(self, source: str, message: str) -> None:
+    def __init__(self, source: str, message: str):
         super().__init__(message)
         self.source = source
 

@@ -269,7 +269,7 @@ class Recording:
     """A network and its state: records all weights, and of each character all products, arguments
     and results of functions, and states."""
 
-    def __init__(self, model: TrainedModel) -> None:
+    def __init__(self, model: TrainedModel):
         self.config = model.config
         self.vocabulary = model.generator.vocabulary()
         self._name = model.name

@@ -47,7 +47,7 @@ class Associations:
     """The association of every cell with every target over the first `num_chars` characters of a
     text, from histograms of 512 bins."""
 
-    def __init__(self, targets: Sequence[Target], num_chars: int) -> None:
+    def __init__(self, targets: Sequence[Target], num_chars: int):
         self._targets = targets
         self.ranks = np.stack([target.ranks(num_chars) for target in targets], axis=1)
         """(N, D): 0 or 1 for a yes/no label, or the centred rank of a count."""
@@ -89,7 +89,7 @@ def polarity_of(association: float) -> int:
 class ChoosingHalf:
     """Selects a cell for each target by the choosing half of a text."""
 
-    def __init__(self, targets: Sequence[Target], read: Read) -> None:
+    def __init__(self, targets: Sequence[Target], read: Read):
         """Read the half: histograms and sums of all its characters, and the cells at some of
         them."""
         self._targets = targets

@@ -21,7 +21,7 @@ class TerminalProgress(Progress):
     """Draws a bar on stderr for each task that takes more than DELAY seconds, where stderr is a
     terminal."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False):
         """Draw nothing if `quiet`."""
         super().__init__()
         self.quiet = quiet
@@ -53,7 +53,7 @@ class TerminalProgress(Progress):
 class _Bar(Task):
     """A task with a bar."""
 
-    def __init__(self, label: str, total: int, unit: str) -> None:
+    def __init__(self, label: str, total: int, unit: str):
         super().__init__(label, total=total, unit=unit)
 
         # Imported here, because most tasks have no bar and need neither.

@@ -53,10 +53,7 @@ def runs(options: RunsOptions) -> None:
     --plot draws the learning curves of the runs that are named, or of the last 7 of the list that
     have a loss; with --sort, of the first 7.
     """
-    # Each form of the command imports what it needs: a table needs no chart, and --help no NumPy.
-    from charrnn.runs.reader import find
-
-    if options.runs[:1] == ["delete"] and find("delete") is None:
+    if options.runs[:1] == ["delete"]:
         _delete(options)
     elif options.plot:
         _plot(options)

@@ -357,7 +357,7 @@ class TrainingView:
 
     def __init__(
         self, signals: Signals, *, show_as_json: bool, quiet: bool, launched: ProcessGroup
-    ) -> None:
+    ):
         """Show events; `launched` is this process among several, of which only the first shows
         anything."""
         self.signals = signals

@@ -275,7 +275,7 @@ def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
 class _Emitter:
     """Emits the loop over column blocks in LLVM IR. Sums stay in registers until the end."""
 
-    def __init__(self, builder: IRBuilder, chosen: InstructionSet, num_streams: int) -> None:
+    def __init__(self, builder: IRBuilder, chosen: InstructionSet, num_streams: int):
         self.builder = builder
         self.chosen = chosen
         self.num_streams = num_streams

@@ -756,7 +756,7 @@ class NetworkRows:
     """Texts that the compiled loop draws: each core draws some of them, without waiting for other
     cores."""
 
-    def __init__(self, stepper: Stepper, shaping: ShapingNumbers, num_rows: int) -> None:
+    def __init__(self, stepper: Stepper, shaping: ShapingNumbers, num_rows: int):
         """Divide the rows among the cores."""
         self._model = pack(stepper)
         self._shaping = shaping

@@ -214,7 +214,7 @@ class Browser(NamedLines):
 
     BINDINGS = bind(BROWSER_KEYS)
 
-    def __init__(self, exploration: Exploration) -> None:
+    def __init__(self, exploration: Exploration):
         super().__init__()
         self.exploration = exploration
 
@@ -374,7 +374,7 @@ class Explorer(App[None]):
     CSS_PATH = "app.tcss"
     BINDINGS = bind([("", "", {"ctrl+c,ctrl+q": "quit"})], priority=True)
 
-    def __init__(self, exploration: Exploration) -> None:
+    def __init__(self, exploration: Exploration):
         # The terminal's own colours are used, so that text without a value looks as it does in
         # other programs.
         super().__init__(ansi_color=True)

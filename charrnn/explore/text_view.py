@@ -19,7 +19,7 @@ GUTTER = 2
 class TextView(ScrollView, can_focus=False):
     """A text coloured by one value per character."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str):
         super().__init__()
         self._text = text
         self._values: Sequence[float] = ()

@@ -161,9 +161,7 @@ class Generator:
     cannot be banned, and CheckpointError if the weights do not fit the configuration.
     """
 
-    def __init__(
-        self, config: Config, vocab: Vocab, tensors: dict[str, NDArray[Any]], name: str
-    ) -> None:
+    def __init__(self, config: Config, vocab: Vocab, tensors: dict[str, NDArray[Any]], name: str):
         """Take the weights by name in `tensors`, and the `name` of the run, which messages use."""
         self.config = config
         self.vocab = vocab

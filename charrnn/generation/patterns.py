@@ -64,7 +64,7 @@ class Pattern:
     OverflowError for an expression that is too large.
     """
 
-    def __init__(self, expression: str, characters: Sequence[str], end_id: int | None) -> None:
+    def __init__(self, expression: str, characters: Sequence[str], end_id: int | None):
         """Take the characters (V,) of all ids, "" for ids that are never drawn."""
         self._characters = characters
         self._num_steps = 0
@@ -255,7 +255,7 @@ class Guide:
         *,
         banned: Sequence[int] = (),
         prime: Sequence[int] = (),
-    ) -> None:
+    ):
         """Take the rules, None for no rule; the ids that are never drawn; and the ids of the prime,
         which `forbid` gets with the text."""
         self._pattern = pattern

@@ -192,7 +192,7 @@ class Beginning(NamedTuple):
 class BegunText:
     """A text whose prime was read. What of it was not drawn yet is drawn when it is taken."""
 
-    def __init__(self, beginning: Beginning, options: SampleOptions, text: DrawnText) -> None:
+    def __init__(self, beginning: Beginning, options: SampleOptions, text: DrawnText):
         self._beginning = beginning
         self._options = options
         self._text = text
@@ -286,7 +286,7 @@ class Rows:
 
     def __init__(
         self, beginning: Beginning, options: SampleOptions, seeds: Sequence[int], num_chars: int
-    ) -> None:
+    ):
         """Begin a text of each seed after the prime; all texts that will be drawn have at most
         `num_chars` characters together."""
         num_rows = len(seeds)

@@ -37,7 +37,7 @@ class DrawnText:
         length: int,
         end_id: int | None = None,
         seed: int = 0,
-    ) -> None:
+    ):
         """Cut the text after `length` ids, or before the first of `stops` that appears."""
         self.seed = seed
         self.num_left = length

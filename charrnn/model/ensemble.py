@@ -77,7 +77,7 @@ class Ensemble(nn.Module):
     Their states are side by side: (L, S, B, M * H).
     """
 
-    def __init__(self, config: Config, vocab_size: int) -> None:
+    def __init__(self, config: Config, vocab_size: int):
         """Build the networks. Raises UsageError for a cell or sizes that cannot be divided among
         them."""
         super().__init__()

@@ -98,7 +98,7 @@ class RecurrentLayer(nn.Module):
         dilation: int = 1,
         weight_drop: float = 0.0,
         zoneout: float = 0.0,
-    ) -> None:
+    ):
         """Allocate the parameters of cell type `cell_name`; `draw_weights` initializes them."""
         super().__init__()
         self.cell_name = cell_name

@@ -70,7 +70,7 @@ class CharRNN(nn.Module):
     that a document does not depend on the documents before it.
     """
 
-    def __init__(self, config: Config, vocab_size: int) -> None:
+    def __init__(self, config: Config, vocab_size: int):
         """Build the network of a resolved configuration and draw its weights from `config.seed`."""
         super().__init__()
 
@@ -405,7 +405,7 @@ class CharRNN(nn.Module):
 class _Links:
     """The weights of a network's depth in one pass over a window; see `model.depths.Links`."""
 
-    def __init__(self, network: CharRNN, vectors: Tensor, state: Tensor) -> None:
+    def __init__(self, network: CharRNN, vectors: Tensor, state: Tensor):
         """Compute the initial state of the LSTM along depth, if the depth has one, from embeddings
         (T, B, E)."""
         self._network = network

@@ -30,7 +30,7 @@ class Noise:
         generator: Generator,
         batch_size: int,
         own: slice = slice(None),
-    ) -> None:
+    ):
         """Draw for `batch_size` batch rows, of which this process reads the rows `own`."""
         # The rows to which the masks belong.
         self._generator = generator

@@ -236,7 +236,7 @@ class Matrix:
     points). `bits` is the number of bits to which inputs are rounded; 0 means no rounding.
     """
 
-    def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
+    def __init__(self, weight: NDArray[Any], *, is_int8: bool):
         """Round each row to multiples of 1/127 of its largest weight, if `is_int8` and all weights
         are finite."""
         # Without rounding, the values are the weights.

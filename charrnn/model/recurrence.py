@@ -42,7 +42,7 @@ class RepeatedProduct:
     kernels of its own).
     """
 
-    def __init__(self, weight: Tensor, shape: Sequence[int]) -> None:
+    def __init__(self, weight: Tensor, shape: Sequence[int]):
         """Pack the weight if that makes T products with x of B rows faster: `shape` is (T, B, …),
         as of a window."""
         num_steps, batch_size, *_ = shape
@@ -127,7 +127,7 @@ class _Window:
     """Shared by the steps of one window: the products with the weight and its transpose, and the
     recorded inputs."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, shape: Sequence[int]) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, shape: Sequence[int]):
         self.weight = weight
         self.bias = bias
         self.shape = shape

@@ -39,7 +39,7 @@ LINEAR = re.compile(r"(.+)\.weight(?:_(\w+)_l0)?")
 class Architecture:
     """The cell type, the depth and the sizes of a network."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config):
         """Take them from a resolved configuration."""
         self.cell = cell_type(config.cell_type)
         self.depth = DEPTHS[config.depth]

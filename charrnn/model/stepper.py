@@ -49,7 +49,7 @@ class Stepper:
 
     def __init__(
         self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32"
-    ) -> None:
+    ):
         """Build a stepper from the weights of `model.safetensors`. Raises CheckpointError if a
         weight is missing or has another shape."""
         # The settings of the configuration.
@@ -243,7 +243,7 @@ class _Walk:
     """The walk of one character of each row up the layers. It has the products of the depth, too
     (`model.depths.Links`)."""
 
-    def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array) -> None:
+    def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array):
         """Take ids (B,), and a state (L, S, B, H), which `read` changes in place."""
         self._stepper = stepper
         self._ids = ids

@@ -64,7 +64,7 @@ def can_compile() -> bool:
 class CompiledLoop:
     """A function that numba compiles; Python runs it if numba is missing."""
 
-    def __init__(self, function: Callable[..., Any], sources: Sequence[Path] = ()) -> None:
+    def __init__(self, function: Callable[..., Any], sources: Sequence[Path] = ()):
         """Wrap a function. `sources` are the other files whose functions numba compiles into it.
 
         numba notices only a change of the function's own file. A hash of the contents of the other

@@ -33,7 +33,7 @@ class Task:
         total: int = 0,
         unit: str = "chars",
         report: Callable[[Task], object] = lambda task: None,
-    ) -> None:
+    ):
         """Start with nothing done. `total` is 0 while it is not known, and may be set later.
 
         `report` is called with the task after each amount of it.
@@ -67,7 +67,7 @@ class Progress:
         self,
         report: Callable[[Task], object] = lambda task: None,
         on_warning: Callable[[str], object] = errors.warn,
-    ) -> None:
+    ):
         self.report = report
         self.on_warning = on_warning
 

@@ -126,7 +126,7 @@ def known_documents(*texts: SlicedText) -> set[str]:
 class KnownHashes:
     """A set of K hashes for fast look-ups: a filter drops most hashes that are not in the set."""
 
-    def __init__(self, hashes: Iterable[Codes]) -> None:
+    def __init__(self, hashes: Iterable[Codes]):
         # Equal hashes are not removed: `np.unique` takes 20 times as long as a sort.
         self.sorted = np.sort(np.concatenate([np.zeros(0, np.uint64), *hashes]))
         self._shift = np.uint64(64 - _FILTER_BITS)

@@ -135,7 +135,7 @@ def _visible_page(content: bytes) -> bytes:
 class _Page(HTMLParser):
     """A page of which hidden elements are left empty."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, page: str):
         super().__init__(convert_charrefs=False)
         self.visible: list[str] = []
         """The parts of the page that are seen."""

@@ -36,7 +36,7 @@ class IdBuilder:
     checking it.
     """
 
-    def __init__(self, alphabet: str) -> None:
+    def __init__(self, alphabet: str):
         """Start with an empty text."""
         self.num_bytes = 0
         self._is_bytes = alphabet == "byte"

@@ -61,7 +61,7 @@ class SourceReader:
         origins: Sequence[Origin],
         config: Config,
         kept_texts: Mapping[str, str] | None = None,
-    ) -> None:
+    ):
         """Read the text as a configuration says. `kept_texts` are those of documents that a run has
         kept, by their digests.
 

@@ -345,7 +345,7 @@ class Vocab:
 class Decoder:
     """Decode ids one at a time. All returned texts together equal `Vocab.decode` of all ids."""
 
-    def __init__(self, vocab: Vocab) -> None:
+    def __init__(self, vocab: Vocab):
         self._vocab = vocab
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         """Waits for the bytes that complete a character, in a byte alphabet."""

@@ -50,7 +50,7 @@ class Omega:
     character, so that there is a state after each of them.
     """
 
-    def __init__(self, layers: list[RecurrentLayer], *, factor: float) -> None:
+    def __init__(self, layers: list[RecurrentLayer], *, factor: float):
         """Start to record what these layers read; `factor` is λ."""
         self._factor = factor
         self._layers: list[tuple[RecurrentLayer, type[Cell], list[_RecordedStep]]] = []

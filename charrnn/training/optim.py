@@ -52,7 +52,7 @@ class Optimizer:
         weight_decay: float,
         config: Config,
         rate_scale: float = 1.0,
-    ) -> None:
+    ):
         """Start with moments of zero."""
         self.weight_decay = weight_decay
         self.config = config

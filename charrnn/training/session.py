@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from charrnn.config.settings import resolved
-from charrnn.errors import CheckpointError, NonFiniteError, named
+from charrnn.errors import CharRNNError, CheckpointError, NonFiniteError, named
 from charrnn.generation.generator import Generator as TextGenerator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.device import on_threads
@@ -261,7 +261,11 @@ class TrainingSession:
         """Add an event to the log, with the seconds of all processes of the run."""
         if self.group.is_first:
             seconds = self._seconds_before + event.seconds
-            self._metrics.append(event.to_json() | {"seconds": seconds})
+            try:
+                self._metrics.append(event.to_json() | {"seconds": seconds})
+            except CharRNNError:
+                self.run.check_still_owned()
+                raise
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise

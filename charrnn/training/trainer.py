@@ -91,7 +91,7 @@ class Trainer:
         device: torch.device,
         group: ProcessGroup = SINGLE,
         learned_after: IdArray | None = None,
-    ) -> None:
+    ):
         """Build a network with the weights of `config.seed`.
 
         It learns to predict every character, or only those that follow an id of `learned_after`.

@@ -37,7 +37,7 @@ class Canvas:
     """A grid of characters of 2 x 4 dots, all in the colour of the dot that was drawn last. A mark
     replaces the dots at its position."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int):
         """Create an empty canvas of `width` columns and `height` lines."""
         self.width = width
         self.height = height

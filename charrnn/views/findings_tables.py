@@ -20,6 +20,7 @@ from charrnn.cells.findings import (
     ColouredText,
     Passage,
 )
+from charrnn.errors import counted
 from charrnn.views.heatmap import HeatMap, end_legend, scale_of_text, scale_pictures, whole_words
 from charrnn.views.svg import to_html
 from charrnn.views.tables import (
@@ -146,7 +147,9 @@ def page_pictures(page: CellPage) -> list[RenderableType]:
 
     about = f"mean {page.mean:+.3f}, standard deviation {page.spread:.3f}"
     pictures += [
-        Text.assemble((f"Values over {page.num_chars:,} characters", "bold"), f": {about}"),
+        Text.assemble(
+            (f"Values over {counted(page.num_chars, 'character')}", "bold"), f": {about}"
+        ),
         Histogram(page.histogram),
         Text(),
         Text(f"Where cell {cell} is high and low", style="bold"),

@@ -31,7 +31,7 @@ def mess(lab, tmp_path):
 @pytest.mark.parametrize("line", ["train nosuch.txt", "sample --temp nan"])
 def test_errors_are_told_on_stderr_in_every_mode(command, mess, line):
     plain = command(line)
-    for flag in ("--json", "--quiet"):
+    for flag in ("--json", "--quiet", "-q"):
         ran = command(line, flag)
         assert (ran.code, ran.out, ran.notes) == (plain.code, plain.out, plain.notes)
 

@@ -26,7 +26,7 @@ def test_the_same_seed_gives_the_same_bytes_wherever_they_go(command, process, l
         text = model.sample(temperature=0.8, seed=seed, length=200).text
         assert ran == Ran(0, with_newline(text), "Run: lstm-001\n")
     assert as_json(command("sample --seed 1 --length 200 --json"))["text"] in by_seed[1].out
-    piped = process("-m", "charrnn", "sample", "--quiet", "--seed", 1, "--length", 200)
+    piped = process("-m", "charrnn", "sample", "-q", "--seed", 1, "--length", 200)
     assert (piped.returncode, piped.stderr, piped.stdout) == (0, b"", by_seed[1].out.encode())
 
 
@@ -69,7 +69,7 @@ def test_writing_imports_no_torch(process, lab):
     script = """
 import sys
 from charrnn.commands.app import run
-for line in ("sample --quiet --seed 0 --length 20", "sample --quiet --beam 2 --length 5", "predict --quiet zib"):
+for line in ("sample -q --seed 0 --length 20", "sample -q --beam 2 --length 5", "predict -q zib"):
     assert run(line.split()) == 0
 print(sorted({"torch", "rich", "numpy", "pydantic"} & {*sys.modules}), file=sys.stderr)
 """

@@ -230,7 +230,9 @@ def test_what_is_hidden_deleted_or_struck_out_in_word_is_not_there():
     inserted = f'<w:ins w:id="2" w:author="a" w:date="2026-01-01T00:00:00Z">{run("new ")}</w:ins>'
     body = run("seen ") + run("SECRET", "<w:vanish/>") + deleted + inserted
     body += run("struck", "<w:strike/>") + run("kept", '<w:vanish w:val="0"/>')
-    body += f"<w:r><w:ruby><w:rt>{run('no')}</w:rt><w:rubyBase>{run('漢')}</w:rubyBase></w:ruby></w:r>"
+    body += (
+        f"<w:r><w:ruby><w:rt>{run('no')}</w:rt><w:rubyBase>{run('漢')}</w:rubyBase></w:ruby></w:r>"
+    )
     body += f'<w:fldSimple w:instr=" DATE ">{run("May")}</w:fldSimple>'
     assert read(word(f"<w:p>{body}</w:p>")) == "seen new kept漢May\n"
     assert read(rb"{\rtf1\ansi Seen {\v SECRET }{\deleted OLD }end.\par}") == "Seen end.\n"

@@ -204,7 +204,7 @@ class PatchingBatch:
     """R passages that are read side by side with memories exchanged (activation patching): their
     last lag + 1 characters, from the state of the free network before them."""
 
-    def __init__(self, reading: FreeReading, pairs: Int64Array, *, lag: int) -> None:
+    def __init__(self, reading: FreeReading, pairs: Int64Array, *, lag: int):
         """Read the passages that end at pairs (P, 2) of positions: R = 2 * P, those at the first
         positions of all pairs first."""
         self.partners = np.roll(np.arange(pairs.size), len(pairs))
