@@ -450,7 +450,7 @@ class TrainedModel(Displayable):
             pieces = [whole.ids[whole.first :] for whole in encoded]
             ids = np.concatenate((encoded[0].ids[:1], *pieces))
             starts = np.cumsum([0, *map(len, pieces[:-1])])
-            return np.asarray(-np.add.reduceat(self._nats(ids, first=1), starts))
+            return -np.add.reduceat(self._nats(ids, first=1), starts)
 
         log_probabilities = np.zeros(len(encoded))
         for index, whole in enumerate(encoded):

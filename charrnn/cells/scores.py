@@ -132,7 +132,7 @@ def interior(labels: Labels) -> BoolArray:
     changes = np.append(False, labels[1:] != labels[:-1])
     # Before the first change, as if a change stood INTERIOR characters before the text.
     last_change = np.maximum.accumulate(np.where(changes, index, -INTERIOR))
-    return np.asarray(index - last_change >= INTERIOR)
+    return index - last_change >= INTERIOR
 
 
 def scores_of_cell(

@@ -1,5 +1,6 @@
 """Define the configuration of a run: a frozen dataclass that checks every value on construction."""
 
+import encodings
 import os
 import re
 from collections.abc import Sequence
@@ -86,12 +87,22 @@ INHERITED = (*TEXT_FIELDS, *DROPPED)
 """Settings that a run with `init_from` takes from that run, unless they are asked for."""
 
 
+# Python lists these codecs as encodings, but they do not decode bytes to text, or not everywhere.
+_NO_TEXT = {
+    *("base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec"),
+    *("rot_13", "uu_codec", "zlib_codec"),
+}
+# These encodings are missing in Python's list of aliases.
+_ENCODINGS = {
+    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875", "cp1006"),
+    *("mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"),
+    *(name for names in aliases.items() if names[1] not in _NO_TEXT for name in names),
+}
+
+
 def _is_encoding(name: str) -> bool:
-    try:
-        "a".encode(name)
-    except (LookupError, ValueError):
-        return False
-    return True
+    # Python's codecs are not asked, because they would import a module of that name.
+    return name.isascii() and encodings.normalize_encoding(name).lower() in _ENCODINGS
 
 
 # Ranges that have more than two ends, or belong to several fields.
@@ -105,7 +116,7 @@ CELL = Range(
 ENCODING = Range(
     "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
     contains=_is_encoding,
-    choices=tuple(name.replace("_", "-") for name in sorted({*aliases, *aliases.values()})),
+    choices=tuple(name.replace("_", "-") for name in sorted(_ENCODINGS)),
 )
 CORPUS = Range(
     f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in"
@@ -128,7 +139,7 @@ FACTOR = between(0, 1000)
 """The range of a factor by which a step is multiplied: far above what any training bears."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """All settings of a run: enough to build the model and train it again. `training.recipe`
     replaces `auto`.

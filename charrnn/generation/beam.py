@@ -157,7 +157,7 @@ class BeamSearch:
         """Return the characters (V,) after which no text of at most `length` characters matches."""
         # After a dead end, more characters are missing than the length leaves room for.
         num_left = self.options.length - len(text.ids)
-        return np.asarray(pattern.missing_after(text.reached) >= num_left)
+        return pattern.missing_after(text.reached) >= num_left
 
 
 def repeating(ids: Ids, n: int) -> Ids:

@@ -270,7 +270,7 @@ class Matrix:
     def product(self, x: Float32Array) -> Float32Array:
         """Compute x (B, C) @ weight.T, (B, R)."""
         if self.bits == 0:
-            return np.asarray(x @ self._transposed)
+            return x @ self._transposed
 
         # Each row of inputs is scaled by its largest value, and rounded to integers of `bits` bits.
         _, exponent = np.frexp(

@@ -149,7 +149,7 @@ class Segments(NamedTuple):
         """Return the index of each position in `positions`."""
         # The characters of all segments before, and of its own segment before the position.
         segment = np.searchsorted(self.starts, positions, side="right") - 1
-        return np.asarray(segment * self.length + positions - self.starts[segment])
+        return segment * self.length + positions - self.starts[segment]
 
 
 def num_segments_of(max_chars: int) -> int:

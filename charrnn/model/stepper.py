@@ -33,7 +33,7 @@ class Linear(NamedTuple):
 
     def product(self, x: Float32Array) -> Float32Array:
         """Compute x (B, C) @ weight.T + bias, (B, R)."""
-        return np.asarray(self.weight.product(x) + self.bias)
+        return self.weight.product(x) + self.bias
 
 
 class Stepper:
@@ -349,4 +349,4 @@ class _Walk:
         # the ranges overlap.
         outputs[:-1] = outputs[1:].copy()
         outputs[-1] = y
-        return np.asarray(opened * read)
+        return opened * read

@@ -79,7 +79,7 @@ def auc(ranks: Float64Array, is_inside: BoolArray) -> Float64Array:
     # U counts the pairs in which the value inside is larger. It is the sum of the ranks inside,
     # less the smallest possible sum.
     u = is_inside.astype(np.float64) @ ranks - num_inside * (num_inside + 1) / 2
-    return np.asarray(u / (num_inside * num_outside))
+    return u / (num_inside * num_outside)
 
 
 def spearman(ranks: Float64Array, counts: NDArray[np.generic]) -> Float64Array:
@@ -96,7 +96,7 @@ def spearman(ranks: Float64Array, counts: NDArray[np.generic]) -> Float64Array:
 def divide(numerators: Float64Array, denominators: Float64Array) -> Float64Array:
     """Divide arrays of one shape; 0 where a denominator is 0."""
     quotients = np.zeros(np.shape(numerators))
-    return np.asarray(np.divide(numerators, denominators, out=quotients, where=denominators > 0))
+    return np.divide(numerators, denominators, out=quotients, where=denominators > 0)
 
 
 def measure_score(values: NDArray[np.generic], labels: NDArray[Any], polarity: int) -> float:
@@ -158,7 +158,7 @@ def _resample_auc(ranks: Float64Array, is_inside: BoolArray) -> Float64Array:
     num_pairs = (draws @ inside.sum(axis=1)) * (draws @ outside.sum(axis=1))
 
     # A resample may have drawn no block with a label, or only such blocks: chance.
-    return np.asarray(np.where(num_pairs > 0, u / np.maximum(num_pairs, 1), 0.5))
+    return np.where(num_pairs > 0, u / np.maximum(num_pairs, 1), 0.5)
 
 
 def _resample_spearman(ranks: Float64Array, count_ranks: Float64Array) -> Float64Array:

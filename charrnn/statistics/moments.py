@@ -76,7 +76,7 @@ class TargetMoments(Means):
 
     def covariances(self, target: int) -> Float64Array:
         """Return the covariance (C,) of each cell with a target."""
-        return np.asarray(self._products[:, target] / self.num_chars)
+        return self._products[:, target] / self.num_chars
 
     def line(self, cell: int, target: int) -> tuple[float, float]:
         """Return slope and intercept of the least-squares line from a cell's value to a target."""
@@ -103,13 +103,13 @@ class Moments(Means):
     @property
     def variances(self) -> Float64Array:
         """The variance (C,) of each cell."""
-        return np.asarray(self._squares / self.num_chars)
+        return self._squares / self.num_chars
 
     @property
     def moves(self) -> BoolArray:
         """Whether each cell (C,) is not constant up to rounding."""
         variances = self.variances
-        return np.asarray(variances > LEAST_SPREAD**2 * (variances + self.means**2))
+        return variances > LEAST_SPREAD**2 * (variances + self.means**2)
 
     @property
     def scales(self) -> Float64Array:
@@ -120,4 +120,4 @@ class Moments(Means):
         """Return Pearson's r (C, C) of all cells; 0 for constant cells."""
         inverse_scales = self.moves / self.scales
         covariances = self._products / self.num_chars
-        return np.asarray((covariances * np.outer(inverse_scales, inverse_scales)).clip(-1, 1))
+        return (covariances * np.outer(inverse_scales, inverse_scales)).clip(-1, 1)

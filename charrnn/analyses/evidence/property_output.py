@@ -152,4 +152,4 @@ def resample_differences(
         num_both = min(num_inside, num_outside) * ((drawn_inside > 0) & (drawn_outside > 0))
         total += num_both * (means[0] - means[1])
         weight += num_both
-    return np.asarray(total / np.maximum(1, weight))
+    return total / np.maximum(1, weight)
