@@ -215,7 +215,7 @@ class Model(TrainedModel):
             3
             >>> h = numbers.steps[0].layers[0].row("h").values  # (H,)
         """
-        beginning = text_to_continue(text, self.config)
+        beginning = text_to_continue(text, config=self.config)
         return numbers.model_numbers(self, beginning, unknown=unknown)
 
     def backpropagation(
@@ -253,7 +253,7 @@ class Model(TrainedModel):
             >>> backward = charrnn.load("hello").backpropagation("hello")
             >>> dh = backward.steps[0].layers[0].row("dh right").values  # (H,)
         """
-        beginning = text_to_continue(text, self.config)
+        beginning = text_to_continue(text, config=self.config)
         return backpropagation.model_backpropagation(
             self, beginning, learning_rate=learning_rate, unknown=unknown
         )

@@ -173,7 +173,7 @@ class TrainedModel(Displayable):
         """Return the options with the text of the prime, which may be a file or a list of texts."""
         if options.prime is None:
             return options
-        return replace(options, prime=text_to_continue(options.prime, self.config))
+        return replace(options, prime=text_to_continue(options.prime, config=self.config))
 
     @with_options(SampleOptions)
     def sample(self, options: SampleOptions) -> GeneratedText:
@@ -380,7 +380,7 @@ class TrainedModel(Displayable):
             >>> len(predictions), predictions[0].character
             (3, 'e')
         """
-        beginning = text_to_continue(text, self.config)
+        beginning = text_to_continue(text, config=self.config)
         return RecordList(self.generator.predict(beginning, top=top, unknown=unknown))
 
     @overload
@@ -440,7 +440,7 @@ class TrainedModel(Displayable):
         """Compute the natural logarithm of the probability of each of N texts (N,)."""
         encoded = []
         for text in texts:
-            content = whole_text(text, self.config, context=context)
+            content = whole_text(text, config=self.config, context=context)
             if self.config.end_id is not None:
                 content = ended(content)
             encoded.append(self.encode(content, context=context))
@@ -744,7 +744,7 @@ class TrainedModel(Displayable):
         """
         # Documents begin after an END, which nobody types.
         if not isinstance(text, EncodedText):
-            content = whole_text(text, self.config, context=context)
+            content = whole_text(text, config=self.config, context=context)
             if self.config.end_id is not None and not context:
                 context = END
             encoded = encode_text(self.vocab, text=content, context=context)

@@ -111,9 +111,9 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
     # Of each window its ids (T, B), and by layer the gates in the order of the computation.
     def read(ids: Tensor, state: Tensor) -> tuple[tuple[Tensor, list[list[Tensor]]], Tensor]:
         calls: list[list[Tensor]] = [[] for _ in layers]
-        recorders = record_layers(torch_ops(), "sigmoid", results=calls)
+        recorders = record_layers(torch_ops(), name="sigmoid", results=calls)
         (_, cells, _), state = network.trace(ids, state, ops=recorders)
-        check_finite(cells, "cell values")
+        check_finite(cells, what="cell values")
         return (ids, calls), state
 
     # As in a single pass over the whole text.

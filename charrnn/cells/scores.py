@@ -229,7 +229,7 @@ def find_cells(
         read_untrained = _read_from(untrained)
 
     # Detectors that label too little of either half are skipped, each with a reason.
-    targets, skipped = choose_targets(trace.text, get_detectors(detectors))
+    targets, skipped = choose_targets(trace.text, detectors=get_detectors(detectors))
     _, num_layers, num_units = trace.cells.shape
     measured = measure(
         targets, _read_from(trace), num_units=num_units, read_untrained=read_untrained

@@ -59,7 +59,7 @@ class Trace(Displayable):
     @property
     def bits(self) -> Float64Array:
         """The surprise (N,) of each character, in bits; nan where nothing came before it."""
-        return np.asarray(-self.logprobs / np.log(2))
+        return -self.logprobs / np.log(2)
 
     def to_arrays(
         self, detectors: Sequence[Detector] = (), *, num_chosen_on: int = 0
@@ -195,7 +195,7 @@ def stream_cells(
     )
     with torch.inference_mode(), task("reading", total=len(text)) as advance:
         for positions, (_, cells, _) in read:
-            check_finite(cells, "cell values")
+            check_finite(cells, what="cell values")
             columns = cells.float().cpu().numpy().reshape(*positions.shape, -1)
 
             # Without the padding at the end of the last lane.

@@ -224,7 +224,7 @@ def print_error(message: str) -> None:
 def describe_unexpected(error: BaseException) -> str:
     """Return two lines about an unexpected exception: its type and its message, cut to
     `MAX_MESSAGE`, or how much memory was lacking; then the remedy."""
-    message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
+    message = shortened(" ".join(str(error).split()), most=MAX_MESSAGE)
     # The loader of numba's library mentions memory only in the error before.
     if isinstance(error, MemoryError) or NO_MEMORY.search(f"{message} {error.__context__}"):
         more = ""

@@ -112,7 +112,7 @@ def _prepare_process() -> str | None:
 def _run_with_signals(arguments: Sequence[str]) -> int:
     """Run one command with its signals handled; return its exit code, or raise the error that ended
     it."""
-    check_room(NUMPY_BYTES, "charrnn")
+    check_room(NUMPY_BYTES, what="charrnn")
     signals = Signals()
     # Of several processes that torchrun has started, the first one says what is to be said.
     is_quiet = not QUIET.isdisjoint(arguments) or os.environ.get("RANK", "0") != "0"

@@ -170,7 +170,7 @@ class SampleView:
             elif self.target is not None:
                 text = _whole(text)
                 end = text.text
-                shown = printable(heading + self.typed + end, IN_TEXT)
+                shown = printable(heading + self.typed + end, kept=IN_TEXT)
                 pictures.append(shown.removesuffix("\n"))  # each picture ends its line
                 records.append(self._as_json(text, drawing))
             else:
@@ -190,7 +190,7 @@ class SampleView:
             names = ("text", "logprob", "logprob_per_char", "excess")
             rows = [{name: record[name] for name in names if name in record} for record in records]
             title = f"Texts of {self.model.name}"
-            deliver(Shown(title, pictures=pictures, data=records, rows=rows), self.target)
+            deliver(Shown(title, pictures=pictures, data=records, rows=rows), target=self.target)
         _warn_of_cuts(num_cut)
         if num_shown == 1:
             _warn_of_loop(end, drawing)
@@ -218,7 +218,7 @@ class SampleView:
             name = "Cell {}:{}".format(*drawing.cell)
         pictures = _coloured_pictures(self.typed, pieces, self._polarity())
         shown = Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data)
-        deliver(shown, self.target, as_json=self.options.json)
+        deliver(shown, target=self.target, as_json=self.options.json)
 
     def _polarity(self) -> int | None:
         """Return the polarity with which the cell is drawn; None for the surprise."""
@@ -245,17 +245,17 @@ class SampleView:
         shown = Shown(
             f"Provenance of a text of {self.model.name}", pictures=found.view(), data=data
         )
-        deliver(shown, self.target, as_json=self.options.json)
+        deliver(shown, target=self.target, as_json=self.options.json)
 
     def _print_known(self, documents: Sequence[str]) -> None:
         """Print on stderr how many documents stand in the text of the run, and which."""
         is_new = self.model.new_documents()
         known = [document for document in documents if not is_new(document)]
         figure = f"{len(known):,} of {counted(len(documents), 'document')} in the text of"
-        names = [shortened(document, MAX_SHOWN_CHARS) for document in dict.fromkeys(known)]
+        names = [shortened(document, most=MAX_SHOWN_CHARS) for document in dict.fromkeys(known)]
         shown = f"{figure} {self.model.name}: {', '.join(names)}".removesuffix(": ")
         sys.stdout.flush()
-        result_console(stderr=True).print(printable(shown, IN_TEXT))
+        result_console(stderr=True).print(printable(shown, kept=IN_TEXT))
 
     def _as_json(self, text: GeneratedText, options: SampleOptions) -> dict[str, object]:
         """Return the object of `sample --json`."""
@@ -348,7 +348,7 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     is_terminal = sys.stdout.isatty()
     for chunk in chunks:
         if is_terminal:
-            sys.stdout.write(printable(chunk, IN_TEXT))
+            sys.stdout.write(printable(chunk, kept=IN_TEXT))
             sys.stdout.flush()
         else:
             sys.stdout.write(chunk)

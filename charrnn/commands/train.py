@@ -597,11 +597,11 @@ class TrainingView:
     def _show_sample(self, event: events.SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
         if event.step < EARLY_SHARE * self._start.num_steps:
-            line = printable(" ".join(event.text.split()), IN_TEXT)
+            line = printable(" ".join(event.text.split()), kept=IN_TEXT)
             self._print(line, style="cyan", no_wrap=True, overflow="ellipsis")
             return
 
-        lines = printable(event.text, IN_TEXT).split("\n")
+        lines = printable(event.text, kept=IN_TEXT).split("\n")
         self._print("\n".join(lines[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
 

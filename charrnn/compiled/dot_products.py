@@ -175,7 +175,7 @@ def pack_matrix(matrix: Matrix, chosen: InstructionSet = CHOSEN) -> Packed:
     """Reorder a matrix with 0 < bits <= MOST_BITS."""
     # Zeros fill up the last group of rows and the last block of columns.
     num_rows, num_columns = matrix.values.shape
-    shape = padded(num_rows, chosen.rows), padded(num_columns, COLUMN_MULTIPLE)
+    shape = padded(num_rows, multiple=chosen.rows), padded(num_columns, multiple=COLUMN_MULTIPLE)
     values = np.zeros(shape, np.int8)
     values[:num_rows, :num_columns] = matrix.values
 
@@ -194,9 +194,9 @@ def allocate(sizes: Sequence[int]) -> tuple[NDArray[np.uint8], Longs]:
     array starts a cache line, so that no vector crosses two lines."""
     # NumPy aligns to less than a line, so a line more is allocated, and the first bytes are left
     # out.
-    ends = np.cumsum([0, *(padded(size, ALIGNMENT) for size in sizes)])
+    ends = np.cumsum([0, *(padded(size, multiple=ALIGNMENT) for size in sizes)])
     memory = np.zeros(int(ends[-1]) + ALIGNMENT, np.uint8)
-    return memory, padded(memory.ctypes.data, ALIGNMENT) + ends[:-1]
+    return memory, padded(memory.ctypes.data, multiple=ALIGNMENT) + ends[:-1]
 
 
 def make_view(dtype: types.Type) -> Any:

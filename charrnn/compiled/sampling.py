@@ -299,13 +299,13 @@ def make_scratch(model: PackedModel, num_streams: int) -> Scratch:
     layout = model.layout
 
     # Rows of sums and inputs end where a whole register of numbers ends (`dot_products`).
-    sum_stride = FLOAT * padded(model.most_rows, ROWS)
+    sum_stride = FLOAT * padded(model.most_rows, multiple=ROWS)
     row = FLOAT * num_streams
     num_bytes = {
         "x": row * layout.input_width,
         "u": row * layout.recurrent_width,
         "below": row * layout.size,
-        "inputs": 2 * num_streams * padded(layout.size, COLUMN_MULTIPLE),
+        "inputs": 2 * num_streams * padded(layout.size, multiple=COLUMN_MULTIPLE),
         "sums": sum_stride * num_streams,
         "factors": row,
     }
@@ -342,7 +342,7 @@ def _round_to_inputs(at: Address, size: int, bits: int, inputs_at: Address) -> A
     # The instructions multiply either bytes without a sign, so that an offset is added, or shorts.
     if SPLITS_INPUTS:
         low = bytes_at(inputs_at, size)
-        high = bytes_at(inputs_at + padded(size, COLUMN_MULTIPLE), size)
+        high = bytes_at(inputs_at + padded(size, multiple=COLUMN_MULTIPLE), size)
         offset = np.int32(1) << np.int32(bits)
         for column in range(size):
             whole = np.int32(np.rint(x[column] * up)) + offset
@@ -386,7 +386,7 @@ def products(
     factors = floats_at(places.factors, num_streams)
     num_rows = fields[NUM_ROWS]
     size = layout.size
-    num_columns = padded(size, COLUMN_MULTIPLE)
+    num_columns = padded(size, multiple=COLUMN_MULTIPLE)
     input_stride = 2 * num_columns
     sum_stride = places.sum_stride
 
@@ -763,7 +763,9 @@ class NetworkRows:
 
         # The scratch buffers of a group are in use by one thread.
         self._groups = np.array_split(np.arange(num_rows), min(num_cores(), num_rows))
-        self._scratches = [make_scratch(self._model, len(group)) for group in self._groups]
+        self._scratches = [
+            make_scratch(self._model, num_streams=len(group)) for group in self._groups
+        ]
         self._pool = ThreadPoolExecutor(len(self._groups))
 
     def draw(self, logits: NDArray[Any], state: Any, uniforms: Doubles) -> DrawnRows:

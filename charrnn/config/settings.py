@@ -414,25 +414,27 @@ class Config:
         # The byte alphabet decodes nothing, so the encoding would have no effect.
         if self.alphabet == "byte" and self.encoding != "utf-8":
             raise self._refused(
-                "encoding", "the byte alphabet takes bytes as they are. Leave one out."
+                "encoding", remedy="the byte alphabet takes bytes as they are. Leave one out."
             )
 
         if self.join_lines and self.alphabet == "byte":
             raise self._refused(
-                "join_lines", "the byte alphabet takes bytes as they are. Leave one out."
+                "join_lines", remedy="the byte alphabet takes bytes as they are. Leave one out."
             )
         if self.join_lines and self.documents in ("lines", "column"):
             raise self._refused(
                 "join_lines",
-                f"{named('documents', self.documents)} has no paragraphs. Leave one out.",
+                remedy=f"{named('documents', self.documents)} has no paragraphs. Leave one out.",
             )
 
         # The documents "column" and a column need each other.
         if self.documents == "column" and self.column is None:
-            raise self._refused("documents", f"give {named('column')} with the name of one.")
+            raise self._refused("documents", remedy=f"give {named('column')} with the name of one.")
         if self.documents != "column" and self.column is not None:
             conflicting = named("documents", self.documents)
-            raise self._refused("column", f"its values are the documents: leave {conflicting} out.")
+            raise self._refused(
+                "column", remedy=f"its values are the documents: leave {conflicting} out."
+            )
 
     def _check_layers(self) -> None:
         """Raise UsageError for settings that some cells and depths do not support."""
@@ -449,7 +451,7 @@ class Config:
         # The dilated layer l keeps 2^l states.
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             raise self._refused(
-                "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
+                "num_layers", remedy="dilated layers may be at most 12 (2^11 characters back)."
             )
 
     def _check_omega(self) -> None:
@@ -458,27 +460,30 @@ class Config:
         cell = "lstm" if self.cell_type == "auto" else self.cell_type
         if cell not in OMEGA_CELLS:
             raise self._refused(
-                "omega", f"it needs {named('cell_type', 'rnn')} or {named('cell_type', 'lstm')}."
+                "omega",
+                remedy=f"it needs {named('cell_type', 'rnn')} or {named('cell_type', 'lstm')}.",
             )
         if self.zoneout > 0 or self.weight_drop not in (0, "auto"):
             raise self._refused(
-                "omega", f"leave {named('zoneout')} and {named('weight_drop')} out."
+                "omega", remedy=f"leave {named('zoneout')} and {named('weight_drop')} out."
             )
         if self.num_members not in (1, "auto"):
-            raise self._refused("omega", f"it needs {named('num_members', 1)}.")
+            raise self._refused("omega", remedy=f"it needs {named('num_members', 1)}.")
 
     def _check_sizes(self) -> None:
         """Raise UsageError for sizes that exclude each other."""
         # A network that starts from a run, or is fitted to a number of weights, is trained alone.
         if self.num_networks > 1 and self.init_from is not None:
             alone = f"with {named('init_from')} a single network is trained"
-            raise self._refused("num_members", f"{alone}: use 1, or leave one of them out.")
+            raise self._refused("num_members", remedy=f"{alone}: use 1, or leave one of them out.")
         if self.num_networks > 1 and self.parameters is not None:
             alone = f"{named('parameters')} fits a single network"
-            raise self._refused("num_members", f"{alone}: give {named('hidden_size')} instead.")
+            raise self._refused(
+                "num_members", remedy=f"{alone}: give {named('hidden_size')} instead."
+            )
         if self.parameters is not None and self.hidden_size != "auto":
             follows = f"it follows from {named('parameters')}"
-            raise self._refused("hidden_size", f"{follows}: leave one of them out.")
+            raise self._refused("hidden_size", remedy=f"{follows}: leave one of them out.")
 
     def _refused(self, name: str, remedy: str) -> UsageError:
         """Return the error of a field whose value excludes another setting."""

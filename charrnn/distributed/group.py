@@ -246,8 +246,7 @@ class ConnectedProcesses(ProcessGroup):
         if data:
             message = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         self._sum(message)
-        result: Result = json.loads(bytes(message.tolist()))
-        return result
+        return json.loads(bytes(message.tolist()))
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -107,7 +107,7 @@ class MeasuredRun:
             num_bytes = text.num_bytes
         else:
             # Bytes are counted in UTF-8, whatever the alphabet.
-            content = whole_text(text, model.config, context=context)
+            content = whole_text(text, config=model.config, context=context)
             num_bytes = len(as_bytes(content))
             encoded = model.encode(content, context=context)
             ids = encoded.ids
@@ -194,7 +194,7 @@ class MeasuredRun:
         where no network computed them."""
         # A value that is not finite is a fault of the weights, not a loss.
         nats, first_guess = scores.means
-        check_finite(nats, "losses")
+        check_finite(nats, what="losses")
         interval = scores.losses.interval()
         chars_per_byte = self.num_chars / self.num_bytes
 
@@ -569,7 +569,7 @@ def texts_of(
     if text is not None:
         # As characters, if any model reads characters.
         reader = next((model for model in models if model.vocab.kind == "char"), first)
-        return [whole_text(text, reader.config, context=context)] * len(models), None
+        return [whole_text(text, config=reader.config, context=context)] * len(models), None
 
     # If some models read one text in bytes and others in characters, its passages are compared.
     parts = [model.held_out(part) for model in models]

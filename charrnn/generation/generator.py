@@ -177,7 +177,9 @@ class Generator:
 
         # Weights that have become nan are found here, and not as a text of one character.
         with np.errstate(all="ignore"):
-            check_finite(stepper.read(np.arange(NUM_PROBED) % stepper.vocab_size)[0], "predictions")
+            check_finite(
+                stepper.read(np.arange(NUM_PROBED) % stepper.vocab_size)[0], what="predictions"
+            )
         return stepper
 
     def model_for(self, precision: str, clamps: Clamps) -> Stepper:

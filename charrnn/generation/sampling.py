@@ -116,10 +116,10 @@ def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
     blocks = np.array_split(prime.astype(np.int64), num_blocks)
     logits: NDArray[np.floating] = np.zeros((1, stepper.vocab_size), np.float32)
     state = stepper.initial_state(1)
-    compiled = compiled_loop(stepper, "read", num_chars=len(prime))
+    compiled = compiled_loop(stepper, function="read", num_chars=len(prime))
     if compiled is not None:
         weights = compiled.pack(stepper)
-        scratch = compiled.make_scratch(weights, 1)
+        scratch = compiled.make_scratch(weights, num_streams=1)
 
     with reported("reading", total=len(prime), least=SLOW_PRIME) as advance:
         for block in blocks:
@@ -389,13 +389,10 @@ class Rows:
     def _compile(self, num_chars: int) -> "NetworkRows | None":
         """Return the rows that compiled code draws; None if NumPy draws them."""
         stepper = self._beginning.stepper
-        compiled = compiled_loop(stepper, "write", num_chars=num_chars)
+        compiled = compiled_loop(stepper, function="write", num_chars=num_chars)
         if compiled is None:
             return None
         shaping = compiled.shaping_numbers(
             self._options, self._beginning.banned, vocab_size=stepper.vocab_size
         )
-        rows: NetworkRows = compiled.NetworkRows(
-            stepper, shaping=shaping, num_rows=len(self._generators)
-        )
-        return rows
+        return compiled.NetworkRows(stepper, shaping=shaping, num_rows=len(self._generators))

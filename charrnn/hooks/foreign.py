@@ -28,7 +28,7 @@ def run_foreign(
         raise
     # Foreign code may raise anything. It becomes one error, which says whose fault it is.
     except BaseException as error:
-        message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
+        message = shortened(" ".join(str(error).split()), most=MAX_MESSAGE)
         where = ""
 
         # The place of a syntax error is in no frame: its file was not run.

@@ -175,8 +175,7 @@ def iter_losses(
 
     def step(inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         with autocast(device, precision):
-            computed: tuple[Tensor, Any] = network(inputs, state)
-            return computed
+            return network(inputs, state)
 
     # A long text is read in batch rows or in segments; ids[n + 1] is predicted at ids[n].
     inputs = Segments(segments.starts - 1, segments.length)

@@ -231,8 +231,7 @@ class CharRNN(nn.Module):
         """Return the vectors (T, B, E) of characters: embeddings, or one-hot."""
         if self.embedding is None:
             return nn.functional.one_hot(ids, self.vocab_size).to(self.output.weight.dtype)
-        vectors: Tensor = self.embedding(ids)
-        return vectors
+        return self.embedding(ids)
 
     def read_documents(
         self,
@@ -261,7 +260,7 @@ class CharRNN(nn.Module):
             return read_window(ids, state)
 
         def indices(values: NDArray[Any]) -> Tensor:
-            return to_device(torch.from_numpy(values), ids.device)
+            return to_device(torch.from_numpy(values), device=ids.device)
 
         num_steps, num_lanes = is_end.shape
         fragments = Fragments.of(is_end)
@@ -313,9 +312,9 @@ class CharRNN(nn.Module):
     ) -> Tensor:
         """Return the states from which the fragments are read, one row for each: the initial state
         if the fragment begins with an END, else the state of its lane."""
-        lanes = to_device(torch.from_numpy(fragments.lanes), self.device)
+        lanes = to_device(torch.from_numpy(fragments.lanes), device=self.device)
         begins_with_end = torch.from_numpy(is_end[fragments.begins, fragments.lanes])
-        is_reset = to_device(begins_with_end, self.device)[:, None]
+        is_reset = to_device(begins_with_end, device=self.device)[:, None]
         # `where` is used instead of a product with the mask, which would not reset infinite states.
         initial = self.initial_state(len(lanes))
         return torch.where(is_reset, initial, state.index_select(-2, lanes))

@@ -321,7 +321,7 @@ class _Walk:
         # The first product is looked up by the ids, and x is ignored.
         table = self._stepper.tables.get(name)
         if table is not None:
-            return np.asarray(table[self._ids])
+            return table[self._ids]
         return self._stepper.products[name].product(x)
 
     def gate(self, layer: int, x: Array) -> Array:

@@ -144,8 +144,7 @@ def _reaches(ids: IdArray, end_id: int | None) -> Int64Array:
     if end_id is None:
         return places
     last_ends = np.maximum.accumulate(np.where(ids == end_id, places, 0))
-    reaches: Int64Array = places - np.insert(last_ends, 0, 0)[:-1]
-    return reaches
+    return places - np.insert(last_ends, 0, 0)[:-1]
 
 
 def _continuations(ngrams: Ngrams, longer: Ngrams, num_counted: int) -> Int64Array:

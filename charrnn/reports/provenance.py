@@ -100,7 +100,7 @@ class Provenance(Displayable):
     def is_copied(self) -> BoolArray:
         """(N,): whether each character is part of a passage."""
         spans = [(passage.start, passage.length) for passage in self.passages]
-        return are_covered(spans, len(self.text))
+        return are_covered(spans, num_chars=len(self.text))
 
     @property
     def share_copied(self) -> float:
@@ -306,7 +306,7 @@ class ReferenceText:
             is_copied = np.zeros(len(held_out), np.bool_)
             for training in self.trainings:
                 matches = find_passages(held_out, corpus=training, min_length=min_length)
-                is_copied |= are_covered(matches, len(held_out))
+                is_copied |= are_covered(matches, num_chars=len(held_out))
             self._held_out_shares[min_length] = float(is_copied.sum() / max(1, len(is_copied)))
         return self._held_out_shares[min_length]
 

@@ -54,8 +54,7 @@ class Displayable:
         """
         if hasattr(self, "__rich_console__"):
             return [cast("RenderableType", self)]
-        pictures: Sequence[RenderableType] = views.view_record(self)
-        return pictures
+        return views.view_record(self)
 
     def to_json(self) -> Any:
         """Return all fields, and what follows from them, for JSON.
@@ -95,8 +94,7 @@ class _Records(Displayable):
 
     def view(self) -> "Sequence[RenderableType]":
         """Return one table or chart of all records, or else the view of each."""
-        pictures: Sequence[RenderableType] = views.view_records(self)
-        return pictures
+        return views.view_records(self)
 
 
 class RecordList(list[Record], _Records):

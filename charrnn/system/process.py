@@ -129,7 +129,7 @@ def load_torch() -> None:
     for it."""
     if "torch" in sys.modules:
         return
-    check_room(TORCH_BYTES, "torch")
+    check_room(TORCH_BYTES, what="torch")
     # While it is imported, C++ calls Python. A KeyboardInterrupt that a handler raises there ends
     # the process: "terminate called".
     with ending_signals_delayed():

@@ -291,7 +291,7 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
     segments = [codes_of(text[begin : begin + size]) for begin in begins]
     joined = np.concatenate([np.append(codes, _NO_CODE) for codes in segments])
     matches = find_matches(joined, training, length=LONG_COPY).tolist()
-    return float(are_covered(matches, len(joined)).sum()) / (num_segments * size)
+    return float(are_covered(matches, num_chars=len(joined)).sum()) / (num_segments * size)
 
 
 def trained_notes(share: float | None, config: Config, *, part: str) -> list[str]:

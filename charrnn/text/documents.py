@@ -68,7 +68,7 @@ def arrange(encoded: EncodedBlock, config: Config) -> Iterator[EncodedBlock]:
     but all unknown characters.
     """
     ids, unknown = encoded
-    ends = document_ends(ids, config.end_id)
+    ends = document_ends(ids, end_id=config.end_id)
     numbers = document_order(len(ends), config)
     sizes = np.diff(ends, prepend=0)
     for first in range(0, len(ends), _BLOCK_DOCUMENTS):
@@ -87,7 +87,7 @@ def arrange(encoded: EncodedBlock, config: Config) -> Iterator[EncodedBlock]:
 def in_file_order(positions: Int64Array, ids: NDArray[np.integer], config: Config) -> Int64Array:
     """Return the positions (P,) in the order of the files of the characters at these positions
     of ids (N,) whose documents were arranged."""
-    sizes = np.diff(document_ends(ids, config.end_id), prepend=0)
+    sizes = np.diff(document_ends(ids, end_id=config.end_id), prepend=0)
     return _moved(positions, sizes, order=np.argsort(document_order(len(sizes), config)))
 
 
@@ -224,7 +224,7 @@ def split_text(ids: NDArray[np.integer], config: Config) -> tuple[slice, ...]:
     if config.end_id is None:
         return split_ids(len(ids), config.split)
     return split_documents(
-        document_ends(ids, config.end_id), fractions=config.split, kind=config.documents
+        document_ends(ids, end_id=config.end_id), fractions=config.split, kind=config.documents
     )
 
 

@@ -73,8 +73,7 @@ def _program(label: str, kind: Kind) -> str:
     try:
         import pypandoc  # type: ignore[import-untyped]
 
-        program: str = pypandoc.get_pandoc_path()
-        return program
+        return pypandoc.get_pandoc_path()
     except (ImportError, OSError):
         raise UsageError(
             f"{label} is {kind.what}, which charrnn reads by pandoc, and the extra files is"

@@ -47,9 +47,9 @@ def new_run_notes(
     )
     yield from text.corpus.notes
     if planned.end_id is not None:
-        num_documents = len(document_ends(text.ids, planned.end_id))
+        num_documents = len(document_ends(text.ids, end_id=planned.end_id))
         validation = text.ids[text.num_train : text.num_before_test]
-        num_validation = len(document_ends(validation, planned.end_id))
+        num_validation = len(document_ends(validation, end_id=planned.end_id))
         yield f"{num_documents:,} documents, {num_validation:,} of them in the validation text"
 
     # Characters that are read as unknown.

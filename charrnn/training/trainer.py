@@ -207,9 +207,9 @@ class Trainer:
             drawn = torch.rand(self.batches.batch_size, generator=generator)[self.rows]
             is_reset = drawn < self.config.reset_probability
         return Window(
-            ids=to_device(torch.from_numpy(ids), self.device),
-            targets=to_device(torch.from_numpy(targets), self.device),
-            is_reset=to_device(is_reset, self.device),
+            ids=to_device(torch.from_numpy(ids), device=self.device),
+            targets=to_device(torch.from_numpy(targets), device=self.device),
+            is_reset=to_device(is_reset, device=self.device),
             noise=Noise(generator, batch_size=self.batches.batch_size, own=self.rows),
         )
 

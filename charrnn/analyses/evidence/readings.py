@@ -90,7 +90,7 @@ def read_freely(
     is_wanted[wanted] = True
     states = {}
     memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
-    recorders = record_layers(torch_ops(), "clamp", results=memories)
+    recorders = record_layers(torch_ops(), name="clamp", results=memories)
     moments = Moments()
 
     # One character at a time: the state before it, and after it the outputs and values (R,) and the
@@ -216,7 +216,7 @@ class PatchingBatch:
         self._memories: list[list[Tensor]] = [[] for _ in reading.network.recurrent_layers()]
         """By layer the memories that pass `clamp` at the first of these characters."""
         with torch.no_grad():
-            ops = record_layers(torch_ops(), "clamp", results=self._memories)
+            ops = record_layers(torch_ops(), name="clamp", results=self._memories)
             self.outputs: Float64Array = self._read(ops).numpy()
             """(R,): the output after each passage, with nothing exchanged."""
 
@@ -236,8 +236,7 @@ class PatchingBatch:
         for layer, recorded in enumerate(self._memories):
             taken = [memory[sources] for memory in recorded]
             ops[layer] = exchange(torch_ops(), is_exchanged=cells[:, layer], memories=taken)
-        odds: Float64Array = self._read(ops).numpy()
-        return odds
+        return self._read(ops).numpy()
 
     def attributions(self, sources: Int64Array) -> Float64Array:
         """Compute, to first order, how far the output moves if a memory is taken from the rows
@@ -253,5 +252,4 @@ class PatchingBatch:
         moved = []
         for gradient, memory in zip(gradients, latest, strict=True):
             moved.append(gradient * (memory[sources] - memory))
-        attributions: Float64Array = torch.stack(moved, dim=1).double().numpy()
-        return attributions
+        return torch.stack(moved, dim=1).double().numpy()

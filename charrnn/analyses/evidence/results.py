@@ -266,7 +266,7 @@ class EvidenceCard(Displayable):
             share = wrong.num_wrong / wrong.num_places
             lines["fooled"] = (
                 f"at {wrong.num_wrong:,} of {wrong.num_places:,} places,"
-                f" {share:.1%}{_in_brackets(wrong.ci_wrong, '.1%')}, where the output is wrong"
+                f" {share:.1%}{_in_brackets(wrong.ci_wrong, form='.1%')}, where the output is wrong"
                 f" {wrong.num_output_wrong:,} times"
             )
         lines["verdict"] = self.verdict
@@ -303,9 +303,9 @@ class EvidenceCard(Displayable):
             others = f" (others up to {max(necessary.cells):+.4f})"
         return (
             f"held at its mean: loss"
-            f" {necessary.inside:+.4f}{_in_brackets(necessary.ci_inside, '+.4f')} inside,"
-            f" {necessary.outside:+.4f}{_in_brackets(necessary.ci_outside, '+.4f')} outside, over"
-            f" {necessary.num_chars:,} characters; rank {necessary.rank} of"
+            f" {necessary.inside:+.4f}{_in_brackets(necessary.ci_inside, form='+.4f')} inside,"
+            f" {necessary.outside:+.4f}{_in_brackets(necessary.ci_outside, form='+.4f')} outside,"
+            f" over {necessary.num_chars:,} characters; rank {necessary.rank} of"
             f" {1 + len(necessary.cells)} cells{others}, {necessary.rank_among_directions} of"
             f" {1 + len(necessary.directions)} with random directions (up to"
             f" {max(necessary.directions):+.4f}), by {necessary.ranked:+.4f} over"
@@ -315,7 +315,7 @@ class EvidenceCard(Displayable):
     def _sufficient(self) -> str:
         sufficient = self.sufficient
         effect = (
-            f"effect {sufficient.effect:+.2f}{_in_brackets(sufficient.ci, '+.2f')} log odds at"
+            f"effect {sufficient.effect:+.2f}{_in_brackets(sufficient.ci, form='+.2f')} log odds at"
             f" {sufficient.num_places:,} places"
         )
         if sufficient.ci is None:
@@ -330,7 +330,7 @@ class EvidenceCard(Displayable):
             interval = sufficient.intervals[nums_free.index(sufficient.num_carrying)]
             reached = (
                 f"{SHARE_CARRIED:.0%} from {sufficient.num_carrying} on"
-                f"{_in_brackets(interval, '.0%')}"
+                f"{_in_brackets(interval, form='.0%')}"
             )
         return (
             f"{effect}; share of it with the first k of {len(sufficient.followers):,} cells that"
