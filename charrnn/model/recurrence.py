@@ -118,7 +118,7 @@ def recurrent_product(
         # Without gradients there is nothing to record.
         if not torch.is_grad_enabled():
             return window.forward(h.to(window.weight.dtype), window.bias)
-        return _WindowStep.apply(h, token, window)  # type: ignore[no-untyped-call,no-any-return]
+        return _WindowStep.apply(h, token, window)  # type: ignore[no-untyped-call]
 
     return product
 

@@ -123,17 +123,15 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command):
     command("evaluate stdin-001").assert_refused(3, "give --text FILE")
 
 
-@pytest.mark.parametrize(
-    "what, said", [("the folder", "cannot write"), ("lock", "was moved or removed")]
-)
-def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path, what, said):
+@pytest.mark.parametrize("what", ["the folder", "lock"])
+def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path, what):
     """Saving into what is left would leave a folder that no command takes for a run."""
     (tmp_path / "text.txt").write_text(make_corpus(num_chars=3_000).text, encoding="utf-8")
     config = charrnn.Config(
         corpus=(str(tmp_path / "text.txt"),), steps=6, save_every=1, **SMALL_RUN
     )
     run = tmp_path / "run"
-    with pytest.raises(charrnn.CharRNNError, match=said):
+    with pytest.raises(charrnn.CharRNNError, match="was moved or removed"):
         for event in charrnn.train(config, out=run):
             if event.event == "saved" and event.step == 2:
                 if what == "the folder":
