@@ -33,9 +33,11 @@ _SETTINGS = re.compile(
     rf"|\+\+\+[ \t]*\n{_COMMENTS}(?:[^\s=]{{1,60}}\s*=|\[).*\n{_REST}\+\+\+[ \t]*(?:\n|\Z)"
 )
 """Matches a head of settings, in YAML or in TOML, by its first line that is no comment."""
-_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff\0-\x08\x0b\x0c\x0e-\x1f]")
-"""Characters that nobody sees, and that separate or direct nothing; U+200C and U+200D join letters,
-and stay."""
+_UNSEEN = re.compile(
+    "[\u00ad\u200b\u200e\u200f\u2060\ufeff\0-\x08\x0b\x0c\x0e-\x1f](?:(?<=\x1b)\\[[\\d;]*m)?"
+)
+"""Characters that nobody sees, and that separate or direct nothing, and the colours of a terminal;
+U+200C and U+200D join letters, and stay."""
 _BREAK = re.compile("\f(?<=[^\n\f]\f)(?=\f*[^\n\f])")
 """Matches the end of a page that parts words."""
 

@@ -20,9 +20,11 @@ MOST_KINDS = 3
 LEAST_SHARE = 0.05
 """Share of data in a text from which on a note names the files."""
 _TEXTS_OF_LETTERS = (
-    'python3 -c "import mailbox; [print(part.get_payload(decode=True).decode('
-    "part.get_content_charset('utf-8'), 'replace')) for letter in mailbox.mbox('FILE')"
-    " for part in letter.walk() if part.get_content_type() == 'text/plain']\" > text.txt"
+    'python3 -c "import encodings, mailbox; [print(part.get_payload(decode=True).decode('
+    "name if encodings.search_function(name) else 'latin-1', 'replace'))"
+    " for letter in mailbox.mbox('FILE') for part in letter.walk()"
+    " if part.get_content_type() == 'text/plain'"
+    " for name in [part.get_content_charset('utf-8')]]\" > text.txt"
 )
 _SHAPES = (
     # A page of Hugo: behind its settings stands no more JSON.
@@ -37,7 +39,7 @@ _SHAPES = (
     ),
     # The lines of a tune belong together.
     (
-        r"\s*(?:%[^\n]*\n)*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n]*\n)*K:",
+        r"(?:(?:%[^\n]*)?\n)*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n]*\n)*K:",
         f"has tunes: {named('documents', 'blank-lines')} makes each a document",
     ),
 )
