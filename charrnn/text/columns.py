@@ -246,21 +246,16 @@ def _records(lines: Iterable[Line], *, column: str, label: str) -> Iterator[tupl
                 record = _decoded("".join([line, *(following.content for following in rest)]))
             except (ValueError, RecursionError):
                 raise problem from error
+        # An object may have the list of records in one of its fields.
+        if is_first and isinstance(record, dict) and column not in record:
+            for value in record.values():
+                if isinstance(value, list) and value and isinstance(value[0], dict):
+                    record = value
+                    if column in value[0]:
+                        break
         is_first = False
-        for item in list(_objects_with(column, record)) or [record]:
+        for item in record if isinstance(record, list) else [record]:
             yield number, item
-
-
-def _objects_with(column: str, value: object) -> Iterator[object]:
-    """Yield the outermost objects of JSON that have a column."""
-    if isinstance(value, dict):
-        if column in value:
-            yield value
-            return
-        value = [*value.values()]
-    if isinstance(value, list):
-        for part in value:
-            yield from _objects_with(column, part)
 
 
 def _decoded(text: str) -> object:

@@ -36,7 +36,7 @@ class Kind(NamedTuple):
     """The format by which pandoc reads it."""
 
 
-_PROLOGUE = rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
+_PROLOGUE = rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--(?:(?!-->).)*-->\s*)*"
 # The names in an archive; any file of a folder will do, because programs name the first one
 # differently.
 _ZIP = b"PK\0"
@@ -52,7 +52,7 @@ _DOCUMENTS: Sequence[tuple[bytes, Kind]] = (
     (rb"\{\\rtf", Kind("an RTF document", "rtf")),
     (
         rb'\s*\{(?=.*"(?:cell_type|nbformat)"\s*:)\s*"(?:cells|metadata|nbformat(?:_minor)?)"',
-        Kind("a Jupyter notebook", "ipynb+markdown_in_html_blocks+native_divs"),
+        Kind("a Jupyter notebook", "ipynb"),
     ),
     (_PROLOGUE + rb"<(?i:!doctype html|html|head|body)[\s>]", Kind("an HTML page", "html")),
     (_PROLOGUE + rb"<FictionBook\s", Kind("an e-book", "fb2")),
@@ -134,7 +134,8 @@ _DATA: Sequence[tuple[str, str]] = (
         "a chat with its times, which stay in it",
     ),
     (
-        r"\s*(?:<\?xml[^>]*>\s*|<!.*?>\s*)*<([A-Za-z][\w:.-]*)[\s/>](?=.*</)(?!.*</\1>\s*[^\s<])",
+        r"\s*(?:(?:<\?xml[^>]*>|<!--(?:(?!-->).)*-->|<!(?!--)[^>\[]*(?:\[[^\]]*\][^>]*)?>)\s*)*"
+        r"<([A-Za-z][\w:.-]*)[\s/>](?=.*</)(?!.*</\1>\s*[^\s<])",
         "drawings or XML with its tags",
     ),
 )

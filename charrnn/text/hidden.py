@@ -88,8 +88,10 @@ def without_hidden(data: bytes, format: str) -> bytes:
                 )
             elif format == "odt" and name == "content.xml":
                 shown = _without(content, name=b"text:ruby-text", hidden=_ANY)
-                shown = _without(shown, name=b"text:span", hidden=hiding)
-                shown = _WRAPPERS.sub(b"", _without(shown, name=b"text:p", hidden=hiding))
+                shown = _WRAPPERS.sub(b"", shown)
+                if styles:
+                    shown = _without(shown, name=b"text:span", hidden=hiding)
+                    shown = _without(shown, name=b"text:p", hidden=hiding)
             elif format == "epub" and name.endswith(".opf"):
                 shown = _LINEAR.sub(rb"\1", content)
             elif format == "epub" and re.search(r"\.(?:x?html?|xml)$", name, re.IGNORECASE):

@@ -34,15 +34,20 @@ _DIGITS = re.compile(r"\d+")
 _LETTERS = re.compile(r"[^\W\d_]+\.?")
 _TIME = re.compile(r"(?<!\d)\d{1,2} ?(?:[:.h시時]|[^\W\d_]) ?\d\d(?!\d)")
 _NAME = re.compile(
-    r"(?P<name>(?:[^:\n\"“”„«»]|:(?! )|\"[^:\n\"]*\"){1,60}?) ?[:：](?: |$)(?P<said>.*)", re.DOTALL
+    r"(?P<name>(?:[^:\n\"“”„«»]|\"[^:\n\"]*\"){1,60}?) ?[:：](?: |$)(?P<said>.*)", re.DOTALL
 )
 _LEFT_OUT_OF_NAMES = re.compile(f"{_MARKS.pattern}| (?=: )")
 _LEVEL = r"(?:INFO|DEBUG|TRACE|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE)"
 # A log has a level or the name of a program before its colon. Some people write theirs so, too.
-_LOGGED = re.compile(rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\b")
-_LIKE_PROGRAM = re.compile(r"[a-z][\w.-]*$|.*\] ")
+_LOGGED = re.compile(
+    rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\W*$|.* - {_LEVEL} - |[a-z][\w-]*\.[\w.-]*$"
+)
+_LIKE_PROGRAM = re.compile(r"[a-z][\w-]*$|.*\] ")
 _EDITED = re.compile("\u200e<[^<>\n]*>")
-_SUFFIX = r"\.(?:jpe?g|png|webp|gif|mp[34]|3gp|opus|m4a|pdf|docx?|xlsx?|pptx?|vcf|zip|txt)"
+_SUFFIX = (
+    r"\.(?i:jpe?g|heic|png|webp|gif|mp[34]|mov|mkv|avi|3gp|opus|ogg|m4a|aac|amr|pdf|docx?|xlsx?"
+    r"|pptx?|odt|csv|vcf|zip|rar|txt)"
+)
 _FILE = (
     rf"\S[^\n]{{0,100}}{_SUFFIX} \([^()\n]+\)"
     r"|\S[^\n]{0,100}\.\w{2,5}[^\n]{0,40}\u200e<[^<>\n]*>"
@@ -198,7 +203,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
     # Messenger writes each byte of a letter as a letter. No other letters are bytes of UTF-8.
     with suppress(UnicodeError):
         content = content.encode("latin-1").decode("utf-8")
-    if not chats:
+    if not content:
         return None
     # A message may have several lines.
     changes[_FROM_JSON] += sum(len(chat) for chat in chats)
@@ -206,7 +211,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
 
 
 def _chats_in(data: object) -> Iterator[list[str]]:
-    """Yield the messages of each list in JSON most of whose items have a name."""
+    """Yield the messages of each list in JSON most of whose items have a name and a text."""
     # ChatGPT has each message in a node of a tree.
     if isinstance(data, dict) and isinstance(nodes := data.get("mapping"), dict):
         messages = [node.get("message") for node in nodes.values() if isinstance(node, dict)]
@@ -227,12 +232,11 @@ def _chats_in(data: object) -> Iterator[list[str]]:
         # Slack writes & as &amp;, and its times as `ts`.
         if name and "ts" in record:
             content = html.unescape(content)
-        # Most of what somebody sends may be pictures.
-        num_named += bool(name)
+        # Most of what somebody sends may be pictures, which have an empty text.
+        if name and any(field in record for field in _CONTENTS):
+            num_named += 1
         if name and content:
             said.append(f"{name}: {content}\n")
-    if data and not records:
-        yield []
     if not said or num_named < len(records) / 2:
         for value in data:
             yield from _chats_in(value)

@@ -25,6 +25,8 @@ MAX_PANDOC = 2 << 30
 MAX_TEXT, MAX_GROWTH = 1 << 24, 20
 """A text of more characters than the first is refused if it is also this many times as large as its
 document: a few bytes may describe a table of a billion cells."""
+_FORMATS = {"ipynb": "ipynb+markdown_in_html_blocks+native_divs"}
+"""Formats of which pandoc reads more with extensions."""
 _UNTITLED = re.compile(r"^Slide \d+\n+", re.MULTILINE)
 """What pandoc writes in the place of the title of a slide that has none."""
 REMEDY = "save it as plain text (UTF-8) in the program that made it"
@@ -89,7 +91,14 @@ def _json_of(data: bytes, format: str, program: str) -> bytes:
     # A small document may describe a table of a billion cells.
     memory = min(MAX_PANDOC, (memory_bytes() or 2 * MAX_PANDOC) // 2)
     # It reads no other file of this machine.
-    command = [program, "+RTS", f"-M{memory >> 20}M", "-RTS", "--sandbox", f"--from={format}"]
+    command = [
+        program,
+        "+RTS",
+        f"-M{memory >> 20}M",
+        "-RTS",
+        "--sandbox",
+        f"--from={_FORMATS.get(format, format)}",
+    ]
     # Letters of a code page that it does not know would be left out with a warning.
     if format == "rtf":
         command.append("--fail-if-warnings")

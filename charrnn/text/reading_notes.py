@@ -39,7 +39,7 @@ _SHAPES = (
     ),
     # The lines of a tune belong together.
     (
-        r"(?:(?:%[^\n]*)?\n)*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n]*\n)*K:",
+        r"(?:(?:%[^\n]*|[ \t]*)\n)*[ \t]*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n]*\n)*K:",
         f"has tunes: {named('documents', 'blank-lines')} makes each a document",
     ),
 )

@@ -266,13 +266,14 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
         names = list(_CANDIDATES)
 
     # The user knows which of these are words.
-    candidates = []
-    for name in names[:MOST_NAMED]:
-        words = re.findall(r"\w{0,9}[^\0-\x7f]\w{0,9}", seen.decode(name, "replace"))
-        candidates.append(f"{named('encoding', name)} makes {' '.join(words[:5])!r}")
+    words: dict[str, str] = {}
+    for name in names:
+        found = re.findall(r"\w{0,9}[^\0-\x7f]\w{0,9}", seen.decode(name, "replace"))
+        words.setdefault(" ".join(found[:5]), name)
+    candidates = [f"{named('encoding', name)} makes {word!r}" for word, name in words.items()]
     return DataError(
         f"{label} is not {encoding.upper()}: say how it is encoded:"
-        f" {', '.join(candidates)};"
+        f" {', '.join(candidates[:MOST_NAMED])};"
         f" {named('alphabet', 'byte')} trains on raw bytes"
     )
 

@@ -118,7 +118,7 @@ def test_the_sums_by_block_are_those_of_the_losses(max_chars):
     np.testing.assert_allclose(blocks.sums, BlockSums.of(expected).sums, rtol=1e-9)
 
 
-def test_a_stop_after_the_last_character_does_not_lose_the_scores(monkeypatch):
+def test_a_stop_after_the_last_character_does_not_lose_the_scores():
     network, ids = make_network(), make_ids(WARM_UP + 2 * SEGMENT_LENGTH)
     asked = []
 

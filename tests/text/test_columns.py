@@ -130,13 +130,14 @@ def test_a_note_names_the_columns():
     assert "Its first line has id, text:" in columns.describe_columns(start, label="a.csv")
 
 
+@pytest.mark.usefixtures("here")
 def test_dna_is_not_called_base64():
     Path("a.txt").write_text("acgt" * 500)
     assert read_corpus(["a.txt"], is_for_training=False).notes == ()
 
 
 def test_json_of_several_lines_or_in_a_list_is_read_too():
-    whole = '{"n": 1, "rows": [{"row": {"text": "a"}}, {"text": "b"}], "meta": [{"n": 1}]}'
+    whole = '{"n": 1, "rows": [{"text": "a"}, {"text": "b"}], "meta": [{"n": 1}]}'
     for content in (
         '[{"text": "a"}, {"text": "b"}]\n',
         '[\n {"text": "a"},\n{"text": "b"}]',

@@ -81,7 +81,7 @@ def made(tmp_path):
         yield made
 
 
-def test_an_interrupted_validation_is_due_and_done_later(made, monkeypatch):
+def test_an_interrupted_validation_is_due_and_done_later(made):
     session = made.session
     session.step()
     made.is_stop_asked = True
