@@ -41,7 +41,7 @@ class FindingsCache:
     checkpoint: its results stay in memory."""
     measures_anew: bool = False
     """Whether only the results of this process are used."""
-    _known: dict[str, object] = field(default_factory=dict)
+    _known: dict[str, Any] = field(default_factory=dict)
     """The results that were loaded or saved in this process."""
     _is_trimmed: bool = False
 
@@ -50,7 +50,7 @@ class FindingsCache:
         # Results of this process are used in any case.
         name = self._name(kind, key)
         if name in self._known:
-            return cast(Result, self._known[name])
+            return self._known[name]
         if self.identity is None or self.measures_anew:
             return None
 
@@ -72,7 +72,7 @@ class FindingsCache:
         except (TypeError, ValueError, LookupError) as error:
             warn(f"{path} cannot be read back ({error!r}): it is measured again")
             return None
-        return cast(Result, self._known[name])
+        return self._known[name]
 
     def save(self, kind: str, key: Mapping[str, JSON], value: object) -> None:
         """Keep a result, in a file as well unless none can be written."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -177,11 +177,11 @@ class RecurrentLayer(nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """Return the weight `ih` (G*H, I), or `hh` or another recurrent weight (G*H, H)."""
-        return cast(Tensor, getattr(self, f"weight_{name}_l0"))
+        return getattr(self, f"weight_{name}_l0")
 
     def bias(self, name: str) -> Tensor:
         """Return the bias (G*H,) of `weight(name)`."""
-        return cast(Tensor, getattr(self, f"bias_{name}_l0"))
+        return getattr(self, f"bias_{name}_l0")
 
     def extras(self) -> dict[str, Tensor]:
         """Return the arrays of `Cell.extras`."""

@@ -14,7 +14,7 @@ Shapes: T time, B batch, H hidden, G blocks.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,8 +66,7 @@ class RepeatedProduct:
         if self._packed is not None:
             # The operators take no keywords; "none" means that no function is applied to the
             # product.
-            product = torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
-            return cast(Tensor, product)
+            return torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
         if bias is None:
             return x @ self._transposed
         return torch.addmm(bias, x, self._transposed)
@@ -76,7 +75,7 @@ class RepeatedProduct:
         """Compute the product plus `added` (B, N), in a new tensor."""
         if self._packed is not None:
             pointwise = torch.ops.mkldnn._linear_pointwise
-            return cast(Tensor, pointwise.binary(x, added, self._packed, None, "add"))
+            return pointwise.binary(x, added, self._packed, None, "add")
         return torch.addmm(added, x, self._transposed)
 
 

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError
@@ -117,7 +117,7 @@ class ModelFile:
             raise OtherVersionError(
                 f"{self.path} was made by a newer charrnn (format {version}); upgrade"
             )
-        return cast("Mapping[str, Any]", manifest)
+        return manifest
 
     def read_file(self, name: str, max_bytes: int) -> bytes:
         """Read a file of the model; one byte more than `max_bytes` shows that it is too long.

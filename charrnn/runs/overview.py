@@ -233,7 +233,10 @@ def summarize(folder: RunReader) -> RunSummary:
     # The commands that load a checkpoint report one that cannot be read.
     digest = None
     with suppress(CheckpointError):
-        digest = folder.newest_state()[0].get("corpus_digest")
+        state, _ = folder.newest_state()
+        digest = state.get("corpus_digest")
+        # The log may be damaged or gone.
+        step = max(step, int(finite(state.get("step")) or 0))
 
     saved = None
     if nanoseconds := last_change(folder.path):

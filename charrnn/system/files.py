@@ -11,7 +11,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TypeAlias, cast
+from typing import IO, TypeAlias
 
 from charrnn.errors import CharRNNError, CheckpointError, counted
 
@@ -182,7 +182,7 @@ def parse_json(path: Path, data: bytes) -> object:
     """Parse the content `data` of the JSON file at `path`. Raises CheckpointError naming the file
     if it is invalid or gives a key twice."""
     try:
-        return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
+        return json.loads(data, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: not JSON ({error})") from error
 

@@ -54,8 +54,10 @@ def new_run_notes(
 
     # Characters that are read as unknown.
     if len(text.corpus.unknown):
-        why = f"too rare to learn ({named('alphabet', 'byte')} learns all)"
-        if planned.init_from is not None and not planned.extend_alphabet:
+        why = "too rare to learn"
+        if planned.init_from is None:
+            why = f"{why} ({named('alphabet', 'byte')} learns all)"
+        elif not planned.extend_alphabet:
             why = f"not in the alphabet of {planned.init_from}"
         yield (
             f"{len(text.corpus.unknown):,} of {len(text.ids):,} characters read as unknown: {why}"

@@ -136,6 +136,7 @@ def measured():
         patch.setattr(card_module, "NUM_CLAMPED_SEGMENTS", 6)
         patch.setattr(card_module, "NUM_PAIRS", 60)
         patch.setattr(card_module, "NUM_OTHERS", 4)
+        patch.setattr("charrnn.model.reading.MAX_LANES", 1)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
         study = Study(
             text=text,

@@ -129,7 +129,9 @@ def read_freely(
                 in_choosing_half.append(latest[indices < half].flatten(1))
 
             # The products of a window at once: their matrix is larger than the vectors of a step.
-            moments.add_cells(torch.cat(in_choosing_half).numpy())
+            # A window may lie behind the half.
+            if len(chosen := torch.cat(in_choosing_half)):
+                moments.add_cells(chosen.numpy())
             advance(positions.size)
 
     weight = network.output.weight
