@@ -302,11 +302,11 @@ def list_all_runs() -> list[RunReader]:
 
 
 def _subfolders(path: Path) -> list[Path]:
-    try:
+    if not os.path.isdir(path):
+        return []
+    with convert_os_errors("read", path=path):
         # Not Path.is_dir, which raises for a link into a folder without permission.
         return [entry for entry in path.iterdir() if os.path.isdir(entry)]
-    except OSError:
-        return []
 
 
 IN_USE_REMEDY = "wait for it or stop it, or start a new run"
