@@ -125,10 +125,10 @@ def _first_of(flags: str, given: Collection[str]) -> str | None:
     return next((flag for flag in flags.split() if flag in given), None)
 
 
-TEXT_HELP = "Read this file, or - for stdin, instead of held-out text."
-"""The help of --text."""
 LETTERS = {"--quiet": ("-q",)}
 """Short spellings of options."""
+TEXT_HELP = "Read this file, or - for stdin, instead of held-out text."
+"""The help of --text."""
 NEWEST_RUN = "the newest run here"
 """The help of the run that is taken without RUN (`arguments.load_model`)."""
 PART_HELP = "Part of the run's text: validation, or test of --split 80/10/10."
@@ -269,7 +269,8 @@ def _to_parameter(declared: Option) -> inspect.Parameter:
     info: Any = typer.Argument(metavar=declared.metavar, help=text)
     if declared.flag:
         info = typer.Option(
-            *(declared.flag, *LETTERS.get(declared.flag, ())),
+            declared.flag,
+            *LETTERS.get(declared.flag, ()),
             help=text,
             metavar=declared.metavar,
             rich_help_panel=declared.panel,

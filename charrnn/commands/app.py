@@ -29,9 +29,6 @@ from charrnn.version import __version__
 
 OWN.update({entry.name: entry for entry in COMMANDS})
 
-QUIET = {"-q", "--quiet"}
-"""Options that silence warnings and progress."""
-
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
@@ -115,7 +112,8 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     check_room(NUMPY_BYTES, what="charrnn")
     signals = Signals()
     # Of several processes that torchrun has started, the first one says what is to be said.
-    is_quiet = not QUIET.isdisjoint(arguments) or os.environ.get("RANK", "0") != "0"
+    # As in `cli.command_options.LETTERS`, which is imported later.
+    is_quiet = not {"-q", "--quiet"}.isdisjoint(arguments) or os.environ.get("RANK", "0") != "0"
     try:
         with signals.handle():
             with using(TerminalProgress(quiet=is_quiet)):

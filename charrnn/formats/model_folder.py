@@ -100,13 +100,20 @@ def facts_of(model: TrainedModel) -> Facts:
     if "text" in facts and model.recorded_corpus is not None:
         facts["text_digest"] = model.recorded_corpus.digest
 
-    # The cells are found over the validation text, as `charrnn visualize` does. A model without its
-    # text has none; nor has one whose text is too short.
-    with suppress(CharRNNError):
-        text, context, _ = read_passage(model, source=None, num_chars=CHARS_SCORED)
-        model.survey(text, context=context, cached=True)
-    facts["cells"] = [score.to_json() for score in model.found_cells]
+    facts["cells"] = [score.to_json() for score in _cells_of(model)]
     return facts
+
+
+def _cells_of(model: TrainedModel) -> tuple[CellScore, ...]:
+    """Return the cells that follow something in the validation text, best first; of an included
+    model those of its card."""
+    # They are found as `charrnn visualize` does. A model without its text has none; nor has one
+    # whose text is too short.
+    if not model.card:
+        with suppress(CharRNNError):
+            text, context, _ = read_passage(model, source=None, num_chars=CHARS_SCORED)
+            model.survey(text, context=context, cached=True)
+    return model.found_cells
 
 
 def _scores_in(facts: Facts) -> list[CellScore]:
@@ -173,8 +180,7 @@ def page_of(model: TrainedModel, name: str, title: str | None = None) -> bytes:
     """Return the page of a model, which has another name if its text is private, because the name
     of its run may be that of the text."""
     config = public_config(model)
-    facts_of(model)  # finds the cells
-    cells = model.found_cells
+    cells = _cells_of(model)
     if None in catalogued(model):
         model = replace(model, name=name, path=None)
     return to_model_page(replace(model, config=config), cells, title=title).encode("utf-8")

@@ -34,7 +34,7 @@ _SETTINGS = re.compile(
 )
 """Matches a head of settings, in YAML or in TOML, by its first line that is no comment."""
 _UNSEEN = re.compile(
-    "[\u00ad\u200b\u200e\u200f\u2060\ufeff\0-\x08\x0b\x0c\x0e-\x1f](?:(?<=\x1b)\\[[\\d;]*m)?"
+    "[\u00ad\u200b\u200e\u200f\u2060\ufeff\0-\x08\x0b\x0c\x0e-\x1f](?:(?<=\x1b)\\[[\\d;:?]*[A-Za-z])?"
 )
 """Characters that nobody sees, and that separate or direct nothing, and the colours of a terminal;
 U+200C and U+200D join letters, and stay."""

@@ -46,9 +46,13 @@ _HALVES = re.compile(
 them."""
 _LINEAR = re.compile(rb"""(<(?:\w+:)?itemref\b[^>]*?)\slinear\s*=\s*["']no["']""")
 _COLUMNS = re.compile(rb"</?(?i:col|colgroup)(?:\s[^>]*)?/?>")
-_WRAPPERS = re.compile(rb"</?(?:w:(?:fldSimple|ruby)|text:ruby(?:-base)?)(?:\s[^<>]*)?>")
-"""Matches the tags of simple fields and of letters with a reading, which pandoc drops with what
-they have in them."""
+_WRAPPERS = re.compile(
+    rb"</?(?:w:(?:bdo|customXml|dir|fldSimple|ruby)|text:(?:author-(?:name|initials)|chapter|date"
+    rb"|expression|file-name|placeholder|ruby(?:-base)?|sender-\w+|subject|text-input|time|title"
+    rb"|user-(?:defined|field-get)|variable-(?:get|set)))(?:\s[^<>]*)?>"
+)
+"""Matches the tags of fields and of letters with a reading, which pandoc drops with what they have
+in them."""
 _ANY = re.compile(b"")
 _TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
 

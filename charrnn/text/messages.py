@@ -34,22 +34,23 @@ _DIGITS = re.compile(r"\d+")
 _LETTERS = re.compile(r"[^\W\d_]+\.?")
 _TIME = re.compile(r"(?<!\d)\d{1,2} ?(?:[:.h시時]|[^\W\d_]) ?\d\d(?!\d)")
 _NAME = re.compile(
-    r"(?P<name>(?:[^:\n\"“”„«»]|\"[^:\n\"]*\"){1,60}?) ?[:：](?: |$)(?P<said>.*)", re.DOTALL
+    r"(?P<name>(?:[^:\n\"“”„«»]|\"[^:\n\"]*\"|“[^:\n”]*”|„[^:\n“]*“|«[^:\n»]*»){1,60}?)"
+    r" ?[:：](?: |$)(?P<said>.*)",
+    re.DOTALL,
 )
 _LEFT_OUT_OF_NAMES = re.compile(f"{_MARKS.pattern}| (?=: )")
 _LEVEL = r"(?:INFO|DEBUG|TRACE|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE)"
-# A log has a level or the name of a program before its colon. Some people write theirs so, too.
+# A log has a level or the name of a program before its colon.
 _LOGGED = re.compile(
     rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\W*$|.* - {_LEVEL} - |[a-z][\w-]*\.[\w.-]*$"
 )
+# Some people write their own name like that of a program: one such name is no log.
 _LIKE_PROGRAM = re.compile(r"[a-z][\w-]*$|.*\] ")
 _EDITED = re.compile("\u200e<[^<>\n]*>")
-_SUFFIX = (
-    r"\.(?i:jpe?g|heic|png|webp|gif|mp[34]|mov|mkv|avi|3gp|opus|ogg|m4a|aac|amr|pdf|docx?|xlsx?"
-    r"|pptx?|odt|csv|vcf|zip|rar|txt)"
-)
 _FILE = (
-    rf"\S[^\n]{{0,100}}{_SUFFIX} \([^()\n]+\)"
+    r"\S[^\n]{0,100}\.(?i:jpe?g|heic|png|tiff?|bmp|svg|webp|gif|mp[34]|m4[av]|mpe?g|mov|mkv|avi|webm"
+    r"|wmv|3gp|opus|ogg|wav|flac|wma|aac|amr|pdf|epub|docx?|xlsx?|pptx?|od[pst]|rtf|pages|key|numbers"
+    r"|csv|json|xml|html?|ics|vcf|zip|rar|7z|apk|txt) \([^()\n]+\)"
     r"|\S[^\n]{0,100}\.\w{2,5}[^\n]{0,40}\u200e<[^<>\n]*>"
 )
 _PROGRAM_LINE = re.compile(
@@ -146,10 +147,11 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
             said = None
         messages.append((begin, said))
 
-    # A group begins with what the program says of it.
     names = [said["name"] for _, said in messages if said]
+    # Most lines of a log name a program.
     if 2 * sum(bool(_LIKE_PROGRAM.match(name)) for name in names) > len(names):
         return None
+    # A group begins with what the program says of it.
     first = next((index for index, (_, said) in enumerate(messages) if said), len(messages))
     # The sentences of a diary with a colon begin differently, and few say something twice.
     least = NAMED_SHARE * (len(messages) - first)
@@ -211,7 +213,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
 
 
 def _chats_in(data: object) -> Iterator[list[str]]:
-    """Yield the messages of each list in JSON most of whose items have a name and a text."""
+    """Yield the messages of each list in JSON half of whose items have a name and a text."""
     # ChatGPT has each message in a node of a tree.
     if isinstance(data, dict) and isinstance(nodes := data.get("mapping"), dict):
         messages = [node.get("message") for node in nodes.values() if isinstance(node, dict)]
@@ -222,7 +224,6 @@ def _chats_in(data: object) -> Iterator[list[str]]:
     if not isinstance(data, list):
         return
     said = []
-    num_named = 0
     records = [
         record for record in data if not _OF_PROGRAM.match(_first(record, ("subtype", "type")))
     ]
@@ -232,12 +233,9 @@ def _chats_in(data: object) -> Iterator[list[str]]:
         # Slack writes & as &amp;, and its times as `ts`.
         if name and "ts" in record:
             content = html.unescape(content)
-        # Most of what somebody sends may be pictures, which have an empty text.
-        if name and any(field in record for field in _CONTENTS):
-            num_named += 1
         if name and content:
             said.append(f"{name}: {content}\n")
-    if not said or num_named < len(records) / 2:
+    if len(said) < max(1, len(records) / 2):
         for value in data:
             yield from _chats_in(value)
         return

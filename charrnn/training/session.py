@@ -264,6 +264,7 @@ class TrainingSession:
             try:
                 self._metrics.append(event.to_json() | {"seconds": seconds})
             except CharRNNError:
+                # The run may have been moved or removed.
                 self.run.check_still_owned()
                 raise
 

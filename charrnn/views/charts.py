@@ -35,8 +35,8 @@ def learning_chart(curves: LearningCurves) -> Drawing:
     plot = Plot(
         lines=lines,
         x_label="steps",
-        x_ticks=enclosing_ticks(0, highest=max(x for x, _ in drawn)),
-        y_ticks=enclosing_ticks(lowest_loss, highest=max(y for _, y in drawn)),
+        x_ticks=enclosing_ticks(0, max(x for x, _ in drawn)),
+        y_ticks=enclosing_ticks(lowest_loss, max(y for _, y in drawn)),
     )
     return Drawing(TITLE, rows=[[plot]], notes=curves.notes)
 

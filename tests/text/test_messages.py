@@ -148,8 +148,6 @@ DISCORD = {
         {"type": "GuildMemberJoin", "author": {"name": "Ana"}, "content": "Joined the server."},
         {"type": "Default", "author": {"name": "Ana"}, "content": "It rains."},
         {"author": {"name": "Ben"}, "content": ""},
-        {"author": {"name": "Ben"}, "content": ""},
-        {"author": {"name": "Ben"}, "content": ""},
         {"author": {"name": "Zoë"}, "content": "Grüße"},
     ],
 }

@@ -129,9 +129,9 @@ def read_freely(
                 in_choosing_half.append(latest[indices < half].flatten(1))
 
             # The products of a window at once: their matrix is larger than the vectors of a step.
-            # A window may lie behind the half.
-            if len(chosen := torch.cat(in_choosing_half)):
-                moments.add_cells(chosen.numpy())
+            chosen = torch.cat(in_choosing_half).numpy()
+            if len(chosen):  # a window may lie behind the half
+                moments.add_cells(chosen)
             advance(positions.size)
 
     weight = network.output.weight
