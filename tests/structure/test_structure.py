@@ -1,39 +1,17 @@
-"""The shape of the package: its size, no branch hidden in an expression, no import cycle."""
+"""The shape of the package: no branch hidden in an expression, no import cycle."""
 
 import ast
 from functools import cache
 from pathlib import Path
 
 import pytest
-from code_size import (
-    SCRIPT_SUFFIXES,
-    count_package,
-    count_script,
-    count_source,
-    hidden_branches,
-)
+from branches import hidden_branches
 from package_imports import imported_modules
 
 import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
-CHANGELOG = PACKAGE.parent / "CHANGELOG.md"
-ROOMS = ("commands", "explore", "analyses", "reports", "formats")
-"""The packages of `charrnn/` that are not the core."""
-ROOM = 1.02
-"""How far a size may be above that of the last release note: a bug is mended without a deletion
-elsewhere. Who raises a figure there says in a sentence what for."""
-CEILINGS = {
-    "tokens per line": 8.5,
-    "lines per comment": 12.6,
-    "lines of functions per blank line": 20,
-    "arguments per keyword": 4.5,
-    "conditional expressions per 1,000 lines": 20,
-    "comprehensions per 1,000 lines": 30,
-    "tuple assignments per 1,000 lines": 5,
-}
-"""None may be larger."""
 parse = cache(ast.parse)
 """Parse a source once for all tests."""
 
@@ -81,48 +59,6 @@ def find_cycle(imports):
     return next(filter(None, (visit(module, []) for module in sorted(imports))), [])
 
 
-def sizes_of_the_last_release():
-    """Return the tokens of each part that the newest release note of the changelog names."""
-    [line, *_] = [line for line in read(CHANGELOG).splitlines() if line.startswith("Tokens: ")]
-    sizes = {}
-    for figure in line.removeprefix("Tokens: ").rstrip(".").split("; "):
-        part, _, count = figure.rpartition(" ")
-        sizes[part] = int(count.replace(",", ""))
-    return sizes
-
-
-def test_no_part_is_much_larger_than_at_the_last_release():
-    """A feature pays for itself with a deletion, never with density."""
-    package = count_package(PACKAGE)["tokens"]
-    tests = [count_package(TESTS), count_source(read(PACKAGE.parent / "conftest.py"))]
-    scripts = [path for path in PACKAGE.rglob("*") if path.suffix in SCRIPT_SUFFIXES]
-    found = {
-        "package": package,
-        "core": package - sum(count_package(PACKAGE / room)["tokens"] for room in ROOMS),
-        "tests": sum(count["tokens"] for count in tests),
-        "scripts and styles": sum(count_script(read(path)) for path in scripts),
-    }
-    print(found)
-    sizes = sizes_of_the_last_release()
-    assert {part: count for part, count in found.items() if count > ROOM * sizes[part]} == {}
-
-
-def test_the_package_is_plain():
-    """Floors of decency, not the goal: who writes a comment to reach a number has missed the point."""
-    package = count_package(PACKAGE)
-    found = {
-        "tokens per line": package["tokens"] / package["lines"],
-        "lines per comment": package["lines"] / package["comments"],
-        "lines of functions per blank line": package["body lines"] / package["blank lines"],
-        "arguments per keyword": (package["positional arguments"] + package["keyword arguments"])
-        / package["keyword arguments"],
-    }
-    for name in ("conditional expressions", "comprehensions", "tuple assignments"):
-        found[f"{name} per 1,000 lines"] = 1000 * package[name] / package["lines"]
-    print(found)
-    assert {name: count for name, count in found.items() if count > CEILINGS[name]} == {}
-
-
 @pytest.mark.parametrize("folder", [PACKAGE, TESTS], ids=["package", "tests"])
 def test_no_expression_hides_a_branch(folder):
     found = [
@@ -131,16 +67,6 @@ def test_no_expression_hides_a_branch(folder):
         for line, form in hidden_branches(parse(read(path)))
     ]
     assert found == []
-
-
-def test_comments_docstrings_and_line_breaks_are_free():
-    plain = "def f(a):\n    return g(\n        a,\n        b=1,\n    )\n"
-    documented = f'"""Doc."""\n\n# why\n{plain}\n'.replace(
-        "\n    return", '\n    "Do it."\n\n    return'
-    )
-    assert count_source(documented)["tokens"] == count_source(plain)["tokens"] == 16
-    assert count_source(documented)["comments"] == 1
-    assert count_source(documented)["keyword arguments"] == 1
 
 
 @pytest.mark.parametrize(
