@@ -15,7 +15,7 @@ import typer
 from charrnn.cli.command_classes import OTHER
 from charrnn.config.options import Option, argument, check, make, option, parameters_of, refused
 from charrnn.config.settings import KIND_NAMES, whole_number
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError, named, shortened
 from charrnn.system.files import with_home
 from charrnn.views.delivery import describe_formats
 
@@ -196,12 +196,14 @@ def command_of(function: Callable[..., object], *, name: str = "") -> Callable[.
     owner = hints["options"]
     parameters = list(parameters_of(owner))
 
-    def call(context: typer.Context, **typed: object) -> object:
+    def call(context: typer.Context, **typed: Any) -> object:
         # An option that was not given is an empty tuple, False or None.
         given = {}
         for parameter in parameters:
             value = typed[parameter.name]
             if value is not None and value is not False and value != ():
+                if _is_collected(parameter):
+                    value = _only_value(value, declared=parameter)
                 given[parameter.name] = _converted(value, declared=parameter)
         check_rules(name, {one.flag for one in parameters if one.name in given})
 
@@ -237,6 +239,23 @@ def _read_names(given: Mapping[str, Any], parameters: Sequence[Option]) -> Itera
             # Rather a name too many than one too few: a name of nothing spares nothing.
             names = (text, text.removeprefix("@"), *text.rpartition("=")[::2])
             yield from filter(None, names)
+
+
+def _is_collected(declared: Option) -> bool:
+    """Whether typer collects all values of an option that takes one, so that a second value can be
+    refused: of an option that is no list, typer itself keeps the last value in silence."""
+    return bool(declared.flag) and declared.kind is not bool and not declared.is_repeatable
+
+
+def _only_value(values: Sequence[str], declared: Option) -> str:
+    """Return the value of an option that takes one. Raises UsageError, which names all values, if
+    the option was typed several times."""
+    if len(values) > 1:
+        typed = [shortened(value) if value else "an empty one" for value in values]
+        raise UsageError(
+            f"{named(declared.name)} takes one value, not {' and '.join(typed)}: give one of them."
+        )
+    return values[0]
 
 
 def _converted(typed: object, declared: Option) -> object:
@@ -281,7 +300,9 @@ def _to_parameter(declared: Option) -> inspect.Parameter:
 
     # A text or several texts, whatever the type of the field: `_converted` makes the value from it.
     # None where nothing was given, so that a typed value can be told from a default.
-    kind: Any = list[str] if declared.is_repeatable else str
+    kind: Any = str
+    if declared.is_repeatable or _is_collected(declared):
+        kind = list[str]
     return _by_name(declared.name, annotation=Annotated[kind | None, info], default=None)
 
 

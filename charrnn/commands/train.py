@@ -64,8 +64,8 @@ class TrainOptions(CommandOptions):
         default=(),
         shown_default="Python's own library",
     )
-    settings: Mapping[str, Sequence[str]] = option_texts(Config)
-    """The typed texts of each field of the configuration."""
+    settings: Mapping[str, str] = option_texts(Config)
+    """The typed text of each field of the configuration."""
     recipe: str | None = option(
         None,
         flags="--recipe NAME",
@@ -200,13 +200,12 @@ def _parse(name: str, typed: str) -> object:
 
 
 def parse_settings(options: TrainOptions) -> dict[str, object]:
-    """Return the fields that options and --set assign. If an option was given several times, the
-    last one counts.
+    """Return the fields that options and --set assign.
 
     Raises UsageError that names the field or the --set at fault, as one of a field that has its
     value already.
     """
-    parsed = {name: _parse(name, texts[-1]) for name, texts in options.settings.items()}
+    parsed = {name: _parse(name, text) for name, text in options.settings.items()}
 
     for assignment in options.assignments:
         name, equals, text = assignment.partition("=")

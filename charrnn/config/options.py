@@ -236,7 +236,7 @@ def parameters_of(owner: type[Any]) -> Iterator[Option]:
                 if option_.kind is bool:
                     yield option_
                 else:
-                    yield replace(option_, kind=str, is_repeatable=True, allowed=None)
+                    yield replace(option_, kind=str, allowed=None)
 
 
 def options_of(owner: type[Any]) -> tuple[Option, ...]:
@@ -258,20 +258,15 @@ def make(owner: type[Owner], given_values: Mapping[str, Any]) -> Owner:
         elif isinstance(declared, _Texts):
             texts = {}
             for option_ in options_of(declared.owner):
-                if option_.name in given_values:
-                    texts[option_.name] = _texts(given_values[option_.name])
+                if option_.name not in given_values:
+                    continue
+                # An option without a value is True.
+                typed = given_values[option_.name]
+                texts[option_.name] = "true" if typed is True else typed
             values[class_field.name] = texts
         elif declared is not None and class_field.name in given_values:
             values[class_field.name] = given_values[class_field.name]
     return owner(**values)
-
-
-def _texts(value: Any) -> Any:
-    """Return a typed value as texts. It is True for an option without a value."""
-    # All other options are repeatable, so their values are lists.
-    if value is True:
-        return ("true",)
-    return value
 
 
 def _type_of(owner: type[Any], class_field: Field[Any]) -> Any:

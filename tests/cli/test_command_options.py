@@ -10,8 +10,10 @@ from itertools import combinations
 
 import pytest
 import typer.main
+from every_option import parameters_of_command
 
 from charrnn.cli.command_options import check_rules
+from charrnn.cli.root import commands
 from charrnn.commands.app import app
 from charrnn.config.settings_file import merge_settings
 from charrnn.errors import UsageError
@@ -96,6 +98,17 @@ def test_every_pair_of_options_is_refused_exactly_if_the_table_says_so(command):
         assert named is None or frozenset(named.groups()) in broken
     for flag, wanted in needed.items():
         assert f"{flag} needs {wanted}" in refused(command, flag)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_an_option_of_one_value_that_is_typed_twice_is_refused(command, name):
+    for one in parameters_of_command(name):
+        if one.flag and one.metavar and not one.is_repeatable:
+            ran = command(f"{name} {one.flag} yes {one.flag}=no")
+            ran.assert_refused(2)
+            assert (
+                ran.err == f"error: {one.flag} takes one value, not yes and no: give one of them.\n"
+            )
 
 
 @pytest.fixture
