@@ -8,7 +8,7 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from itertools import pairwise
 
@@ -100,9 +100,12 @@ def _moved(positions: Int64Array, sizes: Int64Array, *, order: Int64Array) -> In
     return new_starts[numbers] + positions - starts[numbers]
 
 
-def without_repeated(lines: Iterable[Line], *, seen: set[str], file: FileRecord) -> Iterator[Line]:
-    """Yield the lines of documents without those of documents that were `seen`. The documents
-    themselves are kept, and compared character by character."""
+def without_repeated(
+    lines: Iterable[Line], *, seen: Set[str], file: FileRecord
+) -> Iterator[Line]:
+    """Yield the lines of documents without those of documents that were `seen` in earlier files, or
+    before in this one. The documents themselves are kept, in `file`, and compared character by
+    character."""
     document: list[Line] = []
     for line in lines:
         document.append(line)
@@ -110,10 +113,11 @@ def without_repeated(lines: Iterable[Line], *, seen: set[str], file: FileRecord)
             continue
         # The document is whole.
         text = "".join(part.content for part in document)
-        if text in seen:
+        # An unusable file is left out as a whole, and what it has is not seen.
+        if text in seen or text in file.documents:
             file.changes[_REPEATED] += 1
         else:
-            seen.add(text)
+            file.documents.add(text)
             yield from document
         document = []
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from charrnn.errors import DataError, UsageError, install_command, named
@@ -37,7 +37,7 @@ MAX_KEPT = 1 << 28
 """Maximum size in bytes of the texts of documents that a run keeps."""
 
 
-def read_document(label: str, data: bytes, kind: Kind, *, texts: dict[str, str]) -> str:
+def read_document(label: str, data: bytes, kind: Kind, *, texts: MutableMapping[str, str]) -> str:
     """Return the text of a document (text formats in UTF-8), one line for each paragraph.
 
     It is read once: `texts` has those that were read before, by the digest of the document.

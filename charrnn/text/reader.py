@@ -4,7 +4,7 @@ hash it, and then encode it in an alphabet."""
 import io
 import os
 import tempfile
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -144,14 +144,17 @@ class SourceReader:
                 if origin.stream is not None or not Path(name).is_file():
                     self._copies[name] = self._copied(name, origin.stream)
                 self._read_file(file, advance)
-                files.append(file)
             except DataError as fault:
                 if isinstance(fault, TextChangedError) or not origin.skips_unusable:
                     raise
-                # The fault may be at the end of a file.
+                # The fault may be at the end of a file, of which then nothing counts.
                 self._builder.truncate(begin)
                 reason = str(fault).splitlines()[0].removeprefix(f"{name} ")
                 skipped[os.path.basename(name)] = reason
+                continue
+            self._seen |= file.take_documents()
+            self.document_texts |= file.document_texts
+            files.append(file)
 
         self.files += files
         self.notes += notes_on_source(origin, skipped, files, config=self.config)
@@ -190,9 +193,11 @@ class SourceReader:
         for file in self.files:
             if self._is_running_text and not ends_line:
                 yield file, Line(1, "\n")
-            for line in self._lines_of(FileRecord(name=file.name, label=file.label), seen):
+            again = FileRecord(name=file.name, label=file.label)
+            for line in self._lines_of(again, seen):
                 yield file, line
                 ends_line = line.content.endswith("\n")
+            seen |= again.take_documents()
 
     def _lines_of(self, file: FileRecord, seen: set[str]) -> Iterator[Line]:
         """Yield the lines of a file with the numbers that they have in it: without what nobody
@@ -258,8 +263,8 @@ class SourceReader:
             data = "".join(piece.content for piece in pieces).encode()
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-        text = read_document(file.name, data, kind, texts=self.document_texts)
-        yield Line(1, text)
+        texts = ChainMap(file.document_texts, self.document_texts)
+        yield Line(1, read_document(file.name, data, kind, texts=texts))
 
 
 def _written(first: Line, pieces: Iterator[Line], file: FileRecord) -> Iterator[Line]:

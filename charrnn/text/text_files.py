@@ -99,6 +99,17 @@ class FileRecord:
     """What data or generated text it is."""
     likeness: int = 0
     """A number that is the same for copies."""
+    documents: set[str] = field(default_factory=set)
+    """Its documents that no earlier file has, where none is repeated."""
+    document_texts: dict[str, str] = field(default_factory=dict)
+    """What pandoc has read in it, by the digest of the file."""
+
+    def take_documents(self) -> set[str]:
+        """Return `documents`, and forget them: once a file is read to its end, they count for the
+        files after it."""
+        documents = self.documents
+        self.documents = set()
+        return documents
 
 
 class EmptyTextError(DataError):

@@ -194,38 +194,43 @@ class TrainingSession:
                 self.run.write_document_texts(self.text.corpus.reader.document_texts)
             return ()
 
-        self.saved_step = checkpoint.step
-        self.is_validation_due = checkpoint.state.get("is_validation_due") is True
         self.base = checkpoint.state.get("base")
         damaged = self._go_back_to(checkpoint)
         # Seconds count on where the log ends, so that curves against time have no jump back.
         self._seconds_before = self._metrics.seconds_at(self.trainer.step)
-
-        # If the best checkpoint was damaged and removed, the next step that is validated becomes
-        # the best. The first process decides: it may have mended the folder meanwhile.
-        best = best_checkpoint(checkpoint.state)
-        if best is not None and best in self.group.of_first(self.run.checkpoints()):
-            self.best_nats = cast(float, checkpoint.state["best_nats"])
-            self.best_step = checkpoint_step(best)
         return (*checkpoint.warnings, *damaged)
 
     def _go_back_to(self, checkpoint: Checkpoint) -> list[str]:
-        """Remove from the folder what is later than a checkpoint that the trainer has restored, and
-        write the configuration; return messages about damaged lines of the log.
+        """Let the folder and the session agree with a checkpoint that the trainer has restored:
+        nothing later counts. Write the configuration; return messages about damaged lines of the
+        log.
 
         Only now, when all processes have read the checkpoint, and a run that cannot be continued
         has stayed as it was.
         """
-        if not self.group.is_first:
-            return []
-        self.run.continue_from(checkpoint)
-        self.run.write_description(self.description)
-        # A process that was killed after it moved `latest` has not removed old checkpoints, and may
-        # have written samples of later steps than it saved.
         best = best_checkpoint(checkpoint.state)
-        self.run.prune(self.trainer.config.keep, checkpoint.name, best)
-        self._samples.rewind(self.trainer.step)
-        return self._metrics.rewind(self.trainer.step)
+        damaged: list[str] = []
+        if self.group.is_first:
+            self.run.continue_from(checkpoint)
+            self.run.write_description(self.description)
+            # A process that was killed after it moved `latest` has not removed old checkpoints, and
+            # may have written samples of later steps than it saved.
+            self.run.prune(self.trainer.config.keep, checkpoint.name, best)
+            self._samples.rewind(self.trainer.step)
+            damaged = self._metrics.rewind(self.trainer.step)
+
+        # The session may have saved and validated later steps, which are taken again.
+        self.saved_step = checkpoint.step
+        self.is_validation_due = checkpoint.state.get("is_validation_due") is True
+        self.val_nats = None
+        self.best_nats = None
+        self.best_step = 0
+        # If the best checkpoint was damaged and removed, the next step that is validated becomes
+        # the best. The first process decides: it may have mended the folder meanwhile.
+        if best is not None and best in self.group.of_first(self.run.checkpoints()):
+            self.best_nats = cast(float, checkpoint.state["best_nats"])
+            self.best_step = checkpoint_step(best)
+        return damaged
 
     def _check_stop(self) -> bool:
         """Ask `should_stop` of all processes, and return whether the session ends before the next

@@ -89,11 +89,31 @@ def test_a_folder_gives_its_text_files_by_path():
 def test_a_file_with_a_fault_at_its_end_is_left_out_as_a_whole(monkeypatch):
     monkeypatch.setattr("charrnn.text.text_files.PIECE_CHARS", 8)
     write("book/a.txt", "chapter one, without an end")
-    write("book/b.txt", b"a line\n" * 9 + b"\xff")
+    # Several blocks, as Python decodes them.
+    write("book/b.txt", b"a line\n" * 3_000 + b"\xff")
     write("book/c.txt", "chapter two\n")
     corpus = read_corpus(["book"], order="sorted")
     assert corpus.content == "chapter one, without an end\nchapter two\n"
     assert "1 file (b.txt;" in corpus.notes[0]
+
+
+def test_the_documents_of_a_file_that_is_left_out_are_not_seen(monkeypatch):
+    """A whole copy of a damaged file is learned, by one reading and by the next."""
+    monkeypatch.setattr("charrnn.text.text_files.PIECE_CHARS", 8)
+    lines = [f"the document number {number}" for number in range(1_000)]
+    rows = "".join(f"{line}\n" for line in lines)
+    write("book/a.txt", rows.encode() + b"\xff")
+    write("book/b.txt", rows + "of b alone\n")
+    write("book/c.txt", rows)
+    corpus = read_corpus(["book"], order="sorted", documents="lines", unique_documents=True)
+    assert str(corpus.content).split("\0")[:-1] == [*lines, "of b alone"]
+    assert [note.partition(";")[0] for note in corpus.notes] == [
+        "skipped in book: 1 file (a.txt",
+        "left out 1,000 repeated documents of book",
+    ]
+    last = str(corpus.content).index("of b alone")
+    [place] = corpus.places(np.array([last]))
+    assert (place.file, place.line) == ("book/b.txt", 1_001)
 
 
 def test_a_name_is_found_in_both_forms_of_unicode(here):

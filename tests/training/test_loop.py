@@ -81,6 +81,32 @@ def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at):
     assert max(rates[7:]) <= 0.005 < max(rates[:7])
 
 
+def test_nothing_of_the_steps_that_were_given_up_counts_when_it_goes_back(fail_at, monkeypatch):
+    """Step 8 is validated and saved as the best, and its checkpoint is damaged when step 9 fails:
+    what is left is that of step 6."""
+    losses = iter([2.0, 1.0, 1.5])
+    monkeypatch.setattr(
+        "charrnn.training.session.stateful_scores",
+        lambda *args, **kwargs: SimpleNamespace(means=(next(losses), 0.5)),
+    )
+    fail_at(9)
+    stops = []
+    events = charrnn.train(
+        charrnn.Config(**SETTINGS), out=Path("run"), should_stop=lambda: bool(stops)
+    )
+    seen = []
+    for event in events:
+        seen.append(event)
+        if event.event == "saved" and event.step == 8:
+            Path("run/step-00000008/model.safetensors").write_bytes(b"")
+        if event.event == "warning" and "Went back to step 6" in event.message:
+            stops.append(True)
+    done = seen[-1]
+    assert (done.step, done.val_nats) == (6, None)
+    assert (done.best_nats, done.best_step) == (2.0, 4)
+    assert Path("run/best").read_text() == "step-00000004\n"
+
+
 def test_the_second_time_it_ends_with_the_last_good_step(fail_at, capsys):
     fail_at(8, 9)
     flags = [f"--set={name}={value}" for name, value in SETTINGS.items() if name != "corpus"]
