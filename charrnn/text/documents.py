@@ -100,9 +100,7 @@ def _moved(positions: Int64Array, sizes: Int64Array, *, order: Int64Array) -> In
     return new_starts[numbers] + positions - starts[numbers]
 
 
-def without_repeated(
-    lines: Iterable[Line], *, seen: Set[str], file: FileRecord
-) -> Iterator[Line]:
+def without_repeated(lines: Iterable[Line], *, seen: Set[str], file: FileRecord) -> Iterator[Line]:
     """Yield the lines of documents without those of documents that were `seen` in earlier files, or
     before in this one. The documents themselves are kept, in `file`, and compared character by
     character."""

@@ -30,6 +30,7 @@ from charrnn.analyses.evidence.readings import (
     read_freely,
 )
 from charrnn.analyses.evidence.results import carrying
+from charrnn.analyses.ranking import ranking
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import choose_targets
@@ -409,6 +410,20 @@ def test_nothing_is_said_of_the_shares_of_an_effect_that_may_be_0(measured):
         "not measured: effect +0.19 (-0.20…+0.60) log odds at "
     )
     assert "%" not in card.lines()["sufficient"]
+
+
+def test_every_result_names_its_own_detector_where_another_gives_the_same_labels(quoting):
+    """Results are kept by what they depend on, and that includes every name that they show."""
+    study = quoting.study(quoting_text(4_000, seed=1))
+    quote = get_detectors(["quote"])[0]
+    for name, looks_for in (("first", "one"), ("second", "one"), ("second", "two")):
+        detector = replace(quote, name=name, looks_for=looks_for)
+        card = package.evidence(study, 0, QUOTING_UNIT, detector=detector)
+        assert (card.detector, card.looks_for) == (name, looks_for)
+        assert study.findings([detector]).scores[0].detector == name
+        assert study.page(0, QUOTING_UNIT, [detector]).scores[0].detector == name
+        assert set(ranking(study, [detector])) == {name}
+        assert {score.detector for score in ranking(study, [detector])[name]} == {name}
 
 
 def test_the_score_of_a_cell_that_is_not_the_best_has_an_interval(quoting):

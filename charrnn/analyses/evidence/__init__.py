@@ -63,10 +63,16 @@ def evidence(
         scoring = Scoring(study, target=target, measured=measured, cell=cell, detector=resolved)
         return [scoring.card()]
 
+    # The card has the names of the detector, so these belong to the key.
     key = study.target_key(target) | study.cell_key(*cell)
+    of_detector = {
+        "detector": resolved.name,
+        "looks_for": resolved.looks_for,
+        "output": resolved.output,
+    }
     (card,) = study.cached_each(
         "evidence",
-        keys=[(target, key | {"output": resolved.output})],
+        keys=[(target, key | of_detector)],
         result=EvidenceCard,
         compute=measure,
     )
