@@ -19,7 +19,7 @@ import typer.main
 
 import charrnn.config.settings
 import charrnn.config.settings_file
-from charrnn.cli.command_options import RULES
+from charrnn.cli.option_rules import RULES, as_typed
 from charrnn.commands.app import app
 from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.config.architectures import (
@@ -140,12 +140,12 @@ def describe_rules(command: str, option: str) -> Iterator[str]:
     """Return sentences about the options that an option needs, and about those that it does not go
     with. Of two that do not go together, one says so."""
     own = [rule for rule in RULES.get(command, ()) if option in rule.options.split()]
-    needed = [flag for rule in own for flag in rule.without.split()]
-    excluded = [flag for rule in own for flag in rule.beside.split()]
+    needed = [as_typed(one, command=command) for rule in own for one in rule.without.split()]
+    excluded = [as_typed(one, command=command) for rule in own for one in rule.beside.split()]
     if needed:
-        yield f"Needs {' or '.join(f'`{flag}`' for flag in dict.fromkeys(needed))}."
+        yield f"Needs {' or '.join(f'`{one}`' for one in dict.fromkeys(needed))}."
     if excluded:
-        yield f"Not with {', '.join(f'`{flag}`' for flag in dict.fromkeys(excluded))}."
+        yield f"Not with {', '.join(f'`{one}`' for one in dict.fromkeys(excluded))}."
 
 
 def describe_parameter(parameter: Any, context: Any) -> str:

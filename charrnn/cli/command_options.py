@@ -1,129 +1,24 @@
 """Commands whose options are a dataclass, and the options that several commands share.
 
-The table `RULES` says which options go together; errors and the reference are made from it.
+Which options go together is said in `cli.option_rules`.
 """
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from charrnn.cli.command_classes import OTHER
+from charrnn.cli.option_rules import check_rules
 from charrnn.config.options import Option, argument, check, make, option, parameters_of, refused
 from charrnn.config.settings import KIND_NAMES, whole_number
 from charrnn.errors import UsageError, named, shortened
 from charrnn.system.files import with_home
 from charrnn.views.delivery import describe_formats
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule that refuses options: beside some options, or without some. Flags are separated by
-    spaces."""
-
-    options: str
-    """The options that are refused."""
-    _: KW_ONLY
-    beside: str = ""
-    """The options are refused if one of these is given."""
-    without: str = ""
-    """The options are refused unless one of these is given."""
-    why: str = ""
-    """A clause for the message, about the option beside."""
-
-
-WRITES = (Rule("--export", beside="--json"), Rule("--force", without="--export"))
-"""The rules of every command with --export."""
-PART = Rule("--part", beside="--text", why="which is no part of the run's own text")
-"""The rule of the commands with --part."""
-VIEWS = ("--cell", "--surprise", "--find", "--evidence", "--gates", "--gradients")
-"""The options that choose what `visualize` shows."""
-_DRAWS = "--seed --temp --top-k --top-p --min-p --precision --color"
-"""The options of text that is drawn at random."""
-RULES: dict[str, tuple[Rule, ...]] = {
-    "sample": (
-        Rule("--no-repeat", without="--beam"),
-        # A search draws nothing at random.
-        Rule(
-            f"{_DRAWS} --no-copy --unique --new",
-            beside="--beam",
-            why="which searches for the most likely text",
-        ),
-        Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
-        # Colours have one meaning at a time, and belong to one text.
-        Rule("--color", beside="--trace", why="which colours the text, too"),
-        Rule("--color", beside="--count --unique --new"),
-        Rule("--sort", beside="--trace --color --beam"),
-        Rule("--unique --new", beside="--trace", why="which shows all that is drawn"),
-        *WRITES,
-    ),
-    "train": (
-        Rule(
-            "--recipe --out --show-config", beside="--resume", why="which continues a run as it is"
-        ),
-    ),
-    "visualize": (
-        # One picture at a time.
-        *(Rule(view, beside=" ".join(VIEWS[index + 1 :])) for index, view in enumerate(VIEWS[:-1])),
-        Rule("--detector --detect", beside="--surprise --gates --gradients"),
-        Rule("--top", beside="--cell --find --evidence --gates --gradients"),
-        Rule("--chars", without="--cell --surprise"),
-        Rule("--guesses", without="--cell"),
-        Rule("--guesses", beside="--detector --detect", why="which underlines the characters"),
-        Rule("--with", without="--gradients"),
-        PART,
-        *WRITES,
-    ),
-    "predict": (
-        Rule("--top", beside="--numbers --trace --within"),
-        Rule("--trace --within", beside="--numbers"),
-        Rule("--text", without="--trace --within"),
-        Rule("--within", without="--text"),
-        Rule("--unknown", beside="--trace --within", why="which reads the text as it is"),
-        Rule("--backward", without="--numbers"),
-        *WRITES,
-    ),
-    "evaluate": (
-        Rule("--windowed --ngrams", beside="--per-line", why="which lists lines, not losses"),
-        PART,
-        Rule("--export", beside="--per-line", why="whose JSON Lines go to stdout"),
-        *WRITES,
-    ),
-    "runs": WRITES,
-}
-"""The rules of each command, in the order in which they are checked."""
-
-
-def check_rules(command: str, given: Collection[str]) -> None:
-    """Raise UsageError if the given options, which are named by their flags, do not go together."""
-    # Only the first broken rule is reported, in the order of the table.
-    for rule in RULES.get(command, ()):
-        option = _first_of(rule.options, given=given)
-        if option is None:
-            continue
-
-        # Either an option too many, or an option that is missing.
-        excluded_by = _first_of(rule.beside, given=given)
-        if excluded_by is not None:
-            why = ""
-            if rule.why:
-                why = f", {rule.why}"
-            raise UsageError(
-                f"{option} does not go with {excluded_by}{why}. Leave one of them out."
-            )
-        if rule.without and _first_of(rule.without, given=given) is None:
-            wanted = " or ".join(rule.without.split())
-            raise UsageError(f"{option} needs {wanted}: add it, or leave {option} out.")
-
-
-def _first_of(flags: str, given: Collection[str]) -> str | None:
-    """Return the first of some flags that was given, or None."""
-    return next((flag for flag in flags.split() if flag in given), None)
-
 
 LETTERS = {"--quiet": ("-q",)}
 """Short spellings of options."""
@@ -205,7 +100,7 @@ def command_of(function: Callable[..., object], *, name: str = "") -> Callable[.
                 if _is_collected(parameter):
                     value = _only_value(value, declared=parameter)
                 given[parameter.name] = _converted(value, declared=parameter)
-        check_rules(name, {one.flag for one in parameters if one.name in given})
+        check_rules(name, _facts_of(given, parameters=parameters))
 
         # Only the options that were given: the dataclass has the defaults.
         options = make(owner, given)
@@ -222,6 +117,25 @@ def command_of(function: Callable[..., object], *, name: str = "") -> Callable[.
     call.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     call.__doc__ = function.__doc__
     return call
+
+
+def _facts_of(given: Mapping[str, Any], parameters: Sequence[Option]) -> Iterator[str]:
+    """Yield what the rules may name of the given values: each option, alone and with each of its
+    values; of a file the suffix; the first of the words that belong to no option."""
+    for parameter in parameters:
+        if parameter.name not in given:
+            continue
+        values = given[parameter.name]
+        if not isinstance(values, list | tuple):
+            values = [values]
+        if not parameter.flag:
+            yield str(values[0])
+            continue
+        yield parameter.flag
+        for value in values:
+            if isinstance(value, Path):
+                value = value.suffix.lower()
+            yield f"{parameter.flag}={value}"
 
 
 def _read_names(given: Mapping[str, Any], parameters: Sequence[Option]) -> Iterator[str]:

@@ -1,103 +1,16 @@
-"""Which options of a command go together, and where ~ is the folder of the user.
+"""How typed values are read: where ~ is the folder of the user, and whole numbers.
 
 Tests `config.options`, too.
 """
 
 import json
 import os
-import re
-from itertools import combinations
 
 import pytest
-import typer.main
 from every_option import parameters_of_command
 
-from charrnn.cli.command_options import check_rules
 from charrnn.cli.root import commands
-from charrnn.commands.app import app
 from charrnn.config.settings_file import merge_settings
-from charrnn.errors import UsageError
-
-EXCLUDED = {
-    "sample": (
-        "--beam --seed --temp --top-k --top-p --min-p --precision --color --sort --unique --new --no-copy",
-        "--color --count --sort --unique --new --trace",
-        "--trace --sort --unique --new",
-        "--match --stop --no-repeat",
-        "--json --export",
-    ),
-    "train": ("--resume --recipe --out --show-config",),
-    "visualize": (
-        "--cell --surprise --find --evidence --gates --gradients --top",
-        "--surprise --find --evidence --gates --gradients --detector --detect",
-        "--find --evidence --gates --gradients --top",
-        "--evidence --gates --gradients --top",
-        "--gates --gradients --top --detector --detect",
-        "--gradients --top --detector --detect",
-        "--guesses --detector --detect",
-        "--part --text",
-        "--json --export",
-    ),
-    "predict": (
-        "--numbers --top --trace --within",
-        "--trace --top --unknown",
-        "--within --top --unknown",
-        "--json --export",
-    ),
-    "evaluate": ("--per-line --windowed --ngrams --export", "--part --text", "--json --export"),
-    "runs": ("--json --export",),
-}
-"""Options of each command that exclude each other: the first of a line excludes the others."""
-NEEDED = {
-    "sample": {"--no-repeat": "--beam", "--force": "--export"},
-    "visualize": {
-        "--chars": "--cell",
-        "--guesses": "--cell",
-        "--with": "--gradients",
-        "--force": "--export",
-    },
-    "predict": {
-        "--backward": "--numbers",
-        "--within": "--text",
-        "--force": "--export",
-    },
-    "evaluate": {"--force": "--export"},
-    "runs": {"--force": "--export"},
-}
-"""Options of each command that are refused without another one."""
-
-
-def refused(command, *flags):
-    """Return the error for options of a command, "" if they go together."""
-    try:
-        check_rules(command, flags)
-    except UsageError as error:
-        return str(error)
-    return ""
-
-
-@pytest.mark.parametrize("command", EXCLUDED)
-def test_every_pair_of_options_is_refused_exactly_if_the_table_says_so(command):
-    parameters = typer.main.get_command(app).get_command(None, command).params
-    flags = {flag for one in parameters for flag in one.opts if flag.startswith("--")}
-    needed = NEEDED.get(command, {})
-    excluded = set()
-    for line in EXCLUDED[command]:
-        first, *others = line.split()
-        excluded |= {frozenset((first, other)) for other in others}
-    assert flags >= {*needed, *needed.values()}.union(*excluded)
-
-    for pair in combinations(sorted(flags), 2):
-        # With what they need, so that this is not why they are refused.
-        given = {*pair}
-        while missing := {needed[flag] for flag in given & {*needed}} - given:
-            given |= missing
-        broken = {pair for pair in excluded if pair <= given}
-        named = re.match("(--[a-z-]+) does not go with (--[a-z-]+)", refused(command, *given))
-        assert (named is not None) is bool(broken), given
-        assert named is None or frozenset(named.groups()) in broken
-    for flag, wanted in needed.items():
-        assert f"{flag} needs {wanted}" in refused(command, flag)
 
 
 @pytest.mark.parametrize("name", commands())
