@@ -76,7 +76,7 @@ def needed_options():
                 yield from ((command, option, rule.without) for option in rule.options.split())
 
 
-@pytest.mark.parametrize(("command", "option", "other"), excluded_pairs())
+@pytest.mark.parametrize(("command", "option", "other"), list(excluded_pairs()))
 def test_what_does_not_go_together_is_refused_by_both_names(command, option, other):
     given = with_needs(command, option, other)
 
@@ -92,7 +92,7 @@ def test_what_does_not_go_together_is_refused_by_both_names(command, option, oth
     assert any(pair in ran.err for pair in pairs)
 
 
-@pytest.mark.parametrize(("command", "option", "wanted"), needed_options())
+@pytest.mark.parametrize(("command", "option", "wanted"), list(needed_options()))
 def test_what_needs_another_option_is_refused_alone(command, option, wanted):
     ran = run_line(typed(command, option))
     ran.assert_refused(2, f"{option} needs {wanted.replace(' ', ' or ')}")
