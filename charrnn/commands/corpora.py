@@ -120,4 +120,4 @@ def _entry(name: str) -> CatalogueEntry:
 def _as_json(entry: CatalogueEntry) -> dict[str, object]:
     """Return an entry with the path of its file, if it is here."""
     path = path_of(entry)
-    return asdict(entry) | {"path": path and str(path)}
+    return asdict(entry) | {"path": None if path is None else str(path)}

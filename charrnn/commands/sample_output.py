@@ -182,15 +182,12 @@ class SampleView:
             if options.trace:
                 documents.append(beginning_of(self.drawing.prime_text) + text.text)
             num_shown += 1
-            num_cut += text.is_cut
+            if text.is_cut:
+                num_cut += 1
             num_drawn = max(num_drawn, place_of(text.seed) - place_of(self.drawing.seed) + 1)
 
         if self.target is not None:
-            options.check_exported(sum(map(len, pictures)))
-            names = ("text", "logprob", "logprob_per_char", "excess")
-            rows = [{name: record[name] for name in names if name in record} for record in records]
-            title = f"Texts of {self.model.name}"
-            deliver(Shown(title, pictures=pictures, data=records, rows=rows), target=self.target)
+            self._export_texts(pictures, records)
         _warn_of_cuts(num_cut)
         if num_shown == 1:
             _warn_of_loop(end, drawing)
@@ -198,6 +195,14 @@ class SampleView:
             tell(f"{num_shown:,} of {counted(num_drawn, 'drawn text')}")
         if options.trace:
             self._print_known(documents)
+
+    def _export_texts(self, pictures: Sequence[str], records: Sequence[dict[str, object]]) -> None:
+        """Write texts to the file of --export: their pictures to a page, rows to a `.csv`."""
+        self.options.check_exported(sum(map(len, pictures)))
+        names = ("text", "logprob", "logprob_per_char", "excess")
+        rows = [{name: record[name] for name in names if name in record} for record in records]
+        title = f"Texts of {self.model.name}"
+        deliver(Shown(title, pictures=pictures, data=records, rows=rows), target=self.target)
 
     def _export_coloured(self) -> None:
         """Write a text to the file of --export, coloured by a cell or by its surprise, with the
@@ -283,8 +288,9 @@ class SampleView:
         # With its END, a document has one more log-probability than characters.
         data["logprob"] = text.logprob
         data["logprob_per_char"] = text.logprob / max(1, len(text.logprobs))
-        loop = _loop_at_end(text.text, options)
-        data["loop"] = loop and asdict(loop)
+        data["loop"] = None
+        if loop := _loop_at_end(text.text, options):
+            data["loop"] = asdict(loop)
         return data
 
 

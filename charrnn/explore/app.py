@@ -125,7 +125,9 @@ class Legible:
 
         # Textual blends dim text with the background, after which it is too faint to read.
         for text, style, control in console.render(self.drawn, options):
-            yield Segment(text, style and style + Style(dim=False), control)
+            if style is not None:
+                style += Style(dim=False)
+            yield Segment(text, style, control)
 
 
 class NamedLines(Screen[None]):

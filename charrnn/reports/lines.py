@@ -391,10 +391,12 @@ class EndsOfList:
         """Return both lists for JSON, with the names of files but not their folders."""
         lists: dict[str, list[dict[str, Any]]] = {}
         for words, losses in self.lists.items():
-            lists[words] = [
-                to_json(loss, names) | {"file": loss.file and os.path.basename(loss.file)}
-                for loss in losses
-            ]
+            lists[words] = []
+            for loss in losses:
+                data = to_json(loss, names)
+                if loss.file:
+                    data["file"] = os.path.basename(loss.file)
+                lists[words].append(data)
         return lists
 
 

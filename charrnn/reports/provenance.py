@@ -386,10 +386,12 @@ def _passages_of(
 def _places(corpus: Corpus | CorpusPart, offsets: Int64Array) -> list[Place | None]:
     """Return places with the names of their files alone: what is shown may be given away, and a
     whole path has the name of its user."""
-    return [
-        place and replace(place, file=os.path.basename(place.file))
-        for place in corpus.places(offsets)
-    ]
+    places: list[Place | None] = []
+    for place in corpus.places(offsets):
+        if place is not None:
+            place = replace(place, file=os.path.basename(place.file))
+        places.append(place)
+    return places
 
 
 def trace_text(

@@ -63,7 +63,8 @@ def are_cores_busy() -> bool:
     num_processors = os.cpu_count() or 1
     try:
         has_pairs = Path("/sys/devices/system/cpu/smt/active").read_text() == "1\n"
-        num_spare = num_processors - num_processors // (1 + has_pairs)
+        threads_per_core = 2 if has_pairs else 1
+        num_spare = num_processors - num_processors // threads_per_core
         for seconds in (0, 0.001, 0.001):
             time.sleep(seconds)  # the shell that started this process may run for another moment
             load = Path("/proc/loadavg").read_text()

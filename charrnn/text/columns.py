@@ -82,7 +82,8 @@ def _table_values(
     is_header = is_named or (is_smiles_file(file.name) and SMILES in names[0].lower())
     for number, row in chain((header,), rows):
         if is_header and _stripped(row) == names:
-            file.changes[HEADERS] += number > first.number
+            if number > first.number:
+                file.changes[HEADERS] += 1
             continue
         if not index < len(row) <= width:
             raise DataError(
@@ -91,8 +92,10 @@ def _table_values(
                 f" {named('documents', 'lines')} reads whole lines"
             )
         value = row[index]
-        file.changes[by_number] += not is_named
-        file.changes[EMPTY] += is_blank(value)
+        if not is_named:
+            file.changes[by_number] += 1
+        if is_blank(value):
+            file.changes[EMPTY] += 1
         # The values before it may have lines, too.
         yield number + sum(value.count("\n") for value in row[:index]), value
 

@@ -319,8 +319,10 @@ def looks_like_list(text: str) -> bool:
     num_ended = num_long = 0
     for line in filled:
         # Brackets end molecules, too.
-        num_ended += unicodedata.category(line[-1]) in ("Po", "Pf", "Pi", "Pd")
-        num_long += len(line) > 0.85 * long
+        if unicodedata.category(line[-1]) in ("Po", "Pf", "Pi", "Pd"):
+            num_ended += 1
+        if len(line) > 0.85 * long:
+            num_long += 1
     is_wrapped = long > NARROW and num_long > 0.4 * len(filled)
     is_apart = len(lines) - len(filled) > 0.02 * len(lines)
     is_prose = num_ended > 0.2 * len(filled)

@@ -168,7 +168,8 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
         number += text.count("\n", position, begin)
         position = begin
         lines = list(_lines_of(said, number))
-        changes[_UNWRITTEN] += not lines
+        if not lines:
+            changes[_UNWRITTEN] += 1
         kept += lines
     changes[_STAMPS] += len(messages)
     return kept

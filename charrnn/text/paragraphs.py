@@ -124,7 +124,8 @@ def share_wrapped(text: str) -> float:
     lines = list(split_lines([Line(1, text)]))
     num_joined = 0
     for line in join_lines(lines):
-        num_joined += not line.content.endswith("\n")
+        if not line.content.endswith("\n"):
+            num_joined += 1
     num_filled = sum(1 for line in lines if line.content.strip())
     return num_joined / max(1, num_filled)
 

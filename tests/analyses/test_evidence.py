@@ -259,7 +259,7 @@ def test_the_chance_of_exchanges_is_that_of_a_loop(measured):
     # A position of equal label: that of the pair before, on the same side.
     equal = np.roll(pairs, 1, axis=0).T.ravel()
     drawn = np.random.default_rng(0).integers(H - 1, size=len(places))
-    drawn += drawn >= CELL[1]
+    drawn[drawn >= CELL[1]] += 1
     of_own, of_others, of_equal, blocks = [], [], [], []
     # Blocks of 100 characters of the scoring half, which has 1,500.
     for place, partner, same, unit in zip(places, partners, equal, drawn, strict=True):

@@ -44,7 +44,8 @@ def test_lines_add_up(as_bytes, text, first):
     for index, character in enumerate(text.encode().decode("latin-1") if as_bytes else text):
         if index + first >= start:
             naive.setdefault(line, []).append(float(found.losses[1].nats[index + first - start]))
-        line += character in "\n\0"
+        if character in "\n\0":
+            line += 1
 
     assert {line.line: line.num_chars for line in lines} == {
         number: len(nats) for number, nats in naive.items()

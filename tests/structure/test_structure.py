@@ -82,15 +82,75 @@ def test_no_expression_hides_a_branch(folder):
         "getattr(x, name)()",
         "[x for x in [one]]",
         "[a for b in c for d in e for f in g]",
+        "1 + has_pairs",
+        "place and replace(place, file=name)",
+        "{'path': place.path and str(place.path)}",
+        "words and '1'",
+        "style and style + dim",
+        "(c and f(c)) or b",
+        "[x for x in y if f(x and g(x))]",
     ],
 )
 def test_a_hidden_branch_is_found(expression):
     assert [line for line, _ in hidden_branches(ast.parse(f"y = {expression}"))] == [1]
 
 
-@pytest.mark.parametrize("expression", ["2 * is_first", "a if b else c", "[f(x) for x in y]"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "num += is_cut",
+        "num += text.is_cut",
+        "num -= not names",
+        "num += is_blank(value)",
+        "num += number > first",
+        "changes[key] += line.endswith(end)",
+        "num += a > b and is_c",
+    ],
+)
+def test_a_truth_that_is_added_to_a_counter_is_found(statement):
+    assert list(hidden_branches(ast.parse(statement))) == [(1, "x += flag")]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "2 * is_first",
+        "a if b else c",
+        "[f(x) for x in y]",
+        # These are true or false, and the values of a NumPy array are counted all at once.
+        "a is not None and a.size > b",
+        "text.startswith(b) and not text.startswith(c)",
+        "path.exists() and samefile(path, a)",
+        "result and is_finite(result)",
+        "(values > 0).sum(0)",
+        "(a > b) + (a == b) / 2",
+        # Only whether it is true is asked.
+        "b if a and f(a) else c",
+        "[x for x in y if x and f(x)]",
+        "all(x and f(x) for x in y)",
+        "not (a and f(a))",
+        "given or default",
+    ],
+)
 def test_a_plain_expression_hides_no_branch(expression):
     assert list(hidden_branches(ast.parse(f"y = {expression}"))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if a and f(a):\n    pass",
+        "if b and (c := a and f(a)):\n    pass",
+        "while a and f(a):\n    pass",
+        "assert a and f(a)",
+        "if is_cut:\n    num += 1",
+        "num += len(names)",
+        "num += (values > 0).sum()",
+        "shows &= inside > outside",
+    ],
+)
+def test_a_plain_statement_hides_no_branch(source):
+    assert list(hidden_branches(ast.parse(source))) == []
 
 
 def test_modules_do_not_import_each_other_in_a_circle():

@@ -508,7 +508,7 @@ class Scoring(Choosing):
         mask = self._mask([self.cell])
         generator = np.random.default_rng(0)
         drawn = generator.integers(self.study.num_cells - 1, size=len(partners))
-        drawn += drawn >= mask.flatten().nonzero().item()
+        drawn[drawn >= mask.flatten().nonzero().item()] += 1
         others = torch.zeros(len(partners), self.study.num_cells, dtype=torch.bool)
         others[torch.arange(len(partners)), drawn] = True
         equal = np.roll(partners.reshape(2, -1)[::-1], 1, axis=1).ravel()
