@@ -62,11 +62,11 @@ def train(entry: CatalogueEntry, run: Path) -> None:
 
 
 def own_detectors(command: str) -> list[Detector]:
-    """Return the detectors of --detect in a command, each as NAME=REGEX."""
+    """Return the detectors of --detect in a command, each as 'NAME: REGEX'."""
     words = shlex.split(command)
     specs = [after for word, after in pairwise(words) if word == "--detect"]
     return [
-        custom_detector(regex, name) for name, _, regex in (spec.partition("=") for spec in specs)
+        custom_detector(regex, name) for name, _, regex in (spec.partition(": ") for spec in specs)
     ]
 
 

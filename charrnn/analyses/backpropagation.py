@@ -104,7 +104,7 @@ def model_backpropagation(
     Raises UsageError for another cell type than rnn, lstm and gru, for a learning rate that is not
     above 0 and a text without a target, and as `model_numbers`.
     """
-    check_settings(model, {"cell_type": [*SHOWN]})
+    check_settings(model, {"cell_type": [*SHOWN]}, what="gradients")
     if not 0 < learning_rate < math.inf:
         raise UsageError(f"{named('learning_rate')} is {learning_rate}; it must be above 0.")
     recording = record_text(model, text, unknown=unknown)

@@ -225,14 +225,15 @@ def _numbered(num_units: int) -> tuple[str, ...]:
     return tuple(map(str, range(num_units)))
 
 
-def check_settings(model: TrainedModel, listed: Mapping[str, Sequence[Any]]) -> None:
-    """Raise UsageError unless the settings of a model are among those that are listed."""
+def check_settings(model: TrainedModel, listed: Mapping[str, Sequence[Any]], *, what: str) -> None:
+    """Raise UsageError unless the settings of a model are among those for which `what` (numbers or
+    gradients) is listed."""
     for name, values in listed.items():
         value = getattr(model.config, name)
         if value not in values:
             words = " or ".join(map(str, values))
             raise UsageError(
-                f"{model.name} has {named(name, value)}; numbers are listed for {words}.\n"
+                f"{model.name} has {named(name, value)}; {what} are listed for {words}.\n"
                 f"Train such a network: {named(name, values[-1])} {named('hidden_size', 3)}."
             )
 
@@ -245,7 +246,7 @@ def record_text(model: TrainedModel, text: str | bytes, *, unknown: str) -> "Rec
         raise UsageError("The text is empty: give at least one character.")
 
     # Larger networks and longer texts have tables that nobody can read.
-    check_settings(model, PLAIN_STACK)
+    check_settings(model, PLAIN_STACK, what="numbers")
     if resolved(model.config.hidden_size) > MAX_UNITS:
         raise UsageError(
             f"{model.name} has {model.config.hidden_size} units per layer; the numbers of at most"

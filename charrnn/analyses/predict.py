@@ -10,6 +10,7 @@ from charrnn.analyses.backpropagation import model_backpropagation
 from charrnn.analyses.numbers import MAX_UNITS, model_numbers
 from charrnn.cli.arguments import (
     load_model,
+    note_escapes,
     parse_text,
     read_prime,
     read_text_corpus,
@@ -143,6 +144,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
 
     # A text in another alphabet is converted, or refused with the characters at fault.
     model = load_model(run)
+    note_escapes("TEXT", typed, model.vocab)
     content = to_content(text, model.vocab.kind)
     if typed == "-":
         content = read_prime("standard input", typed, config=model.config)

@@ -10,6 +10,7 @@ from charrnn.system.progress import tell, warn
 
 if TYPE_CHECKING:
     from charrnn.text.corpus import Corpus
+    from charrnn.text.vocab import Vocab
     from charrnn.trained_model import TrainedModel
 
 
@@ -30,6 +31,22 @@ def parse_text(option: str, text: str) -> str:
         return _ESCAPES[escape[1]]
 
     return re.sub(r"\\(.?)", char_of, text, flags=re.DOTALL)
+
+
+_ESCAPE_IN_WORD = re.compile(r"(?<!\\)(?:\\\\)*(\\[nt])([a-z]{2,})")
+"""A typed escape with small letters behind it, which may be meant as a command of LaTeX."""
+
+
+def note_escapes(option: str, typed: str, vocab: "Vocab") -> None:
+    """Show a note if a text that was typed for `option` may mean a backslash where it was read as a
+    newline or a tab: `\\newcommand`, for a model that knows the backslash."""
+    found = _ESCAPE_IN_WORD.search(typed)
+    if found is None or "\\" not in vocab.characters:
+        return
+    escape, letters = found.groups()
+    read_as = {"\\n": "a newline", "\\t": "a tab"}[escape]
+    word = f"{escape}{letters}"
+    tell(f"{option}: {escape} stands for {read_as}. For {word}, type a second backslash: \\{word}")
 
 
 def to_content(text: str, alphabet: str) -> str | bytes:

@@ -111,30 +111,36 @@ def _flag(named: re.Match[str], command: str | None) -> str:
     from charrnn.config.settings import FIELD_NAMES
 
     name, value = named.groups()
+
+    # Another command may have an option of the same name, which the command that runs lacks: a
+    # setting is then given by --set. It takes a value, so that a bare name stays as it is.
+    own_option = _options(command or "").get(name) or _options(TRAIN).get(name)
+    if own_option is None and name in FIELD_NAMES:
+        return name if value is None else f"--set {name}={value}"
+
     for command_name in dict.fromkeys((command, TRAIN, *commands())):
         options = _options(command_name or "")
         if name in options:
             return options[name] if value is None else f"{options[name]} {value}"
-
-    # --set takes a value, so that a bare name stays as it is.
-    if name in FIELD_NAMES:
-        return name if value is None else f"--set {name}={value}"
     return named[0]
 
 
 @cache
 def _options(name: str) -> dict[str, str]:
-    """Return the options of a command by the names of their parameters; {} if there is no such
-    command."""
+    """Return the options of a command by the names of their parameters, and by their own names: in
+    Python the parameter of --detector is called `detector` or `detectors`. Returns {} if there is
+    no such command."""
     try:
         command = typer.main.get_command(app).get_command(None, name)  # type: ignore[attr-defined]
     except UsageError:  # The command of a package that fails.
         return {}
     if command is None:
         return {}
-    return {
+    flags = {
         option.name: option.opts[0] for option in command.params if option.opts[0].startswith("--")
     }
+    by_own_name = {flag.removeprefix("--").replace("-", "_"): flag for flag in flags.values()}
+    return by_own_name | flags
 
 
 def result_console(*, stderr: bool = False) -> "Console":

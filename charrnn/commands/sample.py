@@ -54,6 +54,7 @@ def sample(options: SampleCommandOptions) -> None:
 
     model = load(options.run)
     arguments.introduce(model, options.run)
+    _note_escapes(options, model)
     drawing = _drawing_of(options, model)
     _check_texts(options, model, length=drawing.length, num_temperatures=len(temperatures))
     if is_file:
@@ -73,6 +74,17 @@ def sample(options: SampleCommandOptions) -> None:
         target=target,
     )
     view.show()
+
+
+def _note_escapes(options: SampleCommandOptions, model: "Model") -> None:
+    """Show a note on each typed text whose \\n or \\t may be the beginning of a word."""
+    typed = [("--ban", options.drawing.ban)]
+    typed += [("--stop", stop) for stop in options.drawing.stops]
+    prime = options.prime or ""
+    if not prime.startswith("@"):
+        typed.append(("--prime", prime))
+    for option, text in typed:
+        arguments.note_escapes(option, text, model.vocab)
 
 
 def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:

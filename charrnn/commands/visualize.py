@@ -27,10 +27,10 @@ from charrnn.cli.streams import deliver, export_target
 from charrnn.config.options import at_least, option
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, custom_detector, get_detectors
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, UsageError, shortened
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.runs.targets import Target
-from charrnn.system.progress import task, warn
+from charrnn.system.progress import task, tell, warn
 from charrnn.text.cleaning import tidied
 from charrnn.text.given_text import unknown_warning
 from charrnn.text.vocab import EncodedText
@@ -93,7 +93,7 @@ class VisualizeOptions(ExportingOptions):
     detect: Sequence[str] = option(
         (),
         flags="--detect REGEX|FILE.py",
-        help="A detector of your own: REGEX, NAME=REGEX, or FILE.py with label(text).",
+        help="A detector of your own: REGEX, 'NAME: REGEX', or FILE.py with label(text).",
     )
     find: bool = option(
         False,
@@ -268,7 +268,7 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
         if detector.name in taken:
             raise UsageError(
                 f"--detect: two detectors are named {detector.name}. Give each a name of its own:"
-                " NAME=REGEX."
+                " --detect 'NAME: REGEX'."
             )
         taken.add(detector.name)
 
@@ -278,20 +278,32 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
     return [*get_detectors(names), *custom]
 
 
+_NAMED = re.compile(r"([^\W\d][\w-]*): (.+)", re.DOTALL)
+"""A name and a regular expression, as --detect takes them."""
+
+_NAMED_WITH_EQUALS = re.compile(r"[^\W\d]\w*=.+", re.DOTALL)
+"""What looks like a name and an expression, but is an expression."""
+
+
 def _own_detector(spec: str) -> Detector:
-    """Return the detector of --detect: a regular expression, NAME=REGEX or FILE.py. Raises
+    """Return the detector of --detect: FILE.py, a regular expression, or 'NAME: REGEX'. Raises
     UsageError."""
-    # A path may have a = in it, too.
-    named = None
-    if not spec.endswith(".py"):
-        # It finds what the model reads, and what a model that reads files as they stand reads.
-        read = tidied(spec)
-        if read != spec and "=" not in spec:
-            spec = f"(?:{spec})|(?:{read})"
-        named = re.fullmatch(r"([^\W\d]\w*)=(.+)", spec, re.DOTALL)
-    if named is None:
+    # The path of a file may have a colon in it.
+    if spec.endswith(".py"):
         return custom_detector(spec)
-    return custom_detector(named[2], named[1])
+
+    name = None
+    expression = spec
+    if named := _NAMED.fullmatch(spec):
+        name, expression = named.groups()
+    elif _NAMED_WITH_EQUALS.fullmatch(spec):
+        tell(
+            f"--detect {shortened(spec)!r} is an expression with = in it. A name is typed before a"
+            " colon and a blank: --detect 'NAME: REGEX'."
+        )
+    # A text is read without what nobody sees, and with each letter and its accents as one
+    # character; a model of files as they stand reads them as they are typed.
+    return custom_detector(expression, name, spellings=[tidied(expression)])
 
 
 def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:

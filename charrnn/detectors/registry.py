@@ -23,15 +23,19 @@ Run = Callable[..., Any]
 """Calls a function with arguments, and turns an exception of the function into a UsageError."""
 
 
-def custom_detector(spec: str, name: str | None = None) -> Detector:
+def custom_detector(
+    spec: str, name: str | None = None, *, spellings: Sequence[str] = ()
+) -> Detector:
     """Return the detector of a Python file if `spec` ends in .py, else of a regular expression.
 
     Its default name is the name of the file, or the expression. The file is run, because the user
     named it. Its function `label(text)` returns a bool or an int for each character, and always the
     same labels for the same text. The file may import installed packages, but no file beside it.
-    Raises UsageError, now or when the detector labels a text, with the wrong file and line.
+    `spellings` are expressions whose matches are labelled, too: the same expression with its
+    letters and accents written otherwise. Raises UsageError, now or when the detector labels a
+    text, with the wrong file and line.
     """
-    detector = _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
+    detector = _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec, spellings)
     if name is not None:
         detector = replace(detector, name=name)
     return detector
@@ -63,29 +67,39 @@ def plugin_detector(plugin: Extension) -> Detector:
     return replace(loaded, name=plugin.name, label=label)
 
 
-def _from_pattern(spec: str) -> Detector:
-    """Return a detector that is true inside matches of a regular expression; `^` and `$` match at
-    every line.
+def _from_pattern(spec: str, spellings: Sequence[str]) -> Detector:
+    """Return a detector that is true inside matches of a regular expression or of one of its
+    `spellings`; `^` and `$` match at every line."""
+    # Each expression is compiled by itself: joined by |, flags such as (?i) would not stand at the
+    # beginning, and the names and numbers of groups would occur twice.
+    patterns = [_compiled(expression) for expression in dict.fromkeys([spec, *spellings])]
+
+    def label(text: str) -> Labels:
+        labels = [label_matches(text, matches=pattern.finditer(text)) for pattern in patterns]
+        return np.logical_or.reduce(labels)
+
+    return Detector(spec, f"inside matches of {spec}", label=label)
+
+
+def _compiled(expression: str) -> re.Pattern[str]:
+    """Compile the regular expression of a detector. Raises UsageError.
 
     A pattern with nested repetition, such as (a+)+b, can take forever on a long text: the user may
     interrupt it.
     """
     try:
-        pattern = re.compile(spec, re.MULTILINE)
+        pattern = re.compile(expression, re.MULTILINE)
     except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(
-            f"The detector {spec!r} is not a regular expression: {error}. "
+            f"The detector {expression!r} is not a regular expression: {error}. "
             "Write \\ before a character that stands for itself."
         ) from None
     if pattern.match(""):
         raise UsageError(
-            f"The detector {spec!r} matches the empty text, so everywhere. Write x+ rather than x*."
+            f"The detector {expression!r} matches the empty text, so everywhere. Write x+ rather"
+            " than x*."
         )
-
-    def label(text: str) -> Labels:
-        return label_matches(text, matches=pattern.finditer(text))
-
-    return Detector(spec, f"inside matches of {spec}", label=label)
+    return pattern
 
 
 def _from_file(path: Path) -> Detector:

@@ -81,8 +81,8 @@ def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
     """
     if model.config.end_id is None:
         raise UsageError(
-            f"{model.name} was not trained on documents: use {named('trace')}, which finds copied"
-            " passages."
+            f"{model.name} was not trained on documents, such as the lines of a list, so that"
+            f" nothing is new or known: train it with {named('documents', 'lines')}."
         )
     known = known_documents(*chain.from_iterable(read_reference_text(model).parts))
     known.add("")

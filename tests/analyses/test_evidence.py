@@ -480,6 +480,13 @@ def test_a_card_is_json_with_its_assumptions(quoting):
         package.evidence(study, 0, 0)
 
 
+@pytest.mark.parametrize("half", [{"layer": 0}, {"unit": 1}, {"layer": 99}])
+def test_half_of_a_cell_is_no_cell(quoting, half):
+    study = quoting.study(quoting_text(12_000, seed=1))
+    with pytest.raises(UsageError, match="only one of `layer` and `unit` is"):
+        package.evidence(study, **half)
+
+
 @pytest.mark.parametrize("cell, depth", ARCHITECTURES[::3])
 @torch.no_grad()
 def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):

@@ -5,6 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from built_runs import build_chain
 from conftest import Ran, as_json
 
 import charrnn
@@ -16,11 +17,10 @@ def with_newline(text):
 
 
 def test_the_same_seed_gives_the_same_bytes_wherever_they_go(command, process, lab):
-    """The last of several seeds counts; the text is that of the library at the temperature of the
-    command line."""
+    """The text is that of the library at the temperature of the command line."""
     assert len(as_json(command("sample --seed 0 --json"))["text"]) == 1000, "the default"
     assert command("sample --length 0").out == ""
-    by_seed = {seed: command("sample --seed 0 --seed", seed, "--length", 200) for seed in (0, 1)}
+    by_seed = {seed: command("sample --seed", seed, "--length", 200) for seed in (0, 1)}
     model = charrnn.load(lab)
     for seed, ran in by_seed.items():
         text = model.sample(temperature=0.8, seed=seed, length=200).text
@@ -100,6 +100,29 @@ SEVERAL_TEXTS = {
     "the best beam": (("--beam", 3), "xyz"),
     "samples": (("--count", 2, "--seed", 3), "xyz"),
 }
+
+
+@pytest.mark.parametrize(
+    "options, noted",
+    [
+        (
+            r"--prime \nab",
+            "--prime: \\n stands for a newline. For \\nab, type a second backslash: \\\\nab",
+        ),
+        (r"--stop \tab", "--stop: \\t stands for a tab."),
+        (r"--prime \\nab", None),
+        (r"--prime \nAb", None),
+    ],
+)
+def test_an_escape_that_may_be_a_word_is_noted_where_the_model_knows_the_backslash(
+    command, tmp_path, options, noted
+):
+    build_chain(tmp_path / "latex", "\\\nabAt\tn")
+    ran = command("sample latex --length 3", *options.split())
+    assert ran.code == 0
+    assert (noted or "") in ran.err and ("stands for" in ran.err) == bool(noted)
+    build_chain(tmp_path / "plain", "\nabAt\tn")
+    assert "stands for" not in command("sample plain --length 3", *options.split()).err
 
 
 @pytest.mark.parametrize("options, shown", SEVERAL_TEXTS.values(), ids=SEVERAL_TEXTS)

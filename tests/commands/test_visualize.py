@@ -103,6 +103,24 @@ def test_a_table_for_a_spreadsheet_has_the_rows_of_json(command, lab, fresh_file
         assert numbers == {key: float(row[key]) for key in numbers}
 
 
+@pytest.mark.parametrize(
+    "typed, name",
+    [
+        ("vowel: [aeiou]", "vowel"),
+        ("[aeiou]=?", "[aeiou]=?"),
+        ("o=|[aeiou]", "o=|[aeiou]"),
+        ("(?:b: )?[aeiou]", "(?:b: )?[aeiou]"),
+    ],
+)
+def test_a_detector_has_the_name_before_its_colon_or_that_of_the_whole_expression(
+    command, lab, fresh_file, typed, name
+):
+    ran = command("visualize --find --json --text", fresh_file, "--detect", typed)
+    data = json.loads(ran.out)
+    assert {found["detector"] for found in (*data["findings"], *data["skipped"])} == {name}
+    assert ("is an expression with = in it" in ran.err) == typed.startswith("o=")
+
+
 def test_the_surprise_lists_words_and_sentences_of_the_whole_text(command, lab):
     Path("lamps.txt").write_text("The lamp was lit. " * 60 + "Qxzvj.\n", encoding="utf-8")
     ran = command("visualize --text lamps.txt --surprise --chars 100")

@@ -46,6 +46,14 @@ def test_a_pattern_that_cannot_be_used_says_so(spec, message):
         custom_detector(spec)
 
 
+@pytest.mark.parametrize("flag", ["(?i)", "(?P<vowel>)", "(x)?"])
+def test_each_spelling_of_a_pattern_keeps_its_flags_and_groups(flag):
+    """Joined by | they would be no expression, or one whose groups have other numbers."""
+    detector = custom_detector(f"{flag}e\u0301", spellings=[f"{flag}\xe9"])
+    assert detector.label("e\u0301 \xe9 e").tolist() == [True, True, False, True, False, False]
+    assert detector.name == f"{flag}e\u0301"
+
+
 def write(folder, code):
     path = folder / "mine.py"
     path.write_text(code, encoding="utf-8")

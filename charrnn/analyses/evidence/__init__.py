@@ -34,6 +34,11 @@ def evidence(
     # Checked before all cells are scored, which takes long.
     check_length(len(study.text), least=MIN_TEXT, what="evidence")
     cell = None
+    if (layer is None) != (unit is None):
+        raise UsageError(
+            f"Of a cell, only one of {named('layer')} and {named('unit')} is given: give both, or"
+            " none for the best cell."
+        )
     if layer is not None and unit is not None:
         check_unit(layer, unit, num_layers=study.num_layers, num_units=study.num_units)
         cell = (layer, unit)
@@ -41,14 +46,14 @@ def evidence(
     scores = study.findings(detectors).scores
     if not scores:
         raise DataError(
-            f"The text has too few labels for a card: give another {named('text')} or"
-            f" {named('detectors')}."
+            "The text has too few labels for a card: take a longer text, or give another"
+            f" {named('detector')}."
         )
     if cell is not None and detector is None:
         scores = tuple(score for score in scores if (score.layer, score.unit) == cell)
         if not scores:
             raise UsageError(
-                f"Cell {layer}:{unit} follows no property best: choose one by {named('detectors')}."
+                f"Cell {layer}:{unit} follows no property best: choose one by {named('detector')}."
             )
     best = max(scores, key=lambda score: (score.is_significant, score.gain))
     if cell is None:
