@@ -27,6 +27,9 @@ SPELLINGS = {
 def equations_of(name: str) -> str:
     """Return the equations of a cell type as statements of Python; `h_before` is the h of the
     character before."""
+    assert name in SECTIONS, (
+        f"docs/understand/equations.md has no section with the equations of {name}"
+    )
     equations = "".join(BLOCK.findall(SECTIONS[name]))
     for shown, written in SPELLINGS.items():
         equations = equations.replace(shown, written)
