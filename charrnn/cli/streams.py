@@ -171,12 +171,16 @@ def print_path(path: str) -> None:
 
 
 def export_target(
-    options: "ExportingOptions", *, has_arrays: bool = False, has_rows: bool = False
+    options: "ExportingOptions",
+    *,
+    has_arrays: bool = False,
+    has_rows: bool = False,
+    has_chart: bool = False,
 ) -> Target | None:
     """Return where --export writes, None without it.
 
-    `has_arrays` allows a .npz, and `has_rows` a .csv. Raises UsageError, before anything is
-    computed, for a file that cannot be written or must not be replaced.
+    `has_arrays` allows a .npz, `has_rows` a .csv and `has_chart` a .pdf. Raises UsageError, before
+    anything is computed, for a file that cannot be written or must not be replaced.
     """
     export = options.export
     if export is None:
@@ -192,6 +196,8 @@ def export_target(
         raise UsageError(f"--export {export}: this result has no activations; use .json.")
     if suffix == ".csv" and not has_rows:
         raise UsageError(f"--export {export}: this result is no table; use .json.")
+    if suffix == ".pdf" and not has_chart:
+        raise UsageError(f"--export {export}: this result is no chart; use .svg.")
     return target
 
 

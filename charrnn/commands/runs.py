@@ -130,7 +130,7 @@ def _plot(options: RunsOptions) -> None:
     from charrnn.views.charts import learning_chart
 
     # The target is checked before the runs are read, which may take seconds.
-    target = export_target(options)
+    target = export_target(options, has_chart=True)
     curves = learning_curves(options.runs, sort=options.sort)
 
     # Warn about the runs that are left out and the curves that are not drawn.
@@ -147,5 +147,6 @@ def _plot(options: RunsOptions) -> None:
         end = "last" if options.sort is None else "first"
         warn(f"drawing the {end} {len(curves)} of {num_listed:,} runs; name others to draw them")
     title = f"Learning curves of {', '.join(curve.name for curve in curves)}"
-    shown = Shown(title, pictures=[learning_chart(curves)], data=curves.to_json())
+    chart = learning_chart(curves)
+    shown = Shown(title, pictures=[chart], data=curves.to_json(), chart=chart)
     deliver(shown, target, as_json=options.json)

@@ -130,8 +130,6 @@ class RunSummary(ModelDescription):
     loss."""
     validation: LossCurve = field(repr=False)
     """The stateful loss on the validation text, at every validation."""
-    settings: str = field(default="", repr=False)
-    """All settings but the seed."""
     warnings: tuple[str, ...] = ()
     """The damaged lines of its log, or a damaged alphabet; the figures are computed without
     them."""
@@ -147,7 +145,7 @@ class RunSummary(ModelDescription):
             'first'
         """
         fields = asdict(self)
-        del fields["validation"], fields["settings"]
+        del fields["validation"]
         return fields
 
 
@@ -279,7 +277,6 @@ def summarize(folder: RunReader) -> RunSummary:
             seconds=tuple(taken for taken, _ in validations.values()),
             nats=nats,
         ),
-        settings=repr(replace(config, seed=0)),
         warnings=tuple(problems),
     )
 

@@ -1,9 +1,20 @@
 """Draw learning curves, and choose ticks at round numbers."""
 
 import math
+from collections.abc import Sequence
 
 from charrnn.runs.overview import LearningCurves
-from charrnn.views.drawing import COLOURS, MARKS, MAX_TICKS, Drawing, Line, Plot, Tick
+from charrnn.views.drawing import (
+    COLOURS,
+    DASHES,
+    MARKS,
+    MAX_TICKS,
+    Drawing,
+    Line,
+    Plot,
+    Point,
+    Tick,
+)
 
 TITLE = "Validation loss (nats per character)"
 """The title of a chart of learning curves."""
@@ -20,25 +31,64 @@ def learning_chart(curves: LearningCurves) -> Drawing:
     """
     lowest_loss = min(loss for run in curves for loss in run.validation.nats)
     lines = []
-    drawn = []
-    # Runs that differ in the seed alone have the same colour.
-    settings = list(dict.fromkeys(run.settings for run in curves))
     for number, run in enumerate(curves):
         points = []
         for point in zip(run.validation.steps, run.validation.nats, strict=True):
             if point[1] <= lowest_loss + MAX_RISE:
                 points.append(point)
-        colour = COLOURS[settings.index(run.settings) % len(COLOURS)]
-        lines.append(Line(run.name, points=points, colour=colour, mark=MARKS[number % len(MARKS)]))
-        drawn += points
+        lines.append(numbered_line(number, run.name, points))
+    plot = line_plot(lines, x_label="steps", y_label=TITLE)
+    return Drawing("", rows=[[plot]], notes=curves.notes)
 
-    plot = Plot(
-        lines=lines,
-        x_label="steps",
-        x_ticks=enclosing_ticks(0, max(x for x, _ in drawn)),
-        y_ticks=enclosing_ticks(lowest_loss, max(y for _, y in drawn)),
+
+def numbered_line(number: int, name: str, points: Sequence[Point]) -> Line:
+    """Return the line of the run, or of whatever is compared, with this number in its chart.
+
+    Up to 42 lines differ in their colours or in their marks, the first six in both. In every chart
+    of the same runs, a run has the same colour, mark and style.
+    """
+    return Line(
+        name,
+        points=points,
+        colour=COLOURS[number % len(COLOURS)],
+        mark=MARKS[number % len(MARKS)],
+        dashes=DASHES[number % len(DASHES)],
     )
-    return Drawing(TITLE, rows=[[plot]], notes=curves.notes)
+
+
+def line_plot(lines: Sequence[Line], *, x_label: str, y_label: str, heading: str = "") -> Plot:
+    """Return a plot of lines, whose axes begin and end at round numbers around all of its points.
+
+    One needs it for every chart of lines whose axes are linear; a `Drawing` of one or several plots
+    is what a terminal shows, and `chart_files.draw_chart` draws in a file.
+
+    Args:
+        lines: The lines (`numbered_line`); `drawing.GREY` is the colour of what the others are
+            compared with.
+        x_label: The title of the horizontal axis, with its unit, such as "distance (characters)".
+            The axis has a 0.
+        y_label: The title of the vertical axis, with its unit, such as "mean effect (nats)".
+        heading: What the plot shows, if it stands beside others.
+
+    Returns:
+        The plot.
+
+    Example:
+        >>> chance = Line("chance", points=[(0, 0.1), (9, 0.1)], colour=GREY, mark="×")
+        >>> plot = line_plot([chance], x_label="distance (characters)", y_label="effect (nats)")
+        >>> [label for _, label in plot.x_ticks]
+        ['0', '2', '4', '6', '8', '10']
+    """
+    points = [point for line in lines for point in line.points if math.isfinite(point[1])]
+    xs, ys = zip(*points or [(0.0, 0.0)], strict=True)
+    return Plot(
+        lines=lines,
+        heading=heading,
+        x_label=x_label,
+        y_label=y_label,
+        x_ticks=enclosing_ticks(min(0, *xs), max(xs)),
+        y_ticks=enclosing_ticks(min(ys), max(ys)),
+    )
 
 
 def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:

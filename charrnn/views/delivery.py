@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from charrnn.views import svg
+    from charrnn.views import chart_files, svg
+    from charrnn.views.drawing import Drawing
 else:
+    chart_files = LazyModule("charrnn.views.chart_files")
     svg = LazyModule("charrnn.views.svg")
 
 
@@ -67,6 +69,9 @@ class Shown:
     """The rows of an exported .csv, as objects for JSON."""
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
     """The content of an exported .npz."""
+    chart: "Drawing | None" = None
+    """The chart of an exported .svg, .png or .pdf, in place of the pictures: lines in place of
+    dots."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +91,25 @@ def _to_html(shown: Shown) -> bytes:
 
 
 def _to_svg(shown: Shown) -> bytes:
+    if shown.chart is not None:
+        return chart_files.draw_chart(shown.chart, "svg", title=shown.title)
     return svg.to_svg(shown.pictures, shown.title).encode("utf-8")
 
 
 def _to_png(shown: Shown) -> bytes:
+    if shown.chart is not None:
+        return chart_files.draw_chart(shown.chart, "png", title=shown.title)
+
     # A text chunk after the header: signature, then length, type, 13 bytes and checksum.
     picture = svg.to_png(svg.to_svg(shown.pictures, shown.title))
     chunk = b"tEXt" + _PNG_MARK
     length = len(_PNG_MARK).to_bytes(4, "big")
     return picture[:33] + length + chunk + crc32(chunk).to_bytes(4, "big") + picture[33:]
+
+
+def _to_pdf(shown: Shown) -> bytes:
+    assert shown.chart is not None, "export_target refuses a .pdf of other results"
+    return chart_files.draw_chart(shown.chart, "pdf", title=shown.title)
 
 
 def _to_text(shown: Shown) -> bytes:
@@ -153,6 +168,7 @@ FORMATS = {
     ".html": ExportFormat(_to_html, mark=b'<meta name="generator" content="charrnn">'),
     ".svg": ExportFormat(_to_svg, mark=b'class="charrnn"'),
     ".png": ExportFormat(_to_png, mark=_PNG_MARK),
+    ".pdf": ExportFormat(_to_pdf, mark=b"% charrnn"),
     ".txt": ExportFormat(_to_text),
     ".json": ExportFormat(_to_json, mark=_JSON_MARK.encode()),
     ".csv": ExportFormat(_to_csv),
@@ -167,8 +183,8 @@ PICTURE_SUFFIXES = (".svg", ".png")
 
 def describe_formats() -> str:
     """Return the suffixes of the formats of all commands, for help texts."""
-    # Only `visualize` computes activations, and says so itself.
-    return words_in_text(suffix for suffix in FORMATS if suffix != ".npz")
+    # The commands that draw charts or compute activations say so themselves.
+    return words_in_text(suffix for suffix in FORMATS if suffix not in (".npz", ".pdf"))
 
 
 def find_format(path: Path) -> ExportFormat:

@@ -1,4 +1,7 @@
-"""Draw charts: lines of braille dots between two axes, the same in a terminal and in a picture."""
+"""Describe charts, and draw them in a terminal: lines of braille dots between two axes.
+
+`views.chart_files` draws the same charts in files.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +19,13 @@ from charrnn.views.theme import all_visible, is_in_words, short_number
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
 COLOURS = ("blue", "red", "green", "magenta", "cyan", "yellow")
-"""Colours of the lines, in turn."""
+"""Colours of the lines, in turn, of the sixteen of a terminal."""
 MARKS = "●▲■◆○△□◇▼▽★☆+×"
 """Marks on the lines, in turn."""
+GREY = "bright_black"
+"""The colour of a line that the others are compared with, such as chance."""
+DASHES = ("solid", "dashed", "dashdot", "dotted")
+"""Styles of the lines in files; a terminal draws all of them alike."""
 NUM_MARKS = 6
 """The largest number of marks on a line."""
 MIN_WIDTH = 20
@@ -94,9 +101,11 @@ class Line:
     points: Sequence[Point]
     """Points of a line with ascending x, or of a cloud."""
     colour: str
-    """Its colour, of the sixteen of a terminal."""
+    """Its colour: one of COLOURS, or GREY."""
     mark: str = ""
-    """Its mark; "" for a cloud of dots, which is not in the legend."""
+    """Its mark, one of MARKS; "" for a cloud of dots, which is not in the legend."""
+    dashes: str = DASHES[0]
+    """Its style in a file, one of DASHES."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +123,7 @@ class Plot:
     heading: str = ""
     """What the plot shows."""
     y_label: str = ""
-    """The label of the vertical axis, which stands above it."""
+    """The title of the vertical axis, with its unit. A terminal shows it above the axis."""
     caption: str = ""
     """A sentence below the plot, which replaces its lines where only words can be shown."""
     max_columns: int = 1_000
@@ -123,7 +132,9 @@ class Plot:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if is_in_words(console):
-            yield from map(Text, filter(None, [self.heading, *self._in_words()]))
+            # A caption says what the axes show.
+            y_label = "" if self.caption else self.y_label
+            yield from map(Text, filter(None, [self.heading, y_label, *self._in_words()]))
             return
         for label in filter(None, (self.heading, self.y_label)):
             yield Text(label, style="bold")
@@ -211,6 +222,7 @@ class Drawing:
     console has colours, in colour."""
 
     title: str
+    """What it shows; "" if the titles of the axes say it."""
     rows: Sequence[Sequence[Plot]]
     """The plots that stand side by side, where there is room."""
     about: str = ""
@@ -219,7 +231,8 @@ class Drawing:
     """Sentences below the plots."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text(self.title, style="bold")
+        if self.title:
+            yield Text(self.title, style="bold")
         if is_in_words(console):
             yield from chain.from_iterable(self.rows)
             yield from map(Text, self.notes)
