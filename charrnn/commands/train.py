@@ -629,8 +629,9 @@ class TrainingView:
         if event.best_nats is not None:
             loss = f"{event.best_nats:.4f} nats/character, at step {event.best_step:,}"
             done = f"{done} Best validation loss {loss}."
-        if event.best_step not in (None, event.step):
-            done = f"{done.removesuffix('.')},\nwhich every command uses."
+            # The loss of an earlier step was finite.
+            if event.best_step != event.step:
+                done = f"{done.removesuffix('.')},\nwhich every command uses."
         self._print(done)
         if self._start.first_step == event.step:
             self._print(

@@ -108,7 +108,7 @@ class VisualizeOptions(ExportingOptions):
         flags="--top N",
         help="How many cells to colour, or sentences to list.",
         allowed=at_least(0),
-        shown_default=str(NUM_PASSAGES),
+        shown_default=f"{NUM_PASSAGES} cells, 10 sentences",
     )
 
     # How a text is coloured.

@@ -88,7 +88,7 @@ BROWSER_KEYS: tuple[Keys, ...] = (
 )
 """The keys of the browser."""
 NOTES = (
-    "Red is a cell's -1, blue its +1.",
+    "Red is a cell's -1, blue its +1. If the scale says turned, blue is -1.",
     *(f"{mark} after a score: {what}." for mark, what in MEANINGS.items()),
     "Esc closes this.",
 )

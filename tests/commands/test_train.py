@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +172,16 @@ def test_it_learns(lstm, corpus):
         "it begins by knowing nothing"
     )
     assert sum(losses[-10:]) / 10 < 0.4 * corpus.unigram_nats()
+
+
+def test_a_training_without_a_finite_loss_names_no_best_step(command, corpus_file, monkeypatch):
+    """Its last words would end in the middle of a sentence."""
+    show_done = TrainingView._show_done
+
+    def show_without_loss(view, event):
+        show_done(view, replace(event, best_nats=None, best_step=0))
+
+    monkeypatch.setattr(TrainingView, "_show_done", show_without_loss)
+    ran = command("train --hidden-size 8 --steps 2 --set threads=1", corpus_file)
+    assert "Done: 2 steps.\n" in ran.err
+    assert "every command uses" not in ran.err

@@ -6,6 +6,7 @@ The blocks of a page run in bash, so loops, quotes and pipes mean what they mean
 spend a second on importing torch.
 """
 
+import json
 import os
 import random
 import re
@@ -217,3 +218,17 @@ def test_the_commands_of_the_page_run(name, call, tmp_path):
     script = "".join(commands_of(language, block) for language, block in blocks(page))
     shown = re.findall(r"(?m)^ *(?:\$ )?charrnn ", "".join(text for _, text in blocks(page)))
     assert run_script(script, tmp_path / "folder", call) >= len(shown) > 0
+
+
+def test_the_example_of_a_sample_in_json_is_what_the_command_prints(process):
+    page = (REPOSITORY / "docs/look-up/formats.md").read_text(encoding="utf-8")
+    command, shown = re.search(
+        r"`charrnn (sample [^`]* --json)` prints [^`]*```\n(.*?)```", page, re.S
+    ).groups()
+
+    printed = json.loads(process("-m", "charrnn", *shlex.split(command)).stdout)
+
+    assert {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in printed.items()
+    } == json.loads(shown)
