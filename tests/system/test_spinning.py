@@ -5,7 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from charrnn.system.spinning import BUSY, IDLE, limit_threads
+from charrnn.system.spinning import BUSY, IDLE, limit_blas, limit_threads
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,24 @@ def test_libraries_start_a_thread_for_each_core_of_a_quota(monkeypatch, given, c
     monkeypatch.setattr("charrnn.system.spinning.sys", Mock(modules={}))
     monkeypatch.setattr(os, "environ", dict(given))
     limit_threads()
+    assert os.environ == given | expected
+
+
+@pytest.mark.parametrize(
+    "given, is_busy, loaded, expected",
+    [
+        ({}, True, {}, {"OPENBLAS_NUM_THREADS": "1"}),
+        ({}, False, {}, {}),
+        ({}, True, {"numpy": None}, {}),
+        ({"OPENBLAS_NUM_THREADS": "2"}, True, {}, {}),
+        ({"OMP_NUM_THREADS": "2"}, True, {}, {}),
+    ],
+)
+def test_numpy_computes_on_one_thread_beside_busy_processes(
+    monkeypatch, given, is_busy, loaded, expected
+):
+    monkeypatch.setattr("charrnn.system.spinning.are_cores_busy", lambda: is_busy)
+    monkeypatch.setattr("charrnn.system.spinning.sys", Mock(modules=loaded))
+    monkeypatch.setattr(os, "environ", dict(given))
+    limit_blas()
     assert os.environ == given | expected
