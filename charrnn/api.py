@@ -18,17 +18,19 @@ from charrnn.system.lazy import LazyModule
 from charrnn.text.given_text import GivenText, read_given, text_to_continue
 from charrnn.trained_model import (
     MAX_LAG,
+    NUM_LEFT_OUT,
     SGD_LEARNING_RATE,
     TextOrIds,
     TrainedModel,
 )
 
 if TYPE_CHECKING:
-    from charrnn.analyses import backpropagation, evidence, gates, gradients, numbers, ranking
+    from charrnn.analyses import backpropagation, evidence, gates, gradients, numbers, ranking, why
     from charrnn.analyses.backpropagation import Backpropagation
     from charrnn.analyses.evidence.results import EvidenceCard
     from charrnn.analyses.gates import GateReport
     from charrnn.analyses.numbers import NetworkNumbers
+    from charrnn.analyses.why import Why
     from charrnn.cells.findings import CellScore
     from charrnn.cells.study import Study
     from charrnn.detectors.detector import Detector
@@ -43,6 +45,7 @@ else:
     gates = LazyModule("charrnn.analyses.gates")
     gradients = LazyModule("charrnn.analyses.gradients")
     numbers = LazyModule("charrnn.analyses.numbers")
+    why = LazyModule("charrnn.analyses.why")
     export = LazyModule("charrnn.formats.export")
     learned_texts = LazyModule("charrnn.reports.learned_texts")
     provenance = LazyModule("charrnn.reports.provenance")
@@ -53,6 +56,60 @@ class Model(TrainedModel):
 
     Its `generator` generates text, with options in a dataclass.
     """
+
+    # Why it predicts what it predicts.
+
+    def why(
+        self,
+        text: GivenText,
+        character: str | bytes | None = None,
+        *,
+        chars: int = NUM_LEFT_OUT,
+        unknown: str = DEFAULT_UNKNOWN,
+    ) -> "Why":
+        """Explain why a character is predicted after a text, by leaving out each earlier one.
+
+        A character is left out by not reading it. Its effect is the log-probability of the
+        predicted character with everything read, minus that without it. The difference of the logit
+        is a sum over the entries of the vector that the output layer reads, which says what carries
+        it.
+
+        Args:
+            text: The text, of at least 2 characters, which is read from the beginning of its last
+                document: a string, bytes, the `pathlib.Path` of a file, or a list of these.
+            character: The predicted character, "end" for the end of a document, or a byte of a
+                model of bytes. By default the most likely one.
+            chars: The number of characters at the end of the text that are left out, from 1 to
+                2,000.
+            unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
+                which reads a similar one, or none if there is none.
+
+        Returns:
+            A `Why`: its `effects` (N,) in nats for the last N characters of the text, the
+            `probabilities` (N,) without each of them, and the `terms` (K, N, H) that add up to the
+            differences of the logit.
+
+        Raises:
+            UsageError: The text has one character, `character` is several or cannot come next, or
+                an argument is out of range.
+            DataError: The text or the character is outside the vocabulary and `unknown` is
+                `error`, or a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> why = charrnn.load("prose").why('"What is the matter?', '"')
+            >>> print(why.sentence)
+            '"' has a chance of ...
+            >>> strongest = why.strongest(1)[0]
+            >>> strongest.character, strongest.distance
+            ('?', 1)
+            >>> why.effects.shape, why.terms.shape
+            ((20,), (1, 20, 384))
+        """
+        given = text_to_continue(text, config=self.config)
+        if character is None:
+            character = "next"
+        return why.why(self, given, character=character, chars=chars, unknown=unknown)
 
     # How cells are looked into.
 

@@ -85,6 +85,9 @@ WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
 MAX_LAG = 200
 """Characters back to which gradients are computed, unless another number is asked for."""
+NUM_LEFT_OUT = 200
+"""Characters before a predicted one that are left out one by one, unless another number is asked
+for."""
 SGD_LEARNING_RATE = 0.1
 """Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
 Options = TypeVar("Options", bound=SampleOptions)

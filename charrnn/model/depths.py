@@ -33,6 +33,8 @@ class Depth:
     """Stacked layers, where the next layer reads y, the outputs of this one. Base class of the
     depths."""
 
+    adds_outputs = False
+    """Whether a layer hands on the sum of its inputs and its outputs, except for the first."""
     has_gates = False
     """Whether every layer except the first has a weight (H, H) and a bias (H,): `highways.i`, with
     i = layer - 1."""
@@ -63,6 +65,8 @@ class Depth:
 
 class Residual(Depth):
     """x + y (He 2015)."""
+
+    adds_outputs = True
 
     @staticmethod
     def join(links: Links, layer: int, x: Array, y: Array) -> Array:

@@ -42,6 +42,9 @@ class Read(NamedTuple):
     """(T, B, L, H): the cell values of all layers, if they are kept."""
     outputs: Tensor | None
     """(T, B, L, H): the outputs of all layers, if the cells are kept."""
+    joined: Tensor | None
+    """(T, B, L, H): what each layer hands to the one above it, if that is kept. `features` are the
+    last of them, or with `sum_outputs` their sum."""
 
 
 class CharRNN(nn.Module):
@@ -241,6 +244,7 @@ class CharRNN(nn.Module):
         noise: Noise | None = None,
         ops: LayerOps | None = None,
         keeps_cells: bool = False,
+        keeps_joined: bool = False,
     ) -> tuple[Read, Tensor]:
         """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
 
@@ -248,7 +252,13 @@ class CharRNN(nn.Module):
         each of which begins with an END, the first character of its document, or with the window.
         Fragments are read in pieces (`model.reading.cut`).
         """
-        read_window = partial(self.read_window, noise=noise, ops=ops, keeps_cells=keeps_cells)
+        read_window = partial(
+            self.read_window,
+            noise=noise,
+            ops=ops,
+            keeps_cells=keeps_cells,
+            keeps_joined=keeps_joined,
+        )
 
         # Most windows have no END, and are read in one piece.
         is_end = self._find_ends(ids)
@@ -293,7 +303,7 @@ class CharRNN(nn.Module):
             joined = torch.cat(pieces).index_select(0, order)
             return joined.view(num_steps, num_lanes, *joined.shape[1:])
 
-        features, cells, outputs = map(in_order, zip(*reads, strict=True))
+        features, cells, outputs, all_joined = map(in_order, zip(*reads, strict=True))
         assert features is not None
 
         # The state of a lane is the state of its last fragment.
@@ -303,6 +313,7 @@ class CharRNN(nn.Module):
                 features,
                 cells=cells,
                 outputs=outputs,
+                joined=all_joined,
             ),
             states.index_select(-2, last_of_lanes),
         )
@@ -334,6 +345,7 @@ class CharRNN(nn.Module):
         noise: Noise | None,
         ops: LayerOps | None,
         keeps_cells: bool,
+        keeps_joined: bool,
     ) -> tuple[Read, Tensor]:
         """Read ids (T, B), or vectors (T, B, E), from a state without resetting it."""
         # Prepare the inputs of the first layer.
@@ -397,7 +409,10 @@ class CharRNN(nn.Module):
         if keeps_cells:
             cells = torch.stack(all_cells, dim=2)
             outputs = torch.stack(all_outputs, dim=2)
-        read = Read(features, cells=cells, outputs=outputs)
+        all_joined: Tensor | None = None
+        if keeps_joined:
+            all_joined = torch.stack(joined, dim=2)
+        read = Read(features, cells=cells, outputs=outputs, joined=all_joined)
         return read, torch.stack(new_vectors)
 
 

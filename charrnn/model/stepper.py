@@ -201,13 +201,27 @@ class Stepper:
 
         A row that reads END starts from the initial state.
         """
+        joined, state = self.read_layers(ids, state)
+        features = joined[-1]
+        if self.sums_outputs:
+            features = sum(joined[1:], start=joined[0])
+        return self.products["output"].product(features), state
+
+    def read_layers(
+        self, ids: NDArray[np.integer[Any]], state: Float32Array
+    ) -> tuple[list[Float32Array], Float32Array]:
+        """Map ids (B,) and a state to what each layer hands to the one above it, L arrays (B, H),
+        and a new state; the old state is not changed. The output layer reads the last of them, or
+        with `sum_outputs` their sum.
+
+        A row that reads END starts from the initial state.
+        """
         if self.end_id is not None:
             state = self._reset_at_end(ids, state)
 
         # The walk changes the state in place.
         state = state.copy()
-        walk = _Walk(self, ids=ids, state=state)
-        return self.products["output"].product(walk.read()), state
+        return _Walk(self, ids=ids, state=state).read(), state
 
     def _reset_at_end(self, ids: NDArray[np.integer[Any]], state: Float32Array) -> Float32Array:
         """Return a state with the rows that read END reset to the initial state, because a document
@@ -250,8 +264,8 @@ class _Walk:
         self._state = state
         self._along_depth: CellState = ()
 
-    def read(self) -> Array:
-        """Read the characters, and return the input (B, H) of the output layer."""
+    def read(self) -> list[Array]:
+        """Read the characters, and return what each layer hands to the one above it, (B, H)."""
         # Below the first layer of a grid is a projection to the state of the LSTM along depth.
         stepper = self._stepper
         below: Array = self._ids
@@ -259,7 +273,7 @@ class _Walk:
             self._along_depth = tuple(stepper.ops.split(stepper.tables["bottom"][self._ids], 2))
             below = self._along_depth[0]
 
-        outputs = []
+        joined = []
         for layer in range(stepper.num_layers):
             # Compute the equations of the cell, from the oldest state of the layer.
             ops = stepper.ops_of(layer)
@@ -290,12 +304,8 @@ class _Walk:
 
             # Compute the input of the next layer.
             below = stepper.architecture.depth.join(self, layer=layer, x=below, y=latest[0])
-            outputs.append(below)
-
-        # Compute the input of the output layer.
-        if stepper.sums_outputs:
-            below = sum(outputs[1:], start=outputs[0])
-        return below
+            joined.append(below)
+        return joined
 
     def _step_cell(
         self,
