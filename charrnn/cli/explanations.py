@@ -56,6 +56,8 @@ def _refused_by_typer(error: typer.TyperException, name: str) -> str:
     elif extra := re.match(r"Got unexpected extra .*? \((.*)\)", problem, re.DOTALL):
         usage = " ".join(context.command.collect_usage_pieces(context))
         problem = f"{command} takes {usage}: leave out {extra[1]}."
+        if any("--with" in word.opts for word in context.command.params):
+            problem += " To compare runs, type --gradients --with and the name of each."
     return f"{problem}\nTry '{command} --help'."
 
 

@@ -328,7 +328,9 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
             digest = earlier.step_digest
             has_weights = digest is not None and model.base.get("digest") == digest
             has_text = recorded is not None and model.base.get("corpus_digest") == recorded.digest
-            if has_weights or has_text:
+            if earlier.card:
+                why = "the model came with charrnn, and its text did not"
+            elif has_weights or has_text:
                 texts.append(list(earlier.read_parts(reason=REASON)))
                 why = ""
         # A caption may be given away: the error itself has paths of this machine.

@@ -93,6 +93,7 @@ REFUSED = {
     "visualize": (
         ("visualize nosuch", 4, "included models: code, prose"),
         ("visualize chain chain", 2, "leave out chain"),
+        ("visualize chain chain --gradients", 2, "--gradients --with"),
         ("visualize chain --cell x", 2, "layer:unit"),
         ("visualize chain --cell 0:99", 2, "0 to 8"),
         ("visualize chain --cell 0:7 --detector quote --detector digit", 2, "quote, digit"),

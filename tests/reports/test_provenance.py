@@ -314,3 +314,11 @@ def test_what_is_not_compared_is_said_in_a_short_sentence(tuned, tmp_path, gone,
     with pytest.warns(RuntimeWarning, match=f"base learned before is not compared: {why}"):
         reach = model.provenance("anything").reach
     assert why in reach and "zyxwvu" not in reach and str(tmp_path) not in reach
+
+
+def test_of_an_included_model_it_is_said_that_its_text_was_never_here(command, tmp_path):
+    Path("second.txt").write_text(chain_text(4_500), "utf-8")
+    ran = command("train second.txt --steps 1 --out tuned --quiet --init-from prose")
+    assert ran.code == 0, ran.err
+    with pytest.warns(RuntimeWarning, match="prose learned before is not compared: the model came"):
+        charrnn.load("tuned").provenance("anything")
