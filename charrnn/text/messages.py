@@ -1,15 +1,13 @@
-"""Parse a chat into messages, and leave out what nobody wrote.
+"""Parse a chat of WhatsApp, or of another program that stamps its lines, into messages, and leave
+out what nobody wrote.
 
 A stamp is a date and a time at the beginning of a line, as the program of the chat writes it in any
 language. Everything up to the next stamp belongs to its message, which is kept or left out whole.
 """
 
-import html
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 from charrnn.errors import named
 from charrnn.text.text_files import Change, Line, split_lines
@@ -40,12 +38,13 @@ _NAME = re.compile(
 )
 _LEFT_OUT_OF_NAMES = re.compile(f"{_MARKS.pattern}| (?=: )")
 _LEVEL = r"(?:INFO|DEBUG|TRACE|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE)"
-# A log has a level or the name of a program before its colon.
-_LOGGED = re.compile(
-    rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\W*$|.* - {_LEVEL} - |[a-z][\w-]*\.[\w.-]*$"
-)
-# Some people write their own name like that of a program: one such name is no log.
-_LIKE_PROGRAM = re.compile(r"[a-z][\w-]*$|.*\] ")
+# A log has a level before its colon.
+_LOGGED = re.compile(rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\W*$|.* - {_LEVEL} - ")
+# Or a program, whose name often has a dot. Some people write their own name like that of a program,
+# so that one such name is no log.
+_LOGGED_BY_PROGRAM = re.compile(rf"{_LOGGED.pattern}|[a-z][\w-]*\.[\w.-]*$")
+_LIKE_PROGRAM = re.compile(r"[a-z][\w-]*(?:\[\d+\])?$|.*\] ")
+_SECONDS = re.compile(r"\d\d:\d\d:\d\d")
 _EDITED = re.compile("\u200e<[^<>\n]*>")
 _FILE = (
     r"\S[^\n]{0,100}\.(?i:jpe?g|heic|png|tiff?|bmp|svg|webp|gif|mp[34]|m4[av]|mpe?g|mov|mkv|avi|webm"
@@ -65,17 +64,6 @@ _PROGRAM_LINE = re.compile(
     r"|Appel (?:vocal|vidéo) manqué|Llamada perdida|Videollamada perdida)\.?"
 )
 """Matches a line that the program wrote in the place of a message or a picture."""
-_NAMES = ("sender_name", "from", "author", "user_profile", "user")
-_TIMED = r"messages|mapping|sender_name|ts|timestamp\w*|date\w*|create_time"
-JSON_CHAT = re.compile(
-    rf'\s*[\[{{](?=.*"(?:{"|".join(_NAMES)})"\s*:)(?=.*"(?:{_TIMED})"\s*:)', re.DOTALL
-)
-"""Matches the beginning of JSON that may be a chat: a list of books has authors, but no times."""
-# The types of Slack, Discord and Messenger: who came, went or called, and what was renamed.
-_OF_PROGRAM = re.compile("Call|[Cc]hannel|Guild|group_|Recipient|Thread|Subscribe|Unsubscribe")
-_CONTENTS = ("content", "text", "value")
-
-
 _KEPT = f"({{num}}); {named('clean', 'false')} keeps them"
 _STAMPS = "message", f"left out of {{label}}: the dates and times of a chat {_KEPT}"
 _UNWRITTEN = (
@@ -85,11 +73,6 @@ _UNWRITTEN = (
 _LIKE_CHAT = (
     "message",
     "{label} looks like a chat of {num}, of which many have no name: its dates and times stay",
-)
-_FROM_JSON = (
-    "message",
-    "read {num} of {label} out of its JSON, each after its name;"
-    f" {named('column')} reads another field",
 )
 
 
@@ -138,19 +121,14 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
     stamps = find_stamps(text)
     if not stamps:
         return None
-    # Everything up to the next stamp belongs to a message.
-    ends = [*(begin for begin, _ in stamps[1:]), len(text)]
-    messages: list[tuple[int, re.Match[str] | None]] = []
-    for (begin, after), end in zip(stamps, ends, strict=True):
-        said = _NAME.match(text, after, end)
-        if said and (_LOGGED.match(said["name"]) or _STAMP.match(said["name"])):
-            said = None
-        messages.append((begin, said))
-
+    may_be_log = _may_be_log(text[slice(*stamps[0])]) and "\u200e" not in text
+    logged = _LOGGED_BY_PROGRAM if may_be_log else _LOGGED
+    messages = _messages_at(stamps, text, logged)
     names = [said["name"] for _, said in messages if said]
-    # Most lines of a log name a program.
-    if 2 * sum(bool(_LIKE_PROGRAM.match(name)) for name in names) > len(names):
+    num_like_programs = sum(1 for name in names if _LIKE_PROGRAM.match(name))
+    if may_be_log and 2 * num_like_programs > len(names):
         return None
+
     # A group begins with what the program says of it.
     first = next((index for index, (_, said) in enumerate(messages) if said), len(messages))
     # The sentences of a diary with a colon begin differently, and few say something twice.
@@ -175,6 +153,29 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
     return kept
 
 
+def _may_be_log(stamp: str) -> bool:
+    """Whether a log may have such stamps: with seconds, as chats on an iPhone, which have a comma
+    before the time and marks of the direction of writing."""
+    is_of_iphone = "[" in stamp and "," in stamp
+    return _SECONDS.search(stamp) is not None and not is_of_iphone
+
+
+def _messages_at(
+    stamps: Sequence[tuple[int, int]], text: str, logged: re.Pattern[str]
+) -> list[tuple[int, re.Match[str] | None]]:
+    """Return where each message begins, and its name with what was said; None for a message without
+    a name, or with what was `logged` in its place."""
+    # Everything up to the next stamp belongs to a message.
+    ends = [*(begin for begin, _ in stamps[1:]), len(text)]
+    messages = []
+    for (begin, after), end in zip(stamps, ends, strict=True):
+        said = _NAME.match(text, after, end)
+        if said and (logged.match(said["name"]) or _STAMP.match(said["name"])):
+            said = None
+        messages.append((begin, said))
+    return messages
+
+
 def _lines_of(said: re.Match[str] | None, number: int) -> Iterator[Line]:
     """Yield the lines of a message without what the program wrote. A caption keeps the name."""
     if said is None:
@@ -192,78 +193,3 @@ def _lines_of(said: re.Match[str] | None, number: int) -> Iterator[Line]:
         yield Line(place, before + _EDITED.sub("", line))
         before = ""
         has_begun = True
-
-
-def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
-    """Return the messages of chats that were exported as JSON, each after its name, with a blank
-    line between two chats; None for any other file."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    chats = list(_chats_in(data))
-    content = "\n".join("".join(chat) for chat in chats)
-    # Messenger writes each byte of a letter as a letter. No other letters are bytes of UTF-8.
-    with suppress(UnicodeError):
-        content = content.encode("latin-1").decode("utf-8")
-    if not content:
-        return None
-    # A message may have several lines.
-    changes[_FROM_JSON] += sum(len(chat) for chat in chats)
-    return [Line(1, content)]
-
-
-def _chats_in(data: object) -> Iterator[list[str]]:
-    """Yield the messages of each list in JSON half of whose items have a name and a text."""
-    # ChatGPT has each message in a node of a tree.
-    if isinstance(data, dict) and isinstance(nodes := data.get("mapping"), dict):
-        messages = [node.get("message") for node in nodes.values() if isinstance(node, dict)]
-        data = [message for message in messages if _first(message, _CONTENTS)]
-    if isinstance(data, dict):
-        for value in data.values():
-            yield from _chats_in(value)
-    if not isinstance(data, list):
-        return
-    said = []
-    records = [
-        record for record in data if not _OF_PROGRAM.match(_first(record, ("subtype", "type")))
-    ]
-    for record in records:
-        name = _first(record, _NAMES)
-        content = _first(record, _CONTENTS)
-        # Slack writes & as &amp;, and its times as `ts`.
-        if name and "ts" in record:
-            content = html.unescape(content)
-        if name and content:
-            said.append(f"{name}: {content}\n")
-    if len(said) < max(1, len(records) / 2):
-        for value in data:
-            yield from _chats_in(value)
-        return
-    # Messenger writes the newest message first.
-    times = [str(record.get("timestamp_ms")) for record in data if isinstance(record, dict)]
-    if times and times[0] > times[-1]:
-        said.reverse()
-    yield said
-
-
-def _first(record: object, fields: Sequence[str]) -> str:
-    """Return the first of some fields of a record that is a text."""
-    if not isinstance(record, dict):
-        return ""
-    for field in fields:
-        value = record.get(field)
-        # Slack, Discord and ChatGPT describe who writes by an object, and ChatGPT what is written.
-        if isinstance(value, dict):
-            values = [
-                value.get(name) for name in ("real_name", "name", "nickname", "role", "parts")
-            ]
-            value = next(filter(None, values), None)
-        # Telegram parts a text where its style changes.
-        if isinstance(value, list):
-            value = "".join(
-                part if isinstance(part, str) else _first(part, ("text",)) for part in value
-            )
-        if isinstance(value, str) and value:
-            return value
-    return ""

@@ -27,7 +27,8 @@ from charrnn.text.documents import (
 )
 from charrnn.text.file_kinds import document_kind, why_not_text
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, stored
-from charrnn.text.messages import JSON_CHAT, find_stamps, messages_of_json, parse_chat
+from charrnn.text.json_chats import JSON_CHAT, messages_of_json
+from charrnn.text.messages import find_stamps, parse_chat
 from charrnn.text.pandoc import read_document
 from charrnn.text.reading_notes import describe_file, describe_skipped, notes_on_source
 from charrnn.text.sources import Origin
@@ -305,10 +306,25 @@ def _notes_on_changes(files: Sequence[FileRecord]) -> Iterator[str]:
     totals: Counter[Change] = Counter()
     for file in files:
         totals += file.changes
-    for change, num in totals.items():
-        labels = dict.fromkeys(file.label for file in files if file.changes[change])
-        noun, note = change
-        yield note.format(num=counted(num, noun), label=listed(labels))
+    kinds: dict[str, Counter[str]] = {}
+    for (noun, note), num in totals.items():
+        if "{kinds}" in note:
+            kinds.setdefault(note, Counter())[noun] += num
+        else:
+            label = _labels(files, {(noun, note)})
+            yield note.format(num=counted(num, noun), label=label)
+
+    # The kinds of one change stand in one note, the most frequent first.
+    for note, nums in kinds.items():
+        listed_kinds = ", ".join(f"{num:,} {kind}" for kind, num in nums.most_common())
+        label = _labels(files, {(kind, note) for kind in nums})
+        yield note.format(kinds=listed_kinds, label=label)
+
+
+def _labels(files: Sequence[FileRecord], changes: set[Change]) -> str:
+    """Return the names of the sources whose files have one of these changes."""
+    changed = [file for file in files if any(file.changes[change] for change in changes)]
+    return listed(dict.fromkeys(file.label for file in changed))
 
 
 def file_bytes(origins: Iterable[Origin]) -> int:

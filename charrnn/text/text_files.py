@@ -72,7 +72,8 @@ class Line(NamedTuple):
 
 
 Change = tuple[str, str]
-"""What is counted, in the singular, and a note with {num} and the {label} of the text."""
+"""What is counted, in the singular, and a note with {num} and the {label} of the text. A note with
+{kinds} in the place of {num} lists all that is counted for it: 3 of the program, 2 with photos."""
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """Chats are parsed into messages, which are kept or left out as a whole."""
 
-import json
 import time
 from pathlib import Path
 
@@ -85,6 +84,31 @@ def test_a_message_is_kept_or_left_out_whole_and_a_caption_keeps_its_name(messag
     assert read(content, clean=False).content == content
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "30/11/2026, 14:{:02} - {}: {}",
+        "2026-11-30 14:{:02} - {}: {}",
+        "[30/11/2026, 14:{:02}:12] {}: {}",
+        "[2026-11-30 14:{:02}:12] {}: {}\u200e",
+    ],
+)
+def test_names_may_be_in_lower_case(form):
+    said = 6 * [("mum", "It rains: yes."), ("j.smith", "It does not.")]
+    corpus = read("".join(stamped(form, one, number) for number, one in enumerate(said)))
+    assert corpus.content == "".join(f"{name}: {text}\n" for name, text in said)
+    assert "the dates and times of a chat (12 messages)" in str(corpus.notes)
+
+
+@pytest.mark.parametrize("name", ["nginx", "app.main", "sshd[12]", "host sshd[1] x"])
+@pytest.mark.parametrize(
+    "form", ["[2026-11-28 10:00:{:02}] {}: {}", "28.11.2026 10:00:{:02} - {}: {}"]
+)
+def test_a_log_of_programs_stays(form, name):
+    log = "".join(stamped(form, (name, "it rains"), number) for number in range(12))
+    assert read(log).content == log
+
+
 def test_a_group_begins_with_what_the_program_says_and_a_letter_may_be_first():
     added = "".join(f"12/03/24, 20:{n:02} - You added P{n}\n" for n in range(24))
     assert read(added + TALK).content == SAID_IN_TALK
@@ -118,68 +142,6 @@ def test_no_line_takes_long(line):
     assert time.process_time() - started < 2
 
 
-MESSENGER = {
-    "participants": [{"name": "Ana"}],
-    "messages": [
-        {
-            "sender_name": "Zo\u00c3\u00ab",
-            "content": "Gr\u00c3\u00bc\u00c3\u009fe",
-            "timestamp_ms": 2,
-        },
-        {"sender_name": "Ana", "content": "It rains.", "timestamp_ms": 1},
-    ],
-}
-TELEGRAM = {
-    "chats": {
-        "list": [
-            {
-                "messages": [
-                    {"type": "service", "text": ""},
-                    {"from": "Ana", "text": ["It ", {"type": "bold", "text": "rains."}]},
-                    {"from": "Zoë", "text": "Grüße"},
-                ]
-            }
-        ]
-    }
-}
-DISCORD = {
-    "guild": {"name": "rain"},
-    "messages": [
-        {"type": "GuildMemberJoin", "author": {"name": "Ana"}, "content": "Joined the server."},
-        {"type": "Default", "author": {"name": "Ana"}, "content": "It rains."},
-        {"author": {"name": "Ben"}, "content": ""},
-        {"author": {"name": "Zoë"}, "content": "Grüße"},
-    ],
-}
-SLACK = [
-    {"ts": "0.5", "subtype": "channel_join", "user": "U1", "text": "<@U1> has joined the channel"},
-    {"ts": "1.5", "user": "U1", "text": "It rains.", "user_profile": {"real_name": "Ana"}},
-    {"ts": "2.5", "user": "Zoë", "text": "Grüße"},
-]
-
-
-@pytest.mark.parametrize("chat", [MESSENGER, TELEGRAM, DISCORD, SLACK])
-def test_a_chat_in_json_is_read_with_its_names(chat):
-    corpus = read(json.dumps(chat, indent=1), "a.json")
-    assert corpus.content == "Ana: It rains.\nZoë: Grüße\n"
-    assert "read 2 messages of a.json out of its JSON" in corpus.notes[-1]
-
-
-def test_conversations_are_parted_by_blank_lines():
-    talks = [{"messages": [{"from": "Ana", "text": text}]} for text in ("Stay.", "Go.")]
-    assert read(json.dumps(talks), "a.json").content == "Ana: Stay.\n\nAna: Go.\n"
-    book = {"author": "Ana", "title": "Rain", "text": "It fell."}
-    for other in ({"from": 1, "to": [{"user": "x"}]}, [book] * 9):
-        corpus = read(json.dumps(other), "a.json")
-        assert corpus.content == json.dumps(other)
-    assert "it has author, title, text: charrnn train" in corpus.notes[-1]
-    slack = [
-        {"ts": "1", "user": "Ana", "text": "a &amp;lt; b", "timestamp_ms": time}
-        for time in (None, 1)
-    ]
-    assert read(json.dumps(slack), "a.json").content == 2 * "Ana: a &lt; b\n"
-
-
 def check_chat(form, messages):
     said = [(NAMES[number % 2], "\n".join(lines)) for number, lines in enumerate(messages)]
     content = "".join(stamped(form, one, number) for number, one in enumerate(said))
@@ -203,18 +165,3 @@ def test_chats_of_known_text_lose_and_add_nothing(form, messages):
 @given(**CHATS)
 def test_many_chats_of_known_text_lose_and_add_nothing(form, messages):
     check_chat(form, messages)
-
-
-def test_a_conversation_with_chatgpt_is_read_out_of_its_tree():
-    nodes = {"root": {"message": None}}
-    for number, (role, said) in enumerate((("system", ""), ("user", "Go?"), ("assistant", "Go."))):
-        content = {"content_type": "text", "parts": [said]}
-        message = {"author": {"role": role, "name": None}, "content": content}
-        nodes[str(number)] = {"message": message}
-    talks = [{"title": "Talk", "mapping": nodes}, {"title": "Same", "mapping": nodes}]
-    talks += [{"title": "", "mapping": {}}] * 50
-    talk = "user: Go?\nassistant: Go.\n"
-    chat = read(json.dumps(talks), "conversations.json")
-    assert chat.content == f"{talk}\n{talk}"
-    (note,) = chat.notes
-    assert "read 4 messages of conversations.json out of its JSON" in note
