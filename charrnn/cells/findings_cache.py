@@ -50,7 +50,8 @@ class FindingsCache:
         # Results of this process are used in any case.
         name = self._name(kind, key)
         if name in self._known:
-            return self._known[name]
+            known: Result = self._known[name]
+            return known
         if self.identity is None or self.measures_anew:
             return None
 
@@ -68,11 +69,12 @@ class FindingsCache:
         # A whole file may be unreadable all the same: Python and NumPy change how they represent
         # the annotations that `decode` follows. Measuring again without a warning would hide that.
         try:
-            self._known[name] = decode(result, json.loads(body))
+            loaded: Result = decode(result, json.loads(body))
         except (TypeError, ValueError, LookupError) as error:
             warn(f"{path} cannot be read back ({error!r}): it is measured again")
             return None
-        return self._known[name]
+        self._known[name] = loaded
+        return loaded
 
     def save(self, kind: str, key: Mapping[str, JSON], value: object) -> None:
         """Keep a result, in a file as well unless none can be written."""

@@ -249,4 +249,4 @@ def _contrasts(labels: Labels, starts: Int64Array, ends: Int64Array) -> Float64A
     # changes[i]: how many of the first i + 1 labels differ from the label before.
     changes = np.append(0, np.cumsum(labels[1:] != labels[:-1]))
     num_changes = np.minimum(NUM_CHANGES, changes[ends - 1] - changes[starts])
-    return np.maximum(0.0, variances) * num_changes
+    return np.asarray(np.maximum(0.0, variances) * num_changes)

@@ -59,7 +59,7 @@ class Trace(Displayable):
     @property
     def bits(self) -> Float64Array:
         """The surprise (N,) of each character, in bits; nan where nothing came before it."""
-        return -self.logprobs / np.log(2)
+        return np.asarray(-self.logprobs / np.log(2))
 
     def to_arrays(
         self, detectors: Sequence[Detector] = (), *, num_chosen_on: int = 0

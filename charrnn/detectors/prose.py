@@ -180,7 +180,7 @@ def label_indentation(text: str) -> Int64Array:
     line_starts = last_index(np.append(True, _is_newline(text))[:-1])
     stops = np.append(np.flatnonzero(~_where(text, " \t".__contains__)), len(text))
     widths = stops[np.searchsorted(stops, line_starts)] - line_starts
-    return np.minimum(widths, index - line_starts + 1)
+    return np.asarray(np.minimum(widths, index - line_starts + 1))
 
 
 def _words(text: str) -> BoolArray:
@@ -220,9 +220,11 @@ def label_capitals(text: str) -> BoolArray:
         )
         counts = np.cumsum(is_of_category)
         # The index -1, for no character before, is the 0 at the end.
-        return counts - np.append(counts, 0)[before]
+        return np.asarray(counts - np.append(counts, 0)[before])
 
-    return words & (num_in_word("Lu", "Lt") >= 2) & (num_in_word("Ll") == 0)
+    has_capitals = num_in_word("Lu", "Lt") >= 2
+    has_only_capitals = num_in_word("Ll") == 0
+    return np.asarray(words & has_capitals & has_only_capitals)
 
 
 def label_digits(text: str) -> BoolArray:

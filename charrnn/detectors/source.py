@@ -324,12 +324,12 @@ _BRACKET = re.compile(r"[(\[{)\]}]|\n[ \t\r]*\n")
 
 def label_strings(text: str) -> BoolArray:
     """True inside a string."""
-    return scan_source(text).regions == Region.STRING
+    return np.asarray(scan_source(text).regions == Region.STRING)
 
 
 def label_comments(text: str) -> BoolArray:
     """True inside a comment."""
-    return scan_source(text).regions == Region.COMMENT
+    return np.asarray(scan_source(text).regions == Region.COMMENT)
 
 
 def label_bracket_depth(text: str) -> Int64Array:

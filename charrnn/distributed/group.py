@@ -246,7 +246,8 @@ class ConnectedProcesses(ProcessGroup):
         if data:
             message = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         self._sum(message)
-        return json.loads(bytes(message.tolist()))
+        received: Result = json.loads(bytes(message.tolist()))
+        return received
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -42,6 +42,9 @@ HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
 """The signal that ends the interface when its terminal has gone; Windows has no SIGHUP."""
 NUM_NUMBERED = 9
 """Cells of a list by score that have a key: the number beside them."""
+BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+"""The columns from which a screen has a class: `app.tcss` draws the table of cells above a narrow
+text, and beside a wide one."""
 Keys = tuple[str, str, Mapping[str, str]]
 """Keys as the help names them, their meaning, and the action of each key by its Textual name."""
 HELP_KEY: Keys = ("?", "these keys", {"question_mark": "app.help"})
@@ -372,7 +375,7 @@ class Explorer(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     CSS_PATH = "app.tcss"
     BINDINGS = bind([("", "", {"ctrl+c,ctrl+q": "quit"})], priority=True)
 

@@ -18,7 +18,7 @@ def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
     """Return log-probabilities (B, V) in float64 for logits (B, V)."""
     # After the shift the largest logit is 0, so that exp does not overflow.
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 class CharWeights(NamedTuple):

@@ -235,7 +235,7 @@ class Pattern:
         """Return which characters (V,) the item of a place takes, by Python's matcher."""
         operator, argument = place.item
         if operator == END_OF_DOCUMENT:
-            return np.arange(len(self._characters)) == argument
+            return np.asarray(np.arange(len(self._characters)) == argument)
 
         # The item alone, compiled as an expression.
         item = _parser.SubPattern(_parser.State(), [place.item])

@@ -395,4 +395,6 @@ class Rows:
         shaping = compiled.shaping_numbers(
             self._options, self._beginning.banned, vocab_size=stepper.vocab_size
         )
-        return compiled.NetworkRows(stepper, shaping=shaping, num_rows=len(self._generators))
+        num_rows = len(self._generators)
+        rows: NetworkRows = compiled.NetworkRows(stepper, shaping=shaping, num_rows=num_rows)
+        return rows

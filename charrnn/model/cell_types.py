@@ -14,7 +14,7 @@ know the order of the characters only because each character's gates let older i
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 Array = Any
 """An array of either library, a tensor of torch or an `NDArray[np.float32]`: their operators have
@@ -78,7 +78,7 @@ class Cell:
     block_letters = ""
     """Letters of these blocks, and of the same blocks of `hh`. Without letters the blocks are
     numbered."""
-    products: Mapping[str, int] = {"hh": 1}
+    products: ClassVar[Mapping[str, int]] = {"hh": 1}
     """Recurrent weights and their blocks of H rows."""
     num_states = 1
     """Number of arrays in a state."""
@@ -150,7 +150,7 @@ class Gru(Cell):
 
     input_blocks = 3
     block_letters = "rzn"
-    products = {"hh": 3}
+    products: ClassVar[Mapping[str, int]] = {"hh": 3}
     gates = ("z", "r")
 
     @staticmethod
@@ -178,7 +178,7 @@ class Lstm(Cell):
 
     input_blocks = 4
     block_letters = "ifgo"
-    products = {"hh": 4}
+    products: ClassVar[Mapping[str, int]] = {"hh": 4}
     num_states = 2
     shows = "tanh(c)"
     forget_block: int | None = 1
@@ -219,7 +219,7 @@ class Coupled(Lstm):
 
     input_blocks = 3
     block_letters = "fgo"
-    products = {"hh": 3}
+    products: ClassVar[Mapping[str, int]] = {"hh": 3}
     forget_block = 0
     gates = ("f", "o")
 
@@ -239,7 +239,7 @@ class Mlstm(Lstm):
 
     input_blocks = 5
     block_letters = "ifgom"
-    products = {"mh": 1, "hh": 4}
+    products: ClassVar[Mapping[str, int]] = {"mh": 1, "hh": 4}
     peak_rate = 5e-3
 
     @staticmethod
@@ -262,7 +262,7 @@ class Mogrifier(Lstm):
     """
 
     input_blocks = 1
-    products = {"xh": 4, "mh": 4}
+    products: ClassVar[Mapping[str, int]] = {"xh": 4, "mh": 4}
     forget_block = None
     peak_rate = 4e-3
     FORGET_BIAS = 1.0
@@ -306,7 +306,7 @@ class Slstm(Cell):
 
     input_blocks = 4
     block_letters = "ifgo"
-    products = {"hh": 4}
+    products: ClassVar[Mapping[str, int]] = {"hh": 4}
     num_states = 3
     shows = "tanh(c)"
     forget_block = 1
@@ -329,7 +329,7 @@ class LinearCell(Cell):
     """Base class of h = a * h + b where a and b depend on the input alone: a window is one
     `recurrence.Scan`."""
 
-    products = {}
+    products: ClassVar[Mapping[str, int]] = {}
     shows = "tanh(h)"
 
     @staticmethod
@@ -459,7 +459,7 @@ class Unitary(Cell):
     """
 
     shows = "tanh(h)"
-    products = {}
+    products: ClassVar[Mapping[str, int]] = {}
     units_multiple = 2
     peak_rate = 1.5e-2
 

@@ -177,11 +177,13 @@ class RecurrentLayer(nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """Return the weight `ih` (G*H, I), or `hh` or another recurrent weight (G*H, H)."""
-        return getattr(self, f"weight_{name}_l0")
+        weight: Tensor = getattr(self, f"weight_{name}_l0")
+        return weight
 
     def bias(self, name: str) -> Tensor:
         """Return the bias (G*H,) of `weight(name)`."""
-        return getattr(self, f"bias_{name}_l0")
+        bias: Tensor = getattr(self, f"bias_{name}_l0")
+        return bias
 
     def extras(self) -> dict[str, Tensor]:
         """Return the arrays of `Cell.extras`."""

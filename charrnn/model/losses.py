@@ -175,7 +175,8 @@ def iter_losses(
 
     def step(inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         with autocast(device, precision):
-            return network(inputs, state)
+            logits, state = network(inputs, state)
+        return logits, state
 
     # A long text is read in batch rows or in segments; ids[n + 1] is predicted at ids[n].
     inputs = Segments(segments.starts - 1, segments.length)

@@ -234,7 +234,8 @@ class CharRNN(nn.Module):
         """Return the vectors (T, B, E) of characters: embeddings, or one-hot."""
         if self.embedding is None:
             return nn.functional.one_hot(ids, self.vocab_size).to(self.output.weight.dtype)
-        return self.embedding(ids)
+        vectors: Tensor = self.embedding(ids)
+        return vectors
 
     def read_documents(
         self,

@@ -82,7 +82,7 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
     x = np.asarray(x, np.float64)
     weight = np.asarray(weight, np.float64)
     if not (np.isfinite(x).all() and np.isfinite(weight).all()):
-        return x @ weight.T
+        return np.asarray(x @ weight.T)
 
     # Each factor has half of the bits of a product. A sum of K products needs log2(K) more bits.
     num_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, x.shape[1])))) // 2
@@ -94,7 +94,8 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
     middle = x_high @ w_low.T + x_low @ w_high.T
     low = x_low @ w_low.T
     total = high + np.ldexp(middle + np.ldexp(low, -num_bits), -num_bits)
-    return np.ldexp(total, x_exponent + w_exponent.T - 2 * num_bits)
+    product: Doubles = np.ldexp(total, x_exponent + w_exponent.T - 2 * num_bits)
+    return product
 
 
 def attend(query: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
@@ -265,7 +266,7 @@ class Matrix:
     @cached_property
     def _transposed(self) -> Float32Array:
         # The integers are converted to float32, because BLAS has no products of integers.
-        return self.values.astype(np.float32).T
+        return np.asarray(self.values.astype(np.float32).T)
 
     def product(self, x: Float32Array) -> Float32Array:
         """Compute x (B, C) @ weight.T, (B, R)."""
@@ -286,7 +287,8 @@ class Matrix:
         # Sums of integers are exact in any order. One product converts each of them back to a
         # float.
         sums = rounded @ self._transposed
-        return sums * np.ldexp(self.scale, exponent - self.bits)
+        product: Float32Array = sums * np.ldexp(self.scale, exponent - self.bits)
+        return product
 
 
 def exact_tanh(x: Float32Array) -> Float32Array:
@@ -294,7 +296,8 @@ def exact_tanh(x: Float32Array) -> Float32Array:
     4e-7."""
     x = np.minimum(np.maximum(x, np.float32(-TANH_LIMIT)), np.float32(TANH_LIMIT))
     square = x * x
-    return x * _polynomial(TANH_TOP, square) / _polynomial(TANH_BOTTOM, square)
+    tanh: Float32Array = x * _polynomial(TANH_TOP, square) / _polynomial(TANH_BOTTOM, square)
+    return tanh
 
 
 def exact_softplus(x: Float32Array) -> Float32Array:

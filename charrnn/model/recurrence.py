@@ -66,7 +66,10 @@ class RepeatedProduct:
         if self._packed is not None:
             # The operators take no keywords; "none" means that no function is applied to the
             # product.
-            return torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
+            product: Tensor = torch.ops.mkldnn._linear_pointwise(
+                x, self._packed, bias, "none", [], ""
+            )
+            return product
         if bias is None:
             return x @ self._transposed
         return torch.addmm(bias, x, self._transposed)
@@ -75,7 +78,8 @@ class RepeatedProduct:
         """Compute the product plus `added` (B, N), in a new tensor."""
         if self._packed is not None:
             pointwise = torch.ops.mkldnn._linear_pointwise
-            return pointwise.binary(x, added, self._packed, None, "add")
+            total: Tensor = pointwise.binary(x, added, self._packed, None, "add")
+            return total
         return torch.addmm(added, x, self._transposed)
 
 
@@ -117,7 +121,8 @@ def recurrent_product(
         # Without gradients there is nothing to record.
         if not torch.is_grad_enabled():
             return window.forward(h.to(window.weight.dtype), window.bias)
-        return _WindowStep.apply(h, token, window)  # type: ignore[no-untyped-call]
+        multiplied: Tensor = _WindowStep.apply(h, token, window)  # type: ignore[no-untyped-call]
+        return multiplied
 
     return product
 

@@ -331,7 +331,8 @@ class _Walk:
         # The first product is looked up by the ids, and x is ignored.
         table = self._stepper.tables.get(name)
         if table is not None:
-            return table[self._ids]
+            rows: Float32Array = table[self._ids]
+            return rows
         return self._stepper.products[name].product(x)
 
     def gate(self, layer: int, x: Array) -> Array:

@@ -144,7 +144,7 @@ def _reaches(ids: IdArray, end_id: int | None) -> Int64Array:
     if end_id is None:
         return places
     last_ends = np.maximum.accumulate(np.where(ids == end_id, places, 0))
-    return places - np.insert(last_ends, 0, 0)[:-1]
+    return np.asarray(places - np.insert(last_ends, 0, 0)[:-1])
 
 
 def _continuations(ngrams: Ngrams, longer: Ngrams, num_counted: int) -> Int64Array:

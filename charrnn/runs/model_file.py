@@ -107,8 +107,9 @@ class ModelFile:
     def read_manifest(self) -> Mapping[str, Any]:
         """Read the manifest. Raises the errors of `load_best`."""
         content = self.read_file(MANIFEST, max_bytes=MAX_TEXT_BYTES)
-        manifest: Any = parse_json(self.path / MANIFEST, content)
-        version = manifest.get("format") if isinstance(manifest, dict) else None
+        parsed = parse_json(self.path / MANIFEST, content)
+        manifest: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
+        version = manifest.get("format")
         if type(version) is not int or version < 1:
             raise CheckpointError(
                 f"{self.path} is damaged: its format is not one of charrnn export"

@@ -70,7 +70,7 @@ class LabelledHistograms:
         equal."""
         # Half of a bin's own values count as below, so that equal values share their mean rank.
         below = np.cumsum(self.counts, axis=1) - self.counts / 2
-        return below - self.counts.sum(axis=1)[:, None] / 2
+        return np.asarray(below - self.counts.sum(axis=1)[:, None] / 2)
 
     def auc_associations(self, label: int, num_pairs: float) -> Float64Array:
         """Compute 2 * AUC - 1 (C,) of each column for a 0/1 label, where `num_pairs` is the number

@@ -170,7 +170,7 @@ def resample_sums(*values: NDArray[np.number | np.bool_]) -> Float64Array:
     blocks, draws = draw_blocks(len(values[0]))
     num_blocks = draws.shape[1]
     sums = [np.bincount(blocks, weights=weights, minlength=num_blocks) for weights in values]
-    return np.stack(sums) @ draws.T
+    return np.asarray(np.stack(sums) @ draws.T)
 
 
 def interval_of(estimates: Float64Array, num_chars: int) -> Interval:

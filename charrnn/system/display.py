@@ -54,7 +54,8 @@ class Displayable:
         """
         if hasattr(self, "__rich_console__"):
             return [cast("RenderableType", self)]
-        return views.view_record(self)
+        pictures: Sequence[RenderableType] = views.view_record(self)
+        return pictures
 
     def to_json(self) -> Any:
         """Return all fields, and what follows from them, for JSON.
@@ -94,7 +95,8 @@ class _Records(Displayable):
 
     def view(self) -> "Sequence[RenderableType]":
         """Return one table or chart of all records, or else the view of each."""
-        return views.view_records(self)
+        pictures: Sequence[RenderableType] = views.view_records(self)
+        return pictures
 
 
 class RecordList(list[Record], _Records):

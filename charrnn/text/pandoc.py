@@ -75,7 +75,7 @@ def _program(label: str, kind: Kind) -> str:
     try:
         import pypandoc  # type: ignore[import-untyped]
 
-        return pypandoc.get_pandoc_path()
+        return str(pypandoc.get_pandoc_path())
     except (ImportError, OSError):
         raise UsageError(
             f"{label} is {kind.what}, which charrnn reads by pandoc, and the extra files is"

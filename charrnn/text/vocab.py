@@ -263,7 +263,7 @@ class Vocab:
         unknown characters."""
         # The limit is a uint32, because it may not fit into the type of the code points.
         entries = np.minimum(code_points, np.uint32(len(self._id_of) - 1))
-        return self._id_of[entries].astype(self.id_type)
+        return np.asarray(self._id_of[entries], self.id_type)
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
         """Return the distinct characters of a text that are not in the alphabet, in order of first

@@ -119,5 +119,6 @@ def _view_together(kind: type, records: Sequence[Any]) -> Sequence[RenderableTyp
     if kind is RunSummary:
         return [runs_view(records)]
     if hasattr(kind, "view_together"):
-        return kind.view_together(records)
+        pictures: Sequence[RenderableType] = kind.view_together(records)
+        return pictures
     return ()

@@ -118,7 +118,7 @@ class Choosing:
     @cached_property
     def shows_property(self) -> BoolArray:
         """Whether the property shows in the output after each character (N,)."""
-        return np.isin(self.ids, self.output.after) & (self.signs != 0)
+        return np.asarray(np.isin(self.ids, self.output.after) & (self.signs != 0))
 
     @cached_property
     def free_length(self) -> int:

@@ -60,7 +60,8 @@ def signs_of(labels: Labels) -> LabelSigns:
     # Where most counts are the same number, all larger counts are high.
     low, high = np.percentile(labels, PERCENTILES)
     high = max(high, np.nextafter(low, np.inf))
-    return (labels >= high).astype(np.int8) - (labels <= low)
+    signs: LabelSigns = (labels >= high).astype(np.int8) - (labels <= low)
+    return signs
 
 
 def choose_output(ids: Int64Array, signs: LabelSigns, declared: Sequence[int]) -> Output:
