@@ -76,7 +76,7 @@ def _from_pattern(spec: str, spellings: Sequence[str]) -> Detector:
 
     def label(text: str) -> Labels:
         labels = [label_matches(text, matches=pattern.finditer(text)) for pattern in patterns]
-        return np.logical_or.reduce(labels)
+        return np.asarray(np.logical_or.reduce(labels))
 
     return Detector(spec, f"inside matches of {spec}", label=label)
 

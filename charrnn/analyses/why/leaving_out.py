@@ -186,13 +186,13 @@ class Prediction:
         logits = self.parts.vectors.sum(axis=0) @ self.weight.T + self.bias
         logits[..., list(self.excluded)] = -np.inf
         logits -= logits.max(axis=-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        return np.asarray(logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)))
 
     def effects(self, targets: Int64Array) -> Float64Array:
         """Return by how much each character makes the targets (P,) likelier, in nats: the
         log-probability with it minus that without it, (N, P)."""
         logprobs = np.take_along_axis(self.logprobs, targets[None, :, None], axis=-1)[..., 0]
-        return logprobs[0] - logprobs[1:]
+        return np.asarray(logprobs[0] - logprobs[1:])
 
     def terms(self, targets: Int64Array) -> Float64Array:
         """Return what each entry adds to the difference of the logits of the targets (P,), in nats:
