@@ -179,7 +179,8 @@ class Checkpoint:
     There is no state of a random generator: each step seeds its own with the number of the step."""
     state: Mapping[str, JSON]
     """The content of training.json: `step`, `cursor`, `best_nats`, `best_step`, `corpus_digest`,
-    `corpus_locations`, `num_processes` and `is_validation_due`; the last three may be missing."""
+    `corpus_locations`, `num_processes`, `is_validation_due` and `document_texts`; the last four may
+    be missing."""
     description: RunDescription
     """Configuration and alphabet at the time of saving."""
     digest: str

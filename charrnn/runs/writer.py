@@ -54,7 +54,7 @@ from charrnn.system.process import (
     named_process,
     process_identity,
 )
-from charrnn.text.pandoc import KEPT_TEXTS, packed_texts
+from charrnn.text.kept_texts import KEPT_TEXTS, is_sealed, pack_texts, seal_of
 from charrnn.text.sources import is_run_folder
 
 
@@ -181,11 +181,22 @@ class RunWriter(RunReader):
         for name, data in description.files().items():
             files.write_atomically(self.path / name, data=data)
 
-    def write_document_texts(self, texts: Mapping[str, str]) -> None:
-        """Keep the texts that were read from documents beside the run, if there are any: another
-        version of what reads documents would make another text. Raises CharRNNError."""
-        if texts:
-            files.write_atomically(self.path / KEPT_TEXTS, packed_texts(texts))
+    def write_document_texts(
+        self, texts: Mapping[str, str], recorded: object = None
+    ) -> dict[str, files.JSON] | None:
+        """Keep the texts that were read from documents beside the run, unless there are none, and
+        return the seal of their file for the checkpoints.
+
+        The file that a checkpoint has `recorded` stays, if it is whole. Raises CharRNNError.
+        """
+        if not texts:
+            return None
+        # Another version of the library that compresses would make other bytes of the same texts.
+        if isinstance(recorded, dict) and is_sealed(self.path, seal=recorded):
+            return recorded
+        packed = pack_texts(texts)
+        files.write_atomically(self.path / KEPT_TEXTS, packed)
+        return seal_of(packed)
 
     def commit(
         self,

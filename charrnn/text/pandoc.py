@@ -1,16 +1,8 @@
-"""Read the text of documents by pandoc, which the extra `files` installs.
+"""Read the text of documents by pandoc, which the extra `files` installs."""
 
-A run keeps the texts that it has learned from documents, because another version of pandoc would
-make another text of them.
-"""
-
-import gzip
 import hashlib
-import json
 import re
 import subprocess
-from collections.abc import Mapping, MutableMapping
-from pathlib import Path
 
 from charrnn.errors import DataError, UsageError, install_command, named
 from charrnn.system.process import memory_bytes
@@ -31,23 +23,19 @@ _UNTITLED = re.compile(r"^Slide \d+\n+", re.MULTILINE)
 """What pandoc writes in the place of the title of a slide that has none."""
 REMEDY = "save it as plain text (UTF-8) in the program that made it"
 """What one can do with a document that is not read."""
-KEPT_TEXTS = "documents.gz"
-"""The file in the folder of a run with the texts of its documents."""
-MAX_KEPT = 1 << 28
-"""Maximum size in bytes of the texts of documents that a run keeps."""
 
 
-def read_document(label: str, data: bytes, kind: Kind, *, texts: MutableMapping[str, str]) -> str:
+def document_digest(data: bytes, kind: Kind) -> str:
+    """Return what tells a document apart from others: its SHA-256 and its format."""
+    # The same bytes may be read as another format.
+    return f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
+
+
+def read_document(label: str, data: bytes, kind: Kind) -> str:
     """Return the text of a document (text formats in UTF-8), one line for each paragraph.
-
-    It is read once: `texts` has those that were read before, by the digest of the document.
 
     Raises UsageError if pandoc is missing, DataError if it cannot read the document.
     """
-    # The same bytes may be read as another format.
-    digest = f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
-    if digest in texts:
-        return texts[digest]
     try:
         # pandoc would say of these that it cannot decode a byte.
         if problem := why_protected(data):
@@ -67,7 +55,6 @@ def read_document(label: str, data: bytes, kind: Kind, *, texts: MutableMapping[
             f"{label} is {kind.what}, but pandoc cannot read it ({reason or type(error).__name__}):"
             f" {REMEDY}"
         ) from error
-    texts[digest] = text
     return text
 
 
@@ -113,22 +100,3 @@ def _json_of(data: bytes, format: str, program: str) -> bytes:
     if result.returncode:
         raise ValueError(result.stderr.decode("utf-8", "replace"))
     return result.stdout
-
-
-def packed_texts(texts: Mapping[str, str]) -> bytes:
-    """Return the content of the file `KEPT_TEXTS`: each text by the digest of its document."""
-    return gzip.compress(json.dumps(texts).encode(), mtime=0)
-
-
-def kept_texts(folder: Path | None) -> dict[str, str]:
-    """Return the texts of documents that a run has kept, by the digest of each; none for a run
-    without documents, and for a damaged file, whose documents are read again."""
-    if folder is None or not (folder / KEPT_TEXTS).is_file():
-        return {}
-    # The run may come from somebody else: the file may be anything.
-    try:
-        with gzip.open(folder / KEPT_TEXTS) as file:
-            texts = dict(json.loads(file.read(MAX_KEPT)))
-    except (*DAMAGED, RecursionError):
-        return {}
-    return {digest: str(text) for digest, text in texts.items()}

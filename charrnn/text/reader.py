@@ -4,7 +4,7 @@ hash it, and then encode it in an alphabet."""
 import io
 import os
 import tempfile
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -25,11 +25,11 @@ from charrnn.text.documents import (
     read_documents,
     without_repeated,
 )
-from charrnn.text.file_kinds import document_kind, why_not_text
+from charrnn.text.file_kinds import Kind, document_kind, why_not_text
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, stored
 from charrnn.text.json_chats import JSON_CHAT, messages_of_json
 from charrnn.text.messages import find_stamps, parse_chat
-from charrnn.text.pandoc import read_document
+from charrnn.text.pandoc import document_digest, read_document
 from charrnn.text.reading_notes import describe_file, describe_skipped, notes_on_source
 from charrnn.text.sources import Origin
 from charrnn.text.text_files import (
@@ -64,7 +64,7 @@ class SourceReader:
         kept_texts: Mapping[str, str] | None = None,
     ):
         """Read the text as a configuration says. `kept_texts` are those of documents that a run has
-        kept, by their digests.
+        kept, by their digests, and are not read anew.
 
         Raises UsageError if a running text should have no repeated documents, DataError if a named
         file or all files of a source are unusable, CharRNNError if a large text cannot be written.
@@ -77,8 +77,9 @@ class SourceReader:
             )
         self.origins = origins
         self.config = config
-        self.document_texts = dict(kept_texts or {})
-        """The texts of the files that pandoc has read."""
+        self.document_texts: dict[str, str] = {}
+        """The texts of the files that pandoc has read, by their digests."""
+        self._kept_texts = kept_texts or {}
         self.files: list[FileRecord] = []
         """What was read of each file, in order."""
         self.notes: list[str] = []
@@ -264,8 +265,18 @@ class SourceReader:
             data = "".join(piece.content for piece in pieces).encode()
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-        texts = ChainMap(file.document_texts, self.document_texts)
-        yield Line(1, read_document(file.name, data, kind, texts=texts))
+        yield Line(1, self._text_of_document(data, kind, file))
+
+    def _text_of_document(self, data: bytes, kind: Kind, file: FileRecord) -> str:
+        """Return the text of a document, which is read once."""
+        digest = document_digest(data, kind)
+        text = self.document_texts.get(digest)
+        if text is None:
+            text = self._kept_texts.get(digest)
+        if text is None:
+            text = read_document(file.name, data, kind)
+        file.document_texts[digest] = text
+        return text
 
 
 def _written(first: Line, pieces: Iterator[Line], file: FileRecord) -> Iterator[Line]:

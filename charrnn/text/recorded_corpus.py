@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat, starmap
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import digest_in_order, split_text
-from charrnn.text.pandoc import kept_texts
+from charrnn.text.kept_texts import KeptTexts, read_kept_texts
 from charrnn.text.reader import SourceReader, file_bytes
 from charrnn.text.sources import entry_of, find_origins
 from charrnn.text.vocab import Vocab, as_bytes
@@ -46,6 +47,8 @@ class RecordedCorpus:
     """The size of its files on the disk; None if it was not recorded."""
     folder: Path | None = None
     """The folder of the run, which keeps the texts of its documents; None for a model file."""
+    texts_seal: object = None
+    """The size and the SHA-256 of the file with these texts; None if the run has none."""
 
     def is_whole(self, text: str | bytes) -> bool:
         """Whether a text is this whole corpus. The text must be read like a corpus, with its
@@ -98,6 +101,8 @@ class RecordedCorpus:
                 # That a text has changed says more than that its old place is empty.
                 sources = shortened(", ".join(self.config.corpus) or "the standard library")
                 problem = f"has changed since it was trained ({sources})"
+                if self._kept_texts.problem:
+                    problem += f", or is read by another pandoc ({self._kept_texts.problem})"
             except DataError as error:
                 problem = problem or f"is not here ({shortened(str(error).splitlines()[0])})"
         remedy = "put it back"
@@ -118,7 +123,11 @@ class RecordedCorpus:
         size = file_bytes(origins)
         if size > MAX_COMPARED and size != self.file_bytes:
             return None
-        return SourceReader(origins, self.config, kept_texts=kept_texts(self.folder))
+        return SourceReader(origins, self.config, kept_texts=self._kept_texts)
+
+    @cached_property
+    def _kept_texts(self) -> KeptTexts:
+        return read_kept_texts(self.folder, seal=self.texts_seal)
 
     def _name_of(self, source: str, location: str | None) -> str:
         """Return what is looked up for a source. A model file comes from somebody else, and names
@@ -161,6 +170,7 @@ def recorded_corpus(
         digest=digest,
         file_bytes=recorded_bytes,
         folder=folder,
+        texts_seal=state.get("document_texts"),
     )
 
 

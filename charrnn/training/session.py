@@ -92,6 +92,9 @@ class TrainingSession:
     has_gone_back: bool = False
     """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
     at most once."""
+    texts_seal: JSON = None
+    """The seal of the file with the texts of documents, in the first process; None without
+    documents."""
     is_stopped: bool = False
     """Whether `should_stop` ended the session before its last step."""
 
@@ -188,14 +191,18 @@ class TrainingSession:
         """Write the description of a new run; let the session and the folder of a resumed run agree
         with its checkpoint. Return the warnings about damaged files."""
         checkpoint = self.checkpoint
+        texts = self.text.corpus.reader.document_texts
         if checkpoint is None:
             if self.group.is_first:
                 self.run.write_description(self.description)
-                self.run.write_document_texts(self.text.corpus.reader.document_texts)
+                self.texts_seal = self.run.write_document_texts(texts)
             return ()
 
         self.base = checkpoint.state.get("base")
         damaged = self._go_back_to(checkpoint)
+        if self.group.is_first:
+            recorded = checkpoint.state.get("document_texts")
+            self.texts_seal = self.run.write_document_texts(texts, recorded)
         # Seconds count on where the log ends, so that curves against time have no jump back.
         self._seconds_before = self._metrics.seconds_at(self.trainer.step)
         return (*checkpoint.warnings, *damaged)
@@ -413,6 +420,8 @@ class TrainingSession:
                 recorded["is_validation_due"] = True
             if self.base is not None:
                 recorded["base"] = self.base
+            if self.texts_seal is not None:
+                recorded["document_texts"] = self.texts_seal
 
             # `RunWriter.commit` makes this step the latest, by writes in a safe order.
             self.run.commit(

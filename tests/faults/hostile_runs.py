@@ -1,5 +1,6 @@
 """Run folders made by an attacker: changed copies of a real run with recomputed digests."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import yaml
 
 from charrnn.runs.checkpoint import seal, seal_manifest
 from charrnn.system.files import json_to_bytes
+from charrnn.text.kept_texts import KEPT_TEXTS, seal_of
 
 SECRET = "the secret of another file of this disk, which no run may show; "
 READERS = ("sample", "predict", "visualize", "evaluate", "resume", "init-from", "load")
@@ -150,6 +152,13 @@ def append(path: Path, text: str) -> None:
         file.write(text)
 
 
+def keep(run: Path, content: bytes) -> None:
+    """Keep texts of documents that no document has, and let every checkpoint record them."""
+    packed = gzip.compress(content, compresslevel=1)
+    (run / KEPT_TEXTS).write_bytes(packed)
+    set_state(run, document_texts=seal_of(packed))
+
+
 NESTED = "[" * 100_000
 WANTS_TEXT = ("visualize", "evaluate", "resume")
 WRONG = "0" * 64
@@ -206,6 +215,10 @@ HARMLESS: dict[str, Callable[[Path, Path], object]] = {
         run / "metrics.jsonl",
         f'{{"step": {10**400}, "seconds": {10**400}, "val_nats": {10**400}}}\n' * 2,
     ),
+    "documents linked to a secret": lambda run, out: link(run / KEPT_TEXTS, out / "secret.txt"),
+    "a pipe in the place of documents": lambda run, _: pipe(run / KEPT_TEXTS),
+    "documents that are lists": lambda run, _: keep(run, b'["a", [' + b"{}," * 4 * 10**7),
+    "documents of 300 MB": lambda run, _: keep(run, b'["' + b"a" * 3 * 10**8),
     "a history that is deep": lambda run, _: append(run / "metrics.jsonl", NESTED + "\n{}\n"),
 }
 HOSTILE = {

@@ -3,7 +3,6 @@
 Tests `text.hidden` and `text.document_text`, too.
 """
 
-import gzip
 import io
 import subprocess
 import sys
@@ -20,10 +19,11 @@ from hypothesis import strategies as st
 from read_texts import read_corpus
 
 from charrnn.errors import DataError
+from charrnn.runs.reader import RunReader
 from charrnn.text import pandoc
 from charrnn.text.file_kinds import why_protected
 from charrnn.text.hidden import without_hidden
-from charrnn.text.pandoc import kept_texts
+from charrnn.text.kept_texts import read_kept_texts
 
 PARAGRAPHS = ("“I am here,” said Mara – and she was. " * 9, "It rained.")
 PLAIN = "\n\n".join(text.strip() for text in PARAGRAPHS) + "\n"
@@ -90,6 +90,12 @@ DOCX = word("".join(f"<w:p>{run(text)}</w:p>" for text in PARAGRAPHS))
 def read(data, name="a", **options):
     Path(name).write_bytes(data if isinstance(data, bytes) else data.encode())
     return str(read_corpus([name], is_for_training=False, **options).content)
+
+
+def texts_in(run):
+    """The texts that a run has kept, by their digests."""
+    state = RunReader(Path(run)).newest_state()[0]
+    return dict(read_kept_texts(Path(run), state["document_texts"]))
 
 
 def page(body):
@@ -316,14 +322,41 @@ def test_a_run_keeps_the_texts_of_its_documents(command, imitated):
     Path("a.docx").write_bytes(DOCX)
     ran = command("train a.docx --steps 2 --hidden-size 4 --out mine")
     assert ran.code == 0
-    assert list(kept_texts(Path("mine")).values()) == [PLAIN]
+    assert list(texts_in("mine").values()) == [PLAIN]
     # Another version of pandoc makes another text.
     imitated("""echo '{"meta": {}, "blocks": [{"t": "CodeBlock", "c": ["", "another text"]}]}'""")
     assert command("evaluate mine").code == 0
     assert command("export mine mine.zip").code == 0
     assert not any("gz" in name for name in zipfile.ZipFile("mine.zip").namelist())
-    Path("mine/documents.gz").write_bytes(gzip.compress(b"damaged"))
-    assert "has changed" in command("evaluate mine").err
+    packed = Path("mine/documents.gz").read_bytes()
+    Path("mine/documents.gz").write_bytes(packed[:-1])
+    err = command("evaluate mine").err
+    assert "mine/documents.gz is not the file that the checkpoint has recorded: its doc" in err
+    assert "has changed since it was trained (a.docx), or is read by another pandoc" in err
+    assert err.count("documents.gz") == 2
+
+
+def test_a_resumed_run_keeps_its_texts_again_where_they_were_damaged(command):
+    Path("a.docx").write_bytes(DOCX)
+    assert command("train a.docx --steps 2 --hidden-size 4 --out mine").code == 0
+    packed = Path("mine/documents.gz").read_bytes()
+    Path("mine/documents.gz").write_bytes(b"damaged")
+    ran = command("train --resume mine --steps 3")
+    assert (ran.code, ran.err.count("documents.gz is not the file")) == (0, 1)
+    assert Path("mine/documents.gz").read_bytes() == packed
+    assert "documents.gz" not in command("evaluate mine").err
+
+
+def test_a_run_keeps_no_text_of_a_document_that_it_skips(command):
+    Path("novel").mkdir()
+    for number in range(3):
+        body = word(f"<w:p>{run(f'A text of all, number {number}.')}</w:p>")
+        Path(f"novel/{number}.docx").write_bytes(body)
+    Path("novel/empty.docx").write_bytes(word(f"<w:p>{run(' ')}</w:p>"))
+    # A text of documents has none in it that is empty.
+    ran = command("train novel --documents files --steps 2 --hidden-size 4 --out mine")
+    assert "skipped in novel: 1 file (empty.docx;" in ran.err
+    assert len(texts_in("mine")) == 3
 
 
 WORDS = st.lists(
