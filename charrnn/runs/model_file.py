@@ -127,8 +127,10 @@ class ModelFile:
         """
         if self.path.is_dir():
             # There while the folder is written, or if that process was killed.
-            new = self.path / NEW / name
-            source = new if new.exists() else self.path / name
+            source = self.path / name
+            new = new_files(self.path)
+            if new is not None and os.path.lexists(new / name):
+                source = new / name
             return read_capped(source, max_bytes=max_bytes)
         if self.path.suffix.lower() == MODEL_FILE_SUFFIX:
             return _unpack(self.path, name, max_bytes=max_bytes)
@@ -181,6 +183,15 @@ def _unpack(path: Path, name: str, *, max_bytes: int) -> bytes:
         ) from error
 
 
+def new_files(folder: Path) -> Path | None:
+    """Return the folder with the files of a new model inside a model file (`NEW`), None if there is
+    none. A link is none: it could lead to any folder of the user's machine."""
+    new = folder / NEW
+    if new.is_dir() and not new.is_symlink():
+        return new
+    return None
+
+
 def is_model_file(run: str | Path) -> bool:
     """Whether `run` names an existing .zip or file of another format that is read, or a folder with
     the manifest of a model file."""
@@ -188,7 +199,8 @@ def is_model_file(run: str | Path) -> bool:
         path = Path(run)
         if path.is_dir():
             # A checkpoint has a manifest, too.
-            has_manifest = any(os.path.isfile(path / name / MANIFEST) for name in ("", NEW))
+            folders = filter(None, (path, new_files(path)))
+            has_manifest = any(os.path.isfile(folder / MANIFEST) for folder in folders)
             return has_manifest and not is_checkpoint(path)
         if not path.is_file():
             return False

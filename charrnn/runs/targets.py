@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from charrnn.system.files import (
     convert_os_errors,
     fsync_folder,
     make_folder,
+    read_capped,
     remove_files,
     write_atomically,
     write_synced,
@@ -131,6 +133,13 @@ class FolderTarget:
             raise UsageError(f"{self.path} is not a folder: {REMEDY}.")
         _check_place(self.path)
 
+        # An export that was killed may have left its own folder, with files of a model alone.
+        if os.path.lexists(self.path / model_file.NEW) and not self._can_take_over():
+            raise UsageError(
+                f"{self.path / model_file.NEW} is not what charrnn export leaves there: remove it,"
+                f" or {REMEDY}."
+            )
+
         # Hidden files, such as the `.git` of a repository that was just cloned, stay there.
         if model_file.is_model_file(self.path):
             if any(_reads(str(name), path=self.path) for name in self.read):
@@ -179,21 +188,32 @@ class FolderTarget:
         """Whether the card may be another one than that of the manifest: an older charrnn recorded
         no digest of it, and a manifest may be damaged."""
         card = self.path / model_file.CARD
-        if not card.exists():
+        if not os.path.lexists(card):
             return False
-        digest = None
         with suppress(CharRNNError):
+            content = read_capped(card)
             digest = model_file.ModelFile(self.path).read_manifest().get("card_sha256")
-        if digest == hashlib.sha256(card.read_bytes()).hexdigest():
-            return False
+            if digest == hashlib.sha256(content).hexdigest():
+                return False
         warn(f"{card} may have been edited: it stays as it is; remove it to have a new one")
         return True
+
+    def _can_take_over(self) -> bool:
+        """Whether the folder of a new model has files of a model, and nothing else."""
+        new = model_file.new_files(self.path)
+        if new is None:
+            return False
+        with os.scandir(new) as entries:
+            return all(
+                entry.is_file(follow_symlinks=False) and entry.name in model_file.FILES
+                for entry in entries
+            )
 
     def _take_over(self) -> None:
         """Move the files of a new model from their own folder to where they belong, which a process
         that was killed may have begun. The manifest is the last one."""
-        new = self.path / model_file.NEW
-        if not new.is_dir() or new.is_symlink():
+        new = model_file.new_files(self.path)
+        if new is None:
             return
         # Before the first file is moved, a page that is missing is not part of the new model.
         if (new / model_file.FILES[0]).exists() and not (new / model_file.PAGE).exists():
@@ -247,12 +267,16 @@ def _reads(name: str, path: Path) -> bool:
     """Whether a command that is given `name` reads the existing file `path`: a model, a text, or a
     file of the folder, the pattern or the catalogue that has this name."""
     files = [Path(name)]
-    if (found := reader.find(name)) is not None:
+    found = reader.find(name)
+    if found is not None:
         files.append(found.path)
     for file in files:
         with suppress(OSError, ValueError):  # The file is missing, or the name is not valid.
             if path.samefile(file):
                 return True
+    # The name of a run may be a pattern for other files, which is not meant.
+    if found is not None and glob.has_magic(name):
+        return False
     return _is_of_source(name, path)
 
 

@@ -10,7 +10,6 @@ import platform
 import re
 import shutil
 import socket
-import sys
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -18,13 +17,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from killed import is_killed_before
 
 import charrnn
-from charrnn.errors import UsageError
+from charrnn.errors import CheckpointError, UsageError
 from charrnn.formats.export import target_of
 from charrnn.formats.model_folder import files_of
 from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, VOCAB
-from charrnn.runs.model_file import CARD, PAGE, ModelFile, is_model_file
+from charrnn.runs.model_file import CARD, NEW, PAGE, ModelFile, is_model_file
 from charrnn.text.sources import find_entry
 
 NAMES = {CARD, PAGE, MANIFEST, CONFIG, VOCAB, MODEL}
@@ -112,30 +112,6 @@ def test_the_digest_of_a_private_text_stays_at_home(lstm, tmp_path):
     assert model.recorded_corpus.digest.encode() not in b"".join(content_of(folder).values())
 
 
-def is_killed_before(number, function):
-    """Whether a function that changes files was killed before the change of this number."""
-    child = os.fork()
-    if child == 0:
-        changes = count()
-
-        def hook(event, _):
-            is_change = event in ("open", "os.mkdir", "os.remove", "os.rename", "os.rmdir")
-            if is_change and next(changes) == number:
-                os._exit(9)
-
-        code = 1
-        try:
-            sys.addaudithook(hook)
-            function()
-            code = 0
-        finally:  # The child never returns to the tests.
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, 9)
-    return code == 9
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked to be killed")
 @pytest.mark.parametrize("has_earlier", [True, False])
 def test_a_kill_leaves_the_earlier_or_the_new_model(alphabet_run, loop_run, tmp_path, has_earlier):
@@ -194,6 +170,46 @@ def test_a_folder_with_other_files_is_refused(alphabet_run, tmp_path, files, pro
         with pytest.raises(UsageError, match=problem):
             charrnn.load(alphabet_run).export(tmp_path / "given", force=True)
     assert {path.read_text() for path in (tmp_path / "given").iterdir()} == {"precious"}
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "folder with a note", "folder with a link"])
+def test_what_no_export_has_left_in_the_place_of_a_new_model_is_named(
+    alphabet_run, loop_run, tmp_path, kind
+):
+    """A stranger's folder may have anything by that name: it is neither followed nor read."""
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path / 'given'}/")
+    other = charrnn.load(loop_run).export(f"{tmp_path / 'other'}/")
+    new = folder / NEW
+    if kind == "link":
+        new.symlink_to(other)
+    elif kind == "file":
+        new.write_text("mine")
+    else:
+        new.mkdir()
+        if kind == "folder with a note":
+            (new / "note.txt").write_text("mine")
+        else:
+            (new / MODEL).symlink_to(other / MODEL)
+    if kind == "folder with a link":
+        with pytest.raises(CheckpointError, match="is not a regular file"):
+            ModelFile(folder).load_best()
+    else:
+        earlier = charrnn.load(alphabet_run).network.state_dict()
+        read = charrnn.load(folder).network.state_dict()
+        assert all(read[name].equal(weight) for name, weight in earlier.items())
+    before = content_of(other)
+    with pytest.raises(UsageError, match=rf"{NEW} is not what charrnn export leaves .* remove it"):
+        charrnn.load(loop_run).export(folder, force=True)
+    assert content_of(other) == before and os.path.lexists(new)
+
+
+def test_a_card_that_is_a_pipe_is_not_waited_for(alphabet_run, tmp_path):
+    model = charrnn.load(alphabet_run)
+    folder = model.export(f"{tmp_path / 'given'}/")
+    (folder / CARD).unlink()
+    os.mkfifo(folder / CARD)
+    with pytest.warns(RuntimeWarning, match=r"README\.md may have been edited: it stays"):
+        model.export(folder, force=True)
 
 
 def test_a_model_is_written_into_a_clone_and_again_with_force(alphabet_run, tmp_path):
