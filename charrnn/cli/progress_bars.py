@@ -4,7 +4,7 @@ import sys
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.streams import can_animate, printable, with_flags, write_aside
+from charrnn.cli.streams import can_animate, with_flags, write_aside
 from charrnn.system.progress import Progress, Task
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class TerminalProgress(Progress):
         """Print a note on stderr, above the bars."""
         if self.quiet:
             return
-        line = printable(with_flags(message))
+        line = with_flags(message)
         # Without tqdm no bar is drawn, and most commands do without it.
         if "tqdm" not in sys.modules:
             write_aside(line)

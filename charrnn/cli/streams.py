@@ -62,11 +62,12 @@ def choose_encoding(stream: TextIOWrapper) -> None:
     stream.reconfigure(errors="backslashreplace", newline="\n")
 
 
-def write_aside(line: str) -> None:
-    """Print a line on stderr, wrapped if that is a terminal; nothing once its reader has gone,
-    because the reader of stdout may still be there."""
+def write_aside(message: str) -> None:
+    """Print lines on stderr with control characters escaped, wrapped if that is a terminal; nothing
+    once its reader has gone, because the reader of stdout may still be there."""
+    # A name that controls the terminal could replace a question by another one.
     try:
-        sys.stderr.write(wrapped(line) + "\n")
+        sys.stderr.write(wrapped(printable(message)) + "\n")
         sys.stderr.flush()
     except BrokenPipeError:
         discard_output()
@@ -229,7 +230,7 @@ def print_error(message: str) -> None:
     """Print at most three lines on stderr, with control characters escaped."""
     # splitlines() also splits at characters that a file name may contain, and would drop the
     # remedy.
-    lines = [printable(line) for line in message.split("\n") if line.strip()][:3]
+    lines = [line for line in message.split("\n") if line.strip()][:3]
     write_aside("error: " + "\n       ".join(lines))
 
 
@@ -261,6 +262,9 @@ def printable(text: str, kept: str = "\n\t") -> str:
 
     Of a carriage return and a newline, the line end of Windows, only the newline stays.
     """
+    # Most lines have none, and need no import.
+    if text.isascii() and text.isprintable():
+        return text
     from charrnn.views.theme import visible
 
     return "".join(

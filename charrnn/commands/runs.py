@@ -93,15 +93,16 @@ def _list(options: RunsOptions) -> None:
 
 def _delete(options: RunsOptions) -> None:
     """Ask whether to delete the named runs, and delete them."""
-    from charrnn.runs.overview import find_runs, runs_begun_from
-    from charrnn.runs.writer import check_deletable, delete_run
+    from charrnn.runs.overview import runs_begun_from
+    from charrnn.runs.writer import check_deletable, delete_run, find_deletable
 
     if len(options.runs) == 1:
         raise UsageError("Name the runs to delete: charrnn runs delete RUN")
     if options.plot or options.sort:
         raise UsageError("charrnn runs delete takes the names of runs alone.")
-    # A name that is wrong is an error before the question.
-    folders = [folder.path for folder in find_runs(options.runs[1:])]
+    # A name that is wrong is an error before the question. A run that is named twice is one.
+    named_folders = map(find_deletable, options.runs[1:])
+    folders = list({folder.resolve(): folder for folder in named_folders}.values())
     num_bytes = sum(map(bytes_of_folder, folders))
     names = ", ".join(map(str, folders))
     # All or none: one that cannot be deleted is an error before the question, too.

@@ -456,7 +456,7 @@ class TrainingView:
                 self._show_sample(event)
             case events.WarningEvent():
                 # A program that reads stderr finds a warning on one line.
-                message = wrapped(f"warning: {printable(event.message)}")
+                message = wrapped(f"warning: {event.message}")
                 self._print(message, style="yellow", soft_wrap=True)
             case events.DoneEvent():
                 self._close_bar()
@@ -464,9 +464,11 @@ class TrainingView:
                 print_path(event.run)
 
     def _print(self, text: str = "", **style: Any) -> None:
+        # Of a text that a model writes, joiners stay; nothing controls the terminal.
+        shown = printable(text, kept=IN_TEXT)
         # tqdm clears the bar before the output, and draws it again after it.
         with tqdm_class().external_write_mode():
-            self._console.print(text, **style)
+            self._console.print(shown, **style)
 
     def _close_bar(self) -> None:
         if self._bar is not None:
@@ -533,7 +535,7 @@ class TrainingView:
             max(40, self._console.width), f"{name:9} ", 10 * " ", break_long_words=False
         )
         room.break_on_hyphens = False
-        self._print(room.fill(printable(fact)), style=style, soft_wrap=True)
+        self._print(room.fill(fact), style=style, soft_wrap=True)
 
     def _epochs(self, num_steps: int) -> str:
         """Return how often the training text is read in as many steps."""
@@ -596,21 +598,21 @@ class TrainingView:
     def _show_sample(self, event: events.SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
         if event.step < EARLY_SHARE * self._start.num_steps:
-            line = printable(" ".join(event.text.split()), kept=IN_TEXT)
+            line = " ".join(event.text.split())
             self._print(line, style="cyan", no_wrap=True, overflow="ellipsis")
             return
 
-        lines = printable(event.text, kept=IN_TEXT).split("\n")
+        lines = event.text.replace("\r\n", "\n").split("\n")
         self._print("\n".join(lines[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
 
     def _show_done(self, event: events.DoneEvent) -> None:
         """Print the result, and the next commands."""
         # The newest run in checkpoints/ need not be named.
-        run = shlex.quote(printable(event.run))
+        run = shlex.quote(event.run)
         named_run = f" {run}"
         if Path(event.run).parent == Path("checkpoints"):
-            run = shlex.quote(printable(Path(event.run).name))
+            run = shlex.quote(Path(event.run).name)
             named_run = ""
 
         # The next command has another standard input, which needs the text again.
@@ -652,7 +654,7 @@ class TrainingView:
         # A recipe holds every setting and seed.
         if event.recipe is not None:
             self._print("The same weights again, on this machine:")
-            recipe = shlex.quote(printable(event.recipe))
+            recipe = shlex.quote(event.recipe)
             self._print_commands(f"{piped}charrnn train --recipe {recipe}")
 
     def _print_commands(self, *commands: str) -> None:

@@ -321,7 +321,7 @@ def check_not_in_use(folder: Path) -> None:
             raise RunInUseError(f"{folder} is in use by {named_process(owner)}\n{IN_USE_REMEDY}")
 
 
-def _paths_of(run: str) -> list[Path]:
+def paths_of(run: str) -> list[Path]:
     """Return the paths that a run may mean: a path counts before a name in CHECKPOINTS."""
     return [folder / name for folder in (Path(), CHECKPOINTS) for name in forms_of(run)]
 
@@ -334,7 +334,7 @@ def find(run: str) -> RunReader | ModelFile | None:
     """
     # A folder of that name that is no run, such as a folder `code`, does not hide the included
     # model.
-    for path in _paths_of(run):
+    for path in paths_of(run):
         if is_model_file(path):
             return ModelFile(path)
         if run and _is_run_folder(path):
@@ -358,7 +358,7 @@ def find_run(run: str) -> RunReader:
         )
     if found is not None:
         return found
-    for path in _paths_of(run):
+    for path in paths_of(run):
         check_not_in_use(path)
 
     # There is no such run: the message lists the newest runs and similar names.

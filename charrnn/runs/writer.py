@@ -45,6 +45,9 @@ from charrnn.runs.reader import (
     MAX_OWNER_BYTES,
     RunReader,
     check_not_in_use,
+    find,
+    find_run,
+    paths_of,
 )
 from charrnn.runs.targets import check_outside_runs
 from charrnn.system import files
@@ -363,9 +366,10 @@ def _set_aside(folder: Path, kind: str) -> Path:
     return aside
 
 
-_FIRST_FILES = (CONFIG, VOCAB, KEPT_TEXTS, "lock")
-"""The files in a run's folder before its first save, besides temporary files. `lock` is removed
-last, because it identifies the folder of an unsaved run."""
+_FIRST_FILES = (KEPT_TEXTS, VOCAB, CONFIG, "lock")
+"""The files in a run's folder before its first save, besides temporary files, in the order in which
+they are removed: by its configuration a run is found whose removal was interrupted, and by `lock`
+the folder of an unsaved run."""
 _FILES = ("metrics.jsonl", "samples.txt", "latest", "best", *_FIRST_FILES)
 """All files of charrnn in a run's folder."""
 _TEMPORARY = re.compile(r"\.(.+)\.(?:tmp|old)-[0-9]+")
@@ -403,20 +407,34 @@ def new_run(path: Path | None, name: str) -> Iterator[RunWriter]:
         yield run
 
 
+def find_deletable(run: str) -> Path:
+    """Return the folder of a run by its path or name, also of one whose deletion was killed before
+    its end. Raises the errors of `find_run`."""
+    if find(run) is None:
+        for path in paths_of(run):
+            if _is_left_over(path):
+                return path
+    return find_run(run).path
+
+
 def check_deletable(path: Path) -> None:
     """Raise UsageError for a link to a run and for a folder that charrnn did not write,
     RunInUseError while a process trains the run."""
     if path.is_symlink():
         raise UsageError(f"{path} is a link: name {path.resolve()}, to which it leads.")
-    # Other programs have files of these names, too.
-    has_mark = False
-    with contextlib.suppress(CheckpointError):
-        config = files.read_capped(path / CONFIG)
-        has_mark = config.startswith(SEAL_START.encode("ascii"))
-    if not has_mark and not any(map(is_checkpoint, path.glob("step-*"))):
+    if not _is_left_over(path) and not any(map(is_checkpoint, path.glob("step-*"))):
         raise UsageError(f"{path} is not a run of charrnn: its {CONFIG} has another beginning.")
     with lock_folder(path):
         pass
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a folder has a configuration of charrnn, or else nothing but the lock of a run."""
+    # Other programs have files of that name, too.
+    with contextlib.suppress(CheckpointError):
+        if files.read_capped(path / CONFIG).startswith(SEAL_START.encode("ascii")):
+            return True
+    return _is_unsaved(path)
 
 
 def delete_run(path: Path) -> None:
@@ -430,9 +448,14 @@ def delete_run(path: Path) -> None:
         # The checkpoints first: a run of which some are left can still be found, and deleted.
         for entry in sorted(path.glob("*step-*")):
             is_named = is_checkpoint_name(entry.name.removeprefix("damaged-"))
-            if is_named and is_checkpoint(entry):
+            if is_named and (is_checkpoint(entry) or _is_empty_folder(entry)):
                 remove_checkpoint(entry)
         _remove_files(path)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    """Whether this is a folder with nothing in it, which an earlier removal may have left."""
+    return path.is_dir() and not path.is_symlink() and not os.listdir(path)
 
 
 def _remove_temporaries(path: Path) -> None:

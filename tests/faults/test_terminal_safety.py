@@ -8,9 +8,11 @@ is what programs read them for.
 
 import json
 import shutil
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,10 +20,13 @@ from command_lines import PLACES, faults, run_line, steering
 from conftest import SMALL_FLAGS, SMALL_RUN, TrainedRun
 from every_option import parameters_of_command
 from hostile_files import assert_is_safe, damaged
+from hypothesis import given
+from hypothesis import strategies as st
+from streams import Stream
 from terminals import IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT
 
 import charrnn
-from charrnn.cli.streams import IN_TEXT, printable
+from charrnn.cli.streams import IN_TEXT, printable, write_aside
 from charrnn.config.settings import FIELD_NAMES
 from charrnn.text import sources
 
@@ -141,12 +146,32 @@ def test_training_shows_hostile_names_and_texts_as_text(hostile_run, tmp_path, m
             assert ran.out == IN_A_NAME.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
+@given(st.text(st.sampled_from([*IN_AN_ARGUMENT, *"ab é漢\n\t"]), max_size=40))
+def test_whatever_is_written_aside_is_shown_as_text(message):
+    """By the function that writes, and not by those who call it."""
+    for is_terminal in (True, False):
+        stderr = Stream(is_terminal=is_terminal)
+        with mock.patch.object(sys, "stderr", stderr):
+            write_aside(message)
+        assert steering(stderr.text()) == []
+
+
+@pytest.mark.parametrize("mode", ["truecolor", "dumb", "pipe"])
+def test_the_question_before_a_deletion_shows_the_name_as_text(hostile, mode):
+    line = ("runs", "delete", IN_A_NAME)
+    for stdin, code in ((b"", 2), (b"y\n", 0)):
+        ran = run_line(line, stdin=stdin, **PLACES[mode])
+        assert (ran.code, faults(line, ran, **PLACES[mode])) == (code, [])
+        assert ran.err.startswith("Delete")
+    assert not hostile.exists()
+
+
 def test_a_pipe_carries_the_characters_as_they_are(hostile):
-    line = ("sample", "--seed", 0, "--temp", 1, "--length", 3000, "--prime", "")
+    line = ("sample", "--seed", 0, "--temp", 1, "--prime", "", "--length")
     expected = charrnn.load(hostile).sample(prime="", temperature=1, seed=0, length=3000).text
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
-    assert run_line(line).out.removesuffix("\n") == expected.removesuffix("\n")
-    shown = run_line((*line, "--length", 300), **PLACES["dumb"])
+    assert run_line((*line, 3000)).out.removesuffix("\n") == expected.removesuffix("\n")
+    shown = run_line((*line, 300), **PLACES["dumb"])
     assert "␛" in shown.out and faults(line, shown, **PLACES["dumb"]) == []
     for text in ("नमस्ते", "สวัสดี", "e\u0301", "می\u200cخواهم"):
         assert printable(text, IN_TEXT) == text, "marks belong to their letters"

@@ -5,10 +5,13 @@ Tests `commands.runs`, too.
 """
 
 import os
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 from built_runs import build_chain
+from killed import is_killed_before
 
 from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
@@ -16,6 +19,7 @@ from charrnn.runs import overview
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import learning_curves, run_summaries
 from charrnn.runs.reader import RunReader
+from charrnn.runs.writer import delete_run
 from charrnn.system.progress import Progress, using
 
 
@@ -131,6 +135,41 @@ def test_runs_are_deleted_after_a_question_and_files_of_the_user_stay(command, b
     assert {(paths[1] / name).read_text(encoding="utf-8") for name in FOREIGN} == {"precious"}
     left = {path.name for path in paths[1].iterdir()}
     assert left == {"step-00000007", *(name.partition("/")[0] for name in FOREIGN)}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked to be killed")
+def test_a_deletion_that_was_killed_is_ended_by_the_same_command(command, build):
+    """Wherever it was killed: before the last step a text of the run may be left."""
+    for number in count():
+        path = build("mine", validation(1, 1.0, 2.0))
+        (path / "documents.gz").write_bytes(b"private")
+        (path / "samples.txt").write_text("private")
+        is_killed = is_killed_before(number, partial(delete_run, path))
+        left = set()
+        if path.exists():
+            left = {entry.name for entry in path.iterdir()}
+        if left:
+            ran = command("runs delete mine", stdin=b"y\n")
+            assert (ran.code, path.exists()) == (0, False), (
+                number,
+                left,
+                list(path.rglob("*")),
+                ran.err,
+            )
+        elif path.exists():
+            path.rmdir()
+        if not is_killed:
+            break
+    assert number > 10
+
+
+def test_a_folder_that_only_resembles_a_run_is_not_deleted(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("locked", "a word of mine"), ("configured", "{}")):
+        Path(name).mkdir()
+        Path(name, "lock" if name == "locked" else "config.yaml").write_text(content)
+        ran = command(f"runs delete {name}", stdin=b"y\n")
+        assert ran.code in (2, 4) and len(list(Path(name).iterdir())) == 1
 
 
 def test_the_folder_of_another_program_is_not_deleted(command, tmp_path, monkeypatch):
