@@ -50,7 +50,8 @@ class GeneratedText(Displayable):
     @property
     def logprob(self) -> float:
         """The log-probability of the whole text in nats."""
-        return sum(self.logprobs)
+        # The sum of nothing is a float, too.
+        return sum(self.logprobs, 0.0)
 
 
 def excess_of(nats: float, num_chars: int, *, mean: float, spread: float) -> float:

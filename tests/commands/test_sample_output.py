@@ -54,6 +54,11 @@ def test_texts_are_sorted_by_their_excess_over_all_of_them():
     assert sorted_by_excess([GeneratedText(text="", logprobs=())])[0].excess == 0
 
 
+def test_the_log_probability_of_nothing_is_a_fraction_too(command):
+    ran = command("sample prose --length 0 --json")
+    assert '"logprob": 0.0,' in ran.out
+
+
 def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):
     monkeypatch.chdir(lab)
     assert charrnn.load(".").name == lab.name

@@ -205,3 +205,11 @@ def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):
     run = build_chain(folder / "far", CYCLE, corpus=text)
     with pytest.raises(UsageError, match="is a text of the run far"):
         Target(text, force=True, read=[f"{run}@1"]).check()
+
+
+def test_a_run_that_is_called_like_a_pattern_is_a_name(targets):
+    os.rename("chain", "*")
+    Path("mine.txt").write_text("mine")
+    Target(Path("mine.txt"), force=True, read=["*"]).check()
+    with pytest.raises(UsageError, match="is a text of the run"):
+        Target(Path("corpus.txt"), force=True, read=["*"]).check()
