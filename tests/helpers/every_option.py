@@ -113,8 +113,12 @@ EXAMPLES = {
 }
 """The same for the options of each command. `{run}` is the model, `{other}` a plain one, `{few}` the
 first lines of the model's text. An example that begins with the command is the whole line."""
-SAME_FOR_ALL = ("--debug", "--quiet", "--force", "--out", "--run", "--sort", "--plot")
-"""Options that change nothing of what is computed of a model."""
+SAME_FOR_ALL = (
+    *("--debug", "--quiet", "--force", "--out", "--run", "--sort", "--plot", "--title", "--seed"),
+    *("--precision", "--recompute", "--length", "--chars", "--top", "--temp"),
+    *("--top-k", "--top-p", "--min-p"),
+)
+"""Options that mean the same for every model, whatever its text is made of."""
 REFUSED = {
     "--new": ("plain", "bytes", "several", "two"),  # have no documents
     "--evidence": ("lines", "column", "two"),  # documents too short, a text too uniform
