@@ -1,4 +1,5 @@
-"""`charrnn predict`: the most likely next characters, or every number of a small network."""
+"""`charrnn predict`: the most likely next characters, why one of them comes, or every number of a
+small network."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +9,7 @@ from rich.console import RenderableType
 
 from charrnn.analyses.backpropagation import model_backpropagation
 from charrnn.analyses.numbers import MAX_UNITS, model_numbers
+from charrnn.analyses.why import why
 from charrnn.cli.arguments import (
     load_model,
     note_escapes,
@@ -16,6 +18,7 @@ from charrnn.cli.arguments import (
     read_text_corpus,
     to_content,
 )
+from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target
 from charrnn.config.options import argument, option
@@ -25,7 +28,7 @@ from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKN
 from charrnn.reports import provenance
 from charrnn.system.files import with_home
 from charrnn.system.progress import warn
-from charrnn.trained_model import SGD_LEARNING_RATE
+from charrnn.trained_model import NUM_LEFT_OUT, SGD_LEARNING_RATE
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import predictions_table
 
@@ -41,6 +44,11 @@ class PredictOptions(ExportingOptions):
         "[RUN] TEXT",
         help="The text before the character, or - for stdin; before it, perhaps a run.",
         default=(),
+    )
+    character: str | None = option(
+        None,
+        flags="--why CHARACTER|next|end",
+        help="Say why this character comes next: leave each earlier one out.",
     )
     top: int = option(DEFAULT_TOP, flags="--top N", help="Number of characters.")
     numbers: bool = option(
@@ -73,25 +81,33 @@ class PredictOptions(ExportingOptions):
         flags="--unknown WORD",
         help=UNKNOWN_HELP,
     )
+    chars: int = option(
+        NUM_LEFT_OUT,
+        flags="--chars N",
+        help="With --why: the last characters, which are left out.",
+        panel=OTHER,
+    )
 
 
 def predict(options: PredictOptions) -> None:
-    """Show the next characters, number by number if you like; find copied and repeated passages.
+    """Show the next characters, and why one of them comes; find copied and repeated passages.
 
     \b
     Examples:
       charrnn predict "It was the "
-      charrnn predict hello "hell" --numbers
+      charrnn predict "It was t" --why h
       charrnn predict --within --text novel.txt
 
-    Prints each character that may follow TEXT with its probability. --numbers prints how the
+    Prints each character that may follow TEXT with its probability. --why says why a character
+    comes next: what its chance would be without each earlier one, and which cells carry it; next is
+    the most likely one, end the end of a document. --numbers prints how the
     network computes it, step by step; --backward also how it learns from TEXT, by back-propagation
     through time, for rnn, lstm and gru.
 
     With --text FILE, --trace lists the passages of the file that stand in the training text, and
     --within those that stand in it twice, which needs no run: both with their places.
 
-    In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
+    In TEXT and CHARACTER, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
     # A run and a text, or only a text; a file takes the place of the text.
     words = [*options.words, *filter(None, [options.text])]
@@ -152,6 +168,20 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         if content[-1:] in ("\n", b"\n"):
             content = content[:-1]
 
+    if options.character is not None:
+        explained = why(
+            model,
+            text=content,
+            character=_parse_character(options.character, model.vocab.kind),
+            chars=options.chars,
+            unknown=options.unknown,
+        )
+        return Shown(
+            f"Why {model.name} writes a character",
+            pictures=explained.view(),
+            data={"run": model.name} | explained.to_json(),
+            rows=explained.to_rows(),
+        )
     if options.trace:
         reference_text = provenance.read_reference_text(model)
         found = provenance.trace_text(content, reference_text=reference_text)
@@ -175,6 +205,14 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         data=data,
         rows=data,
     )
+
+
+def _parse_character(typed: str, alphabet: str) -> str:
+    """Return the character that was typed for --why, in which escapes are those of TEXT; for a
+    model of bytes \\xe9 is a byte."""
+    if alphabet == "byte" and typed.startswith("\\x"):
+        return typed
+    return parse_text("--why", typed)
 
 
 def _shown(found: provenance.Provenance, pictures: Sequence[RenderableType], title: str) -> Shown:

@@ -88,6 +88,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *WRITES,
     ),
     "predict": (
+        Rule("--why", beside="--numbers --backward --trace --within --top --text"),
+        Rule("--chars", without="--why"),
         Rule("--top", beside="--numbers --trace --within"),
         Rule("--trace --within", beside="--numbers"),
         Rule("--text", without="--trace --within"),

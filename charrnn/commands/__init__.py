@@ -49,7 +49,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="predict",
-        summary="Show the next characters; find copied and repeated passages.",
+        summary="Show the next characters, and why; find copied and repeated passages.",
         place="charrnn.analyses.predict:predict",
     ),
 )

@@ -28,6 +28,7 @@ VALUES = {
     "--top-p": "0.5",
     "--min-p": "0.5",
     "--unknown": "nearest",
+    "--why": "e",
 }
 """What is typed for an option whose value may not be 2."""
 

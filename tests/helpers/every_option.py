@@ -102,6 +102,8 @@ EXAMPLES = {
         "--title": ("export {run} made.html --title Lamps",),
     },
     "predict": {
+        "--why": ("--why next", "--why next --json", "--why next --export made.csv"),
+        "--chars": ("--why next --chars 1",),
         "--backward": ("--numbers --backward", "--numbers --backward --export made.html"),
         "--export": ("--export made.svg", "--numbers --export made.html"),
         "--numbers": ("--numbers",),

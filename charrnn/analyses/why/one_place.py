@@ -226,6 +226,13 @@ def _as_text(character: str) -> str:
     return character or REPLACEMENT
 
 
+def _four_decimals(probability: float) -> str:
+    """Return a probability, which is never shown as 0."""
+    if probability < 0.0001:
+        return "<0.0001"
+    return f"{probability:.4f}"
+
+
 def _carried_by(left_out: LeftOut) -> str:
     """Return the carriers of an effect, each with what it follows and its share."""
     phrases = []
@@ -243,7 +250,7 @@ COLUMNS: Columns = {
     "character": lambda left_out: shown_character(left_out.character or REPLACEMENT),
     "distance": "{distance}",
     "effect": "{effect:+.3f}",
-    "without it": "{probability:.4f}",
+    "without it": lambda left_out: _four_decimals(left_out.probability),
     "carried by": _carried_by,
 }
 """The columns of the table of the strongest characters: `without it` is the probability of the
