@@ -18,6 +18,11 @@ MIN_SPEAKER_SHARE = 0.03
 # Thousands, decimals and 0x1f. The first branch consumes names together with their digits.
 _NUMBER = re.compile(r"[^\W\d]\w*|(?P<number>0[xX][0-9a-fA-F]+|\d+(?:[.,_]\d+)*)")
 _URL = re.compile(r"(?i)(?:https?|ftp)://[^\s<>\"“”{}|\\^`]+|(?<![\w.@/-])www\.[^\s<>\"“”{}|\\^`]+")
+# What is said begins in the next line; (V.O.) and ^ may stand behind the name.
+_CUE = re.compile(
+    r"(?m)(?:\A|(?<=\n\n)|(?<=\n\r\n))[ \t]*(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3})"
+    r"(?:[ \t]*\([^()\n]{1,40}\))*[ \t]*\^?[ \t]*\r?\n(?=[ \t]*\S)"
+)
 _SPEAKER = re.compile(r"(?m)^(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3}):[ \t\r]*$")
 
 
@@ -263,9 +268,15 @@ def is_play(text: str) -> bool:
 
 
 def label_speakers(text: str) -> BoolArray:
-    """True in the name of a speaker, on a line of its own before a colon."""
+    """True in the name of a speaker, on a line of its own: before a colon or, as in screenplays, in
+    capitals between a blank line and what is said."""
     return label_matches(text, _speakers(text), group="name")
 
 
 def _speakers(text: str) -> list[re.Match[str]]:
-    return [match for match in _SPEAKER.finditer(text) if match["name"][0].isupper()]
+    before_colons = [match for match in _SPEAKER.finditer(text) if match["name"][0].isupper()]
+    in_capitals = [match for match in _CUE.finditer(text) if match["name"].isupper()]
+    # A text has one of the two forms, and headings that look like the other.
+    if len(in_capitals) > len(before_colons):
+        return in_capitals
+    return before_colons

@@ -23,7 +23,7 @@ FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 MAX_NAME_LENGTH = 1000
 """Characters of a text that could be the name of a file."""
-_TABLE = re.compile(r".*\.([ct]sv|smi|jsonl|ndjson)(\.gz)?", re.IGNORECASE | re.DOTALL)
+_TABLE = re.compile(r".*\.([ct]sv|smi|json|jsonl|ndjson)(\.gz)?", re.IGNORECASE | re.DOTALL)
 
 
 def read_text_file(source: str, config: Config) -> Corpus:

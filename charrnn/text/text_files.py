@@ -49,7 +49,17 @@ _DECLARING_BYTES = 1000
 _WIDER = {"iso8859-1": "cp1252", "shift_jis": "cp932", "gb2312": "gb18030"}
 """Encodings that are often called by the name of a narrower one, as browsers know, too."""
 _CANDIDATES = (
-    *("cp1252", "cp1254", "cp1250", "iso8859_2", "iso8859_15", "cp1257", "cp1251", "koi8_r"),
+    *(
+        "cp1252",
+        "mac_roman",
+        "cp1254",
+        "cp1250",
+        "iso8859_2",
+        "iso8859_15",
+        "cp1257",
+        "cp1251",
+        "koi8_r",
+    ),
     *("cp1253", "cp1255", "cp1256", "cp866", "cp932", "euc_jp", "gb18030", "big5", "cp949"),
 )
 _STATE = attrgetter("st_size", "st_mtime_ns", "st_ino")

@@ -228,6 +228,10 @@ K:Ephr¶K:Bloc¶K:Ddor¶K:Aaeo¶K:Flyd¶a
 000000000000000000000000000000000000  of all modes on the white keys
 """,
 }
+SCREENPLAY = "".join(
+    f"INT. HOUSE - DAY\n\nThe lamp is lit.\n\n{name} (V.O.)\nIs it lit?\n\n"
+    for name in ("ANN", "OLD BOB", "ANN", "OLD BOB")
+)
 OF_SOURCE = ("string", "comment", "bracket-depth", "if-statement")
 OF_MOLECULES, OF_TUNES = ("open-rings", "aromatic"), ("note", "bar-position", "key")
 HEADERS = {
@@ -403,6 +407,15 @@ def test_a_detector_that_is_named_labels_any_kind_of_text(name, text, expected):
     (named,) = get_detectors([name])
     assert DETECTORS[name].labels_of(text) is None
     assert digits(named.labels_of(text)) == expected
+
+
+def test_the_speakers_of_a_screenplay_stand_in_capitals_without_a_colon():
+    labels = DETECTORS["speaker"].labels_of(SCREENPLAY)
+    marked = "".join(c if inside else " " for c, inside in zip(SCREENPLAY, labels, strict=True))
+    assert marked.split() == ["ANN", "OLD", "BOB"] * 2
+    # With line ends of Windows and notes of a program, and never a heading of a scene or an end.
+    other = SCREENPLAY.replace("(V.O.)", "^").replace("\n", "\r\n") + "THE END\r\n\r\n"
+    assert DETECTORS["speaker"].labels_of(other).sum() == labels.sum()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,14 @@ FILES = {
     "column": "poem,n\nbad,1\ncab,2\ndab,3\n",
 }
 """The same three documents as a file, by how a run divides its text."""
+TABLES = {
+    "csv": FILES["column"],
+    "tsv": FILES["column"].replace(",", "\t"),
+    "json": '[{"poem": "bad"}, {"poem": "cab"}, {"poem": "dab"}]',
+    "jsonl": '{"poem": "bad"}\n{"poem": "cab"}\n{"poem": "dab"}\n',
+    "txt": "bad\ncab\ndab\n",
+}
+"""The same three documents as values of a column, by the suffix; a list has a value a line."""
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +170,11 @@ def test_a_file_of_which_all_is_left_out_is_an_empty_prime_and_no_text(tmp_path)
     assert read_prime("--prime", str(path), config=Config()) == ""
     with pytest.raises(DataError, match=r"head\.md has nothing that somebody wrote"):
         read_text_corpus(str(path), Config())
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_a_column_is_read_out_of_every_kind_of_table_that_training_reads(tmp_path, suffix):
+    path = tmp_path / f"given.{suffix}"
+    path.write_text(TABLES[suffix])
+    config = Config(documents="column", column="poem")
+    assert str(read_text_corpus(str(path), config).content) == "bad\0cab\0dab\0"

@@ -179,10 +179,17 @@ def test_the_candidates_for_a_text_are_in_the_order_in_which_they_make_words():
     for encoding, text in (
         ("cp1254", "Şimdi güneşin ışığı ağaçların üstüne düştü ve çocuklar dağa çıktı.\n"),
         ("cp1252", "Il était une fois une fille qui préférait l'été à l'hiver glacé.\n"),
+        ("mac_roman", "She couldn’t go – “no”, he said, it’s the café…\n"),
         ("cp1250", "Łąka była zielona, a źródło czyste, mówiła dziewczyna z zamku.\n"),
     ):
         named_first = str(read(text.encode(encoding) * 3, "utf-8")).split("makes")[:2]
         assert any(named("encoding", encoding) in candidate for candidate in named_first)
+
+
+def test_a_table_that_was_saved_on_a_mac_is_read_in_its_encoding():
+    text = "id,said\r1,It couldn’t be.\r"
+    assert named("encoding", "mac_roman") in str(read(text.encode("mac_roman"), "utf-8"))
+    assert read(text.encode("mac_roman"), "mac_roman") == text.replace("\r", "\n")
 
 
 def test_a_page_in_wide_characters_with_a_mark_is_a_page():
