@@ -216,11 +216,12 @@ class Config:
     column: str | None = option(
         None,
         flags="--column NAME",
-        help="Learn one column of a .csv, .tsv, .jsonl: name or number.",
+        help="Learn one column of a table, or a field a.b of JSON.",
         panel=TEXT,
         allowed=NAME,
     )
-    """Column of tables whose values are the documents: a name in the header, or a number from 1."""
+    """Column of tables whose values are the documents: a name in the header, or a number from 1; of
+    JSON, a field of each object, where `a.b` is the field `b` of what stands in `a`."""
     unique_documents: bool = False
     """Whether documents that repeat an earlier one of the text are left out."""
 

@@ -1,13 +1,15 @@
-"""Read one column of a table or of JSON, and describe the columns of a file."""
+"""Read one column of a table, or one field of JSON, and describe the columns of a file."""
 
 import csv
 import io
-import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 
-from charrnn.errors import DataError, counted, named
+from charrnn.errors import DataError, counted, did_you_mean, named
+from charrnn.text.json_fields import describe_fields, is_json, json_values
 from charrnn.text.sources import is_smiles_file
 from charrnn.text.text_files import FileRecord, Line, is_blank, split_lines, without_gz
 
@@ -18,9 +20,11 @@ MAX_FIELD_CHARS = 2**31 - 1
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 """The signs between two columns, and their names. A blank stands for any number of blanks and
 tabs."""
-_JSON_START = re.compile(r'\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
-NULL = "object", "left out {num} of {label}: the value is null"
-"""A change of a text: an object without a text."""
+_SIGNS = ",;\t|"
+MOST_LISTED = 20
+"""Number of columns that a message lists, at most."""
+LEAST_ROWS = 20
+"""Rows of a table that is recognised without the suffix of one, at least."""
 EMPTY = "empty value", "left out {num} of {label}"
 """A change of a text: a row without a text."""
 HEADERS = "repeated header", "left out {num} of {label}"
@@ -35,7 +39,7 @@ def column_values(lines: Iterable[Line], *, column: str, file: FileRecord) -> It
     """
     # A text from standard input has no suffix, so its beginning decides.
     is_in_json = is_json(file.start, file.name)
-    read = _json_values if is_in_json else _table_values
+    read = json_values if is_in_json else _table_values
     for number, value in read(split_lines(lines), column=column, file=file):
         value_lines = []
         for line in io.StringIO(value, newline=""):
@@ -44,15 +48,6 @@ def column_values(lines: Iterable[Line], *, column: str, file: FileRecord) -> It
             if not is_in_json and line.endswith("\n"):
                 number += 1
         yield value_lines
-
-
-def is_json(start: str, label: str) -> bool:
-    """Whether a file is JSON or JSON Lines by its suffix, or begins with an object of JSON."""
-    return _has_suffix(label, ".json", ".jsonl", ".ndjson") or _JSON_START.match(start) is not None
-
-
-def _has_suffix(label: str, *suffixes: str) -> bool:
-    return without_gz(label).lower().endswith(suffixes)
 
 
 def _table_values(
@@ -64,7 +59,7 @@ def _table_values(
     first = next((line for line in named_lines if not is_blank(line.content)), None)
     if first is None:
         return
-    delimiter = _delimiter(first.content, column=column, label=file.name)
+    delimiter = find_delimiter(file.start or first.content, column=column, label=file.name)
     rows = _rows(first, lines, delimiter, label=file.name)
     header = next(rows)
     names = _stripped(header[1])
@@ -122,10 +117,13 @@ def _rows(
                 yield number, row
             number = first.number + reader.line_num
     except csv.Error as error:
-        raise DataError(
-            f"{label}, line {number}, is not CSV ({error}): a quotation mark that begins a value"
-            " must end it, too; double the marks inside, and put LF in the place of each CR"
-        ) from error
+        remedy = (
+            "a quotation mark that begins a value must end it, too; double the marks inside"
+            ' (sed \'s/\\\\"/""/g\' FILE does so where they stand behind a backslash)'
+        )
+        if "new-line" in str(error):
+            remedy = "put LF in the place of each CR, or quotation marks around the value"
+        raise DataError(f"{label}, line {number}, is not CSV ({error}): {remedy}") from error
 
 
 def _index_of(column: str, names: Sequence[str], delimiter: str, label: str) -> int:
@@ -142,23 +140,76 @@ def _index_of(column: str, names: Sequence[str], delimiter: str, label: str) -> 
     raise DataError(
         f"{label} has no column {column!r}; its first line has {_listed(names)} (between"
         f" {DELIMITERS[delimiter]}): give one of them, or a number from 1 to {len(names)}, as"
-        f" {named('column')}"
+        f" {named('column')}.{did_you_mean(column, names)}"
     )
 
 
-def _delimiter(start: str, *, column: str, label: str) -> str:
-    """Return the delimiter of a table with `start` as its first row: the one by which it has the
-    column, or else the one of which it has most."""
+def find_delimiter(start: str, *, column: str, label: str) -> str:
+    """Return the delimiter of a table by the beginning of its text: the sign that parts most rows
+    into as many fields as the first one.
+
+    Of signs that do so alike, it is one by which there is a column of the given name. A blank parts
+    columns only where no other sign does, and only if it makes such a column.
+    """
     if _has_suffix(label, ".tsv"):
         return "\t"
     # The name of a molecule may contain commas after the first blank or tab.
     if is_smiles_file(label):
         return " "
-    for delimiter in DELIMITERS:
-        names = _stripped(_fields(start, delimiter))
-        if len(names) > 1 and column in names:
-            return delimiter
-    return max(",;\t|", key=start.count)
+    header = _first_line(start)
+    ranks = []
+    for delimiter in _SIGNS:
+        rows = _first_rows(start, delimiter)
+        share = _share_alike(rows)
+        if share > 0:
+            names = _stripped(rows[0])
+            ranks.append((share, column in names, len(names), -_SIGNS.index(delimiter)))
+    if ranks:
+        return _SIGNS[-max(ranks)[-1]]
+
+    words = header.split()
+    if column in words and len(words) > 1:
+        has_sign = any(sign in header for sign in _SIGNS)
+        if not has_sign or _share_alike(_first_rows(start, " ")) == 1:
+            return " "
+    return max(_SIGNS, key=header.count)
+
+
+def _first_rows(start: str, delimiter: str) -> list[list[str]]:
+    """Return the rows with which a table begins, without the last, whose end may be missing."""
+    text = _without_separator(start)
+    if delimiter in "\t ":
+        rows = [_fields(line, delimiter) for line in text.split("\n") if line.strip()]
+    else:
+        # A wrong delimiter may make anything of quotation marks.
+        csv.field_size_limit(MAX_FIELD_CHARS)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows = []
+        with suppress(csv.Error):
+            rows.extend(filter(None, reader))
+    return rows[:-1] if len(rows) > LEAST_ROWS else rows
+
+
+def _share_alike(rows: Sequence[Sequence[str]]) -> float:
+    """Return the share of the rows that have as many fields as the first one; 0 if that has one."""
+    if not rows or len(rows[0]) < 2:
+        return 0.0
+    if len(rows) == 1:
+        return 1.0
+    return sum(1 for row in rows[1:] if len(row) == len(rows[0])) / (len(rows) - 1)
+
+
+def _without_separator(start: str) -> str:
+    """Return a table without the line that Excel writes before its header."""
+    return re.sub("^\ufeff?sep=.*\n", "", start.lstrip("\ufeff \t\r\n"))
+
+
+def _first_line(start: str) -> str:
+    return _without_separator(start).split("\n")[0]
+
+
+def _has_suffix(label: str, *suffixes: str) -> bool:
+    return without_gz(label).lower().endswith(suffixes)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
@@ -175,93 +226,40 @@ def _stripped(row: Sequence[str]) -> list[str]:
     return [name.strip("\ufeff \t\r\n") for name in row]
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(name[:40] for name in islice(names, 20))
+def _listed(names: Sequence[str]) -> str:
+    listed = ", ".join(islice(names, MOST_LISTED))
+    return f"{listed}, …" if len(names) > MOST_LISTED else listed
 
 
-def describe_columns(start: str, *, label: str) -> str:
+def describe_columns(start: str, *, label: str, source: str) -> str:
     """Describe the columns of a table or of JSON that is read as a text, for a note, by the
-    beginning of the file; "" if it has none."""
+    beginning of the file; "" if it has none. `source` is what a command is given to read it."""
     if is_json(start, label):
-        # The names in the first records, of which the end may be missing.
-        names = dict.fromkeys(re.findall(r'"([^"\n]{1,40})"\s*:\s*"', start))
-        if not names:
-            return ""
-        return (
-            f"is read with its braces; it has {_listed(names)}: charrnn train {named('column')}"
-            " reads one"
-        )
-    if not _has_suffix(label, ".csv", ".tsv"):
+        return describe_fields(start, source=source)
+    delimiter = find_delimiter(start, column="", label=label)
+    rows = _first_rows(start, delimiter)
+    if not rows:
         return ""
-    first = re.sub("^\ufeff?sep=.*\n", "", start.lstrip()).split("\n")[0]
-    names = dict.fromkeys(_stripped(_fields(first, _delimiter(first, column="", label=label))))
+    names = _stripped(rows[0])
+    # The column with most text is probably the one to learn.
+    sizes = [0] * len(names)
+    for row in rows[1:]:
+        for index, value in enumerate(row[: len(names)]):
+            sizes[index] += len(value)
+    largest = sizes.index(max(sizes))
+    if _has_suffix(label, ".csv", ".tsv"):
+        usable = [name for name in names if name and names.count(name) == 1]
+        column = names[largest] if names[largest] in usable else str(largest + 1)
+        return (
+            f"is read as a text, with all columns. Its first line has {_listed(names)}:"
+            f" charrnn train {source} {named('column', shlex.quote(column))} reads one column, and"
+            f" {named('documents', 'lines')} whole lines"
+        )
+    # Commas part the words of a sentence, too.
+    least = 2 if delimiter == "\t" else 3
+    if len(rows) < LEAST_ROWS or len(names) < least or _share_alike(rows) < 1:
+        return ""
     return (
-        f"is read as a text, with all columns. Its first line has {_listed(names)}:"
-        f" charrnn train {named('column')} reads one column, and {named('documents', 'lines')}"
-        " whole lines"
+        f"is read as a text, but its lines have {len(names)} columns between"
+        f" {DELIMITERS[delimiter]}: charrnn train {source} {named('column', largest + 1)} reads one"
     )
-
-
-def _json_values(
-    lines: Iterable[Line], *, column: str, file: FileRecord
-) -> Iterator[tuple[int, str]]:
-    """Yield the value `column` of each object of JSON Lines, or of a file with a list of objects;
-    null is left out. Raises DataError."""
-    for number, record in _records(lines, column=column, label=file.name):
-        # Records need not have the same columns, so each is asked.
-        if not isinstance(record, dict) or column not in record:
-            has = "no object (jq -r '.[]' FILE writes a list of texts as lines)"
-            if isinstance(record, dict):
-                has = _listed(record)
-            raise DataError(
-                f"{file.name}, line {number}, has no {column!r}; it has {has}: give a field of each"
-                f" object as {named('column')}"
-            )
-        value = record[column]
-        if value is None:
-            file.changes[NULL] += 1
-            continue
-        if isinstance(value, bool):
-            value = json.dumps(value)
-        if not isinstance(value, str):
-            raise DataError(
-                f"{file.name}, line {number}: {column!r} is not a text: give a field with a text as"
-                f" {named('column')}"
-            )
-        yield number, value
-
-
-def _records(lines: Iterable[Line], *, column: str, label: str) -> Iterator[tuple[int, object]]:
-    """Yield the objects of a file, each after the number of its line. Raises DataError."""
-    rest = (line for line in lines if not is_blank(line.content))
-    is_first = True
-    for number, line in rest:
-        try:
-            record = _decoded(line)
-        except (ValueError, RecursionError) as error:
-            problem = DataError(
-                f"{label}, line {number}, is not JSON ({error}): mend or remove the line"
-            )
-            if not is_first:
-                raise problem from error
-            # A file that is one object, or a list, has several lines.
-            try:
-                record = _decoded("".join([line, *(following.content for following in rest)]))
-            except (ValueError, RecursionError):
-                raise problem from error
-        # An object may have the list of records in one of its fields.
-        if is_first and isinstance(record, dict) and column not in record:
-            for value in record.values():
-                if isinstance(value, list) and value and isinstance(value[0], dict):
-                    record = value
-                    if column in value[0]:
-                        break
-        is_first = False
-        for item in record if isinstance(record, list) else [record]:
-            yield number, item
-
-
-def _decoded(text: str) -> object:
-    """Decode JSON, with numbers as they are written. Raises ValueError, RecursionError."""
-    plain = text.strip("\ufeff \t\r\n")
-    return json.loads(plain, parse_int=str, parse_float=str, parse_constant=str)

@@ -155,7 +155,8 @@ def end_documents(
     - "blank-lines": the lines between two blank lines, without the last line end;
     - "column": every value of the column `column` of a CSV file or another table, trimmed like a
       file; the column is a name in the header, or a number from 1. In JSON (.json, .jsonl, .ndjson,
-      or a text that begins with an object) it is the name of a value of each object.
+      or a text that begins with an object) it is the name of a field of each object (see
+      `json_fields.json_values`).
 
     Empty documents are left out, and changes are counted in `file`. Raises DataError for a NUL, a
     damaged table and a table without that column.

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,7 +11,7 @@ from charrnn.errors import counted, listed, named, shortened
 from charrnn.text.columns import describe_columns
 from charrnn.text.documents import looks_like_list
 from charrnn.text.file_kinds import data_kind
-from charrnn.text.sources import Origin, is_smiles_file
+from charrnn.text.sources import STANDARD_INPUT, Origin, is_smiles_file
 from charrnn.text.text_files import FileRecord, without_gz
 
 MOST_REASONS = 3
@@ -60,19 +61,22 @@ def describe_file(file: FileRecord) -> None:
     if not file.is_parsed:
         file.data = data_kind(file.start, file.name)
         if not file.data:
-            file.shape = _shape(file.name, file.start)
+            file.shape = _shape(file)
     # A file may have been saved twice, under two names.
     file.likeness = hash((file.num_bytes, file.start))
     file.start = ""
 
 
-def _shape(name: str, start: str) -> str:
-    if is_smiles_file(name):
+def _shape(file: FileRecord) -> str:
+    """Say how a file is read better, by the beginning of its text; "" if nothing is known."""
+    start = file.start
+    if is_smiles_file(file.name):
         return ""
     for pattern, note in _SHAPES:
         if re.match(pattern, start):
             return note
-    if columns := describe_columns(start, label=name):
+    source = "-" if file.label == STANDARD_INPUT else shlex.quote(file.label)
+    if columns := describe_columns(start, label=file.name, source=source):
         return columns
     # A text may have a few on purpose.
     if len(_MISREAD.findall(start)) > 4 + len(start) / CHARS_PER_MISREAD:

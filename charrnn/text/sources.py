@@ -27,6 +27,8 @@ from charrnn.text.text_files import unreadable, without_gz
 
 CORPORA = Path("corpora")
 """The folder into which texts of the catalogue are downloaded."""
+STANDARD_INPUT = "standard input"
+"""The name of what is read from standard input, in messages."""
 LECTURE_WORD = "hello"
 """The name of the text of the recipe `hello`, and the word of which that text consists."""
 LECTURE_REPETITIONS = 100
@@ -290,7 +292,7 @@ def find_origin(source: str, config: Config, *, is_named_by_run: bool = False) -
             raise DataError(
                 "standard input (-) is closed: give a file, or pipe a text into the command"
             )
-        return Origin(label="standard input", name="stdin", stream=sys.stdin.buffer)
+        return Origin(label=STANDARD_INPUT, name="stdin", stream=sys.stdin.buffer)
 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
     path = _find_path(source)

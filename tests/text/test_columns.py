@@ -1,13 +1,15 @@
 """The values of a column of a table or of JSON Lines, and what is said of a table."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 from read_texts import read_corpus
 
 from charrnn.errors import DataError
-from charrnn.text import columns
+from charrnn.text import columns, json_fields
 from charrnn.text.documents import end_documents
 from charrnn.text.text_files import FileRecord, Line
 
@@ -122,12 +124,119 @@ def test_a_value_of_json_that_is_no_list_is_a_text(value, text):
     file = FileRecord(name="a.jsonl", label="a.jsonl")
     record = f'{{"text": null}}\n{{"text": {value}}}\n'
     assert documents(record, "text", file=file) == [text]
-    assert file.changes[columns.NULL] == 1
+    assert file.changes[json_fields.NULL] == 1
 
 
 def test_a_note_names_the_columns():
     start = "\ufeffsep=;\r\nid;text\r\n1;a, b\r\n"
-    assert "Its first line has id, text:" in columns.describe_columns(start, label="a.csv")
+    assert "Its first line has id, text:" in columns.describe_columns(
+        start, label="a.csv", source="a.csv"
+    )
+
+
+@pytest.mark.parametrize(
+    "name, content, column",
+    [
+        ("nest.json", [{"id": 1, "name": {"english": "Lamp", "french": "Lampe"}}], "name.french"),
+        ("verses.json", [{"text": "I", "verses": [{"text": "It rains."}]}] * 9, "verses.text"),
+        ("lists.json", [{"id": "a", "chapters": [["It rains."], ["It does."]]}], "chapters"),
+        ("rows.json", {"about": "b", "rows": [{"a text": "It rains."}]}, "'rows.a text'"),
+        ("people.csv", "first name,story\nAnn Bee,Born in Rome\n", "story"),
+        ("twice.csv", "a;text;text\n1;b;It rains\n", "3"),
+        ("pairs.txt", "Go.\tVa donc !\tby Ann\n" * 30, "2"),
+        (
+            "tweet.js",
+            'window.YTD.tweet.part0 = [\n{"tweet": {"full_text": "Rain"}}]',
+            "tweet.full_text",
+        ),
+    ],
+)
+def test_a_note_names_a_column_by_a_command_that_works(name, content, column, command, here):
+    Path(name).write_text(content if isinstance(content, str) else json.dumps(content))
+    [note] = [
+        line for line in command(f"train {name} --show-text").err.splitlines() if name in line
+    ]
+    assert f" {name} --column {column} reads" in note
+    typed = re.search("charrnn (train .*?) reads", note)[1]
+    ran = command("", *shlex.split(typed), "--show-text")
+    assert ran.code == 0 and ran.out
+
+
+def test_a_note_of_a_long_object_says_that_each_text_has_a_name():
+    verses = json.dumps({f"Genesis 1:{number}": "It rains." for number in range(90)})
+    described = columns.describe_columns(verses[:999], label="a.json", source="a.json")
+    assert "jq -r '.[]' FILE" in described
+
+
+@pytest.mark.parametrize(
+    "content, column, expected",
+    [
+        ({"a.b": "whole", "a": {"b": "parted"}}, "a.b", ["whole"]),
+        ({"a": {"b.c": "one"}}, "a.b.c", ["one"]),
+        ({"a": {"b": "one"}}, "a.b", ["one"]),
+        ({"a": {"b": [["one", 2], [], ["three", True]]}}, "a.b", ["one", "2", "three", "true"]),
+        ({"a": [{"b": "one"}, [{"b": "two"}]]}, "a.b", ["one", "two"]),
+        ({"rows": [{"a": {"b": "one"}}, {"a": {"b": "two"}}]}, "a.b", ["one", "two"]),
+        ({"rows": [{"text": "one"}], "text": {"x": 1}}, "rows.text", ["one"]),
+    ],
+)
+def test_a_dotted_name_is_a_field_of_inner_objects_and_lists(content, column, expected):
+    assert documents(json.dumps(content, indent=1), column, "a.json") == expected
+    lines = json.dumps(content) + "\n"
+    assert documents(lines, column, "a.jsonl") == expected
+
+
+def test_what_has_no_text_in_the_field_is_left_out_and_counted():
+    file = FileRecord(name="a.jsonl", label="a.jsonl")
+    records = [{"a": {"b": "one"}}, {"a": {}}, {"x": 1}, {"a": {"b": {"c": "d"}}}, {"a": {"b": []}}]
+    records += [{"a": None}, {"a": {"b": ["two", {"c": "d"}, None]}}]
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    assert documents(text, "a.b", file=file) == ["one", "two"]
+    changes = (json_fields.MISSING, json_fields.NO_TEXT, json_fields.EMPTY_LIST, json_fields.NULL)
+    assert [file.changes[change] for change in changes] == [3, 2, 1, 1]
+
+
+def test_of_several_lists_with_the_field_the_first_is_read_and_the_others_are_counted():
+    file = FileRecord(name="a.json", label="a.json")
+    lists = json.dumps({"train": [{"text": "one"}], "test": [{"text": "two"}]})
+    assert documents(lists, "text", file=file) == ["one"]
+    assert file.changes[json_fields.OTHER_LISTS] == 1
+    assert documents(lists, "test.text", file=file) == ["two"]
+
+
+@pytest.mark.parametrize(
+    "column, message",
+    [
+        ("english", "has no field 'english'; it has id, name.english, name.french: give one"),
+        ("name", "has no text in the field 'name'; it has name.english, name.french: give one"),
+    ],
+)
+def test_an_error_lists_the_fields_as_one_types_them(column, message):
+    text = json.dumps([{"id": "1", "name": {"english": "Lamp", "french": "Lampe"}}])
+    with pytest.raises(DataError, match=message):
+        documents(text, column, "a.json")
+
+
+@pytest.mark.parametrize(
+    "content, column, expected",
+    [
+        ("a,b;c d\n1,2;3 4\n5,6;7\n", "a,b", ["1,2", "5,6"]),
+        ("id;text\n" + "1;a, b, c\n" * 9, "text", 9 * ["a, b, c"]),
+        ("a;b, c\n" + "1;2, 3\n" * 9, "b, c", 9 * ["2, 3"]),
+        ("full text\nAnn Bee\n", "full text", ["Ann Bee"]),
+    ],
+)
+def test_the_delimiter_parts_the_first_line_and_the_others_alike(content, column, expected):
+    assert documents(content, column) == expected
+
+
+@pytest.mark.parametrize("column", ["name", "first", "last"])
+def test_a_part_of_a_name_is_no_column(column):
+    content = "first name,last name\n" + "Ann Bee,Cee Dee\n" * 9
+    with pytest.raises(
+        DataError, match=r"its first line has first name, last name \(between commas\)"
+    ):
+        documents(content, column)
 
 
 @pytest.mark.usefixtures("here")

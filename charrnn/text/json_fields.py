@@ -1,0 +1,258 @@
+"""Read one field of the objects in JSON or JSON Lines, and name the fields that have texts.
+
+A field of an inner object has the names of both, with a dot between them: `name.english`. Lists are
+passed through, so that `verses.text` is the text of every object in the list `verses`.
+"""
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from charrnn.errors import DataError, named
+from charrnn.text.text_files import FileRecord, Line, is_blank, without_gz
+
+NULL = "object", "left out {num} of {label}: the value is null"
+"""A change of a text: an object without a text."""
+MISSING = "object", "left out {num} of {label}: the field is missing"
+"""A change of a text: an object that does not have the field."""
+NO_TEXT = "value", "left out {num} of {label}: an object, and no text"
+"""A change of a text: a field with fields of its own."""
+EMPTY_LIST = "empty list", "left out {num} of {label}"
+"""A change of a text: a field with a list in which nothing is."""
+OTHER_LISTS = (
+    "other list",
+    "left out {num} of {label} with this field: jq -c '.[][]' FILE > all.jsonl joins them",
+)
+"""A change of a text: lists of objects beside the one that is read."""
+MOST_LISTED = 20
+"""Number of fields that a message lists, at most."""
+_SUFFIXES = (".json", ".jsonl", ".ndjson")
+# An archive of Twitter has JSON behind the name of a variable.
+_VARIABLE = r"window\.YTD\.[\w.]+\s*=\s*"
+_JSON_START = re.compile(rf'\s*(?:{_VARIABLE})?(?:\[\s*)?\{{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*\\?(?:"|\Z)|[\[\]{},]', re.DOTALL)
+_DEEPEST = 100
+"""Brackets within brackets, at most, of which the missing ends are added."""
+_CLOSING = {"[": "]", "{": "}"}
+_ABSENT = object()
+
+
+def is_json(start: str, label: str) -> bool:
+    """Whether a file is JSON or JSON Lines by its suffix, or begins with an object of JSON."""
+    return without_gz(label).lower().endswith(_SUFFIXES) or _JSON_START.match(start) is not None
+
+
+def json_values(
+    lines: Iterable[Line], *, column: str, file: FileRecord
+) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a field of all objects of JSON Lines, or of a file with a list of objects,
+    each after the number of its line.
+
+    Each text of a list is a value of its own. Objects without the field, and values that are no
+    text, are left out and counted in `file`. Raises DataError if no object has such a field.
+    """
+    seen: Counter[str] = Counter()
+    is_found = False
+    for number, record in _records(lines, column=column, file=file):
+        if not is_found and len(seen) < MOST_LISTED:
+            seen.update(_text_fields(record))
+        for value in _fields_at(record, column):
+            if value is _ABSENT:
+                file.changes[MISSING] += 1
+            elif isinstance(value, dict):
+                file.changes[NO_TEXT] += 1
+            elif value == []:
+                file.changes[EMPTY_LIST] += 1
+            else:
+                is_found = True
+                for text in _texts_in(value, file):
+                    yield number, text
+    if is_found or not (file.changes[MISSING] or file.changes[NO_TEXT]):
+        return
+
+    # A field of the same beginning is probably what is meant.
+    inner = {name: num for name, num in seen.items() if name.startswith(f"{column}.")}
+    problem = f"has no field {column!r}"
+    if file.changes[NO_TEXT]:
+        problem = f"has no text in the field {column!r}"
+    if not seen:
+        has = "no object with a text (jq -r '.[]' FILE writes a list of texts as lines)"
+    else:
+        has = f"{_listed_fields(inner or seen)}: give one of them as {named('column')}"
+    raise DataError(f"{file.name} {problem}; it has {has}")
+
+
+def _texts_in(value: object, file: FileRecord) -> Iterator[str]:
+    """Yield a value, or the values of a list, as texts; null and objects are counted."""
+    for item in _items(value):
+        if item is None:
+            file.changes[NULL] += 1
+        elif isinstance(item, dict):
+            file.changes[NO_TEXT] += 1
+        elif isinstance(item, str):
+            yield item
+        else:
+            # Numbers were decoded as texts, so that only true and false are left.
+            yield json.dumps(item)
+
+
+def _items(value: object) -> Iterator[object]:
+    """Yield the items of a list and of the lists in it, or a value that is no list."""
+    # Lists may be nested more deeply than functions may call each other.
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(reversed(item))
+        else:
+            yield item
+
+
+def _fields_at(value: object, path: str) -> Iterator[object]:
+    """Yield the values of a field, whose name is compared as a whole before it is parted at a dot;
+    `_ABSENT` for what does not have it."""
+    for item in _items(value):
+        head = path
+        while isinstance(item, dict) and head and head not in item:
+            head = head.rpartition(".")[0]
+        if not isinstance(item, dict) or not head:
+            yield _ABSENT
+        elif head == path:
+            yield item[head]
+        else:
+            yield from _fields_at(item[head], path[len(head) + 1 :])
+
+
+def _has_field(value: object, path: str) -> bool:
+    return any(field is not _ABSENT for field in _fields_at(value, path))
+
+
+def _records(
+    lines: Iterable[Line], *, column: str, file: FileRecord
+) -> Iterator[tuple[int, object]]:
+    """Yield the objects of a file, each after the number of its line. Raises DataError."""
+    label = file.name
+    rest = (line for line in lines if not is_blank(line.content))
+    is_first = True
+    for number, line in rest:
+        try:
+            record = _decoded(line)
+        except (ValueError, RecursionError) as error:
+            problem = DataError(
+                f"{label}, line {number}, is not JSON ({error}): mend or remove the line"
+            )
+            if not is_first:
+                raise problem from error
+            # A file that is one object, or a list, has several lines.
+            try:
+                record = _decoded("".join([line, *(following.content for following in rest)]))
+            except (ValueError, RecursionError):
+                raise problem from error
+        # An object may have the list of records in one of its fields.
+        if is_first and isinstance(record, dict) and not _has_field(record, column):
+            lists = [value for value in record.values() if isinstance(value, list)]
+            alike = [value for value in lists if _has_field(value, column)]
+            if alike:
+                record = alike[0]
+                file.changes[OTHER_LISTS] += len(alike) - 1
+        is_first = False
+        for item in record if isinstance(record, list) else [record]:
+            yield number, item
+
+
+def _decoded(text: str) -> object:
+    """Decode JSON, with numbers as they are written. Raises ValueError, RecursionError."""
+    plain = re.sub(f"^{_VARIABLE}", "", text.strip("\ufeff \t\r\n"))
+    return json.loads(plain, parse_int=str, parse_float=str, parse_constant=str)
+
+
+def describe_fields(start: str, *, source: str) -> str:
+    """Describe the fields of JSON that is read as a text, for a note, by the beginning of the file;
+    "" if no field has a text. `source` is what a command is given to read it."""
+    records = _first_records(start)
+    fields: Counter[str] = Counter()
+    for record in records:
+        fields.update(_text_fields(record))
+    if not fields:
+        return ""
+    # Where each text has a name of its own, no field is what one wants.
+    if len(records) == 1 and isinstance(records[0], dict) and len(fields) > MOST_LISTED:
+        own = [name for name, value in records[0].items() if isinstance(value, str)]
+        if 2 * len(own) > len(fields):
+            return (
+                "is read with its braces; it is one object, in which every text has a name:"
+                " jq -r '.[]' FILE > text.txt writes the texts as lines"
+            )
+    name = max(fields, key=fields.__getitem__)
+    return (
+        f"is read with its braces; it has {_listed_fields(fields)}:"
+        f" charrnn train {source} {named('column', shlex.quote(name))} reads one"
+    )
+
+
+def _first_records(start: str) -> list[object]:
+    """Return the objects with which JSON begins, of which the last may lack its end."""
+    rest = re.sub(rf"^\s*\ufeff?\s*(?:{_VARIABLE})?", "", start)
+    decoder = json.JSONDecoder()
+    records: list[object] = []
+    while rest:
+        try:
+            record, end = decoder.raw_decode(rest)
+        except (ValueError, RecursionError):
+            record, end = _closed(rest), len(rest)
+        if isinstance(record, list):
+            records += record
+        else:
+            records.append(record)
+        rest = rest[end:].lstrip()
+    return records
+
+
+def _closed(start: str) -> object:
+    """Decode the beginning of JSON up to its last comma; None if that is not possible."""
+    open_marks: list[str] = []
+    end = 0
+    closing = ""
+    for mark in _MARKS.finditer(start):
+        sign = mark[0]
+        if len(open_marks) > _DEEPEST:
+            return None
+        if sign in _CLOSING:
+            open_marks.append(sign)
+        elif sign in ("]", "}"):
+            if not open_marks:
+                break
+            open_marks.pop()
+        elif sign == ",":
+            end = mark.start()
+            closing = "".join(_CLOSING[mark] for mark in reversed(open_marks))
+    try:
+        return json.loads(start[:end] + closing)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text_fields(record: object) -> Counter[str]:
+    """Return the names of the fields of an object that have texts, as one types them, with the
+    number of characters in each."""
+    fields: Counter[str] = Counter()
+    waiting: list[tuple[str, object]] = [("", record)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, str) and path:
+            fields[path] += len(value)
+        elif isinstance(value, list):
+            waiting += [(path, item) for item in reversed(value)]
+        elif isinstance(value, dict):
+            before = f"{path}." if path else ""
+            waiting += [(f"{before}{name}", item) for name, item in reversed(value.items())]
+    return fields
+
+
+def _listed_fields(names: Iterable[str]) -> str:
+    shown = list(names)
+    if len(shown) > MOST_LISTED:
+        shown[MOST_LISTED:] = ["…"]
+    return ", ".join(shown)
