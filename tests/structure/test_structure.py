@@ -1,6 +1,7 @@
 """The shape of the package: no branch hidden in an expression, no import cycle."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -151,6 +152,28 @@ def test_a_plain_expression_hides_no_branch(expression):
 )
 def test_a_plain_statement_hides_no_branch(source):
     assert list(hidden_branches(ast.parse(source))) == []
+
+
+def defined_names(module):
+    """Yield the functions and classes of a module, and the methods as `Class.method`."""
+    for node in ast.iter_child_nodes(module):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{name}" for name in defined_names(node))
+
+
+def test_the_examples_of_plain_code_exist():
+    guide = read(PACKAGE.parent / "CONTRIBUTING.md")
+    section = guide.partition("**Plain code**")[2].partition("**Code.**")[0]
+    examples = re.findall(r"`([\w.]+)`\s+\(`(charrnn/[\w/]+\.py)`\)", section)
+    assert len(examples) >= 5
+    missing = [
+        f"{file}: {name}"
+        for name, file in examples
+        if name not in defined_names(parse(read(PACKAGE.parent / file)))
+    ]
+    assert missing == []
 
 
 def test_modules_do_not_import_each_other_in_a_circle():
