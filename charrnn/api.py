@@ -386,10 +386,9 @@ class Model(TrainedModel):
     def provenance(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "Provenance":
         """Find the passages of a text that stand in the training text.
 
-        The training text of the run is read again, once. What the
-        beginning of the validation text shares with the training text is found, too, as
-        `held_out_share`: names, idioms and licences recur without any copying, so a share near it
-        is no sign of copying.
+        The training text of the run is read again, once. What the beginning of the validation text
+        shares with the training text is found, too, as `held_out_share`: names, idioms and licences
+        recur without any copying, so a share near it is no sign of copying.
 
         Args:
             text: The text, at most 20,000,000 characters: a string, bytes, the `pathlib.Path` of a

@@ -14,14 +14,13 @@ import typer
 
 from charrnn.cli.command_classes import OTHER
 from charrnn.cli.option_rules import check_rules
+from charrnn.cli.streams import QUIET, QUIET_LETTER
 from charrnn.config.options import Option, argument, check, make, option, parameters_of, refused
 from charrnn.config.settings import KIND_NAMES, whole_number
 from charrnn.errors import UsageError, named, shortened
 from charrnn.system.files import with_home
 from charrnn.views.delivery import describe_formats
 
-LETTERS = {"--quiet": ("-q",)}
-"""Short spellings of options."""
 TEXT_HELP = "Read this file, or - for stdin, instead of held-out text."
 """The help of --text."""
 NEWEST_RUN = "the newest run here"
@@ -38,7 +37,9 @@ _READ = re.compile("RUN|FILE")
 class ScreenOptions:
     """The options of every command that fills the terminal or runs until it is stopped."""
 
-    quiet: bool = option(False, flags="--quiet", help="Print only errors on stderr.", panel=OTHER)
+    quiet: bool = option(
+        False, flags=QUIET, letter=QUIET_LETTER, help="Print only errors on stderr.", panel=OTHER
+    )
     debug: bool = option(
         False, flags="--debug", help="Show a traceback when something fails.", panel=OTHER
     )
@@ -201,9 +202,11 @@ def _to_parameter(declared: Option) -> inspect.Parameter:
         text += f" [default: {declared.shown_default}]"
     info: Any = typer.Argument(metavar=declared.metavar, help=text)
     if declared.flag:
+        spellings = [declared.flag]
+        if declared.letter:
+            spellings.append(declared.letter)
         info = typer.Option(
-            declared.flag,
-            *LETTERS.get(declared.flag, ()),
+            *spellings,
             help=text,
             metavar=declared.metavar,
             rich_help_panel=declared.panel,

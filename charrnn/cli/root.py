@@ -1,5 +1,4 @@
-"""The group of all commands: of charrnn and of other packages. Each is imported when
-it is used."""
+"""The group of all commands: of charrnn and of other packages. Each is imported when it is used."""
 
 from functools import cache
 from typing import Any

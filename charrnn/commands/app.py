@@ -15,6 +15,8 @@ from charrnn.cli.explanations import explain
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import OWN, app
 from charrnn.cli.streams import (
+    QUIET,
+    QUIET_LETTER,
     choose_encoding,
     discard_output,
     end_interrupted_line,
@@ -111,9 +113,10 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     it."""
     check_room(NUMPY_BYTES, what="charrnn")
     signals = Signals()
-    # Of several processes that torchrun has started, the first one says what is to be said.
-    # As in `cli.command_options.LETTERS`, which is imported later.
-    is_quiet = not {"-q", "--quiet"}.isdisjoint(arguments) or os.environ.get("RANK", "0") != "0"
+    # What is imported before the options are read may warn, too. Of several processes that torchrun
+    # has started, the first one says what is to be said.
+    is_first = os.environ.get("RANK", "0") == "0"
+    is_quiet = QUIET in arguments or QUIET_LETTER in arguments or not is_first
     try:
         with signals.handle():
             with using(TerminalProgress(quiet=is_quiet)):

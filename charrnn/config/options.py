@@ -65,6 +65,8 @@ class Option:
     """The type of its value; bool for an option without a value."""
     is_repeatable: bool = False
     """Whether it may be given several times; its value is then a list."""
+    letter: str = ""
+    """Its short spelling, such as -q; "" if it has none."""
 
 
 def between(least: float, most: float) -> Range:
@@ -163,13 +165,15 @@ def option(
     allowed: Range | None = None,
     shown_default: str | None = None,
     is_hidden: bool = False,
+    letter: str = "",
 ) -> Any:
     """Make a dataclass field that an option of the command line sets.
 
     `flags` consists of the option and the placeholder of its value if it has one: "--temp T". A
     `default` that is a class, such as dict, is called to make the default. The help shows the
     default if it can be typed; `shown_default` describes any other default. `check_fields` checks
-    that the value is `allowed`. What nearly nobody needs `is_hidden`.
+    that the value is `allowed`. What nearly nobody needs `is_hidden`. A `letter` such as -q is a
+    second spelling, for an option that is typed all the time.
     """
     flag, _, placeholder = flags.partition(" ")
     # The help does not show that a flag is off by default.
@@ -177,12 +181,13 @@ def option(
     if shown_default is None and is_typed and default != "":
         shown_default = str(default)
     declared = Option(
-        flag,
-        help,
+        flag=flag,
+        help=help,
         metavar=placeholder or None,
         panel=panel,
         shown_default=shown_default,
         is_hidden=is_hidden,
+        letter=letter,
     )
 
     # A list or a dict as default would be shared by all objects.
@@ -197,7 +202,7 @@ def argument(
 ) -> Any:
     """Make a dataclass field that an argument of the command line sets. `metavar` is what the help
     calls it, such as [RUN]."""
-    declared = Option("", help, metavar, shown_default=shown_default)
+    declared = Option(flag="", help=help, metavar=metavar, shown_default=shown_default)
     return field(default=default, metadata={_KEY: declared, RANGE: None})
 
 

@@ -14,8 +14,8 @@ MIN_COPY_LENGTH = 30
 Measured on 100,000 characters of tiny Shakespeare and of War and Peace. The two texts share
 passages of 20 to 23 characters (0.1 and 0.3 % of their characters), and no passage of 25. Held-out
 text shares 0.2 and 3.2 % of its characters with the 90 % of the text before it in passages of 25,
-0.1 and 0.6 % in passages of 30. So 30 characters are evidence, 20 are not.
-(Measured at a161760a, `benchmarks/speed/novelty_speed.py --shares`.)
+0.1 and 0.6 % in passages of 30. So 30 characters are evidence, 20 are not. (Measured at a161760a,
+`benchmarks/speed/novelty_speed.py --shares`.)
 """
 
 

@@ -387,9 +387,8 @@ class Generator:
         first.
 
         An empty text stands for a newline. For a model of documents, the text is the beginning of a
-        document. The unknown symbol is left out, and the probabilities of all other symbols sum
-        to 1. Raises
-        UsageError for a `top` under 1.
+        document. The unknown symbol is left out, and the probabilities of all other symbols sum to
+        1. Raises UsageError for a `top` under 1.
         """
         check("top", top, allowed=at_least(1))
         prime = self.encode_prime(text, unknown, what="text")

@@ -2,8 +2,8 @@
 or record what the layer computes.
 
 Every function takes the functions of the equations (`Ops`) and returns them with one replaced.
-Interventions are therefore combined by calling one with the result of another.
-A memory is what a cell passes through `ops.clamp`. With zoneout it passes twice in a step.
+Interventions are therefore combined by calling one with the result of another. A memory is what a
+cell passes through `ops.clamp`. With zoneout it passes twice in a step.
 
 Shapes: B batch, H hidden, k units.
 """

@@ -126,11 +126,11 @@ def stateful_scores(
     memory that does not grow with the text.
 
     ids[:first] are context. Long texts are read in batch rows that are warmed up, which changes the
-    mean by less than 1e-4 (`model.reading.WARM_UP`).
-    With `max_chars`, a longer text is read in segments that are spread evenly over it, the same at
-    every call (`reading.Segments`). `escape_nats` is what a character with the id 0 costs
-    more (`Vocab.escape_nats`). Returns None if `should_stop` returned true before all characters
-    were scored. Raises ValueError if there is nothing to score.
+    mean by less than 1e-4 (`model.reading.WARM_UP`). With `max_chars`, a longer text is read in
+    segments that are spread evenly over it, the same at every call (`reading.Segments`).
+    `escape_nats` is what a character with the id 0 costs more (`Vocab.escape_nats`). Returns None
+    if `should_stop` returned true before all characters were scored. Raises ValueError if there is
+    nothing to score.
     """
     # Block k begins at the character with the rank k * M / K, as in `BlockSums.of`.
     segments = _scored_segments(ids, first=first, max_chars=max_chars)

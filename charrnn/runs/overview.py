@@ -432,9 +432,8 @@ def learning_curves(runs: Sequence[str | Path] = (), *, sort: str | None = None)
         sort: What the runs are sorted by, as in `run_summaries`.
 
     Returns:
-        A `LearningCurves`, a list of `RunSummary`, whose
-        `validation` has the losses in nats per character. Its `skipped` has a sentence for every
-        run that is left out.
+        A `LearningCurves`, a list of `RunSummary`, whose `validation` has the losses in nats per
+        character. Its `skipped` has a sentence for every run that is left out.
 
     Raises:
         UsageError: `sort` is another word.

@@ -2,8 +2,8 @@
 
 The latest checkpoint is the one with the highest step, and its state names the best checkpoint. The
 files `latest` and `best` repeat both names for people and other programs. charrnn does not read
-them. A search in `CHECKPOINTS` includes the runs directly in
-the current folder, where `--out` saves them.
+them. A search in `CHECKPOINTS` includes the runs directly in the current folder, where `--out`
+saves them.
 """
 
 import difflib
