@@ -13,7 +13,11 @@ import typer.core
 
 from charrnn.system.words import prints_words
 
-ARGUMENTS, OPTIONS, OTHER = "Arguments", "Options", "Other options"
+ARGUMENTS, OPTIONS, QUIET = "--quiet"
+"""The option by which stderr has errors alone."""
+QUIET_LETTER = "-q"
+"""Its short spelling."""
+OTHER = "Arguments", "Options", "Other options"
 """Titles in the help of a command: the arguments, the options without a group, and the options that
 every command has."""
 

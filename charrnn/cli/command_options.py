@@ -12,9 +12,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from charrnn.cli.command_classes import OTHER
+from charrnn.cli.command_classes import OTHER, QUIET, QUIET_LETTER
 from charrnn.cli.option_rules import check_rules
-from charrnn.cli.streams import QUIET, QUIET_LETTER
 from charrnn.config.options import Option, argument, check, make, option, parameters_of, refused
 from charrnn.config.settings import KIND_NAMES, whole_number
 from charrnn.errors import UsageError, named, shortened

@@ -37,10 +37,6 @@ IN_TEXT = "\n\t\u200c\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 Persian, Indic scripts and emoji need, and the tones of skin."""
 _PARAMETER = re.compile("`([a-z_]+)(?:=(.*?))?`", re.DOTALL)
 """Matches what `errors.named` returns; the groups are the name and the value, if there is one."""
-QUIET = "--quiet"
-"""The option by which stderr has errors alone."""
-QUIET_LETTER = "-q"
-"""Its short spelling."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
 

@@ -11,12 +11,11 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.command_classes import QUIET, QUIET_LETTER
 from charrnn.cli.explanations import explain
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import OWN, app
 from charrnn.cli.streams import (
-    QUIET,
-    QUIET_LETTER,
     choose_encoding,
     discard_output,
     end_interrupted_line,
