@@ -13,13 +13,16 @@ import typer.core
 
 from charrnn.system.words import prints_words
 
-ARGUMENTS, OPTIONS, QUIET = "--quiet"
+ARGUMENTS = "Arguments"
+"""The title of the arguments in the help of a command."""
+OPTIONS = "Options"
+"""The title of the options without a group."""
+OTHER = "Other options"
+"""The title of the options that every command has."""
+QUIET = "--quiet"
 """The option by which stderr has errors alone."""
 QUIET_LETTER = "-q"
 """Its short spelling."""
-OTHER = "Arguments", "Options", "Other options"
-"""Titles in the help of a command: the arguments, the options without a group, and the options that
-every command has."""
 
 
 class Page:
