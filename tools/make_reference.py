@@ -47,8 +47,8 @@ COMMANDS = """## Commands
 
 `charrnn COMMAND --help` shows more about each command.
 
-A *run* is a folder that `train` makes. If you name no run, a command uses the newest one in `checkpoints/` or directly in
-the current folder, and prints its name on stderr. The [detectors](../use/visualize.md#cells-and-detectors), which
+A *run* is a folder that `train` makes. If you name no run, a command uses the newest one in `checkpoints/`, in the
+current folder or in a folder there, and prints its name on stderr. The [detectors](../use/visualize.md#cells-and-detectors), which
 `--detector` takes, have a page of their own.
 
 Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore` take

@@ -1,12 +1,11 @@
-"""`charrnn train --recipe vanishing`: what becomes of the gradient in a plain network, in the same
-with the regulariser Ω, and in a gated one; and whether it learns a task that needs the gradient.
+"""What becomes of the gradient in a plain network, in the same with the regulariser Ω, and in a
+gated one; and whether it learns a task that needs the gradient: `charrnn train --recipe vanishing`,
+whose command is `commands.train_vanishing`.
 
 The task is to recall a letter: the strings `b......?b` have a letter, dots, a question mark, and
 the letter again. The recipe writes its own strings.
 """
 
-import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,27 +20,18 @@ from rich.text import Text
 from charrnn.analyses.gradients import (
     STEP_0,
     GradientReach,
-    before_training,
     gradient_plot,
     measure_reach,
 )
 from charrnn.analyses.sampled_states import read_before
-from charrnn.cli.streams import deliver
 from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings, read_recipe
 from charrnn.errors import UsageError, named
-from charrnn.runs.reader import CHECKPOINTS
-from charrnn.runs.targets import Target
-from charrnn.runs.writer import RunWriter
 from charrnn.system.arrays import Int64Array
-from charrnn.system.files import write_atomically
 from charrnn.system.lazy import torch
-from charrnn.system.progress import warn
 from charrnn.text.documents import END
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load
-from charrnn.training.events import StepEvent, WarningEvent
-from charrnn.views.delivery import Shown, find_format
 from charrnn.views.drawing import Drawing
 from charrnn.views.tables import plain_table
 
@@ -72,6 +62,7 @@ FIXED = (
     "weight_drop",
     "corpus",
     "documents",
+    "column",
     "learned_after",
     "num_layers",
     "init_from",
@@ -116,17 +107,20 @@ def _norms(reach: GradientReach) -> dict[int, float]:
     return {lag: norms[lag - 1] for lag in LAGS}
 
 
-def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool) -> int:
-    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out`, by default a
-    new folder in `checkpoints`; print what they have learned, and write it to FILES there. Returns
-    the exit code.
+def networks_of_recipe(
+    changes: Mapping[str, Any], environment: Mapping[str, str]
+) -> dict[str, Config]:
+    """Return the settings of each of NETWORKS: those of the recipe with the `changes` of a command
+    line and those of an `environment`, still without a text.
 
-    Raises UsageError for a setting in which the networks differ.
+    Call it before anything is trained. Raises UsageError for a setting in which the networks
+    differ, and for one that not all of them have.
     """
-    # What cannot work is refused before anything is trained.
-    recipe = read_recipe("vanishing")
     config, origins = merge_settings(
-        flags=changes, file=recipe, file_name="vanishing", environment=os.environ
+        flags=changes,
+        file=read_recipe("vanishing"),
+        file_name="vanishing",
+        environment=environment,
     )
     for name in FIXED:
         if origins[name] in ("flag", "environment"):
@@ -134,56 +128,46 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
                 "The recipe vanishing trains several networks to recall letters: leave"
                 f" {named(name)} out."
             )
-    if out is None:
-        out = RunWriter.create(CHECKPOINTS, "vanishing").path
-    else:
-        out = RunWriter.create_at(out).path
-    text = out / TEXT_FILE
-    write_atomically(text, training_text().encode("ascii"))
-    config = replace(config, corpus=(str(text),))
-
-    learners = []
-    for network, settings in NETWORKS.items():
-        learners.append(_learn(replace(config, **settings), run=out / network, network=network))
-
-    # What they have learned.
-    data = [learner.to_json() for learner in learners]
-    shown = Shown(TITLE, pictures=vanishing_view(learners), data=data, rows=data)
-    for name in FILES:
-        path = out / name
-        Target(path).write(find_format(path).write(shown))
-    deliver(shown, as_json=show_as_json)
-    return 0
+    return {network: replace(config, **settings) for network, settings in NETWORKS.items()}
 
 
-def _learn(config: Config, run: Path, network: str) -> Learner:
-    """Train a network in the folder `run`, and measure it."""
-    # Not above: it imports torch, and this module is imported for the help of every command.
-    from charrnn.training.loop import train
+def measure_learner(
+    run: Path, *, network: str, step: int, largest_norm: float, seconds: float
+) -> Learner:
+    """Measure what a network has learned after a step of its run, which must be saved: the letters
+    that it recalls, and how far its gradients reach back.
 
-    start = time.perf_counter()
-    largest_norm = 0.0
-    for event in train(config, out=run):
-        if isinstance(event, StepEvent):
-            largest_norm = max(largest_norm, event.grad_norm)
-        elif isinstance(event, WarningEvent):
-            warn(f"{network}: {event.message}")
-    seconds = time.perf_counter() - start
+    Args:
+        run: The folder of its run.
+        network: A name of NETWORKS.
+        step: The step, by which all networks have learned equally long: the step with the lowest
+            validation loss is another one for each.
+        largest_norm: As in `Learner`.
+        seconds: As in `Learner`.
 
-    # Without a validation before its end, the best step is the last one.
-    model = load(run)
+    Returns:
+        The `Learner`.
+
+    Raises:
+        CheckpointError: The step is missing or damaged.
+    """
+    # Not above: it imports torch, and what is wrong with a command line comes before.
+    from charrnn.model.network import CharRNN
+
+    model = load(run, step=step)
     text = model.encode(recall_text(max(LAGS)))
     reach = partial(
         measure_reach, text=text, max_lag=max(LAGS), name=network, positions=marks_of(text)
     )
-    before, _ = before_training(model)
+    # The weights that it began with are drawn again: their checkpoint is not kept for ever.
+    initial = CharRNN(model.config, len(model.vocab))
     return Learner(
         run=str(run),
         network=network,
         recalled={lag: share_recalled(model, lag) for lag in LAGS},
         largest_norm=largest_norm,
         seconds=seconds,
-        untrained=reach(before),
+        untrained=reach(initial),
         trained=reach(model.network),
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.config.settings import Config
@@ -162,6 +163,9 @@ def introduce(model: "TrainedModel", run: str | None) -> None:
     """Print the warnings of a model, and its name if it is the newest run, so that `run` is
     None."""
     # A user who named a run knows its name.
-    if run is None:
-        tell(f"Run: {model.name}")
+    if run is None and model.path is not None:
+        # Imported here: it imports NumPy, which the help needs not.
+        from charrnn.runs.reader import RunReader
+
+        tell(f"Run: {RunReader(Path(os.path.relpath(model.path))).name}")
     warn(*model.warnings)

@@ -74,6 +74,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--show-text", beside="--show-config"),
         Rule("--out", beside="--show-config --show-text", why="which trains nothing"),
         Rule("--json", beside="--show-text", why="which prints a text"),
+        Rule("--show-text", beside="--recipe=vanishing", why="which writes a text of its own"),
     ),
     "visualize": (
         # One picture at a time.

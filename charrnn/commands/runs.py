@@ -47,8 +47,9 @@ def runs(options: RunsOptions) -> None:
       charrnn runs --plot
       charrnn runs delete mine
 
-    Prints one line for each run in checkpoints/ or directly in this folder; of several runs with
-    one text, the best is marked. `delete` asks first, and says how much room the runs take.
+    Prints one line for each run in checkpoints/ or in this folder, or in a folder there, such as
+    sizes/64; of several runs with one text, the best is marked. `delete` asks first, and says how
+    much room the runs take.
 
     --plot draws the learning curves of the runs that are named, or of the last 7 of the list that
     have a loss; with --sort, of the first 7.

@@ -130,9 +130,12 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
         # Imported here: it imports what no other training needs.
-        from charrnn.analyses.vanishing import train_vanishing
+        from charrnn.commands.train_vanishing import train_vanishing
 
-        return train_vanishing(changes, out=options.out, show_as_json=options.json)
+        context.obj.is_quiet = options.quiet
+        return train_vanishing(
+            changes, out=options.out, show_as_json=options.json, signals=context.obj
+        )
 
     # Find out what to train: a run that is continued has its settings, a new run gets them here.
     view = TrainingView(

@@ -9,13 +9,13 @@ saves them.
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charrnn.config.settings import MODEL_FIELDS, Config
-from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, named
+from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, listed, named
 from charrnn.runs.checkpoint import (
     CONFIG,
     VOCAB,
@@ -61,12 +61,18 @@ class RunReader:
     def name(self) -> str:
         """The name by which commands find the run.
 
-        It is the name of the folder. If a run in `CHECKPOINTS` has the same name as a run in the
-        current folder, it is the path.
+        It is the name of the folder or, within another folder here or in `CHECKPOINTS`, the path
+        from there, such as `sizes/64`. If a run in `CHECKPOINTS` has the same name as a run in the
+        current folder, it is the path. A run elsewhere, with an absolute path, has the name of its
+        folder.
         """
-        name = self.path.name
-        if self.path.parent == CHECKPOINTS and _is_run_folder(Path(name)):
-            return str(self.path)
+        if self.path.is_absolute():
+            return self.path.name
+        if not self.path.is_relative_to(CHECKPOINTS):
+            return self.path.as_posix()
+        name = self.path.relative_to(CHECKPOINTS).as_posix()
+        if _is_run_folder(Path(name)):
+            return self.path.as_posix()
         return name
 
     def checkpoints(self) -> list[str]:
@@ -289,16 +295,27 @@ def _saved_runs() -> list[RunReader]:
 
 
 def list_all_runs() -> list[RunReader]:
-    """List the runs in CHECKPOINTS and directly in the current folder, oldest first. Other entries
-    are skipped."""
+    """List the runs in CHECKPOINTS and in the current folder, and those in a folder there, such as
+    `sizes/64`; oldest first. Other entries are skipped."""
     folders = _subfolders(CHECKPOINTS)
     # The subfolders of a run are checkpoints.
     if not _is_run_folder(Path()):
-        folders += [path for path in _subfolders(Path()) if not path.name.startswith(".")]
+        folders += _shown(_subfolders(Path()))
 
     # A link may lead from one place to the other.
-    runs = {path.resolve(): RunReader(path) for path in folders if _is_run_folder(path)}
+    runs = {path.resolve(): RunReader(path) for path in _runs_below(folders)}
     return sorted(runs.values(), key=lambda run: (last_change(run.path), run.name))
+
+
+def _runs_below(folders: Sequence[Path]) -> Iterator[Path]:
+    """Yield the folders that are runs, and the runs directly in the others."""
+    for folder in folders:
+        if _is_run_folder(folder):
+            yield folder
+            continue
+        # A folder of somebody else need not be readable.
+        with suppress(CharRNNError):
+            yield from filter(_is_run_folder, _shown(_subfolders(folder)))
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -307,6 +324,11 @@ def _subfolders(path: Path) -> list[Path]:
     with convert_os_errors("read", path=path):
         # Not Path.is_dir, which raises for a link into a folder without permission.
         return [entry for entry in path.iterdir() if os.path.isdir(entry)]
+
+
+def _shown(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders that are not hidden."""
+    return [folder for folder in folders if not folder.name.startswith(".")]
 
 
 IN_USE_REMEDY = "wait for it or stop it, or start a new run"
@@ -360,6 +382,7 @@ def find_run(run: str) -> RunReader:
         return found
     for path in paths_of(run):
         check_not_in_use(path)
+        _check_no_folder_of_runs(path)
 
     # There is no such run: the message lists the newest runs and similar names.
     names = [folder.name for folder in reversed(list_all_runs())]
@@ -371,6 +394,13 @@ def find_run(run: str) -> RunReader:
         f"no run {run!r} in {os.path.abspath('')} or in its folder {CHECKPOINTS}\n"
         f"{hint}newest runs: {listing}; included models: {', '.join(read_cards())}"
     )
+
+
+def _check_no_folder_of_runs(path: Path) -> None:
+    """Raise CheckpointError, which names them, for a folder with runs in it."""
+    names = [RunReader(inner).name for inner in sorted(_runs_below([path]))]
+    if names:
+        raise CheckpointError(f"{path} is a folder of runs\nname one of them: {listed(names)}")
 
 
 def _is_run_folder(path: Path) -> bool:

@@ -5,7 +5,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat, starmap
@@ -83,7 +84,7 @@ class RecordedCorpus:
 
     def read(self, *, vocab: Vocab | None = None, instead: str = "", reason: str = "") -> Corpus:
         """Read the text from its recorded location or, if that fails, from the files that its name
-        means now.
+        means now, or from those beside the run, with which the run may have been moved.
 
         It is encoded in `vocab`, by default in its own vocabulary. Nothing is downloaded, and only
         regular files and standard input are read. Raises DataError if the text is missing, cannot
@@ -105,10 +106,25 @@ class RecordedCorpus:
                     problem += f", or is read by another pandoc ({self._kept_texts.problem})"
             except DataError as error:
                 problem = problem or f"is not here ({shortened(str(error).splitlines()[0])})"
+        for locations in self._beside_run():
+            with suppress(CharRNNError):
+                text = self._read_at(locations)
+                if text is not None and text.digest == self.digest:
+                    return Corpus.of(text, vocab)
         remedy = "put it back"
         if instead:
             remedy += f" or {instead}"
         raise DataError(f"The text of {self.run} {problem}: {remedy}.{reason}")
+
+    def _beside_run(self) -> Iterator[tuple[str, ...]]:
+        """Yield locations of the sources in the folder with the run, and in the one above: they
+        were moved together, from the folder in which the training was started or from another."""
+        if self.folder is None or "-" in self.config.corpus:
+            return
+        for folder in self.folder.absolute().parents[:2]:
+            # By the names that were typed, and by those of the files.
+            yield tuple(str(folder / source) for source in self.config.corpus)
+            yield tuple(str(folder / Path(source).name) for source in self.config.corpus)
 
     def _read_at(self, locations: tuple[str | None, ...]) -> SourceReader | None:
         """Read the sources at these locations, by default by their names; None if their size shows

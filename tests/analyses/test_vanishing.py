@@ -10,7 +10,7 @@ from encoded_texts import as_text
 
 import charrnn
 from charrnn.analyses.gradients import measure_reach
-from charrnn.analyses.vanishing import LAGS, NETWORKS, recall_text
+from charrnn.analyses.vanishing import LAGS, NETWORKS, marks_of, recall_text
 from charrnn.runs.logs import MetricsLog
 
 SHORT = "train --recipe vanishing --steps 2 --hidden-size 8 --json"
@@ -55,6 +55,16 @@ def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
     assert [plain["trained"][str(lag)] for lag in LAGS] == pytest.approx(
         [expected[lag - 1] for lag in LAGS], rel=1e-6
     )
+
+
+def test_the_untrained_network_is_that_with_which_the_run_began(command):
+    [plain, *_] = json.loads(command(f"{SHORT} --out three").out)
+    begun = charrnn.load(plain["run"], step=0)
+    text = begun.encode(recall_text(100))
+    reach = measure_reach(begun.network, text, max_lag=100, positions=marks_of(text))
+    assert [plain["untrained"][str(lag)] for lag in LAGS] == [
+        reach.norms[0][lag - 1] for lag in LAGS
+    ]
 
 
 def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypatch):

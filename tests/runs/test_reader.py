@@ -90,6 +90,36 @@ def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here):
         choose_run("wpp")
 
 
+def test_runs_in_a_folder_here_or_in_checkpoints_are_listed_by_what_finds_them(here):
+    for seconds, place in enumerate(("sizes/64", "checkpoints/three/rnn", ".hidden/64", "a/b/c")):
+        commit(make_run(Path(place)), 1, best_step=1)
+        set_time(Path(place) / "latest", 200 + seconds)
+    assert listed() == ["old-001", "wp", "sizes/64", "three/rnn"]
+    assert choose_run(None).path == Path("checkpoints/three/rnn")
+    assert [choose_run(name).name for name in listed()] == listed()
+
+
+def test_a_folder_of_runs_that_is_taken_for_one_names_them(here):
+    for place in ("sizes/64", "sizes/128"):
+        make_run(Path(place))
+    with pytest.raises(CheckpointError, match=r"folder of runs\nname one of them: sizes/128, siz"):
+        choose_run("sizes")
+
+
+def test_a_folder_that_cannot_be_read_has_no_runs(here, monkeypatch):
+    """Somebody else's, in a folder that is shared."""
+    Path("closed").mkdir()
+    iterdir = Path.iterdir
+
+    def refuse(path):
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert listed() == ["old-001", "wp"]
+
+
 def test_parts_of_a_run_are_no_runs(here, monkeypatch):
     """A checkpoint has the files by which a run is recognised."""
     monkeypatch.chdir("wp")

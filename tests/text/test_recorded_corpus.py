@@ -2,6 +2,7 @@
 accepted."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,20 @@ def test_it_is_found_moved_with_the_run(project, tmp_path, monkeypatch):
     corpus = recorded.read()
     (origin,) = corpus.reader.origins
     assert (corpus.content, origin.location) == (TEXT, str(tmp_path / "renamed" / "novel.txt"))
+
+
+@pytest.mark.parametrize(
+    ("source", "place"), [("novel.txt", "novel-001"), ("../project/novel.txt", "checkpoints/a-001")]
+)
+def test_it_is_found_beside_a_run_that_was_moved_from_elsewhere(
+    source, place, project, tmp_path, monkeypatch
+):
+    recorded = record(source)
+    leave(monkeypatch, tmp_path)
+    moved = project.rename(tmp_path / "renamed")
+    assert replace(recorded, folder=moved / place).read().content == TEXT
+    (moved / "novel.txt").write_text(OTHER, encoding="utf-8")
+    assert "is not here" in refusal_of(replace(recorded, folder=moved / place))
 
 
 def test_another_text_is_passed_over(project, tmp_path, monkeypatch):
