@@ -60,7 +60,7 @@ from charrnn.text.given_text import (
     whole_text,
 )
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
-from charrnn.text.vocab import EncodedText, IdArray, Vocab, encode_text
+from charrnn.text.vocab import EncodedText, IdArray, Vocab, encode_given
 
 TextOrIds = GivenText | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
@@ -137,6 +137,8 @@ class TrainedModel(Displayable):
     instead_of: str | None = None
     """What is wrong with the checkpoint that was asked for, if this is another one; `export`
     refuses it."""
+    _parts: list[CorpusPart] | None = field(default=None, init=False)
+    """The parts of the run's text, once they are read."""
 
     def __post_init__(self) -> None:
         self.generator = Generator(
@@ -441,7 +443,7 @@ class TrainedModel(Displayable):
 
     def _log_probabilities(self, texts: Sequence[TextPiece], context: str | bytes) -> Float64Array:
         """Compute the natural logarithm of the probability of each of N texts (N,)."""
-        encoded = []
+        encoded: list[EncodedText] = []
         for text in texts:
             content = whole_text(text, config=self.config, context=context)
             if self.config.end_id is not None:
@@ -451,9 +453,14 @@ class TrainedModel(Displayable):
         # A network starts anew at each END, so all documents are read together.
         if self.config.end_id is not None and not context and encoded:
             pieces = [whole.ids[whole.first :] for whole in encoded]
-            ids = np.concatenate((encoded[0].ids[:1], *pieces))
+            exact_pieces = [whole.exact_ids[whole.first :] for whole in encoded]
             starts = np.cumsum([0, *map(len, pieces[:-1])])
-            return -np.add.reduceat(self._nats(ids, first=1), starts)
+            nats = self._nats(
+                np.concatenate((encoded[0].ids[:1], *pieces)),
+                first=1,
+                exact_ids=np.concatenate((encoded[0].ids[:1], *exact_pieces)),
+            )
+            return -np.add.reduceat(nats, starts)
 
         log_probabilities = np.zeros(len(encoded))
         for index, whole in enumerate(encoded):
@@ -461,14 +468,16 @@ class TrainedModel(Displayable):
             first = max(1, whole.first)
             if first == len(whole.ids):
                 check_length(len(whole), least=2, what="its probability")
-            log_probabilities[index] = -self._nats(whole.ids, first).sum()
+            nats = self._nats(whole.ids, first=first, exact_ids=whole.exact_ids)
+            log_probabilities[index] = -nats.sum()
         return log_probabilities
 
-    def _nats(self, ids: IdArray, first: int) -> Float64Array:
-        """Compute the loss in nats of each of ids[first:], with the price of unknown characters."""
+    def _nats(self, ids: IdArray, *, first: int, exact_ids: IdArray) -> Float64Array:
+        """Compute the loss in nats of each of ids[first:], with the price of unknown characters,
+        which are those of the id 0 in `exact_ids` (`EncodedText.exact_ids`)."""
         precision = losses.precision_of(self.config, self.network.device, "auto")
         nats = losses.char_losses(self.network, ids=ids, first=first, precision=precision).nats
-        return (nats + self.vocab.escapes(ids[first:])).astype(np.float64)
+        return (nats + self.vocab.escapes(exact_ids[first:])).astype(np.float64)
 
     @property
     def description(self) -> "overview.ModelDescription":
@@ -654,10 +663,10 @@ class TrainedModel(Displayable):
         return found[:], found.context
 
     def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
-        """Return the training text of the run, which is read again.
+        """Return the training text of the run, which is read once.
 
         Args:
-            part: A part of the same corpus, if there is one: then nothing is read again.
+            part: A part of the same corpus, if there is one: then nothing is read.
             instead: What the message names as another way, if the text cannot be read.
 
         Returns:
@@ -683,6 +692,8 @@ class TrainedModel(Displayable):
 
     def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
         """Read the parts of the run's text: training, validation and, if it has one, test.
+
+        They are read once, and kept with the model.
 
         Args:
             instead: What the message names as another way, if the text cannot be read.
@@ -712,18 +723,24 @@ class TrainedModel(Displayable):
                 remedy = f": {instead}"
             raise DataError(f"{self.name} does not record which text it learned{remedy}.{reason}")
 
-        corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
-        return [
-            CorpusPart(corpus, begin=part.start, end=part.stop)
-            for part in split_text(corpus.ids, self.config)
-        ]
+        # It is read once, and its digest is that of the run: whatever becomes of the files, this is
+        # the text.
+        if self._parts is None:
+            corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
+            self._parts = [
+                CorpusPart(corpus, begin=part.start, end=part.stop)
+                for part in split_text(corpus.ids, self.config)
+            ]
+        return list(self._parts)
 
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
         r"""Encode a text and its context once, for several measurements.
 
         For a model of documents the text is divided as the run divides its own text, and each
         document ends in END (U+0000), unless the text has an END already or follows a context. A
-        RuntimeWarning tells of a string that is the name of a file, and of many unknown characters.
+        character outside the alphabet is read as a similar one if there is one, such as a curly
+        quote as a straight one, else as the unknown symbol. A RuntimeWarning tells of a string that
+        is the name of a file, and of many unknown characters.
 
         Args:
             text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
@@ -750,9 +767,8 @@ class TrainedModel(Displayable):
             content = whole_text(text, config=self.config, context=context)
             if self.config.end_id is not None and not context:
                 context = END
-            encoded = encode_text(self.vocab, text=content, context=context)
-            ids = encoded.ids[encoded.first :]
-            for warning in unknown_warning(self.name, vocab=self.vocab, ids=ids):
+            encoded = encode_given(self.vocab, text=content, context=context)
+            for warning in unknown_warning(self.name, encoded):
                 warn(warning, GivenTextWarning)
             return encoded
 

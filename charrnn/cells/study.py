@@ -385,8 +385,10 @@ class Study:
 
     @cached_property
     def text_key(self) -> dict[str, JSON]:
-        """Cache key: the ids of the text and of its context."""
-        return {"ids": _digest(self.text.ids), "first": self.text.first}
+        """Cache key: the ids of the text and of its context, and the text as it is shown: two
+        texts have the same ids if a character of one is read as that of the other."""
+        shown = hashlib.sha256(self.text.text.encode("utf-8", "surrogatepass")).hexdigest()
+        return {"ids": _digest(self.text.ids), "first": self.text.first, "text": shown}
 
     def cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
         """Return what identifies a result of a cell in `cache`: the text and the cell.
@@ -400,7 +402,7 @@ class Study:
 
         Example:
             >>> sorted(study.cell_key(0, 5))
-            ['first', 'ids', 'layer', 'unit']
+            ['first', 'ids', 'layer', 'text', 'unit']
         """
         return self.text_key | {"layer": layer, "unit": unit}
 
@@ -418,7 +420,7 @@ class Study:
             >>> from charrnn.detectors.registry import get_detectors
             >>> [target], skipped = choose_targets(text, get_detectors(["quote"]))
             >>> sorted(study.target_key(target))
-            ['first', 'ids', 'labels']
+            ['first', 'ids', 'labels', 'text']
         """
         # The key has the labels, not the name: a detector that is defined anew is measured anew.
         labels = target.labels

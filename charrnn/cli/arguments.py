@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ from charrnn.errors import DataError, NotHereError, UsageError, shortened
 from charrnn.system.progress import tell, warn
 
 if TYPE_CHECKING:
-    from charrnn.text.corpus import Corpus
-    from charrnn.text.vocab import Vocab
+    from charrnn.text.corpus import Corpus, CorpusPart
+    from charrnn.text.vocab import EncodedText, Vocab
     from charrnn.trained_model import TrainedModel
 
 
@@ -92,31 +93,66 @@ def read_prime(option: str, name: str, *, config: Config) -> str | bytes:
     return text_to_continue(corpus, config)
 
 
-def read_passage(
-    model: "TrainedModel", source: str | None, num_chars: int, *, part: str = "validation"
-) -> tuple[str | bytes, str | bytes, int]:
-    """Read the first `num_chars` characters of the file of --text or, if it is not given, of a part
-    of the run's text; of an included model, which has no validation text, of the text that it
-    writes.
+@dataclass(frozen=True, kw_only=True)
+class MeasuredText:
+    """The text on which a command measures a model, of which most commands need the beginning only.
 
-    Returns them, their context and how many characters there are. Raises DataError as
-    `read_text_corpus` and `Model.held_out`.
+    It is read once: a pipe has nothing left at a second reading, and a document would be converted
+    twice.
+    """
+
+    whole: "Corpus | CorpusPart | str | bytes"
+    """The whole text: the file of --text, a part of the run's text, or what an included model has
+    written."""
+    beginning: str | bytes
+    """Its first characters, as many as were asked for."""
+    context: str | bytes
+    """What the model reads before it; "" for nothing."""
+    encoded: "EncodedText"
+    """The beginning as the model reads it, after the context."""
+
+    @property
+    def num_chars(self) -> int:
+        """The number of characters of the whole text."""
+        return len(self.whole)
+
+
+def read_measured_text(
+    model: "TrainedModel", source: str | None, num_chars: int, *, part: str = "validation"
+) -> MeasuredText:
+    """Read the file of --text or, if it is not given, a part of the run's text; of an included
+    model, which has no validation text, the text that it writes. `num_chars` is the length of its
+    beginning.
+
+    Shows notes on a file as `read_text_corpus` does, and on characters that the model reads as
+    similar ones. Raises DataError as `read_text_corpus` and `Model.held_out`.
     """
     from charrnn.text.documents import END
+    from charrnn.text.given_text import stand_in_notes
+    from charrnn.text.vocab import encode_text
 
     # A file has no text before it, but a held-out text follows the training text. Documents
     # begin after an END.
-    context = ""
+    context: str | bytes = ""
     if model.config.end_id is not None:
         context = END
+    whole: Corpus | CorpusPart | str | bytes
     if source is not None:
-        content = read_text_corpus(source, model.config).content
-        return content[:num_chars], context, len(content)
-    if model.card and part == "validation":
-        written = model.written_text()
-        return written[:num_chars], context, len(written)
-    held_out = model.held_out(part)
-    return held_out[:num_chars], held_out.context, len(held_out)
+        whole = read_text_corpus(source, model.config)
+        beginning = whole.text(0, num_chars)
+        encoded = model.encode(beginning, context=context)
+        tell(*stand_in_notes(model.name, encoded))
+    else:
+        if model.card and part == "validation":
+            whole = model.written_text()
+            beginning = whole[:num_chars]
+        else:
+            whole = model.held_out(part)
+            beginning = whole[:num_chars]
+            context = whole.context
+        # As the run has read its own text: with the unknown symbol for what is rare.
+        encoded = encode_text(model.vocab, text=beginning, context=context)
+    return MeasuredText(whole=whole, beginning=beginning, context=context, encoded=encoded)
 
 
 _CELL = re.compile(r"(\d{1,9}):(\d{1,9})")

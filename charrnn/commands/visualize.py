@@ -20,7 +20,7 @@ from charrnn.analyses.gates import count_gates
 from charrnn.analyses.gradients import TITLE, gradient_chart, gradients_of
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText
 from charrnn.cells.study import NUM_PASSAGES, Study
-from charrnn.cli.arguments import load_model, parse_cell, read_passage
+from charrnn.cli.arguments import MeasuredText, load_model, parse_cell, read_measured_text
 from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import PART_HELP, TEXT_HELP, ExportingOptions, run_argument
 from charrnn.cli.streams import deliver, export_target
@@ -32,6 +32,7 @@ from charrnn.model.cell_type_registry import cell_type
 from charrnn.runs.targets import Target
 from charrnn.system.progress import task, tell, warn
 from charrnn.text.cleaning import tidied
+from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import unknown_warning
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import MAX_LAG, TrainedModel
@@ -178,14 +179,10 @@ class Subject:
     """A model, the text it is measured on, and the options."""
 
     model: TrainedModel
-    content: str | bytes
-    """The text as it was read; `text` is the encoded text."""
-    context: str | bytes
+    read: MeasuredText
+    """The text, whose beginning is as long as the page of a cell needs, or longer."""
     text: EncodedText
-    num_available: int
-    """Number of characters of the whole text, of which `text` is the beginning."""
-    whole: EncodedText
-    """The text, or a longer text that begins with it, on which the page of a cell is measured."""
+    """The characters that are shown or scored, at the beginning of `read`."""
     options: VisualizeOptions
     detectors: list[Detector]
     """The chosen detectors."""
@@ -315,23 +312,19 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
         num_chars = options.chars or CHARS_SHOWN
 
     model = load_model(options.run)
-    read, context, num_available = read_passage(
+    read = read_measured_text(
         model, options.text, num_chars=max(num_chars, CHARS_SCORED), part=options.part
     )
-    whole = model.encode(read, context=context)
-    shown = whole.part(0, num_chars)
-    warn(*unknown_warning(model.name, vocab=model.vocab, ids=shown.ids[shown.first :]))
+    shown = read.encoded.part(0, num_chars)
+    warn(*unknown_warning(model.name, shown))
 
     # The findings of this command are measured anew, and replace the saved findings.
     if options.recompute:
         model.findings.measures_anew = True
     return Subject(
         model=model,
-        content=read[:num_chars],
-        context=context,
+        read=read,
         text=shown,
-        num_available=num_available,
-        whole=whole,
         options=options,
         detectors=detectors,
     )
@@ -374,7 +367,7 @@ def show_cells(subject: Subject) -> Shown:
         data["labels"] = {detector: inside}
 
     # One study, so that all pages share one reading of the text.
-    study = model.study(subject.whole, cached=True)
+    study = model.study(subject.read.encoded, cached=True)
     pictures: list[RenderableType] = []
     listed: list[dict[str, object]] = []
     before: Scale | None = None
@@ -442,11 +435,11 @@ def _whole_words(subject: Subject, coloured: ColouredText) -> ColouredText:
     if coloured.guesses:
         return coloured
     # A slice is compared, because a single byte of bytes is a number.
-    last = subject.context[-1:]
+    last = subject.read.context[-1:]
     return whole_words(
         coloured,
         begins_inside_line=bool(last) and last not in ("\n", "\0", b"\n"),
-        ends_inside_text=subject.num_available > len(subject.text),
+        ends_inside_text=subject.read.num_chars > len(subject.text),
     )
 
 
@@ -459,16 +452,12 @@ def show_surprise(subject: Subject) -> Shown:
     model = subject.model
     options = subject.options
 
-    # The lists are of the whole text, the same that `read_passage` reads.
-    whole: Path | str | None = None
-    context: str | bytes = ""
-    if options.text is not None:
-        whole = Path(options.text)
-    elif model.card and options.part == "validation":
-        whole = model.written_text()
-    if whole is not None:
-        context = subject.context
-    scored = lines.score_text([model], whole, part=options.part, context=context)
+    # The lists are of the whole text, which has been read already. A part of the run's text
+    # contains its context.
+    context = subject.read.context
+    if isinstance(subject.read.whole, CorpusPart):
+        context = ""
+    scored = lines.score_as_read(model, subject.read.whole, context=context)
     # Whether the model has learned this text, above all.
     warn(*scored.notes)
     num = lines.NUM_LISTED if options.top is None else options.top
@@ -477,7 +466,7 @@ def show_surprise(subject: Subject) -> Shown:
     # A reader must not take the beginning for the whole text.
     trace = model.trace(subject.text)
     bits = trace.bits.tolist()
-    shown_of = f"{len(bits):,} of {subject.num_available:,}"
+    shown_of = f"{len(bits):,} of {subject.read.num_chars:,}"
     mean = f", {np.nanmean(trace.bits):.2f} bits per character over {shown_of} (--chars)  "
     caption = Text.assemble((f"surprise of {all_visible(model.name)}", "bold"), mean)
     coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
@@ -518,8 +507,8 @@ def _title_of(subject: Subject, findings: CellFindings) -> str:
     """Say how many cells were scored on how much text."""
     model = subject.model
     of = ""
-    if subject.num_available != findings.num_chars:
-        of = f" of {subject.num_available:,}"
+    if subject.read.num_chars != findings.num_chars:
+        of = f" of {subject.read.num_chars:,}"
     by = ""
     if subject.options.text is None and model.card:
         by = " that it wrote itself (sample --seed 1 --length 20000)"
@@ -620,8 +609,9 @@ def show_gradients(subject: Subject) -> Shown:
     several in two."""
     # All models read the same text.
     others = [load_model(name) for name in subject.options.beside]
+    content = subject.read.beginning[: len(subject.text)]
     reaches = gradients_of(
-        (subject.model, *others), subject.content, context=subject.context, max_lag=MAX_LAG
+        (subject.model, *others), content, context=subject.read.context, max_lag=MAX_LAG
     )
 
     # A run and its baseline share a chart; the lines of several runs would cover each other.

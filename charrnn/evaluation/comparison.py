@@ -66,6 +66,9 @@ class MeasuredRun:
     """The text as it was given."""
     ids: IdArray
     """(M + N,): the ids of the context, then those of the text; they may be mapped from a file."""
+    exact_ids: IdArray
+    """(M + N,): the same, with the unknown symbol for each character that is read as a similar one
+    (`EncodedText.exact_ids`)."""
     first: int
     """M: the index at which the text begins."""
     num_bytes: int
@@ -76,8 +79,6 @@ class MeasuredRun:
     """The precision in which its losses are computed: fp32, bf16 or fp16."""
     max_chars: int | None = None
     """The largest number of characters to score."""
-    trained_share: float | None = None
-    """As in `EvaluationRow`."""
 
     @classmethod
     def of(
@@ -103,6 +104,7 @@ class MeasuredRun:
                 )
             content = text
             ids = text.ids
+            exact_ids = ids
             first = text.begin
             num_bytes = text.num_bytes
         else:
@@ -111,6 +113,7 @@ class MeasuredRun:
             num_bytes = len(as_bytes(content))
             encoded = model.encode(content, context=context)
             ids = encoded.ids
+            exact_ids = encoded.exact_ids
             first = encoded.first
 
         return cls(
@@ -118,9 +121,10 @@ class MeasuredRun:
             model=model,
             content=content,
             ids=ids,
+            exact_ids=exact_ids,
             first=first,
             num_bytes=num_bytes,
-            num_unknown=model.vocab.num_unknown(ids[first:]),
+            num_unknown=model.vocab.num_unknown(exact_ids[first:]),
             precision=precision_of(model.config, model.network.device, precision),
             max_chars=max_chars,
         )
@@ -168,10 +172,34 @@ class MeasuredRun:
         )
         return self.charged(losses)
 
+    @cached_property
+    def trained_share(self) -> float | None:
+        """As in `EvaluationRow`."""
+        # The model has seen a held-out part only where the training text repeats it.
+        content = self.content
+        if isinstance(content, CorpusPart):
+            training = self.model.training_text(content)
+            return trained_share(content, training=training, config=self.model.config)
+        if self.model.recorded_corpus is None:
+            return None
+        return self.model.recorded_corpus.trained_share(
+            content, read_training=self.model.training_text
+        )
+
+    def as_read(self) -> MeasuredRun:
+        """Return the same run over the text as the model reads it: a character that is read as a
+        similar one costs no more than that one.
+
+        One needs it to compare sentences, which are not less likely for the form of their quotation
+        marks. The mean loss of a text is no code length then, and compares no models.
+        """
+        num_unknown = self.model.vocab.num_unknown(self.ids[self.first :])
+        return replace(self, exact_ids=self.ids, num_unknown=num_unknown)
+
     def charged(self, losses: CharLosses) -> CharLosses:
         """Return the losses of any predictor of these ids with the price of unknown characters,
         none of which is guessed right."""
-        escapes = self.model.vocab.escapes(self.ids[losses.positions])
+        escapes = self.model.vocab.escapes(self.exact_ids[losses.positions])
         is_right = losses.is_right
         if is_right is not None:
             is_right = is_right & (escapes == 0)
@@ -187,6 +215,7 @@ class MeasuredRun:
             self.ids[self.first :],
             precision=self.precision,
             escape_nats=self.model.vocab.escape_nats,
+            exact_ids=self.exact_ids[self.first :],
         )
 
     def report(self, scores: BlockScores, *, protocol: str, precision: str) -> LossReport:
@@ -286,6 +315,7 @@ def evaluate(
             precision=run.precision,
             max_chars=max_chars,
             escape_nats=model.vocab.escape_nats,
+            exact_ids=run.exact_ids,
         )
         assert scores is not None, "nothing stops it"
     else:
@@ -423,8 +453,7 @@ class Comparison:
                 model, content, context=context, precision=precision, max_chars=max_chars
             )
             run.check_stateful()
-            share = _trained_share(model, content)
-            runs.append(replace(run, name=name, trained_share=share))
+            runs.append(replace(run, name=name))
         return cls(runs=runs, part=part if text is None else None, common_bytes=common_bytes)
 
     def rows(self, protocol: str) -> list[EvaluationRow]:
@@ -450,17 +479,6 @@ class Comparison:
             )
             rows.append(row)
         return rows
-
-
-def _trained_share(model: TrainedModel, content: Content) -> float | None:
-    """Return the share of a text that is in a model's training text, too; None if it is not
-    known."""
-    # The model has seen a held-out part only where the training text repeats it.
-    if isinstance(content, CorpusPart):
-        return trained_share(content, training=model.training_text(content), config=model.config)
-    if model.recorded_corpus is None:
-        return None
-    return model.recorded_corpus.trained_share(content)
 
 
 def distinct_names(models: Sequence[TrainedModel]) -> list[str]:
@@ -639,8 +657,8 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
             unknown = counted(run.num_unknown, "character")
             yield (
                 f"{run.name} does not know {unknown} of this text, each of which costs"
-                f" {vocab.escape_nats:.2f} nats more than the unknown symbol, because it"
-                " must be said which character it is."
+                f" {vocab.escape_nats:.2f} nats more than the symbol that is read in its place,"
+                " because it must be said which character it is."
             )
         # The model remembers this text, which lowers its loss.
         learned = run.trained_share or 0.0

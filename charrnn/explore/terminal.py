@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import typer
 
-from charrnn.cli.arguments import load_model, read_passage
+from charrnn.cli.arguments import load_model, read_measured_text
 from charrnn.cli.command_options import ScreenOptions, run_argument
 from charrnn.cli.streams import supports_cursor_control
 from charrnn.config.options import at_least, option
@@ -67,16 +67,14 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     from charrnn.explore.state import explore_text
 
     model = load_model(options.run)
-    content, before, _ = read_passage(
-        model,
-        source=options.text,
-        num_chars=max(options.chars, CHARS_SCORED),
+    read = read_measured_text(
+        model, source=options.text, num_chars=max(options.chars, CHARS_SCORED)
     )
     # The shown text and the scored text begin at the same character, so that the scores belong to
     # the text on the screen.
     exploration = explore_text(
         model,
-        text=model.encode(content, context=before),
+        text=read.encoded,
         num_shown=options.chars,
         num_scored=CHARS_SCORED,
     )

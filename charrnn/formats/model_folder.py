@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.cells.findings import CHARS_SCORED, CellScore
-from charrnn.cli.arguments import read_passage
+from charrnn.cli.arguments import read_measured_text
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CharRNNError, UsageError
@@ -111,8 +111,8 @@ def _cells_of(model: TrainedModel) -> tuple[CellScore, ...]:
     # whose text is too short.
     if not model.card:
         with suppress(CharRNNError):
-            text, context, _ = read_passage(model, source=None, num_chars=CHARS_SCORED)
-            model.survey(text, context=context, cached=True)
+            read = read_measured_text(model, source=None, num_chars=CHARS_SCORED)
+            model.survey(read.encoded, cached=True)
     return model.found_cells
 
 

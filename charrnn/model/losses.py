@@ -119,6 +119,7 @@ def stateful_scores(
     precision: str = "auto",
     max_chars: int | None = None,
     escape_nats: float = 0.0,
+    exact_ids: IdArray | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> BlockScores | None:
     """Compute -ln p(character | all characters before it) in nats, and whether the first guess is
@@ -128,16 +129,24 @@ def stateful_scores(
     ids[:first] are context. Long texts are read in batch rows that are warmed up, which changes the
     mean by less than 1e-4 (`model.reading.WARM_UP`). With `max_chars`, a longer text is read in
     segments that are spread evenly over it, the same at every call (`reading.Segments`).
-    `escape_nats` is what a character with the id 0 costs more (`Vocab.escape_nats`). Returns None
-    if `should_stop` returned true before all characters were scored. Raises ValueError if there is
-    nothing to score.
+    `escape_nats` is what a character with the id 0 costs more (`Vocab.escape_nats`); if similar
+    characters are read in the place of some, it is the id in `exact_ids` that counts
+    (`EncodedText.exact_ids`). Returns None if `should_stop` returned true before all characters
+    were scored. Raises ValueError if there is nothing to score.
     """
     # Block k begins at the character with the rank k * M / K, as in `BlockSums.of`.
     segments = _scored_segments(ids, first=first, max_chars=max_chars)
     num_blocks = num_blocks_of(segments.num_chars)
     nats_sums = BlockSums.zeros(num_blocks)
     right_sums = BlockSums.zeros(num_blocks)
-    computed = iter_losses(network, ids, segments, precision=precision, escape_nats=escape_nats)
+    computed = iter_losses(
+        network,
+        ids,
+        segments,
+        precision=precision,
+        escape_nats=escape_nats,
+        exact_ids=exact_ids,
+    )
     for scored, nats, is_right in computed:
         blocks = segments.ranks(scored) * num_blocks // segments.num_chars
         nats_sums.add(nats, blocks)
@@ -163,6 +172,7 @@ def iter_losses(
     *,
     precision: str,
     escape_nats: float = 0.0,
+    exact_ids: IdArray | None = None,
 ) -> Iterator[tuple[Int64Array, Float32Array, BoolArray]]:
     """Yield positions (K,), their losses (K,) in nats and whether the first guesses are right (K,),
     as they are computed.
@@ -179,6 +189,7 @@ def iter_losses(
         return logits, state
 
     # A long text is read in batch rows or in segments; ids[n + 1] is predicted at ids[n].
+    exact = ids if exact_ids is None else exact_ids
     inputs = Segments(segments.starts - 1, segments.length)
     reading = read_segments(step, network.initial_state, ids=ids[:-1], segments=inputs)
 
@@ -200,12 +211,13 @@ def iter_losses(
                     positions = positions[is_text]
                     logits = logits[torch.from_numpy(is_text).to(device)]
                 targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
-                nats, is_right = _scores(logits, targets, escape_nats=escape_nats)
+                nats, is_right = _scores(logits, targets)
+            _charge_unknown(nats, is_right, exact[positions], escape_nats=escape_nats)
             yield positions, nats, is_right
             advance(len(targets))
 
 
-def _scores(logits: Tensor, targets: Tensor, escape_nats: float) -> tuple[Float32Array, BoolArray]:
+def _scores(logits: Tensor, targets: Tensor) -> tuple[Float32Array, BoolArray]:
     """Compute the losses (K,) in nats of targets (K,) and whether the first guesses are right (K,),
     from logits (K, V)."""
     # In float32, also for logits in bf16. A first guess is right if no character has a larger
@@ -213,26 +225,38 @@ def _scores(logits: Tensor, targets: Tensor, escape_nats: float) -> tuple[Float3
     logits = logits.float()
     nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     is_right = logits.amax(-1) == logits.gather(1, targets[:, None])[:, 0]
-
-    # The unknown symbol has the id 0; without one, `escape_nats` is 0. To guess that a character is
-    # unknown does not tell which one it is.
-    if escape_nats > 0:
-        is_unknown = targets == 0
-        nats[is_unknown] += escape_nats
-        is_right[is_unknown] = False
     return nats.cpu().numpy(), is_right.cpu().numpy()
+
+
+def _charge_unknown(
+    nats: Float32Array, is_right: BoolArray, exact_ids: IdArray, *, escape_nats: float
+) -> None:
+    """Add `escape_nats` to the losses (K,) of unknown characters, none of which is guessed
+    right."""
+    # The unknown symbol has the id 0; without one, `escape_nats` is 0. To guess that a character is
+    # unknown, or similar to a known one, does not tell which one it is.
+    if escape_nats > 0:
+        is_unknown = exact_ids == 0
+        nats[is_unknown] += np.float32(escape_nats)
+        is_right[is_unknown] = False
 
 
 @no_grad
 def windowed_scores(
-    network: TrainedNetwork, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
+    network: TrainedNetwork,
+    ids: IdArray,
+    *,
+    precision: str = "auto",
+    escape_nats: float = 0.0,
+    exact_ids: IdArray | None = None,
 ) -> BlockScores:
     """Compute the scores of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters
-    from a zero state.
+    from a zero state. `escape_nats` and `exact_ids` are those of `stateful_scores`.
 
     They are summed by the blocks of the text in which the characters are. The text must be longer
     than a window (`MeasuredRun.check_windowed`).
     """
+    exact = ids if exact_ids is None else exact_ids
     # Every model gets the same windows, so that differences of losses are paired.
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
 
@@ -249,9 +273,8 @@ def windowed_scores(
             targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
             with autocast(device, precision):
                 logits, _ = network(inputs, network.initial_state(len(starts)))
-            nats, is_right = _scores(
-                logits.flatten(0, 1), targets.flatten(), escape_nats=escape_nats
-            )
+            nats, is_right = _scores(logits.flatten(0, 1), targets.flatten())
+            _charge_unknown(nats, is_right, exact[positions.ravel()], escape_nats=escape_nats)
 
             blocks = positions.ravel() * num_blocks // len(ids)
             nats_sums.add(nats, blocks)

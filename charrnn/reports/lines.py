@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from charrnn.errors import UsageError, counted, named
-from charrnn.evaluation.comparison import Comparison, Content, notes_of_runs
+from charrnn.evaluation.comparison import Comparison, Content, MeasuredRun, notes_of_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.generation.generated_text import excess_of
 from charrnn.model.losses import CharLosses
@@ -146,30 +146,55 @@ def score_text(
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
     )
-    measured = comparison.runs[0]
+    source = text if isinstance(text, Corpus) else None
+    return _scored(comparison.runs, source=source, is_given=comparison.part is None)
+
+
+def score_as_read(
+    model: TrainedModel, text: Corpus | CorpusPart | str | bytes, *, context: str | bytes = ""
+) -> ScoredText:
+    """Measure how likely a model finds the lines, sentences and words of a text as it reads it: a
+    character that it reads as a similar one costs no more than that one.
+
+    One needs it to find the sentences that anybody could guess, whatever the form of their
+    quotation marks. The text has been read, and `context` is as in `losses_by_line`.
+
+    Raises DataError for a text of less than two characters.
+    """
+    run = MeasuredRun.of(
+        model, text, context=context, precision="auto", max_chars=MAX_SCORED
+    ).as_read()
+    run.check_stateful()
+    source = text if isinstance(text, Corpus) else None
+    return _scored([run], source=source, is_given=not isinstance(text, CorpusPart))
+
+
+def _scored(runs: Sequence[MeasuredRun], *, source: Corpus | None, is_given: bool) -> ScoredText:
+    """Measure the losses of some runs over their text. `source` is the file that it was read from,
+    and `is_given` says that it is no part of the text of the runs."""
+    measured = runs[0]
+    model = measured.model
     content = measured.content
-    if isinstance(content, str) and models[0].vocab.kind == "byte":
+    if isinstance(content, str) and model.vocab.kind == "byte":
         content = as_bytes(content)
 
     # A text of a file has places in it.
-    source: Corpus | CorpusPart | None = None
+    placed: Corpus | CorpusPart | None = source
     if isinstance(content, CorpusPart):
-        source = content
-    elif isinstance(text, Corpus):
-        source = text
+        placed = content
 
     # A document ends a line, too.
     ends = "\n"
-    if models[0].config.end_id is not None:
+    if model.config.end_id is not None:
         ends += END
     return ScoredText(
         content=content,
         num_chars=measured.num_chars,
         first=measured.first,
-        source=source,
-        losses=[run.losses for run in comparison.runs],
+        source=placed,
+        losses=[run.losses for run in runs],
         ends=ends,
-        notes_of_runs=tuple(notes_of_runs(comparison.runs, is_given=comparison.part is None)),
+        notes_of_runs=tuple(notes_of_runs(runs, is_given=is_given)),
     )
 
 

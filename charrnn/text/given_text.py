@@ -4,21 +4,21 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+
+import numpy as np
 
 from charrnn.config.settings import Config
-from charrnn.errors import GivenTextWarning, UsageError, counted, warn
+from charrnn.errors import GivenTextWarning, UsageError, counted, listed, warn
 from charrnn.text.cleaning import tidied
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import END, as_catalogued, end_documents
 from charrnn.text.text_files import FileRecord, Line
-from charrnn.text.vocab import IdArray, Vocab, as_bytes
+from charrnn.text.vocab import EncodedText, Typed, as_bytes
 
 TextPiece = str | bytes | os.PathLike[str]
 """A text, or the path of a file that contains it."""
 GivenText = TextPiece | Corpus | Sequence[TextPiece]
 """A text, the path of a file, a list of both, or a file that was read."""
-Typed = TypeVar("Typed", str, bytes, str | bytes)
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 MAX_NAME_LENGTH = 1000
@@ -156,11 +156,27 @@ def _divided(text: str | bytes, kind: str) -> str | bytes:
     return documents
 
 
-def unknown_warning(name: str, *, vocab: Vocab, ids: IdArray) -> tuple[str, ...]:
-    """Return a warning about the characters of a text that the model `name` does not know; nothing
-    for a few, which change no figure that is shown."""
-    num_unknown = vocab.num_unknown(ids)
-    if num_unknown < FEW_UNKNOWN * len(ids):
+def unknown_warning(name: str, text: EncodedText) -> tuple[str, ...]:
+    """Return a warning about the characters of a text that the model `name` does not know, and
+    reads as no similar one; nothing for a few, which change no figure that is shown."""
+    num_unknown = text.vocab.num_unknown(text.ids[text.first :])
+    if num_unknown < FEW_UNKNOWN * len(text):
         return ()
-    unknown = f"{num_unknown:,} of {counted(len(ids), 'character')} are unknown to {name}"
+    unknown = f"{num_unknown:,} of {counted(len(text), 'character')} are unknown to {name}"
     return (f"{unknown}, which reads each as the unknown symbol.",)
+
+
+def stand_in_notes(name: str, text: EncodedText) -> tuple[str, ...]:
+    """Return a note on the characters of a text that the model `name` reads as similar ones: which
+    they are, and what is read in their place."""
+    if text.is_stand_in is None:
+        return ()
+    indices = np.flatnonzero(text.is_stand_in[text.first :])
+    read: dict[str, list[str]] = {}
+    for index in indices.tolist():
+        known = text.vocab.character(int(text.ids[text.first + index]))
+        written = read.setdefault(known, [])
+        if text.text[index] not in written:
+            written.append(text.text[index])
+    pairs = listed(f"{' '.join(written)} as {known}" for known, written in read.items())
+    return (f"{name} does not know all characters of this text, and reads {pairs}.",)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +16,10 @@ from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
-from charrnn.text.documents import digest_in_order, split_text
+from charrnn.text.documents import digest_in_order
 from charrnn.text.kept_texts import KeptTexts, read_kept_texts
 from charrnn.text.reader import SourceReader, file_bytes
-from charrnn.text.sources import entry_of, find_origins
+from charrnn.text.sources import Origin, entry_of, find_origins
 from charrnn.text.vocab import Vocab, as_bytes
 
 MAX_LOCATIONS_LENGTH = 200_000
@@ -57,12 +57,15 @@ class RecordedCorpus:
         digest = hashlib.sha256(as_bytes(text)).hexdigest()
         return self.digest == digest_in_order(digest, self.config)
 
-    def trained_share(self, text: str | bytes) -> float | None:
+    def trained_share(
+        self, text: str | bytes, read_training: Callable[[], CorpusPart]
+    ) -> float | None:
         """Return the share of a text that is training text.
 
         For the whole corpus this is the share of the training part. For any other text it is the
         share of the documents or long passages that the training text contains, too
         (`charrnn.text.copies.trained_share`); None if the corpus is missing or large.
+        `read_training` reads the training text, and raises CharRNNError if that fails.
         """
         # The share of the whole corpus is known from its split.
         if self.is_whole(text):
@@ -71,14 +74,12 @@ class RecordedCorpus:
         if not is_small or "-" in self.config.corpus:
             return None
         try:
-            corpus = self.read()
+            training = read_training()
         except CharRNNError:
             return None
 
-        # The model has learned everything before the end of the training part. The text is compared
-        # as the corpus is stored: as bytes or as characters.
-        training = CorpusPart(corpus, begin=0, end=split_text(corpus.ids, self.config)[0].stop)
-        if corpus.vocab.kind == "byte":
+        # The text is compared as the corpus is stored: as bytes or as characters.
+        if training.corpus.vocab.kind == "byte":
             text = as_bytes(text)
         return trained_share(text, training=training, config=self.config)
 
@@ -92,11 +93,16 @@ class RecordedCorpus:
         putting the text back ("give ..."), and ends with `reason`, which says why the text is
         needed. Raises CharRNNError if the ids of a large text cannot be written.
         """
-        # The recorded place first, then what the names mean now.
+        # The recorded place first, then what the names mean now, if that is another place.
         problem = ""
+        files_read: list[list[str]] = []
         for locations in (self.locations, ()):
             try:
-                text = self._read_at(locations)
+                origins = self._origins_at(locations)
+                if _files_of(origins) in files_read:
+                    continue
+                files_read.append(_files_of(origins))
+                text = self._read_from(origins)
                 if text is not None and text.digest == self.digest:
                     return Corpus.of(text, vocab)
                 # That a text has changed says more than that its old place is empty.
@@ -108,7 +114,11 @@ class RecordedCorpus:
                 problem = problem or f"is not here ({shortened(str(error).splitlines()[0])})"
         for locations in self._beside_run():
             with suppress(CharRNNError):
-                text = self._read_at(locations)
+                origins = self._origins_at(locations)
+                if _files_of(origins) in files_read:
+                    continue
+                files_read.append(_files_of(origins))
+                text = self._read_from(origins)
                 if text is not None and text.digest == self.digest:
                     return Corpus.of(text, vocab)
         remedy = "put it back"
@@ -126,14 +136,16 @@ class RecordedCorpus:
             yield tuple(str(folder / source) for source in self.config.corpus)
             yield tuple(str(folder / Path(source).name) for source in self.config.corpus)
 
-    def _read_at(self, locations: tuple[str | None, ...]) -> SourceReader | None:
-        """Read the sources at these locations, by default by their names; None if their size shows
-        that they are another text. Raises DataError."""
+    def _origins_at(self, locations: tuple[str | None, ...]) -> list[Origin]:
+        """Find the sources at these locations, by default by their names. Raises DataError."""
         # Without sources there is the location of the standard library.
         sources = zip(self.config.corpus, locations or repeat(None), strict=False)
         names = starmap(self._name_of, sources)
-        origins = find_origins(names, self.config, is_named_by_run=True)
+        return find_origins(names, self.config, is_named_by_run=True)
 
+    def _read_from(self, origins: list[Origin]) -> SourceReader | None:
+        """Read the sources; None if their size shows that they are another text. Raises
+        DataError."""
         # The size is compared before anything is read: a run of somebody else could name the whole
         # disk. Small files are read, because a folder may have new ones that are no text.
         size = file_bytes(origins)
@@ -154,6 +166,11 @@ class RecordedCorpus:
         if entry is None:
             raise NotHereError(source, "a model file contains no text")
         return entry.name
+
+
+def _files_of(origins: Sequence[Origin]) -> list[str]:
+    """Return the absolute paths of all files of some sources."""
+    return [os.path.abspath(path) for origin in origins for path in origin.paths]
 
 
 def recorded_corpus(

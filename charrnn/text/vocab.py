@@ -7,8 +7,8 @@ import codecs
 import math
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ GIVEN_AS_BYTES = "This model reads characters, and the text is given as bytes: d
 """What is said of bytes for an alphabet of characters."""
 
 
+Typed = TypeVar("Typed", str, bytes, str | bytes)
+"""A text of characters or of bytes, which stays what it is."""
 IdArray = NDArray[np.unsignedinteger]
 """Ids: uint8 where the alphabet has at most 256 entries, else uint16; they may be mapped from a
 file."""
@@ -218,7 +220,9 @@ class Vocab:
         It is ln N nats, which identify one of the N characters of Unicode outside the alphabet; 0
         if no character is unknown. With it, the losses of models with different alphabets are code
         lengths of the same text. Without it, a model would look the better the fewer characters it
-        knew.
+        knew. A character that is read as a similar one (`with_stand_ins`) costs ln N beside that
+        one: no more than a few hundred of the N stand behind any character, so that the
+        probabilities of all characters add up to less than 1.001.
         """
         if not self.has_unknown_symbol:
             return 0.0
@@ -291,6 +295,22 @@ class Vocab:
                 if candidate and not self.unknown_characters(candidate):
                     return candidate
         return ""
+
+    def with_stand_ins(self, text: Typed) -> Typed:
+        """Return a text of the same length in which each character outside the alphabet is replaced
+        by the first one of its `nearest` text, if it has one.
+
+        A text that somebody gives to a model is read so: a novel has curly quotes, and a model that
+        learned straight ones would take each of them for the unknown symbol. Bytes, and texts for
+        an alphabet without an unknown symbol, which is exact, stay as they are.
+        """
+        if isinstance(text, bytes) or self.kind == "byte" or not self.has_unknown_symbol:
+            return text
+        stand_ins = {}
+        for character in self.unknown_characters(text):
+            if nearest := self.nearest(character):
+                stand_ins[ord(character)] = nearest[0]
+        return text.translate(stand_ins)
 
     def character(self, id: int) -> str:
         """Return the character of an id, `\\xNN` for a byte that is no character by itself, "" for
@@ -410,13 +430,26 @@ class EncodedText:
     """M: the index in `ids` at which the text begins."""
     text: str
     """The N characters, one per id of the text: U+FFFD for the unknown symbol, chr(i) for byte
-    i."""
+    i, and the character that was given for one that is read as a similar one."""
     vocab: Vocab
     """The alphabet of the ids."""
+    is_stand_in: BoolArray | None = field(default=None, repr=False)
+    """(M + N,): whether an id is that of a similar character, which is read in the place of one
+    outside the alphabet; None if none is."""
 
     def __len__(self) -> int:
         """Return N."""
         return len(self.text)
+
+    @property
+    def exact_ids(self) -> IdArray:
+        """(M + N,): the ids with the unknown symbol in the place of each stand-in. One needs them
+        for what the text costs, and `ids` for what the model reads."""
+        if self.is_stand_in is None:
+            return self.ids
+        exact: IdArray = self.ids.copy()
+        exact[self.is_stand_in] = 0
+        return exact
 
     def part(self, begin: int, end: int | None = None) -> "EncodedText":
         """Return a part of the text, with everything before it as its context.
@@ -436,11 +469,15 @@ class EncodedText:
         """
         begin, end, _ = slice(begin, end).indices(len(self.text))
         end = max(begin, end)
+        is_stand_in = None
+        if self.is_stand_in is not None:
+            is_stand_in = self.is_stand_in[: self.first + end]
         return EncodedText(
             ids=self.ids[: self.first + end],
             first=self.first + begin,
             text=self.text[begin:end],
             vocab=self.vocab,
+            is_stand_in=is_stand_in,
         )
 
 
@@ -465,3 +502,24 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
         text=decoded,
         vocab=vocab,
     )
+
+
+def encode_given(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> EncodedText:
+    """Encode a text that somebody gives to a model, and the `context` before it: a character
+    outside the alphabet is read as a similar one, if there is one (`Vocab.with_stand_ins`).
+
+    A run's own text is encoded by `encode_text`, as the run has read it. Raises the errors of
+    `encode_text`.
+    """
+    exact = encode_text(vocab, text=text, context=context)
+    text_read = vocab.with_stand_ins(text)
+    context_read = vocab.with_stand_ins(context)
+    if (text_read, context_read) == (text, context):
+        return exact
+
+    # What is shown is the text that was given.
+    read = encode_text(vocab, text=text_read, context=context_read)
+    shown = []
+    for given, known in zip(str(text), read.text, strict=True):
+        shown.append(known if known == REPLACEMENT else given)
+    return replace(read, text="".join(shown), is_stand_in=read.ids != exact.ids)

@@ -15,7 +15,8 @@ from charrnn.evaluation.comparison import MeasuredRun, evaluate_runs
 from charrnn.evaluation.loss_reports import block_difference
 from charrnn.model.losses import CharLosses, char_losses
 from charrnn.model.network import CharRNN
-from charrnn.text.corpus import read_corpus
+from charrnn.text.corpus import CorpusPart, read_corpus
+from charrnn.text.documents import split_text
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.views.tables import evaluation_view
@@ -84,7 +85,8 @@ def test_a_paired_difference_is_far_more_exact_than_the_losses():
         CharLosses(positions, hard + np.float32(0.95) + noise),
     )
     ids = np.zeros(len(hard) + 1, np.uint16)
-    of_text = {"content": "", "ids": ids, "first": 0, "num_bytes": len(ids), "num_unknown": 0}
+    of_text = {"content": "", "ids": ids, "exact_ids": ids, "first": 0}
+    of_text |= {"num_bytes": len(ids), "num_unknown": 0}
     run = MeasuredRun(name="run", model=small_model(CYCLE), precision="fp32", **of_text)
     alone = run.report(second.scores, protocol="stateful", precision="fp32").nats_ci
     difference = block_difference(second.blocks, first.blocks)
@@ -105,6 +107,17 @@ def test_between_characters_and_bytes_there_is_no_difference():
     assert "bytes: compare bits/byte." in " ".join(shown.split())
 
 
+def share_of(recorded, text):
+    """Return the share of a text that the recorded training text contains."""
+
+    def read_training():
+        corpus = recorded.read()
+        part = split_text(corpus.ids, recorded.config)[0]
+        return CorpusPart(corpus, begin=part.start, end=part.stop)
+
+    return recorded.trained_share(text, read_training)
+
+
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
 def test_a_part_of_the_training_text_is_recognized_by_its_passages(tmp_path, alphabet):
     own = [f"line {n:04} of a corpus, as it is.\n" for n in range(1_000)]
@@ -120,9 +133,9 @@ def test_a_part_of_the_training_text_is_recognized_by_its_passages(tmp_path, alp
         (own[900:], 0),
         (other, 0),
     ):
-        assert recorded.trained_share("".join(lines_given)) == share
+        assert share_of(recorded, "".join(lines_given)) == share
     (tmp_path / "own.txt").write_text("changed", encoding="utf-8")
-    assert recorded.trained_share("".join(own[:200])) is None
+    assert share_of(recorded, "".join(own[:200])) is None
 
 
 @pytest.mark.parametrize("source", ["own", "own/*.txt"])
@@ -136,8 +149,8 @@ def test_a_part_of_a_folder_is_recognized_by_its_passages(tmp_path, monkeypatch,
     config = Config(corpus=(source,), order="sorted")
     corpus = read_corpus(config)
     recorded = recorded_corpus("run", config=config, state=state_of_corpus(corpus), folder=tmp_path)
-    assert recorded.trained_share("".join(own[100:300])) == 1
-    assert recorded.trained_share("".join(own[900:])) == 0
+    assert share_of(recorded, "".join(own[100:300])) == 1
+    assert share_of(recorded, "".join(own[900:])) == 0
 
 
 def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_path):

@@ -188,6 +188,6 @@ def test_an_unknown_character_is_never_guessed_right():
     expected = guessed & (ids[1:] != 0)
     assert 0 < scores.right.sums.sum() == expected.sum() < guessed.sum()
     vocab = SimpleNamespace(escapes=lambda ids: 2.0 * (ids == 0))
-    run = SimpleNamespace(model=SimpleNamespace(vocab=vocab), ids=ids)
+    run = SimpleNamespace(model=SimpleNamespace(vocab=vocab), exact_ids=ids)
     charged = MeasuredRun.charged(run, char_losses(network, ids, precision="fp32"))
     assert charged.is_right.tolist() == expected.tolist()

@@ -11,6 +11,7 @@ from synthetic import make_corpus
 from charrnn.config.settings import Config
 from charrnn.errors import DataError
 from charrnn.text.corpus import read_corpus
+from charrnn.text.reader import SourceReader
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 
 TEXT = make_corpus(num_chars=3_000).text
@@ -105,3 +106,17 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations):
 @pytest.mark.parametrize("state", [{}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])
 def test_without_a_digest_nothing_is_known_of_a_text(state):
     assert recorded_corpus("evil-001", Config(corpus=("novel.txt",)), state) is None
+
+
+def test_a_text_that_has_changed_is_read_once(monkeypatch):
+    recorded = record("novel.txt")
+    Path("novel.txt").write_text(OTHER, encoding="utf-8")
+    read = []
+
+    def read_source(*args, **named):
+        read.append(1)
+        return SourceReader(*args, **named)
+
+    monkeypatch.setattr("charrnn.text.recorded_corpus.SourceReader", read_source)
+    assert "has changed" in refusal_of(recorded)
+    assert read == [1]

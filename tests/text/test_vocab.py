@@ -15,6 +15,7 @@ from charrnn.text.vocab import (
     UNKNOWN,
     Decoder,
     Vocab,
+    encode_given,
     encode_text,
 )
 
@@ -175,3 +176,23 @@ def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_
 def test_a_part_has_everything_before_it_as_its_context(begin, end, ids, first, decoded):
     part = encode_text(VOCAB, "abcd", "a").part(begin, end)
     assert (ids_of(part), part.first, part.text, part.vocab) == (ids, first, decoded, VOCAB)
+
+
+def test_a_character_outside_the_alphabet_is_read_as_the_first_of_its_nearest_ones():
+    text = encode_given(vocab_of("abcdo'."), "Äb’…語ø", "É")
+    assert text.vocab.decode(text.ids[text.first :]) == "ab'.\ufffdo"
+    assert text.text == "Äb’…\ufffdø", "what is shown"
+    assert text.exact_ids.tolist() == [0, 0, 4, 0, 0, 0, 0]
+    assert text.part(1, 2).exact_ids.tolist() == [0, 0, 4]
+
+
+@pytest.mark.parametrize("vocab", [vocab_of("ab", is_exact=True), Vocab.of_bytes()])
+def test_an_alphabet_without_an_unknown_symbol_reads_a_text_as_it_is(vocab):
+    assert vocab.with_stand_ins("Äb") == "Äb"
+
+
+@given(ANY_TEXT)
+@settings(max_examples=30)
+def test_a_text_with_stand_ins_has_as_many_characters(text):
+    vocab = vocab_of("abcdefghijklmnopqrstuvwxyz \"'-.,", min_count=1)
+    assert len(vocab.with_stand_ins(text)) == len(text)
