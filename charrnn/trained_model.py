@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,15 @@ SGD_LEARNING_RATE = 0.1
 """Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
 Options = TypeVar("Options", bound=SampleOptions)
 """The options of a text that is drawn, or of one that is searched for."""
+
+
+class HeldOutText(NamedTuple):
+    """A held-out part of the text of a run, in memory."""
+
+    text: str | bytes
+    """The whole part."""
+    context: str | bytes
+    """Up to 65,536 characters before it."""
 
 
 @dataclass(eq=False, repr=False)
@@ -640,14 +649,19 @@ class TrainedModel(Displayable):
             )
         return self.read_parts(instead=f"give {named('text', 'FILE')}")[index]
 
-    def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
-        """Read a held-out part of the text of the run into memory.
+    def held_out_text(self, part: str = "validation") -> HeldOutText:
+        """Read a held-out part of the text of the run into memory: text from which the model has
+        not learned.
+
+        Measurements on it say how the model does on new text. For a part that does not fit into
+        memory, slice `held_out` instead.
 
         Args:
             part: `validation` or `test`.
 
         Returns:
-            The whole text of the part, and up to 65,536 characters before it: its context.
+            The whole `text` of the part, and its `context`: up to 65,536 characters before it. Give
+            both to a method, because the model has read the one before the other.
 
         Raises:
             DataError: The text came from standard input, is missing or has changed, or nobody
@@ -660,7 +674,7 @@ class TrainedModel(Displayable):
             >>> trace = model.trace(text[:1000], context=context)
         """
         found = self.held_out(part)
-        return found[:], found.context
+        return HeldOutText(found[:], context=found.context)
 
     def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
         """Return the training text of the run, which is read once.

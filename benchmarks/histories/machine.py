@@ -345,7 +345,7 @@ class Histories(RuleBasedStateMachine):
 
     def has_loss(self, made):
         """Return whether a run was validated, and a loss was finite."""
-        return RunReader(made.path).newest_state()[0].get("best_nats") is not None
+        return RunReader(made.path).newest_state().state.get("best_nats") is not None
 
     def model_of(self, made):
         """Return what identifies the weights of a whole run; None if they may be damaged."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import RenderableType
@@ -89,13 +90,22 @@ def gradients_of(
     return RecordTuple(reaches)
 
 
-def before_training(model: TrainedModel) -> tuple[CharRNN, str]:
-    """Return the network with which the run of a model began, and "step 0"; if its checkpoint was
-    not kept, the untrained baseline and "new weights"."""
+class BeforeTraining(NamedTuple):
+    """The network with which a run began."""
+
+    network: CharRNN
+    """The network."""
+    weights: str
+    """What it has: "step 0", or "new weights" if the first checkpoint was not kept."""
+
+
+def before_training(model: TrainedModel) -> BeforeTraining:
+    """Return the network with which the run of a model began, to see beside it what the training
+    has changed; if its checkpoint was not kept, the untrained baseline."""
     if model.path is not None:
         with suppress(CheckpointError):
-            return load(model.path, step=0).network, STEP_0
-    return model.untrained_baseline(), NEW_WEIGHTS
+            return BeforeTraining(load(model.path, step=0).network, weights=STEP_0)
+    return BeforeTraining(model.untrained_baseline(), weights=NEW_WEIGHTS)
 
 
 def measure_reach(

@@ -40,7 +40,7 @@ def ranking(
     Raises UsageError for an unknown detector, DataError for a text too short.
     """
     # The best cell of each target, and the association of every cell on the choosing half.
-    targets, _ = choose_targets(study.text.text, detectors=get_detectors(detectors))
+    targets = choose_targets(study.text.text, get_detectors(detectors)).targets
     measured = study.measure(targets)
 
     # The association of every cell on the scoring half, which `--find` does not need.

@@ -289,7 +289,7 @@ class Study:
             >>> study.strongest_cells(2)[0] == (0, 5)
             True
         """
-        targets, _ = choose_targets(self.text.text, detectors=get_detectors(detectors))
+        targets = choose_targets(self.text.text, get_detectors(detectors)).targets
         measured = self.measure(targets)
         by_strength = sorted(measured, key=lambda result: -result.score.strength)
         cells = [(result.score.layer, result.score.unit) for result in by_strength]
@@ -349,7 +349,7 @@ class Study:
             check_unit(layer, unit, num_layers=self.num_layers, num_units=self.num_units)
         targets: list[Target] = []
         if len(self.text) >= MIN_TEXT:
-            targets, _ = choose_targets(self.text.text, detectors=get_detectors(detectors))
+            targets = choose_targets(self.text.text, get_detectors(detectors)).targets
 
         def measure_missing(missing: list[records.CellIndex]) -> list[records.CellPage]:
             measured = self.measure(targets)

@@ -5,6 +5,7 @@ Shapes: N characters, n at the beginning of the text.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,9 +48,18 @@ class Target:
         return average_ranks(labels) - (num_chars + 1) / 2
 
 
-def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Target], list[Skipped]]:
-    """Label a text; return targets of the detectors with enough labels in both halves, in order,
-    and the skipped detectors with the reason.
+class ChosenTargets(NamedTuple):
+    """The detectors by which a text can be scored, and the others."""
+
+    targets: list[Target]
+    """Labels of the detectors with enough labels in both halves, in the order of the detectors."""
+    skipped: list[Skipped]
+    """The other detectors, with the reason."""
+
+
+def choose_targets(text: str, detectors: Sequence[Detector]) -> ChosenTargets:
+    """Label a text, before its cells are scored: cells are chosen on one half and scored on the
+    other, so both need enough labels.
 
     Raises DataError for a text under MIN_TEXT characters.
     """
@@ -72,4 +82,4 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
             targets.append(Target(name=detector.name, labels=labels, half=half))
         else:
             skipped.append(Skipped(detector=detector.name, reason=reason))
-    return targets, skipped
+    return ChosenTargets(targets, skipped)

@@ -4,7 +4,7 @@ its exit code."""
 import errno
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
@@ -14,19 +14,31 @@ from charrnn.errors import CharRNNError, did_you_mean
 from charrnn.hooks.manager import extension_in
 
 
-def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
-    """Return the message about an error, and the exit code."""
+class Explanation(NamedTuple):
+    """How a command ends after an error."""
+
+    message: str
+    """What is printed on stderr after `error: `."""
+    exit_code: int
+    """The exit code of the process."""
+
+
+def explain(error: Exception, arguments: Sequence[str]) -> Explanation:
+    """Say what an error means for somebody who typed these arguments: with options in place of the
+    names of parameters, and the package that failed, if it is another one."""
     # An OSError without a number does not come from the system: a library could not be loaded.
     if isinstance(error, OSError) and error.errno not in (None, errno.ENOMEM):
         action = "write the output"
         if error.filename:
             action = f"read or write {error.filename}"
-        return f"cannot {action}: {error.strerror or error}", 1
+        return Explanation(f"cannot {action}: {error.strerror or error}", exit_code=1)
 
     if isinstance(error, CharRNNError):
-        return with_flags(error.message, _command_name(arguments)), error.exit_code
+        message = with_flags(error.message, _command_name(arguments))
+        return Explanation(message, exit_code=error.exit_code)
     if isinstance(error, typer.TyperException):
-        return _refused_by_typer(error, _command_name(arguments)), error.exit_code
+        message = _refused_by_typer(error, _command_name(arguments))
+        return Explanation(message, exit_code=error.exit_code)
 
     # Typer takes an EOFError for a closed prompt. No command prompts, so it comes from a damaged
     # file, or is a bug.
@@ -34,7 +46,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     message = describe_unexpected(cause or error)
     if owner := owner_of(_command_name(arguments)) or extension_in(error):
         message = f"The {owner} failed: {message}"
-    return message, 1
+    return Explanation(message, exit_code=1)
 
 
 def _command_name(arguments: Sequence[str]) -> str:

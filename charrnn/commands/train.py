@@ -35,7 +35,7 @@ from charrnn.cli.streams import (
 from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.options import argument, option, option_texts
 from charrnn.config.settings import BUDGETS, Config, check_field_name, parse_value
-from charrnn.config.settings_file import merge_settings, read_recipe
+from charrnn.config.settings_file import MergedSettings, merge_settings, read_recipe
 from charrnn.distributed.group import ProcessGroup, launched
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
@@ -226,7 +226,7 @@ def parse_settings(options: TrainOptions) -> dict[str, object]:
 
 def configure(
     corpus: Sequence[str], flags: dict[str, object], recipe: str | None
-) -> tuple[Config, dict[str, str]]:
+) -> MergedSettings:
     """Return the settings of a command line, of a recipe, of the environment and of the catalogue,
     and where each comes from."""
     if corpus:
@@ -245,7 +245,7 @@ def configure(
         catalogue.pop("encoding", None)
     if catalogue:
         return merge(catalogue=catalogue)
-    return config, origins
+    return MergedSettings(config, origins)
 
 
 def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -> int:

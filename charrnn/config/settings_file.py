@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from charrnn.config.settings import (
     BUDGETS,
@@ -24,6 +24,15 @@ from charrnn.errors import DataError, UsageError, did_you_mean
 from charrnn.system.files import with_home
 
 
+class MergedSettings(NamedTuple):
+    """The configuration that several sources make together."""
+
+    config: Config
+    """Its values."""
+    origins: dict[str, str]
+    """Where each value comes from, by the name of the field: `default`, `flag`, ..."""
+
+
 def merge_settings(
     *,
     flags: Mapping[str, object],
@@ -31,9 +40,8 @@ def merge_settings(
     file_name: str = "recipe",
     environment: Mapping[str, str] | None = None,
     catalogue: Mapping[str, object] | None = None,
-) -> tuple[Config, dict[str, str]]:
-    """Merge the values of a configuration from all sources, and also return the source of each
-    value.
+) -> MergedSettings:
+    """Merge the values of a configuration from all sources.
 
     Flags have the highest priority, then environment, file, catalogue and defaults. `catalogue` has
     the settings with which the catalogue of texts reads the text. A budget from one source replaces
@@ -78,7 +86,7 @@ def merge_settings(
         origins.update(dict.fromkeys(parsed, origin))
 
     # The class checks which values exclude each other.
-    return Config(**values), origins
+    return MergedSettings(Config(**values), origins)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -556,14 +557,24 @@ def notes_of_ngrams(training: CorpusPart) -> Iterator[str]:
         )
 
 
+class ComparedTexts(NamedTuple):
+    """The texts on which models are compared."""
+
+    contents: Sequence[Content]
+    """The text for each model."""
+    common_bytes: tuple[int, int] | None
+    """The range of the bytes to which the texts are cut, if some models read bytes and others
+    characters; None for whole texts."""
+
+
 def texts_of(
     models: Sequence[TrainedModel], text: GivenText | None, *, part: str, context: str | bytes
-) -> tuple[Sequence[Content], tuple[int, int] | None]:
+) -> ComparedTexts:
     """Return the text for each model: the given text, or the held-out part of the model's own text,
     which must be the same for all models.
 
-    If some models read the same text in bytes and others in characters, the texts are cut to the
-    bytes that every held-out part contains, and the range of these bytes is returned, too.
+    Losses can be compared only on one text. If some models read the same text in bytes and others
+    in characters, the texts are cut to the bytes that every held-out part contains.
     """
     if not models:
         raise UsageError("There is no model to evaluate: give at least one.")
@@ -587,7 +598,8 @@ def texts_of(
     if text is not None:
         # As characters, if any model reads characters.
         reader = next((model for model in models if model.vocab.kind == "char"), first)
-        return [whole_text(text, config=reader.config, context=context)] * len(models), None
+        content = whole_text(text, config=reader.config, context=context)
+        return ComparedTexts([content] * len(models), common_bytes=None)
 
     # If some models read one text in bytes and others in characters, its passages are compared.
     parts = [model.held_out(part) for model in models]
@@ -606,10 +618,10 @@ def texts_of(
                 f" other texts, with another alphabet or another {named('split')}.\nCompare them"
                 f" on {named('text')}, a file on which neither was trained."
             )
-    return parts, None
+    return ComparedTexts(parts, common_bytes=None)
 
 
-def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tuple[int, int]]:
+def _common_parts(parts: Sequence[CorpusPart]) -> ComparedTexts:
     """Return the passage that several held-out parts of one text have in common, for each part, and
     the range of its bytes.
 
@@ -642,7 +654,7 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
             common.append(CorpusPart(part.corpus, begin=first_byte, end=last_byte))
         else:
             common.append(CorpusPart(part.corpus, begin=first, end=last))
-    return common, (first_byte, last_byte)
+    return ComparedTexts(common, common_bytes=(first_byte, last_byte))
 
 
 def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[str]:

@@ -231,7 +231,7 @@ def summarize(folder: RunReader) -> RunSummary:
     # The commands that load a checkpoint report one that cannot be read.
     digest = None
     with suppress(CheckpointError):
-        state, _ = folder.newest_state()
+        state = folder.newest_state().state
         digest = state.get("corpus_digest")
         # The log may be damaged or gone.
         step = max(step, int(finite(state.get("step")) or 0))

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, listed, named
@@ -48,6 +49,15 @@ NO_RUNS = (
     "train one first: charrnn train, or use an included model: charrnn sample prose"
 )
 """What is said where there is no run to take."""
+
+
+class NewestState(NamedTuple):
+    """What the newest checkpoint of a run says, without its weights."""
+
+    state: Mapping[str, JSON]
+    """The state of the newest intact checkpoint; empty if there is none."""
+    damage: str | None
+    """A message about a newer checkpoint that is damaged; None if the newest is intact."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +112,17 @@ class RunReader:
             )
         return saved_names
 
-    def newest_state(self) -> tuple[Mapping[str, JSON], str | None]:
-        """Read the state of the newest checkpoint, and return it with its damage or None.
+    def newest_state(self) -> NewestState:
+        """Read the state of the newest checkpoint, or of the newest intact one if that is damaged.
 
-        If the newest checkpoint is damaged, the state of the newest intact one is returned with a
-        message that names the damage. The state is empty if there is no intact checkpoint. Raises
+        A list of runs needs no more than this: no weights are read. Raises
         CheckpointError if the folder cannot be read, OtherVersionError if a newer charrnn saved the
         checkpoint.
         """
         problem = None
         for name in reversed(self.checkpoints()):
             try:
-                return read_state(self.path / name), problem
+                return NewestState(read_state(self.path / name), problem)
             except OtherVersionError:
                 # This is no damage, and an older checkpoint would hide the newer program's work.
                 raise
@@ -122,7 +131,7 @@ class RunReader:
                 if name not in self.checkpoints():
                     return self.newest_state()
                 problem = problem or str(error)
-        return {}, problem
+        return NewestState({}, problem)
 
     def load_best(self) -> Checkpoint:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was
@@ -239,33 +248,43 @@ def choose_run(run: str | None) -> RunReader:
     return find_run(run)
 
 
-def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None]:
-    """Open a run or a model file by its path or name, and return it with a warning or None.
+class OpenedRun(NamedTuple):
+    """A run or a model file that was found."""
 
-    None means the newest run that was validated: a run that has just started, or was
-    stopped at once, is newer but not the one that the user means. The warning says that no run was
-    validated, or that a newer run is damaged. Raises CheckpointError if there is no such run, or if
-    it has no checkpoint yet.
+    run: RunReader | ModelFile
+    """What reads it."""
+    warning: str | None
+    """A sentence that no run was validated, or that a newer run is damaged; None if the run is the
+    one that the user means."""
+
+
+def open_run_to_read(run: str | None) -> OpenedRun:
+    """Open a run or a model file by its path or name, as every command that reads a model does.
+
+    None means the newest run that was validated: a run that has just started, or was stopped at
+    once, is newer but not the one that the user means. Raises CheckpointError if there is no such
+    run, or if it has no checkpoint yet.
     """
     if run is not None:
         found = find(run) or find_run(run)
         if isinstance(found, RunReader):
             found.saved_checkpoints()
-        return found, None
+        return OpenedRun(found, warning=None)
 
     damage = None
     runs = _saved_runs()
     for folder in reversed(runs):
         state, problem = folder.newest_state()
         if best_checkpoint(state) is not None:
-            return folder, damage
+            return OpenedRun(folder, warning=damage)
         # The user means this damaged run, and would take the text of the older run for its text.
         if problem:
             damage = f"{problem}; an older run is used instead"
 
     # A run that was not validated is better than none, and the warning says so.
     runs[-1].saved_checkpoints()
-    return runs[-1], f"no run {WHERE} has been validated yet; using the newest"
+    warning = f"no run {WHERE} has been validated yet; using the newest"
+    return OpenedRun(runs[-1], warning=warning)
 
 
 def newest_unfinished() -> str | None:
@@ -424,12 +443,21 @@ def last_change(path: Path) -> int:
     return 0
 
 
-def split_step(run: str | None) -> tuple[str | None, int | None]:
-    """Split RUN@STEP into the run and the step; the step is None if there is none, or if a run has
-    the whole text as its name."""
+class RunAtStep(NamedTuple):
+    """The parts of RUN@STEP."""
+
+    run: str | None
+    """The run; None for the newest."""
+    step: int | None
+    """The step; None for the best checkpoint."""
+
+
+def split_step(run: str | None) -> RunAtStep:
+    """Split RUN@STEP into the run and the step. If a run has the whole text as its name, it has no
+    step."""
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
 
     # A folder may have a name with an @; then the whole text is the run.
     if match is None or find(match[0]) is not None:
-        return run, None
-    return match[1], int(match[2])
+        return RunAtStep(run, step=None)
+    return RunAtStep(match[1], step=int(match[2]))

@@ -253,7 +253,7 @@ def _is_text_of(run: reader.RunReader, file: Path) -> bool:
     """Whether a run has recorded a file as its text; False for a damaged run."""
     try:
         # Before its first checkpoint a run has no digest.
-        state = {"corpus_digest": "", **run.newest_state()[0]}
+        state = {"corpus_digest": "", **run.newest_state().state}
         recorded = recorded_corpus.recorded_corpus(run.name, config=run.read_config(), state=state)
     except CharRNNError:
         return False

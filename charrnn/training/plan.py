@@ -116,20 +116,27 @@ def with_precision(config: Config, device: torch.device) -> Config:
     return replace(config, precision=precision)
 
 
-def open_initial_model(
-    config: Config, asked: Collection[str] = ()
-) -> tuple[Config, Checkpoint | None]:
-    """Load the best checkpoint of `config.init_from`, if given; return the configuration with its
-    model, and the checkpoint. `asked` are the fields of `with_model_of`.
+class InitialModel(NamedTuple):
+    """The model from which a training starts."""
+
+    config: Config
+    """The configuration with the settings of that model."""
+    checkpoint: Checkpoint | None
+    """Its best checkpoint; None for new weights."""
+
+
+def open_initial_model(config: Config, asked: Collection[str] = ()) -> InitialModel:
+    """Load the best checkpoint of `config.init_from`, if given, before anything is planned: the
+    model decides the sizes and the alphabet. `asked` are the fields of `with_model_of`.
 
     Raises CheckpointError if that run is missing or damaged, UsageError if `config` asks for
     another model.
     """
     if config.init_from is None:
-        return config, None
+        return InitialModel(config, checkpoint=None)
 
     # The weights and the alphabet must belong together: both are continued.
-    run, _ = open_run_to_read(config.init_from)
+    run = open_run_to_read(config.init_from).run
     initial = run.load_best()
     theirs = initial.description.config()
     # The included models are older than the setting, and their texts were clean.
@@ -138,7 +145,7 @@ def open_initial_model(
     config = with_model_of(run.name, theirs=theirs, config=config, asked=asked)
     vocab_size = check_shapes(config, tensors=initial.model, path=run.path)
     check_vocab_size(vocab_size, vocab=initial.description.vocab(), name=run.name)
-    return config, initial
+    return InitialModel(config, checkpoint=initial)
 
 
 def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[str] = ()) -> Config:
@@ -297,9 +304,18 @@ NUM_WARM_UPS = 2
 """First steps, which are slower than all later steps, because libraries choose their kernels."""
 
 
+class TrialSteps(NamedTuple):
+    """What was measured before a training."""
+
+    seconds: float
+    """Seconds of a step."""
+    threads: int
+    """The number of threads on which to take the steps."""
+
+
 def time_trial_steps(
     config: Config, batches: BatchRows, vocab_size: int, computing: Computing, seconds: float
-) -> tuple[float, int]:
+) -> TrialSteps:
     """Measure for about `seconds` how long a step takes in seconds, and on how many threads to take
     it.
 
@@ -360,7 +376,8 @@ def time_trial_steps(
     fastest = min(medians, key=medians.__getitem__)
     if medians[fastest] * MIN_SPEEDUP >= medians[most]:
         fastest = most
-    return float(np.quantile(times[fastest], 0.25, method="lower")), fastest
+    seconds_per_step = float(np.quantile(times[fastest], 0.25, method="lower"))
+    return TrialSteps(seconds_per_step, threads=fastest)
 
 
 def _trial_config(config: Config, num_train_chars: int, computing: Computing) -> Config:

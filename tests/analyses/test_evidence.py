@@ -542,7 +542,7 @@ def test_nothing_of_the_scoring_half_chooses(quoting):
     """Neither the followers nor the thresholds change with what the network does there."""
     study = quoting.study(quoting_text(4_000, seed=1))
     detector = get_detectors(["quote"])[0]
-    (target,), _ = choose_targets(study.text.text, [detector])
+    [target] = choose_targets(study.text.text, [detector]).targets
     (measured,) = study.measure([target])
     choosing = card_module.Choosing(study, target, measured, (0, QUOTING_UNIT), detector)
     spoiled = replace(choosing)

@@ -305,7 +305,7 @@ def test_what_is_written_is_read_back_exactly():
 
 def test_a_measurement_is_read_back_exactly(lstm):
     model = charrnn.load(lstm.path)
-    targets, _ = choose_targets(TEXT, [DETECTORS["quote"]])
+    targets = choose_targets(TEXT, [DETECTORS["quote"]]).targets
     study = model.study(TEXT)
     baseline = study.reader(model.untrained_baseline())
     (measured,) = measure(targets, study.reader(), num_units=32, read_untrained=baseline)

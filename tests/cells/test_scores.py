@@ -77,7 +77,7 @@ def only(findings):
 
 def scores_of(cells, detectors):
     """The score of the best of cells (N, C) for each detector."""
-    targets, _ = choose_targets("x" * len(cells), detectors)
+    targets = choose_targets("x" * len(cells), detectors).targets
     return [one.score for one in measure(targets, reader(cells), num_units=cells.shape[1])]
 
 

@@ -38,7 +38,7 @@ def test_no_folder_is_named_by_a_tilde(command, home, alphabet_run):
 def test_a_recipe_and_the_environment_name_the_home_folder(home):
     environment = {"CHARRNN_CORPUS": "~/b.txt"}
     for source in ({"file": {"corpus": ["~/b.txt"]}}, {"environment": environment}):
-        config, _ = merge_settings(flags={}, **source)
+        config = merge_settings(flags={}, **source).config
         assert config.corpus == (str(home / "b.txt"),)
 
 

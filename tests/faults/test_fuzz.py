@@ -162,9 +162,9 @@ class Bench:
     def read_recipe(self, data):
         path = self.folder / "recipe.yaml"
         path.write_bytes(data)
-        config, _ = merge_settings(
+        config = merge_settings(
             flags={}, file=read_recipe(str(path)), file_name="recipe", environment={}
-        )
+        ).config
         to_yaml(config)
 
     def read_in_run(self, name, data):

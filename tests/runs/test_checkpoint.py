@@ -407,7 +407,7 @@ def test_a_truncated_missing_longer_or_linked_file_falls_back(run, name):
         expect_fall_back(run, name)
     path.unlink()
     expect_fall_back(run, name)
-    assert (name in str(run.newest_state()[1])) is (name in ("training.json", "manifest.json"))
+    assert (name in str(run.newest_state().damage)) is (name in ("training.json", "manifest.json"))
     (run.path / "elsewhere").write_bytes(data)
     path.symlink_to(run.path / "elsewhere")
     expect_fall_back(run, name)

@@ -80,7 +80,7 @@ def listed():
 
 def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here):
     assert listed() == ["old-001", "wp"]
-    assert choose_run(None).path == open_run_to_read(None)[0].path == Path("wp")
+    assert choose_run(None).path == open_run_to_read(None).run.path == Path("wp")
     set_time(Path("checkpoints/old-001/latest"), 900)
     assert choose_run(None).path == Path("checkpoints/old-001")
     with pytest.raises(

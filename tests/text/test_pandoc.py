@@ -94,7 +94,7 @@ def read(data, name="a", **options):
 
 def texts_in(run):
     """The texts that a run has kept, by their digests."""
-    state = RunReader(Path(run)).newest_state()[0]
+    state = RunReader(Path(run)).newest_state().state
     return dict(read_kept_texts(Path(run), state["document_texts"]))
 
 

@@ -61,7 +61,7 @@ def evidence(
     if detector is None:
         detector = best.detector
     (resolved,) = get_detectors([detector])
-    (target,), _ = choose_targets(study.text.text, detectors=[resolved])
+    [target] = choose_targets(study.text.text, detectors=[resolved]).targets
 
     def measure(targets: list[Target]) -> list[EvidenceCard]:
         (measured,) = study.measure(targets)
