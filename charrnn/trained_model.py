@@ -484,7 +484,7 @@ class TrainedModel(Displayable):
     def _nats(self, ids: IdArray, *, first: int, exact_ids: IdArray) -> Float64Array:
         """Compute the loss in nats of each of ids[first:], with the price of unknown characters,
         which are those of the id 0 in `exact_ids` (`EncodedText.exact_ids`)."""
-        precision = losses.precision_of(self.config, self.network.device, "auto")
+        precision = losses.precision_of(self.config, device=self.network.device, precision="auto")
         nats = losses.char_losses(self.network, ids=ids, first=first, precision=precision).nats
         return (nats + self.vocab.escapes(exact_ids[first:])).astype(np.float64)
 

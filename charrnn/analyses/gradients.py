@@ -210,7 +210,7 @@ def gradient_plot(
         heading=heading,
         lines=lines,
         x_label="characters before",
-        x_ticks=enclosing_ticks(0, last),
+        x_ticks=enclosing_ticks(lowest=0, highest=last),
         y_ticks=[(power, f"1e{power:.0f}") for power, _ in enclosing_ticks(lowest, highest)],
         y_in_words=lambda power: f"{10**power:.1e}",
     )

@@ -324,7 +324,7 @@ class Recording:
         if "embedding.weight" in self._tensors:
             table = self._tensors["embedding.weight"]
             self._entries = _numbered(table.shape[1])
-            self._use(None, name="embedding", matrix=table, labels=self.vocabulary)
+            self._use(layer=None, name="embedding", matrix=table, labels=self.vocabulary)
         x = table[[char]]
 
         # Up the layers, whose vectors are recorded, to the output layer.
@@ -335,7 +335,7 @@ class Recording:
             below = self._read_layer(layer, below)
             layers.append(LayerNumbers(tuple(self._rows)))
         self._begin()
-        logits = self._product(None, matrix="hy", x=below)
+        logits = self._product(layer=None, matrix="hy", x=below)
         self._keep("logits", tensor=logits)
 
         # The softmax, and the loss in nats.

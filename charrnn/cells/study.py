@@ -491,7 +491,9 @@ class Study:
             return lambda begin, end: stream_cells(baseline, self.text.part(begin, end))
         network = self.network()
         known = self.known_states
-        return lambda begin, end: stream_cells(network, self.text.part(begin, end), known)
+        return lambda begin, end: stream_cells(
+            network, text=self.text.part(begin, end), known=known
+        )
 
     def _passage_spans(
         self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]

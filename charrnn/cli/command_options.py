@@ -188,7 +188,7 @@ def _converted(typed: object, declared: Option) -> object:
         try:
             value = read(typed)
         except ValueError:
-            raise refused(declared.name, typed, KIND_NAMES[declared.kind]) from None
+            raise refused(declared.name, value=typed, wanted=KIND_NAMES[declared.kind]) from None
     if declared.allowed is not None:
         check(declared.name, value, allowed=declared.allowed)
     return value

@@ -33,7 +33,9 @@ def owner_of(name: str) -> Extension | None:
         return None
     for extension, entry in offered("commands"):
         if entry.name == name:
-            return Extension("command", name, place=entry.place, package=extension.package)
+            return Extension(
+                kind="command", name=name, place=entry.place, package=extension.package
+            )
     return None
 
 

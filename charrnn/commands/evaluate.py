@@ -97,7 +97,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
     # The lines take the place of the losses.
     if options.per_line:
-        _list_lines(models, corpus, options)
+        _list_lines(models, text=corpus, options=options)
         return
 
     # This appears at once, because the work before the first bar takes seconds.

@@ -221,7 +221,7 @@ class SampleView:
         if drawing.cell is not None:
             data["values"] = [piece.value for piece in pieces]
             name = "Cell {}:{}".format(*drawing.cell)
-        pictures = _coloured_pictures(self.typed, pieces, self._polarity())
+        pictures = _coloured_pictures(self.typed, pieces=pieces, polarity=self._polarity())
         shown = Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data)
         deliver(shown, target=self.target, as_json=self.options.json)
 
@@ -380,9 +380,9 @@ def write_coloured(prime: str, pieces: Iterable[Piece], *, polarity: int | None)
 
     # The usual scale of a cell needs no explanation.
     if polarity != 1:
-        console.print(*_coloured_pictures("", (), polarity)[:-1], sep="\n")
-    for before, line in _lines_of(prime, pieces, MAX_LINE_ROWS * console.width):
-        console.print(_coloured_pictures(before, line, polarity)[-1], end="")
+        console.print(*_coloured_pictures("", pieces=(), polarity=polarity)[:-1], sep="\n")
+    for before, line in _lines_of(prime, pieces, max_length=MAX_LINE_ROWS * console.width):
+        console.print(_coloured_pictures(before, pieces=line, polarity=polarity)[-1], end="")
         sys.stdout.flush()
 
 
@@ -407,7 +407,7 @@ def _coloured_pictures(
     coloured = findings.ColouredText(text=text, values=tuple(values))
     picture = heatmap.surprise_map(coloured)
     if polarity is not None:
-        picture = heatmap.HeatMap(coloured, theme.scale_of((), polarity))
+        picture = heatmap.HeatMap(coloured, theme.scale_of(values=(), polarity=polarity))
     return [*picture.legend(), picture]
 
 

@@ -827,7 +827,9 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     if name == "read":
         return model, np.zeros(1, np.int64), state, logits, scratch
     uniforms = np.zeros((1, 0))
-    shaping = ShapingNumbers(1.0, 1, math.inf, 0.0, is_banned=np.zeros(1, np.bool_))
+    shaping = ShapingNumbers(
+        temperature=1.0, top_k=1, top_p=math.inf, min_p=0.0, is_banned=np.zeros(1, np.bool_)
+    )
     drawn = np.zeros((1, 0), np.int64)
     return model, (state, logits), uniforms, shaping, scratch, drawn, uniforms
 

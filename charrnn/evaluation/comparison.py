@@ -126,7 +126,7 @@ class MeasuredRun:
             first=first,
             num_bytes=num_bytes,
             num_unknown=model.vocab.num_unknown(exact_ids[first:]),
-            precision=precision_of(model.config, model.network.device, precision),
+            precision=precision_of(model.config, device=model.network.device, precision=precision),
             max_chars=max_chars,
         )
 
@@ -244,8 +244,8 @@ class MeasuredRun:
             num_unknown=self.num_unknown,
             precision=precision,
             nats_ci=interval,
-            bpc_ci=scaled(bits(1)),
-            bits_per_byte_ci=scaled(bits(1) * chars_per_byte),
+            bpc_ci=scaled(bits(nats=1)),
+            bits_per_byte_ci=scaled(bits(nats=1) * chars_per_byte),
             first_guess=first_guess,
             first_guess_ci=None if scores.right is None else scores.right.interval(),
         )

@@ -142,7 +142,7 @@ class NamedLines(Screen[None]):
     def put(self, name: str, drawn: RenderableType) -> None:
         """Replace the content of the line with this name."""
         if not isinstance(drawn, Text):
-            drawn = Legible(drawn, self.app.no_color)
+            drawn = Legible(drawn, is_plain=self.app.no_color)
         self.query_one(f"#{name}", Static).update(drawn)
 
     def say(self, message: str) -> None:

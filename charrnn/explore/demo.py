@@ -62,7 +62,7 @@ def demo(options: CommandOptions) -> None:
     # The first line appears at once.
     console = result_console()
     heading = f"A network that has read {model.card['text']} writes."
-    scale = scale_of((), best[0].polarity)
+    scale = scale_of(values=(), polarity=best[0].polarity)
     console.print(f"{heading} Its cell {cell[0]}:{cell[1]} follows quotations:")
     console.print(*scale_pictures(scale), sep="\n")
     if is_plain(console):

@@ -173,7 +173,8 @@ def explore_text(
         note = error.message
 
     trace = trace_text(study.network(), text.part(0, num_shown), num_guesses=NUM_GUESSES)
-    return Exploration(model, study, trace, orders=lists_of(model, findings, ranked), note=note)
+    orders = lists_of(model, findings=findings, ranked=ranked)
+    return Exploration(model, study=study, trace=trace, orders=orders, note=note)
 
 
 def lists_of(

@@ -72,7 +72,9 @@ def sorted_by_excess(texts: Iterable[GeneratedText]) -> list[GeneratedText]:
     spread = math.sqrt(fmean((loss - mean) ** 2 for loss in losses))
     measured = []
     for text in drawn:
-        excess = excess_of(-text.logprob, len(text.logprobs), mean=mean, spread=spread)
+        excess = excess_of(
+            nats=-text.logprob, num_chars=len(text.logprobs), mean=mean, spread=spread
+        )
         measured.append(replace(text, excess=excess))
     return sorted(measured, key=attrgetter("excess"))
 

@@ -107,7 +107,7 @@ def opening_ids(stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> ND
     if not vocab.unknown_characters("."):
         sentence_end = vocab.encode(".")
         logits, after_sentence = stepper.read(sentence_end)
-        if _expects_newline(logits, start[0]):
+        if _expects_newline(logits, newline=start[0]):
             ids = np.concatenate((sentence_end, start))
             state = after_sentence
 
@@ -115,7 +115,7 @@ def opening_ids(stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> ND
     # model with a small alphabet always expects them.
     for _ in range(MAX_NEWLINES - 1):
         logits, state = stepper.read(start, state)
-        if not _expects_newline(logits, start[0]):
+        if not _expects_newline(logits, newline=start[0]):
             break
         ids = np.concatenate((ids, start))
     return ids
@@ -194,7 +194,7 @@ class Generator:
         # A clamp stays in a stepper, so this one is not kept.
         stepper = self._make_stepper(precision)
         for (layer, unit), value in clamps.items():
-            stepper.clamp(layer, unit, value)
+            stepper.clamp(layer, unit, value=value)
         return stepper
 
     def encode_prime(
@@ -262,7 +262,7 @@ class Generator:
         for a prime with characters outside the vocabulary.
         """
         beginning = self._begin(options)
-        return BegunText(beginning, options, self._text(options, _seed_of(options)))
+        return BegunText(beginning, options=options, text=self._text(options, _seed_of(options)))
 
     def begin_each(
         self, count: int, options: SampleOptions, *, spares: int = 1
@@ -277,7 +277,7 @@ class Generator:
         """
         check("count", count, allowed=at_least(1))
         first = _seed_of(options)
-        end = sampling.seed_of_text(first, count * spares)
+        end = sampling.seed_of_text(first, index=count * spares)
         seeds = range(first, end, sampling.NUM_SEEDS)
         num_rows = self._num_rows(options, count)
         if num_rows == 1:

@@ -85,7 +85,11 @@ def _entry_points() -> Sequence[Extension]:
         package = "unknown"
         if (distribution := entry_point.dist) is not None:
             package = f"{distribution.name} {distribution.version}"
-        extensions.append(Extension("extension", entry_point.name, entry_point.value, package))
+        extensions.append(
+            Extension(
+                kind="extension", name=entry_point.name, place=entry_point.value, package=package
+            )
+        )
     return extensions
 
 
@@ -160,7 +164,7 @@ def find_extension(
     offers = []
     for extension, (offered_name, place) in offered(hook):
         if offered_name == name:
-            offers.append(Extension(kind, name, place=place, package=extension.package))
+            offers.append(Extension(kind=kind, name=name, place=place, package=extension.package))
     owners = [f"the package {offer.package}" for offer in offers]
     if name in built_in:
         owners.insert(0, "charrnn")

@@ -213,7 +213,7 @@ class RecurrentLayer(nn.Module):
         for name in self.cell.products:
             weights[name] = self.weight(name)
             if noise is not None and self.weight_drop > 0:
-                mask = noise.for_window(weights[name].shape, self.weight_drop)
+                mask = noise.for_window(weights[name].shape, share=self.weight_drop)
                 weights[name] = drop(weights[name], mask=mask, share=self.weight_drop)
 
         reading = _Reading(

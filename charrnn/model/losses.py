@@ -104,7 +104,9 @@ def char_losses(
     segments = _scored_segments(ids, first=first, max_chars=max_chars)
     nats = np.empty(segments.num_chars, np.float32)
     is_right = np.empty(segments.num_chars, np.bool_)
-    for scored, some_nats, some_right in iter_losses(network, ids, segments, precision=precision):
+    for scored, some_nats, some_right in iter_losses(
+        network, ids=ids, segments=segments, precision=precision
+    ):
         ranks = segments.ranks(scored)
         nats[ranks] = some_nats
         is_right[ranks] = some_right
@@ -141,8 +143,8 @@ def stateful_scores(
     right_sums = BlockSums.zeros(num_blocks)
     computed = iter_losses(
         network,
-        ids,
-        segments,
+        ids=ids,
+        segments=segments,
         precision=precision,
         escape_nats=escape_nats,
         exact_ids=exact_ids,
@@ -261,7 +263,7 @@ def windowed_scores(
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
 
     # A block is at least as long as a window, so a window is in one or two blocks.
-    num_blocks = num_blocks_of(len(ids), WINDOWED_LENGTH)
+    num_blocks = num_blocks_of(len(ids), min_length=WINDOWED_LENGTH)
     nats_sums = BlockSums.zeros(num_blocks)
     right_sums = BlockSums.zeros(num_blocks)
     device = network.device

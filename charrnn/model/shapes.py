@@ -129,7 +129,8 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
         # The layer itself. Only the first layer reads characters, unless there is a projection
         # below it.
         reads_characters = index == 0 and not depth.has_lstm
-        add_layer(f"layers.{index}", architecture.cell, input_size if reads_characters else size)
+        columns = input_size if reads_characters else size
+        add_layer(f"layers.{index}", cell=architecture.cell, columns=columns)
 
         # The weights that join its outputs with the outputs of the layers below.
         if depth.has_gates and index:

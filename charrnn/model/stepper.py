@@ -246,7 +246,7 @@ class Stepper:
 
         # The logits of all characters except the last are computed and dropped: they cost little
         # compared with the layers.
-        state = self.initial_state(1) if state is None else state
+        state = self.initial_state(batch_size=1) if state is None else state
         logits = np.zeros((1, self.vocab_size), np.float32)
         for char in ids:
             logits, state = self.step(np.array([char]), state)

@@ -44,17 +44,17 @@ def known_passages(model: TrainedModel, num_chars: int) -> Forbid:
     num_chars = min(num_chars, max(map(len, texts)))
     hashes = []
     for training in texts:
-        for _, block in blocks_of_codes(training, num_chars + 1):
+        for _, block in blocks_of_codes(training, length=num_chars + 1):
             # Equal hashes are kept once. Without an index, `np.unique` of NumPy 2.4 fills a hash
             # table: that takes ten times as long as sorting.
-            unique = np.unique(window_hashes(block, num_chars + 1), return_index=True)
+            unique = np.unique(window_hashes(block, length=num_chars + 1), return_index=True)
             hashes.append(unique[0])
     known = KnownHashes(hashes)
 
     # The unknown symbol is never drawn, so it may have any code.
     points = [ord(character or END) for character in model.vocab.characters]
     codes = np.array(points, np.uint64)
-    powers = powers_of(BASE, num_chars + 1)
+    powers = powers_of(BASE, num=num_chars + 1)
 
     def forbidden(ids: Sequence[int]) -> BoolArray:
         completes = np.zeros(len(codes), np.bool_)

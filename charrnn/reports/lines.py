@@ -309,7 +309,7 @@ class ScoredText:
                 text=text.rstrip(self.ends),
                 num_chars=num_chars,
                 nats=sums,
-                excess=excess_of(sums[0], num_chars, mean=mean, spread=spread),
+                excess=excess_of(nats=sums[0], num_chars=num_chars, mean=mean, spread=spread),
             )
 
     def _bounds(self, unit: str) -> Iterator[int]:
@@ -348,10 +348,10 @@ class ScoredText:
         begin = 0
         for end in self._line_bounds():
             line = _decoded(self.content[begin:end])
-            yield Line(end, f"{line.rstrip(self.ends)}\n")
+            yield Line(number=end, content=f"{line.rstrip(self.ends)}\n")
             # No paragraph goes over the end of a document: a blank line that is none follows.
             if line.endswith(END):
-                yield Line(0, "\n")
+                yield Line(number=0, content="\n")
             begin = end
 
     def _line_bounds(self) -> Iterator[int]:

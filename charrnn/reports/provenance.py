@@ -168,7 +168,7 @@ class Provenance(Displayable):
         coloured = ColouredText(
             text=text, values=(math.nan,) * len(text), inside=tuple(is_copied.tolist())
         )
-        return HeatMap(coloured, Scale(0.0, 1.0))
+        return HeatMap(coloured, Scale(low=0.0, high=1.0))
 
     def figures(self) -> Sequence[RenderableType]:
         """Return the tables, and how far the figures reach.

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -221,7 +221,7 @@ class RunWriter(RunReader):
         path = self.save_checkpoint(step, payloads=payloads)
         # The checkpoint counts now. The next two calls may fail: the next process repeats them.
         self.write_pointers(path.name, state=state)
-        self.prune(keep, path.name, best_checkpoint(state))
+        self.prune(keep, needed=(path.name, best_checkpoint(state)))
 
     def check_still_owned(self) -> None:
         """Check that a checkpoint can be saved in this folder.
@@ -343,7 +343,7 @@ class RunWriter(RunReader):
                     remove_checkpoint(temporary)
         return final
 
-    def prune(self, keep: int, *needed: str | None) -> None:
+    def prune(self, keep: int, *, needed: Collection[str | None]) -> None:
         """Remove the oldest checkpoints, so that `keep` of them remain besides the newest one and
         the `needed` ones.
 

@@ -63,7 +63,7 @@ def _table_values(
     rows = _rows(first, lines, delimiter, label=file.name)
     header = next(rows)
     names = _stripped(header[1])
-    index = _index_of(column, names, delimiter, file.name)
+    index = _index_of(column, names=names, delimiter=delimiter, label=file.name)
 
     # A column that is given by its number begins with the first row.
     is_named = column in names

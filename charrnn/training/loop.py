@@ -119,7 +119,7 @@ def train(
         trainer = _new_trainer(planned, text=text, computing=computing)
         if initial is not None:
             rows = text.vocab.rows_in(initial.description.vocab())
-            trainer.start_with(extend_rows(initial.model, trainer.model_tensors(), rows))
+            trainer.start_with(extend_rows(initial.model, drawn=trainer.model_tensors(), rows=rows))
 
         # The run's folder, which only the first process writes. Not earlier: a command that fails
         # leaves none.

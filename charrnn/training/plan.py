@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -220,11 +221,13 @@ def plan_steps(
     last digits, so the configuration that is returned, not the command, reproduces a run. Several
     processes measure together, and get the choices of the first process.
     """
-    sizes = (text.num_train, text.num_validation)
+    choose_steps = partial(
+        recipe.choose_steps, num_train_chars=text.num_train, num_val_chars=text.num_validation
+    )
 
     # Steps or epochs: nothing has to be measured.
     if config.minutes is None:
-        planned = recipe.choose_steps(config, *sizes)
+        planned = choose_steps(config)
         return computing.group.share_config(replace(planned, threads=choose_threads(planned)))
 
     # Minutes: how long is a step?
@@ -254,7 +257,7 @@ def plan_steps(
         num_steps = min(
             num_steps, recipe.most_useful_steps(with_members, num_train_chars=text.num_train)
         )
-    planned = recipe.choose_steps(with_members, *sizes, num_taken + max(1, num_steps))
+    planned = choose_steps(with_members, steps_in_minutes=num_taken + max(1, num_steps))
     return computing.group.share_config(planned)
 
 

@@ -222,7 +222,7 @@ class TrainingSession:
             self.run.write_description(self.description)
             # A process that was killed after it moved `latest` has not removed old checkpoints, and
             # may have written samples of later steps than it saved.
-            self.run.prune(self.trainer.config.keep, checkpoint.name, best)
+            self.run.prune(self.trainer.config.keep, needed=(checkpoint.name, best))
             self._samples.rewind(self.trainer.step)
             damaged = self._metrics.rewind(self.trainer.step)
 
@@ -357,13 +357,15 @@ class TrainingSession:
         if is_best:
             self.best_nats = self.val_nats
             self.best_step = step
+        num_validation = self.text.num_validation
+        segments = Segments.of(num_validation, first=0, max_chars=config.validation_chars)
         event = EvaluationEvent(
             step=step,
             seconds=time.perf_counter() - self.start,
             val_nats=self.val_nats,
             val_bpc=bits(self.val_nats),
             first_guess=first_guess,
-            num_chars=Segments.of(self.text.num_validation, 0, config.validation_chars).num_chars,
+            num_chars=segments.num_chars,
             is_best=is_best,
         )
 

@@ -36,7 +36,7 @@ def learning_chart(curves: LearningCurves) -> Drawing:
         for point in zip(run.validation.steps, run.validation.nats, strict=True):
             if point[1] <= lowest_loss + MAX_RISE:
                 points.append(point)
-        lines.append(numbered_line(number, run.name, points))
+        lines.append(numbered_line(number, name=run.name, points=points))
     plot = line_plot(lines, x_label="steps", y_label=TITLE)
     return Drawing("", rows=[[plot]], notes=curves.notes)
 
@@ -86,8 +86,8 @@ def line_plot(lines: Sequence[Line], *, x_label: str, y_label: str, heading: str
         heading=heading,
         x_label=x_label,
         y_label=y_label,
-        x_ticks=enclosing_ticks(min(0, *xs), max(xs)),
-        y_ticks=enclosing_ticks(min(ys), max(ys)),
+        x_ticks=enclosing_ticks(lowest=min(0, *xs), highest=max(xs)),
+        y_ticks=enclosing_ticks(lowest=min(ys), highest=max(ys)),
     )
 
 

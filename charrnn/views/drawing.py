@@ -213,7 +213,7 @@ class Plot:
             points = list(map(self._share, line.points))
             step = max(len(marked), math.ceil(len(points) / NUM_MARKS))
             for point in points[min(turn, len(points) - 1) :: step]:
-                canvas.mark(point, line.mark, line.colour)
+                canvas.mark(point, mark=line.mark, colour=line.colour)
 
 
 @dataclass(frozen=True)

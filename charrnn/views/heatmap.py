@@ -177,7 +177,7 @@ def surprise_map(coloured: ColouredText) -> HeatMap:
     """Colour each character by its value, its surprise in bits: the less the model expected a
     character, the stronger its colour; nan for one without a prediction, such as the first."""
     # A single hue from 0 on, because the middle of this scale is not a neutral value.
-    return HeatMap(coloured, Scale(0.0, MAX_BITS), hue="surprise")
+    return HeatMap(coloured, Scale(low=0.0, high=MAX_BITS), hue="surprise")
 
 
 def coloured_line(
@@ -339,7 +339,7 @@ class Legend:
         yield line
 
 
-SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
+SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), hue="surprise")
 """The scale of a `surprise_map`."""
 ABOUT_OWN_SCALE = (
     "This scale spans the cell's own values, which differ too little for one from -1 to +1."

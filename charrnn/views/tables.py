@@ -208,7 +208,7 @@ def score_text(score: CellScore) -> str:
         return f"AUC {score_number(score.auc)}"
     if score.spearman is None:
         return ""
-    return f"ρ {score_number(score.spearman, '+.3f')}"
+    return f"ρ {score_number(score.spearman, form='+.3f')}"
 
 
 SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
@@ -307,7 +307,7 @@ def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
     if an end is None."""
     if low is None or high is None:
         return ""
-    return f"{score_number(low, form)}…{score_number(high, form)}"
+    return f"{score_number(low, form=form)}…{score_number(high, form=form)}"
 
 
 def skipped_line(skipped: Sequence[Skipped]) -> Text:

@@ -231,7 +231,7 @@ def test_a_step_of_a_newer_charrnn_is_refused(run):
 def test_prune_keeps_some_besides_the_newest_and_those_needed(run, keep, left):
     for step in (100, 200, 300, 400, 500):
         save(run, step)
-    run.prune(keep, "step-00000100")
+    run.prune(keep, needed=["step-00000100"])
     assert run.checkpoints() == [f"step-{step:08d}" for step in left]
     assert hidden(run.path) == []
 

@@ -65,7 +65,7 @@ def describe_network(model: TrainedModel) -> tuple[dict[str, object], str]:
     arrays = _arrays(stepper, model)
     # The size is checked before the compression, which takes long for a large model and saves only
     # a tenth.
-    check_size(model.name, sum(array.nbytes for array in arrays.values()))
+    check_size(model.name, num_bytes=sum(array.nbytes for array in arrays.values()))
 
     # The weights are the concatenation of these arrays.
     types = []

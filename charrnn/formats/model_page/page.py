@@ -62,7 +62,7 @@ def to_model_page(
         description["run"] = run
 
     page = _fill(MODEL=to_json(description), WEIGHTS=weights)
-    check_size(model.name, len(page))
+    check_size(model.name, num_bytes=len(page))
     return page
 
 
