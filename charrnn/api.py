@@ -54,7 +54,8 @@ else:
 class Model(TrainedModel):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
-    Its `generator` generates text, with options in a dataclass.
+    Its `generator` generates text, with options in a dataclass. `TrainedModel` lists the forms in
+    which a text may be given, and the errors that methods have in common.
     """
 
     # Why it predicts what it predicts.
@@ -69,14 +70,15 @@ class Model(TrainedModel):
     ) -> "Why":
         """Explain why a character is predicted after a text, by leaving out each earlier one.
 
-        A character is left out by not reading it. Its effect is the log-probability of the
-        predicted character with everything read, minus that without it. The difference of the logit
-        is a sum over the entries of the vector that the output layer reads, which says what carries
-        it.
+        It tells which of the characters before it a prediction rests on: an opening quotation mark
+        far back, or the letters of the word. A character is left out by not reading it. Its effect
+        is the log-probability of the predicted character with everything read, minus that without
+        it. The difference of the logit is a sum over the entries of the vector that the output
+        layer reads, which says what carries it.
 
         Args:
-            text: The text, of at least 2 characters, which is read from the beginning of its last
-                document: a string, bytes, the `pathlib.Path` of a file, or a list of these.
+            text: The text, of at least 2 characters, in a form that `TrainedModel` lists. It is
+                read from the beginning of its last document.
             character: The predicted character, "end" for the end of a document, or a byte of a
                 model of bytes. By default the most likely one.
             chars: The number of characters at the end of the text that are left out, from 1 to
@@ -94,7 +96,6 @@ class Model(TrainedModel):
                 an argument is out of range.
             DataError: The text or the character is outside the vocabulary and `unknown` is
                 `error`, or a file cannot be read.
-            CheckpointError: The weights do not fit the configuration or are not finite.
 
         Example:
             >>> why = charrnn.load("prose").why('"What is the matter?', '"')
@@ -122,8 +123,10 @@ class Model(TrainedModel):
     ) -> "EvidenceCard":
         """Measure the evidence for the claim that a cell tracks the property of a detector.
 
-        The cell is held at its mean, set to other values, and exchanged between places of the text.
-        What the prediction then does says whether the cell is necessary and sufficient for it.
+        A high score says that a cell follows the property, not that the model uses it: before one
+        says so of a cell that `survey` found, its card is due. The cell is held at its mean, set to
+        other values, and exchanged between places of the text. What the prediction then does says
+        whether the cell is necessary and sufficient for it.
 
         Args:
             study: What `study` returned.
@@ -155,6 +158,9 @@ class Model(TrainedModel):
     ) -> "dict[str, tuple[CellScore, ...]]":
         """Rank all cells for each detector that can be scored.
 
+        `survey` names the best cell of each detector; this says how many others do nearly as well,
+        so whether the property is in one cell or in many.
+
         Args:
             study: What `study` returned.
             detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
@@ -177,11 +183,12 @@ class Model(TrainedModel):
     def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "GateReport":
         """Count how often each gate of each unit is saturated in a text.
 
-        A gate is shut below 0.1 and open above 0.9 (Karpathy, Johnson & Li 2015, Figure 3).
+        It shows which units keep their memory for long (a forget gate that is mostly open) and
+        which forget at once. A gate is shut below 0.1 and open above 0.9 (Karpathy, Johnson & Li
+        2015, Figure 3).
 
         Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned.
+            text: The text, in a form that `TrainedModel` lists, or what `encode` returned.
             context: What the model reads before the text; it is not measured. By default nothing.
 
         Returns:
@@ -216,12 +223,13 @@ class Model(TrainedModel):
     ) -> "tuple[gradients.GradientReach, ...]":
         """Compute how far gradients reach back in this model and in others, beside untrained ones.
 
-        The norm of the gradient of the loss at a character, by the state some characters before it,
-        is averaged over the text. Each model reads the text by its own alphabet.
+        It shows why an RNN learns no long dependency where an LSTM does: its gradients vanish, or
+        explode. The norm of the gradient of the loss at a character, by the state some characters
+        before it, is averaged over the text. Each model reads the text by its own alphabet.
 
         Args:
             others: The models that are compared with this one; [] for this one alone.
-            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these.
+            text: The text, in a form that `TrainedModel` lists.
             context: What the models read before the text. By default nothing.
             max_lag: The largest distance between the loss and the state, in characters.
 
@@ -246,12 +254,12 @@ class Model(TrainedModel):
     def numbers(self, text: GivenText, *, unknown: str = DEFAULT_UNKNOWN) -> "NetworkNumbers":
         """Compute every number of a small network that reads a text, in float64.
 
-        The network reads the text from its initial state. For a model of documents the text is the
-        beginning of a document.
+        It is for learning and teaching: every number can be computed again by hand. The network
+        reads the text from its initial state. For a model of documents the text is the beginning of
+        a document.
 
         Args:
-            text: The text, at most 1,000 characters: a string, bytes, the `pathlib.Path` of a file,
-                or a list of these.
+            text: The text, at most 1,000 characters, in a form that `TrainedModel` lists.
             unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
                 which reads a similar one, or none if there is none.
 
@@ -264,7 +272,6 @@ class Model(TrainedModel):
                 is empty or too long, or `unknown` is another word.
             DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
                 file cannot be read.
-            CheckpointError: The weights do not fit the configuration.
 
         Example:
             >>> numbers = charrnn.load("hello").numbers("hel")
@@ -284,11 +291,11 @@ class Model(TrainedModel):
     ) -> "Backpropagation":
         """Compute the gradients of a text's loss by every number of a small network, in float64.
 
-        The loss is the sum over the characters of the text, in nats.
+        It is for learning and teaching backpropagation through time, or for checking a program of
+        one's own. The loss is the sum over the characters of the text, in nats.
 
         Args:
-            text: The text, at most 1,000 characters: a string, bytes, the `pathlib.Path` of a file,
-                or a list of these.
+            text: The text, at most 1,000 characters, in a form that `TrainedModel` lists.
             learning_rate: The learning rate of the step of SGD after which `updated` has the
                 weights; above 0.
             unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
@@ -304,7 +311,6 @@ class Model(TrainedModel):
                 `learning_rate` is not above 0, or `numbers` refuses the network or the text.
             DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
                 file cannot be read.
-            CheckpointError: The weights do not fit the configuration.
 
         Example:
             >>> backward = charrnn.load("hello").backpropagation("hello")
@@ -326,10 +332,10 @@ class Model(TrainedModel):
     ) -> Path:
         """Write the model to a folder, or to a file in the format of its suffix.
 
-        A folder has a card that describes the model, and a `.zip` is the same folder: both are read
-        by `load`, and by every command that asks for a trained model. An `.html` is a page that
-        runs the model. No format contains the optimizer, or a name of this machine or of a private
-        text.
+        It is how a model is given to somebody else. A folder has a card that describes the model,
+        and a `.zip` is the same folder: both are read by `load`, and by every command that asks for
+        a trained model. An `.html` is a page that runs the model. No format contains the optimizer,
+        or a name of this machine or of a private text.
 
         Args:
             path: The path of the file, whose suffix says the format, or of a folder: a string that
@@ -363,9 +369,9 @@ class Model(TrainedModel):
     def new_documents(self) -> Callable[[str | bytes], bool]:
         """Return a function that says whether a document is new: the `accept` of `samples`.
 
-        A new document stands neither in the text of the model, held-out parts included, nor in the
-        texts of the models that it started from. Case, blanks at the ends and forms of Unicode make
-        no difference.
+        A list of invented names or molecules should not have real ones in it. A new document stands
+        neither in the text of the model, held-out parts included, nor in the texts of the models
+        that it started from. Case, blanks at the ends and forms of Unicode make no difference.
 
         Returns:
             A function of a document that returns a bool.
@@ -386,13 +392,15 @@ class Model(TrainedModel):
     def provenance(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "Provenance":
         """Find the passages of a text that stand in the training text.
 
-        The training text of the run is read again, once. What the beginning of the validation text
-        shares with the training text is found, too, as `held_out_share`: names, idioms and licences
-        recur without any copying, so a share near it is no sign of copying.
+        Before one publishes what a model has written, it tells what the model has copied. Of
+        several texts, `reference_text` saves reading the training text again. The training text of
+        the run is read again, once. What the beginning of the validation text shares with the
+        training text is found, too, as `held_out_share`: names, idioms and licences recur without
+        any copying, so a share near it is no sign of copying.
 
         Args:
-            text: The text, at most 20,000,000 characters: a string, bytes, the `pathlib.Path` of a
-                file, or a list of these. It may have characters outside the vocabulary.
+            text: The text, at most 20,000,000 characters, in a form that `TrainedModel` lists. It
+                may have characters outside the vocabulary.
             min_length: The length of the shortest passage that counts as a copy, in characters, at
                 least 1.
 
@@ -443,7 +451,8 @@ class Model(TrainedModel):
     def known_passages(self, num_chars: int) -> "Forbid":
         """Read the training text, so that no sample copies more than a passage of it in a row.
 
-        The texts of the models that this one started from are read, too.
+        `provenance` tells what was copied; this keeps it from being written. The texts of the
+        models that this one started from are read, too.
 
         Args:
             num_chars: The length of the longest passage that a sample may copy, in characters.
@@ -473,9 +482,9 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
 
     Args:
         run: The name of a run in `checkpoints` or in the current folder, the path of a run or of a
-            file, the name of an included model (`prose`, `code`), or "RUN@STEP". By
-            default the newest run that was validated
-            or, if there is none, the newest: one of its `warnings` says so.
+            file, the name of an included model (`prose`, `code`), or "RUN@STEP". By default the
+            newest run that was validated or, if there is none, the newest: one of its `warnings`
+            says so.
         step: The step whose checkpoint is loaded, instead of the best one.
 
     Returns:

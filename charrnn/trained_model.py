@@ -109,12 +109,18 @@ class TrainedModel(Displayable):
 
     Its `generator` generates text, with options in a dataclass.
 
+    A text, and a prime that is continued, has one of these forms: a string, bytes, the
+    `pathlib.Path` of a file, or a list of these. What is measured several times may be encoded
+    once, by `encode`.
+
     `sample`, `stream` and `write` take the fields of `SampleOptions`, `samples` those of
     `SeveralOptions`, and `beam` those of `SearchOptions`, which are in
-    `charrnn.generation.sample_options`. A prime, or a text to predict after, is a string, bytes,
-    the `pathlib.Path` of a file or a list of texts. The methods raise UsageError for an unknown
-    option and for one out of range, and DataError for a prime with characters outside the
-    vocabulary.
+    `charrnn.generation.sample_options`. The methods raise UsageError for an unknown option and for
+    one out of range, and DataError for a prime with characters outside the vocabulary.
+
+    A method that reads or writes a text with the model raises CheckpointError if the weights do not
+    fit the configuration or are not finite: the file was damaged, or the model was built of other
+    tensors.
 
     The defaults are those of `charrnn sample`, but that a document has at most 1,000 characters.
     """
@@ -172,7 +178,7 @@ class TrainedModel(Displayable):
         return f"<{type(self).__name__} {found.name}: {size}, step {found.step:,}{loss}>"
 
     def view(self) -> "Sequence[RenderableType]":
-        """Return the table that describes the model.
+        """Return the table that describes the model: what it is and what it has learned.
 
         Returns:
             Renderables, which `rich.print` prints.
@@ -193,16 +199,18 @@ class TrainedModel(Displayable):
     def sample(self, options: SampleOptions) -> GeneratedText:
         r"""Draw a text.
 
-        The options are given by name. They are the fields of `SampleOptions` in
-        `charrnn.generation.sample_options`, which describes all of them; the first are these.
+        `samples` draws many texts faster, `stream` tells the probability of each character as it is
+        drawn, and `write` draws a text of any length. The options are given by name. They are the
+        fields of `SampleOptions` in `charrnn.generation.sample_options`, which describes all of
+        them; the first are these.
 
         Args:
             length: The number of characters, at least 0; by default 1,000. A document may end
                 earlier.
-            prime: The text that the model reads first, which is not part of the result: a string,
-                bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
-                like the training text: the model reads a newline, with a full stop before it and
-                newlines after it if it expects them.
+            prime: The text that the model reads first, which is not part of the result, in a form
+                that `TrainedModel` lists. Without it the text begins like the training text: the
+                model reads a newline, with a full stop before it and newlines after it if it
+                expects them.
             temperature: The divisor of the logits, by default 0.8: 1 is the model's own
                 distribution, 0 is greedy.
             seed: The same seed gives the same text. By default a new one is drawn.
@@ -218,7 +226,6 @@ class TrainedModel(Displayable):
                 clamped does not exist.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
-            CheckpointError: The weights do not fit the configuration or are not finite.
 
         Example:
             >>> model = charrnn.load("prose")
@@ -238,8 +245,9 @@ class TrainedModel(Displayable):
     def samples(self, options: SeveralOptions) -> list[GeneratedText]:
         """Draw several texts at once.
 
-        The options are those of `sample`, too: the fields of `SeveralOptions` in
-        `charrnn.generation.sample_options`.
+        A list of names, molecules or tunes needs this: it is faster than a loop of `sample`, and
+        can leave out what it has drawn or what is known. The options are those of `sample`, too:
+        the fields of `SeveralOptions` in `charrnn.generation.sample_options`.
 
         Args:
             count: The number of texts, at least 1. Text i does not depend on it: `sample` draws the
@@ -258,7 +266,6 @@ class TrainedModel(Displayable):
                 clamped does not exist, or 1,000 texts in a row were rejected.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
-            CheckpointError: The weights do not fit the configuration or are not finite.
 
         Example:
             >>> model = charrnn.load("prose")
@@ -272,7 +279,9 @@ class TrainedModel(Displayable):
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
         """Yield a text piece by piece, as it is drawn.
 
-        The options are those of `sample`, of which `cell` is for this method.
+        It is for a program that shows each character at once, with its probability or the value of
+        a cell. `write` is faster where the text alone is wanted. The options are those of `sample`,
+        of which `cell` is for this method.
 
         Args:
             length: The number of characters, at least 0; by default 1,000. A document may end
@@ -289,7 +298,6 @@ class TrainedModel(Displayable):
                 exist.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
-            CheckpointError: The weights do not fit the configuration or are not finite.
 
         Example:
             >>> model = charrnn.load("prose")
@@ -302,8 +310,8 @@ class TrainedModel(Displayable):
     def write(self, options: SampleOptions) -> Iterator[str]:
         r"""Yield a text in chunks, as fast as it can be drawn.
 
-        The options are those of `sample`. A text may have any length, because nothing of it is
-        kept.
+        It is for a text that goes to a file or to another program: it may have any length, because
+        nothing of it is kept. The options are those of `sample`.
 
         Args:
             length: The number of characters, at least 0; by default 1,000. A document may end
@@ -318,7 +326,6 @@ class TrainedModel(Displayable):
                 clamped does not exist.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
-            CheckpointError: The weights do not fit the configuration or are not finite.
 
         Example:
             >>> model = charrnn.load("prose")
@@ -331,7 +338,9 @@ class TrainedModel(Displayable):
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
         """Return the most likely texts that a beam search finds.
 
-        The search is that of Graves (2012), and draws nothing. The options are the fields of
+        It answers what the model would write at its surest, such as the likeliest end of a word;
+        for text to read, `sample` is better, because the likeliest text repeats itself. The search
+        is that of Graves (2012), and draws nothing. The options are the fields of
         `SearchOptions` in `charrnn.generation.sample_options`.
 
         Args:
@@ -339,10 +348,10 @@ class TrainedModel(Displayable):
                 by default 8.
             length: The number of characters, at least 1, unless a stop string ends the text; by
                 default 200.
-            prime: The text that the model reads first, which is not part of the result: a string,
-                bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
-                like the training text: the model reads a newline, with a full stop before it and
-                newlines after it if it expects them.
+            prime: The text that the model reads first, which is not part of the result, in a form
+                that `TrainedModel` lists. Without it the text begins like the training text: the
+                model reads a newline, with a full stop before it and newlines after it if it
+                expects them.
             no_repeat: The length of the n-grams that must not occur twice. By default every n-gram
                 may recur.
 
@@ -354,7 +363,6 @@ class TrainedModel(Displayable):
                 has characters outside the vocabulary.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
-            CheckpointError: The weights do not fit the configuration or are not finite.
 
         Example:
             >>> model = charrnn.load("prose")
@@ -369,12 +377,13 @@ class TrainedModel(Displayable):
     ) -> list[Prediction]:
         """Return the most likely next characters after a text, most likely first.
 
-        The unknown symbol is left out; the probabilities of all other characters have the sum 1.
+        It shows what the model expects at one place; `trace` with `num_guesses` does so after every
+        character. The unknown symbol is left out; the probabilities of all other characters have
+        the sum 1.
 
         Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. An
-                empty text stands for a newline; for a model of documents it is the beginning of a
-                document.
+            text: The text, in a form that `TrainedModel` lists. An empty text stands for a newline;
+                for a model of documents it is the beginning of a document.
             top: The number of characters, at least 1.
             unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
                 which reads a similar one, or none if there is none.
@@ -386,7 +395,6 @@ class TrainedModel(Displayable):
             UsageError: `top` is under 1, or `unknown` is another word.
             DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
                 file cannot be read.
-            CheckpointError: The weights do not fit the configuration or are not finite.
 
         Example:
             >>> model = charrnn.load("prose")
@@ -421,12 +429,14 @@ class TrainedModel(Displayable):
     ) -> float | Float64Array:
         """Compute the log-probability ln p(text) of a text or of each of several texts, in nats.
 
-        For a model of documents a text begins a document, and the END after each of its documents
-        counts, too: the probabilities of all documents have the sum 1. For another model this is ln
-        p(text | context); without a context nothing predicts the first character, which is then not
-        counted. Unknown characters cost as much as in `evaluate`. The weights are in fp32, or in
-        bf16 for a large network that was trained in it where the processor is fast in it; `sample`
-        draws by weights of 8 bits unless its `precision` is `fp32`.
+        It compares texts: which spelling, which name or which molecule does the model find
+        likelier? The loss of one long text, with its interval, is `charrnn.evaluate`. For a model
+        of documents a text begins a document, and the END after each of its documents counts, too:
+        the probabilities of all documents have the sum 1. For another model this is ln p(text |
+        context); without a context nothing predicts the first character, which is then not counted.
+        Unknown characters cost as much as in `evaluate`. The weights are in fp32, or in bf16 for a
+        large network that was trained in it where the processor is fast in it; `sample` draws by
+        weights of 8 bits unless its `precision` is `fp32`.
 
         Args:
             text: The text: a string, bytes or the `pathlib.Path` of a file, or a list of N such
@@ -533,6 +543,9 @@ class TrainedModel(Displayable):
     def polarity(self, layer: int, unit: int) -> int:
         """Return the sign with which a cell is drawn.
 
+        Pictures of one's own look like those of `charrnn visualize` with it: a cell that is low
+        inside quotation marks has the colour of high values there.
+
         Args:
             layer: The layer of the cell, from 0.
             unit: The unit of the cell in its layer, from 0.
@@ -562,8 +575,8 @@ class TrainedModel(Displayable):
     def written_text(self) -> str:
         """Return the text that an included model, which has no other, is measured on.
 
-        The model writes it itself, at temperature 0.8 with seed 1, the same everywhere. It is kept
-        with the findings.
+        An included model comes without its training text, so cells are looked for in what it
+        writes: at temperature 0.8 with seed 1, the same everywhere. It is kept with the findings.
 
         Returns:
             A text of 20,000 characters.
@@ -597,8 +610,8 @@ class TrainedModel(Displayable):
     def untrained_baseline(self) -> "CharRNN":
         """Build the same network, or the same several, with newly drawn weights.
 
-        What the cells of a trained network do is compared with it. Its weights are not those that
-        the run began with.
+        A cell of a network that has learned nothing may follow a property, too: only what a trained
+        cell does better is learned. Its weights are not those that the run began with.
 
         Returns:
             The torch module on the CPU.
@@ -615,9 +628,9 @@ class TrainedModel(Displayable):
         return replace(self, config=config, tensors=tensors).network
 
     def held_out(self, part: str = "validation") -> CorpusPart:
-        """Return a held-out part of the text of the run.
+        """Return a held-out part of the text of the run: text from which the model has not learned.
 
-        It is read in blocks, however large it is.
+        What is measured on it holds for new text, too. It is read in blocks, however large it is.
 
         Args:
             part: `validation` or `test`.
@@ -650,11 +663,10 @@ class TrainedModel(Displayable):
         return self.read_parts(instead=f"give {named('text', 'FILE')}")[index]
 
     def held_out_text(self, part: str = "validation") -> HeldOutText:
-        """Read a held-out part of the text of the run into memory: text from which the model has
-        not learned.
+        """Read a held-out part of the text of the run into memory, with the text before it.
 
-        Measurements on it say how the model does on new text. For a part that does not fit into
-        memory, slice `held_out` instead.
+        Methods that take a `context` can use both. For a part that does not fit into memory, slice
+        `held_out` instead.
 
         Args:
             part: `validation` or `test`.
@@ -678,6 +690,8 @@ class TrainedModel(Displayable):
 
     def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
         """Return the training text of the run, which is read once.
+
+        It is for comparisons with what was learned: of losses, or of counts of n-grams.
 
         Args:
             part: A part of the same corpus, if there is one: then nothing is read.
@@ -707,7 +721,8 @@ class TrainedModel(Displayable):
     def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
         """Read the parts of the run's text: training, validation and, if it has one, test.
 
-        They are read once, and kept with the model.
+        Whoever needs several parts reads the text by this; `held_out` and `training_text` return
+        one of them. The parts are read once, and kept with the model.
 
         Args:
             instead: What the message names as another way, if the text cannot be read.
@@ -750,15 +765,16 @@ class TrainedModel(Displayable):
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
         r"""Encode a text and its context once, for several measurements.
 
-        For a model of documents the text is divided as the run divides its own text, and each
-        document ends in END (U+0000), unless the text has an END already or follows a context. A
-        character outside the alphabet is read as a similar one if there is one, such as a curly
-        quote as a straight one, else as the unknown symbol. A RuntimeWarning tells of a string that
-        is the name of a file, and of many unknown characters.
+        Every method that measures a text encodes it; a long text that is traced, studied and
+        compared is encoded once by this. For a model of documents the text is divided as the run
+        divides its own text, and each document ends in END (U+0000), unless the text has an END
+        already or follows a context. A character outside the alphabet is read as a similar one if
+        there is one, such as a curly quote as a straight one, else as the unknown symbol. A
+        RuntimeWarning tells of a string that is the name of a file, and of many unknown characters.
 
         Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned, which stays as it is.
+            text: The text, in a form that `TrainedModel` lists, or what `encode` returned, which
+                stays as it is.
             context: What the model reads before the text; it is not measured. By default nothing.
 
         Returns:
@@ -809,9 +825,11 @@ class TrainedModel(Displayable):
     ) -> "Trace":
         """Compute the value of every cell at every character of a text.
 
+        It is where one's own analysis of cells begins: all values are in one array, in memory. A
+        `study` finds the cells of a longer text without it.
+
         Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned.
+            text: The text, in a form that `TrainedModel` lists, or what `encode` returned.
             context: What the model reads before the text. By default nothing.
             network: The network that reads the text, in place of the model's own, such as
                 `untrained_baseline()`.
@@ -828,7 +846,6 @@ class TrainedModel(Displayable):
             DataError: The text is empty, or a file cannot be read.
             UsageError: The text is bytes and the model reads characters, or it was encoded for
                 another alphabet.
-            CheckpointError: The weights do not fit the configuration.
 
         Example:
             >>> model = charrnn.load("prose")
@@ -851,6 +868,8 @@ class TrainedModel(Displayable):
 
     def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
         """Return the most likely next characters after each character of a traced text.
+
+        The rows of guesses below a coloured text are made of them.
 
         Args:
             trace: What `trace` returned, with `num_guesses`.
@@ -926,13 +945,13 @@ class TrainedModel(Displayable):
     ) -> "records.CellFindings":
         """Find the best cell for each detector over a text, strongest first.
 
-        A cell is chosen on the first half of the text and scored on the second. A text of any
+        It is the first question to a new model: which of its cells follow something that has a
+        name? A cell is chosen on the first half of the text and scored on the second. A text of any
         length is read once, and the first 262,144 characters of it by an untrained baseline. It is
         `study(text).findings()` in one call; `charrnn.find_cells` does the same for a trace.
 
         Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned.
+            text: The text, in a form that `TrainedModel` lists, or what `encode` returned.
             context: What the model reads before the text; it is not measured. By default nothing.
             detectors: Names of detectors, such as `quote`, or objects of the class `Detector`, or
                 one name. By default all of `charrnn.detectors.registry.DETECTORS`.
@@ -962,11 +981,11 @@ class TrainedModel(Displayable):
     def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Study":
         """Return a study of the cells over a text: findings, passages, values, pages of cells.
 
-        A study computes each result once, when it is asked for.
+        Several questions about the cells and one text need it: each result is computed once, when
+        it is asked for. For the findings alone, `survey` is enough.
 
         Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned.
+            text: The text, in a form that `TrainedModel` lists, or what `encode` returned.
             context: What the model reads before the text; it is not measured. By default nothing.
             cached: Whether results are looked up in the user's cache folder and saved there. By
                 default they are kept in memory only.

@@ -52,8 +52,9 @@ Item = TypeVar("Item")
 class Study:
     """A text of N characters and a model that reads it.
 
-    Networks are built when a text has to be read. Every measurement is looked up in `cache`, and
-    added to it if it is missing.
+    Whoever asks several questions about the cells of a model makes one by `Model.study`: the text
+    is read once for all of them. Networks are built when a text has to be read. Every measurement
+    is looked up in `cache`, and added to it if it is missing.
     """
 
     text: EncodedText
@@ -132,9 +133,10 @@ class Study:
     ) -> records.CellFindings:
         """Find the best cell for each detector, strongest first.
 
-        A cell is chosen on the first half of the text and scored on the second. An untrained
-        network reads up to 262,144 characters. Nothing is computed twice: `model.survey(text)` is
-        shorter if nothing else is asked about the text.
+        It is the first question to a study: the other methods look closer at what it finds. A cell
+        is chosen on the first half of the text and scored on the second. An untrained network reads
+        up to 262,144 characters. Nothing is computed twice: `model.survey(text)` is shorter if
+        nothing else is asked about the text.
 
         Args:
             detectors: Names of detectors, such as `quote`, or objects of the class `Detector`, or
@@ -171,9 +173,10 @@ class Study:
     ) -> tuple[records.Passage, ...]:
         """Select a passage for each of the best findings, with the values of the cell.
 
-        The best findings are significant and exceed the untrained baseline most, or are the
-        strongest if it was not measured. A passage is in the second half of the text. In it the
-        label changes, and the cell follows it as well as it typically does.
+        A picture of the cell on such a passage shows what the score means. The best findings are
+        significant and exceed the untrained baseline most, or are the strongest if it was not
+        measured. A passage is in the second half of the text. In it the label changes, and the cell
+        follows it as well as it typically does.
 
         Args:
             findings: What `findings` returned.
@@ -245,6 +248,8 @@ class Study:
     ) -> list[Float32Array]:
         """Return the value of each cell at each character of a part of the text.
 
+        It is for a picture or a measurement of one's own, of some cells of a text of any length.
+
         Args:
             cells: The cells: pairs (layer, unit), from 0.
             part: The characters of the text; by default all N.
@@ -271,8 +276,9 @@ class Study:
     ) -> tuple[records.CellIndex, ...]:
         """Return the cells that follow detectors best.
 
-        The best cells of the detectors come first, the strongest score first; then all other cells
-        by their strength for any detector on the choosing half.
+        A list of cells to look at, one after the other, needs more cells than one for each
+        detector. The best cells of the detectors come first, the strongest score first; then all
+        other cells by their strength for any detector on the choosing half.
 
         Args:
             num_cells: The largest number of cells.
@@ -304,6 +310,8 @@ class Study:
     ) -> records.CellPage:
         """Measure a cell: its score beside the nulls, its values, and passages.
 
+        It tells what a cell does that another program, a picture or a colleague has named.
+
         Args:
             layer: The layer of the cell, from 0.
             unit: The unit of the cell in its layer, from 0.
@@ -329,6 +337,8 @@ class Study:
         detectors: Sequence[str | Detector] | None = None,
     ) -> tuple[records.CellPage, ...]:
         """Measure several cells as `page` does, which read the text once.
+
+        An exported page of many cells is made of them.
 
         Args:
             cells: The cells: pairs (layer, unit), from 0.

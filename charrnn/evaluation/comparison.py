@@ -266,16 +266,18 @@ def evaluate(
 ) -> LossReport:
     """Measure the mean loss of a model over a text.
 
-    The protocols are `stateful`, which predicts each character after all that come before it, and
-    `windowed-256`, which begins anew in every window. Losses of different protocols must not be
-    compared. A long text is read in up to 32 batch rows, each warmed up on the 512 characters
-    before it. An unknown character costs the nats of the unknown symbol, and further nats that tell
-    which character it is.
+    The figure says how well the model predicts the text; of a text that it has not learned, it can
+    be quoted beside those of other programs. To compare models, `evaluate_runs` measures their differences,
+    which are more exact than two losses. The protocols are `stateful`, which predicts each
+    character after all that come before it, and `windowed-256`, which begins anew in every window.
+    Losses of different protocols must not be compared. A long text is read in up to 32 batch rows,
+    each warmed up on the 512 characters before it. An unknown character costs the nats of the
+    unknown symbol, and further nats that tell which character it is.
 
     Args:
         model: What predicts.
-        text: The text: a string, bytes, the `pathlib.Path` of a file, a list of these, or a part of
-            a corpus (`Model.held_out`), which contains its context and may be larger than memory.
+        text: The text, in a form that `TrainedModel` lists, or a part of a corpus
+            (`Model.held_out`), which contains its context and may be larger than memory.
         context: What the model reads before the text; it is not scored. By default nothing: then
             the first character is not scored, because nothing predicts it.
         protocol: `stateful` or `windowed-256`.
@@ -337,15 +339,17 @@ def evaluate_runs(
 ) -> Evaluation:
     """Measure the losses of one or several models over a text, and their paired differences.
 
-    The differences are to the first model. The losses are measured by the protocol `stateful` of
+    It answers whether one model is better than another: their losses vary together from passage to
+    passage, so that the interval of the difference is narrower than those of the losses. The
+    differences are to the first model. The losses are measured by the protocol `stateful` of
     `evaluate`. Runs that differ in the seed alone are also `groups` of the evaluation, with
     intervals over the seeds. Unknown characters cost as much as in `evaluate`, so that the losses
     of models with different alphabets are code lengths of the same text.
 
     Args:
         models: The models of runs, none of them twice.
-        text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. By
-            default the held-out `part` of the text of the runs, which must be the same for all.
+        text: The text, in a form that `TrainedModel` lists. By default the held-out `part` of the
+            text of the runs, which must be the same for all.
         part: The part of the text of the runs: `validation` or `test`.
         context: What the models read before the text; it is not scored. By default nothing.
         precision: `auto`, `fp32`, `bf16` or `fp16`. `auto` is `bf16` for a model of at least 128

@@ -32,7 +32,7 @@ DEFAULT_LENGTH = 1000
 DOCUMENT_LENGTH = 10_000
 """Characters after which `charrnn sample` cuts a document that has not ended."""
 SAMPLE_TEMPERATURE = 0.8
-"""Temperature of `charrnn sample` and of the samples during training. `Model.sample` takes 1."""
+"""Temperature of `charrnn sample`, of `Model.sample`, and of the samples during training."""
 DEFAULT_PRECISION = "int8"
 """Precision of the weights while sampling."""
 DEFAULT_UNKNOWN = "error"

@@ -88,14 +88,16 @@ def losses_by_line(
 ) -> Iterator[LineLoss]:
     r"""Yield the loss of each line of a text, for one or several models, in the order of the text.
 
-    A loss is measured by the protocol `stateful`: each character is predicted after all that come
-    before it. Lines that the ends of segments cut are left out.
+    It finds the lines that a model does not expect, such as damaged or foreign ones in a corpus,
+    and those on which two models differ. A loss is measured by the protocol `stateful`: each
+    character is predicted after all that come before it. Lines that the ends of segments cut are
+    left out.
 
     Args:
         models: The models, which read all characters or all bytes. The `excess` of a line is that
             of the first.
-        text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. By
-            default the held-out `part` of the text of the runs.
+        text: The text, in a form that `TrainedModel` lists. By default the held-out `part` of the
+            text of the runs.
         part: The part of the text of the runs: `validation` or `test`.
         context: What the models read before the text. By default nothing.
         precision: `auto`, `fp32`, `bf16` or `fp16`. `auto` is `bf16` for a model of at least 128

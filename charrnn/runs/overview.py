@@ -345,6 +345,8 @@ def runs_begun_from(folders: Sequence[Path]) -> list[str]:
 def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> RunSummaries:
     """Summarize the named runs or all runs: the model, the progress and the loss of each.
 
+    It finds the best of many trainings without loading a model.
+
     Args:
         runs: The names or paths of the runs. By default all runs in `checkpoints` and in the
             current folder; damaged ones are then left out, and `skipped` says why.
@@ -424,7 +426,8 @@ def _comparable(run: RunSummary) -> tuple[object, ...]:
 def learning_curves(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> LearningCurves:
     """Read the learning curves of the named runs or of all runs: their losses over the training.
 
-    A run that has logged no validation loss is left out.
+    They show whether a training was long enough, and whether it has learned its text by heart. A
+    run that has logged no validation loss is left out.
 
     Args:
         runs: The names or paths of the runs. By default all runs in `checkpoints` and in the

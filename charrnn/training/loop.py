@@ -45,7 +45,9 @@ def train(
 ) -> Generator[TrainEvent, None, None]:
     """Train a new model, and yield an event as soon as something happens.
 
-    By default a step is saved at every validation, and at the end. The folder of the run stays
+    The model is that of `charrnn train` with the same settings; whoever writes a loop over
+    trainings, or shows their progress in another way, calls this. `charrnn.load` then loads the
+    run. By default a step is saved at every validation, and at the end. The folder of the run stays
     locked until the iterator is exhausted or closed; a run that ends before its first save leaves
     none. Beside `config.init_from`, training starts with the weights of that model, and the text is
     read as that model read its own, except for the fields that are not the default. Errors are
@@ -153,7 +155,8 @@ def resume(
 ) -> Generator[TrainEvent, None, None]:
     """Continue the training of a run, from its latest checkpoint.
 
-    On a CPU it continues bit for bit as if it had never stopped. Errors are raised when the first
+    A training that was stopped or killed goes on, and a finished one may get a larger budget. On a
+    CPU it continues bit for bit as if it had never stopped. Errors are raised when the first
     event is requested.
 
     Args:
