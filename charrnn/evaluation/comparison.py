@@ -267,12 +267,12 @@ def evaluate(
     """Measure the mean loss of a model over a text.
 
     The figure says how well the model predicts the text; of a text that it has not learned, it can
-    be quoted beside those of other programs. To compare models, `evaluate_runs` measures their differences,
-    which are more exact than two losses. The protocols are `stateful`, which predicts each
-    character after all that come before it, and `windowed-256`, which begins anew in every window.
-    Losses of different protocols must not be compared. A long text is read in up to 32 batch rows,
-    each warmed up on the 512 characters before it. An unknown character costs the nats of the
-    unknown symbol, and further nats that tell which character it is.
+    be quoted beside those of other programs. To compare models, `evaluate_runs` measures their
+    differences, which are more exact than two losses. The protocols are `stateful`, which predicts
+    each character after all that come before it, and `windowed-256`, which begins anew in every
+    window. Losses of different protocols must not be compared. A long text is read in up to 32
+    batch rows, each warmed up on the 512 characters before it. An unknown character costs the nats
+    of the unknown symbol, and further nats that tell which character it is.
 
     Args:
         model: What predicts.
