@@ -143,12 +143,15 @@ class SampleView:
         are separated in a file.
 
         Documents without a newline follow each other, one per line, so that the output can be
-        trained on again. Files and values of a column may contain any line, so they get a heading.
+        trained on again, and so can those that a line parts. Files and values of a column may
+        contain any line, so they get a heading.
         All other texts are separated by a blank line.
         """
         config = self.model.config
         if separator_of(config, self.model.vocab) == "\n":
             return ""
+        if config.parting_line:
+            return f"{config.parting_line}\n" if index > 0 else ""
         if config.documents in ("files", "column"):
             return f"--- {index + 1} of {count} ---\n" if count > 1 else ""
         return "\n" if index > 0 else ""

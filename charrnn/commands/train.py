@@ -282,6 +282,7 @@ def _show_text(config: Config) -> None:
     from charrnn.text.corpus import read_corpus
 
     corpus = read_corpus(config, is_for_training=False)
+    corpus.reader.check_parting()
     parts = _shown_parts(corpus)
     if sys.stdout.isatty():
         pager("".join(map(printable, parts)))

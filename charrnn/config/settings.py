@@ -125,6 +125,14 @@ CORPUS = Range(
         sum(len(name.encode("unicode_escape")) + 5 for name in names) < LONGEST_NAMES
     ),
 )
+PARTED_BY = "line:"
+"""What stands before the text of the lines that part documents."""
+_DOCUMENT_WORDS = ("none", "files", "lines", "blank-lines", "column")
+DOCUMENT_KIND = Range(
+    f"one of {', '.join(_DOCUMENT_WORDS)}, {PARTED_BY}TEXT",
+    contains=lambda kind: kind in _DOCUMENT_WORDS or kind.startswith(PARTED_BY),
+    choices=_DOCUMENT_WORDS,
+)
 SHARES = Range(
     "two or three positive shares, such as 90/10",
     contains=lambda shares: (
@@ -206,13 +214,13 @@ class Config:
     documents: str = option(
         "none",
         flags="--documents KIND",
-        help="Short texts: lines, files or blank-lines.",
+        help="lines, files, blank-lines or line:TEXT.",
         panel=TEXT,
-        allowed=one_of("none", "files", "lines", "blank-lines", "column"),
+        allowed=DOCUMENT_KIND,
     )
     """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between
-    blank lines) or column (the values of `column`); the state is reset between them, so
-    `reset_probability` has no effect."""
+    blank lines), line:TEXT (what stands between two lines TEXT) or column (the values of `column`);
+    the state is reset between them, so `reset_probability` has no effect."""
     column: str | None = option(
         None,
         flags="--column NAME",
@@ -494,6 +502,14 @@ class Config:
     def composes(self) -> bool:
         """Whether a letter and its accents are read as one character."""
         return self.clean and self.alphabet != "byte"
+
+    @property
+    def parting_line(self) -> str | None:
+        """The text of the lines that part the documents, without blanks at its ends; None where
+        other things part them."""
+        if not self.documents.startswith(PARTED_BY):
+            return None
+        return self.documents.removeprefix(PARTED_BY).strip()
 
     @property
     def num_networks(self) -> int:

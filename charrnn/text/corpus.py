@@ -216,6 +216,7 @@ def read_corpus(
 
 
 def _check_can_be_learned(text: SourceReader) -> None:
+    text.check_parting()
     unit = "byte" if text.config.alphabet == "byte" else "character"
     num_chars = int(text.counts.sum())
     if num_chars < MIN_LENGTH:

@@ -15,12 +15,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config.settings import Config
+from charrnn.config.settings import PARTED_BY, Config
 from charrnn.errors import DataError, counted, named
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.columns import column_values
 from charrnn.text.id_builder import EncodedBlock
+from charrnn.text.parting_lines import is_parting, records_between
 from charrnn.text.sources import catalogued_settings, entry_of
 from charrnn.text.text_files import FileRecord, Line, is_blank, split_lines, without_blank_end
 from charrnn.text.vocab import NUL, Vocab
@@ -153,6 +154,8 @@ def end_documents(
     - "files": the whole file, without blank lines at its start and without white space at its end;
     - "lines": every line that is not blank, without its line end (LF or CRLF);
     - "blank-lines": the lines between two blank lines, without the last line end;
+    - "line:TEXT": the lines between two lines that equal TEXT but for blanks at their ends, trimmed
+      like a file;
     - "column": every value of the column `column` of a CSV file or another table, trimmed like a
       file; the column is a name in the header, or a number from 1. In JSON (.json, .jsonl, .ndjson,
       or a text that begins with an object) it is the name of a field of each object (see
@@ -166,6 +169,10 @@ def end_documents(
         assert column is not None, "the configuration checks that a column is named"
         for value in column_values(checked, column=column, file=file):
             yield from _whole(_without_nul(value, file.name))
+    elif kind.startswith(PARTED_BY):
+        mark = kind.removeprefix(PARTED_BY).strip()
+        for record in records_between(_counted(split_lines(checked), mark, file), mark):
+            yield from _whole(record)
     elif kind == "lines":
         yield from _paragraphs(split_lines(checked), are_lines=True)
     elif kind == "blank-lines":
@@ -177,13 +184,15 @@ def end_documents(
 def separator_of(config: Config, vocab: Vocab) -> str:
     """Return the text that replaces END between documents; END itself if there is none.
 
-    It is a blank line between paragraphs. It is a newline if the documents are lines, or if no
-    document can contain a newline because it is not in the alphabet.
+    It is a blank line between paragraphs, and the line that parts records. It is a newline if the
+    documents are lines, or if no document can contain a newline because it is not in the alphabet.
     """
     if config.documents == "blank-lines":
         return "\n\n"
     if config.documents == "lines":
         return "\n"
+    if config.parting_line:
+        return f"\n{config.parting_line}\n"
 
     # The byte alphabet contains every byte, so a document may contain a newline.
     if config.end_id is not None and "\n" not in vocab.characters:
@@ -261,6 +270,14 @@ def split_documents(
         edges.append(int(ends[num_documents - 1]))
     edges.append(num_chars)
     return tuple(slice(start, stop) for start, stop in pairwise(edges))
+
+
+def _counted(lines: Iterable[Line], mark: str, file: FileRecord) -> Iterator[Line]:
+    """Yield lines, and count in `file` those that part documents."""
+    for line in lines:
+        if is_parting(line.content, mark):
+            file.num_parting += 1
+        yield line
 
 
 def _without_nul(lines: Iterable[Line], label: str) -> Iterator[Line]:

@@ -40,9 +40,9 @@ _SENTENCE_END = re.compile(r".*[.!?;…。！？；{}]['\"”’»«」』)\]]*\
 _OPENING_MARKS = "\"'“”„‘’«»([¡¿_*"
 
 
-def join_lines(lines: Iterable[Line]) -> Iterator[Line]:
+def join_lines(lines: Iterable[Line], mark: str = "") -> Iterator[Line]:
     """Join the lines of each wrapped paragraph of a file in UTF-8. The lines of a paragraph lose
-    their ends; every other line has one.
+    their ends; every other line has one, and so has one that equals `mark`, which parts documents.
 
     A blank line, an indented line and an item of a list begin a paragraph, so that lists, and
     verse and code with indented lines, stay as they are. So does a paragraph that was not wrapped
@@ -51,7 +51,7 @@ def join_lines(lines: Iterable[Line]) -> Iterator[Line]:
     paragraph: list[Line] = []
     for number, content in lines:
         text = content.removesuffix("\n")
-        is_alone = not text.strip() or _ALONE.match(text) is not None
+        is_alone = text.strip() in ("", mark) or _ALONE.match(text) is not None
         begins = is_alone or text[:1].isspace() or _ITEM.match(text) is not None
         # A paragraph is joined only when its end is known, because all of its lines decide whether
         # it was wrapped.

@@ -30,6 +30,7 @@ from charrnn.text.id_builder import EncodedBlock, IdBuilder, stored
 from charrnn.text.json_chats import JSON_CHAT, messages_of_json
 from charrnn.text.messages import find_stamps, parse_chat
 from charrnn.text.pandoc import document_digest, read_document
+from charrnn.text.parting_lines import name_repeated, repeated_lines
 from charrnn.text.reading_notes import describe_file, describe_skipped, notes_on_source
 from charrnn.text.sources import Origin
 from charrnn.text.text_files import (
@@ -95,6 +96,8 @@ class SourceReader:
         """Copies of what can be read only once, by its name."""
         self._seen: set[str] = set()
         """The documents so far, where none is repeated."""
+        self._repeated: Counter[str] = Counter()
+        """The repeated lines in the beginnings of the files, where lines part documents."""
         with self._may_write(), task("reading", total=self.file_bytes, unit="B") as advance:
             for origin in origins:
                 self._read_source(origin, advance)
@@ -103,6 +106,8 @@ class SourceReader:
             # The text is hashed before the documents are brought into their order.
             self.digest = digest_in_order(self._builder.digest(), config)
         self.notes += _notes_on_changes(self.files)
+        if problem := self._problem_of_parting():
+            self.notes.append(problem)
 
     @property
     def name(self) -> str:
@@ -121,6 +126,21 @@ class SourceReader:
             if self.config.end_id is not None:
                 encoded = store(arrange(encoded, config=self.config))
             return encoded
+
+    def check_parting(self) -> None:
+        """Raise DataError if the line that should part the documents is not in the text."""
+        if problem := self._problem_of_parting():
+            remedy = f"give the line between two documents as {named('documents', 'line:TEXT')}"
+            raise DataError(f"{problem}: {name_repeated(self._repeated)}\n{remedy}")
+
+    def _problem_of_parting(self) -> str:
+        """Say that no line parts the documents; "" if one does, or none should."""
+        mark = self.config.parting_line
+        if mark is None or any(file.num_parting for file in self.files):
+            return ""
+        if not mark:
+            return f"{named('documents')} is {self.config.documents!r}, without a text"
+        return f"{self.name} has no line {mark!r}, which parts documents"
 
     def _may_write(self) -> AbstractContextManager[None]:
         """Convert the errors of temporary files; those of the sources are DataErrors."""
@@ -185,6 +205,8 @@ class SourceReader:
             builder.add(content)
             advance(max(0, builder.num_bytes - advance.done))
         file.num_bytes = builder.num_bytes - begin
+        if self.config.parting_line is not None:
+            self._repeated += repeated_lines(file.start)
         describe_file(file)
 
     def lines(self) -> Iterator[tuple[FileRecord, Line]]:
@@ -231,7 +253,7 @@ class SourceReader:
                 # Its regular expressions take a twentieth of the start of `sample`.
                 from charrnn.text.paragraphs import join_lines
 
-                lines = join_lines(split_lines(lines))
+                lines = join_lines(split_lines(lines), self.config.parting_line or "")
             if self.config.end_id is not None and not self._has_column:
                 lines = read_documents(lines, config=self.config, file=file)
             if self.config.unique_documents:

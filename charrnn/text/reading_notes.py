@@ -11,6 +11,7 @@ from charrnn.errors import counted, listed, named, shortened
 from charrnn.text.columns import describe_columns
 from charrnn.text.documents import looks_like_list
 from charrnn.text.file_kinds import data_kind
+from charrnn.text.parting_lines import describe_parting
 from charrnn.text.sources import STANDARD_INPUT, Origin, is_smiles_file
 from charrnn.text.text_files import FileRecord, without_gz
 
@@ -84,6 +85,8 @@ def _shape(file: FileRecord) -> str:
             "has misread letters such as Ã¼, â€™ or &uuml;: ftfy FILE -o text.txt mends them (pip"
             " install ftfy)"
         )
+    if parting := describe_parting(start):
+        return parting
     if looks_like_list(start):
         remedy = f"{named('documents', 'lines')} makes each a document"
         return f"is read as running text, but its lines look like a list: {remedy}"

@@ -110,6 +110,8 @@ class FileRecord:
     """What data or generated text it is."""
     likeness: int = 0
     """A number that is the same for copies."""
+    num_parting: int = 0
+    """Lines that part its documents."""
     documents: set[str] = field(default_factory=set)
     """Its documents that no earlier file has, where none is repeated."""
     document_texts: dict[str, str] = field(default_factory=dict)

@@ -150,6 +150,7 @@ def write_texts(folder):
         "_chat.txt": "".join(f"Mara: {line}\n" for line in (LETTERS, words(900, " "))),
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
         "poems.txt": "\n\n".join(words(24, " ", seed).replace(" m", "\nm") for seed in range(200)),
+        "sayings.txt": "\n%\n".join(words(24, " ", seed) for seed in range(200)),
         "tunes.abc": "\n\n".join(tunes),
         "monday.log": "\n".join(f"{LETTERS} {words(5, ' ', day)}" for day in range(90)),
         "tuesday.log": "\n".join(words(8, " ", day) for day in range(200, 260)),
