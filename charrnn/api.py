@@ -19,6 +19,7 @@ from charrnn.text.given_text import GivenText, read_given, text_to_continue
 from charrnn.trained_model import (
     MAX_LAG,
     NUM_LEFT_OUT,
+    NUM_PLACES,
     SGD_LEARNING_RATE,
     TextOrIds,
     TrainedModel,
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from charrnn.analyses.evidence.results import EvidenceCard
     from charrnn.analyses.gates import GateReport
     from charrnn.analyses.numbers import NetworkNumbers
-    from charrnn.analyses.why import Why
+    from charrnn.analyses.why import Why, many_places
+    from charrnn.analyses.why.places_record import WhyPlaces
     from charrnn.cells.findings import CellScore
     from charrnn.cells.study import Study
     from charrnn.detectors.detector import Detector
@@ -46,6 +48,7 @@ else:
     gradients = LazyModule("charrnn.analyses.gradients")
     numbers = LazyModule("charrnn.analyses.numbers")
     why = LazyModule("charrnn.analyses.why")
+    many_places = LazyModule("charrnn.analyses.why.many_places")
     export = LazyModule("charrnn.formats.export")
     learned_texts = LazyModule("charrnn.reports.learned_texts")
     provenance = LazyModule("charrnn.reports.provenance")
@@ -111,6 +114,58 @@ class Model(TrainedModel):
         if character is None:
             character = "next"
         return why.why(self, given, character=character, chars=chars, unknown=unknown)
+
+    def why_places(
+        self,
+        text: TextOrIds,
+        character: str | bytes,
+        *,
+        context: str | bytes = "",
+        num_places: int = NUM_PLACES,
+        seed: int = 0,
+        unknown: str = DEFAULT_UNKNOWN,
+    ) -> "WhyPlaces":
+        """Explain why a character is predicted at places of a text where it comes next.
+
+        At each place the 200 characters before it are read, and left out one by one. The earlier
+        characters that are often the strongest are compared with others at like distances, and with
+        an untrained twin. The result is kept in the user's cache folder.
+
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned.
+            character: The predicted character, "end" for the end of a document, or a byte of a
+                model of bytes.
+            context: What stands before the text. By default nothing.
+            num_places: The most places, which are spread over the text.
+            seed: Decides which places are drawn.
+            unknown: What happens if the model lacks the character: `error`, or `nearest`.
+
+        Returns:
+            A `WhyPlaces`: its `rows` have the earlier characters that matter, with intervals and
+            what carries their effects.
+
+        Raises:
+            UsageError: The character is several, or cannot come next.
+            DataError: It comes next at under 10 places, or the model lacks it.
+
+        Example:
+            >>> found = model.why_places(text, " ", num_places=12)
+            >>> found.num_places
+            12
+            >>> [(row.character, row.effect) for row in found.rows]
+            [...]
+        """
+        encoded = self.encode(text, context=context)
+        return many_places.why_places(
+            self,
+            encoded.ids,
+            first=encoded.first,
+            character=character,
+            num_places=num_places,
+            seed=seed,
+            unknown=unknown,
+        )
 
     # How cells are looked into.
 

@@ -88,6 +88,8 @@ MAX_LAG = 200
 NUM_LEFT_OUT = 200
 """Characters before a predicted one that are left out one by one, unless another number is asked
 for."""
+NUM_PLACES = 100
+"""Places of a text at which a prediction is explained, if there are as many."""
 SGD_LEARNING_RATE = 0.1
 """Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
 Options = TypeVar("Options", bound=SampleOptions)

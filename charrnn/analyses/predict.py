@@ -13,6 +13,7 @@ from charrnn.analyses.why import why
 from charrnn.cli.arguments import (
     load_model,
     note_escapes,
+    parse_character,
     parse_text,
     read_prime,
     read_text_corpus,
@@ -172,7 +173,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         explained = why(
             model,
             text=content,
-            character=_parse_character(options.character, model.vocab.kind),
+            character=parse_character(options.character, model.vocab.kind),
             chars=options.chars,
             unknown=options.unknown,
         )
@@ -205,14 +206,6 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         data=data,
         rows=data,
     )
-
-
-def _parse_character(typed: str, alphabet: str) -> str:
-    """Return the character that was typed for --why, in which escapes are those of TEXT; for a
-    model of bytes \\xe9 is a byte."""
-    if alphabet == "byte" and typed.startswith("\\x"):
-        return typed
-    return parse_text("--why", typed)
 
 
 def _shown(found: provenance.Provenance, pictures: Sequence[RenderableType], title: str) -> Shown:

@@ -12,7 +12,7 @@ from charrnn.system.progress import tell, warn
 
 if TYPE_CHECKING:
     from charrnn.text.corpus import Corpus, CorpusPart
-    from charrnn.text.vocab import EncodedText, Vocab
+    from charrnn.text.vocab import EncodedText, IdArray, Vocab
     from charrnn.trained_model import TrainedModel
 
 
@@ -49,6 +49,14 @@ def note_escapes(option: str, typed: str, vocab: "Vocab") -> None:
     read_as = {"\\n": "a newline", "\\t": "a tab"}[escape]
     word = f"{escape}{letters}"
     tell(f"{option}: {escape} stands for {read_as}. For {word}, type a second backslash: \\{word}")
+
+
+def parse_character(typed: str, alphabet: str) -> str:
+    """Return the character that was typed for --why, in which escapes are those of other texts; for
+    a model of bytes \\xe9 is a byte."""
+    if alphabet == "byte" and typed.startswith("\\x"):
+        return typed
+    return parse_text("--why", typed)
 
 
 def to_content(text: str, alphabet: str) -> str | bytes:
@@ -153,6 +161,27 @@ def read_measured_text(
         # As the run has read its own text: with the unknown symbol for what is rare.
         encoded = encode_text(model.vocab, text=beginning, context=context)
     return MeasuredText(whole=whole, beginning=beginning, context=context, encoded=encoded)
+
+
+def read_ids(
+    model: "TrainedModel", source: str | None, *, part: str = "validation"
+) -> tuple["IdArray", int]:
+    """Read the whole text that `read_measured_text` reads the beginning of.
+
+    Returns the ids of its context and of the text, and the index of its first character. The ids of
+    a large text of the run stay on the disk.
+    """
+    is_held_out = source is None and not (model.card and part == "validation")
+    if is_held_out:
+        held_out = model.held_out(part)
+        return held_out.ids, held_out.begin
+
+    if source is None:
+        content: str | bytes = model.written_text()
+    else:
+        content = read_text_corpus(source, model.config).content
+    encoded = model.encode(content)
+    return encoded.ids, encoded.first
 
 
 _CELL = re.compile(r"(\d{1,9}):(\d{1,9})")

@@ -20,7 +20,14 @@ from charrnn.analyses.gates import count_gates
 from charrnn.analyses.gradients import TITLE, gradient_chart, gradients_of
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText
 from charrnn.cells.study import NUM_PASSAGES, Study
-from charrnn.cli.arguments import MeasuredText, load_model, parse_cell, read_measured_text
+from charrnn.cli.arguments import (
+    MeasuredText,
+    load_model,
+    parse_cell,
+    parse_character,
+    read_ids,
+    read_measured_text,
+)
 from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import PART_HELP, TEXT_HELP, ExportingOptions, run_argument
 from charrnn.cli.streams import deliver, export_target
@@ -74,10 +81,15 @@ class VisualizeOptions(ExportingOptions):
     export: Path | None = option(
         None,
         flags="--export FILE",
-        help=f"Write to FILE: {describe_formats()}; .npz: activations.",
+        help=f"Write to FILE: {describe_formats()}; .npz: activations; .pdf: --why.",
         panel=OTHER,
     )
-    part: str = option("validation", flags="--part PART", help=PART_HELP)
+    character: str | None = option(
+        None,
+        flags="--why CHARACTER|end",
+        help="Say why this character comes next, at 100 places: which earlier ones matter.",
+    )
+    part: str = option("validation", flags="--part PART", help=PART_HELP, panel=OTHER)
     cells: Sequence[str] = option(
         (), flags="--cell L:U", help="Colour the text by this cell: layer and unit (repeatable)."
     )
@@ -107,7 +119,7 @@ class VisualizeOptions(ExportingOptions):
     top: int | None = option(
         None,
         flags="--top N",
-        help="How many cells to colour, or sentences to list.",
+        help="How many cells to colour, sentences or earlier characters to list.",
         allowed=at_least(0),
         shown_default=f"{NUM_PASSAGES} cells, 10 sentences",
     )
@@ -216,12 +228,19 @@ def visualize(options: VisualizeOptions) -> None:
     """
     # Errors of the command line appear before a model is loaded.
     shows_network = options.gates or options.gradients
+    asks_why = options.character is not None
     target = export_target(
         options,
-        has_arrays=not (options.surprise or options.evidence or shows_network),
+        has_arrays=not (options.surprise or options.evidence or shows_network or asks_why),
         has_rows=not (options.cells or shows_network),
+        has_chart=asks_why,
     )
     detectors = _chosen_detectors(options.detectors, options.detect)
+
+    # Why a character comes next is asked at places of the whole text.
+    if options.character is not None:
+        deliver(show_why(options), target, as_json=options.json)
+        return
 
     # The arrays belong to the text itself, whatever is shown of it.
     subject = _prepare(options, detectors)
@@ -571,6 +590,38 @@ def _page_of_cells(
             f" {size / 1e6:.1f} MB. Give a --top that is smaller than {len(pages):,}."
         )
     return html
+
+
+def show_why(options: VisualizeOptions) -> Shown:
+    """Measure and draw why a character comes next, over places of the whole text."""
+    from charrnn.analyses.why.many_places import why_places
+    from charrnn.analyses.why.places_record import NUM_ROWS
+
+    assert options.character is not None, "it was asked for"
+    model = load_model(options.run)
+    if options.recompute:
+        model.findings.measures_anew = True
+    ids, first = read_ids(model, options.text, part=options.part)
+    found = why_places(
+        model,
+        ids,
+        first=first,
+        character=parse_character(options.character, model.vocab.kind),
+        part=options.part if options.text is None else "",
+    )
+
+    num_rows = NUM_ROWS if options.top is None else options.top
+    chart = found.chart(num_rows)
+    pictures = found.tables(num_rows)
+    if options.suffix == ".html":
+        pictures.append(chart)
+    return Shown(
+        f"Why {model.name} writes a character",
+        pictures=[*pictures, *found.example_pictures()],
+        data={"run": model.name} | found.to_json(),
+        rows=found.to_rows(num_rows),
+        chart=chart,
+    )
 
 
 def show_evidence(subject: Subject) -> Shown:

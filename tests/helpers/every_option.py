@@ -82,6 +82,7 @@ EXAMPLES = {
         "--recompute": ("--find --recompute",),
         "--part": ("--part test", "--surprise --part test"),
         "--surprise": ("--surprise", "--surprise --top 2 --export made.csv"),
+        "--why": ("--why a --text {few}", "--why a --json --text {few}"),
         "--with": ("--gradients --with {other}",),
     },
     "evaluate": {

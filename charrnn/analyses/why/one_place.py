@@ -76,7 +76,7 @@ class Why(Displayable):
     @property
     def text(self) -> str:
         """The N characters as a text: U+FFFD for the unknown symbol, chr(i) for byte i."""
-        return "".join(map(_as_text, self.characters))
+        return "".join(map(as_text, self.characters))
 
     @cached_property
     def logit_changes(self) -> Float64Array:
@@ -220,7 +220,9 @@ class Why(Displayable):
         return rows
 
 
-def _as_text(character: str) -> str:
+def as_text(character: str) -> str:
+    """Return an entry of the alphabet as one character of a text: chr(i) for byte i, U+FFFD for the
+    unknown symbol."""
     if len(character) > 1:
         return chr(int(character.removeprefix("\\x"), 16))
     return character or REPLACEMENT
