@@ -1,8 +1,9 @@
 """`charrnn predict`: the most likely next characters, why one of them comes, or every number of a
 small network."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -24,11 +25,13 @@ from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target
 from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, shortened
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
 from charrnn.reports import provenance
+from charrnn.reports.provenance_page import to_page
 from charrnn.system.files import with_home
 from charrnn.system.progress import warn
+from charrnn.text.corpus import Corpus
 from charrnn.trained_model import NUM_LEFT_OUT, SGD_LEARNING_RATE
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import predictions_table
@@ -67,10 +70,10 @@ class PredictOptions(ExportingOptions):
         flags="--trace",
         help="Show which passages stand in the training text.",
     )
-    text: str | None = option(
-        None,
+    texts: Sequence[str] = option(
+        (),
         flags="--text FILE",
-        help="A file in place of TEXT, with --trace or --within.",
+        help="A file or folder in place of TEXT, with --trace or --within (repeatable).",
     )
     within: bool = option(
         False,
@@ -111,41 +114,63 @@ def predict(options: PredictOptions) -> None:
     In TEXT and CHARACTER, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
     # A run and a text, or only a text; a file takes the place of the text.
-    words = [*options.words, *filter(None, [options.text])]
-    if not 1 <= len(words) <= 2:
+    most = 1 if options.texts else 2
+    if len(options.words) > most or not (options.words or options.texts):
         raise UsageError(
-            "predict takes [RUN] TEXT, or [RUN] --text FILE. Put quotes around the text."
+            "predict takes [RUN] TEXT, or [RUN] --text FILE. Put quotes around the text; several"
+            " files each have a --text."
         )
-    # A text may begin with ~, which is the folder of the user in the name of a run.
-    *named, typed = words
-    run = next(map(with_home, named), None)
     target = export_target(options, has_rows=not options.backward)
 
-    if options.text is not None:
-        shown = _passages_of_file(run, options.text, options)
+    # A text may begin with ~, which is the folder of the user in the name of a run.
+    if options.texts:
+        run = next(map(with_home, options.words), None)
+        shown = _passages_of_files(run, options)
     else:
-        shown = _shown_of_text(run, typed, options)
+        *named, typed = options.words
+        shown = _shown_of_text(next(map(with_home, named), None), typed, options)
     deliver(shown, target, as_json=options.json)
 
 
-def _passages_of_file(run: str | None, file: str, options: PredictOptions) -> Shown:
-    """Find the passages of a file that stand in the text of a run or, with --within, again in the
-    file."""
+def _passages_of_files(run: str | None, options: PredictOptions) -> Shown:
+    """Find the passages of files that stand in the text of a run or, with --within, again in the
+    files."""
     if options.within:
-        # A run says only how the file is read: its documents, its encoding.
+        # A run says only how the files are read: their documents, their encoding.
         config = Config()
         if run is not None:
             config = load_model(run).config
-        found = provenance.repeats_in(read_text_corpus(file, config))
+        corpus = _read_files(options.texts, config)
+        found = provenance.repeats_in(corpus)
     else:
         model = load_model(run)
-        corpus = read_text_corpus(file, model.config)
+        corpus = _read_files(options.texts, model.config)
         # The text of the run itself is one passage, which tells nobody anything.
         found = provenance.copies_in(corpus, provenance.read_reference_text(model))
         if found.share_copied > LEARNED_SHARE:
             warn(f"{model.name} has learned this text: --within compares it with itself")
-    # The text of a file may be long.
-    return _shown(found, found.figures(), title=f"Passages of {Path(file).name}")
+
+    title = f"Passages of {' and '.join(Path(text).name for text in options.texts[:3])}"
+    if len(options.texts) > 3:
+        title = f"Passages of {len(options.texts)} texts"
+    # The text of a file may be long: a page shows it, and a terminal the places.
+    page = ""
+    if options.export is not None and options.export.suffix.lower() == ".html":
+        page = to_page(found, corpus, title=title)
+    return replace(_shown(found, found.figures(), title=title), page=page)
+
+
+def _read_files(texts: Sequence[str], config: Config) -> Corpus:
+    """Read the files and folders of --text. Raises UsageError for a file that is there twice, which
+    would be one long repetition."""
+    corpus = read_text_corpus(texts, config)
+    seen: set[str] = set()
+    for file in corpus.reader.files:
+        path = os.path.realpath(file.name)
+        if path in seen:
+            raise UsageError(f"--text: {shortened(file.name)} is given twice. Give it once.")
+        seen.add(path)
+    return corpus
 
 
 def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Shown:

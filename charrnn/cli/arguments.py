@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,8 +66,8 @@ def to_content(text: str, alphabet: str) -> str | bytes:
     return os.fsencode(text) if alphabet == "byte" else text
 
 
-def read_text_corpus(source: str, config: Config) -> "Corpus":
-    """Read the file of --text as `read_text_file` does.
+def read_text_corpus(source: str | Sequence[str], config: Config) -> "Corpus":
+    """Read the file of --text, or the files of several, as `read_text_file` does.
 
     Shows notes on characters that were left out or changed, and on other ways to read the text.
     Raises DataError if the file cannot be read or is empty.

@@ -230,15 +230,16 @@ def _shown_places(passage: Passage) -> Text:
     and the place in the other text."""
     places = ["in no file as a whole"]
     if passage.place is not None:
-        places = [_shown_place(passage.place)]
+        places = [shown_place(passage.place)]
     if passage.at is not None:
-        places = [f"here {_shown_place(passage.at)}", f"there {places[0]}"]
+        places = [f"here {shown_place(passage.at)}", f"there {places[0]}"]
     if passage.num_more:
         places.append(counted(passage.num_more, "more place"))
     return Text("\n".join(places))
 
 
-def _shown_place(place: Place) -> str:
+def shown_place(place: Place) -> str:
+    """Return a place in words: the file, the line or paragraph, and the column."""
     return f"{all_visible(place.file)}, {place.unit} {place.line:,}, column {place.column:,}"
 
 

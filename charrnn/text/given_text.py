@@ -26,19 +26,23 @@ MAX_NAME_LENGTH = 1000
 _TABLE = re.compile(r".*\.([ct]sv|smi|json|jsonl|ndjson)(\.gz)?", re.IGNORECASE | re.DOTALL)
 
 
-def read_text_file(source: str, config: Config) -> Corpus:
-    """Read a file, a folder or standard input (-) with a run's alphabet, encoding and documents; a
-    text of the catalogue with the settings of the catalogue.
+def read_text_file(source: str | Sequence[str], config: Config) -> Corpus:
+    """Read a file, a folder or standard input (-), or several of them, with a run's alphabet,
+    encoding and documents; a text of the catalogue with the settings of the catalogue.
 
     The files of a folder are sorted by path, and documents keep their order. Raises DataError if
     the text cannot be read or is empty.
     """
-    config = as_catalogued(config, source)
+    sources = (source,) if isinstance(source, str) else tuple(source)
+    # Texts that the catalogue reads in different ways are all read as the run reads its own.
+    catalogued = [as_catalogued(config, one) for one in sources]
+    if all(one == catalogued[0] for one in catalogued):
+        config = catalogued[0]
     # The values of a column, listed in a file that is no table, stand on lines of their own.
-    is_table = _TABLE.fullmatch(source) is not None or os.path.isdir(source)
-    if config.documents == "column" and not is_table:
+    are_tables = all(_TABLE.fullmatch(one) is not None or os.path.isdir(one) for one in sources)
+    if config.documents == "column" and not are_tables:
         config = replace(config, documents="lines", column=None)
-    return read_corpus(replace(config, corpus=(source,), order="sorted"), is_for_training=False)
+    return read_corpus(replace(config, corpus=sources, order="sorted"), is_for_training=False)
 
 
 def read_path(path: os.PathLike[str], config: Config) -> Corpus:
