@@ -1,6 +1,7 @@
 """The application of `charrnn explore`: a table of cells, a text coloured by the selected cell, and
 the page of a cell."""
 
+import math
 import os
 import signal
 import threading
@@ -21,6 +22,8 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Static
 from textual.worker import get_current_worker
 
+from charrnn.analyses.why import Why
+from charrnn.analyses.why.one_place import FULL_COLOUR
 from charrnn.cells.findings import CellIndex, CellPage
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError
@@ -86,6 +89,11 @@ BROWSER_KEYS: tuple[Keys, ...] = (
         "the next list, the one before: best cells, all by one detector, all",
         {"s": "turn(1)", "S": "turn(-1)"},
     ),
+    (
+        "w",
+        "why the character at the cursor came: the text before it by effect; w or Esc back",
+        {"w": "why", "escape": "no_why"},
+    ),
     HELP_KEY,
     ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
 )
@@ -96,7 +104,7 @@ NOTES = (
     "Esc closes this.",
 )
 """The meanings of the colours and the marks, for the help."""
-HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  s list"
+HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  s list  w why"
 """Keys at the bottom of the screen: as many as fit."""
 PAGE_HINT = "↑↓ PgUp PgDn scroll  ? help  Esc back"
 """Keys at the bottom of the page of a cell."""
@@ -222,6 +230,10 @@ class Browser(NamedLines):
     def __init__(self, exploration: Exploration):
         super().__init__()
         self.exploration = exploration
+        self.asks_why = False
+        """Whether the text before the cursor is coloured by effect."""
+        self.why: Why | None = None
+        """What was found of the character at the cursor; None before that."""
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -278,9 +290,12 @@ class Browser(NamedLines):
         scale = exploration.scale
         turned = ", turned" if scale.is_turned else ""
         low, high = scale.ends
-        self.put("legend", Legend((low, f"{high}{turned}")))
-
+        legend = Legend((low, f"{high}{turned}"))
         positions = list(map(scale.position, exploration.values.tolist()))
+        if self.asks_why:
+            legend = Legend((f"-{FULL_COLOUR:g}", f"+{FULL_COLOUR:g} nats"))
+            positions = self._effects()
+        self.put("legend", legend)
         view = self.query_one(TextView)
         view.show(positions, cursor=exploration.cursor)
 
@@ -307,6 +322,67 @@ class Browser(NamedLines):
         # after the screen.
         self.call_after_refresh(self._show)
 
+    # Why a character came
+
+    def action_why(self) -> None:
+        """Colour the text before the cursor by effect, or by the cell again."""
+        if self.asks_why:
+            self.action_no_why()
+            return
+        self.asks_why = True
+        self._ask()
+
+    def action_no_why(self) -> None:
+        """Colour the text by the cell again."""
+        if self.asks_why:
+            self.asks_why = False
+            self.why = None
+            self.say(self.exploration.note)
+            self._show()
+
+    def _ask(self) -> None:
+        """Explain the character at the cursor, in another thread."""
+        self.why = None
+        self.say("leaving characters out ...")
+        self._show()
+        self._explain(self.exploration.cursor)
+
+    @work(thread=True, exclusive=True, group="why")
+    def _explain(self, cursor: int) -> None:
+        """Leave out each character before the cursor. The thread stops when the cursor moves on."""
+        worker = get_current_worker()
+
+        def show_task(task: Task) -> None:
+            if worker.is_cancelled:
+                raise Cancelled
+
+        try:
+            with self.app.measuring, using(Progress(show_task, self.app.warn)):
+                why = self.exploration.why(cursor)
+        except Cancelled:
+            return
+        except CharRNNError as error:
+            self.call_later(self._show_why, cursor, None, error.message)
+        else:
+            self.call_later(self._show_why, cursor, why, why.sentence)
+
+    def _show_why(self, cursor: int, why: Why | None, message: str) -> None:
+        """Show what was found, unless the cursor has moved on or the key was pressed again."""
+        if self.asks_why and cursor == self.exploration.cursor:
+            self.why = why
+            self.say(with_flags(message, "explore"))
+            self._show()
+
+    def _effects(self) -> list[float]:
+        """Return the effect of each character of the text on that at the cursor, from -1 to 1; nan
+        for the others."""
+        effects = [math.nan] * len(self.exploration.trace.text)
+        if self.why is not None:
+            begin = self.exploration.cursor - len(self.why.effects)
+            for index, effect in enumerate(self.why.effects.tolist(), start=begin):
+                effects[index] = effect / FULL_COLOUR
+        return effects
+
     # Moving
 
     def action_move(self, characters: int, lines: int = 0, pages: int = 0) -> None:
@@ -320,7 +396,10 @@ class Browser(NamedLines):
         if down:
             cursor = view.line_further(down)
         self.exploration.cursor = max(0, min(cursor, len(self.exploration.trace.text) - 1))
-        self._show()
+        if self.asks_why:
+            self._ask()
+        else:
+            self._show()
 
     def action_turn(self, by: int) -> None:
         self.exploration.turn(by)

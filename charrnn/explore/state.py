@@ -10,16 +10,20 @@ from itertools import chain
 import numpy as np
 
 from charrnn.analyses.ranking import ranking
+from charrnn.analyses.why import Why, explain_place
+from charrnn.analyses.why.leaving_out import NetworkReader
 from charrnn.cells.findings import CellFindings, CellIndex, CellScore
 from charrnn.cells.study import Study
 from charrnn.cells.trace import Trace, trace_text
 from charrnn.config.settings import resolved
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import DataError
+from charrnn.errors import DataError, UsageError
+from charrnn.generation.generator import undrawable_ids
 from charrnn.model.cell_type_registry import cell_type
+from charrnn.model.reading import INTERVAL
 from charrnn.system.arrays import Float32Array
 from charrnn.text.vocab import EncodedText
-from charrnn.trained_model import TrainedModel
+from charrnn.trained_model import NUM_LEFT_OUT, TrainedModel
 from charrnn.views.tables import (
     ends_text,
     meaning,
@@ -84,6 +88,8 @@ class Exploration:
     """The values of all cells over the shown text, and the guesses after each character."""
     orders: dict[str, list[Row]]
     """The lists by name, in the order in which they are turned through."""
+    text: EncodedText
+    """The shown text and its context."""
     note: str = ""
     """Why the cells have no scores, if they have none."""
     number: int = 0
@@ -128,6 +134,44 @@ class Exploration:
         """Return the most likely characters after the cursor, with their probabilities."""
         (guesses,) = self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))
         return guesses
+
+    def why(self, cursor: int) -> Why:
+        """Explain why the character at a place of the shown text came next, by the characters
+        before it that are shown, from the beginning of its document on.
+
+        Raises UsageError if there are none, or if the model never writes the character.
+        """
+        text = self.text
+        place = text.first + cursor
+        num_before = min(cursor, NUM_LEFT_OUT)
+        end_id = self.model.config.end_id
+        if end_id is not None:
+            ends = np.flatnonzero(text.ids[place - num_before : place] == end_id)
+            if len(ends):
+                num_before -= int(ends[-1]) + 1
+        if num_before == 0 or place == 1:
+            raise UsageError("Nothing is shown before this character that could be left out.")
+        target = int(text.ids[place])
+        if target in undrawable_ids(self.model.vocab, end_id):
+            raise UsageError("The model never writes this character: it does not know it.")
+
+        # From the last state of a single pass that is known, and is not among what is left out.
+        known = self.study.known_states
+        number = min((place - num_before - 1) // INTERVAL, known.shape[-2] - 1)
+        state = None
+        begin = 0
+        if number > 0:
+            state = known[..., number : number + 1, :]
+            begin = number * INTERVAL
+        return explain_place(
+            self.model,
+            NetworkReader(self.study.network()),
+            ids=text.ids[begin:place].astype(np.int64),
+            num_left_out=num_before,
+            target=target,
+            state=state,
+            num_read=place,
+        )
 
     def turn(self, by: int) -> None:
         """Switch to the first cell of the list that is `by` lists further on; the first list
@@ -174,7 +218,8 @@ def explore_text(
 
     trace = trace_text(study.network(), text.part(0, num_shown), num_guesses=NUM_GUESSES)
     orders = lists_of(model, findings=findings, ranked=ranked)
-    return Exploration(model, study=study, trace=trace, orders=orders, note=note)
+    shown = text.part(0, num_shown)
+    return Exploration(model, study=study, trace=trace, orders=orders, text=shown, note=note)
 
 
 def lists_of(
