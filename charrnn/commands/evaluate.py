@@ -4,14 +4,16 @@ character."""
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.arguments import load_model, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, PART_HELP, TEXT_HELP, ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, result_console, with_flags
 from charrnn.config.options import argument, at_least, option
+from charrnn.errors import CheckpointError
 from charrnn.evaluation.comparison import ORDERS, distinct_names, evaluate_runs
-from charrnn.evaluation.loss_reports import MAX_SCORED
+from charrnn.evaluation.loss_reports import MAX_SCORED, Evaluation
+from charrnn.runs.logs import MetricsLog
 from charrnn.system.progress import task, tell
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import evaluation_view
@@ -117,9 +119,35 @@ def evaluate(options: EvaluateOptions) -> None:
         evaluation.rows[0].name,
         pictures=[evaluation_view(evaluation)],
         data=evaluation.to_json(),
-        rows=[row.to_json() for row in evaluation.rows],
+        rows=_table_of(evaluation, models),
     )
     deliver(shown, target, as_json=options.json)
+
+
+def _table_of(evaluation: Evaluation, models: "Sequence[TrainedModel]") -> list[dict[str, Any]]:
+    """Return the rows for a spreadsheet: with the number of weights of each run, and the seconds
+    that it was trained for until its step, which are None where no log has them."""
+    model_of = dict(zip(distinct_names(models), models, strict=True))
+    table = []
+    for row in evaluation.rows:
+        columns = row.to_columns()
+        model = model_of.get(row.name)
+        if model is not None:
+            columns["weights"] = model.description.num_parameters
+            columns["seconds"] = _seconds_of(model)
+        table.append(columns)
+    return table
+
+
+def _seconds_of(model: "TrainedModel") -> float | None:
+    """Return the seconds of training until the step of a model; None if no log has them."""
+    # An exported model and an included one have no log.
+    if model.path is None:
+        return None
+    try:
+        return MetricsLog(model.path / "metrics.jsonl").seconds_at(model.step) or None
+    except CheckpointError:
+        return None
 
 
 def _list_lines(

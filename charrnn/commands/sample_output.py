@@ -202,8 +202,12 @@ class SampleView:
     def _export_texts(self, pictures: Sequence[str], records: Sequence[dict[str, object]]) -> None:
         """Write texts to the file of --export: their pictures to a page, rows to a `.csv`."""
         self.options.check_exported(sum(map(len, pictures)))
-        names = ("text", "logprob", "logprob_per_char", "excess")
-        rows = [{name: record[name] for name in names if name in record} for record in records]
+        # What tells the texts apart, and draws each again.
+        names = ("text", "temperature", "seed", "logprob", "logprob_per_char", "excess")
+        rows = [
+            {name: record[name] for name in names if record.get(name) is not None}
+            for record in records
+        ]
         title = f"Texts of {self.model.name}"
         deliver(Shown(title, pictures=pictures, data=records, rows=rows), target=self.target)
 

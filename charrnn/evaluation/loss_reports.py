@@ -90,6 +90,15 @@ class EvaluationRow:
             data["difference"] = asdict(self.difference)
         return data
 
+    def to_columns(self) -> dict[str, Any]:
+        """Return the row of a table for a spreadsheet: the entries of `to_json`, in which an
+        interval is two numbers, `low` and `high`, which are None where it is not known."""
+        columns = self.to_json()
+        for name in ("nats_ci", "bpc_ci", "bits_per_byte_ci", "first_guess_ci"):
+            low, high = columns[name] or (None, None)
+            columns[name] = {"low": low, "high": high}
+        return columns
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Displayable):

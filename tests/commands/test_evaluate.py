@@ -1,14 +1,18 @@
 """The command `evaluate`: other texts, and texts that a run was trained on."""
 
+import csv
 import json
 from pathlib import Path
 
-from built_runs import build_chain
+from built_runs import build_chain, build_chain_and_quoting
 from conftest import as_json
+from known_weights import quoting_text
 from synthetic import make_corpus
 
+import charrnn
 from charrnn.cli.arguments import read_text_corpus
 from charrnn.config.settings import Config
+from charrnn.runs.logs import MetricsLog
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 
@@ -50,3 +54,24 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     )
     assert recorded.is_whole(text), "whatever the order of its documents"
     assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)
+
+
+def test_the_table_for_a_spreadsheet_has_numbers_alone(command, tmp_path):
+    build_chain_and_quoting(tmp_path)
+    text = quoting_text(3_000, seed=2)
+    Path("text.txt").write_text(text, encoding="utf-8")
+    log = MetricsLog(Path("checkpoints/quoting/metrics.jsonl"))
+    log.append({"event": "step", "step": 1, "seconds": 2.5})
+    log.append({"event": "step", "step": 2, "seconds": 9.0})
+    line = "evaluate quoting prose --text text.txt"
+    assert command(line, "--export", "table.csv").code == 0
+    expected = json.loads(command(line, "--json").out)["rows"][0]
+
+    with Path("table.csv").open(encoding="utf-8-sig", newline="") as file:
+        own, included = csv.DictReader(file)
+    for name in ("nats_ci", "bpc_ci", "bits_per_byte_ci", "first_guess_ci"):
+        ends = [float(own[f"{name}.low"]), float(own[f"{name}.high"])]
+        assert ends == expected[name]
+    assert int(own["weights"]) == charrnn.load("quoting").description.num_parameters
+    assert (float(own["seconds"]), included["seconds"]) == (2.5, "")
+    assert not any("[" in value for value in own.values())

@@ -41,6 +41,18 @@ def test_several_texts_are_a_table_the_most_likely_first(command, lab):
     assert command(line).out.startswith(rows[0]["text"])
 
 
+@pytest.mark.parametrize("options", ["--temp 0.2,1.5", "--count 2 --temp 1.5"])
+def test_the_table_says_what_draws_each_text_again(command, lab, options):
+    line = f"sample {options} --length 20 --seed 4 --export made.csv"
+    assert command(line).code == 0
+    with Path("made.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == 2
+    for row in rows:
+        again = f"sample --length 20 --temp {row['temperature']} --seed {row['seed']} --json"
+        assert json.loads(command(again).out)["text"] == row["text"]
+
+
 def test_texts_are_sorted_by_their_excess_over_all_of_them():
     losses = ([1.0, 2.0], [0.5] * 9, [3.0])
     texts = [GeneratedText(text="", logprobs=tuple(-nats for nats in one)) for one in losses]
