@@ -186,7 +186,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
 
     # A text in another alphabet is converted, or refused with the characters at fault.
     model = load_model(run)
-    note_escapes("TEXT", typed, model.vocab)
+    note_escapes("TEXT", typed=typed, vocab=model.vocab)
     content = to_content(text, model.vocab.kind)
     if typed == "-":
         content = read_prime("standard input", typed, config=model.config)

@@ -84,7 +84,7 @@ def _note_escapes(options: SampleCommandOptions, model: "Model") -> None:
     if not prime.startswith("@"):
         typed.append(("--prime", prime))
     for option, text in typed:
-        arguments.note_escapes(option, text, model.vocab)
+        arguments.note_escapes(option, typed=text, vocab=model.vocab)
 
 
 def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:

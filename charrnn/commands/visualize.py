@@ -207,7 +207,7 @@ class Subject:
 
 def epilog() -> str:
     """Return the text below the help: the names of all detectors."""
-    names = ", ".join(detector.name for detector in get_detectors(None))
+    names = ", ".join(detector.name for detector in get_detectors(chosen=None))
     listed = f"Detectors, those of installed packages last: {names}."
     # A name that is divided could not be copied.
     return "\b\n" + fill(listed, width=76, break_on_hyphens=False)

@@ -628,7 +628,7 @@ def parse_value(name: str, value: object) -> Any:
     try:
         converted = _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
-        raise refused(name, value, _wanted(name) + _EXAMPLES.get(name, "")) from None
+        raise refused(name, value=value, wanted=_wanted(name) + _EXAMPLES.get(name, "")) from None
     allowed = _RANGES[name]
     if allowed is not None:
         check(name, converted, allowed=allowed)

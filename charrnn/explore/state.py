@@ -193,7 +193,7 @@ class Exploration:
             about += f", 95 % {interval}"
         if meaning(score):
             about += f", {meaning(score)}"
-        looks_for = {detector.name: detector.looks_for for detector in get_detectors(None)}
+        looks_for = {detector.name: detector.looks_for for detector in get_detectors(chosen=None)}
         about += f"; {polarity_text(score)}: {looks_for[score.detector]}"
         return f"{title} follows {score.detector}", about
 

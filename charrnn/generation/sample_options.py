@@ -85,7 +85,7 @@ class SampleOptions:
 
     temperature: float = setting(
         SAMPLE_TEMPERATURE,
-        Range(
+        allowed=Range(
             "0 (greedy) or more, and finite", contains=lambda number: bool(0 <= number < math.inf)
         ),
     )
@@ -117,7 +117,7 @@ class SampleOptions:
         allowed=between(0, 1),
     )
     """Keep characters at least min_p times as likely as the most likely one."""
-    length: int = setting(DEFAULT_LENGTH, at_least(0))
+    length: int = setting(DEFAULT_LENGTH, allowed=at_least(0))
     """Number of characters to generate; of bytes, with the byte alphabet."""
     seed: int | None = option(
         None,
@@ -236,12 +236,12 @@ class SearchOptions(SampleOptions):
     Raises UsageError naming the option, its value and its range, and for an option of drawing.
     """
 
-    length: int = setting(DEFAULT_SEARCH_LENGTH, at_least(1))
+    length: int = setting(DEFAULT_SEARCH_LENGTH, allowed=at_least(1))
     """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet.
     """
-    width: int = setting(DEFAULT_WIDTH, BEAMS)
+    width: int = setting(DEFAULT_WIDTH, allowed=BEAMS)
     """Number of texts that are kept at every step, and returned."""
-    no_repeat: int | None = setting(None, at_least(1))
+    no_repeat: int | None = setting(None, allowed=at_least(1))
     """Length of the n-grams that must not occur twice in the prime and the text; in bytes with the
     byte alphabet. None: every n-gram may recur."""
 

@@ -115,7 +115,7 @@ def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
     num_blocks = math.ceil(len(prime) / LAST_BLOCK)
     blocks = np.array_split(prime.astype(np.int64), num_blocks)
     logits: NDArray[np.floating] = np.zeros((1, stepper.vocab_size), np.float32)
-    state = stepper.initial_state(1)
+    state = stepper.initial_state(batch_size=1)
     compiled = compiled_loop(stepper, function="read", num_chars=len(prime))
     if compiled is not None:
         weights = compiled.pack(stepper)

@@ -60,7 +60,7 @@ def _table_values(
     if first is None:
         return
     delimiter = find_delimiter(file.start or first.content, column=column, label=file.name)
-    rows = _rows(first, lines, delimiter, label=file.name)
+    rows = _rows(first, rest=lines, delimiter=delimiter, label=file.name)
     header = next(rows)
     names = _stripped(header[1])
     index = _index_of(column, names=names, delimiter=delimiter, label=file.name)

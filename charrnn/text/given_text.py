@@ -153,7 +153,7 @@ def _divided(text: str | bytes, kind: str) -> str | bytes:
     if kind == "column":
         kind = "lines"
     file = FileRecord(name="the text", label="the text")
-    lines = end_documents([Line(1, characters)], kind, file=file)
+    lines = end_documents([Line(number=1, content=characters)], kind, file=file)
     documents = "".join(line.content for line in lines)
     if isinstance(text, bytes):
         return documents.encode("utf-8", "surrogateescape")

@@ -104,7 +104,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
         changes[kind, _LEFT_OUT] += num
     for kind, num in codes.items():
         changes[kind, _CODES] += num
-    return [Line(1, "\n".join(parts))]
+    return [Line(number=1, content="\n".join(parts))]
 
 
 def _chats_in(data: object) -> Iterator[tuple[Exporter, Sequence[Record]]]:
@@ -328,7 +328,7 @@ def _said_in_slack(code: re.Match[str], names: Names, codes: Counter[str]) -> st
     if code["group"]:
         codes["of groups or times (<!…>)"] += 1
         return code[0]
-    return _mentioned(code, names.get(code["target"]) or label, codes)
+    return _mentioned(code, name=names.get(code["target"]) or label, codes=codes)
 
 
 def _mentioned(code: re.Match[str], name: str | None, codes: Counter[str]) -> str:
@@ -380,7 +380,7 @@ def _said_in_discord(code: re.Match[str], names: Names, codes: Counter[str]) -> 
     if code["time"]:
         codes["of times (<t:…>)"] += 1
         return code[0]
-    return _mentioned(code, names.get(code["target"]), codes)
+    return _mentioned(code, name=names.get(code["target"]), codes=codes)
 
 
 def _is_of_chatgpt(record: Record) -> bool:
@@ -416,7 +416,10 @@ def _is_of_program(record: Record) -> bool:
 
 
 def _is_of_others(record: Record) -> bool:
-    return bool(_first(record, _AUTHORS, _name_of) and _first(record, _TEXTS, _text_of))
+    return bool(
+        _first(record, fields=_AUTHORS, read=_name_of)
+        and _first(record, fields=_TEXTS, read=_text_of)
+    )
 
 
 def read_other(record: Record, names: Names, codes: Counter[str]) -> Message:
@@ -424,10 +427,10 @@ def read_other(record: Record, names: Names, codes: Counter[str]) -> Message:
     may be a text."""
     if _is_of_program(record):
         return Message(why_left_out=OF_PROGRAM)
-    text = _first(record, _TEXTS, _text_of)
+    text = _first(record, fields=_TEXTS, read=_text_of)
     if not text:
         return Message(why_left_out=NO_TEXT)
-    return Message(_first(record, _AUTHORS, _name_of), text)
+    return Message(_first(record, fields=_AUTHORS, read=_name_of), text)
 
 
 def _first(record: Record, fields: Sequence[str], read: Callable[[object], str]) -> str:

@@ -123,7 +123,7 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
         return None
     may_be_log = _may_be_log(text[slice(*stamps[0])]) and "\u200e" not in text
     logged = _LOGGED_BY_PROGRAM if may_be_log else _LOGGED
-    messages = _messages_at(stamps, text, logged)
+    messages = _messages_at(stamps, text=text, logged=logged)
     names = [said["name"] for _, said in messages if said]
     num_like_programs = sum(1 for name in names if _LIKE_PROGRAM.match(name))
     if may_be_log and 2 * num_like_programs > len(names):
@@ -140,7 +140,7 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
 
     # What stands before the first stamp is no message. The numbers of lines are those of the file.
     position = messages[0][0]
-    kept = [Line(1, text[:position])]
+    kept = [Line(number=1, content=text[:position])]
     number = 1 + text.count("\n", 0, position)
     for begin, said in messages:
         number += text.count("\n", position, begin)

@@ -121,7 +121,7 @@ def _is_list(lines: Sequence[str]) -> bool:
 def share_wrapped(text: str) -> float:
     """Return the share of the non-blank lines of a text that `join_lines` would join to the next
     line."""
-    lines = list(split_lines([Line(1, text)]))
+    lines = list(split_lines([Line(number=1, content=text)]))
     num_joined = 0
     for line in join_lines(lines):
         if not line.content.endswith("\n"):

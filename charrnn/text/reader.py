@@ -179,7 +179,7 @@ class SourceReader:
             files.append(file)
 
         self.files += files
-        self.notes += notes_on_source(origin, skipped, files, config=self.config)
+        self.notes += notes_on_source(origin, skipped=skipped, files=files, config=self.config)
         if not files:
             why = describe_skipped(origin, skipped)
             raise DataError(f"{origin.label} has no file to learn from: give text files\n{why}")
@@ -216,7 +216,7 @@ class SourceReader:
         seen: set[str] = set()
         for file in self.files:
             if self._is_running_text and not ends_line:
-                yield file, Line(1, "\n")
+                yield file, Line(number=1, content="\n")
             again = FileRecord(name=file.name, label=file.label)
             for line in self._lines_of(again, seen):
                 yield file, line
@@ -240,7 +240,7 @@ class SourceReader:
 
             lines: Iterable[Line] = chain((first,), pieces)
             if self.config.composes and not self._has_column:
-                lines = _written(first, pieces, file)
+                lines = _written(first, pieces=pieces, file=file)
             # Nobody sees the lines of a document: they are counted as paragraphs.
             if file.is_document:
                 lines = _by_paragraph(first.content, lines)
@@ -276,7 +276,9 @@ class SourceReader:
             if kind is None and (reason := why_not_text(start)):
                 raise DataError(f"{file.name} {reason}")
             content.seek(0)
-        pieces = read_pieces(file.name, content, encoding, allows_nul=self.config.clean)
+        pieces = read_pieces(
+            file.name, file=content, encoding=encoding, allows_nul=self.config.clean
+        )
         if kind is None:
             yield from pieces
             return
@@ -287,7 +289,7 @@ class SourceReader:
             data = "".join(piece.content for piece in pieces).encode()
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-        yield Line(1, self._text_of_document(data, kind, file))
+        yield Line(number=1, content=self._text_of_document(data, kind=kind, file=file))
 
     def _text_of_document(self, data: bytes, kind: Kind, file: FileRecord) -> str:
         """Return the text of a document, which is read once."""
@@ -296,7 +298,7 @@ class SourceReader:
         if text is None:
             text = self._kept_texts.get(digest)
         if text is None:
-            text = read_document(file.name, data, kind)
+            text = read_document(file.name, data=data, kind=kind)
         file.document_texts[digest] = text
         return text
 
@@ -312,13 +314,15 @@ def _written(first: Line, pieces: Iterator[Line], file: FileRecord) -> Iterator[
 
     text = "".join(line.content for line in chain((first,), pieces))
     if format:
-        said: list[Line] | None = parse_cues(file.name, text, format, file.changes)
+        said: list[Line] | None = parse_cues(
+            file.name, text=text, format=format, changes=file.changes
+        )
     elif is_json:
         said = messages_of_json(text, file.changes)
     else:
         said = parse_chat(text, file.changes)
     file.is_parsed = said is not None
-    yield from [Line(1, text)] if said is None else said
+    yield from [Line(number=1, content=text)] if said is None else said
 
 
 def _by_paragraph(text: str, lines: Iterable[Line]) -> Iterator[Line]:

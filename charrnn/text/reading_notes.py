@@ -60,9 +60,9 @@ CHARS_PER_MISREAD = 2000
 def describe_file(file: FileRecord) -> None:
     """Note what data a file is, and how it is read better, by the beginning of its text."""
     if not file.is_parsed:
-        file.data = data_kind(file.start, file.name)
+        file.data = data_kind(start=file.start, name=file.name)
         if not file.data:
-            file.shape = _shape(file)
+            file.shape = _shape(name=file)
     # A file may have been saved twice, under two names.
     file.likeness = hash((file.num_bytes, file.start))
     file.start = ""

@@ -216,7 +216,7 @@ def read_pieces(
             yield Line(number, piece)
             number += piece.count("\n")
     except UnicodeDecodeError as error:
-        raise _not_in(name, label, error) from error
+        raise _not_in(name, label=label, error=error) from error
     finally:
         # An error about a line ends the reading, and the file is closed before its pieces are.
         if not file.closed:

@@ -107,7 +107,7 @@ class Why(Displayable):
     def sentence(self) -> str:
         """Why the character is predicted, in plain English."""
         every = self.strongest(len(self.effects))
-        return explain(self.character, self.probability, every, self.unit)
+        return explain(self.character, probability=self.probability, left_out=every, unit=self.unit)
 
     def _left_out(self, index: int) -> LeftOut:
         """Return what changes without the character with this index."""

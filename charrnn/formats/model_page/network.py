@@ -157,7 +157,7 @@ def _arrays(stepper: Stepper, model: TrainedModel) -> dict[str, NDArray[Any]]:
 
     arrays |= _input_arrays(stepper, model.tensors)
     if model.config.initial_state == "learned":
-        arrays["learned_state"] = stepper.initial_state(1)
+        arrays["learned_state"] = stepper.initial_state(batch_size=1)
 
     # Arrays with four bytes per number must begin at a multiple of four.
     return dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
