@@ -62,7 +62,7 @@ def describe_file(file: FileRecord) -> None:
     if not file.is_parsed:
         file.data = data_kind(start=file.start, name=file.name)
         if not file.data:
-            file.shape = _shape(name=file)
+            file.shape = _shape(file)
     # A file may have been saved twice, under two names.
     file.likeness = hash((file.num_bytes, file.start))
     file.start = ""
