@@ -77,13 +77,21 @@ class BlockScores(NamedTuple):
     """The number of characters that the first guess gets right; None if only losses are known."""
 
     @property
-    def means(self) -> tuple[float, float | None]:
-        """The mean loss in nats, and the share of the characters that the first guess gets
-        right."""
+    def means(self) -> MeanScores:
+        """The means over all characters."""
         share = None
         if self.right is not None:
             share = self.right.mean
-        return self.losses.mean, share
+        return MeanScores(self.losses.mean, first_guess=share)
+
+
+class MeanScores(NamedTuple):
+    """How well a text is predicted."""
+
+    nats: float
+    """The mean loss of a character."""
+    first_guess: float | None
+    """The share of the characters that the first guess gets right; None if it was not counted."""
 
 
 def char_losses(

@@ -62,7 +62,7 @@ def known_passages(model: TrainedModel, num_chars: int) -> Forbid:
         if len(ids) >= num_chars:
             before = codes[list(ids[len(ids) - num_chars :])]
             begun = (before * powers[:-1]).sum(dtype=np.uint64)
-            completes[known.find(begun + codes * powers[-1])[0]] = True
+            completes[known.find(begun + codes * powers[-1]).indices] = True
         if model.config.end_id is not None:
             completes[model.config.end_id] = False
         return completes

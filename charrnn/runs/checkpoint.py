@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -346,9 +346,8 @@ class VerifiedFiles:
         """Read the configuration and the alphabet. Raises CheckpointError if a file is damaged."""
         return RunDescription(self.path, config_yaml=self.read(CONFIG), vocab_json=self.read(VOCAB))
 
-    def model(self, description: RunDescription) -> tuple[Tensors, str]:
-        """Read the weights of the described model; return them and the digest that identifies the
-        model.
+    def model(self, description: RunDescription) -> IdentifiedWeights:
+        """Read the weights of the described model.
 
         Raises CheckpointError naming the file that is damaged or larger than the configuration
         allows.
@@ -377,7 +376,17 @@ class VerifiedFiles:
 
         tensors = tensors_from_bytes(self.path / MODEL, self.read(MODEL))
 
-        return tensors, digest_of(self.listed[MODEL][1], files=description.files())
+        digest = digest_of(self.listed[MODEL][1], files=description.files())
+        return IdentifiedWeights(tensors, digest=digest)
+
+
+class IdentifiedWeights(NamedTuple):
+    """The weights of a model."""
+
+    tensors: Tensors
+    """The weights by name."""
+    digest: str
+    """What identifies the model: the same for copies of it, whatever their path and step."""
 
 
 def digest_of(weights_sha256: str, files: Mapping[str, bytes]) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist, variance
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,16 +148,25 @@ class BlockSums:
         return percentiles(self.mean + (draws @ centred) / num_drawn, num_blocks)
 
 
-def draw_blocks(num_chars: int) -> tuple[Int64Array, Float64Array]:
-    """Divide a text into blocks, and draw resamples of them.
+class DrawnBlocks(NamedTuple):
+    """The blocks of a text, and resamples of them."""
 
-    Returns the block of each character (N,), and how often each resample draws each block (R, K).
+    blocks: Int64Array
+    """(N,): the block of each character."""
+    draws: Float64Array
+    """(R, K): how often each resample draws each block."""
+
+
+def draw_blocks(num_chars: int) -> DrawnBlocks:
+    """Divide a text into blocks, and draw resamples of them, for an interval of a statistic whose
+    characters depend on each other.
+
     The draws are the same for every statistic of a text, so that differences of two statistics can
     be taken resample by resample.
     """
     num_blocks = _num_blocks_drawn(num_chars)
     blocks = np.arange(num_chars) * num_blocks // num_chars
-    return blocks, draw_counts(num_blocks)
+    return DrawnBlocks(blocks, draws=draw_counts(num_blocks))
 
 
 def _num_blocks_drawn(num_chars: int) -> int:

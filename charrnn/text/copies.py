@@ -9,7 +9,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -133,14 +133,22 @@ class KnownHashes:
         self._is_possible = np.zeros(1 << _FILTER_BITS, np.bool_)
         self._is_possible[self.sorted >> self._shift] = True
 
-    def find(self, hashes: Codes) -> tuple[Int64Array, Int64Array]:
-        """Return the indices of the `hashes` that are known, and the first index of each in
-        `sorted`."""
+    def find(self, hashes: Codes) -> "FoundHashes":
+        """Return which of the `hashes` are known."""
         # The leading bits are looked up first: a binary search takes ten times as long.
         indices = np.flatnonzero(self._is_possible[hashes >> self._shift])
         positions = np.searchsorted(self.sorted, hashes[indices]).clip(max=len(self.sorted) - 1)
         is_known = self.sorted[positions] == hashes[indices]
-        return indices[is_known], positions[is_known]
+        return FoundHashes(indices[is_known], positions=positions[is_known])
+
+
+class FoundHashes(NamedTuple):
+    """The known ones among some hashes."""
+
+    indices: Int64Array
+    """Their indices among the hashes."""
+    positions: Int64Array
+    """The first index of each in `KnownHashes.sorted`."""
 
 
 def are_covered(passages: Iterable[Sequence[int]], num_chars: int) -> BoolArray:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
 
@@ -81,6 +82,15 @@ MIN_PAIRED = 50
 LAGS = (8, 4, 2, 1, 0)
 """Numbers of characters that are read after an exchange. The first number is used through which at
 least half of the labels last."""
+
+
+class Threshold(NamedTuple):
+    """What parts the values inside a property from those outside."""
+
+    middle: float
+    """The number halfway between the means inside and outside."""
+    polarity: float
+    """1 if the values inside are larger, -1 if they are smaller."""
 
 
 @dataclass(frozen=True)
@@ -300,15 +310,15 @@ class Choosing:
         followers = [divmod(cell, self.study.num_units) for cell in chosen]
         return [self.cell, *(cell for cell in followers if cell != self.cell)]
 
-    def threshold(self, values: Float64Array, where: BoolArray) -> tuple[float, float]:
-        """Return the number halfway between the means of `values` (N,) inside and outside, and the
-        sign of their difference: over the places of the choosing half that are among `where`."""
+    def threshold(self, values: Float64Array, where: BoolArray) -> Threshold:
+        """Return the number that parts the values (N,) inside a property from those outside: over
+        the places of the choosing half that are among `where`."""
         half = self.target.half
         chosen = (self.shows_property & self.is_read & where)[:half]
         signs = self.signs[:half]
         inside = _mean(values[:half][chosen & (signs > 0)])
         outside = _mean(values[:half][chosen & (signs < 0)])
-        return (inside + outside) / 2, float(np.sign(inside - outside))
+        return Threshold((inside + outside) / 2, polarity=float(np.sign(inside - outside)))
 
 
 class Scoring(Choosing):
@@ -442,7 +452,7 @@ class Scoring(Choosing):
 
         # Whole blocks of the text are drawn, as for every interval, of those that have a place. In
         # the first draw all are drawn once, which gives the effects themselves.
-        blocks, _ = draw_blocks(len(self.ids) - self.target.half)
+        blocks = draw_blocks(len(self.ids) - self.target.half).blocks
         filled, places = np.unique(blocks[positions - self.target.half], return_inverse=True)
         num_blocks = len(filled)
         draws = np.ones((1, num_blocks))
@@ -556,7 +566,7 @@ class Scoring(Choosing):
         output_middle = np.zeros(len(self.ids))
         for id in self.output.after.tolist():
             here = self.ids == id
-            output_middle[here], _ = self.threshold(reading.odds, where=here)
+            output_middle[here] = self.threshold(reading.odds, where=here).middle
         is_output_wrong = self.signs * (reading.odds - output_middle) < 0
 
         places = shown & self.is_read & ~is_first

@@ -11,7 +11,7 @@ import json
 import math
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,17 @@ NUM_DRAWN = 20
 """Documents that are drawn to see how long those of a model are."""
 
 
-def describe_network(model: TrainedModel) -> tuple[dict[str, object], str]:
-    """Return the settings of a model that `model_network.js` reads, and its weights as text.
+class DescribedNetwork(NamedTuple):
+    """A model as a page has it."""
+
+    settings: dict[str, object]
+    """The settings, which `model_network.js` reads."""
+    weights: str
+    """The weights, in base 91."""
+
+
+def describe_network(model: TrainedModel) -> DescribedNetwork:
+    """Return what `model_network.js` needs to run a model.
 
     Raises UsageError for a cell type or a depth that the program does not run, for weights that are
     not finite, and for more than `MAX_BYTES`; CheckpointError for weights that are missing or
@@ -88,7 +97,7 @@ def describe_network(model: TrainedModel) -> tuple[dict[str, object], str]:
         "num_floats": len(floats) // 4,
         "num_bytes": len(packed),
     }
-    return description, _to_digits(packed)
+    return DescribedNetwork(description, weights=_to_digits(packed))
 
 
 def _to_digits(data: bytes) -> str:
