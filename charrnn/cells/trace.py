@@ -98,7 +98,8 @@ class Trace(Displayable):
 
 
 def states_of_text(network: CharRNN, text: EncodedText) -> KnownStates:
-    """Return the states of a single pass of a network over a text and its context."""
+    """Return the states of a single pass of a network over a text and its context, from which parts
+    of the text are then read as in that pass, side by side."""
     # No state is needed behind the last of them.
     num_read = (len(text.ids) - 1) // INTERVAL * INTERVAL
     with task("reading ahead", total=num_read) as advance:

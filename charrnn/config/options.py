@@ -138,7 +138,8 @@ def words_in_text(words: Iterable[str]) -> str:
 
 
 def setting(default: Any, allowed: Range) -> Any:
-    """Make a dataclass field with a range, but without an option."""
+    """Make a dataclass field with a range, but without an option: for a setting that Python alone
+    has, or that many commands name by `--set`."""
     return field(default=default, metadata={RANGE: allowed})
 
 

@@ -28,7 +28,7 @@ _SPEAKER = re.compile(r"(?m)^(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3})
 
 def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> BoolArray:
     """Return labels (num_chars,) that are true inside the spans [begin, end), which must not
-    overlap."""
+    overlap: what a detector needs that finds its spans by reading a text once."""
     # The array has one more entry, for a span that ends with the text. An empty span changes
     # nothing.
     changes = np.zeros(num_chars + 1, np.int8)
@@ -39,7 +39,8 @@ def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> BoolArray:
 
 
 def label_matches(text: str, matches: Iterable[re.Match[str]], group: str | int = 0) -> BoolArray:
-    """Return labels (N,) that are true inside a group of each match; an empty match is no span."""
+    """Return labels (N,) that are true inside a group of each match, for a detector that is a
+    regular expression. An empty match is no span."""
     return label_spans(len(text), spans=(match.span(group) for match in matches))
 
 
@@ -57,7 +58,8 @@ def _is_newline(text: str) -> BoolArray:
 
 
 def last_index(marked: BoolArray) -> Int64Array:
-    """Return for each character the index of the last marked character at or before it, or -1."""
+    """Return for each character the index of the last marked character at or before it, or -1: a
+    count since the last newline or blank is a difference of two indices."""
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 

@@ -487,7 +487,7 @@ class Comparison:
 
 
 def distinct_names(models: Sequence[TrainedModel]) -> list[str]:
-    """Return names that tell the models apart.
+    """Return names that tell the models apart, for the rows of a table.
 
     Models whose names are equal have the folder above in theirs, or the step (`run@100`) if they
     are of one folder. Those that are still equal are numbered.

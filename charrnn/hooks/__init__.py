@@ -79,7 +79,10 @@ HOOKS: dict[str, type[Any]] = {
 
 
 def hookimpl(function: Function) -> Function:
-    """Mark a function of a package as a hook. Raises TypeError if there is no hook of its name."""
+    """Mark a function of a package as a hook: functions without the mark may have any name.
+
+    Raises TypeError if there is no hook of its name.
+    """
     if function.__name__ not in HOOKS:
         raise TypeError(f"there is no hook {function.__name__!r}")
     setattr(function, "is_hook", True)  # noqa: B010 (mypy knows no attributes of functions)

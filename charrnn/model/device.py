@@ -217,7 +217,10 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def on_threads(num_threads: int) -> Iterator[None]:
-    """Compute on `num_threads` processor threads inside the `with` block."""
+    """Compute on `num_threads` processor threads inside the `with` block.
+
+    A small computation is faster on one thread: several wait for each other at every operation.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:

@@ -146,7 +146,8 @@ TrainedNetwork = CharRNN | Ensemble
 
 
 def networks_of(network: TrainedNetwork) -> list[CharRNN]:
-    """Return the networks of an ensemble, or a list with the single network."""
+    """Return the networks of an ensemble, or a list with the single network: what reads weights or
+    layers then needs no case for each."""
     return network.networks if isinstance(network, Ensemble) else [network]
 
 

@@ -21,7 +21,11 @@ from charrnn.system.lazy import Tensor, torch
 
 def hold(ops: Ops, units: Sequence[int], values: Callable[[Any], Any]) -> Ops:
     """Return the functions, with the memories (B, k) of some units replaced by `values`, a function
-    of these memories."""
+    of these memories.
+
+    What the prediction loses with a unit held at its mean is what the unit tells; a sample with a
+    unit held at another value shows what it does.
+    """
     chosen = list(units)
 
     def clamp(memory: Any) -> Any:
@@ -41,6 +45,7 @@ def exchange(ops: Ops, is_exchanged: Tensor, memories: Iterable[Tensor]) -> Ops:
     """Return the functions, with the entries that `is_exchanged` (B, H) marks taken from other
     memories.
 
+    It asks whether the memory of one place of a text makes another place predict as the first does.
     Each time a memory passes, the next one of `memories`, each (B, H), is taken.
     """
     remaining = iter(memories)
@@ -70,7 +75,7 @@ def remove(ops: Ops, directions: Tensor, *, means: Tensor, deviations: Tensor) -
 
 def record(ops: Ops, name: str, keep: Callable[[Array, Array], object]) -> Ops:
     """Return the functions, of which the one called `name` passes its argument and its result to
-    `keep` at every call."""
+    `keep` at every call: gates are read so, which no state contains."""
     function = getattr(ops, name)
 
     def call(value: Array) -> Array:

@@ -105,7 +105,8 @@ def char_losses(
     """Compute the loss of each character whose mean is that of `stateful_scores` without
     `escape_nats`, with the same arguments and errors.
 
-    The result needs 13 bytes per scored character.
+    Lines, sentences and coloured characters need each loss; for a mean, `stateful_scores` keeps no
+    array. The result needs 13 bytes per scored character.
     """
     # The readers yield several places of the text at once; the rank of a character is its index in
     # the result.
@@ -294,7 +295,7 @@ def windowed_scores(
 
 
 def bits(nats: float) -> float:
-    """Convert nats to bits."""
+    """Convert nats to bits: losses are computed in nats, and papers quote bits per character."""
     return nats / math.log(2)
 
 

@@ -428,13 +428,15 @@ def trace_text(
 
 
 def copies_in(corpus: Corpus, reference_text: ReferenceText) -> Provenance:
-    """Find the passages of a file that stand in the texts learned, with both places of each."""
+    """Find the passages of a file that stand in the texts learned, with both places of each: what a
+    manuscript shares with a corpus."""
     found = trace_text(corpus.content, reference_text=reference_text)
     return _placed(found, corpus)
 
 
 def repeats_in(corpus: Corpus) -> Provenance:
-    """Find the passages of a file that stand in it again, with both places of each."""
+    """Find the passages of a file that stand in it again, with both places of each: what an author
+    has written twice."""
     matches = find_repeats(corpus.content, length=MIN_COPY_LENGTH)
     found = Provenance(
         text=corpus.content,

@@ -146,7 +146,8 @@ def _parse_alphabet(path: Path, data: bytes) -> Vocab:
 
 
 def seal(body: bytes) -> bytes:
-    """Return YAML below a comment with its SHA-256."""
+    """Return YAML below a comment with its SHA-256, by which `read_config` notices that it was
+    damaged or edited."""
     return _SEAL.format(_sha256(body)).encode("ascii") + body
 
 

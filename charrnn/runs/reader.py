@@ -115,9 +115,8 @@ class RunReader:
     def newest_state(self) -> NewestState:
         """Read the state of the newest checkpoint, or of the newest intact one if that is damaged.
 
-        A list of runs needs no more than this: no weights are read. Raises
-        CheckpointError if the folder cannot be read, OtherVersionError if a newer charrnn saved the
-        checkpoint.
+        A list of runs needs no more than this: no weights are read. Raises CheckpointError if the
+        folder cannot be read, OtherVersionError if a newer charrnn saved the checkpoint.
         """
         problem = None
         for name in reversed(self.checkpoints()):

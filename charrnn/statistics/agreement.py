@@ -32,6 +32,8 @@ not sort again."""
 def auc_from_association(association: Number) -> Number:
     """Convert an association (or a strength) with yes/no labels, or an array of them, to an AUC.
 
+    Cells are chosen by associations, which labels of both kinds have; an AUC is what is reported.
+
     >>> auc_from_association(0.5)
     0.75
     """
@@ -39,7 +41,8 @@ def auc_from_association(association: Number) -> Number:
 
 
 def association_from_auc(area: Number) -> Number:
-    """Convert an AUC, or an array of them, to an association.
+    """Convert an AUC, or an array of them, to an association, to compare it with the correlation
+    of a cell with counts.
 
     >>> association_from_auc(0.75)
     0.5
