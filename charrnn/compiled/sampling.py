@@ -394,7 +394,7 @@ def products(
     for stream in range(num_streams):
         at = x_at + stream * FLOAT * size
         factors[stream] = _round_to_inputs(
-            at, size, fields[BITS], places.inputs + stream * input_stride
+            at, size, bits=fields[BITS], inputs_at=places.inputs + stream * input_stride
         )
 
     # Sums of their products. All streams multiply with a group of rows, which stays in the cache,
@@ -417,9 +417,9 @@ def products(
     for stream in range(num_streams):
         _scale_sums(
             fields,
-            factors[stream],
-            places.sums + stream * sum_stride,
-            out_at + stream * FLOAT * num_rows,
+            factor=factors[stream],
+            sums_at=places.sums + stream * sum_stride,
+            out_at=out_at + stream * FLOAT * num_rows,
         )
 
 
@@ -534,8 +534,10 @@ def step(layout: Layout, ids: Longs, state_at: Address, places: Places, logits_a
         h = state_at + layer * layout.num_states * num_streams * row
         c = h + (layout.num_states - 1) * num_streams * row
         if layer > 0:
-            products(layout, INPUT, layer - 1, places, num_streams, places.below, places.x)
-        products(layout, RECURRENT, layer, places, num_streams, h, places.u)
+            products(
+                layout, INPUT, layer - 1, places, num_streams, x_at=places.below, out_at=places.x
+            )
+        products(layout, RECURRENT, layer, places, num_streams, x_at=h, out_at=places.u)
 
         # The equations, stream by stream. The input of the first layer is in the table of
         # characters.
@@ -545,7 +547,7 @@ def step(layout: Layout, ids: Longs, state_at: Address, places: Places, logits_a
             else:
                 x = places.x + stream * input_row
             at = stream * row
-            _step_units(layout, layer, x, places.u + stream * recurrent_row, h + at, c + at)
+            _step_units(layout, layer, x, u=places.u + stream * recurrent_row, h=h + at, c=c + at)
 
             # The depth.
             if layer > 0 and layout.is_residual:
@@ -553,7 +555,7 @@ def step(layout: Layout, ids: Longs, state_at: Address, places: Places, logits_a
             else:
                 _copy(h + at, places.below + at, size)
 
-    products(layout, OUTPUT, np.int64(0), places, num_streams, places.below, logits_at)
+    products(layout, OUTPUT, np.int64(0), places, num_streams, x_at=places.below, out_at=logits_at)
 
 
 # Drawing.
