@@ -128,7 +128,8 @@ def predict(options: PredictOptions) -> None:
         shown = _passages_of_files(run, options)
     else:
         *named, typed = options.words
-        shown = _shown_of_text(next(map(with_home, named), None), typed, options)
+        run = next(map(with_home, named), None)
+        shown = _shown_of_text(run, typed=typed, options=options)
     deliver(shown, target, as_json=options.json)
 
 
