@@ -255,11 +255,12 @@ def describe_columns(start: str, *, label: str, source: str) -> str:
             f" charrnn train {source} {named('column', shlex.quote(column))} reads one column, and"
             f" {named('documents', 'lines')} whole lines"
         )
-    # Commas part the words of a sentence, too.
+    # Commas part the words of a sentence, too, with a blank behind each; semicolons end &amp;.
+    is_prose = 2 * start.count(f"{delimiter} ") > start.count(delimiter) or "&amp;" in start
     least = 2 if delimiter == "\t" else 3
-    if len(rows) < LEAST_ROWS or len(names) < least or _share_alike(rows) < 1:
+    if is_prose or len(rows) < LEAST_ROWS or len(names) < least or _share_alike(rows) < 1:
         return ""
     return (
         f"is read as a text, but its lines have {len(names)} columns between"
-        f" {DELIMITERS[delimiter]}: charrnn train {source} {named('column', largest + 1)} reads one"
+        f" {DELIMITERS[delimiter]}: charrnn train {source} {named('column', 1)} reads the first"
     )

@@ -8,6 +8,7 @@ import hashlib
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from itertools import pairwise
@@ -33,6 +34,8 @@ MIN_LISTED = 50
 SHORT_LINE, NARROW = 100, 50
 """The median line of a list has at most SHORT_LINE characters. Lines of at most NARROW characters
 do not count as wrapped."""
+MOST_IN_REFRAINS = 0.1
+"""Share of the lines of a list that are followed by the same line as elsewhere, at most."""
 _SPEAKER = re.compile(r"(?:\[?[\d:./, -]+\]? )?<?([^:<>]{1,40})[:>] ")
 _BLOCK_IDS = 1 << 20
 _BLOCK_DOCUMENTS = 100
@@ -327,7 +330,8 @@ def _whole(lines: Iterable[Line]) -> Iterator[Line]:
 
 def looks_like_list(text: str) -> bool:
     """Whether the lines of a text are probably separate documents, such as names: short, without
-    blank lines between them, rarely with punctuation at the end, not wrapped, and no chat."""
+    blank lines between them, rarely with punctuation at the end, not wrapped, no songs and no
+    chat."""
     lines = text.split("\n")[:-1]
     filled = [line.rstrip() for line in lines if line.strip()]
     if len(filled) < MIN_LISTED:
@@ -346,6 +350,11 @@ def looks_like_list(text: str) -> bool:
     is_prose = num_ended > 0.2 * len(filled)
     is_long = lengths[len(lengths) // 2] > SHORT_LINE
     if is_long or is_wrapped or is_apart or is_prose:
+        return False
+    # The lines of a song follow one another again in its refrain, those of a list do not.
+    pairs = Counter(pairwise(filled))
+    num_in_refrains = sum(num for num in pairs.values() if num > 1)
+    if num_in_refrains > MOST_IN_REFRAINS * len(filled):
         return False
     # A chat has few speakers, each of whom says much, and answers what stands before.
     speakers = [match[1] for match in map(_SPEAKER.match, filled) if match]

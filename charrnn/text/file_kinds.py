@@ -44,7 +44,11 @@ _IN_ZIP = _ZIP + rb"(?:.*\n)?"
 _DOCUMENTS: Sequence[tuple[bytes, Kind]] = (
     (_IN_ZIP + rb"word/", Kind("a Word document", "docx")),
     (_IN_ZIP + rb"ppt/", Kind("slides", "pptx")),
-    (_IN_ZIP + rb"META-INF/container\.xml\n", Kind("an e-book", "epub")),
+    # Compressed MusicXML has such a container, too.
+    (
+        rb"(?=.*(?:\.opf|application/epub\+zip)\n)" + _IN_ZIP + rb"META-INF/container\.xml\n",
+        Kind("an e-book", "epub"),
+    ),
     (
         _IN_ZIP + rb"application/vnd\.oasis\.opendocument\.text\n",
         Kind("an OpenDocument file", "odt"),
@@ -74,17 +78,37 @@ _REFUSED: Sequence[tuple[bytes, str, str]] = (
     ),
     (_IN_ZIP + rb"config\.yaml", "an exported model", "charrnn sample FILE"),
     (
-        _ZIP,
-        "a document or a ZIP archive",
-        f"unzip FILE, or leaving {named('clean', 'false')} out",
+        _IN_ZIP + rb"(?:META-INF/container\.xml|[^\n]*\.mscx)\n",
+        "a score (compressed MusicXML, or MuseScore)",
+        "saving it as ABC in the program that made it, or xml2abc.py FILE > tunes.abc",
     ),
+    (
+        _IN_ZIP + rb"application/vnd\.oasis\.opendocument\.presentation\n",
+        "slides of LibreOffice",
+        "libreoffice --convert-to pptx FILE, which charrnn reads",
+    ),
+    (_ZIP, "a ZIP archive or a document of another program", "unzip FILE"),
     (rb"(?:\xef\xbb\xbf)?\s*%PDF-\d", "a PDF file", "pdftotext -nopgbrk FILE text.txt"),
     (
         _OLD_OFFICE + rb"(?=.*%b)" % _PASSWORD,
         "a document that is protected by a password",
         "saving it without one in the program that made it",
     ),
+    (
+        _OLD_OFFICE + rb"(?=.*%b)" % "__properties_version1.0".encode("utf-16-le"),
+        "a mail of Outlook",
+        "saving it as text in Outlook, or msgconvert FILE, which writes a mail (.eml)",
+    ),
     (_OLD_OFFICE, "a document of an old Microsoft Office", "libreoffice --convert-to txt FILE"),
+    (rb"\xffWPC", "a document of WordPerfect", "libreoffice --convert-to txt FILE"),
+    (rb"!BDN", "a mailbox of Outlook", "readpst FILE, which writes a mailbox (mbox)"),
+    (rb"\x78\x9f\x3e\x22", "the attachments of a mail of Outlook (winmail.dat)", "tnef FILE"),
+    (
+        rb"bplist00(?=.*WebMainResource)",
+        "a page that Safari has saved",
+        "textutil -convert txt FILE on a Mac",
+    ),
+    (rb"AT&TFORM", "a scanned book (DjVu)", "djvutxt FILE text.txt"),
     (rb".{60}(?:BOOKMOBI|TEXtREAd)", "an e-book", "ebook-convert FILE text.txt"),
     (
         rb"BZh[1-9]1AY&SY|\xfd7zXZ\0|\x28\xb5\x2f\xfd|\x1f\x8b\x08|7z\xbc\xaf\x27\x1c"
@@ -99,7 +123,8 @@ _REFUSED: Sequence[tuple[bytes, str, str]] = (
         "a program that recognises speech",
     ),
     (
-        rb"SQLite format 3\0|PAR1[^ -~]|ARROW1\0|\x80[\2-\5][^ -~]|\x93NUMPY|\x89HDF\r",
+        rb"SQLite format 3\0|PAR1[^ -~]|ARROW1\0|\x80[\2-\5][^ -~]|\x93NUMPY|\x89HDF\r"
+        rb"|bplist00",
         "data of another program",
         "saving its texts with that program",
     ),
@@ -114,6 +139,52 @@ _REFUSED: Sequence[tuple[bytes, str, str]] = (
     ),
 )
 """What is no text, and what charrnn does not read, by its first bytes."""
+_HEADER = rb"(?:[!-9;-~]+:|[ \t])[^\r\n]*\r?\n"
+_MAIL = (
+    rb"(?:\xef\xbb\xbf)?(?:\d+ *\r?\n)?"
+    rb"(?=(?:%b){0,200}?(?i:From|To|Subject|Date):)"
+    % _HEADER
+    + rb"(?=(?:%b){0,200}?(?i:MIME-Version|Message-ID|Received|Return-Path|Content-T[a-z-]+):)"
+    % _HEADER
+)
+# Apple Mail writes the number of bytes before a mail.
+_TEXT_OF_MAIL = (
+    'python3 -X utf8 -c "import email, sys; from email.policy import default;'
+    " [print(part.get_content()) for name in sys.argv[1:] for part in [email.message_from_bytes("
+    "open(name, 'rb').read().lstrip(b'0123456789 \\r\\n'), policy=default).get_body({kinds})]"
+    ' if part]" FILE > {file}'
+)
+_AS_IT_STANDS = f"{named('clean', 'false')} takes it as it stands"
+_WRITTEN: Sequence[tuple[bytes, str, str]] = (
+    (
+        _MAIL
+        + rb"(?=(?:%b){0,200}?(?:From: *[\"<]*Saved by|Snapshot-Content-Location:))" % _HEADER,
+        "a page with its pictures (MHTML)",
+        _TEXT_OF_MAIL.format(kinds=("html", "plain"), file="page.html") + ", which charrnn reads",
+    ),
+    (_MAIL, "a mail", _TEXT_OF_MAIL.format(kinds=("plain", "html"), file="text.txt")),
+    (
+        _PROLOGUE + rb"<FinalDraft\s",
+        "a screenplay of Final Draft",
+        'exporting it as text there, or python3 -X utf8 -c "import xml.etree.ElementTree as E;'
+        " [print(''.join(text.text or '' for text in line.iter('Text')))"
+        " for line in E.parse('FILE').iter('Paragraph')]\" > text.txt",
+    ),
+    (
+        _PROLOGUE + rb"<document\s[^>]*Open Screenplay Format",
+        "a screenplay (Open Screenplay Format)",
+        "saving it as plain text or Fountain in the program that made it",
+    ),
+    (
+        _PROLOGUE + rb"<(?:office:document|pkg:package|w:wordDocument|abiword|DOCTYPE abiword)\s",
+        "a document in XML",
+        "libreoffice --convert-to txt FILE",
+    ),
+)
+"""Texts that a program has written for itself, with codes, tags and headers in them. They can be
+taken as they stand."""
+TAGGED_LINES = r"\s*(?:<(\w+)>[^\n]*</\1>[ \t]*\n\s*){2}"
+"""Matches lines each of which stands between a tag and its end, such as <s> and </s>."""
 _DATA: Sequence[tuple[str, str]] = (
     (r"%!PS", "PostScript"),
     (r'\s*\{(?=.*"mappings"\s*:)(?=.{0,300}"(?:version|file|sources)"\s*:)', "source maps"),
@@ -133,13 +204,23 @@ _DATA: Sequence[tuple[str, str]] = (
         r"|\[[^\]\n]+\] \[[^\]\n]*\d:\d\d\] ?)[^\n]*\n){3}",
         "a chat with its times, which stay in it",
     ),
+    (r"BEGIN:V(?:CARD|CALENDAR)\s", "addresses or dates with the names of their fields"),
+    # Lines between the marks of sentences are no XML, but have a note of their own.
     (
+        rf"(?!{TAGGED_LINES})"
         r"\s*(?:(?:<\?xml[^>]*>|<!--(?:(?!-->).)*-->|<!(?!--)[^>\[]*(?:\[[^\]]*\][^>]*)?>)\s*)*"
-        r"<([A-Za-z][\w:.-]*)[\s/>](?=.*</)(?!.*</\1>\s*[^\s<])",
+        r"<([A-Za-z][\w:.-]*)[\s/>](?=.*</)(?!.*</\2>\s*[^\s<])",
         "drawings or XML with its tags",
     ),
 )
 """Texts that nobody wrote as they stand."""
+SCRIPTS = (
+    "script",
+    "left out {num} in pages of {label} (<script>, <style>);"
+    f" {named('clean', 'false')} keeps the pages as they are",
+)
+"""A change of a text: what pandoc does not read of a page, though it may be what one wants."""
+_SCRIPT = re.compile(rb"<(?:script|style)\b[^>]*>\s*[^<\s]", re.IGNORECASE)
 MINIFIED = 1000
 """Characters of a line on average from which on a program or a style is called minified."""
 _PROGRAM = re.compile(r"\.(?:m?js|css|map)(?:\.gz)?$", re.IGNORECASE)
@@ -155,14 +236,29 @@ def document_kind(data: bytes) -> Kind | None:
     return None
 
 
-def why_not_text(data: bytes) -> str:
+def why_not_text(data: bytes, *, clean: bool) -> str:
     """Say what kind of file begins with these bytes, and how to get a text out of it; "" if it may
-    be a text."""
+    be a text. Where a text is not to be made `clean`, a mail is taken as it stands."""
     start = _with_names(data)
+    if not clean and start.startswith(_ZIP) and (kind := document_kind(data)):
+        return (
+            f"is {kind.what}, not a plain text: get its text by leaving"
+            f" {named('clean', 'false')} out, so that pandoc reads it"
+        )
     for pattern, what, way in _REFUSED:
         if re.match(pattern, start, re.DOTALL):
             return f"is {what}, not a plain text: get its text by {way}"
+    if not clean:
+        return ""
+    for pattern, what, way in _WRITTEN:
+        if re.match(pattern, start, re.DOTALL):
+            return f"is {what}, not a plain text: get its text by {way}; {_AS_IT_STANDS}"
     return ""
+
+
+def num_scripts(page: bytes) -> int:
+    """Return the number of programs and styles that stand in an HTML page."""
+    return len(_SCRIPT.findall(page))
 
 
 def _with_names(data: bytes) -> bytes:

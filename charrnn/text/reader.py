@@ -25,7 +25,7 @@ from charrnn.text.documents import (
     read_documents,
     without_repeated,
 )
-from charrnn.text.file_kinds import Kind, document_kind, why_not_text
+from charrnn.text.file_kinds import SCRIPTS, Kind, document_kind, num_scripts, why_not_text
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, stored
 from charrnn.text.json_chats import JSON_CHAT, messages_of_json
 from charrnn.text.messages import find_stamps, parse_chat
@@ -273,7 +273,7 @@ class SourceReader:
             start = start_in_utf_8(start)
             if self.config.clean:
                 kind = document_kind(start)
-            if kind is None and (reason := why_not_text(start)):
+            if kind is None and (reason := why_not_text(start, clean=self.config.clean)):
                 raise DataError(f"{file.name} {reason}")
             content.seek(0)
         pieces = read_pieces(
@@ -289,6 +289,8 @@ class SourceReader:
             data = "".join(piece.content for piece in pieces).encode()
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
+        if kind.format == "html":
+            file.changes[SCRIPTS] += num_scripts(data)
         yield Line(number=1, content=self._text_of_document(data, kind=kind, file=file))
 
     def _text_of_document(self, data: bytes, kind: Kind, file: FileRecord) -> str:

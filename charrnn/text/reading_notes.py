@@ -5,18 +5,21 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 from charrnn.config.settings import Config
 from charrnn.errors import counted, listed, named, shortened
 from charrnn.text.columns import describe_columns
 from charrnn.text.documents import looks_like_list
-from charrnn.text.file_kinds import data_kind
+from charrnn.text.file_kinds import TAGGED_LINES, data_kind
 from charrnn.text.parting_lines import describe_parting
 from charrnn.text.sources import STANDARD_INPUT, Origin, is_smiles_file
 from charrnn.text.text_files import FileRecord, without_gz
 
 MOST_REASONS = 3
 """Number of reasons for skipped files that are given at most."""
+MAX_REASON = 600
+"""Characters of a reason that are given at most."""
 MOST_KINDS = 3
 """Number of kinds of files whose shares are given at most."""
 LEAST_SHARE = 0.05
@@ -44,6 +47,23 @@ _SHAPES = (
         r"(?:(?:%[^\n]*|[ \t]*)\n)*[ \t]*X:\s*\d+[^\n]*\n(?:[A-Za-z]:[^\n]*\n|%[^\n]*\n)*K:",
         f"has tunes: {named('documents', 'blank-lines')} makes each a document",
     ),
+    (
+        r'\[Event "[^\n]*\n(?:\[\w+ "[^\n]*\n)+',
+        "has games with their tags: grep -v '^\\[' FILE > moves.txt leaves the tags out",
+    ),
+    (
+        r"(?:# [^\n]*\n)*\d+\t[^\t\n]+\t[^\t\n]+\t[A-Z_]+\t",
+        "has words with what they are (CoNLL-U): sed -n 's/^# text = //p' FILE > text.txt takes the"
+        " sentences out of it",
+    ),
+    (
+        r"[^\n]* \+\+\+\$\+\+\+ [^\n]*\n",
+        "has fields between +++$+++: sed 's/.* +++[$]+++ //' FILE > text.txt takes the last",
+    ),
+    (
+        TAGGED_LINES,
+        "has lines between tags: sed 's/<[^>]*>//g' FILE > text.txt leaves the tags out",
+    ),
 )
 """How texts begin that are read better in another way, each with a note."""
 _LETTER = (
@@ -53,6 +73,8 @@ _LETTER = (
 _MISREAD = re.compile(rf"\w{_LETTER}|{_LETTER}\w")
 """Letters in UTF-8 that were read in another encoding, or are written as in a page: in or beside a
 word, because a text about them has them alone."""
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[\da-f]+);")
+"""Signs as a page writes them, wherever they stand."""
 CHARS_PER_MISREAD = 2000
 """Characters of a text for each misread letter, at most, from which on a note says so."""
 
@@ -80,13 +102,19 @@ def _shape(file: FileRecord) -> str:
     if columns := describe_columns(start, label=file.name, source=source):
         return columns
     # A text may have a few on purpose.
-    if len(_MISREAD.findall(start)) > 4 + len(start) / CHARS_PER_MISREAD:
+    many = 4 + len(start) / CHARS_PER_MISREAD
+    if len(_MISREAD.findall(start)) > many:
         return (
             "has misread letters such as Ã¼, â€™ or &uuml;: ftfy FILE -o text.txt mends them (pip"
             " install ftfy)"
         )
     if parting := describe_parting(start):
         return parting
+    if len(_ENTITY.findall(start)) > many and "</" not in start:
+        return (
+            'has &amp; or &lt; as pages do: python3 -X utf8 -c "import html, sys;'
+            ' sys.stdout.write(html.unescape(sys.stdin.read()))" < FILE > text.txt mends them'
+        )
     if looks_like_list(start):
         remedy = f"{named('documents', 'lines')} makes each a document"
         return f"is read as running text, but its lines look like a list: {remedy}"
@@ -97,8 +125,12 @@ def describe_skipped(origin: Origin, skipped: Mapping[str, str]) -> str:
     """Say what was skipped of a source, and why; "" if nothing was."""
     parts = []
     if skipped:
-        reasons = [f"{name} {problem}" for name, problem in skipped.items()][:MOST_REASONS]
-        reason = "; ".join(map(shortened, reasons))
+        # Each reason is given for the first file that has it, with the whole command of its remedy.
+        first_names: dict[str, str] = {}
+        for name, problem in skipped.items():
+            first_names.setdefault(problem, name)
+        reasons = [f"{name} {problem}" for problem, name in first_names.items()][:MOST_REASONS]
+        reason = "; ".join(shortened(reason, MAX_REASON) for reason in reasons)
         parts.append(f"{counted(len(skipped), 'file')} ({listed(skipped)}; {reason})")
     parts += [counted(num, noun) for noun, num in origin.skipped.items() if num]
     return " and ".join(parts)
@@ -125,9 +157,14 @@ def notes_on_source(
             yield f"{100 * share:.0f} % of the text of {origin.label} is {what} ({names})"
     copies: dict[int, list[str]] = {}
     for name, likeness in {file.name: file.likeness for file in files}.items():
-        copies.setdefault(likeness, []).append(os.path.basename(name))
-    repeated = [" = ".join(names) for names in copies.values() if len(names) > 1]
-    if repeated:
+        copies.setdefault(likeness, []).append(name)
+    alike_names = [names for names in copies.values() if len(names) > 1]
+    if alike_names:
+        # Copies in several folders may have the same name.
+        folder = os.path.commonpath([os.path.dirname(name) for name in chain(*alike_names)])
+        repeated = [
+            " = ".join(os.path.relpath(name, folder) for name in names) for names in alike_names
+        ]
         yield f"{origin.label} has files that look like copies of one another: {listed(repeated)}"
 
     # One file of another shape says nothing about a folder.

@@ -143,7 +143,7 @@ def test_a_note_names_the_columns():
         ("rows.json", {"about": "b", "rows": [{"a text": "It rains."}]}, "'rows.a text'"),
         ("people.csv", "first name,story\nAnn Bee,Born in Rome\n", "story"),
         ("twice.csv", "a;text;text\n1;b;It rains\n", "3"),
-        ("pairs.txt", "Go.\tVa donc !\tby Ann\n" * 30, "2"),
+        ("pairs.txt", "Go.\tVa donc !\tby Ann\n" * 30, "1"),
         (
             "tweet.js",
             'window.YTD.tweet.part0 = [\n{"tweet": {"full_text": "Rain"}}]',

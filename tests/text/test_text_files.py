@@ -117,7 +117,11 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
     "data, kind, way",
     [
         (b"%PDF-1.4\n", "a PDF file", "pdftotext"),
-        (in_zip("[Content_Types].xml", "word/document.xml"), "a document", "clean"),
+        (
+            in_zip("[Content_Types].xml", "word/document.xml"),
+            "a Word document",
+            "leaving `clean=false` out",
+        ),
         (in_zip("Index/Document.iwa"), "a document of Pages, Numbers or Keynote", "plain text"),
         (in_zip("[Content_Types].xml", "xl/workbook.xml"), "a spreadsheet", "CSV"),
         (in_zip("mimetype=application/vnd.oasis.opendocument.spreadsheet"), "a spreadsheet", "CSV"),
