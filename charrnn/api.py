@@ -416,7 +416,7 @@ class Model(TrainedModel):
         """
         read = () if self.path is None else (self.path,)
         target = export.target_of(path, force=force, read=read)
-        export.write_model(self, target, title)
+        export.write_model(self, target, title=title)
         return Path(path)
 
     # What of a text was copied.

@@ -223,7 +223,7 @@ def iter_losses(
                     logits = logits[torch.from_numpy(is_text).to(device)]
                 targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
                 nats, is_right = _scores(logits, targets)
-            _charge_unknown(nats, is_right, exact[positions], escape_nats=escape_nats)
+            _charge_unknown(nats, is_right, exact_ids=exact[positions], escape_nats=escape_nats)
             yield positions, nats, is_right
             advance(len(targets))
 
@@ -285,7 +285,9 @@ def windowed_scores(
             with autocast(device, precision):
                 logits, _ = network(inputs, network.initial_state(len(starts)))
             nats, is_right = _scores(logits.flatten(0, 1), targets.flatten())
-            _charge_unknown(nats, is_right, exact[positions.ravel()], escape_nats=escape_nats)
+            _charge_unknown(
+                nats, is_right, exact_ids=exact[positions.ravel()], escape_nats=escape_nats
+            )
 
             blocks = positions.ravel() * num_blocks // len(ids)
             nats_sums.add(nats, blocks)

@@ -174,7 +174,7 @@ def end_documents(
             yield from _whole(_without_nul(value, file.name))
     elif kind.startswith(PARTED_BY):
         mark = kind.removeprefix(PARTED_BY).strip()
-        for record in records_between(_counted(split_lines(checked), mark, file), mark):
+        for record in records_between(_counted(split_lines(checked), mark=mark, file=file), mark):
             yield from _whole(record)
     elif kind == "lines":
         yield from _paragraphs(split_lines(checked), are_lines=True)

@@ -61,7 +61,7 @@ def why(
     """
     check("chars", chars, allowed=LEFT_OUT, remedy=" The work grows with the square of it.")
     read = model.generator.encode_prime(text, unknown, what="text").astype("int64")
-    target, replaced = target_id(model, character, unknown)
+    target, replaced = target_id(model, character, unknown=unknown)
 
     # The END before a document is read with it, and is no character of it.
     num_special = int(model.config.end_id is not None)

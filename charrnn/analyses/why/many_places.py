@@ -139,7 +139,7 @@ def why_places(
         UsageError: The character is `next`, several, or cannot come next.
         DataError: It comes next at under 10 places, or the model lacks it.
     """
-    target, _ = target_id(model, character, unknown)
+    target = target_id(model, character, unknown=unknown).id
     if target is None:
         raise UsageError(
             f"{named('character', 'next')} is another character at every place: name one, or `end`."

@@ -279,7 +279,7 @@ COLUMNS: Columns = {
     "strongest": "{share:.0%}",
     "back": "{distance:.0f}",
     "effect": "{effect:+.2f}",
-    "95 % interval": lambda row: ends_text(row.low, row.high, "+.2f"),
+    "95 % interval": lambda row: ends_text(row.low, row.high, form="+.2f"),
     "chance": lambda row: "" if row.chance is None else f"{row.chance:.3f}",
     "untrained": lambda row: "" if row.untrained is None else f"{row.untrained:+.3f}",
 }

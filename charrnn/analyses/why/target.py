@@ -1,6 +1,7 @@
 """Which character is explained: as a user types it, and its id."""
 
 import re
+from typing import NamedTuple
 
 from charrnn.config.options import check
 from charrnn.errors import DataError, UsageError, named, shortened
@@ -19,11 +20,17 @@ _BYTE = re.compile(r"\\x([0-9a-fA-F]{2})")
 """A byte as it is typed, and as a byte alphabet names it."""
 
 
-def target_id(
-    model: TrainedModel, character: str | bytes, unknown: str
-) -> tuple[int | None, dict[str, str]]:
-    """Return the id of the character that is explained, None for the most likely one, and what is
-    taken in place of a character that the model lacks.
+class ExplainedCharacter(NamedTuple):
+    """The character that is explained."""
+
+    id: int | None
+    """Its id; None for the most likely one."""
+    replaced: dict[str, str]
+    """What is taken in place of a character that the model lacks."""
+
+
+def target_id(model: TrainedModel, character: str | bytes, unknown: str) -> ExplainedCharacter:
+    """Return the id of the character that is explained, as it is typed.
 
     The character is a string of one character, a byte of a model of bytes, `next` or `end`. Raises
     UsageError for anything else, DataError for a character that the model lacks and, if `unknown`
@@ -32,16 +39,16 @@ def target_id(
     check("unknown", unknown, allowed=UNKNOWN_CHOICES)
     end_id = model.config.end_id
     if character == NEXT:
-        return None, {}
+        return ExplainedCharacter(None, replaced={})
     if character in (END, END_WORD):
         if end_id is None:
             raise UsageError(
                 f"{named('character', END_WORD)} is the end of a document, and {model.name} was"
                 " not trained on documents: name a character, or `next`."
             )
-        return end_id, {}
+        return ExplainedCharacter(end_id, replaced={})
     if model.vocab.kind == "byte":
-        return _byte(character), {}
+        return ExplainedCharacter(_byte(character), replaced={})
     if isinstance(character, bytes):
         raise UsageError(
             f"{named('character')} is bytes, but {model.name} reads characters: give a string."
@@ -73,7 +80,7 @@ def target_id(
     (id,) = vocab.encode(read).tolist()
     if id in undrawable_ids(vocab, end_id):
         raise UsageError(f"{named('character')} is {read!r}, which {model.name} never writes.")
-    return id, replaced
+    return ExplainedCharacter(id, replaced=replaced)
 
 
 def _byte(character: str | bytes) -> int:
