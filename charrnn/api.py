@@ -127,13 +127,13 @@ class Model(TrainedModel):
     ) -> "WhyPlaces":
         """Explain why a character is predicted at places of a text where it comes next.
 
+        `why` explains one prediction; this says what holds for most predictions of the character.
         At each place the 200 characters before it are read, and left out one by one. The earlier
         characters that are often the strongest are compared with others at like distances, and with
         an untrained twin. The result is kept in the user's cache folder.
 
         Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned.
+            text: The text, in a form that `TrainedModel` lists, or what `encode` returned.
             character: The predicted character, "end" for the end of a document, or a byte of a
                 model of bytes.
             context: What stands before the text. By default nothing.
