@@ -2,6 +2,7 @@
 
 import io
 import re
+from array import array
 from html.parser import HTMLParser
 from zipfile import ZIP_STORED, ZipFile
 
@@ -146,7 +147,9 @@ class _Page(HTMLParser):
         self.visible: list[str] = []
         """The parts of the page that are seen."""
         self._page = page
-        self._line_starts = [0, *(match.end() for match in re.finditer("\n", page))]
+        # As numbers of the machine: a page may consist of line ends.
+        self._line_starts = array("L", [0])
+        self._line_starts.extend(match.end() for match in re.finditer("\n", page))
         self._open: list[str] = []
         """The names of the elements in which the parser is."""
         self._hidden_depth = 0

@@ -73,14 +73,15 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
     A person who exports a chat of Messenger, Telegram, Slack, Discord or ChatGPT gets such a file.
     What is left out, and the mentions for which the file has no name, are counted in `changes`.
     """
+    # What the parser takes may be too deep to walk through.
     try:
         data = json.loads(text)
+        chats = list(_chats_in(data))
+        if not chats:
+            return None
+        names = _names_in(data)
     except (ValueError, RecursionError):
         return None
-    chats = list(_chats_in(data))
-    if not chats:
-        return None
-    names = _names_in(data)
     codes: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     num_said = 0

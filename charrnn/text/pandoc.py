@@ -3,9 +3,11 @@
 import hashlib
 import re
 import subprocess
+from typing import BinaryIO
 
 from charrnn.errors import DataError, UsageError, install_command, named
 from charrnn.system.process import memory_bytes
+from charrnn.text.archives import without_media
 from charrnn.text.document_text import text_of_json
 from charrnn.text.file_kinds import DAMAGED, Kind, why_protected
 from charrnn.text.hidden import without_hidden
@@ -21,22 +23,33 @@ _FORMATS = {"ipynb": "ipynb+markdown_in_html_blocks+native_divs"}
 """Formats of which pandoc reads more with extensions."""
 _UNTITLED = re.compile(r"^Slide \d+\n+", re.MULTILINE)
 """What pandoc writes in the place of the title of a slide that has none."""
+_BLOCK = 1 << 20
 REMEDY = "save it as plain text (UTF-8) in the program that made it"
 """What one can do with a document that is not read."""
 
 
-def document_digest(data: bytes, kind: Kind) -> str:
+def document_digest(file: BinaryIO, kind: Kind) -> str:
     """Return what tells a document apart from others: its SHA-256 and its format."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        digest.update(block)
     # The same bytes may be read as another format.
-    return f"{hashlib.sha256(data).hexdigest()}-{kind.format}"
+    return f"{digest.hexdigest()}-{kind.format}"
 
 
-def read_document(label: str, data: bytes, kind: Kind) -> str:
+def read_document(label: str, file: BinaryIO, kind: Kind) -> str:
     """Return the text of a document (text formats in UTF-8), one line for each paragraph.
 
     Raises UsageError if pandoc is missing, DataError if it cannot read the document.
     """
     try:
+        file.seek(0)
+        if file.read(2) == b"PK":
+            data = without_media(label, file)
+        else:
+            file.seek(0)
+            data = file.read()
         # pandoc would say of these that it cannot decode a byte.
         if problem := why_protected(data):
             raise DataError(f"{label} is {kind.what} that {problem}")

@@ -16,6 +16,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import DataError, TextChangedError, UsageError, counted, listed, named
 from charrnn.system.files import convert_os_errors
 from charrnn.system.progress import Task, task, tell
+from charrnn.text.archives import check_size, check_size_of, names_in, seekable
 from charrnn.text.cleaning import tidied, written_lines
 from charrnn.text.cues import cue_format, parse_cues
 from charrnn.text.documents import (
@@ -25,7 +26,7 @@ from charrnn.text.documents import (
     read_documents,
     without_repeated,
 )
-from charrnn.text.file_kinds import SCRIPTS, Kind, document_kind, num_scripts, why_not_text
+from charrnn.text.file_kinds import SCRIPTS, document_kind, num_scripts, why_not_text
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, stored
 from charrnn.text.json_chats import JSON_CHAT, messages_of_json
 from charrnn.text.messages import find_stamps, parse_chat
@@ -264,12 +265,15 @@ class SourceReader:
         """Yield a file in pieces of whole lines; of a document, its text."""
         kind = None
         encoding = None
+        is_archive = False
         if self.config.alphabet != "byte":
             encoding = self.config.encoding
             start = content.read(START_BYTES)
-            # The names of the files in a ZIP archive are at its end.
             if start.startswith(b"PK"):
-                start += content.read()
+                content = seekable(file.name, content)
+                names = names_in(content)
+                is_archive = names != b""
+                start = names or start
             start = start_in_utf_8(start)
             if self.config.clean:
                 kind = document_kind(start)
@@ -283,26 +287,32 @@ class SourceReader:
             yield from pieces
             return
 
-        # A document in characters is decoded first, as any text is, with the same errors.
-        data = start
-        if not start.startswith(b"PK"):
-            data = "".join(piece.content for piece in pieces).encode()
         file.is_document = True
         file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-        if kind.format == "html":
-            file.changes[SCRIPTS] += num_scripts(data)
-        yield Line(number=1, content=self._text_of_document(data, kind=kind, file=file))
-
-    def _text_of_document(self, data: bytes, kind: Kind, file: FileRecord) -> str:
-        """Return the text of a document, which is read once."""
-        digest = document_digest(data, kind)
+        # A document in characters is decoded first, as any text is, with the same errors.
+        if not is_archive:
+            check_size_of(file.name, content)
+            data = _decoded(file.name, pieces)
+            if kind.format == "html":
+                file.changes[SCRIPTS] += num_scripts(data)
+            content = io.BytesIO(data)
+        digest = document_digest(content, kind)
         text = self.document_texts.get(digest)
         if text is None:
             text = self._kept_texts.get(digest)
         if text is None:
-            text = read_document(file.name, data=data, kind=kind)
+            text = read_document(file.name, file=content, kind=kind)
         file.document_texts[digest] = text
-        return text
+        yield Line(number=1, content=text)
+
+
+def _decoded(name: str, pieces: Iterable[Line]) -> bytes:
+    """Return a document in characters as UTF-8. Raises DataError if it is too large."""
+    data = bytearray()
+    for piece in pieces:
+        data += piece.content.encode()
+        check_size(name, len(data))
+    return bytes(data)
 
 
 def _written(first: Line, pieces: Iterator[Line], file: FileRecord) -> Iterator[Line]:
