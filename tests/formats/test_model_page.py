@@ -150,9 +150,21 @@ def sampled(model, one):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_module_generates_the_text_of_the_command_in_node(name, tmp_path):
     model = MODELS[name]()
-    cases = [one | {"prime": one["prime"] or ""} for one in UNCLAMPED]
+    cases = [*UNCLAMPED, case(prime="")]
     found = sample_in_node(to_module(model), cases, tmp_path)
-    assert found == [sampled(model, one) for one in UNCLAMPED]
+    assert found == [sampled(model, one) for one in cases]
+
+
+@needs_node
+def test_an_empty_prime_of_a_module_is_a_line_end_and_none_is_the_opening(tmp_path, monkeypatch):
+    """The opening may have a full stop and a blank line."""
+    model = made()
+    opening = model.vocab.encode("b\n\n")
+    monkeypatch.setattr("charrnn.formats.model_page.network.opening_ids", lambda *_, **__: opening)
+    cases = [case(prime=prime) for prime in (None, "", "\n", "b\n\n")]
+    none, empty, newline, opened = sample_in_node(to_module(model), cases, tmp_path)
+    assert (f"\n{empty}", f"b\n\n{none}") == (newline, opened)
+    assert empty == sampled(model, case(prime=""))
 
 
 @needs_node

@@ -5,13 +5,14 @@ const model = {{MODEL}};
 const network = new Network(model, await unpackArrays(model, "{{WEIGHTS}}"));
 const alphabet = new Alphabet(model);
 
-// Return a text that begins with `prime`: the text of `charrnn sample` for the same options. Characters that the model
-// does not know are left out of `prime`. Throw a RangeError for a temperature or a seed below 0.
-export function sample({temperature = 0.8, seed = Math.floor(2 ** 32 * Math.random()), prime = "", length = model.length} = {}) {
+// Return a text that begins with `prime`: the text of `charrnn sample` for the same options. Without one it begins like the
+// training text, and "" stands for a line end. Characters that the model does not know are left out of `prime`. Throw a RangeError for a temperature or a seed below 0.
+export function sample({temperature = 0.8, seed = Math.floor(2 ** 32 * Math.random()), prime = null, length = model.length} = {}) {
   if (!(temperature >= 0) || seed < 0) throw new RangeError("temperature and seed must be at least 0");
-  const known = alphabet.encode(alphabet.composed(prime));
+  const known = alphabet.encode(alphabet.composed(prime ?? ""));
   const ids = known.flatMap(one => one.ids);
-  if (!prime || model.end_id !== null) ids.unshift(...model.opening_ids);
+  if (prime === null) ids.push(...model.opening_ids);
+  else if (ids.length === 0 || model.end_id !== null) ids.unshift(...model.start_ids);
   const before = network.read(ids, network.initialState());
   const writer = new Writer(network, alphabet, {...before, temperature, seed, length});
   let text = known.map(one => one.character).join("");

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from charrnn.cells.findings import CellScore
 from charrnn.formats.model_page.network import NETWORK, check_size, describe_network, to_json
+from charrnn.generation.generator import start_ids
 from charrnn.generation.sample_options import DOCUMENT_LENGTH
 from charrnn.runs.included import read_cards
 from charrnn.runs.reader import RunReader
@@ -155,6 +156,8 @@ def to_module(model: TrainedModel) -> str:
     description, weights = describe_network(model)
     # Cells are clamped in a page only.
     del description["memories"]
+    # What stands for an empty prime.
+    description["start_ids"] = start_ids(model.vocab, model.config.end_id).tolist()
     # The length at which the command cuts a document.
     if model.config.end_id is not None:
         description["length"] = DOCUMENT_LENGTH
