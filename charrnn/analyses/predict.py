@@ -48,6 +48,7 @@ class PredictOptions(ExportingOptions):
         "[RUN] TEXT",
         help="The text before the character, or - for stdin; before it, perhaps a run.",
         default=(),
+        may_be_empty=True,
     )
     character: str | None = option(
         None,
@@ -121,6 +122,9 @@ def predict(options: PredictOptions) -> None:
             " files each have a --text."
         )
     target = export_target(options, has_rows=not options.backward)
+
+    if "" in options.words[:1] and (options.texts or len(options.words) > 1):
+        raise UsageError("[RUN] is empty: give a name, or leave it out.")
 
     # A text may begin with ~, which is the folder of the user in the name of a run.
     if options.texts:

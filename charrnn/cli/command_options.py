@@ -15,7 +15,7 @@ import typer
 from charrnn.cli.command_classes import OTHER, QUIET, QUIET_LETTER
 from charrnn.cli.option_rules import check_rules
 from charrnn.config.options import Option, argument, check, make, option, parameters_of, refused
-from charrnn.config.settings import KIND_NAMES, whole_number
+from charrnn.config.settings import KIND_NAMES, limit_of, whole_number
 from charrnn.errors import UsageError, named, shortened
 from charrnn.system.files import with_home
 from charrnn.views.delivery import describe_formats
@@ -177,8 +177,11 @@ def _converted(typed: object, declared: Option) -> object:
     none, and for a value out of range."""
     # A text or several texts; True for an option without a value.
     value: Any = typed
-    if typed == "" and declared.kind is not str:  # of an unset shell variable
-        raise UsageError(f"{named(declared.name)} is empty: give a value, or leave it out.")
+    texts = typed if isinstance(typed, list | tuple) else [typed]
+    if "" in texts and not declared.may_be_empty:
+        # The value of a shell variable that is not set.
+        what = named(declared.name) if declared.flag else declared.metavar
+        raise UsageError(f"{what} is empty: give a value, or leave it out.")
     if declared.kind is Path:
         # The shell leaves the ~ of --out=~/run as it is.
         value = Path(with_home(value))
@@ -188,7 +191,8 @@ def _converted(typed: object, declared: Option) -> object:
         try:
             value = read(typed)
         except ValueError:
-            raise refused(declared.name, value=typed, wanted=KIND_NAMES[declared.kind]) from None
+            wanted = KIND_NAMES[declared.kind] + limit_of(typed)
+            raise refused(declared.name, value=typed, wanted=wanted) from None
     if declared.allowed is not None:
         check(declared.name, value, allowed=declared.allowed)
     return value

@@ -51,6 +51,9 @@ _DRAWS = "--seed --temp --top-k --top-p --min-p --precision --color"
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
         Rule("--no-repeat", without="--beam"),
+        Rule("--sort --unique", without="--count"),
+        Rule("--unknown", without="--prime"),
+        Rule("--count --export", beside="--length=0", why="which writes no text"),
         # A search draws nothing at random.
         Rule(
             f"{_DRAWS} --no-copy --unique --new",
@@ -81,6 +84,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *(Rule(view, beside=" ".join(VIEWS[index + 1 :])) for index, view in enumerate(VIEWS[:-1])),
         Rule("--detector --detect", beside="--surprise --gates --gradients --why"),
         Rule("--top", beside="--cell --find --evidence --gates --gradients"),
+        Rule(
+            "--top",
+            beside="--json --export=.json --export=.csv",
+            unless="--surprise",
+            why="which has all cells of the table, and no passages",
+        ),
+        Rule("--top --find --guesses", beside="--export=.npz", why="which has all activations"),
+        Rule("--recompute", beside="--surprise --gates --gradients --export=.npz"),
         Rule("--chars", without="--cell --surprise"),
         Rule("--guesses", without="--cell"),
         Rule("--guesses", beside="--detector --detect", why="which underlines the characters"),
@@ -92,6 +103,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--why", beside="--numbers --backward --trace --within --top --text"),
         Rule("--chars", without="--why"),
         Rule("--top", beside="--numbers --trace --within"),
+        Rule("--trace", beside="--within"),
         Rule("--trace --within", beside="--numbers"),
         Rule("--text", without="--trace --within"),
         Rule("--within", without="--text"),

@@ -114,7 +114,8 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     signals = Signals()
     # What is imported before the options are read may warn, too. Of several processes that torchrun
     # has started, the first one says what is to be said.
-    is_first = os.environ.get("RANK", "0") == "0"
+    # Without WORLD_SIZE, RANK is a variable of somebody else.
+    is_first = "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
     is_quiet = QUIET in arguments or QUIET_LETTER in arguments or not is_first
     try:
         with signals.handle():

@@ -90,7 +90,9 @@ def _note_escapes(options: SampleCommandOptions, model: "Model") -> None:
 def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
     """Parse --temp, one number or several. Raises UsageError for anything else, and for several
     beside options that are about a single temperature."""
-    text = options.temperature or str(SAMPLE_TEMPERATURE)
+    text = str(SAMPLE_TEMPERATURE)
+    if options.temperature is not None:
+        text = options.temperature
     try:
         temperatures = tuple(map(float, text.split(",")))
     except ValueError:
@@ -163,7 +165,10 @@ def _check_texts(
             f"--count is {count}; it must be at most {options.width}, or widen --beam."
         )
     # What documents have is known once they are drawn.
-    options.check_exported(count * (options.length or DEFAULT_LENGTH))
+    chars_of_each = DEFAULT_LENGTH
+    if options.length is not None:
+        chars_of_each = options.length
+    options.check_exported(count * chars_of_each)
     if options.json and length > MAX_JSON_CHARS:
         raise UsageError(
             f"--length is {length:,}; with --json it must be at most {MAX_JSON_CHARS:,}. Leave"

@@ -43,6 +43,7 @@ class SampleCommandOptions(ExportingOptions):
         None,
         flags="--prime TEXT|@FILE",
         help="Text to continue, or a file, or @- for stdin.",
+        may_be_empty=True,
     )
     drawing: SampleOptions = option_group(SampleOptions)
     cell: str | None = option(

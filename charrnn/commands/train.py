@@ -34,8 +34,15 @@ from charrnn.cli.streams import (
 )
 from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.options import argument, option, option_texts
-from charrnn.config.settings import BUDGETS, Config, check_field_name, parse_value
-from charrnn.config.settings_file import MergedSettings, merge_settings, read_recipe
+from charrnn.config.settings import BUDGETS, CHANGEABLE, Config, check_field_name, parse_value
+from charrnn.config.settings_file import (
+    MergedSettings,
+    merge_settings,
+    naming_source,
+    read_recipe,
+    settings_in,
+    variable_of,
+)
 from charrnn.distributed.group import ProcessGroup, launched
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
@@ -142,6 +149,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         context.obj, show_as_json=options.json, quiet=options.quiet, launched=launched()
     )
     if options.resume:
+        changes = _changes_of_resumed(changes)
         return _resume(view, run=_run_to_resume(options.corpus, changes=changes), changes=changes)
     config, origins = configure(options.corpus, flags=changes, recipe=options.recipe)
     if options.show_config:
@@ -177,6 +185,43 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     return view.show(stream)
 
 
+def _changes_of_resumed(flags: dict[str, object]) -> dict[str, object]:
+    """Return the new settings of a run that is resumed: those of the command line, and those of the
+    environment, which count as there.
+
+    Raises UsageError, which names the variable, for one that cannot be changed.
+    """
+    typed = settings_in(_environment())
+    # A budget of the command line replaces one of any kind.
+    if any(budget in flags for budget in BUDGETS):
+        for budget in BUDGETS:
+            typed.pop(budget, None)
+
+    changes: dict[str, object] = {}
+    for name, text in typed.items():
+        if name in flags:
+            continue
+        if name not in CHANGEABLE:
+            variable = variable_of(name)
+            raise UsageError(
+                f"{variable}: {named('resume')} cannot change {named(name)}, because the saved"
+                f" weights depend on it. Type it without the variable: env -u {variable} charrnn …"
+            )
+        with naming_source("environment", name):
+            changes[name] = parse_value(name, text)
+    return changes | flags
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment, in which the characters of `learned_after` are typed as on the
+    command line."""
+    environment = dict(os.environ)
+    variable = variable_of("learned_after")
+    if variable in environment:
+        environment[variable] = parse_text(variable, environment[variable])
+    return environment
+
+
 def _run_to_resume(names: Sequence[str], changes: Mapping[str, object]) -> str | None:
     """Return the one run that is named, or the newest that is not finished; None for the newest,
     which a new budget continues."""
@@ -194,12 +239,9 @@ def _run_to_resume(names: Sequence[str], changes: Mapping[str, object]) -> str |
 
 def _parse(name: str, typed: str) -> object:
     """Return the value of a field."""
-    text = typed.strip()
-    if name == "learned_after":  # which may be a blank
-        text = parse_text(named(name), typed)
-    if not text:  # of an unset shell variable
-        raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
-    return parse_value(name, text)
+    if name == "learned_after":
+        typed = parse_text(named(name), typed)
+    return parse_value(name, typed)
 
 
 def parse_settings(options: TrainOptions) -> dict[str, object]:
@@ -235,7 +277,7 @@ def configure(
     if recipe is not None:
         file = read_recipe(recipe)
     merge = partial(
-        merge_settings, flags=flags, file=file, file_name=recipe or "", environment=os.environ
+        merge_settings, flags=flags, file=file, file_name=recipe or "", environment=_environment()
     )
     config, origins = merge()
 

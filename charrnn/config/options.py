@@ -65,6 +65,8 @@ class Option:
     """The type of its value; bool for an option without a value."""
     is_repeatable: bool = False
     """Whether it may be given several times; its value is then a list."""
+    may_be_empty: bool = False
+    """Whether an empty text has a meaning of its own."""
     letter: str = ""
     """Its short spelling, such as -q; "" if it has none."""
 
@@ -167,6 +169,7 @@ def option(
     shown_default: str | None = None,
     is_hidden: bool = False,
     letter: str = "",
+    may_be_empty: bool = False,
 ) -> Any:
     """Make a dataclass field that an option of the command line sets.
 
@@ -174,7 +177,8 @@ def option(
     `default` that is a class, such as dict, is called to make the default. The help shows the
     default if it can be typed; `shown_default` describes any other default. `check_fields` checks
     that the value is `allowed`. What nearly nobody needs `is_hidden`. A `letter` such as -q is a
-    second spelling, for an option that is typed all the time.
+    second spelling, for an option that is typed all the time. An empty text is refused, because it
+    is mostly that of a shell variable that is not set, unless it `may_be_empty`.
     """
     flag, _, placeholder = flags.partition(" ")
     # The help does not show that a flag is off by default.
@@ -189,6 +193,7 @@ def option(
         shown_default=shown_default,
         is_hidden=is_hidden,
         letter=letter,
+        may_be_empty=may_be_empty,
     )
 
     # A list or a dict as default would be shared by all objects.
@@ -199,11 +204,22 @@ def option(
 
 
 def argument(
-    metavar: str, help: str, *, default: Any = None, shown_default: str | None = None
+    metavar: str,
+    help: str,
+    *,
+    default: Any = None,
+    shown_default: str | None = None,
+    may_be_empty: bool = False,
 ) -> Any:
     """Make a dataclass field that an argument of the command line sets. `metavar` is what the help
-    calls it, such as [RUN]."""
-    declared = Option(flag="", help=help, metavar=metavar, shown_default=shown_default)
+    calls it, such as [RUN]. An empty text is refused, unless it `may_be_empty`."""
+    declared = Option(
+        flag="",
+        help=help,
+        metavar=metavar,
+        shown_default=shown_default,
+        may_be_empty=may_be_empty,
+    )
     return field(default=default, metadata={_KEY: declared, RANGE: None})
 
 

@@ -1,9 +1,11 @@
 """Define the configuration of a run: a frozen dataclass that checks every value on construction."""
 
 import encodings
+import math
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from encodings.aliases import aliases
 from fractions import Fraction
@@ -81,6 +83,12 @@ TEXT_FIELDS = (
     *("unique_documents", "encoding", "join_lines", "clean", "order", "order_seed"),
 )
 """Fields that determine how a text is read."""
+CHANGEABLE = (
+    *BUDGETS,
+    *("device", "precision", "threads", "evaluate_every", "save_every", "keep"),
+)
+"""Fields that a resumed run may change: how long and where it trains, and how many checkpoints it
+keeps. The weights fit all other fields."""
 DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that say which share is dropped; the last two follow from the first."""
 INHERITED = (*TEXT_FIELDS, *DROPPED)
@@ -617,8 +625,11 @@ def parse_value(name: str, value: object) -> Any:
     if isinstance(value, str) and name != "learned_after":
         value = value.strip()
 
+    if value == "":  # of an unset variable of a shell
+        raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
+
     # First the words that the field accepts.
-    if NoneType in kinds and value in (None, "", "null", "none"):
+    if NoneType in kinds and value in (None, "null", "none"):
         return None
     for word in (Auto, OneHot):
         if word in kinds and value in get_args(word):
@@ -628,7 +639,8 @@ def parse_value(name: str, value: object) -> Any:
     try:
         converted = _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
-        raise refused(name, value=value, wanted=_wanted(name) + _EXAMPLES.get(name, "")) from None
+        words = _wanted(name) + limit_of(value) + _EXAMPLES.get(name, "")
+        raise refused(name, value=value, wanted=words) from None
     allowed = _RANGES[name]
     if allowed is not None:
         check(name, converted, allowed=allowed)
@@ -648,10 +660,7 @@ def _converted(name: str, value: Any) -> Any:
     if int in kinds or float in kinds:
         if isinstance(value, bool):
             raise ValueError
-        number = whole_number(value) if int in kinds else float(value)
-        if abs(number) >= LARGEST_NUMBER and isinstance(number, int):
-            raise ValueError
-        return number
+        return whole_number(value) if int in kinds else float(value)
     if str in kinds:
         return _checked(value, str)
 
@@ -661,11 +670,12 @@ def _converted(name: str, value: Any) -> Any:
             value = value.replace(",", "/").split("/")
         return tuple(float(_checked(share, str, int, float)) for share in value)
 
-    # In the environment, names are separated like the folders in PATH.
+    # In the environment, names are separated like the folders in PATH. The name of a file may have
+    # that sign in it, too.
     names = value
-    if isinstance(value, str):
-        names = value.split(os.pathsep)
-    elif isinstance(value, os.PathLike):
+    if isinstance(value, str) and not os.path.exists(value):
+        names = [part for part in value.split(os.pathsep) if part]
+    elif isinstance(value, str | os.PathLike):
         names = [value]
     names = _checked(names, list, tuple)
     return tuple(os.fspath(_checked(name, str, os.PathLike)) for name in names)
@@ -680,7 +690,25 @@ def _checked(value: Any, *kinds: type) -> Any:
 
 
 def whole_number(value: Any) -> int:
-    """Parse an integer such as 300000, 300k or 3e5. Raises ValueError for any other value."""
+    """Parse an integer such as 300000, 300k or 3e5, below LARGEST_NUMBER. Raises ValueError for any
+    other value."""
+    number = _integer_of(value)
+    if abs(number) >= LARGEST_NUMBER:
+        raise ValueError
+    return number
+
+
+def limit_of(value: object) -> str:
+    """Return the end of a message about a value that is no whole number: " below 10^100" for a
+    number that is too large, also for a float; "" for any other value."""
+    with suppress(ValueError, TypeError, OverflowError):
+        if float(value) >= LARGEST_NUMBER:  # type: ignore[arg-type]
+            return " below 10^100"
+    return ""
+
+
+def _integer_of(value: Any) -> int:
+    """Parse an integer of any size. Raises ValueError for any other value."""
     # 1.000 is a thousand to some, and one to others.
     if isinstance(value, str) and THOUSANDS.fullmatch(value):
         raise ValueError
@@ -692,10 +720,18 @@ def whole_number(value: Any) -> int:
         if suffixed is not None:
             number = Fraction(suffixed[1]) * _SUFFIXES[suffixed[2]]
         else:
-            number = Fraction(float(value))
+            number = Fraction(_finite_number(value))
         if number.denominator != 1:
             raise
         return int(number)
+
+
+def _finite_number(value: Any) -> float:
+    """Parse a number. Raises ValueError for one that is not finite, as 1e999 is in floats."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 _SUFFIXES = {"k": 10**3, "M": 10**6}

@@ -52,14 +52,10 @@ def merge_settings(
     # List the sources from the lowest priority to the highest.
     values: dict[str, Any] = {}
     origins = dict.fromkeys(FIELD_NAMES, "default")
-    variables = {f"CHARRNN_{name.upper()}": name for name in FIELD_NAMES}
-    in_environment = {
-        variables[key]: value for key, value in (environment or {}).items() if key in variables
-    }
     sources = {
         "catalogue": catalogue or {},
         file_name: file or {},
-        "environment": in_environment,
+        "environment": settings_in(environment or {}),
         "flag": flags,
     }
 
@@ -67,7 +63,7 @@ def merge_settings(
         # Each value is checked alone, so that an error names its source.
         parsed = {}
         for name, value in source_values.items():
-            with _naming_source(origin, name):
+            with naming_source(origin, name):
                 parsed[name] = parse_value(name, value)
             # A file and a variable of the environment give a path as it was typed.
             if name == "corpus":
@@ -89,15 +85,27 @@ def merge_settings(
     return MergedSettings(Config(**values), origins)
 
 
+def variable_of(name: str) -> str:
+    """Return the environment variable that sets a field: CHARRNN_SEED for `seed`."""
+    return f"CHARRNN_{name.upper()}"
+
+
+def settings_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings among the variables of an environment, by the names of their fields: the
+    value of `CHARRNN_SEED` as `seed`."""
+    variables = {variable_of(name): name for name in FIELD_NAMES}
+    return {variables[key]: value for key, value in environment.items() if key in variables}
+
+
 @contextmanager
-def _naming_source(origin: str, name: str) -> Iterator[None]:
+def naming_source(origin: str, name: str) -> Iterator[None]:
     """Prefix a UsageError with the source of the value, unless the source is a flag."""
     try:
         yield
     except UsageError as error:
         if origin == "flag":
             raise
-        source = f"CHARRNN_{name.upper()}" if origin == "environment" else origin
+        source = variable_of(name) if origin == "environment" else origin
         # Without backticks, because the command line shows what stands in them as options.
         problem = str(error).replace("`", "")
         raise type(error)(f"{source}: {problem}") from None
@@ -192,7 +200,7 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
     Raises DataError for what `load_yaml` refuses, UsageError for an unknown field.
     """
     loaded = load_yaml(text, origin)
-    with _naming_source(origin, ""):
+    with naming_source(origin, ""):
         values: dict[str, object] = {
             check_field_name(name): value for name, value in loaded.items()
         }
@@ -238,5 +246,5 @@ def from_yaml(text: str, origin: str) -> Config:
     Raises DataError or UsageError, which names the field and `origin`.
     """
     loaded: dict[str, Any] = read_yaml(text, origin)
-    with _naming_source(origin, ""):
+    with naming_source(origin, ""):
         return Config(**loaded)

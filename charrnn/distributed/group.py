@@ -11,15 +11,25 @@ import contextlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from charrnn.config.settings import Config
-from charrnn.errors import CharRNNError, DataError, OtherProcessError, UsageError, counted, named
+from charrnn.config.settings import Config, whole_number
+from charrnn.errors import (
+    CharRNNError,
+    DataError,
+    OtherProcessError,
+    UsageError,
+    counted,
+    named,
+    shortened,
+)
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.process import num_cores
+from charrnn.system.progress import tell
 
 Result = TypeVar("Result")
 
@@ -174,6 +184,10 @@ hang. A process that ended is noticed at once, because its connection breaks. It
 reading of the text, a step, a validation, a save and a counting of the text."""
 DEFAULT_TIMEOUT_SECONDS = 600
 """Value of that variable unless it is set."""
+MAX_TIMEOUT_SECONDS = 10**7
+"""The largest value of that variable, four months."""
+NOTICE_SECONDS = 3.0
+"""Seconds after which a process that waits for others says so."""
 WATCH_SECONDS = 0.1
 """Time between two looks at signals, while processes connect."""
 
@@ -303,6 +317,7 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
     of this host reports that.
     """
     failures: list[Exception] = []
+    seconds = timeout_seconds(environment)
 
     def initialize() -> None:
         backend = "gloo"
@@ -313,7 +328,7 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
                 backend,
                 rank=group.rank,
                 world_size=group.size,
-                timeout=timedelta(seconds=int(environment.get(TIMEOUT, DEFAULT_TIMEOUT_SECONDS))),
+                timeout=timedelta(seconds=seconds),
             )
         except Exception as error:  # Whatever it is, it is raised below, in the main thread.
             failures.append(error)
@@ -321,8 +336,13 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
     # In a thread of its own, because no signal handler runs while the main thread is in torch.
     thread = threading.Thread(target=initialize, daemon=True)
     thread.start()
+    begin = time.monotonic()
+    is_said = False
     while thread.is_alive():
         thread.join(WATCH_SECONDS)
+        if not is_said and time.monotonic() - begin > NOTICE_SECONDS:
+            is_said = True
+            tell(_waited_for(group, environment))
     for error in failures:
         kind = CharRNNError
         if group.local_rank > 0:
@@ -330,6 +350,34 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
         raise kind(
             f"process {group.rank} cannot reach the other {group.size - 1}: {_reason(error)}"
         ) from error
+
+
+def _waited_for(group: ProcessGroup, environment: Mapping[str, str]) -> str:
+    """Say what a process waits for until all are connected."""
+    others = "other process"
+    if group.size > 2:
+        others = f"{group.size - 1} other processes"
+    place = f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
+    return (
+        f"Process {group.rank} waits for the {others} of {group.size} (WORLD_SIZE) at {place}, for"
+        f" up to {timeout_seconds(environment)} seconds ..."
+    )
+
+
+def timeout_seconds(environment: Mapping[str, str]) -> int:
+    """Return the longest wait for another process. Raises UsageError for a value of the variable
+    that is no number of seconds."""
+    typed = environment.get(TIMEOUT, str(DEFAULT_TIMEOUT_SECONDS))
+    try:
+        seconds = whole_number(typed)
+    except ValueError:
+        seconds = 0
+    if not 1 <= seconds <= MAX_TIMEOUT_SECONDS:
+        raise UsageError(
+            f"{TIMEOUT} is {shortened(typed)!r}; it must be a number of seconds between 1 and"
+            f" {MAX_TIMEOUT_SECONDS}."
+        )
+    return seconds
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,7 @@ import torch
 
 from charrnn.config.settings import (
     BUDGETS,
+    CHANGEABLE,
     DOCUMENTS,
     DROPPED,
     FIELD_NAMES,
@@ -422,19 +423,6 @@ def _fewer_threads(
         if 1 <= count < most and seconds_of_one / count <= min(seconds, MEASURE_SECONDS):
             fewer.append(count)
     return fewer
-
-
-CHANGEABLE = (
-    *BUDGETS,
-    "device",
-    "precision",
-    "threads",
-    "evaluate_every",
-    "save_every",
-    "keep",
-)
-"""Fields that a resumed run may change: how long and where it trains, and how many checkpoints it
-keeps. The weights fit all other fields."""
 
 
 @dataclass(frozen=True, kw_only=True)

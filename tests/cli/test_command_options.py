@@ -24,6 +24,33 @@ def test_an_option_of_one_value_that_is_typed_twice_is_refused(command, name):
             )
 
 
+@pytest.mark.parametrize("name", commands())
+def test_an_empty_value_of_an_option_is_refused(command, name):
+    for one in parameters_of_command(name):
+        if one.flag and one.metavar and one.name != "prime":
+            ran = command(f"{name} {one.flag}=")
+            ran.assert_refused(2, f"{one.flag} is empty: give a value, or leave it out")
+
+
+@pytest.mark.parametrize("name", ["sample", "visualize", "evaluate", "runs", "export", "explore"])
+def test_an_empty_name_of_a_run_is_refused(command, name):
+    command(name, "").assert_refused(2, "is empty: give a value, or leave it out")
+
+
+def test_an_empty_prime_is_a_newline(command, alphabet_run):
+    line = "sample --seed 1 --length 20 --prime"
+    assert command(line, "", alphabet_run).out == command(line, "\\n", alphabet_run).out[1:]
+
+
+@pytest.mark.parametrize("name", commands())
+def test_a_whole_number_that_is_not_finite_is_refused(command, name):
+    for one in parameters_of_command(name):
+        if one.kind is int:
+            for typed in ("inf", "1e999", "1e300"):
+                ran = command(f"{name} {one.flag} {typed}")
+                ran.assert_refused(2, f"{one.flag} is {typed}; it must be a whole number below")
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))

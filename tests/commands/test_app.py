@@ -203,3 +203,13 @@ def test_a_run_that_nobody_named_is_named_on_stderr(command, lab, line):
     assert (ran.code, ran.out) == (named.code, named.out)
     assert ran.err == f"Run: {lab.name}\n{named.err}"
     assert "Run:" not in command(line, "--quiet").err
+
+
+def test_a_rank_alone_changes_nothing(command, alphabet_run, monkeypatch):
+    """Other programs set such a variable."""
+    before = command("sample --length 5 --temp 1", alphabet_run)
+    monkeypatch.setenv("RANK", "1")
+    after = command("sample --length 5 --temp 1", alphabet_run)
+    assert after.err.startswith("seed ") and before.err.startswith("seed ")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert command("sample --length 5 --temp 1", alphabet_run).err == ""

@@ -4,6 +4,7 @@ import codecs
 import math
 import os
 from encodings.aliases import aliases
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -141,7 +142,6 @@ def test_a_field_takes_its_range_and_nothing_beside_it(name):
         ("steps", 2e6, 2_000_000),
         ("steps", "1.5k", 1500),
         ("minutes", "null", None),
-        ("epochs", "", None),
         ("steps", "999999999", 999_999_999),  # exact: not by way of a float
         ("split", "90/10", (90.0, 10.0)),
         ("split", [0.5, 1], (0.5, 1.0)),
@@ -152,6 +152,26 @@ def test_a_field_takes_its_range_and_nothing_beside_it(name):
 def test_what_a_person_writes_becomes_the_type_of_the_field(name, written, meant):
     value = parse_value(name, written)
     assert value == meant and type(value) is type(meant)
+
+
+@pytest.mark.parametrize("name", FIELD_NAMES)
+def test_an_empty_text_is_no_value_of_any_field(name):
+    with pytest.raises(UsageError, match=f"^`{name}` is empty: give a value, or leave it out"):
+        parse_value(name, "")
+
+
+@pytest.mark.parametrize("typed", ["inf", "1e999", "1e100", "-1e100", "nan"])
+def test_a_whole_number_is_finite_and_has_at_most_100_digits(typed):
+    with pytest.raises(UsageError, match=r"^`steps` is .*; it must be a whole number"):
+        parse_value("steps", typed)
+
+
+def test_a_file_whose_name_has_the_separator_is_one_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = os.pathsep.join(["a poem", " b.txt"])
+    assert parse_value("corpus", name) == ("a poem", " b.txt")
+    Path(name).touch()
+    assert parse_value("corpus", name) == (name,)
 
 
 def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_nearest():

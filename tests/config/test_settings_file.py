@@ -32,7 +32,9 @@ def test_words_of_a_file_are_texts_that_the_field_converts():
         from_yaml("corpus: [1984, on, null]", "recipe.yaml")
     with pytest.raises(UsageError, match=r"cell_type is yes; it must be one of"):
         from_yaml("cell_type: yes", "recipe.yaml")
-    for value in ("9" * 5000, '!!int ""', "!!python/object/apply:os.getpid []"):
+    with pytest.raises(UsageError, match=r"seed is empty: give a value, or leave it out"):
+        from_yaml('seed: !!int ""', "recipe.yaml")
+    for value in ("9" * 5000, "!!python/object/apply:os.getpid []"):
         with pytest.raises(UsageError, match=r"seed is .*; it must be a whole number"):
             from_yaml(f"seed: {value}", "recipe.yaml")
 
@@ -101,13 +103,15 @@ def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below, above)
     }
     with pytest.raises(UsageError, match="one budget only"):
         merge_settings(flags={"minutes": 2, "steps": 2})
-    taken_back = {"CHARRNN_MINUTES": "none"}, (None, "environment")
-    left_empty = {"CHARRNN_STEPS": ""}, (5.0, "x")
-    for environment, expected in (taken_back, left_empty):
-        config, origins = merge_settings(
-            flags={}, file={"minutes": 5}, file_name="x", environment=environment
-        )
-        assert (config.minutes, origins["minutes"]) == expected
+    config, origins = merge_settings(
+        flags={}, file={"minutes": 5}, file_name="x", environment={"CHARRNN_MINUTES": "none"}
+    )
+    assert (config.minutes, origins["minutes"]) == (None, "environment")
+
+
+def test_an_empty_variable_is_refused_by_its_name():
+    with pytest.raises(UsageError, match=r"^CHARRNN_STEPS: steps is empty: give a value"):
+        merge_settings(flags={}, environment={"CHARRNN_STEPS": ""})
 
 
 BAD_YAML = {

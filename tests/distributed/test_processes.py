@@ -10,7 +10,7 @@ import pytest
 
 from charrnn.distributed import group as processes
 from charrnn.distributed.group import SINGLE, ProcessGroup, launched
-from charrnn.errors import CharRNNError, OtherProcessError
+from charrnn.errors import CharRNNError, OtherProcessError, UsageError
 from charrnn.system.signals import Signals
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -39,6 +39,28 @@ def test_of_the_processes_of_a_host_one_reports_that_another_is_out_of_reach(
     assert str(caught.value) == (
         "process 1 cannot reach the other 1: Unable to find address for: eth9"
     )
+
+
+def test_a_long_wait_says_what_for(monkeypatch):
+    told = []
+    is_over = threading.Event()
+    monkeypatch.setattr(processes, "NOTICE_SECONDS", 0)
+    monkeypatch.setattr(processes, "tell", lambda message: (told.append(message), is_over.set()))
+    monkeypatch.setattr(
+        "torch.distributed.init_process_group", lambda *_, **options: is_over.wait(600)
+    )
+    environment = {"MASTER_ADDR": "host", "MASTER_PORT": "29500"}
+    processes._meet(ProcessGroup(rank=0, size=2), environment)
+    assert told == [
+        "Process 0 waits for the other process of 2 (WORLD_SIZE) at host:29500, for up to 600"
+        " seconds ..."
+    ]
+
+
+@pytest.mark.parametrize("typed", ["", "soon", "inf", "0", "1e9"])
+def test_a_limit_that_is_no_time_is_refused(typed):
+    with pytest.raises(UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is .* between 1 and"):
+        processes.timeout_seconds({processes.TIMEOUT: typed})
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")

@@ -202,3 +202,30 @@ def test_saving_validating_and_sampling_do_not_change_the_weights(text_file):
     assert sorted(entry.name for entry in always.glob("step-*")) == sorted(
         {(always / name).read_text().strip() for name in ("latest", "best")}
     )
+
+
+def test_settings_of_the_environment_count_as_on_the_command_line(command, text_file, monkeypatch):
+    run = train("one", steps=4, save_every=1)
+    monkeypatch.setenv("CHARRNN_STEPS", "6")
+    monkeypatch.setenv("CHARRNN_KEEP", "0")
+    ran = command("train --json --resume one")
+    assert json.loads(ran.out.splitlines()[-1])["step"] == 6
+    assert len(RunWriter(run).checkpoints()) <= 2
+    # A budget that is typed replaces that of the environment, of whatever kind.
+    ran = command("train --json --resume one --epochs 1")
+    assert json.loads(ran.out.splitlines()[-1])["step"] > 6
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("CHARRNN_LEARNING_RATE", "1", "--resume cannot change learning_rate"),
+        ("CHARRNN_STEPS", "many", "must be a whole number"),
+        ("CHARRNN_THREADS", "", "threads is empty"),
+    ],
+)
+def test_a_variable_that_a_flag_would_refuse_is_refused_by_name(
+    variable, value, words, command, text_file, monkeypatch
+):
+    monkeypatch.setenv(variable, value)
+    command("train --resume nosuch").assert_refused(2, f"{variable}: ", words)
