@@ -17,7 +17,7 @@ from charrnn.cells.findings import CHARS_SCORED, CellScore
 from charrnn.cli.arguments import read_measured_text
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import CharRNNError, UsageError
+from charrnn.errors import CharRNNError, DataError, UsageError
 from charrnn.formats.model_page.page import PRIVATE_TEXT, STANDARD_LIBRARY, to_model_page
 from charrnn.runs.checkpoint import (
     CONFIG,
@@ -35,6 +35,7 @@ from charrnn.runs.model_file import (
     PAGE,
 )
 from charrnn.system.files import JSON, encode_text, json_to_bytes
+from charrnn.system.progress import warn
 from charrnn.text.sources import CatalogueEntry, find_entry
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
@@ -106,14 +107,36 @@ def facts_of(model: TrainedModel) -> Facts:
 
 def _cells_of(model: TrainedModel) -> tuple[CellScore, ...]:
     """Return the cells that follow something in the validation text, best first; of an included
-    model those of its card."""
-    # They are found as `charrnn visualize` does. A model without its text has none; nor has one
-    # whose text is too short.
-    if not model.card:
-        with suppress(CharRNNError):
-            read = read_measured_text(model, source=None, num_chars=CHARS_SCORED)
-            model.survey(read.encoded, cached=True)
+    model those of its card.
+
+    They are found as `charrnn visualize` does. A run whose text has changed or is gone has those
+    that were found before, which a warning says.
+    """
+    if model.card:
+        return model.found_cells
+    try:
+        model.read_parts(reason=" Its cells are found in its validation text:")
+    except DataError as error:
+        # What was exported before has no text, as everybody knows.
+        if model.path is not None and model.recorded_corpus is not None:
+            warn(f"{error} {_kept_cell(model)}.")
+        return model.found_cells
+    # One whose text is too short has none.
+    with suppress(CharRNNError):
+        read = read_measured_text(model, source=None, num_chars=CHARS_SCORED)
+        model.survey(read.encoded, cached=True)
     return model.found_cells
+
+
+def _kept_cell(model: TrainedModel) -> str:
+    """Say which cell colours the page of a run whose text is not here."""
+    if not model.found_cells:
+        return "the page is coloured by cell 0:0, which may follow nothing"
+    best = model.found_cells[0]
+    return (
+        f"the page is coloured by cell {best.layer}:{best.unit}, which followed"
+        f" {best.detector} when cells were found last"
+    )
 
 
 def _scores_in(facts: Facts) -> list[CellScore]:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 from browser import dump, needs_browser
+from built_runs import build_chain_and_quoting
 from elements import Elements, text_of
 from page_in_node import NODE, sample_in_node, write_in_node
 
@@ -395,3 +396,24 @@ def test_what_the_page_does_not_run_is_refused(tmp_path, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         made(**REFUSED[message]).export(tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_of_a_run_whose_text_has_changed_says_which_cell_colours_it(command, tmp_path):
+    build_chain_and_quoting(tmp_path)
+    text = Path("quotes.txt").read_bytes()
+    Path("quotes.txt").write_bytes(text + b"abc\n")
+    unknown = command("export quoting unknown.html")
+    assert "has changed since it was trained" in unknown.err
+    assert "is coloured by cell 0:0, which may follow nothing" in unknown.err
+
+    # Its cells are found while the text is here, and are known from then on.
+    Path("quotes.txt").write_bytes(text)
+    assert "coloured" not in command("export quoting found.html").err
+    Path("quotes.txt").write_bytes(text + b"abc\n")
+    kept = command("export quoting kept.html")
+    assert "is coloured by cell 0:5, which followed quote when cells were found last" in kept.err
+    colours = [
+        re.search('"found":\\[.*?\\]', Path(f"{name}.html").read_text("utf-8"))[0]
+        for name in ("found", "kept")
+    ]
+    assert colours[0] == colours[1]
