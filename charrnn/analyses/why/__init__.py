@@ -126,7 +126,10 @@ def explain_place(
 
     logprobs = predicted.logprobs[:, 0]
     if target is None:
-        target = int(logprobs[0].argmax())
+        # Of what stands for a character: the unknown symbol is never written.
+        written = logprobs[0].copy()
+        written[list(undrawable_ids(model.vocab, model.config.end_id))] = -np.inf
+        target = int(written.argmax())
     targets = np.array([target])
     unit = "character"
     if model.vocab.kind == "byte":
@@ -157,7 +160,6 @@ def predict_from(model: TrainedModel, reader: Reader, joined: NDArray[Any]) -> P
         parts,
         weight=reader.output_weight,
         bias=reader.output_bias,
-        excluded=undrawable_ids(model.vocab, config.end_id),
     )
 
 

@@ -10,7 +10,7 @@ Shapes: T characters that are read, N of them left out one by one, P texts, L la
 the output layer reads, S state vectors per layer, H units, V vocabulary.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -177,14 +177,12 @@ class Prediction:
     """The weight (V, H) of the output layer."""
     bias: Float64Array
     """The bias (V,) of the output layer."""
-    excluded: Collection[int]
-    """The ids that stand for no character, to which the model gives no probability."""
 
     @cached_property
     def logprobs(self) -> Float64Array:
-        """The log-probabilities (N + 1, P, V) of the next characters, in nats."""
+        """The log-probabilities (N + 1, P, V) of the next characters in nats, the unknown symbol
+        among them as in `evaluate`."""
         logits = self.parts.vectors.sum(axis=0) @ self.weight.T + self.bias
-        logits[..., list(self.excluded)] = -np.inf
         logits -= logits.max(axis=-1, keepdims=True)
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)))
 
