@@ -31,6 +31,10 @@ _TAG = re.compile(
     r"|<font\s[^<>]*=[^<>]*>|<rt>.*?</rt>|<[\d:.]+>|\{\\[^{}]*\}|\{[A-Za-z]:[^{}]*\}",
     re.IGNORECASE,
 )
+_BEGINS_SPEECH = re.compile(
+    r"(?P<mark>>>)|(?P<dash>[-‐‑–—][ \t]*\S)|(?P<name>[^\W\d_][\w .'’&-]{0,30}):[ \t]+\S"
+)
+"""Matches the beginning of what another person says in the same cue."""
 ROLLING = 0.4
 """Share of the cues that begin with the end of the one before from which on all of these
 repetitions are left out: automatic captions roll up."""
@@ -82,7 +86,11 @@ def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> 
     for caption in captions.captions:
         cues += _cues_of(caption.lines, file_lines)
     changes[_TIMES] += text.count("\n") - len(cues)
-    return [line for cue in _without_repeated(cues) for line in joined(cue)]
+    lines: list[Line] = []
+    for cue in _without_repeated(cues):
+        for said in _said_in(cue):
+            lines += joined(said)
+    return lines
 
 
 def _cues_of(lines: Sequence[str], file_lines: Iterator[tuple[int, str]]) -> Iterator[Cue]:
@@ -103,6 +111,21 @@ def _cues_of(lines: Sequence[str], file_lines: Iterator[tuple[int, str]]) -> Ite
     # A cue may be empty, to clear the screen.
     if cue:
         yield cue
+
+
+def _said_in(cue: Cue) -> list[Cue]:
+    """Return the lines of each person who speaks in a cue: a mark or a name begins another one."""
+    begins = [_BEGINS_SPEECH.match(line.content) for line in cue]
+    # A single dash may be that of a sentence.
+    has_dashes = sum(1 for begin in begins if begin and begin["dash"]) > 1
+    said: list[Cue] = []
+    for line, begin in zip(cue, begins, strict=True):
+        is_name = bool(begin and begin["name"] and begin["name"].isupper())
+        is_mark = bool(begin and (begin["mark"] or (begin["dash"] and has_dashes)))
+        if is_name or is_mark or not said:
+            said.append([])
+        said[-1].append(line)
+    return said
 
 
 def _num_repeated(before: Cue, cue: Cue) -> int:

@@ -54,6 +54,24 @@ def test_a_cue_is_a_line_and_keeps_its_places():
 
 
 @pytest.mark.parametrize(
+    "cue, said",
+    [
+        ("- Where is it?\n- Here.", ["- Where is it?", "- Here."]),
+        ("– Where is\nit?\n–Here.", ["– Where is it?", "–Here."]),
+        ("ANA: Come in.\nOLD BEN: No, {\\an8}thanks.", ["ANA: Come in.", "OLD BEN: No, thanks."]),
+        (">> Good\nevening.\n>> Hello.", [">> Good evening.", ">> Hello."]),
+        ("A sentence that\ngoes on.", ["A sentence that goes on."]),
+        ("It is one\n- or the other.", ["It is one - or the other."]),
+        ("He said:\nit is 10:30 now.", ["He said: it is 10:30 now."]),
+    ],
+)
+def test_each_of_several_speakers_of_a_cue_has_a_line(cue, said):
+    for content in (srt(cue, "Then."), vtt(cue, "Then.")):
+        assert str(read(content).content).splitlines() == [*said, "Then."]
+    assert str(read(srt(cue), documents="lines", order="sorted").content) == "\0".join([*said, ""])
+
+
+@pytest.mark.parametrize(
     "cue, text",
     [
         ('<I>It</I> <FONT COLOR="#fff">rains</FONT>', "It rains"),
