@@ -181,6 +181,11 @@ def fetch(entry: CatalogueEntry) -> Path:
     except (OSError, HTTPException) as error:
         # The reason is cut to one line: a proxy may answer with a whole page.
         reason = shortened(" ".join((str(error) or type(error).__name__).split()))
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            reason += (
+                "; SSL_CERT_FILE names a file with the certificates to trust, such as those of a"
+                " proxy"
+            )
         raise DataError(
             f"could not download {entry.name} from {entry.address}\n"
             f"reason: {reason}\n"

@@ -4,9 +4,11 @@ folder."""
 import glob
 import hashlib
 import os
+import ssl
 import sysconfig
 from functools import partial
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 from read_texts import read_corpus
@@ -15,7 +17,9 @@ from streams import Stream
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.sources import (
+    fetch,
     find_origin,
+    load_catalogue,
     seeded_digest,
 )
 
@@ -179,3 +183,14 @@ def test_a_pattern_means_what_glob_finds(pattern, here):
     expected = {Path(path) for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
     found = find(pattern, order="sorted")
     assert set(found.paths) == expected
+
+
+def test_a_certificate_that_is_not_trusted_names_what_mends_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(*_, **options):
+        raise URLError(ssl.SSLCertVerificationError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"))
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(DataError, match=r"CERTIFICATE_VERIFY_FAILED.*; SSL_CERT_FILE names a file"):
+        fetch(load_catalogue()[0])
