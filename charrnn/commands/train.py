@@ -362,7 +362,9 @@ FACTS = {
     "Model": "{cell_type} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
     "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
-    "Columns": "train, val: nats/character; bpc: bits; right: first guesses; time: from the start",
+    "Columns": (
+        "train, val: nats/character{after}; bpc: bits; right: first guesses; time: from the start"
+    ),
     "Saved in": "{run}",
 }
 """The lines that are printed before training starts: facts of the run, and what the columns of the
@@ -525,7 +527,9 @@ class TrainingView:
         values = event.config | asdict(event)
         values["steps"] = counted(event.num_steps, "step")
         values["epochs"] = self._epochs(event.num_steps)
-        values["processes"] = values["each"] = ""
+        values["processes"] = values["each"] = values["after"] = ""
+        if event.config["learned_after"] is not None:
+            values["after"] = f", of what follows {event.config['learned_after']!r}"
         if self._num_processes > 1:
             values["processes"] = f"processes: {self._num_processes}, "
             values["each"] = " each"
@@ -676,6 +680,9 @@ class TrainingView:
         done = f"Done: {counted(event.step, 'step')}."
         if event.best_nats is not None:
             loss = f"{event.best_nats:.4f} nats/character, at step {event.best_step:,}"
+            after = self._start.config["learned_after"]
+            if after is not None:
+                loss = f"{loss}, of what follows {after!r}"
             done = f"{done} Best validation loss {loss}."
             # The loss of an earlier step was finite.
             if event.best_step != event.step:

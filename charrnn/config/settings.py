@@ -317,8 +317,8 @@ class Config:
     learned_after: str | None = setting(None, allowed=NAME)
     """Characters after which the next one is learned, such as the ? before an answer; what follows
     others is only read. With --set, \\n is a newline, \\t a tab and \\\\ a backslash. null: all are
-    learned. The training loss of a step without such a character
-    is 0. The validation loss is that of all characters."""
+    learned. The training loss of a step without such a character is 0. The validation loss, by
+    which the best step is chosen, is that of these characters, too."""
     minutes: float | None = option(
         None,
         flags="--minutes M",

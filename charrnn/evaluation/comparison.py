@@ -160,6 +160,23 @@ class MeasuredRun:
                 f" {self.num_chars}. Measure it by {STATEFUL}."
             )
 
+    def stateful_scores(self) -> BlockScores:
+        """Measure the losses by the protocol `stateful`, mostly in memory that does not grow with
+        the text."""
+        if self.model.config.learned_after is not None:
+            return self.losses.scores
+        scores = stateful_scores(
+            self.model.network,
+            self.ids,
+            first=self.first_scored,
+            precision=self.precision,
+            max_chars=self.max_chars,
+            escape_nats=self.model.vocab.escape_nats,
+            exact_ids=self.exact_ids,
+        )
+        assert scores is not None, "nothing stops it"
+        return scores
+
     @cached_property
     def losses(self) -> CharLosses:
         """The loss of each character by the protocol `stateful`, which is measured once: further
@@ -171,7 +188,25 @@ class MeasuredRun:
             precision=self.precision,
             max_chars=self.max_chars,
         )
-        return self.charged(losses)
+        return self.charged(self._learned(losses))
+
+    def _learned(self, losses: CharLosses) -> CharLosses:
+        """Return the losses of the characters that the model learned: with `learned_after`, of
+        those after one of these. Raises DataError for a text without one."""
+        after = self.model.config.learned_after
+        if after is None:
+            return losses
+        learned_ids = self.model.vocab.encode(after)
+        is_learned = np.isin(self.ids[losses.positions - 1], learned_ids)
+        if not is_learned.any():
+            raise DataError(
+                f"{self.name} learned only the characters after {after!r}, and the text has none of"
+                f" them. Give another {named('text')}."
+            )
+        is_right = losses.is_right
+        if is_right is not None:
+            is_right = is_right[is_learned]
+        return CharLosses(losses.positions[is_learned], losses.nats[is_learned], is_right=is_right)
 
     @cached_property
     def trained_share(self) -> float | None:
@@ -309,18 +344,8 @@ def evaluate(
         run.check_windowed()
         scores = run.scores(WINDOWED)
     elif protocol == STATEFUL:
-        # In memory that does not grow with the text.
         run.check_stateful()
-        scores = stateful_scores(
-            model.network,
-            run.ids,
-            first=run.first_scored,
-            precision=run.precision,
-            max_chars=max_chars,
-            escape_nats=model.vocab.escape_nats,
-            exact_ids=run.exact_ids,
-        )
-        assert scores is not None, "nothing stops it"
+        scores = run.stateful_scores()
     else:
         raise UsageError(f"There is no protocol {protocol!r}; use {STATEFUL} or {WINDOWED}.")
     return run.report(scores, protocol=protocol, precision=run.precision)
@@ -666,6 +691,12 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
     that the text is no part of the text of the runs."""
     alphabets: list[Vocab] = []
     for run in runs:
+        after = run.model.config.learned_after
+        if after is not None:
+            yield (
+                f"{run.name} learned only the characters after {after!r}: stateful has the loss of"
+                " these alone, and must not be compared with a loss of all characters."
+            )
         # Runs with the same alphabet lack the same characters, so one note is enough.
         vocab = run.model.vocab
         if run.num_unknown and vocab not in alphabets:
@@ -709,7 +740,8 @@ def note_of_scored(run: MeasuredRun) -> Iterator[str]:
     # The first character of a text without context is never scored, which needs no note.
     num_chars = run.num_chars
     num_scored = len(run.losses)
-    if run.max_chars is not None and num_scored < num_chars - 1:
+    is_whole = run.model.config.learned_after is not None
+    if run.max_chars is not None and not is_whole and num_scored < num_chars - 1:
         yield (
             f"stateful: {num_scored:,} of {counted(num_chars, run.unit)}"
             f" ({100 * num_scored / num_chars:.2g} %) were scored."

@@ -131,6 +131,7 @@ def stateful_scores(
     max_chars: int | None = None,
     escape_nats: float = 0.0,
     exact_ids: IdArray | None = None,
+    learned_after: IdArray | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> BlockScores | None:
     """Compute -ln p(character | all characters before it) in nats, and whether the first guess is
@@ -142,8 +143,9 @@ def stateful_scores(
     segments that are spread evenly over it, the same at every call (`reading.Segments`).
     `escape_nats` is what a character with the id 0 costs more (`Vocab.escape_nats`); if similar
     characters are read in the place of some, it is the id in `exact_ids` that counts
-    (`EncodedText.exact_ids`). Returns None if `should_stop` returned true before all characters
-    were scored. Raises ValueError if there is nothing to score.
+    (`EncodedText.exact_ids`). With `learned_after` only the characters after one of these ids are
+    scored, which alone such a model learns. Returns None if `should_stop` returned true before all
+    characters were scored. Raises ValueError if there is nothing to score.
     """
     # Block k begins at the character with the rank k * M / K, as in `BlockSums.of`.
     segments = _scored_segments(ids, first=first, max_chars=max_chars)
@@ -158,13 +160,18 @@ def stateful_scores(
         escape_nats=escape_nats,
         exact_ids=exact_ids,
     )
+    num_read = 0
     for scored, nats, is_right in computed:
+        num_read += len(scored)
+        if learned_after is not None:
+            is_learned = np.isin(ids[scored - 1], learned_after)
+            scored, nats, is_right = scored[is_learned], nats[is_learned], is_right[is_learned]
         blocks = segments.ranks(scored) * num_blocks // segments.num_chars
         nats_sums.add(nats, blocks)
         right_sums.add(is_right, blocks)
 
         # A long text takes minutes to read.
-        if should_stop() and nats_sums.num_values < segments.num_chars:
+        if should_stop() and num_read < segments.num_chars:
             return None
     return BlockScores(nats_sums, right_sums)
 

@@ -120,6 +120,9 @@ class RunSummary(ModelDescription):
     """Minutes of training up to this step."""
     init_from: str | None = None
     """The run or model with whose weights its training began."""
+    learned_after: str | None = None
+    """The characters after which the next one was learned, and of which the losses are; None: of
+    all."""
     saved: str | None = None
     """When it saved last, with the offset of the local time, such as 2026-11-28T22:15:34+00:00;
     None if it has saved nothing."""
@@ -192,6 +195,8 @@ NOTES = (
     "These runs learned different texts: their losses must not be compared.",
     "Losses per character and losses per byte must not be compared.",
     "These runs split their text differently: their validation losses must not be compared.",
+    "Some of these runs learned only what follows some characters (learned_after), and their losses"
+    " are of that: they must not be compared with losses of all characters.",
 )
 """Why the losses of runs must not be compared, for each value of `_comparable`."""
 
@@ -269,6 +274,7 @@ def summarize(folder: RunReader) -> RunSummary:
         best_nats=min(nats, default=None),
         minutes=seconds / 60,
         init_from=config.init_from,
+        learned_after=config.learned_after,
         saved=saved,
         num_bytes=bytes_of_folder(folder.path),
         validation=LossCurve(
@@ -404,7 +410,7 @@ def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -
 
 def _with_best(runs: Sequence[RunSummary]) -> list[RunSummary]:
     """Mark the best of the runs whose losses can be compared: they learned the same text, with the
-    same split and the same unit."""
+    same split and the same unit, of the same characters."""
     marked = []
     for run in runs:
         compared = []
@@ -420,7 +426,7 @@ def _with_best(runs: Sequence[RunSummary]) -> list[RunSummary]:
 def _comparable(run: RunSummary) -> tuple[object, ...]:
     """Return what runs have in common if their losses can be compared: the text, by its name if no
     checkpoint records its digest, the unit and the split."""
-    return run.digest or run.text, run.alphabet == "byte", run.split
+    return run.digest or run.text, run.alphabet == "byte", run.split, run.learned_after
 
 
 def learning_curves(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> LearningCurves:

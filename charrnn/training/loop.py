@@ -8,7 +8,7 @@ from pathlib import Path
 
 from charrnn.config.settings import BUDGETS, Config, resolved
 from charrnn.distributed.group import ProcessGroup, connected
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError
 from charrnn.model.device import on_threads, pick_device
 from charrnn.model.shapes import extend_rows
 from charrnn.runs.checkpoint import base_state
@@ -247,18 +247,8 @@ def _computing(config: Config, group: ProcessGroup, start: float) -> Computing:
 def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer:
     """Return a trainer with the new weights of a planned configuration.
 
-    Raises UsageError for characters outside the alphabet after which the next character should be
-    learned, because nothing would be learned.
+    Raises the errors of `RunText.learned_after`.
     """
-    learned_after = None
-    if config.learned_after is not None:
-        unknown = text.vocab.unknown_characters(config.learned_after)
-        if unknown:
-            raise UsageError(
-                f"The alphabet of the text lacks {''.join(unknown)!r} of {named('learned_after')}:"
-                " nothing would be learned after it. Name characters of the text."
-            )
-        learned_after = text.vocab.encode(config.learned_after)
     with on_threads(resolved(config.threads)):
         return Trainer(
             config,
@@ -266,5 +256,5 @@ def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer
             vocab_size=len(text.vocab),
             device=computing.device,
             group=computing.group,
-            learned_after=learned_after,
+            learned_after=text.learned_after(config),
         )

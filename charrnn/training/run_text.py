@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import DataError, named
+from charrnn.errors import DataError, UsageError, named
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.batches import BatchRows
@@ -62,6 +62,31 @@ class RunText:
     def batch_rows(self, config: Config) -> BatchRows:
         """Return the batch rows over the training part."""
         return BatchRows(self.ids[: self.num_train], resolved(config.batch_size))
+
+    def learned_after(self, config: Config) -> IdArray | None:
+        """Return the ids after which the next character is learned; None if all are learned.
+
+        Raises UsageError for characters outside the alphabet, and if none of them stands in the
+        training or in the validation part: nothing would be learned, or known of it.
+        """
+        after = config.learned_after
+        if after is None:
+            return None
+        unknown = self.vocab.unknown_characters(after)
+        if unknown:
+            raise UsageError(
+                f"The alphabet of the text lacks {''.join(unknown)!r} of {named('learned_after')}:"
+                " nothing would be learned after it. Name characters of the text."
+            )
+        ids = self.vocab.encode(after)
+        validation = self.ids[self.num_train - 1 : self.num_before_test - 1]
+        if not np.isin(validation, ids).any():
+            raise UsageError(
+                f"The validation text has none of the characters {after!r} of"
+                f" {named('learned_after')}, after which its loss is measured. Name others, or give"
+                f" another {named('split')}."
+            )
+        return ids
 
     def facts(self, config: Config) -> dict[str, Any]:
         """Return the fields of a `ModelEvent` about this text and a model of resolved sizes."""

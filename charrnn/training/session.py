@@ -338,6 +338,7 @@ class TrainingSession:
                     precision=config.precision,
                     max_chars=config.validation_chars,
                     escape_nats=self.text.vocab.escape_nats,
+                    learned_after=self.text.learned_after(config),
                     should_stop=self.should_stop,
                 )
             if scores is not None:

@@ -406,7 +406,12 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
 
     # A run without a loss cannot be compared wrongly.
     validated = [run for run in runs if run.best_nats is not None]
-    return Group(table, *map(Text, comparison_notes(validated)))
+    notes = [
+        f"{run.name}: the loss of what follows {run.learned_after!r}, which alone it learned"
+        for run in validated
+        if run.learned_after is not None
+    ]
+    return Group(table, *map(Text, (*notes, *comparison_notes(validated))))
 
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
