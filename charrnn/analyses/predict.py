@@ -162,7 +162,7 @@ def _passages_of_files(run: str | None, options: PredictOptions) -> Shown:
     page = ""
     if options.export is not None and options.export.suffix.lower() == ".html":
         page = to_page(found, corpus, title=title)
-    return replace(_shown(found, found.figures(), title=title), page=page)
+    return replace(_shown(found, pictures=found.figures(), title=title), page=page)
 
 
 def _read_files(texts: Sequence[str], config: Config) -> Corpus:
@@ -192,7 +192,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
     # A text in another alphabet is converted, or refused with the characters at fault.
     model = load_model(run)
     note_escapes("TEXT", typed=typed, vocab=model.vocab)
-    content = to_content(text, model.vocab.kind)
+    content = to_content(text, alphabet=model.vocab.kind)
     if typed == "-":
         content = read_prime("standard input", typed, config=model.config)
         # `echo` adds a newline.
@@ -203,7 +203,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         explained = why(
             model,
             text=content,
-            character=parse_character(options.character, model.vocab.kind),
+            character=parse_character(options.character, alphabet=model.vocab.kind),
             chars=options.chars,
             unknown=options.unknown,
         )
@@ -216,7 +216,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
     if options.trace:
         reference_text = provenance.read_reference_text(model)
         found = provenance.trace_text(content, reference_text=reference_text)
-        return _shown(found, found.view(), title=f"Provenance of a text, by {model.name}")
+        return _shown(found, pictures=found.view(), title=f"Provenance of a text, by {model.name}")
     if options.numbers:
         title = f"Numbers of {model.name}"
         if options.backward:

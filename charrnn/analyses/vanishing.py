@@ -178,7 +178,7 @@ def training_text() -> str:
     lines = []
     for _ in range(NUM_TRAINING_STRINGS):
         length = _chosen(random, TRAINING_LENGTHS)
-        lines.append(f"{_recall_string(random, length)}\n")
+        lines.append(f"{_recall_string(random, length=length)}\n")
     return "".join(lines)
 
 
@@ -186,7 +186,7 @@ def recall_text(lag: int) -> str:
     """Return NUM_STRINGS strings, each with its END, whose letter stands `lag` characters before
     the one that is asked for."""
     random = Random(TEST_SEED)
-    return "".join(_recall_string(random, lag + 2) + END for _ in range(NUM_STRINGS))
+    return "".join(_recall_string(random, length=lag + 2) + END for _ in range(NUM_STRINGS))
 
 
 def _recall_string(random: Random, length: int) -> str:

@@ -78,7 +78,7 @@ def score_choice(
     polarity = choice.polarity
     cell_score = measure_score(values, labels=labels, polarity=polarity)
     resampled = resample_score(values, labels=labels, polarity=polarity)
-    low, high = interval_of(resampled, len(labels))
+    low, high = interval_of(resampled, num_chars=len(labels))
     auc = spearman = None
     if target.is_yes_no:
         auc = cell_score
@@ -305,7 +305,7 @@ def measure(
                 p_value=chance.p_value,
                 null_level=null_level,
             )
-            measured.append(Measured(score, associations))
+            measured.append(Measured(score, on_choosing_half=associations))
             on_target(1)
     return measured
 

@@ -551,7 +551,7 @@ class Study:
         # matter.
         best_first = tuple(sorted(found.values(), key=lambda score: (-score.gain, score.detector)))
         if best_first != before:
-            self.cache.save(FOUND_CELLS, {}, value=best_first)
+            self.cache.save(FOUND_CELLS, key={}, value=best_first)
 
 
 def found_cells(cache: FindingsCache) -> tuple[records.CellScore, ...]:
@@ -559,7 +559,7 @@ def found_cells(cache: FindingsCache) -> tuple[records.CellScore, ...]:
     untrained network does, best first; of an included model those of its card."""
     card = card_of(cache.identity)
     if not card:
-        return cache.load(FOUND_CELLS, {}, result=tuple[records.CellScore, ...]) or ()
+        return cache.load(FOUND_CELLS, key={}, result=tuple[records.CellScore, ...]) or ()
     scores = [records.CellScore(**fields) for fields in card["cells"]]
     found = [score for score in scores if score.is_found]
     return tuple(sorted(found, key=lambda score: -score.gain))

@@ -108,7 +108,7 @@ class SampleView:
                 heading = ""
                 if count > 1:
                     name = f"{index + 1} of {count}: log-probability {text.logprob:.2f} nats"
-                    heading = _heading(index, name)
+                    heading = _heading(index, name=name)
                 yield heading, text, search
             return
 
@@ -116,7 +116,7 @@ class SampleView:
         if len(self.temperatures) > 1:
             for index, temperature in enumerate(self.temperatures):
                 drawing = replace(self.drawing, temperature=temperature)
-                heading = _heading(index, f"temperature {temperature:g}")
+                heading = _heading(index, name=f"temperature {temperature:g}")
                 yield heading, generator.begin(drawing), drawing
             return
 

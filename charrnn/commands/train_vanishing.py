@@ -63,7 +63,7 @@ def train_vanishing(
         )
     configs = networks_of_recipe(changes, environment=os.environ)
     if out is None:
-        out = RunWriter.create(CHECKPOINTS, "vanishing").path
+        out = RunWriter.create(CHECKPOINTS, name="vanishing").path
     else:
         out = RunWriter.create_at(out).path
     text = out / TEXT_FILE

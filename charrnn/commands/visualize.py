@@ -670,10 +670,10 @@ def show_gradients(subject: Subject) -> Shown:
     if others:
         pictures = [
             gradient_chart(
-                [reach for reach in reaches if not reach.is_untrained], f"{TITLE}, trained"
+                [reach for reach in reaches if not reach.is_untrained], title=f"{TITLE}, trained"
             ),
             gradient_chart(
-                [reach for reach in reaches if reach.is_untrained], f"{TITLE}, untrained"
+                [reach for reach in reaches if reach.is_untrained], title=f"{TITLE}, untrained"
             ),
         ]
     data = [reach.to_json() for reach in reaches]

@@ -63,7 +63,7 @@ def merge_settings(
         # Each value is checked alone, so that an error names its source.
         parsed = {}
         for name, value in source_values.items():
-            with naming_source(origin, name):
+            with naming_source(origin, name=name):
                 parsed[name] = parse_value(name, value)
             # A file and a variable of the environment give a path as it was typed.
             if name == "corpus":
@@ -200,7 +200,7 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
     Raises DataError for what `load_yaml` refuses, UsageError for an unknown field.
     """
     loaded = load_yaml(text, origin)
-    with naming_source(origin, ""):
+    with naming_source(origin, name=""):
         values: dict[str, object] = {
             check_field_name(name): value for name, value in loaded.items()
         }
@@ -246,5 +246,5 @@ def from_yaml(text: str, origin: str) -> Config:
     Raises DataError or UsageError, which names the field and `origin`.
     """
     loaded: dict[str, Any] = read_yaml(text, origin)
-    with naming_source(origin, ""):
+    with naming_source(origin, name=""):
         return Config(**loaded)

@@ -199,7 +199,7 @@ class CellScreen(NamedLines):
 
         try:
             # One page at a time: the page before may not have noticed yet that it is stopped.
-            with self.app.measuring, using(Progress(show_task, self.app.warn)):
+            with self.app.measuring, using(Progress(show_task, on_warning=self.app.warn)):
                 page = self.app.exploration.study.page(*cell)
         except Cancelled:
             return
@@ -357,7 +357,7 @@ class Browser(NamedLines):
                 raise Cancelled
 
         try:
-            with self.app.measuring, using(Progress(show_task, self.app.warn)):
+            with self.app.measuring, using(Progress(show_task, on_warning=self.app.warn)):
                 why = self.exploration.why(cursor)
         except Cancelled:
             return

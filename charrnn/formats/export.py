@@ -38,17 +38,17 @@ def _to_zip(model: TrainedModel, path: Path) -> bytes:
     """Return the files of a model in one, with the name of the file."""
     from charrnn.runs.model_file import pack
 
-    return pack(model_folder.files_of(model, path.stem))
+    return pack(model_folder.files_of(model, name=path.stem))
 
 
 def _to_folder(model: TrainedModel, path: Path) -> dict[str, bytes]:
     """Return the files of a model by their names, with the name of the folder."""
-    return model_folder.files_of(model, path.resolve().name)
+    return model_folder.files_of(model, name=path.resolve().name)
 
 
 def _to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes:
     """Return the page of a model, with the name of the file if its text is private."""
-    return model_folder.page_of(model, path.stem, title=title)
+    return model_folder.page_of(model, name=path.stem, title=title)
 
 
 def _to_module(model: TrainedModel, path: Path) -> bytes:

@@ -377,7 +377,7 @@ class _Reading:
             update: Tensor | float = 1 - self.layer.zoneout
             if self.noise is not None:
                 # Each state vector has its own mask (Krueger 2017).
-                mask = self.noise.for_one_step(after.shape, self.layer.zoneout)
+                mask = self.noise.for_one_step(after.shape, share=self.layer.zoneout)
                 update = to_device(mask, device=after.device, dtype=after.dtype)
             zoned.append(before + update * (after - before))
         return tuple(zoned)

@@ -266,7 +266,7 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
         return
 
     # Compare the names and the shapes.
-    expected = weight_shapes(config, tensors["output.weight"].shape[0])
+    expected = weight_shapes(config, vocab_size=tensors["output.weight"].shape[0])
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted({*expected, *shapes}):
         found = shapes.get(name, "missing")

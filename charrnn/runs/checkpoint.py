@@ -119,7 +119,7 @@ def parse_config(path: Path, data: bytes) -> Config:
     # The two errors have two remedies: another program, and another copy.
     text = _REMOVED_FIELDS.sub("", data.decode("utf-8", "replace"))
     try:
-        config = from_yaml(text, str(path))
+        config = from_yaml(text, origin=str(path))
     except UsageError as error:
         raise OtherVersionError(
             f"{error}\nUpgrade charrnn, or install the package that this run needs."

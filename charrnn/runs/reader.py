@@ -121,7 +121,7 @@ class RunReader:
         problem = None
         for name in reversed(self.checkpoints()):
             try:
-                return NewestState(read_state(self.path / name), problem)
+                return NewestState(read_state(self.path / name), damage=problem)
             except OtherVersionError:
                 # This is no damage, and an older checkpoint would hide the newer program's work.
                 raise
@@ -130,7 +130,7 @@ class RunReader:
                 if name not in self.checkpoints():
                     return self.newest_state()
                 problem = problem or str(error)
-        return NewestState({}, problem)
+        return NewestState({}, damage=problem)
 
     def load_best(self) -> Checkpoint:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was

@@ -75,10 +75,10 @@ def window_hashes(codes: Codes, length: int) -> Codes:
     power of BASE. The overflow of 64-bit integers is the modulus.
     """
     sums = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum(codes * powers_of(BASE, len(codes)), out=sums[1:])
+    np.cumsum(codes * powers_of(BASE, num=len(codes)), out=sums[1:])
     hashes: Codes = sums[length:] - sums[:-length]
     # The powers of the window's place are divided out, so that equal windows have equal hashes.
-    hashes *= powers_of(_INVERSE, len(hashes))
+    hashes *= powers_of(_INVERSE, num=len(hashes))
     return hashes
 
 

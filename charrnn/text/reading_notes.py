@@ -130,7 +130,7 @@ def describe_skipped(origin: Origin, skipped: Mapping[str, str]) -> str:
         for name, problem in skipped.items():
             first_names.setdefault(problem, name)
         reasons = [f"{name} {problem}" for problem, name in first_names.items()][:MOST_REASONS]
-        reason = "; ".join(shortened(reason, MAX_REASON) for reason in reasons)
+        reason = "; ".join(shortened(reason, most=MAX_REASON) for reason in reasons)
         parts.append(f"{counted(len(skipped), 'file')} ({listed(skipped)}; {reason})")
     parts += [counted(num, noun) for noun, num in origin.skipped.items() if num]
     return " and ".join(parts)

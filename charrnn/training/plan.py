@@ -105,7 +105,7 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
     hidden_size = fit_parameters(
         single,
         vocab_size=len(text.vocab),
-        embedding_size=lambda size: recipe.choose_embedding_size(config, size),
+        embedding_size=lambda size: recipe.choose_embedding_size(config, hidden_size=size),
     )
     return replace(single, hidden_size=hidden_size, parameters=None)
 
@@ -390,7 +390,7 @@ def _trial_config(config: Config, num_train_chars: int, computing: Computing) ->
     # weights are dropped (1x512). They are not dropped in an irnn, nor in a model that, at the
     # assumed rate, does not read the text often.
     rate = assumed_rate(config, computing.device, num_processes=computing.group.size)
-    num_read = recipe.chars_of_minutes(config, rate)
+    num_read = recipe.chars_of_minutes(config, operations_per_second=rate)
     dropped = dict.fromkeys(DROPPED, 0.1)
     dropout = recipe.automatic_dropout(config, num_read=num_read, num_train_chars=num_train_chars)
     if dropout == 0 or config.cell_type == "irnn":

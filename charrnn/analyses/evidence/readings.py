@@ -170,7 +170,7 @@ def read_clamped(
     `num_skipped`; and their positions (S * T',).
     """
     num_conditions = len(is_clamped)
-    ids = reading.ids_at(begins, length + 1)
+    ids = reading.ids_at(begins, length=length + 1)
 
     # The rows of a segment follow each other, one for each condition.
     ids = ids.repeat_interleave(num_conditions, dim=1)
@@ -213,7 +213,7 @@ class PatchingBatch:
         """(R,): the row of the other position of the pair of each row."""
         begins = pairs.T.ravel() - lag
         self._reading = reading
-        self._ids = reading.ids_at(begins, lag + 1)
+        self._ids = reading.ids_at(begins, length=lag + 1)
         self._state = reading.states_at(begins)
         self._memories: list[list[Tensor]] = [[] for _ in reading.network.recurrent_layers()]
         """By layer the memories that pass `clamp` at the first of these characters."""

@@ -154,7 +154,7 @@ class Why(Displayable):
         coloured = ColouredText(
             text=self.text, values=tuple(self.effects.tolist()), inside=tuple(inside.tolist())
         )
-        return HeatMap(coloured, Scale(-FULL_COLOUR, FULL_COLOUR))
+        return HeatMap(coloured, Scale(low=-FULL_COLOUR, high=FULL_COLOUR))
 
     def view(self) -> Sequence[RenderableType]:
         """Return the probability, the text coloured by effect, the strongest characters and the
