@@ -90,6 +90,8 @@ ELSEWHERE = {
     "RunSummaries",
     "Study",
     "TrainedModel",
+    "Why",
+    "WhyPlaces",
     "_Records",
 }
 """What the tests of its own module draw."""
