@@ -45,7 +45,9 @@ class _Limited(io.RawIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         """Read at most `size` bytes. Raises BadZipFile if they are more than MAX_LIST."""
         # zipfile reads the list of all files in one piece, whatever size it claims.
-        if size is not None and size > MAX_LIST:
+        if size is None:
+            return self._file.read()
+        if size > MAX_LIST:
             raise zipfile.BadZipFile("its list of files is too long")
         return self._file.read(size)
 
