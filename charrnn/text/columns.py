@@ -175,6 +175,15 @@ def find_delimiter(start: str, *, column: str, label: str) -> str:
     return max(_SIGNS, key=header.count)
 
 
+def has_column(start: str, *, column: str, label: str) -> bool:
+    """Whether a text begins with a row that names a column, or as JSON, whatever its suffix."""
+    if is_json(start, label):
+        return True
+    delimiter = find_delimiter(start, column=column, label=label)
+    names = _stripped(_fields(_first_line(start), delimiter))
+    return len(names) > 1 and column in names
+
+
 def _first_rows(start: str, delimiter: str) -> list[list[str]]:
     """Return the rows with which a table begins, without the last, whose end may be missing."""
     text = _without_separator(start)

@@ -4,15 +4,17 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from charrnn.config.settings import Config
 from charrnn.errors import GivenTextWarning, UsageError, counted, listed, warn
 from charrnn.text.cleaning import tidied
+from charrnn.text.columns import has_column
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import END, as_catalogued, end_documents
-from charrnn.text.text_files import FileRecord, Line
+from charrnn.text.text_files import FileRecord, Line, opened, start_in_utf_8
 from charrnn.text.vocab import EncodedText, Typed, as_bytes
 
 TextPiece = str | bytes | os.PathLike[str]
@@ -23,6 +25,7 @@ FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 MAX_NAME_LENGTH = 1000
 """Characters of a text that could be the name of a file."""
+_START_BYTES = 1 << 16
 _TABLE = re.compile(r".*\.([ct]sv|smi|json|jsonl|ndjson)(\.gz)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -39,10 +42,20 @@ def read_text_file(source: str | Sequence[str], config: Config) -> Corpus:
     if all(one == catalogued[0] for one in catalogued):
         config = catalogued[0]
     # The values of a column, listed in a file that is no table, stand on lines of their own.
-    are_tables = all(_TABLE.fullmatch(one) is not None or os.path.isdir(one) for one in sources)
-    if config.documents == "column" and not are_tables:
+    if config.documents == "column" and not all(_is_table(one, config) for one in sources):
         config = replace(config, documents="lines", column=None)
     return read_corpus(replace(config, corpus=sources, order="sorted"), is_for_training=False)
+
+
+def _is_table(source: str, config: Config) -> bool:
+    """Whether a source has the column of a configuration: by its suffix, or by its beginning."""
+    if _TABLE.fullmatch(source) is not None or os.path.isdir(source):
+        return True
+    if not os.path.isfile(source):
+        return False
+    with opened(Path(source)) as file:
+        start = start_in_utf_8(file.read(_START_BYTES)).decode("utf-8", "replace")
+    return has_column(start, column=config.column or "", label=source)
 
 
 def read_path(path: os.PathLike[str], config: Config) -> Corpus:

@@ -30,6 +30,8 @@ TABLES = {
     "json": '[{"poem": "bad"}, {"poem": "cab"}, {"poem": "dab"}]',
     "jsonl": '{"poem": "bad"}\n{"poem": "cab"}\n{"poem": "dab"}\n',
     "txt": "bad\ncab\ndab\n",
+    "table.txt": FILES["column"],
+    "json.txt": '[{"poem": "bad"}, {"poem": "cab"}, {"poem": "dab"}]',
 }
 """The same three documents as values of a column, by the suffix; a list has a value a line."""
 
