@@ -85,12 +85,20 @@ class GateReport(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the plots, those of a layer side by side."""
+        return [self.chart()]
+
+    def chart(self) -> Drawing:
+        """Return the plots, those of a layer side by side.
+
+        Returns:
+            The chart, which `view` shows and an export draws.
+        """
         # A row for each layer.
         rows = []
         for _, uses in groupby(self.gates, key=lambda use: use.layer):
             rows.append(list(map(_plot, uses)))
         title = f"How often gates are shut and open in {self.num_chars:,} characters"
-        return [Drawing(title, rows=rows, about=ABOUT_DOTS)]
+        return Drawing(title, rows=rows, about=ABOUT_DOTS)
 
 
 def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:

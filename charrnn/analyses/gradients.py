@@ -8,10 +8,11 @@ Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +31,8 @@ from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load
-from charrnn.views.charts import enclosing_ticks
-from charrnn.views.drawing import COLOURS, MARKS, Drawing, Line, Plot
+from charrnn.views.charts import enclosing_ticks, numbered_line
+from charrnn.views.drawing import DASHES, Drawing, Line, Plot, Point, finite
 
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
@@ -43,6 +44,8 @@ HIGHEST = 12
 """Power of ten above which norms are not drawn."""
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
 """Title of the chart."""
+NORM = "mean norm (nats)"
+"""Title of the vertical axis."""
 STEP_0 = "step 0"
 """Name of the weights that a run began with."""
 NEW_WEIGHTS = "new weights"
@@ -182,32 +185,62 @@ def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
 
 def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Drawing:
     """Draw the mean gradient norm of the loss by each layer's state k characters before, against k:
-    `gradient_plot` with a title."""
-    return Drawing(title, rows=[[gradient_plot(reaches)]])
+    all networks in one plot, in which each line has a colour of its own."""
+    lines: list[Line] = []
+    for name, points in chain.from_iterable(map(_named_points, reaches)):
+        lines.append(numbered_line(len(lines), name, points))
+    return Drawing(title, rows=[[_plot(lines)]])
 
 
-def gradient_plot(
-    reaches: Sequence[GradientReach],
+def before_and_after(
+    untrained: Sequence[GradientReach],
+    trained: Sequence[GradientReach],
     *,
-    heading: str = "",
-    beside: Sequence[GradientReach] = (),
-) -> Plot:
+    title: str = TITLE,
+    before: str = "untrained",
+) -> Drawing:
+    """Draw the mean gradient norms of networks before and after their training, side by side.
+
+    One needs it for a file, where there is room for two plots, and for the recipe `vanishing`. Both
+    plots have the same axes, and a network has the same colour and the same mark in both.
+
+    Args:
+        untrained: The reach of each network before its training.
+        trained: The reach of each network after it, in the same order.
+        title: What both plots show.
+        before: What the networks before their training are called.
+
+    Returns:
+        The chart.
+    """
+    # The lines have one name in both plots, so that the legend has one entry for each.
+    renamed = []
+    for first, last in zip(untrained, trained, strict=True):
+        renamed.append(replace(first, name=last.name))
+    lines = _lines_by_network(renamed)
+    trained_lines = _lines_by_network(trained)
+    plots = [
+        replace(_plot(lines, beside=trained_lines), heading=before, y_label=NORM),
+        replace(_plot(trained_lines, beside=lines), heading="trained", y_label=NORM),
+    ]
+    return Drawing(title, rows=[plots])
+
+
+def _plot(lines: Sequence[Line], beside: Sequence[Line] = ()) -> Plot:
     """Return the plot of mean gradient norms against the lag.
 
     A straight falling line is a gradient that vanishes by the same factor at every character; a
-    rising one explodes. Norms below 1e-12 or above 1e12 are not drawn.
+    rising one explodes.
 
-    The axes have room for the norms `beside`, too, so that the plot of these has the same axes.
+    The axes have room for the lines `beside`, too, so that the plot of these has the same axes.
     """
-    lines = _lines(reaches)
-    points = [point for line in [*lines, *_lines(beside)] for point in line.points]
+    points = [point for line in [*lines, *beside] for point in finite(line.points)]
     lags, powers = zip(*points or [(0, 0.0)], strict=True)
     # The ticks are whole numbers, which an axis of six lags or five powers of ten has.
     last = max(6, *lags)
     lowest = min(powers)
     highest = max(lowest + 5, *powers)
     return Plot(
-        heading=heading,
         lines=lines,
         x_label="characters before",
         x_ticks=enclosing_ticks(lowest=0, highest=last),
@@ -216,20 +249,32 @@ def gradient_plot(
     )
 
 
-def _lines(reaches: Sequence[GradientReach]) -> list[Line]:
-    """Return a line for each layer of each network: log10 of its norms by their lags."""
-    lines: list[Line] = []
-    for reach in reaches:
-        for layer, norms in enumerate(reach.norms):
-            name = reach.name
+def _lines_by_network(reaches: Sequence[GradientReach]) -> list[Line]:
+    """Return the lines of networks, each with a colour and a mark; the layers of a network differ
+    in their style."""
+    lines = []
+    for number, reach in enumerate(reaches):
+        for layer, (name, points) in enumerate(_named_points(reach)):
+            line = numbered_line(number, name, points)
             if len(reach.norms) > 1:
-                name += f", layer {layer}"
-            points = []
-            for lag, norm in zip(reach.lags, norms, strict=True):
-                if 10.0**LOWEST <= norm <= 10.0**HIGHEST:
-                    points.append((lag, math.log10(norm)))
-            colour = COLOURS[len(lines) % len(COLOURS)]
-            lines.append(
-                Line(name, points=points, colour=colour, mark=MARKS[len(lines) % len(MARKS)])
-            )
+                line = replace(line, dashes=DASHES[layer % len(DASHES)])
+            lines.append(line)
     return lines
+
+
+def _named_points(reach: GradientReach) -> Iterator[tuple[str, list[Point]]]:
+    """Yield the name of each layer of a network, and log10 of its norms by their lags.
+
+    Norms below 1e-12 or above 1e12, among them 0, are gaps.
+    """
+    for layer, norms in enumerate(reach.norms):
+        name = reach.name
+        if len(reach.norms) > 1:
+            name += f", layer {layer}"
+        points: list[Point] = []
+        for lag, norm in zip(reach.lags, norms, strict=True):
+            power = math.nan
+            if 10.0**LOWEST <= norm <= 10.0**HIGHEST:
+                power = math.log10(norm)
+            points.append((lag, power))
+        yield name, points

@@ -20,7 +20,7 @@ from rich.text import Text
 from charrnn.analyses.gradients import (
     STEP_0,
     GradientReach,
-    gradient_plot,
+    before_and_after,
     measure_reach,
 )
 from charrnn.analyses.sampled_states import read_before
@@ -235,15 +235,9 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
         row += [f"{norms[LAGS[-1]]:.0e}", f"{learner.largest_norm:.2g}", f"{learner.seconds:.1f}"]
         rows.append(row)
 
-    untrained = [learner.untrained for learner in learners]
-    trained = [learner.trained for learner in learners]
-    plots = [
-        gradient_plot(untrained, heading=STEP_0, beside=trained),
-        gradient_plot(trained, heading="trained", beside=untrained),
-    ]
     return [
         plain_table(*columns, rows=rows, right=columns[1:]),
-        Drawing(TITLE, rows=[plots]),
+        vanishing_chart(learners),
         Text(
             f"at {LAGS[0]}: letters {LAGS[0]} characters before that it recalls, one in four by"
             f" chance; gradient: its norm {LAGS[-1]} characters before, after training; largest:"
@@ -251,3 +245,13 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
             " rnn-omega: with the regulariser Ω against vanishing gradients (Pascanu 2013)"
         ),
     ]
+
+
+def vanishing_chart(learners: Sequence[Learner]) -> Drawing:
+    """Draw the gradients of the networks before and after their training, side by side."""
+    return before_and_after(
+        [learner.untrained for learner in learners],
+        [learner.trained for learner in learners],
+        title=TITLE,
+        before=STEP_0,
+    )

@@ -4,14 +4,16 @@ curves; and their deletion."""
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, result_console, write_aside
 from charrnn.config.options import argument, option
 from charrnn.errors import UsageError
 from charrnn.system.files import bytes_of_folder
 from charrnn.system.progress import warn
-from charrnn.views.delivery import Shown
+from charrnn.views.delivery import Shown, describe_formats
 
 MAX_CURVES = 7
 """Learning curves that are drawn, unless more runs are named: more are hard to tell apart."""
@@ -35,6 +37,12 @@ class RunsOptions(ExportingOptions):
     )
     plot: bool = option(
         False, flags="--plot", help="Draw the learning curves: the validation losses."
+    )
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help=f"Write to FILE: {describe_formats()}; .pdf: charts.",
+        panel=OTHER,
     )
 
 

@@ -18,6 +18,7 @@ from charrnn.analyses.vanishing import (
     measure_learner,
     networks_of_recipe,
     training_text,
+    vanishing_chart,
     vanishing_view,
 )
 from charrnn.cli.streams import deliver
@@ -93,7 +94,13 @@ def train_vanishing(
 
     # What they have learned.
     data = [learner.to_json() for learner in learners]
-    shown = Shown(TITLE, pictures=vanishing_view(learners), data=data, rows=data)
+    shown = Shown(
+        TITLE,
+        pictures=vanishing_view(learners),
+        data=data,
+        rows=data,
+        chart=vanishing_chart(learners),
+    )
     for name in FILES:
         path = out / name
         Target(path).write(find_format(path).write(shown))

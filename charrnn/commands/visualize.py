@@ -17,7 +17,7 @@ from rich.text import Text
 
 from charrnn.analyses.evidence import evidence
 from charrnn.analyses.gates import count_gates
-from charrnn.analyses.gradients import TITLE, gradient_chart, gradients_of
+from charrnn.analyses.gradients import TITLE, before_and_after, gradient_chart, gradients_of
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText
 from charrnn.cells.study import NUM_PASSAGES, Study
 from charrnn.cli.arguments import (
@@ -81,7 +81,7 @@ class VisualizeOptions(ExportingOptions):
     export: Path | None = option(
         None,
         flags="--export FILE",
-        help=f"Write to FILE: {describe_formats()}; .npz: activations; .pdf: --why.",
+        help=f"Write to FILE: {describe_formats()}; .npz: activations; .pdf: charts.",
         panel=OTHER,
     )
     character: str | None = option(
@@ -233,7 +233,7 @@ def visualize(options: VisualizeOptions) -> None:
         options,
         has_arrays=not (options.surprise or options.evidence or shows_network or asks_why),
         has_rows=not (options.cells or shows_network),
-        has_chart=asks_why,
+        has_chart=shows_network or asks_why,
     )
     detectors = _chosen_detectors(options.detectors, options.detect)
 
@@ -652,7 +652,12 @@ def show_gates(subject: Subject) -> Shown:
     """Count and draw how often the gates of each layer are saturated."""
     model = subject.model
     report = count_gates(model.network, text=subject.text, name=model.name)
-    return Shown(f"Gates of {report.name}", pictures=report.view(), data=report.to_json())
+    return Shown(
+        f"Gates of {report.name}",
+        pictures=report.view(),
+        data=report.to_json(),
+        chart=report.chart(),
+    )
 
 
 def show_gradients(subject: Subject) -> Shown:
@@ -665,16 +670,19 @@ def show_gradients(subject: Subject) -> Shown:
         (subject.model, *others), content, context=subject.read.context, max_lag=MAX_LAG
     )
 
-    # A run and its baseline share a chart; the lines of several runs would cover each other.
+    # In a terminal, a run and its baseline share a chart; the lines of several runs would cover
+    # each other.
+    trained = [reach for reach in reaches if not reach.is_untrained]
+    untrained = [reach for reach in reaches if reach.is_untrained]
     pictures: list[RenderableType] = [gradient_chart(reaches)]
     if others:
         pictures = [
-            gradient_chart(
-                [reach for reach in reaches if not reach.is_untrained], title=f"{TITLE}, trained"
-            ),
-            gradient_chart(
-                [reach for reach in reaches if reach.is_untrained], title=f"{TITLE}, untrained"
-            ),
+            gradient_chart(trained, title=f"{TITLE}, trained"),
+            gradient_chart(untrained, title=f"{TITLE}, untrained"),
         ]
-    data = [reach.to_json() for reach in reaches]
-    return Shown(f"Gradients of {reaches[0].name}", pictures=pictures, data=data)
+    return Shown(
+        f"Gradients of {reaches[0].name}",
+        pictures=pictures,
+        data=[reach.to_json() for reach in reaches],
+        chart=before_and_after(untrained, trained),
+    )

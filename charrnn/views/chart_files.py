@@ -6,13 +6,16 @@ has the colour of its name in COLOURS and the mark that it has in a terminal.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from itertools import chain
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import chop_cells
 
+from charrnn.system.progress import warn
+from charrnn.views.chart_fonts import FAMILY, FONTS_OF_READER, ChartFonts, find_fonts
 from charrnn.views.drawing import GREY, Drawing, Line, Plot
 from charrnn.views.matplotlib_settings import matplotlib_with
 from charrnn.views.theme import all_visible
@@ -20,29 +23,47 @@ from charrnn.views.theme import all_visible
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
 WIDTH = 6.3
 """Width of a chart in inches: 16 cm, the text of an A4 page between margins of 2.5 cm."""
-HEIGHT = 3.1
-"""Height of a plot that stands alone, in inches."""
-LINE_HEIGHT = 0.19
+HEIGHTS = (3.4, 2.6, 2.3)
+"""Height of one of as many plots side by side, in inches."""
+LINE_HEIGHT = 0.17
 """Height of a line of text, in inches."""
-MAX_LETTERS = 96
-"""Letters in a line as wide as the chart."""
+MARGIN = 0.05
+"""Space around the texts, in inches."""
+MAX_LETTERS = 84
+"""Columns of text in a line as wide as the chart; a narrow letter has one column, a Chinese one
+two."""
+MIN_LETTERS = 34
+"""Columns of text in a line of the widest letters."""
+MAX_COLUMNS = 6
+"""The largest number of columns of a legend."""
 PNG_DPI = 300
-"""Pixels per inch of a PNG, as printers need them."""
+"""Pixels per inch of a PNG, as printers need them; an SVG and a PDF have no pixels."""
 HEX_COLOURS = {
     "blue": "#0072b2",
     "red": "#d55e00",
-    "green": "#009e73",
-    "magenta": "#cc79a7",
+    "default": "#000000",
     "cyan": "#56b4e9",
     "yellow": "#e69f00",
+    "green": "#009e73",
+    "magenta": "#cc79a7",
     GREY: "#8a8a8a",
 }
 """The colours of lines by their names in a terminal, which people who see no red or no green can
 tell apart (Okabe & Ito 2008, Color universal design)."""
+SVG_ATTRIBUTES = b'class="charrnn" role="img" xml:space="preserve"'
+"""Attributes of an SVG: its mark, for screen readers that it is a picture, and for names that have
+several blanks that these stay."""
+METADATA: Mapping[str, Mapping[str, str | None]] = {
+    "svg": {"Creator": "charrnn", "Date": None},
+    "png": {"Software": "charrnn"},
+    "pdf": {"Creator": "charrnn", "CreationDate": None},
+}
+"""What each format has beside the title: who wrote it, and no date."""
 PDF_MARK = b"% charrnn"
 """A comment near the beginning of a PDF."""
 INK = "#1e1e22"
@@ -69,8 +90,7 @@ MARKERS = {
 NUM_MARKS = 8
 """The largest number of marks on a line."""
 SETTINGS: Mapping[str, Any] = {
-    "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
+    "font.sans-serif": [FAMILY, "Verdana", "Arial", "Helvetica"],
     "font.size": 8.5,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8.5,
@@ -123,23 +143,41 @@ def draw_chart(drawing: Drawing, format: str, title: str = "charrnn") -> bytes:
         >>> draw_chart(Drawing("", rows=[[plot]]), "svg")[:5]
         b'<?xml'
     """
-    shown_title = all_visible(title)
+    texts = _texts(drawing)
     with matplotlib_with(SETTINGS):
-        figure = _figure(drawing)
-        if format == "svg":
-            file = BytesIO()
-            metadata = {"Title": shown_title, "Creator": "charrnn", "Date": None}
-            figure.savefig(file, format=format, metadata=metadata)
-            return file.getvalue().replace(b"<svg ", b'<svg class="charrnn" role="img" ', 1)
-        if format == "png":
-            file = BytesIO()
-            metadata = {"Software": "charrnn", "Title": shown_title}
-            figure.savefig(file, format=format, metadata=metadata, dpi=PNG_DPI)
-            return file.getvalue()
-        file = _MarkedPdf()
-        metadata = {"Title": shown_title, "Creator": "charrnn", "CreationDate": None}
-        figure.savefig(file, format=format, metadata=metadata)
-        return file.getvalue()
+        import matplotlib
+
+        fonts = FONTS_OF_READER
+        if format != "svg":
+            fonts = find_fonts(texts)
+        matplotlib.rcParams["font.family"] = [*fonts.families]
+        figure = _figure(drawing, fonts)
+        content = _content(figure, format, title=all_visible(title))
+
+    if letters := fonts.missing_letters("".join(texts)):
+        warn(
+            f"no font of this machine has {letters}: the chart has the numbers of these characters"
+            " in their place; install a font that has them, or export a .svg, which is drawn with"
+            " the fonts of its reader"
+        )
+    return content
+
+
+def draw_in_page(drawing: Drawing, title: str) -> str:
+    """Draw a chart as an <svg> element, which a page contains."""
+    picture = draw_chart(drawing, "svg", title=title).decode("utf-8")
+    # Inside of a page, XML is not declared.
+    return picture[picture.index("<svg") :]
+
+
+def _content(figure: "Figure", format: str, title: str) -> bytes:
+    """Return the content of a file with a figure, which has a mark and no date."""
+    file = _MarkedPdf() if format == "pdf" else BytesIO()
+    figure.savefig(file, format=format, dpi=PNG_DPI, metadata={"Title": title, **METADATA[format]})
+    content = file.getvalue()
+    if format == "svg":
+        content = content.replace(b"<svg ", b"<svg %b " % SVG_ATTRIBUTES, 1)
+    return content
 
 
 class _MarkedPdf(BytesIO):
@@ -154,63 +192,94 @@ class _MarkedPdf(BytesIO):
         return length
 
 
-def _figure(drawing: Drawing) -> "Figure":
-    """Return the figure of a chart: its plots, and the legend below them."""
+def _texts(drawing: Drawing) -> list[str]:
+    """Return all texts of a chart."""
+    texts = [drawing.title, drawing.about, *drawing.notes]
+    for plot in chain.from_iterable(drawing.rows):
+        texts += [plot.heading, plot.x_label, plot.y_label, plot.caption]
+        texts += [label for _, label in (*plot.x_ticks, *plot.y_ticks)]
+        texts += [line.name for line in plot.lines]
+    return texts
+
+
+def _figure(drawing: Drawing, fonts: ChartFonts) -> "Figure":
+    """Return the figure of a chart: its title, its plots, the legend and the notes, one below the
+    other."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # The lines of text below the plots, and the plots above.
-    notes = list(chain.from_iterable(map(_folded, filter(None, [drawing.about, *drawing.notes]))))
-    names = _names(drawing)
-    widest = max((cell_len(line) for name in names for line in _folded(name)), default=0)
-    num_columns = max(1, min(len(names), MAX_LETTERS // (widest + 10)))
-    num_lines = sum(len(_folded(name)) for name in names) // num_columns + 1 + len(notes)
-    num_across = max(map(len, drawing.rows))
-    height = HEIGHT if num_across == 1 else HEIGHT * 2 / num_across
-    figure = Figure(
-        figsize=(WIDTH, len(drawing.rows) * height + (num_lines + 1) * LINE_HEIGHT),
-        layout="constrained",
-    )
-    if drawing.title:
-        figure.suptitle("\n".join(_folded(drawing.title)))
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    num_rows = len(drawing.rows)
+    num_columns = max(map(len, drawing.rows))
 
-    # A grid of plots.
     handles: dict[str, Line2D] = {}
     for row, plots in enumerate(drawing.rows):
         for column, plot in enumerate(plots):
-            axes = figure.add_subplot(len(drawing.rows), num_across, row * num_across + column + 1)
-            handles |= _draw_plot(axes, plot)
+            axes = figure.add_subplot(num_rows, num_columns, row * num_columns + column + 1)
+            handles |= _draw_plot(axes, plot, fonts)
 
-    # The legend gets the names afterwards: it would leave out those that begin with an underscore.
-    if handles:
-        legend = figure.legend(
-            list(handles.values()),
-            list(map(str, range(len(handles)))),
-            loc="outside lower center",
-            ncols=num_columns,
-            frameon=False,
-            handlelength=3.2,
-        )
-        for text, name in zip(legend.get_texts(), handles, strict=True):
-            text.set_text("\n".join(_folded(name)))
-    if notes:
-        figure.supxlabel("\n".join(notes), fontsize=7.5)
+    # The texts stand above and below the plots.
+    title = _folded([drawing.title], fonts)
+    notes = _folded([drawing.about, *drawing.notes], fonts)
+    figure.set_size_inches(WIDTH, num_rows * HEIGHTS[min(num_columns, len(HEIGHTS)) - 1])
+    legend = _legend(figure, handles, fonts)
+    below = MARGIN + LINE_HEIGHT * len(notes)
+    above = LINE_HEIGHT * len(title)
+    if legend is not None:
+        below += legend.get_window_extent().height / figure.dpi
+    height = above + figure.get_figheight() + below
+    figure.set_figheight(height)
+    figure.set_layout_engine(
+        "constrained", rect=(0, below / height, 1, 1 - (above + below) / height)
+    )
+    if legend is not None:
+        legend.set_bbox_to_anchor((0, LINE_HEIGHT * len(notes) / height, 1, 1))
+    figure.text(0.01, 1 - MARGIN / height, "\n".join(title), va="top", fontweight="bold")
+    figure.text(0.01, MARGIN / height, "\n".join(notes), va="bottom")
     return figure
 
 
-def _folded(text: str) -> list[str]:
-    """Return the lines of a text that is as wide as the chart at most."""
-    return chop_cells(all_visible(text), MAX_LETTERS)
+def _folded(sentences: Sequence[str], fonts: ChartFonts) -> list[str]:
+    """Return the lines of sentences that are as wide as the chart at most."""
+    lines = []
+    for sentence in sentences:
+        lines += wrap(fonts.drawn(sentence), width=MAX_LETTERS)
+    return lines
 
 
-def _names(drawing: Drawing) -> list[str]:
-    """Return the names of the lines of a chart, each once."""
-    plots = chain.from_iterable(drawing.rows)
-    return list(dict.fromkeys(line.name for plot in plots for line in plot.lines if line.mark))
+def _legend(
+    figure: "Figure", handles: "Mapping[str, Line2D]", fonts: ChartFonts
+) -> "Legend | None":
+    """Return the legend of lines, below the plots, in as many columns as there is room for; None
+    without lines."""
+    if not handles:
+        return None
+    names = list(map(fonts.drawn, handles))
+    # Names that are too long for a single column are divided.
+    layouts = [(num, MAX_LETTERS) for num in range(min(len(names), MAX_COLUMNS), 0, -1)]
+    layouts += [(1, width) for width in range(MAX_LETTERS, MIN_LETTERS - 1, -10)]
+    for num_columns, width in layouts:
+        # The names come afterwards: a legend leaves out those that begin with an underscore.
+        legend = figure.legend(
+            list(handles.values()),
+            ["name"] * len(names),
+            loc="lower center",
+            ncols=num_columns,
+            frameon=False,
+            handlelength=3.6,
+        )
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text("\n".join(chop_cells(name, width)))
+        if legend.get_window_extent().width <= figure.dpi * WIDTH:
+            break
+        legend.remove()
+    return legend
 
 
-def _draw_plot(axes: "Axes", plot: Plot) -> dict[str, Any]:
+def _draw_plot(axes: "Axes", plot: Plot, fonts: ChartFonts) -> dict[str, Any]:
     """Draw a plot, and return its lines by their names, for the legend."""
-    axes.set_title(all_visible(plot.heading), loc="left", fontweight="bold")
+    axes.set_title(fonts.drawn(plot.heading), loc="left", fontweight="bold")
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
     for axis, ticks in ((axes.xaxis, plot.x_ticks), (axes.yaxis, plot.y_ticks)):
@@ -242,14 +311,14 @@ def _draw_line(axes: "Axes", line: Line, *, turn: int, num_lines: int) -> Any:
     lines can be told apart."""
     colour = HEX_COLOURS[line.colour]
     marker, is_filled = MARKERS[line.mark]
-    step = max(num_lines, math.ceil(len(line.points) / NUM_MARKS))
-    first = min(turn, max(0, len(line.points) - 1))
+    step = max(1, math.ceil(len(line.points) / NUM_MARKS))
+    first = turn * step // num_lines
     [drawn] = axes.plot(
         [x for x, _ in line.points],
         [y for _, y in line.points],
         color=colour,
         linestyle=line.dashes,
-        linewidth=1.4,
+        linewidth=1.5,
         marker=marker,
         markersize=5,
         markerfacecolor=colour if is_filled else "white",
@@ -258,4 +327,6 @@ def _draw_line(axes: "Axes", line: Line, *, turn: int, num_lines: int) -> Any:
         # Grey is what others are compared with.
         zorder=1.5 if line.colour == GREY else 2,
     )
+    # Without a point it would need room in the corner of the figure.
+    drawn.set_in_layout(False)
     return drawn

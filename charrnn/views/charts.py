@@ -14,6 +14,7 @@ from charrnn.views.drawing import (
     Plot,
     Point,
     Tick,
+    finite,
 )
 
 TITLE = "Validation loss (nats per character)"
@@ -27,15 +28,16 @@ flatten the lines of all others."""
 def learning_chart(curves: LearningCurves) -> Drawing:
     """Draw the validation losses of several runs.
 
-    Losses more than `MAX_RISE` nats above the lowest loss are not drawn.
+    Losses more than `MAX_RISE` nats above the lowest loss are not drawn: there the line has a gap.
     """
     lowest_loss = min(loss for run in curves for loss in run.validation.nats)
     lines = []
     for number, run in enumerate(curves):
         points = []
-        for point in zip(run.validation.steps, run.validation.nats, strict=True):
-            if point[1] <= lowest_loss + MAX_RISE:
-                points.append(point)
+        for step, loss in zip(run.validation.steps, run.validation.nats, strict=True):
+            if loss > lowest_loss + MAX_RISE:
+                loss = math.nan
+            points.append((step, loss))
         lines.append(numbered_line(number, name=run.name, points=points))
     plot = line_plot(lines, x_label="steps", y_label=TITLE)
     return Drawing("", rows=[[plot]], notes=curves.notes)
@@ -79,15 +81,22 @@ def line_plot(lines: Sequence[Line], *, x_label: str, y_label: str, heading: str
         >>> [label for _, label in plot.x_ticks]
         ['0', '2', '4', '6', '8', '10']
     """
-    points = [point for line in lines for point in line.points if math.isfinite(point[1])]
+    points = [point for line in lines for point in finite(line.points)]
     xs, ys = zip(*points or [(0.0, 0.0)], strict=True)
+    lowest = min(ys)
+    highest = max(ys)
+    if lowest == highest:
+        # A flat line is in the middle.
+        margin = 0.05 * abs(lowest) or 0.5
+        lowest -= margin
+        highest += margin
     return Plot(
         lines=lines,
         heading=heading,
         x_label=x_label,
         y_label=y_label,
         x_ticks=enclosing_ticks(lowest=min(0, *xs), highest=max(xs)),
-        y_ticks=enclosing_ticks(lowest=min(ys), highest=max(ys)),
+        y_ticks=enclosing_ticks(lowest=lowest, highest=highest),
     )
 
 

@@ -70,8 +70,8 @@ class Shown:
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
     """The content of an exported .npz."""
     chart: "Drawing | None" = None
-    """The chart of an exported .svg, .png or .pdf, in place of the pictures: lines in place of
-    dots."""
+    """The chart of an exported .svg, .png, .pdf or .html, in place of the pictures: lines in place
+    of dots."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,17 @@ class ExportFormat:
 
 
 def _to_html(shown: Shown) -> bytes:
-    page = shown.page or svg.to_html(shown.pictures, shown.title)
-    return page.encode("utf-8")
+    # Imported here: the help lists the formats without rich.
+    from charrnn.views.drawing import Drawing
+
+    if shown.page:
+        return shown.page.encode("utf-8")
+    if shown.chart is None:
+        return svg.to_html(shown.pictures, shown.title).encode("utf-8")
+    # The chart stands above all else, in place of the dots of a terminal.
+    others = [picture for picture in shown.pictures if not isinstance(picture, Drawing)]
+    chart = chart_files.draw_in_page(shown.chart, shown.title)
+    return svg.to_html(others, shown.title, chart=chart).encode("utf-8")
 
 
 def _to_svg(shown: Shown) -> bytes:

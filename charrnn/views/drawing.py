@@ -6,7 +6,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
 
 from rich.cells import cell_len
 from rich.columns import Columns
@@ -18,8 +18,9 @@ from charrnn.views.theme import all_visible, is_in_words, short_number
 
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
-COLOURS = ("blue", "red", "green", "magenta", "cyan", "yellow")
-"""Colours of the lines, in turn, of the sixteen of a terminal."""
+COLOURS = ("blue", "red", "default", "cyan", "yellow", "green")
+"""Colours of the lines, in turn: of the sixteen of a terminal, and the colour of its text. The
+first ones differ most for people who see no red or no green."""
 MARKS = "●▲■◆○△□◇▼▽★☆+×"
 """Marks on the lines, in turn."""
 GREY = "bright_black"
@@ -99,7 +100,7 @@ class Line:
     name: str
     """Its name in the legend."""
     points: Sequence[Point]
-    """Points of a line with ascending x, or of a cloud."""
+    """Points of a line with ascending x, or of a cloud; a line has a gap where y is not finite."""
     colour: str
     """Its colour: one of COLOURS, or GREY."""
     mark: str = ""
@@ -184,8 +185,9 @@ class Plot:
             return
         for line in self.lines:
             # Points are chosen from the end, and said from the beginning.
-            step = max(1, math.ceil(len(line.points) / MAX_TICKS))
-            shown = line.points[::-step][::-1]
+            points = finite(line.points)
+            step = max(1, math.ceil(len(points) / MAX_TICKS))
+            shown = points[::-step][::-1]
             values = [f"{short_number(x)}: {self.y_in_words(y)}" for x, y in shown]
             yield f"{all_visible(line.name)}, by {self.x_label}: {'; '.join(values)}"
 
@@ -200,20 +202,32 @@ class Plot:
 
     def _draw(self, canvas: Canvas) -> None:
         for line in self.lines:
-            points = list(map(self._share, line.points))
-            # Nothing is drawn between the dots of a cloud.
-            segments = [points] if line.mark else [[point] for point in points]
-            for segment in filter(None, segments):
-                canvas.line(segment, line.colour)
+            for segment in self._segments(line):
+                canvas.line(list(map(self._share, segment)), line.colour)
 
         # The marks hide the lines. The marks of different lines alternate, so that equal lines can
         # be told apart. A line of few points has a mark, too, for the legend.
         marked = [line for line in self.lines if line.mark]
         for turn, line in enumerate(marked):
-            points = list(map(self._share, line.points))
+            points = list(map(self._share, finite(line.points)))
             step = max(len(marked), math.ceil(len(points) / NUM_MARKS))
             for point in points[min(turn, len(points) - 1) :: step]:
                 canvas.mark(point, mark=line.mark, colour=line.colour)
+
+    def _segments(self, line: Line) -> Iterator[list[Point]]:
+        """Yield the parts of a line between its gaps; of a cloud each dot."""
+        if not line.mark:
+            for point in finite(line.points):
+                yield [point]
+            return
+        for is_drawn, points in groupby(line.points, key=lambda point: math.isfinite(point[1])):
+            if is_drawn:
+                yield list(points)
+
+
+def finite(points: Sequence[Point]) -> list[Point]:
+    """Return the points of a line that are drawn: those whose y is finite."""
+    return [point for point in points if math.isfinite(point[1])]
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ pre span {{ padding-bottom: 0.16em; }}
 </style>
 </head>
 <body>
-<pre><code>{code}</code></pre>
+{chart}<pre><code>{code}</code></pre>
 </body>
 </html>
 """
@@ -224,8 +224,11 @@ def _has_font() -> bool:
     return bytes(letter) != bytes(blank)
 
 
-def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
-    """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
+def to_html(
+    renderables: Sequence[RenderableType], title: str = "charrnn", *, chart: str = ""
+) -> str:
+    """Return an HTML page with this title that shows the renderables in order, COLUMNS wide, below
+    a chart, if there is one: an <svg> element."""
     html = print_all(renderables).export_html(theme=LIGHT, code_format="{stylesheet}\0{code}")
     text_styles, code = html.split("\0", 1)
     styles = _PAGE_STYLE + text_styles
@@ -234,6 +237,7 @@ def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> st
         styles=styles,
         dark_styles=_on_dark(styles),
         fonts=FONTS,
+        chart=chart,
         code=code,
     )
 

@@ -12,8 +12,11 @@ from torch.nn.functional import cross_entropy
 from charrnn.analyses.gradients import (
     NUM_AT_ONCE,
     NUM_LOSSES,
+    GradientReach,
+    before_and_after,
     measure_reach,
 )
+from charrnn.views.chart_files import draw_chart
 
 K = 5
 
@@ -84,3 +87,53 @@ def test_the_shortest_texts_leave_the_network_as_it_was(num_chars, num_context):
         assert value.dtype == torch.float32
         assert value.requires_grad
         assert value.grad is None
+
+
+def reach_of(name, *norms):
+    return GradientReach(name=name, lags=(1, 2, 3), norms=norms, num_losses=1)
+
+
+FALLING = (1.0, 0.1, 0.01)
+VANISHED = (1.0, 1e-6, 0.0)
+BESIDE = before_and_after(
+    [reach_of("rnn, step 0", FALLING), reach_of("lstm, new weights", FALLING)],
+    [reach_of("rnn", VANISHED), reach_of("lstm", FALLING)],
+)
+"""The chart of two networks."""
+
+
+def test_a_network_looks_alike_before_and_after_its_training():
+    [[before, after]] = BESIDE.rows
+    looks = []
+    for plot in (before, after):
+        looks.append([(line.name, line.colour, line.mark) for line in plot.lines])
+    assert looks[0] == looks[1]
+    assert len({colour for _, colour, _ in looks[0]}) == 2
+    assert [plot.heading for plot in (before, after)] == ["untrained", "trained"]
+
+
+def test_both_plots_have_the_same_axes():
+    [[before, after]] = BESIDE.rows
+    assert before.y_ticks == after.y_ticks
+    assert before.x_ticks == after.x_ticks
+    assert before.y_label == after.y_label == "mean norm (nats)"
+
+
+def test_a_norm_of_zero_is_a_gap():
+    [[_, after]] = BESIDE.rows
+    powers = [power for _, power in after.lines[0].points]
+    assert powers[:2] == [0.0, pytest.approx(-6)]
+    assert np.isnan(powers[2])
+
+
+def test_the_layers_of_a_network_differ_in_their_style():
+    reach = reach_of("lstm", FALLING, VANISHED)
+    [[before, _]] = before_and_after([reach], [reach]).rows
+    assert [line.name for line in before.lines] == ["lstm, layer 0", "lstm, layer 1"]
+    assert len({(line.colour, line.mark) for line in before.lines}) == 1
+    assert len({line.dashes for line in before.lines}) == 2
+
+
+def test_norms_that_all_vanished_are_drawn():
+    gone = reach_of("rnn", (0.0, float("nan"), 1e300))
+    assert b"1e0" in draw_chart(before_and_after([gone], [gone]), "svg")

@@ -25,8 +25,8 @@ BASES = {
 """A command line of each command that takes a run. The examples of its options are added to it."""
 SEARCH = "sample {run} --length 20"
 """A line of `sample` without a seed, which a search refuses."""
-EXPORTS = tuple(f"--export made{suffix}" for suffix in FORMATS if suffix != ".npz")
-PICTURES = tuple(one for one in EXPORTS if not one.endswith("csv"))
+EXPORTS = tuple(f"--export made{suffix}" for suffix in FORMATS if suffix not in (".npz", ".pdf"))
+CHARTS = ("--export made.svg", "--export made.pdf", "--export made.html", "--export made.txt")
 COMMON = {
     "--debug": ("",),
     "--force": ("--export made.svg --force",),
@@ -77,7 +77,7 @@ EXAMPLES = {
         "--export": (*EXPORTS, "--export made.npz"),
         "--find": ("--find", "--find --json"),
         "--evidence": ("--evidence best", "--evidence 0:1 --detector line-position --json"),
-        "--gates": ("--gates", "--gates --export made.svg"),
+        "--gates": ("--gates", "--gates --export made.pdf"),
         "--gradients": ("--gradients", "--gradients --export made.svg"),
         "--guesses": ("--cell 0:1 --guesses --chars 40",),
         "--recompute": ("--find --recompute",),
@@ -95,7 +95,7 @@ EXAMPLES = {
         "--windowed": ("--windowed",),
     },
     "runs": {
-        "--export": (*EXPORTS, *(f"--plot {one}" for one in PICTURES)),
+        "--export": (*EXPORTS, *(f"--plot {one}" for one in CHARTS)),
         "--plot": ("--plot",),
         "--sort": ("--sort loss",),
     },

@@ -112,6 +112,23 @@ def test_a_result_replaces_a_result_of_its_format(targets, name, suffix):
     assert (ran.code, ran.out) == (0, f"{file}\n")
 
 
+def test_a_chart_replaces_a_chart(targets):
+    for _ in range(2):
+        ran = targets("runs", "curves.pdf")
+        assert (ran.code, ran.out) == (0, "curves.pdf\n")
+
+
+@pytest.mark.parametrize("name", ["sample", "visualize", "evaluate", "predict"])
+def test_what_is_no_chart_is_refused_as_a_pdf(targets, name):
+    refused = targets(name, "result.pdf")
+    refused.assert_refused(2, "--export result.pdf: this result is no chart; use .svg")
+    assert not Path("result.pdf").exists()
+
+
+def test_a_table_of_runs_is_refused_as_a_pdf(targets, command):
+    command("runs chain --export runs.pdf").assert_refused(2, "this result is no chart")
+
+
 READING = [
     (name, option.flag)
     for name in ("sample", "visualize", "evaluate")

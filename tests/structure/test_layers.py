@@ -163,6 +163,33 @@ for name in {modules}:
     assert subprocess.check_output(command, cwd=PACKAGE.parent, timeout=600) == b""
 
 
+def test_views_alone_name_matplotlib_and_nobody_its_windows():
+    naming = {}
+    for path in PACKAGE.rglob("*.py"):
+        for _, module in imported_modules(path, PACKAGE):
+            if module.partition(".")[0] == "matplotlib":
+                naming.setdefault(path.relative_to(PACKAGE).parts[0], set()).add(module)
+    assert set(naming) == {"views"}
+    assert "matplotlib.pyplot" not in naming["views"]
+
+
+def test_no_module_loads_matplotlib_when_it_is_imported():
+    modules = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name != "__main__.py":
+            modules.append(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+    code = f"""
+import importlib, sys
+for name in {modules}:
+    importlib.import_module(name)
+    if "matplotlib" in sys.modules:
+        print(name)
+        break
+"""
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, cwd=PACKAGE.parent, timeout=600) == b""
+
+
 def test_every_public_name_exists_and_no_other():
     for name in charrnn.__all__:
         value = getattr(charrnn, name)
