@@ -40,7 +40,7 @@ NAME_OPTIONS = (
     *("__main__.py", "cli/", "commands/", "explore/", "distributed/", "reports/lines."),
     *("formats/export.", "analyses/predict.", "analyses/gradients.py"),
     *("text/file_kinds.py", "text/pandoc.py", "formats/model_folder.py"),
-    *("views/theme.py", "formats/model_page/page.py"),
+    *("views/theme.py", "formats/model_page/page.py", "reports/provenance_page.py"),
 )
 """Modules that belong to the command line, that show what a shell is to run, or that write CSS, whose
 variables begin with two hyphens."""
