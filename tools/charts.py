@@ -6,30 +6,43 @@ benchmarks/losses/peers.py writes.
 
 import csv
 import math
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, field
-from html import escape
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from statistics import mean
 
+from charrnn.views.chart_files import draw_chart
+from charrnn.views.charts import enclosing_ticks, numbered_line
+from charrnn.views.drawing import Drawing, Line, Plot
+
 DOCS = Path(__file__).parents[1] / "docs"
 """Where the figures are and the charts go."""
-FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
-"""Fonts, the preferred one first."""
-THEMES = {
-    "light": ("#ffffff", "#59636e", "#e1e4e8", "#2563c9 #b07d00 #00857a #8b2fb3 #c4265a"),
-    "dark": ("#0d1117", "#9198a1", "#2b323b", "#79a8ff #e3b341 #3fc7b8 #cf8df0 #ff7b9c"),
+DARK = {
+    "#ffffff": "#0d1117",
+    "#1e1e22": "#e6e6ea",
+    "#e4e4e4": "#2b323b",
+    "#0072b2": "#4a90e2",
+    "#56b4e9": "#8fd3f4",
+    "#d55e00": "#ff8a3d",
 }
-"""The colours of a light and of a dark page: its paper, its ink, the lines of a chart, and the
-programs, one after the other."""
+"""The colours on a dark page by those on a light one: of the paper, the text and the axes, the grid,
+and the lines that are hard to see on a dark page."""
+TIMES = (
+    (3, "3 s"),
+    (10, "10 s"),
+    (30, "30 s"),
+    (60, "1 min"),
+    (180, "3 min"),
+    (600, "10 min"),
+    (1200, "20 min"),
+)
+"""Ticks of the seconds."""
+ABOUT = "Marks: the end of a training, the mean of its seeds. Dots: within a training."
+"""What the chart says of itself."""
 Point = tuple[float, float]
-"""Seconds and loss, or a place in the picture."""
-LOSS_STEP = 2
-"""Tenths of a nat between two lines of the chart."""
-NAMES = (640.0, 60.0)
-"""Where the first name of a program stands."""
+"""Seconds and loss, or a place in the plot."""
 HIGHEST_LOSS = 2.5
 """A higher loss is not in the chart: a network has it after a second or two of training."""
 
@@ -66,78 +79,31 @@ def draw_peers(folder: Path = DOCS / "pictures") -> None:
     """Draw the loss of each program over the seconds since its process began, on a logarithmic
     scale, as `peers-THEME.svg` for each theme.
 
-    A filled dot is the mean of trainings at their end, and a line joins the dots of a program.
-    Hollow dots are measurements within a training, whose rate of learning has still to fall. The
-    names stand in the upper corner, where no program is: that with the highest loss first.
+    A mark is the mean of trainings at their end, and a line joins the marks of a program. Dots are
+    measurements within a training, whose rate of learning has still to fall.
     """
-    programs = read_programs(DOCS / "peers.csv")
-    for theme, (paper, ink, grid, colours) in THEMES.items():
-        parts, place = draw_axes(programs, ink, grid)
-        name_y = NAMES[1] + 20 * len(programs)
-        for (name, points), colour in zip(programs.items(), colours.split(), strict=True):
-            parts += draw_program(points, place, colour, paper)
-            name_y -= 20
-            parts.append(circle((NAMES[0] - 10, name_y - 4), colour, colour))
-            parts.append(text_at(NAMES[0], name_y, name, colour, 13))
-        size = 'width="860" height="406"'
-        picture = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 860 406" role="img"'
-            f' font-family="{FONT}">\n<title>Seconds and validation loss</title>\n'
-            f'<rect width="100%" height="100%" rx="8" fill="{paper}"/>\n'
-        )
-        picture += "\n".join([*parts, "</svg>\n"])
+    lines = []
+    for number, (name, points) in enumerate(read_programs(DOCS / "peers.csv").items()):
+        line = numbered_line(number, name=name, points=on_log_scale(points.ends))
+        within = Line(name, points=on_log_scale(points.within), colour=line.colour)
+        lines += [within, line]
+    losses = [loss for line in lines for _, loss in line.points]
+    plot = Plot(
+        lines=lines,
+        x_label="time since the program began",
+        x_ticks=[(math.log10(seconds), label) for seconds, label in TIMES],
+        y_label="validation loss (nats per character)",
+        y_ticks=enclosing_ticks(lowest=min(losses), highest=max(losses)),
+    )
+    drawing = Drawing("", rows=[[plot]], about=ABOUT)
+    light = draw_chart(drawing, "svg", title="Seconds and validation loss").decode("utf-8")
+    # The same shapes in other colours.
+    dark = re.sub("#[0-9a-f]{6}", lambda colour: DARK.get(colour[0], colour[0]), light)
+    for theme, picture in (("light", light), ("dark", dark)):
         path = folder / f"peers-{theme}.svg"
         path.write_text(picture, encoding="utf-8", newline="\n")
 
 
-def draw_axes(
-    programs: dict[str, ProgramPoints], ink: str, grid: str
-) -> tuple[list[str], Callable[[Point], Point]]:
-    """Return the axes and their labels, and a function from seconds and loss to their place."""
-    left, top, width, height = 60.0, 40.0, 770.0, 330.0
-    points = []
-    for program in programs.values():
-        points += [*program.within, *program.ends]
-    seconds, losses = zip(*points, strict=True)
-    first, last = math.log10(min(seconds)), math.log10(max(seconds))
-    low, high = math.floor(10 * min(losses)), math.ceil(10 * max(losses))
-    high += (high - low) % LOSS_STEP
-
-    def place(point: Point) -> Point:
-        across = (math.log10(point[0]) - first) / (last - first)
-        return left + across * width, top + height * (high - 10 * point[1]) / (high - low)
-
-    parts = [text_at(left, 22, "validation loss, nats per character", ink, 14)]
-    for tenths in range(low, high + 1, LOSS_STEP):
-        _, y = place((1, tenths / 10))
-        parts.append(f'<path d="M{left:g} {y:.1f}h{width:g}" stroke="{grid}"/>')
-        parts.append(text_at(left - 8, y + 4, f"{tenths / 10:.1f}", ink, anchor="end"))
-    for tick, label in ((10, "10 s"), (30, "30 s"), (60, "1 min"), (180, "3 min"), (900, "15 min")):
-        x, _ = place((tick, 1))
-        parts.append(text_at(x, top + height + 20, label, ink, anchor="middle"))
-    return parts, place
-
-
-def draw_program(
-    points: ProgramPoints, place: Callable[[Point], Point], colour: str, paper: str
-) -> list[str]:
-    """Return the dots and the line of a program."""
-    places = [place(point) for point in points.ends]
-    route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    parts = [circle(place(point), paper, colour) for point in points.within]
-    parts.append(f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    return [*parts, *(circle(end, colour, colour) for end in places)]
-
-
-def circle(place: Point, fill: str, stroke: str) -> str:
-    """Return a dot."""
-    x, y = place
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{fill}" stroke="{stroke}"/>'
-
-
-def text_at(x: float, y: float, text: str, fill: str, size: int = 12, anchor: str = "start") -> str:
-    """Return one line of text."""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" font-size="{size}"'
-        f' text-anchor="{anchor}">{escape(text)}</text>'
-    )
+def on_log_scale(points: list[Point]) -> list[Point]:
+    """Return points with the logarithm of their seconds."""
+    return [(math.log10(seconds), loss) for seconds, loss in points]

@@ -43,10 +43,12 @@ MAX_COLUMNS = 6
 """The largest number of columns of a legend."""
 PNG_DPI = 300
 """Pixels per inch of a PNG, as printers need them; an SVG and a PDF have no pixels."""
+INK = "#1e1e22"
+"""The colour of text and axes."""
 HEX_COLOURS = {
     "blue": "#0072b2",
     "red": "#d55e00",
-    "default": "#000000",
+    "default": INK,
     "cyan": "#56b4e9",
     "yellow": "#e69f00",
     "green": "#009e73",
@@ -66,8 +68,6 @@ METADATA: Mapping[str, Mapping[str, str | None]] = {
 """What each format has beside the title: who wrote it, and no date."""
 PDF_MARK = b"% charrnn"
 """A comment near the beginning of a PDF."""
-INK = "#1e1e22"
-"""The colour of text and axes."""
 GRID = "#e4e4e4"
 """The colour of the lines across a plot."""
 MARKERS = {
@@ -257,7 +257,11 @@ def _legend(
         return None
     names = list(map(fonts.drawn, handles))
     # Names that are too long for a single column are divided.
-    layouts = [(num, MAX_LETTERS) for num in range(min(len(names), MAX_COLUMNS), 0, -1)]
+    layouts = []
+    for num in range(min(len(names), MAX_COLUMNS), 0, -1):
+        # As many columns as the rows need: five names stand in rows of three and two.
+        num_rows = math.ceil(len(names) / num)
+        layouts.append((math.ceil(len(names) / num_rows), MAX_LETTERS))
     layouts += [(1, width) for width in range(MAX_LETTERS, MIN_LETTERS - 1, -10)]
     for num_columns, width in layouts:
         # The names come afterwards: a legend leaves out those that begin with an underscore.

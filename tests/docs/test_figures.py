@@ -6,6 +6,7 @@ import re
 import shlex
 from xml.etree import ElementTree
 
+import matplotlib
 import pytest
 from environment import REPOSITORY
 
@@ -126,6 +127,9 @@ def test_the_included_models_write_the_pictures_of_their_texts(entries, command,
 
 
 def test_the_chart_of_programs_is_that_of_its_figures(load, tmp_path):
+    pinned = f'matplotlib=={matplotlib.__version__}; python_version >= "3.11"'
+    if pinned not in (REPOSITORY / "constraints.txt").read_text(encoding="utf-8"):
+        pytest.skip("another version of matplotlib writes other bytes")
     load("charts").draw_peers(folder=tmp_path)
     for path in tmp_path.iterdir():
         [saved] = DOCS.rglob(path.name)
