@@ -4,9 +4,9 @@ draw."""
 import importlib
 import re
 import shlex
+from importlib.metadata import version
 from xml.etree import ElementTree
 
-import matplotlib
 import pytest
 from environment import REPOSITORY
 
@@ -127,7 +127,7 @@ def test_the_included_models_write_the_pictures_of_their_texts(entries, command,
 
 
 def test_the_chart_of_programs_is_that_of_its_figures(load, tmp_path):
-    pinned = f'matplotlib=={matplotlib.__version__}; python_version >= "3.11"'
+    pinned = f'matplotlib=={version("matplotlib")}; python_version >= "3.11"'
     if pinned not in (REPOSITORY / "constraints.txt").read_text(encoding="utf-8"):
         pytest.skip("another version of matplotlib writes other bytes")
     load("charts").draw_peers(folder=tmp_path)

@@ -15,7 +15,6 @@ from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 from example_results import STRAIGHT, curve
@@ -269,6 +268,8 @@ def test_a_file_has_no_date(format, monkeypatch):
 @FORMAT
 def test_settings_of_this_process_neither_change_a_chart_nor_are_changed(format):
     usual = draw_chart(CHART, format)
+    # It is loaded by now; older versions warn while they are.
+    matplotlib = sys.modules["matplotlib"]
     with matplotlib.rc_context({"lines.linewidth": 50.0, "svg.fonttype": "path"}):
         assert draw_chart(CHART, format) == usual
         assert matplotlib.rcParams["lines.linewidth"] == 50.0
