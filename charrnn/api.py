@@ -384,6 +384,7 @@ class Model(TrainedModel):
         *,
         force: bool = False,
         title: str | None = None,
+        known_words: bool = False,
     ) -> Path:
         """Write the model to a folder, or to a file in the format of its suffix.
 
@@ -397,6 +398,9 @@ class Model(TrainedModel):
                 ends in `/`, or a folder that is there.
             force: Whether a file that exists, or a model in the folder, is replaced.
             title: The title of a page, by default the name of the model.
+            known_words: Whether the words of the text that the model has read are in the file, so
+                that `known_words` of a sample works without that text. By default the file has
+                none, even if the model came with a list of them.
 
         Returns:
             The path of the file or the folder.
@@ -416,7 +420,7 @@ class Model(TrainedModel):
         """
         read = () if self.path is None else (self.path,)
         target = export.target_of(path, force=force, read=read)
-        export.write_model(self, target, title=title)
+        export.write_model(self, target, title=title, known_words=known_words)
         return Path(path)
 
     # What of a text was copied.

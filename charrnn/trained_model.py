@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import (
+    CharRNNError,
     DataError,
     GivenTextWarning,
     UsageError,
     check_length,
+    counted,
     did_you_mean,
     named,
     warn,
@@ -41,12 +43,14 @@ from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint
 from charrnn.runs.included import card_of
-from charrnn.runs.model_file import ModelFile
+from charrnn.runs.model_file import WORDS, ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import load_torch
+from charrnn.system.progress import tell
+from charrnn.system.progress import warn as warn_user
 from charrnn.system.spinning import limit_loaded_torch
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
@@ -61,6 +65,7 @@ from charrnn.text.given_text import (
 )
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import EncodedText, IdArray, Vocab, encode_given
+from charrnn.text.word_list import WordList, read_words
 
 TextOrIds = GivenText | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
@@ -154,12 +159,18 @@ class TrainedModel(Displayable):
     instead_of: str | None = None
     """What is wrong with the checkpoint that was asked for, if this is another one; `export`
     refuses it."""
+    words: bytes | None = None
+    """The file of the words that the model has read, if its own file has one."""
     _parts: list[CorpusPart] | None = field(default=None, init=False)
     """The parts of the run's text, once they are read."""
 
     def __post_init__(self) -> None:
         self.generator = Generator(
-            self.config, vocab=self.vocab, tensors=self.tensors, name=self.name
+            self.config,
+            vocab=self.vocab,
+            tensors=self.tensors,
+            name=self.name,
+            word_list=lambda: self.word_list,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -764,6 +775,56 @@ class TrainedModel(Displayable):
             ]
         return list(self._parts)
 
+    @cached_property
+    def word_list(self) -> WordList:
+        """The words that the model has read, which `known_words` lets it write.
+
+        They are the list in the model's file or, without one, the words of the training part of its
+        text, and of the list of the model from whose weights training started. Raises UsageError
+        for a model of bytes and for a text whose words cannot be told, DataError if there is
+        neither a list nor the text.
+        """
+        if self.vocab.kind == "byte":
+            raise UsageError(
+                f"{named('known_words')} does not go with {self.name}, which reads bytes: a word is"
+                " made of characters. Leave it out."
+            )
+        if self.words is not None:
+            return WordList.from_bytes(self.words, self.vocab, Path(self.name) / WORDS)
+
+        export = f"`charrnn export {self.name} FILE` with {named('known_words')}"
+        training, *_ = self.read_parts(
+            reason=f" Its words stand in it: {export} would have kept them."
+        )
+        found = read_words(training)
+        found.check(self.name)
+        tell(*found.notes)
+        words = WordList.of([*found.words, *self._words_before()], self.vocab)
+        if words.num_left_out:
+            tell(
+                f"{counted(words.num_left_out, 'word')} of the text are left out: the model has not"
+                " all of their characters"
+            )
+        return words
+
+    def _words_before(self) -> tuple[str, ...]:
+        """Return the words in the file of the model from whose weights training started, directly
+        or through other runs; none if no file has any."""
+        model = self
+        while model.config.init_from is not None:
+            try:
+                earlier = load_base(model)
+            except CharRNNError:
+                earlier = None
+            if earlier is None:
+                name = os.path.basename(model.config.init_from)
+                warn_user(f"words that {name} had read are left out: it is no longer here")
+                return ()
+            if earlier.words is not None:
+                return tuple(earlier.word_list.forms())
+            model = earlier
+        return ()
+
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
         r"""Encode a text and its context once, for several measurements.
 
@@ -1023,6 +1084,20 @@ class TrainedModel(Displayable):
         return self.network
 
 
+def load_base(model: TrainedModel) -> TrainedModel | None:
+    """Load the model from whose weights the training of a model started; None if another model has
+    its name now. Raises the errors of `load`."""
+    earlier = load(model.config.init_from)
+    # The same weights, or another step of a run with the same text.
+    recorded = earlier.recorded_corpus
+    digest = earlier.step_digest
+    has_weights = digest is not None and model.base.get("digest") == digest
+    has_text = recorded is not None and model.base.get("corpus_digest") == recorded.digest
+    if has_weights or has_text:
+        return earlier
+    return None
+
+
 def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedModel:
     """Load a model; the arguments and errors are those of `charrnn.load`."""
     # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
@@ -1066,6 +1141,7 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
         base=base,
         instead_of=loaded.instead_of,
         val_nats=val_nats,
+        words=loaded.words,
     )
 
     # An error about a damaged file should name it now, not in the middle of a measurement.

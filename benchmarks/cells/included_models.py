@@ -4,6 +4,7 @@
     python benchmarks/cells/included_models.py runs --novel war-and-peace.txt --only code
     python benchmarks/cells/included_models.py runs --novel war-and-peace.txt --into /tmp/models  # not into the package
     python benchmarks/cells/included_models.py --cards-only  # measures the models that are there again
+    python benchmarks/cells/included_models.py --words-only  # lists the words of their texts again
 
 Each is trained by the command that is printed, as an ordinary run in the folder `runs`, with one
 thread; a run that is there already is continued, or used if it has ended. `prose` learns War and
@@ -17,8 +18,11 @@ test tenth by which nothing was chosen, and chosen on the 131,072 before them: f
 the end of the validation tenth. For `code` they are the beginning of the test tenth, because its
 cells there decided which of two trainings is the model.
 
-`--cards-only` trains nothing and changes no model: it measures the models that are there. War and
-Peace is then `war-and-peace.txt` in this folder or in `corpora/`.
+The .zip has the words of the training part of its text, too: `charrnn sample prose --known-words`.
+
+`--cards-only` and `--words-only` train nothing and change no model: they measure the models that are
+there, or list the words. War and Peace is then `war-and-peace.txt` in this folder or in `corpora/`, and
+`code` needs the Python whose standard library it learned.
 
 The digests that are printed are those of the text and of the file. Another processor trains other
 digits, and so another file.
@@ -52,7 +56,7 @@ from charrnn.runs.checkpoint import (
     tensors_to_bytes,
 )
 from charrnn.runs.included import INCLUDED
-from charrnn.runs.model_file import ModelFile, pack
+from charrnn.runs.model_file import WORDS, ModelFile, pack
 
 UNITS = 384
 SETTINGS = (
@@ -152,7 +156,16 @@ def write_card(model: Model, recipe: Recipe, files: Mapping[str, bytes], path: P
     facts = make_card(model, recipe)
     # The loss is that of the rounded weights.
     shared = replace(model, val_nats=facts["losses"]["validation"], path=None)
-    path.write_bytes(pack(with_card(files, shared, facts=facts)))
+    write(shared, files, facts=facts, path=path)
+
+
+def write(model: Model, files: Mapping[str, bytes], *, facts: dict[str, Any], path: Path) -> None:
+    """Write a model with its files, its card and the words of its text."""
+    # Those of the text itself, and not of a list that is there.
+    words = replace(model, words=None).word_list.to_bytes()
+    shared = replace(model, words=words)
+    path.write_bytes(pack(with_card({**files, WORDS: words}, shared, facts=facts)))
+    print(f"{path.stem}: {len(shared.word_list.words):,} words in {len(words):,} bytes")
 
 
 def survey(model: Model, recipe: Recipe) -> CellFindings:
@@ -199,18 +212,24 @@ def main() -> None:
     parser.add_argument("--only", choices=[recipe.name for recipe in RECIPES])
     parser.add_argument("--into", type=Path, default=INCLUDED)
     parser.add_argument("--cards-only", action="store_true")
+    parser.add_argument("--words-only", action="store_true")
     given = parser.parse_args()
-    if not given.cards_only and (given.folder is None or given.novel is None):
-        parser.error("give the folder of the runs and --novel, or --cards-only")
+    trains = not (given.cards_only or given.words_only)
+    if trains and (given.folder is None or given.novel is None):
+        parser.error("give the folder of the runs and --novel, or --cards-only or --words-only")
 
     for recipe in RECIPES:
         if given.only not in (None, recipe.name):
             continue
         path = given.into / f"{recipe.name}.zip"
-        if given.cards_only:
+        if not trains:
             with zipfile.ZipFile(path) as archive:
                 files = {name: archive.read(name) for name in (CONFIG, VOCAB, MODEL)}
-            write_card(charrnn.load(path), recipe, files, path)
+            model = charrnn.load(path)
+            if given.words_only:
+                write(model, files, facts=dict(model.card), path=path)
+            else:
+                write_card(model, recipe, files, path)
         else:
             corpus = [given.novel] if recipe.name == "prose" else []
             folder = given.folder / recipe.name

@@ -51,12 +51,15 @@ def sample(options: SampleCommandOptions) -> None:
     # Imported here, because they import NumPy.
     from charrnn.api import load
     from charrnn.commands.sample_output import SampleView
+    from charrnn.reports.learned_texts import check_new_words
 
     model = load(options.run)
     arguments.introduce(model, options.run)
     _note_escapes(options, model)
     drawing = _drawing_of(options, model)
     _check_texts(options, model, length=drawing.length, num_temperatures=len(temperatures))
+    if options.new and drawing.known_words:
+        check_new_words(model)
     if is_file:
         content = arguments.read_prime(f"--prime {prime}", prime[1:], config=model.config)
         drawing = replace(drawing, prime=content)

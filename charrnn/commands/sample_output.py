@@ -4,15 +4,15 @@ JSON."""
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console
 from charrnn.commands.sample_options import SampleCommandOptions
-from charrnn.errors import counted, shortened
-from charrnn.generation.generated_text import GeneratedText, sorted_by_excess
+from charrnn.errors import counted, named, shortened
+from charrnn.generation.generated_text import DeadEnd, GeneratedText, sorted_by_excess
 from charrnn.generation.generator import beginning_of
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, SeveralOptions
 from charrnn.generation.sampling import BegunText, place_of
@@ -89,7 +89,7 @@ class SampleView:
             elif has_colours:
                 text = self.model.generator.begin(self.drawing)
                 write_coloured(self.typed, text.pieces(), polarity=self._polarity())
-                _warn_of_cuts(text.whole().is_cut)
+                _tell_of_end(text.whole())
             else:
                 self._show_each()
 
@@ -165,7 +165,7 @@ class SampleView:
         records = []
         documents = []
         end = ""
-        num_shown = num_cut = num_drawn = 0
+        shown_texts = _ShownTexts(place_of(drawing.seed))
         for heading, text, drawing in self._texts():
             if options.json:
                 text = _whole(text)
@@ -184,18 +184,16 @@ class SampleView:
                 text = _whole(text)
             if options.trace:
                 documents.append(beginning_of(self.drawing.prime_text) + text.text)
-            num_shown += 1
-            if text.is_cut:
-                num_cut += 1
-            num_drawn = max(num_drawn, place_of(text.seed) - place_of(self.drawing.seed) + 1)
+            shown_texts.add(text)
 
         if self.target is not None:
             self._export_texts(pictures, records)
-        _warn_of_cuts(num_cut)
-        if num_shown == 1:
+        shown_texts.tell_of_ends()
+        if shown_texts.num_shown == 1:
             _warn_of_loop(end, drawing)
         if options.is_chosen:
-            tell(f"{num_shown:,} of {counted(num_drawn, 'drawn text')}")
+            num_drawn = counted(shown_texts.num_drawn, "drawn text")
+            tell(f"{shown_texts.num_shown:,} of {num_drawn}")
         if options.trace:
             self._print_known(documents)
 
@@ -219,7 +217,7 @@ class SampleView:
         drawn = self.model.generator.begin(drawing)
         pieces = list(drawn.pieces())
         text = drawn.whole()
-        _warn_of_cuts(text.is_cut)
+        _tell_of_end(text)
 
         logprobs = tuple(piece.logprob for piece in pieces)
         text = replace(text, text=text_of(pieces), logprobs=logprobs)
@@ -242,7 +240,7 @@ class SampleView:
         """Print or export the typed prime, and a text with its provenance."""
         _, text, drawing = next(self._texts())
         text = _whole(text)
-        _warn_of_cuts(text.is_cut)
+        _tell_of_end(text)
         # The prime is not looked for, because it is the user's own text.
         reference_text = self.model.reference_text()
         found = provenance.trace_text(text.text, reference_text=reference_text)
@@ -286,11 +284,14 @@ class SampleView:
         some = {
             "temperature": None if self.options.width else options.temperature,
             "match": options.match,
+            "known_words": options.known_words or None,
             "stop": text.stop or None,
             "has_ended": text.has_ended,
             "excess": text.excess,
         }
         data |= {name: value for name, value in some.items() if value is not None}
+        if text.dead_end is not None:
+            data["dead_end"] = asdict(text.dead_end)
 
         # With its END, a document has one more log-probability than characters.
         data["logprob"] = text.logprob
@@ -315,9 +316,46 @@ def _heading(index: int, name: str) -> str:
     return heading
 
 
-def _warn_of_cuts(num_cut: int) -> None:
-    if num_cut:
-        warn(f"{counted(num_cut, 'document')} cut before the end: give a larger --length")
+@dataclass
+class _ShownTexts:
+    """How many texts were shown and drawn, and how they end."""
+
+    first_place: int
+    """The place of the first text that was drawn."""
+    num_shown: int = 0
+    num_drawn: int = 0
+    num_cut: int = 0
+    dead_ends: list[DeadEnd] = field(default_factory=list)
+
+    def add(self, text: GeneratedText) -> None:
+        """Count a text that was shown."""
+        self.num_shown += 1
+        self.num_drawn = max(self.num_drawn, place_of(text.seed) - self.first_place + 1)
+        if text.is_cut:
+            self.num_cut += 1
+        if text.dead_end is not None:
+            self.dead_ends.append(text.dead_end)
+
+    def tell_of_ends(self) -> None:
+        """Say how many texts were cut, and where no character may follow."""
+        if self.num_cut:
+            warn(f"{counted(self.num_cut, 'document')} cut before the end: give a larger --length")
+        if not self.dead_ends:
+            return
+        first = self.dead_ends[0]
+        what = f"the text ends after {counted(first.num_chars, 'character')}"
+        if self.num_shown > 1:
+            ended = counted(len(self.dead_ends), "text")
+            what = f"{ended} ended early, the first after {first.num_chars:,}"
+        names = " and ".join(map(named, first.options))
+        tell(f"{what}: {names} let no character follow")
+
+
+def _tell_of_end(text: GeneratedText) -> None:
+    """Say that a text was cut, or that no character may follow it."""
+    shown = _ShownTexts(place_of(text.seed))
+    shown.add(text)
+    shown.tell_of_ends()
 
 
 def _warn_of_loop(text: str, options: SampleOptions) -> None:

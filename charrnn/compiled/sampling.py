@@ -25,7 +25,6 @@ recurrent weights, R rows and C columns of a matrix.
 import ctypes
 import math
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -37,6 +36,7 @@ from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 from charrnn.compiled import dot_products
+from charrnn.compiled import rules as following
 from charrnn.compiled.dot_products import (
     COLUMN_MULTIPLE,
     MOST_BITS,
@@ -49,6 +49,7 @@ from charrnn.compiled.dot_products import (
     shorts_at,
     whole_at,
 )
+from charrnn.compiled.rules import FollowedStreams, RuleTables, no_rules
 from charrnn.model import portable_math
 from charrnn.model.portable_math import (
     EXP_LIMIT,
@@ -219,12 +220,34 @@ class ShapingNumbers(NamedTuple):
     """(V,)."""
 
 
-def shaping_numbers(options: Any, banned: Sequence[int], vocab_size: int) -> ShapingNumbers:
-    """Return how logits become probabilities, by the `SampleOptions` of a text; `banned` ids are
-    never drawn."""
-    is_banned = np.zeros(vocab_size, np.bool_)
-    is_banned[list(banned)] = True
+class Buffers(NamedTuple):
+    """Room that all characters of a block use."""
 
+    scores: Doubles
+    """(V,)."""
+    weights: Doubles
+    """(V,)."""
+    is_forbidden: NDArray[np.bool_]
+    """(V,)."""
+    drawn_now: Longs
+    """(B,): the characters that are read next."""
+
+
+class DrawnBlock(NamedTuple):
+    """What the loop draws."""
+
+    ids: Longs
+    """(B, N)."""
+    logprobs: Doubles
+    """(B, N): in nats, before any shaping."""
+    lengths: Longs
+    """(B,): how many characters of each stream were drawn before none might follow."""
+
+
+def shaping_numbers(options: Any, is_banned: NDArray[np.bool_]) -> ShapingNumbers:
+    """Return how logits become probabilities, by the `SampleOptions` of a text; the banned
+    characters (V,) are never drawn."""
+    vocab_size = len(is_banned)
     # An option that is switched off becomes a number, because compiled code has no None. Every
     # number has the type for which the loop is compiled.
     return ShapingNumbers(
@@ -609,12 +632,17 @@ def _keep_top(
 
 
 @for_loops
-def _draw(scores: Doubles, shaping: ShapingNumbers, uniform: float, weights: Doubles) -> int:
+def _draw(
+    scores: Doubles,
+    is_banned: NDArray[np.bool_],
+    shaping: ShapingNumbers,
+    uniform: float,
+    weights: Doubles,
+) -> int:
     """Draw an id from scores (V,), as `char_weights` and `draw` do, bit for bit; weights (V,) is
     overwritten."""
     # Temperature 0 draws nothing.
     size = len(scores)
-    is_banned = shaping.is_banned
     temperature = shaping.temperature
     most_likely = _most_likely(scores, is_banned)
     if temperature == 0:
@@ -693,55 +721,74 @@ def draw_streams(
     uniforms: Doubles,
     index: int,
     shaping: ShapingNumbers,
-    scores: Doubles,
-    weights: Doubles,
-    drawn_now: Longs,
-    ids: Longs,
-    logprobs: Doubles,
+    rules: RuleTables,
+    streams: FollowedStreams,
+    buffers: Buffers,
+    drawn: DrawnBlock,
 ) -> None:
-    """Draw character `index` of each of B streams from logits (B, V), as `write` does; drawn_now
-    (B,) become their ids. scores and weights (V,) are overwritten."""
+    """Draw character `index` of each of B streams from logits (B, V), as `write` does."""
+    scores = buffers.scores
     for stream in range(len(logits)):
+        # A stream after which no character may follow is drawn on in vain, by the model alone.
+        is_forbidden = shaping.is_banned
+        if rules.are_on:
+            is_forbidden = buffers.is_forbidden
+            num_allowed = following.forbid(
+                rules, streams, stream, index, shaping.is_banned, is_forbidden
+            )
+            if num_allowed == 0:
+                drawn.lengths[stream] = min(drawn.lengths[stream], index)
+            if drawn.lengths[stream] <= index:
+                buffers.drawn_now[stream] = 0
+                continue
+
         # In float64, as NumPy does.
         for char in range(len(scores)):
             scores[char] = logits[stream, char]
-        drawn = _draw(scores, shaping, uniforms[stream, index], weights)
-        drawn_now[stream] = drawn
-        ids[stream, index] = drawn
-        logprobs[stream, index] = scores[drawn] - _log_sum(scores, weights)
+        char = _draw(scores, is_forbidden, shaping, uniforms[stream, index], buffers.weights)
+        buffers.drawn_now[stream] = char
+        drawn.ids[stream, index] = char
+        drawn.logprobs[stream, index] = scores[char] - _log_sum(scores, buffers.weights)
+        if rules.are_on:
+            following.follow(rules, streams, stream, char)
 
 
 def write(
     model: PackedModel,
-    streams: tuple[Float32Array, Float32Array],
+    arrays: tuple[Float32Array, Float32Array],
     uniforms: Doubles,
     shaping: ShapingNumbers,
+    rules: RuleTables,
+    streams: FollowedStreams,
     scratch: Scratch,
-    ids: Longs,
-    logprobs: Doubles,
+    drawn: DrawnBlock,
 ) -> None:
     """Draw N characters in each of B streams by uniforms (B, N).
 
-    The arrays of `streams`, state (L, S, B, H) and logits (B, V), change in place; ids (B, N) and
-    their log-probabilities (B, N) in nats before any shaping are written.
+    The `arrays`, state (L, S, B, H) and logits (B, V), and those of `streams` change in place;
+    `drawn` is written.
     """
     # Addresses, and room that all characters use.
     num_streams, num_chars = uniforms.shape
-    state, logits = streams
+    state, logits = arrays
     layout = model.layout
     places = scratch.places
     state_at = np.int64(state.ctypes.data)
     logits_at = np.int64(logits.ctypes.data)
-    scores = np.empty(logits.shape[1])
-    weights = np.empty(logits.shape[1])
-    drawn_now = np.empty(num_streams, np.int64)
+    vocab_size = logits.shape[1]
+    buffers = Buffers(
+        np.empty(vocab_size),
+        np.empty(vocab_size),
+        np.empty(vocab_size, np.bool_),
+        np.empty(num_streams, np.int64),
+    )
 
     for index in range(num_chars):
-        draw_streams(logits, uniforms, index, shaping, scores, weights, drawn_now, ids, logprobs)
-        step(layout, drawn_now, state_at, places, logits_at)
+        draw_streams(logits, uniforms, index, shaping, rules, streams, buffers, drawn)
+        step(layout, buffers.drawn_now, state_at, places, logits_at)
 
 
-PARTS = (sys.modules[__name__], dot_products, portable_math)
+PARTS = (sys.modules[__name__], dot_products, following, portable_math)
 """The modules whose functions are compiled into the loops."""
 SOURCES = [Path(str(module.__file__)) for module in PARTS]
 """Their files: a change in any file makes the compiled code out of date."""
@@ -749,21 +796,34 @@ LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
-DrawnRows = tuple[Longs, Doubles, NDArray[Any], Any]
-"""Ids (B, N) and log-probabilities (B, N) of characters, and the logits (B, V) and the state after
-them."""
+class DrawnRows(NamedTuple):
+    """What was drawn in B rows, and what the model predicts after it."""
+
+    block: DrawnBlock
+    logits: NDArray[Any]
+    """(B, V)."""
+    state: Any
 
 
 class NetworkRows:
     """Texts that the compiled loop draws: each core draws some of them, without waiting for other
     cores."""
 
-    def __init__(self, stepper: Stepper, shaping: ShapingNumbers, num_rows: int):
-        """Divide the rows among the cores."""
+    def __init__(
+        self,
+        stepper: Stepper,
+        shaping: ShapingNumbers,
+        rules: RuleTables,
+        streams: FollowedStreams,
+    ):
+        """Divide the rows of `streams` among the cores."""
         self._model = pack(stepper)
         self._shaping = shaping
+        self._rules = rules
+        self._streams = streams
 
         # The scratch buffers of a group are in use by one thread.
+        num_rows = len(streams.words)
         self._groups = np.array_split(np.arange(num_rows), min(num_cores(), num_rows))
         self._scratches = [
             make_scratch(self._model, num_streams=len(group)) for group in self._groups
@@ -772,18 +832,16 @@ class NetworkRows:
 
     def draw(self, logits: NDArray[Any], state: Any, uniforms: Doubles) -> DrawnRows:
         """Draw characters by uniforms (B, N) after logits (B, V) and the state of B texts, and read
-        them. Return their ids (B, N) and log-probabilities (B, N), and the logits and the state
-        after them."""
+        them."""
         draw_group = partial(self._draw_group, logits, state, uniforms)
-        drawn = self._pool.map(draw_group, self._groups, self._scratches)
+        groups = list(self._pool.map(draw_group, self._groups, self._scratches))
 
         # The rows of all groups, in their order.
-        ids, logprobs, all_logits, states = zip(*drawn, strict=True)
-        return (
-            np.concatenate(ids),
-            np.concatenate(logprobs),
-            np.concatenate(all_logits),
-            np.concatenate(states, axis=-2),
+        columns = zip(*(group.block for group in groups), strict=True)
+        return DrawnRows(
+            DrawnBlock(*map(np.concatenate, columns)),
+            logits=np.concatenate([group.logits for group in groups]),
+            state=np.concatenate([group.state for group in groups], axis=-2),
         )
 
     def _draw_group(
@@ -799,18 +857,23 @@ class NetworkRows:
         logits = logits.take(group, axis=0)
         state = state.take(group, axis=-2)
         uniforms = uniforms.take(group, axis=0)
-        ids = np.zeros(uniforms.shape, np.int64)
-        logprobs = np.zeros(uniforms.shape)
+        drawn = DrawnBlock(
+            ids=np.zeros(uniforms.shape, np.int64),
+            logprobs=np.zeros(uniforms.shape),
+            lengths=np.full(len(group), uniforms.shape[1], np.int64),
+        )
+        rows = slice(int(group[0]), int(group[-1]) + 1)
         LOOPS["write"](
             self._model,
             (state, logits),
             uniforms,
             self._shaping,
+            self._rules,
+            FollowedStreams._make(array[rows] for array in self._streams),
             scratch,
-            ids,
-            logprobs,
+            drawn,
         )
-        return ids, logprobs, logits, state
+        return DrawnRows(drawn, logits=logits, state=state)
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:
@@ -832,8 +895,18 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     shaping = ShapingNumbers(
         temperature=1.0, top_k=1, top_p=math.inf, min_p=0.0, is_banned=np.zeros(1, np.bool_)
     )
-    drawn = np.zeros((1, 0), np.int64)
-    return model, (state, logits), uniforms, shaping, scratch, drawn, uniforms
+    longs = np.zeros(1, np.int64)
+    codes = np.zeros(1, np.uint64)
+    drawn = DrawnBlock(np.zeros((1, 0), np.int64), logprobs=uniforms, lengths=longs)
+    streams = FollowedStreams(
+        words=longs,
+        patterns=longs,
+        num_left=longs,
+        begun=codes,
+        num_read=longs,
+        history=np.zeros((1, 0), np.uint64),
+    )
+    return model, (state, logits), uniforms, shaping, no_rules(), streams, scratch, drawn
 
 
 def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:

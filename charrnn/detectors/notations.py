@@ -35,7 +35,12 @@ _RING = re.compile(
 def looks_like_smiles(text: str) -> bool:
     """Return whether enough lines of a text can be molecules: each has an atom, and symbols that
     SMILES knows."""
-    return 0 < MIN_MOLECULES * count_lines(text) <= len(_MOLECULE.findall(text))
+    return 0 < MIN_MOLECULES * count_lines(text) <= num_molecules(text)
+
+
+def num_molecules(text: str) -> int:
+    """Count the lines of a text that can be molecules."""
+    return len(_MOLECULE.findall(text))
 
 
 def label_rings(text: str) -> Int64Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,10 +109,15 @@ def _writer_of(target: Target | FolderTarget, title: str | None) -> Callable[...
 
 
 def write_model(
-    model: TrainedModel, target: Target | FolderTarget, title: str | None = None
+    model: TrainedModel,
+    target: Target | FolderTarget,
+    title: str | None = None,
+    *,
+    known_words: bool = False,
 ) -> int:
     """Write a model to a folder, or to a file in the format of its suffix, and return the number of
-    bytes. Raises the errors of `Model.export`."""
+    bytes. With `known_words` the words that it has read are in the file, too. Raises the errors of
+    `Model.export`."""
     # Looked for before all else: a name that is wrong is the error that is mended first.
     write = _writer_of(target, title)
     if model.instead_of is not None:
@@ -124,6 +129,11 @@ def write_model(
     # This raises CheckpointError if the predictions are not finite.
     model.generator.model_for("int8", clamps={})
 
+    # Whoever gives words of a text away has asked for it: those that came with a model are left
+    # out, too.
+    words = model.word_list.to_bytes() if known_words else None
+    if words != model.words:
+        model = replace(model, words=words)
     content = write(model, target.path)
     target.write(content)
     if isinstance(target, FolderTarget):
@@ -143,6 +153,11 @@ class ExportOptions(ReplacingOptions):
     title: str | None = option(
         None, flags="--title TEXT", help="Title of a page.", shown_default="the model's name"
     )
+    known_words: bool = option(
+        False,
+        flags="--known-words",
+        help="Put in the words of the text, for sample --known-words.",
+    )
 
 
 def export(options: ExportOptions) -> None:
@@ -155,8 +170,9 @@ def export(options: ExportOptions) -> None:
       charrnn export prose copy/
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
-    text, and no names of this machine or of a private text. The folder and the .zip can be used in
-    place of a run by all commands and by train --init-from. The path is printed on stdout.
+    text, no words of it without --known-words, and no names of this machine or of a private text.
+    The folder and the .zip can be used in place of a run by all commands and by train --init-from.
+    The path is printed on stdout.
     """
     if not 1 <= len(options.words) <= 2:
         raise UsageError(
@@ -169,7 +185,7 @@ def export(options: ExportOptions) -> None:
     _writer_of(target, options.title)
     target.check()
     model = load_model(run[0] if run else None)
-    num_bytes = write_model(model, target, title=options.title)
+    num_bytes = write_model(model, target, title=options.title, known_words=options.known_words)
 
     if options.json:
         result = {"file": file, "bytes": num_bytes, "step": model.step, "val_nats": model.val_nats}
@@ -179,4 +195,6 @@ def export(options: ExportOptions) -> None:
     if model.val_nats is not None:
         loss = f", validation loss {model.val_nats:.4f} nats per character"
     tell(f"step {model.step:,}{loss}")
+    if options.known_words:
+        tell(f"the words of the text are in the file: {len(model.word_list.words):,}")
     print_path(file)

@@ -33,6 +33,7 @@ from charrnn.runs.model_file import (
     CARD,
     MODEL_FILE_VERSION,
     PAGE,
+    WORDS,
 )
 from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.system.progress import warn
@@ -159,6 +160,8 @@ def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool) -> str:
     lines.append("Every command of charrnn reads this folder: `charrnn sample FOLDER`.")
     lines += ["", f"- text: {facts.get('text', PRIVATE_TEXT)}"]
     lines.append(f"- licence of the text: {facts.get('licence', 'not known')}")
+    if model.words is not None:
+        lines.append(f"- words of the text: in the file `{WORDS}`")
     unit = "character"
     if model.vocab.kind == "byte":
         unit = "byte"
@@ -218,6 +221,8 @@ def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
     shared = replace(model, name=name, config=public_config(model), path=None)
     description = RunDescription.of(Path(), config=shared.config, vocab=shared.vocab)
     files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
+    if shared.words is not None:
+        files[WORDS] = shared.words
     facts = facts_of(model)
     with suppress(UsageError):  # A browser cannot run every network.
         files[PAGE] = to_model_page(shared, model.found_cells, run=name).encode("utf-8")
@@ -240,6 +245,9 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
         "card": dict(facts),
         "card_sha256": hashlib.sha256(card).hexdigest(),
     }
+    # Not among the files, of which an older charrnn knows each.
+    if WORDS in files:
+        manifest |= list_files({WORDS: files[WORDS]})
     return {
         **files,
         CARD: card,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.patterns import Pattern, State
+from charrnn.generation.rules import Rules, TextState
 from charrnn.generation.sample_options import SearchOptions
 from charrnn.generation.sampling import LONG_TEXT, Ids, reported
 from charrnn.model.stepper import Stepper
@@ -29,8 +29,8 @@ class Beam(NamedTuple):
     """The log-probability of the whole text in nats, as the search added it up."""
     parent: int = 0
     """Its row among the live texts before its last character was written."""
-    reached: State = frozenset()
-    """The state of the pattern after it, if there is a pattern."""
+    state: TextState = TextState()
+    """What the rules know of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +49,19 @@ class BeamSearch:
     prime: Ids
     """The ids that are read first, at least one."""
     options: SearchOptions
+    rules: Rules
+    """What may follow a text; one that matches a pattern ends when nothing can follow."""
     stops: Sequence[tuple[int, ...]] = ()
     """The ids of stop strings: a text ends with the first of them that it contains."""
-    banned: Sequence[int] = ()
-    """Ids that are never chosen."""
     never_first: Sequence[int] = ()
     """Ids with which no text begins."""
-    pattern: Pattern | None = None
-    """What all texts match; a text ends when nothing can follow."""
+    prime_of_text: Sequence[int] = ()
+    """The ids with which the texts begin, for the rules."""
 
     def run(self) -> list[Beam]:
         """Search, and return the texts, best first."""
         # The search begins with one empty text.
-        live = [Beam()]
-        if self.pattern is not None:
-            live = [Beam(reached=self.pattern.start)]
+        live = [Beam(state=self.rules.start(self.prime_of_text))]
         ended: list[Beam] = []
 
         # A search computes each character once for every text that it keeps.
@@ -112,15 +110,13 @@ class BeamSearch:
         """Return the `width` most likely texts with one more character, best first, by the
         log-probabilities (W, V) of the next characters."""
         totals = np.array([text.total for text in live])[:, None] + logprobs
-        totals[:, list(self.banned)] = -np.inf
         for text, of_text in zip(live, totals, strict=True):
             if not text.ids:
                 of_text[list(self.never_first)] = -np.inf
             if self.options.no_repeat is not None:
                 read = np.append(self.prime, text.ids).astype(np.int64)
                 of_text[repeating(read, self.options.no_repeat)] = -np.inf
-            if self.pattern is not None:
-                of_text[self._dead_ends(text, self.pattern)] = -np.inf
+            of_text[~self._allowed(text)] = -np.inf
 
         # Equal totals stay in their order. Those that are not finite come last. Only those that
         # reach the least of the best are sorted.
@@ -134,30 +130,35 @@ class BeamSearch:
         for index, logprob in zip(best.tolist(), logprobs.ravel()[best].tolist(), strict=True):
             parent, id = divmod(index, totals.shape[1])
             text = live[parent]
-            reached = text.reached
-            if self.pattern is not None:
-                reached = self.pattern.follow(reached, id)
             beam = Beam(
                 ids=(*text.ids, id),
                 logprobs=(*text.logprobs, logprob),
                 total=text.total + logprob,
                 parent=parent,
-                reached=reached,
+                state=self.rules.follow(text.state, id),
             )
             grown.append(beam)
         return grown
 
     def _has_ended(self, text: Beam) -> bool:
-        """Whether a text ends with a stop string, or nothing can follow in the pattern."""
-        if self.pattern is not None and self._dead_ends(text, self.pattern).all():
+        """Whether a text ends with a stop string behind a whole word, or matches and nothing can
+        follow."""
+        if self.rules.is_complete(text.state) and not self._allowed(text).any():
             return True
-        return any(text.ids[-len(stop) :] == stop for stop in self.stops)
+        return any(self._ends_with(text, stop) for stop in self.stops)
 
-    def _dead_ends(self, text: Beam, pattern: Pattern) -> BoolArray:
-        """Return the characters (V,) after which no text of at most `length` characters matches."""
-        # After a dead end, more characters are missing than the length leaves room for.
-        num_left = self.options.length - len(text.ids)
-        return pattern.missing_after(text.reached) >= num_left
+    def _ends_with(self, text: Beam, stop: tuple[int, ...]) -> bool:
+        """Whether a text ends with a stop string, and a whole word stands before it."""
+        num_before = len(text.ids) - len(stop)
+        if text.ids[-len(stop) :] != stop:
+            return False
+        before = [*self.prime_of_text, *text.ids[:num_before]]
+        return self.rules.ends_word(before)
+
+    def _allowed(self, text: Beam) -> BoolArray:
+        """Return the characters (V,) after which a text of at most `length` characters can follow
+        the rules."""
+        return self.rules.allowed(text.state, self.options.length - len(text.ids))
 
 
 def repeating(ids: Ids, n: int) -> Ids:

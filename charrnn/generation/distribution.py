@@ -3,7 +3,6 @@
 Shapes: B batch, V vocabulary. Works on ids.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.portable_math import exact_exp
-from charrnn.system.arrays import Float64Array
+from charrnn.system.arrays import BoolArray, Float64Array
 
 
 def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
@@ -36,9 +35,10 @@ class CharWeights(NamedTuple):
 
 
 def char_weights(
-    logits: NDArray[np.floating], options: SampleOptions, banned: Sequence[int] = ()
+    logits: NDArray[np.floating], options: SampleOptions, *, banned: BoolArray
 ) -> CharWeights:
-    """Return the probabilities (V,) up to a factor for logits (V,), the same on every processor.
+    """Return the probabilities (V,) up to a factor for logits (V,), the same on every processor: 0
+    for banned characters (V,), of which there must be others.
 
     Top-k keeps characters by rank, because a threshold would keep more than k characters with equal
     logits. The compiled loop and an exported page do the same operations in the same order. If the
@@ -46,7 +46,7 @@ def char_weights(
     """
     size = len(logits)
     scores = logits.astype(np.float64)
-    scores[list(banned)] = -np.inf
+    scores[banned] = -np.inf
     most_likely = int(np.argmax(scores))
 
     # Greedy: the limit of a falling temperature.

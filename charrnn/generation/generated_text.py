@@ -19,6 +19,16 @@ text shares 0.2 and 3.2 % of its characters with the 90 % of the text before it 
 """
 
 
+@dataclass(frozen=True)
+class DeadEnd:
+    """The place in a text that no character may follow."""
+
+    num_chars: int
+    """The characters of the text (bytes, for the byte alphabet)."""
+    options: tuple[str, ...]
+    """The options that together allow no character."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GeneratedText(Displayable):
     """A generated text with the model's log-probability of each of its characters."""
@@ -35,6 +45,8 @@ class GeneratedText(Displayable):
     """The stop string that ended the text, or ""."""
     has_ended: bool | None = None
     """Whether the document has reached its END or was cut; None for a model without documents."""
+    dead_end: DeadEnd | None = None
+    """Why the text ends before its length although nothing ended it; None if something did."""
     excess: float | None = None
     """How unlikely the text is for its length, beside the others that it is sorted with."""
 
@@ -45,7 +57,7 @@ class GeneratedText(Displayable):
     @property
     def is_cut(self) -> bool:
         """Whether a document was cut before its END, and not by a stop string."""
-        return self.has_ended is False and not self.stop
+        return self.has_ended is False and not self.stop and self.dead_end is None
 
     @property
     def logprob(self) -> float:

@@ -3,8 +3,9 @@ predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from charrnn.generation import sampling
 from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.distribution import char_weights, log_softmax
 from charrnn.generation.generated_text import GeneratedText, Prediction
-from charrnn.generation.patterns import Guide, Pattern, match_text
+from charrnn.generation.known_words import WordTable
+from charrnn.generation.patterns import Pattern, match_text
+from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import (
     DEFAULT_TOP,
     DEFAULT_UNKNOWN,
@@ -41,6 +44,7 @@ from charrnn.text.copies import loose_key
 from charrnn.text.documents import END
 from charrnn.text.given_text import as_read
 from charrnn.text.vocab import Vocab
+from charrnn.text.word_list import WordList
 
 MAX_ROWS = 256
 """The largest number of texts that are drawn side by side: more do not fit into the caches of a
@@ -161,13 +165,25 @@ class Generator:
     cannot be banned, and CheckpointError if the weights do not fit the configuration.
     """
 
-    def __init__(self, config: Config, vocab: Vocab, tensors: dict[str, NDArray[Any]], name: str):
-        """Take the weights by name in `tensors`, and the `name` of the run, which messages use."""
+    def __init__(
+        self,
+        config: Config,
+        vocab: Vocab,
+        tensors: dict[str, NDArray[Any]],
+        *,
+        name: str,
+        word_list: Callable[[], WordList] | None = None,
+    ):
+        """Take the weights by name in `tensors`, the `name` of the run, which messages use, and a
+        function that returns the words that the model has read, for texts of known words."""
         self.config = config
         self.vocab = vocab
         self.tensors = tensors
         self.name = name
+        self._word_list = word_list
         self._steppers: dict[str, Stepper] = {}
+        # The options of the rules that were made last, and the rules.
+        self._last_rules: tuple[object, Rules] | None = None
         # The key of the prime that was read last, and the state after it.
         self._last_primed: tuple[object, PrimedState] | None = None
 
@@ -281,7 +297,6 @@ class Generator:
         seeds = range(first, end, sampling.NUM_SEEDS)
         num_rows = self._num_rows(options, count)
         if num_rows == 1:
-            # A text that nothing is drawn beside has a guide of its own, which follows one text.
             for seed in seeds:
                 yield self.begin(replace(options, seed=seed))
             return
@@ -366,9 +381,9 @@ class Generator:
             prime=self.encode_prime(options.prime_text, options.unknown),
             options=options,
             stops=stops,
-            banned=self.never_drawn(options.ban),
+            rules=self._rules(options),
             never_first=never_first,
-            pattern=self._pattern(options),
+            prime_of_text=self._prime_of_text(options),
         )
         return [self._found_text(options, beam) for beam in search.run()]
 
@@ -396,7 +411,9 @@ class Generator:
 
         # Ids that stand for no character get the probability 0, and are left out of the list.
         excluded = undrawable_ids(self.vocab, self.config.end_id)
-        probs = char_weights(logits, SampleOptions(temperature=1), banned=excluded).probs
+        is_excluded = np.zeros(len(self.vocab), np.bool_)
+        is_excluded[list(excluded)] = True
+        probs = char_weights(logits, SampleOptions(temperature=1), banned=is_excluded).probs
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [
             Prediction(character=self.vocab.character(id), probability=float(probs[id]))
@@ -411,20 +428,37 @@ class Generator:
         return tuple(as_read(stop, self.config) for stop in options.stops)
 
     def _text(self, options: SampleOptions, seed: int = 0) -> DrawnText:
+        # A stop string must not cut a known word.
+        ends_word = None
+        prime = ""
+        if options.known_words and options.stops:
+            ends_word = partial(self._ends_word, self._rules(options))
+            prime = self.vocab.decode(self._prime_of_text(options))
+
         return DrawnText(
             self.vocab,
             self._stops(options),
             length=options.length,
             end_id=self.config.end_id,
             seed=seed,
+            prime=prime,
+            ends_word=ends_word,
         )
+
+    def _ends_word(self, rules: Rules, text: str) -> bool:
+        """Return whether a text may end here by its rules: not inside a word."""
+        return rules.ends_word(self.vocab.encode(text).tolist())
 
     def _num_rows(self, options: SampleOptions, count: int) -> int:
         """Return how many of `count` texts are drawn side by side."""
-        # A guide allows other characters after each text, and an empty text needs no row.
-        if options.is_guided or options.length == 0:
+        # An empty text needs no row.
+        if options.length == 0:
             return 1
-        most = max(1, min(GROUP_CHARS // options.length, MAX_ROWS))
+        num_chars = options.length
+        if options.forbid is not None:
+            # Each row keeps its prime, for functions of the text.
+            num_chars += len(options.prime_text or "")
+        most = max(1, min(GROUP_CHARS // num_chars, MAX_ROWS))
 
         # The texts are spread evenly over the rounds, because a row that has no text left is drawn
         # on until the other rows have ended.
@@ -437,23 +471,49 @@ class Generator:
         if options.cell is not None:
             stepper.check_unit(*options.cell)
         prime = self.encode_prime(options.prime_text, options.unknown)
-        banned = self.never_drawn(options.ban)
-
-        guide = None
-        if options.is_guided:
-            # Without a prime, the characters that the model reads first are no part of the text.
-            guide = Guide(
-                self._pattern(options),
-                options.forbid,
-                banned=banned,
-                prime=prime.tolist() if options.prime else (),
-            )
         return Beginning(
             stepper,
             primed=self.read_prime(stepper, prime),
-            banned=banned,
-            guide=guide,
+            rules=self._rules(options),
+            prime=self._prime_of_text(options),
             ends_early=self.config.end_id is not None,
+        )
+
+    def _prime_of_text(self, options: SampleOptions) -> list[int]:
+        """Return the ids with which a text begins: those of the prime."""
+        # Without a prime, the characters that the model reads first are no part of the text.
+        if not options.prime:
+            return []
+        ids: list[int] = self.encode_prime(options.prime_text, options.unknown).tolist()
+        return ids
+
+    def _rules(self, options: SampleOptions) -> Rules:
+        """Return what may follow a text. The last result is kept, because tables take time. Raises
+        UsageError if no text can follow the rules."""
+        key = options.match, options.ban, options.length, options.known_words, options.forbid
+        if self._last_rules is None or self._last_rules[0] != key:
+            self._last_rules = key, self._make_rules(options)
+        rules = self._last_rules[1]
+        if options.match is not None:
+            rules.check_can_match(
+                self._prime_of_text(options), length=options.length, match=options.match
+            )
+        return rules
+
+    def _make_rules(self, options: SampleOptions) -> Rules:
+        banned_ids = self.never_drawn(options.ban)
+        banned = np.zeros(len(self.vocab), np.bool_)
+        banned[list(banned_ids)] = True
+        words = None
+        if options.known_words:
+            assert self._word_list is not None, "only a model that was loaded knows its words"
+            words = WordTable.of(self._word_list(), self.vocab, banned=banned_ids)
+        return Rules.of(
+            banned,
+            words=words,
+            pattern=self._pattern(options),
+            forbid=options.forbid,
+            has_ban=options.ban != "",
         )
 
     def _pattern(self, options: SampleOptions) -> Pattern | None:

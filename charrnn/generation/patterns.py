@@ -2,15 +2,15 @@ r"""Write texts that match a regular expression as a whole: find the characters 
 that a match is still possible.
 
 Python's own parser reads the expression, and its matcher finds the characters that an item of the
-expression takes, so that the texts are those that `re.fullmatch` accepts. A state is the set of
-places in the expression that a text may have reached (Thompson 1968). For each place the number of
-characters that are missing to a match is known, so that no text runs into a dead end. States are
-made when they are reached, because even a short expression may have 2^N states.
+expression takes, so that the texts are those that `re.fullmatch` accepts. A state stands for the
+set of places in the expression that a text may have reached (Thompson 1968). For each place the
+number of characters that are missing to a match is known, so that no text runs into a dead end.
+States are made when they are reached, because even a short expression may have 2^N states.
 
 Two libraries were tried, interegular 0.3.3 and greenery 4.2.3. Each takes other characters for `\w`
 or `.` than Python does, and makes all states: `(a|b)*a(a|b){10}` took more than 15 seconds.
 
-Shapes: V vocabulary.
+Shapes: V vocabulary, K classes of characters, P states.
 """
 
 import re
@@ -19,16 +19,17 @@ import sys
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, named
-from charrnn.generation.sample_options import Forbid
-from charrnn.system.arrays import BoolArray, Float64Array
+from charrnn.system.arrays import BoolArray, Int64Array
 
 # The parser of `re` had another name before Python 3.11.
 _parser: Any = import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
@@ -41,7 +42,10 @@ END_OF_DOCUMENT = "END"
 """The operator of the item that takes the END of a document; the parser has the other operators."""
 MATCHED = 0
 """The place at the end of the expression."""
-State = frozenset[int]
+NEVER = 1 << 30
+"""The number of characters that are missing where no match can be reached."""
+Places = frozenset[int]
+"""The places that a text may have reached."""
 
 
 class _Place(NamedTuple):
@@ -52,6 +56,27 @@ class _Place(NamedTuple):
     flags: int
     after: int
     """The number of the place after the item."""
+
+
+@dataclass(eq=False)
+class PatternState:
+    """What a text may have reached in an expression. There is one state of the same places at a
+    time."""
+
+    places: Places
+    missing: int
+    """The least number of characters to a match; NEVER if no match can be reached."""
+    following: "list[PatternState] | None" = None
+    """The states after a character of each class (K,), once they were asked for."""
+
+
+class PatternTable(NamedTuple):
+    """All states of an expression."""
+
+    numbers: dict[PatternState, int]
+    """The number of each state, in the order of the numbers; that of the start is 0."""
+    following: NDArray[np.int32]
+    """(P, K): the state after each state and a character of each class."""
 
 
 class Pattern:
@@ -77,46 +102,84 @@ class Pattern:
         if end_id is not None:
             self._last = self._place([(END_OF_DOCUMENT, end_id)], flags=0, after=MATCHED)
         first = self._place(_frozen(tree), flags=tree.state.flags, after=self._last)
-        self.start = self._reached(first, is_start=True)
-        """The state of an empty text."""
+        begin = self._reached(first, is_start=True)
 
         self._takes: dict[int, BoolArray] = {}
         """The characters (V,) that the item of each place takes."""
-        self._followers: dict[int, State] = {}
+        self._followers: dict[int, Places] = {}
         """The places that follow each place after a character."""
-        self._follow_all()
-        self._missing = self._count_missing()
+        self._follow_all(begin)
+        self._missing_at = self._count_missing()
 
-    def missing(self, state: State) -> float:
-        """Return the least number of characters from a state to a match; inf if no match can be
-        reached."""
-        return min((self._missing.get(place, np.inf) for place in state), default=np.inf)
+        self.class_of, self._first_of_class = self._classes()
+        """The class (V,) of each character: all items take the same of them."""
+        self._made: WeakValueDictionary[Places, PatternState] = WeakValueDictionary()
+        self.start = self._state(begin)
+        """The state of an empty text."""
 
-    def missing_after(self, state: State) -> Float64Array:
+    def next_states(self, state: PatternState) -> "list[PatternState]":
+        """Return the state after a character of each class (K,)."""
+        if state.following is None:
+            state.following = [self._state(self._after(state, id)) for id in self._first_of_class]
+        return state.following
+
+    def missing_after(self, state: PatternState) -> Int64Array:
         """Return for each next character the least number (V,) of characters that are then missing
-        to a match; inf for a dead end."""
-        least = np.full(len(self._characters), np.inf)
-        for place in state:
-            if place != MATCHED:
-                missing = self._missing.get(place, np.inf) - 1
-                np.minimum(least, missing, out=least, where=self._takes[place])
-        return least
+        to a match; NEVER for a dead end."""
+        missing = [after.missing for after in self.next_states(state)]
+        return np.array(missing, np.int64)[self.class_of]
 
-    def follow(self, state: State, id: int) -> State:
+    def follow(self, state: PatternState, id: int) -> PatternState:
         """Return the state after one more character."""
+        return self.next_states(state)[int(self.class_of[id])]
+
+    def table(self, most_states: int) -> PatternTable | None:
+        """Return all states as a table; None if there are more than `most_states`."""
+        states = [self.start]
+        numbers = {self.start: 0}
+        following = []
+        # The list grows while its states are followed.
+        for state in states:
+            for after in self.next_states(state):
+                if after not in numbers:
+                    numbers[after] = len(states)
+                    states.append(after)
+            if len(states) > most_states:
+                return None
+            following.append([numbers[after] for after in self.next_states(state)])
+        return PatternTable(numbers, np.array(following, np.int32))
+
+    def _state(self, places: Places) -> PatternState:
+        """Return the state of some places."""
+        state = self._made.get(places)
+        if state is None:
+            missing = (self._missing_at.get(place, NEVER) for place in places)
+            state = PatternState(places, min(missing, default=NEVER))
+            self._made[places] = state
+        return state
+
+    def _after(self, state: PatternState, id: int) -> Places:
+        """Return the places that a text in a state may reach by one more character."""
         followers = set[int]()
-        for place in state:
+        for place in state.places:
             if place != MATCHED and self._takes[place][id]:
                 followers |= self._followers[place]
         return frozenset(followers)
 
-    def _follow_all(self) -> None:
-        """Find the characters that each place takes and the places that follow it, from the start
-        on."""
+    def _classes(self) -> tuple[Int64Array, list[int]]:
+        """Return the class (V,) of each character, and the first character of each class (K,)."""
+        masks = {taken.tobytes(): taken for taken in self._takes.values()}
+        columns = np.array([*masks.values(), np.zeros(len(self._characters), np.bool_)])
+        _, firsts, classes = np.unique(columns, axis=1, return_index=True, return_inverse=True)
+        return classes.reshape(-1).astype(np.int64), firsts.tolist()
+
+    def _follow_all(self, begin: Places) -> None:
+        """Find the characters that each place takes and the places that follow it, from the first
+        ones on."""
         # Python's matcher is asked once for each item: [a-z]{200} has 200 places before an item
         # [a-z].
         masks: dict[tuple[object, int], BoolArray] = {}
-        waiting = deque(self.start)
+        waiting = deque(begin)
         while waiting:
             number = waiting.popleft()
             place = self._places[number]
@@ -167,7 +230,7 @@ class Pattern:
                 raise OverflowError
         return after
 
-    def _reached(self, place: int, *, is_start: bool = False) -> State:
+    def _reached(self, place: int, *, is_start: bool = False) -> Places:
         """Return the places that can be reached from a place without a character, of which only
         those whose item takes a character, and MATCHED."""
         reached = set[int]()
@@ -244,46 +307,6 @@ class Pattern:
         return np.array(matches, np.bool_)
 
 
-class Guide:
-    """Follows one text, and forbids the characters that break its rules: those that lead to no
-    match of a pattern, and those that `forbid` returns."""
-
-    def __init__(
-        self,
-        pattern: Pattern | None,
-        forbid: Forbid | None,
-        *,
-        banned: Sequence[int] = (),
-        prime: Sequence[int] = (),
-    ):
-        """Take the rules, None for no rule; the ids that are never drawn; and the ids of the prime,
-        which `forbid` gets with the text."""
-        self._pattern = pattern
-        self._forbid = forbid
-        self._banned = list(banned)
-        self._text = list(prime)
-        if pattern is not None:
-            self._state = pattern.start
-
-    def allow(self, logits: NDArray[np.floating], num_left: int) -> NDArray[np.floating]:
-        """Return the logits (1, V) of the next character, -inf where it must not follow. At most
-        `num_left` characters follow."""
-        allowed: NDArray[np.floating] = logits.copy()
-        allowed[:, self._banned] = -np.inf
-        # A character leads to a match if the characters that are then missing fit into the length.
-        if self._pattern is not None:
-            allowed[:, self._pattern.missing_after(self._state) >= num_left] = -np.inf
-        if self._forbid is not None:
-            allowed[:, self._forbid(self._text)] = -np.inf
-        return allowed
-
-    def add(self, id: int) -> None:
-        """Follow the text by one character."""
-        self._text.append(id)
-        if self._pattern is not None:
-            self._state = self._pattern.follow(self._state, id)
-
-
 def _frozen(tree: Any) -> Any:
     """Return a tree of the parser as tuples, which are hashable; equal trees are equal tuples."""
     if isinstance(tree, tuple | list | _parser.SubPattern):
@@ -318,7 +341,7 @@ def match_text(
         ) from None
 
     # The error comes before anything is drawn: a text of `length` characters must be able to match.
-    if pattern.missing(pattern.start) > length:
+    if pattern.start.missing > length:
         raise UsageError(
             f"{subject}, which no text of at most {length:,} of the model's characters matches."
             f" Write another one, or give a larger {named('length')}."

@@ -162,6 +162,16 @@ class SampleOptions:
     """A regular expression of Python that the text matches as by `re.fullmatch`: other characters
     have probability 0. The text ends where it matches and nothing can follow, or after `length`
     characters."""
+    known_words: bool = option(
+        False,
+        flags="--known-words",
+        help="Write only words that the model has read.",
+        panel=DISTRIBUTION,
+    )
+    """Whether every word of the text is one that the model has read: other letters have probability
+    0. A word is a run of letters, with apostrophes and hyphens inside. It may be written as it
+    stands in the training text, in small letters, or with a capital; only the length may cut it.
+    Log-probabilities are those of the model without this rule."""
     clamps: Clamps = field(default_factory=dict)
     """Cells (layer, unit) that are clamped at values in [-1, 1] while the model generates (Radford
     2017)."""
@@ -206,11 +216,6 @@ class SampleOptions:
                 f"{named(name)} does not go with {named('match')}, whose text must match as a"
                 " whole."
             )
-
-    @property
-    def is_guided(self) -> bool:
-        """Whether the characters that may follow depend on the text so far."""
-        return self.match is not None or self.forbid is not None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from charrnn.generation.distribution import (
     log_softmax,
 )
 from charrnn.generation.generated_text import GeneratedText
-from charrnn.generation.patterns import Guide
+from charrnn.generation.rules import FollowedTexts, Rules, rule_tables
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.writing import DrawnText, Piece
 from charrnn.model.stepper import Stepper
@@ -69,6 +69,8 @@ class Block(NamedTuple):
     """(B, N), in nats."""
     values: Float32Array
     """The values (B, N) of the cell that is shown; 0 without a cell."""
+    lengths: Int64Array
+    """(B,): how many of the characters of each row were drawn before none might follow."""
 
 
 class PrimedState(NamedTuple):
@@ -181,10 +183,10 @@ class Beginning(NamedTuple):
 
     stepper: Stepper
     primed: PrimedState
-    banned: Sequence[int] = ()
-    """Ids that are never drawn."""
-    guide: Guide | None = None
-    """Forbids characters of the only text; None forbids nothing."""
+    rules: Rules
+    """What may follow a text."""
+    prime: Sequence[int] = ()
+    """The ids with which the texts begin, for the rules."""
     ends_early: bool = False
     """Whether most texts end before their length, as documents do."""
 
@@ -248,11 +250,7 @@ def write_texts(
     )
     with reported("writing", total=num_chars, least=LONG_TEXT) as advance:
         while unfinished:
-            block = rows.draw(num_left=max(text.num_left for text in unfinished))
-            if block is None:
-                in_rows[0].end()
-                yield in_rows[0]
-                return
+            block = rows.draw([0 if text.is_done else text.num_left for text in in_rows])
             # A row without a text is drawn on, in vain, as long as other rows have texts.
             advance(block.ids.size)
 
@@ -260,11 +258,14 @@ def write_texts(
             for row, text in enumerate(in_rows):
                 if text.is_done:
                     continue
+                length = int(block.lengths[row])
                 text.add(
-                    block.ids[row].tolist(),
-                    logprobs=block.logprobs[row].tolist(),
-                    values=block.values[row].tolist(),
+                    block.ids[row, :length].tolist(),
+                    logprobs=block.logprobs[row, :length].tolist(),
+                    values=block.values[row, :length].tolist(),
                 )
+                if length < block.ids.shape[1]:
+                    rows.end(row, text)
 
                 # Where the text has ended, the next one begins after the prime.
                 if text.is_done and (following := next(waiting, None)) is not None:
@@ -295,6 +296,7 @@ class Rows:
         self._logits = np.repeat(beginning.primed.logits, num_rows, axis=0)
         self._state = np.repeat(beginning.primed.state, num_rows, axis=-2)
         self._generators = [generator_of(seed) for seed in seeds]
+        self._followed = FollowedTexts(beginning.rules, beginning.prime, num_rows)
 
         self._num_chars = num_chars
         self._num_drawn = 0
@@ -302,7 +304,8 @@ class Rows:
         self._compiled: NetworkRows | None = None
         self._block_size = FIRST_BLOCK
         # Beside other texts, what follows the end of a text is drawn in vain.
-        if num_rows > 1 and (beginning.ends_early or options.stops):
+        ends_early = beginning.ends_early or options.stops or options.match is not None
+        if num_rows > 1 and ends_early:
             self._block_size = EARLY_BLOCK
 
     def begin(self, row: int, seed: int) -> None:
@@ -312,10 +315,19 @@ class Rows:
         self._logits[row] = primed.logits[0]
         self._state = self._state.copy()
         self._state[..., row, :] = primed.state[..., 0, :]
+        self._followed.begin(row)
 
-    def draw(self, num_left: int) -> Block | None:
-        """Draw the next characters of every row, at most `num_left`: one in NumPy, a block of them
-        in compiled code. Return None if no character may follow."""
+    def end(self, row: int, text: DrawnText) -> None:
+        """End the text of a row, which no character may follow."""
+        # A text that matches and whose last word is whole is as long as it can be.
+        if self._followed.is_complete(row):
+            text.end()
+        else:
+            text.end_at(self._beginning.rules.names)
+
+    def draw(self, num_left: Sequence[int]) -> Block:
+        """Draw the next characters of every row: one in NumPy, a block of them in compiled code.
+        `num_left` has how many may follow in each row (B,), and no more than the most are drawn."""
         # Compiled code takes over from NumPy where it saves time. The search for it is slow.
         num_expected = self._count_expected()
         if num_expected > self._num_expected and self._compiled is None:
@@ -326,54 +338,57 @@ class Rows:
             block = self._draw_step(num_left)
         else:
             block = self._draw_block(self._compiled, num_left)
-        if block is not None:
-            self._num_drawn += block.ids.size
+        self._num_drawn += block.ids.size
         return block
 
-    def _draw_step(self, num_left: int) -> Block | None:
+    def _draw_step(self, num_left: Sequence[int]) -> Block:
         """Draw the next character of every row in NumPy."""
-        # Distribution. A guide forbids characters of its only text.
-        beginning = self._beginning
-        guide = beginning.guide
-        allowed = self._logits
-        if guide is not None:
-            allowed = guide.allow(allowed, num_left=num_left)
-            if np.isneginf(allowed).all():
-                return None
-        distributions = [
-            char_weights(row, self._options, banned=beginning.banned) for row in allowed
-        ]
-
         # Draw. The log-probabilities are the model's own, before the options shape them.
         uniforms = [generator.random() for generator in self._generators]
-        ids = np.array(list(map(draw, distributions, uniforms)))
+        ids = np.zeros(len(uniforms), np.int64)
+        lengths = np.zeros(len(uniforms), np.int64)
+        for row, uniform in enumerate(uniforms):
+            forbidden = ~self._followed.allowed(row, num_left[row])
+            if forbidden.all():
+                continue  # A character that is read in vain.
+            weights = char_weights(self._logits[row], self._options, banned=forbidden)
+            ids[row] = draw(weights, uniform)
+            lengths[row] = 1
+            self._followed.add(row, int(ids[row]))
         logprobs = log_softmax(self._logits)[np.arange(len(ids)), ids]
-        if guide is not None:
-            guide.add(int(ids[0]))
 
         # Read. The model reads the characters, and predicts the next ones.
-        self._logits, self._state = beginning.stepper.step(ids, self._state)
+        stepper = self._beginning.stepper
+        self._logits, self._state = stepper.step(ids, self._state)
         values = np.zeros(len(ids), np.float32)
         if self._options.cell is not None:
             layer, unit = self._options.cell
-            values = beginning.stepper.values(self._state)[layer, :, unit]
-        return Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
+            values = stepper.values(self._state)[layer, :, unit]
+        return Block(
+            ids[:, None], logprobs=logprobs[:, None], values=values[:, None], lengths=lengths
+        )
 
-    def _draw_block(self, compiled: "NetworkRows", num_left: int) -> Block:
+    def _draw_block(self, compiled: "NetworkRows", num_left: Sequence[int]) -> Block:
         """Draw a block of characters of every row by compiled code, which takes the same steps."""
-        size = min(self._block_size, num_left)
+        size = min(self._block_size, max(num_left))
         if self._block_size > EARLY_BLOCK:
             self._block_size = min(2 * self._block_size, LAST_BLOCK)
         numbers = np.stack([generator.random(size) for generator in self._generators])
-        ids, logprobs, self._logits, self._state = compiled.draw(
-            self._logits, state=self._state, uniforms=numbers
+        self._followed.streams().num_left[:] = num_left
+        drawn = compiled.draw(self._logits, state=self._state, uniforms=numbers)
+        self._logits = drawn.logits
+        self._state = drawn.state
+        return Block(
+            drawn.block.ids,
+            logprobs=drawn.block.logprobs,
+            values=np.zeros(numbers.shape, np.float32),
+            lengths=drawn.block.lengths,
         )
-        return Block(ids, logprobs=logprobs, values=np.zeros(numbers.shape, np.float32))
 
     def _count_expected(self) -> int:
         """Return how many characters compiled code may be expected to draw."""
-        # Compiled code follows no guide and returns no values of a cell.
-        if self._beginning.guide is not None or self._options.cell is not None:
+        # Compiled code calls no function of the text, and returns no values of a cell.
+        if not self._beginning.rules.can_compile or self._options.cell is not None:
             return 0
 
         # The first characters appear before the module is loaded, which takes half a second.
@@ -392,9 +407,11 @@ class Rows:
         compiled = compiled_loop(stepper, function="write", num_chars=num_chars)
         if compiled is None:
             return None
-        shaping = compiled.shaping_numbers(
-            self._options, self._beginning.banned, vocab_size=stepper.vocab_size
+        rules = self._beginning.rules
+        rows: NetworkRows = compiled.NetworkRows(
+            stepper,
+            shaping=compiled.shaping_numbers(self._options, rules.banned),
+            rules=rule_tables(rules),
+            streams=self._followed.streams(),
         )
-        num_rows = len(self._generators)
-        rows: NetworkRows = compiled.NetworkRows(stepper, shaping=shaping, num_rows=num_rows)
         return rows

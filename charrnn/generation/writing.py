@@ -2,12 +2,13 @@
 its end."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from charrnn.generation.generated_text import GeneratedText
+from charrnn.generation.generated_text import DeadEnd, GeneratedText
 from charrnn.text.vocab import Decoder, Vocab
+from charrnn.text.word_list import MAX_WORD_LENGTH
 
 
 class Piece(NamedTuple):
@@ -37,8 +38,14 @@ class DrawnText:
         length: int,
         end_id: int | None = None,
         seed: int = 0,
+        prime: str = "",
+        ends_word: Callable[[str], bool] | None = None,
     ):
-        """Cut the text after `length` ids, or before the first of `stops` that appears."""
+        """Cut the text after `length` ids, or before the first of `stops` that appears.
+
+        With `ends_word`, a stop string counts only behind a text, of which the `prime` is the
+        beginning, for which this returns True.
+        """
         self.seed = seed
         self.num_left = length
         """The largest number of ids that may still follow."""
@@ -50,8 +57,15 @@ class DrawnText:
         if end_id is not None:
             self.has_ended = False
 
+        self.dead_end: DeadEnd | None = None
+        """Where and why no character may follow."""
+
+        self._length = length
         self._vocab = vocab
         self._stops = tuple(stops)
+        self._ends_word = ends_word
+        # The end of what is kept, with the word that it is in.
+        self._last_kept = prime[-2 * MAX_WORD_LENGTH :]
         self._end_id = end_id
         self._decoder = Decoder(vocab)
         self._pending: list[Piece] = []
@@ -85,6 +99,7 @@ class DrawnText:
             seed=self.seed,
             stop=self.stop,
             has_ended=self.has_ended,
+            dead_end=self.dead_end,
         )
 
     # Adding
@@ -102,6 +117,12 @@ class DrawnText:
                 self._add_id(id, logprob=logprob, value=value)
         if self.num_left == 0:
             self.end()
+
+    def end_at(self, options: Sequence[str]) -> None:
+        """End the text, if it has not ended, where some options allow no next character."""
+        if not self.is_done:
+            self.dead_end = DeadEnd(self._length - self.num_left, tuple(options))
+        self.end()
 
     def end(self) -> None:
         """End the text here, if it has not ended."""
@@ -144,6 +165,8 @@ class DrawnText:
             self._texts.append(piece.text)
             self._logprobs.append(piece.logprob)
             self._values.append(piece.value)
+        if self._ends_word is not None:
+            self._last_kept = (self._last_kept + text_of(pieces))[-2 * MAX_WORD_LENGTH :]
 
     def _flush(self) -> None:
         """Keep the pending pieces, which no stop string can end any more."""
@@ -161,7 +184,8 @@ class DrawnText:
     def _release(self) -> None:
         """Keep the pending pieces that certainly belong to the text; end it at a stop string."""
         text = text_of(self._pending)
-        stops = [(text.find(stop), stop) for stop in self._stops if stop in text]
+        stops = [(self._find(stop, text), stop) for stop in self._stops]
+        stops = [(begin, stop) for begin, stop in stops if begin >= 0]
         if stops:
             # If several begin at the same character, the shortest is complete first.
             begin, self.stop = min(stops, key=lambda item: (item[0], len(item[1])))
@@ -187,6 +211,14 @@ class DrawnText:
             num_released += 1
         self._keep(self._pending[:num_released])
         del self._pending[:num_released]
+
+    def _find(self, stop: str, text: str) -> int:
+        """Return where a stop string that counts begins in the pending text; -1 if none does."""
+        begin = text.find(stop)
+        if self._ends_word is not None:
+            while begin >= 0 and not self._ends_word(self._last_kept + text[:begin]):
+                begin = text.find(stop, begin + 1)
+        return begin
 
 
 def text_of(pieces: Iterable[Piece]) -> str:

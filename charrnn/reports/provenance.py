@@ -25,7 +25,7 @@ from charrnn.system.progress import warn
 from charrnn.text.copies import SlicedText, are_covered, codes_of, find_matches, find_repeats
 from charrnn.text.corpus import Corpus, CorpusPart, Place
 from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
-from charrnn.trained_model import TrainedModel, load
+from charrnn.trained_model import TrainedModel, load_base
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.tables import Columns, records_table
 from charrnn.views.theme import Scale, all_visible
@@ -323,28 +323,22 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
         init_from = model.config.init_from
         why = "another model has that name now"
         try:
-            earlier = load(init_from)
-            # The same weights, or another step of a run with the same text.
-            recorded = earlier.recorded_corpus
-            digest = earlier.step_digest
-            has_weights = digest is not None and model.base.get("digest") == digest
-            has_text = recorded is not None and model.base.get("corpus_digest") == recorded.digest
-            if earlier.card:
+            earlier = load_base(model)
+            if earlier is not None and earlier.card:
                 why = "the model came with charrnn, and its text did not"
-            elif has_weights or has_text:
+            elif earlier is not None:
                 texts.append(list(earlier.read_parts(reason=REASON)))
-                why = ""
+                model = earlier
+                continue
         # A caption may be given away: the error itself has paths of this machine.
         except DataError:
             why = "its text is gone or has changed"
         except CharRNNError:
             why = "its run is gone or damaged"
-        if why:
-            name = os.path.basename(init_from)
-            missing = f"what {name} learned before is not compared: {why}"
-            warn(missing)
-            return ReferenceText(texts, missing)
-        model = earlier
+        name = os.path.basename(init_from)
+        missing = f"what {name} learned before is not compared: {why}"
+        warn(missing)
+        return ReferenceText(texts, missing)
     return ReferenceText(texts)
 
 

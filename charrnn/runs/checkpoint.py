@@ -186,6 +186,8 @@ class Checkpoint:
     """Configuration and alphabet at the time of saving."""
     digest: str
     """SHA-256 of the weights, the configuration and the alphabet."""
+    words: bytes | None = None
+    """The file of the words that the model has read; a model file may have one."""
     warnings: tuple[str, ...] = ()
     """The damaged files and the checkpoint that is used instead, one sentence for each file."""
     instead_of: str | None = None

@@ -2,8 +2,10 @@
 folder as a .zip.
 
 `manifest.json` has the step, the losses and what the card says, and lists the configuration, the
-alphabet and the weights with their SHA-256. The other files are for people: README.md is the card,
-index.html a page that runs the model. They may be missing, and files may be added.
+alphabet and the weights with their SHA-256. `words`, if it is there, is the list of the words that
+the model has read (`text.word_list`), and the manifest has its SHA-256 under that name. The other
+files are for people: README.md is the card, index.html a page that runs the model. They may be
+missing, and files may be added.
 """
 
 import io
@@ -46,7 +48,11 @@ MODEL_FILE_VERSION = 2
 """Format of the model files that `charrnn export` writes; this version reads format 1, too."""
 CARD, PAGE = "README.md", "index.html"
 """Names of the files for people."""
-FILES = (CONFIG, VOCAB, MODEL, PAGE, CARD, MANIFEST)
+WORDS = "words"
+"""Name of the file with the words that the model has read, and of its entry in the manifest."""
+OPTIONAL = (WORDS, PAGE)
+"""Names of the files that not every model has."""
+FILES = (CONFIG, VOCAB, MODEL, *OPTIONAL, CARD, MANIFEST)
 """Names of all files, in the order in which those of a new model replace those of an earlier
 one."""
 NEW = ".charrnn-new"
@@ -96,7 +102,19 @@ class ModelFile:
             state=state,
             description=description,
             digest=digest,
+            words=self._read_words(manifest),
         )
+
+    def _read_words(self, manifest: Mapping[str, Any]) -> bytes | None:
+        """Read the file of words; None if the manifest has none. Raises CheckpointError unless its
+        size and SHA-256 are those in the manifest."""
+        # Not among the `files`, of which an older charrnn knows each.
+        if WORDS not in manifest:
+            return None
+        files = VerifiedFiles.of(
+            self.path, {WORDS: manifest[WORDS]}, names={WORDS}, read_file=self.read_file
+        )
+        return files.read(WORDS)
 
     def load_step(self, step: int) -> Checkpoint:
         """Raise CheckpointError: the file has one checkpoint, which `load_best` reads."""

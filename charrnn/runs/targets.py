@@ -215,9 +215,11 @@ class FolderTarget:
         new = model_file.new_files(self.path)
         if new is None:
             return
-        # Before the first file is moved, a page that is missing is not part of the new model.
-        if (new / model_file.FILES[0]).exists() and not (new / model_file.PAGE).exists():
-            (self.path / model_file.PAGE).unlink(missing_ok=True)
+        # Before the first file is moved, what is missing is not part of the new model.
+        if (new / model_file.FILES[0]).exists():
+            for name in model_file.OPTIONAL:
+                if not (new / name).exists():
+                    (self.path / name).unlink(missing_ok=True)
 
         # Renaming takes no time and no room.
         for name in model_file.FILES:

@@ -21,7 +21,7 @@ from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
-from charrnn.text.vocab import code_points
+from charrnn.text.vocab import Vocab, code_points
 
 BLOCK_CHARS = 1 << 16
 """Number of characters, or windows, of the corpus that are read at a time: few enough for the cache
@@ -44,7 +44,7 @@ LEAST_SHARE = 0.05
 BASE = 0x9E3779B97F4A7C15
 """The base of the hashes of `window_hashes`."""
 
-_INVERSE = pow(BASE, -1, 1 << 64)
+INVERSE = pow(BASE, -1, 1 << 64)
 """The inverse of BASE modulo 2^64."""
 _FILTER_BITS = 22
 """Number of leading bits of a hash that index the table of the filter, which has 4 MB."""
@@ -78,7 +78,7 @@ def window_hashes(codes: Codes, length: int) -> Codes:
     np.cumsum(codes * powers_of(BASE, num=len(codes)), out=sums[1:])
     hashes: Codes = sums[length:] - sums[:-length]
     # The powers of the window's place are divided out, so that equal windows have equal hashes.
-    hashes *= powers_of(_INVERSE, num=len(hashes))
+    hashes *= powers_of(INVERSE, num=len(hashes))
     return hashes
 
 
@@ -149,6 +149,70 @@ class FoundHashes(NamedTuple):
     """Their indices among the hashes."""
     positions: Int64Array
     """The first index of each in `KnownHashes.sorted`."""
+
+
+class KnownPassages:
+    """The passages of some texts that a text must not complete: those of one character more than it
+    may copy.
+
+    They are known by the hash of all their characters but the last one, in 8 bytes, and by that
+    character, so that none is missed. Other characters have the hash of a passage with a
+    probability of 1 in 2^64: one character more is then forbidden.
+    """
+
+    def __init__(
+        self, texts: Sequence[SlicedText], num_chars: int, *, vocab: Vocab, end_id: int | None
+    ):
+        """Read the texts, of which at most `num_chars` characters in a row may be copied. `end_id`
+        is the END of documents, which never completes a passage."""
+        # A passage longer than every text forbids nothing, as does a passage of the longest text.
+        self.num_chars = min(num_chars, max(map(len, texts)))
+        begun = [np.zeros(0, np.uint64)]
+        last = [np.zeros(0, np.int32)]
+        for text in texts:
+            for _, block in blocks_of_codes(text, length=self.num_chars + 1):
+                hashes = window_hashes(block[:-1], length=self.num_chars)
+                ids = vocab.ids_of(block[self.num_chars :]).astype(np.int32)
+                kept = _first_of_pairs(hashes, ids)
+                begun.append(hashes[kept])
+                last.append(ids[kept])
+        hashes = np.concatenate(begun)
+        ids = np.concatenate(last)
+        kept = _first_of_pairs(hashes, ids)
+        kept = kept[ids[kept] != (-1 if end_id is None else end_id)]
+        self.hashes = hashes[kept]
+        """(M,): the hashes of the beginnings, sorted."""
+        self.last_ids = ids[kept]
+        """(M,): the last character of each passage."""
+
+        # The unknown symbol is never drawn, so it may have any code.
+        points = [ord(character or END) for character in vocab.characters]
+        self.codes = np.array(points, np.uint64)
+        """The code (V,) of each character."""
+        self.powers = powers_of(BASE, num=self.num_chars + 1)
+        """The factors of the characters in a hash."""
+
+    def __call__(self, ids: Sequence[int]) -> BoolArray:
+        """Return which characters (V,) would complete a passage after a text of ids."""
+        completes = np.zeros(len(self.codes), np.bool_)
+        # No character completes a passage after a shorter text.
+        if len(ids) >= self.num_chars:
+            before = self.codes[list(ids[len(ids) - self.num_chars :])]
+            begun = (before * self.powers[:-1]).sum(dtype=np.uint64)
+            first = np.searchsorted(self.hashes, begun)
+            end = np.searchsorted(self.hashes, begun, side="right")
+            completes[self.last_ids[first:end]] = True
+        return completes
+
+
+def _first_of_pairs(hashes: Codes, ids: NDArray[np.int32]) -> Int64Array:
+    """Return the index of the first of all equal pairs of a hash and an id, in the order of the
+    hashes."""
+    order = np.lexsort((ids, hashes))
+    is_new = np.ones(len(order), np.bool_)
+    is_new[1:] = np.diff(hashes[order]) != 0
+    is_new[1:] |= np.diff(ids[order]) != 0
+    return order[is_new]
 
 
 def are_covered(passages: Iterable[Sequence[int]], num_chars: int) -> BoolArray:

@@ -65,6 +65,18 @@ def trained(command, names):
 
 
 @pytest.mark.trained
+def test_new_documents_are_refused_where_known_words_would_be_all_of_them(command, trained):
+    ran = command("sample --new --known-words")
+    ran.assert_refused(2, "--known-words does not go with --new: the documents of")
+
+
+@pytest.mark.trained
+def test_documents_of_known_words_stand_in_the_text(command, trained):
+    ran = command("sample --seed 4 --temp 1 --count 20 --known-words")
+    assert {*ran.out.split()} <= trained
+
+
+@pytest.mark.trained
 @pytest.mark.parametrize("options", [(), ("--prime", "La"), ("--match", "[^b]*")])
 def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trained, options):
     call = ("sample --seed 4 --temp 1 --length 3", *options, "--count")

@@ -1,6 +1,8 @@
 """`charrnn sample` as a whole: the text and nothing else, the same for the same seed wherever it
 goes."""
 
+import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,6 +12,7 @@ from conftest import Ran, as_json
 
 import charrnn
 from charrnn.cli.arguments import parse_text
+from charrnn.text.word_list import words_in
 
 
 def with_newline(text):
@@ -52,6 +55,67 @@ def test_a_text_without_a_prime_begins_as_texts_begin(command, lab):
     assert command(options).out == with_newline(begun)
     assert command(options, "--prime", "").out == with_newline(anywhere)
     assert command(options, "--prime", "@-").out == with_newline(anywhere)
+
+
+def test_every_word_of_a_text_is_one_of_the_training_text(command, lab):
+    """At a temperature at which the model invents words without the option."""
+    model = charrnn.load(lab)
+    forms = model.word_list.all_forms
+    options = "sample --seed 1 --length 2000 --temp 1.5"
+    known = command(options, "--known-words")
+    assert (known.code, known.err) == (0, f"Run: {lab.name}\n")
+    assert {*words_in(known.out)[:-1]} <= forms
+    assert not {*words_in(command(options).out)[:-1]} <= forms
+    assert len({*words_in(known.out)}) > 10
+    expected = model.sample(seed=1, length=2000, temperature=1.5, known_words=True).text
+    assert known.out == with_newline(expected)
+
+
+def test_each_of_several_texts_has_known_words(command, lab):
+    forms = charrnn.load(lab).word_list.all_forms
+    ran = command("sample --seed 1 --count 3 --length 200 --temp 1.5 --known-words --json")
+    texts = [json.loads(line) for line in ran.out.splitlines()]
+    assert len(texts) == 3 and all(text["known_words"] for text in texts)
+    assert all({*words_in(text["text"])[:-1]} <= forms for text in texts)
+
+
+def test_a_beam_has_known_words(command, lab):
+    forms = charrnn.load(lab).word_list.all_forms
+    ran = command("sample --beam 3 --count 3 --length 30 --known-words --prime m --json")
+    assert ran.code == 0, ran.err
+    for line in ran.out.splitlines():
+        assert {*words_in("m" + json.loads(line)["text"])[:-1]} <= forms
+
+
+def test_a_text_whose_words_must_match_and_not_copy_may_end_early_and_says_so(command, lab):
+    ran = command("sample --seed 1 --length 300 --known-words --no-copy 5")
+    note = re.search(
+        r"the text ends after (\d+) characters: --known-words and --no-copy let", ran.err
+    )
+    assert note is not None, ran.err
+    assert len(ran.out.removesuffix("\n")) == int(note[1])
+
+
+def test_an_expression_that_no_known_word_matches_is_refused_before_anything_is_drawn(command, lab):
+    ran = command("sample --known-words --match qqq --seed 1")
+    ran.assert_refused(
+        2, "--match is 'qqq', which no text of at most 1,000 characters matches whose words"
+    )
+
+
+def test_known_words_of_a_text_that_is_gone_are_refused(command, tmp_path):
+    text = tmp_path / "gone.txt"
+    text.write_text("abcd \n" * 50)
+    run = build_chain(tmp_path / "alone", "abcd \n", corpus=text)
+    text.unlink()
+    ran = command("sample --known-words", run)
+    ran.assert_refused(3, "`charrnn export alone FILE` with --known-words would have kept them")
+
+
+def test_known_words_of_bytes_are_refused(command, byte_run):
+    ran = command("sample --known-words", byte_run.path)
+    ran.assert_refused(2, "--known-words does not go with")
+    assert "which reads bytes" in ran.err
 
 
 def test_a_byte_model_takes_any_prime_and_writes_text(process, command, byte_run):

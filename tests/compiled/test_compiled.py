@@ -200,13 +200,14 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
             "min_p": float(generator.uniform(0, 0.1)) if index % 5 == 0 else None,
         }
         options = SampleOptions(**shaping)
-        banned = np.flatnonzero(generator.random(size - 1) < 0.2).tolist()
-        numbers = compiled.shaping_numbers(options, banned, vocab_size=size)
-        weights = char_weights(logits, options, banned)
+        banned = np.append(generator.random(size - 1) < 0.2, False)
+        numbers = compiled.shaping_numbers(options, banned)
+        weights = char_weights(logits, options, banned=banned)
         compiled_weights = np.empty(size)
         borders = np.cumsum(weights.values) / weights.total
         for uniform in (0.0, generator.random(), *borders[borders < 1]):
-            drawn = compiled_draw(logits.astype(np.float64), numbers, uniform, compiled_weights)
+            scores = logits.astype(np.float64)
+            drawn = compiled_draw(scores, banned, numbers, uniform, compiled_weights)
             assert drawn == sampling.draw(weights, uniform), (logits, shaping, uniform)
         assert np.array_equal(compiled_weights, weights.values)
 
@@ -244,10 +245,12 @@ def test_another_process_finds_the_kept_code_and_a_long_text_begins_before_numba
 import sys
 import numpy as np
 from charrnn.generation import sampling
+from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
 from hand_built import DrawnIds, hand_built_stepper
 stepper = hand_built_stepper("lstm")
-beginning = sampling.Beginning(stepper, sampling.prime_model(stepper, np.array([1])))
+rules = Rules.of(np.zeros(stepper.vocab_size, np.bool_))
+beginning = sampling.Beginning(stepper, sampling.prime_model(stepper, np.array([1])), rules)
 text = DrawnIds(1, length=10**6)
 next(sampling.write_texts(beginning, SampleOptions(), [text], num_chars=10**6))
 print(len(text.ids), "numba" in sys.modules)

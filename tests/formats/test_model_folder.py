@@ -30,6 +30,42 @@ from charrnn.text.sources import find_entry
 NAMES = {CARD, PAGE, MANIFEST, CONFIG, VOCAB, MODEL}
 
 
+def has_words(written):
+    """Whether a file of a model has the list of the words, in any format."""
+    if written.suffix in (".html", ".js"):
+        return '"num_word_bytes":0' not in written.read_text("utf-8")
+    return charrnn.load(written).words is not None
+
+
+@pytest.mark.parametrize("name", ["given/", "given.zip", "given.html", "given.js"])
+@pytest.mark.parametrize("is_included", [True, False])
+def test_words_are_given_away_only_where_somebody_asks_for_them(lab, tmp_path, name, is_included):
+    model = charrnn.load("prose" if is_included else lab)
+    assert not has_words(model.export(f"{tmp_path}/{name}"))
+    assert has_words(model.export(f"{tmp_path}/{name}", known_words=True, force=True))
+
+
+def test_words_of_an_earlier_model_do_not_stay_in_a_folder(lab, tmp_path):
+    model = charrnn.load(lab)
+    folder = model.export(f"{tmp_path}/given/", known_words=True)
+    assert "- words of the text: in the file `words`" in (folder / CARD).read_text("utf-8")
+    model.export(f"{tmp_path}/given/", force=True)
+    assert {path.name for path in folder.iterdir()} == NAMES
+    assert "words of the text" not in (folder / CARD).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["given/", "given.zip"])
+def test_a_file_with_words_writes_what_its_run_writes(command, lab, tmp_path, name):
+    ran = command("export", lab, f"{tmp_path}/{name}", "--known-words")
+    num_words = len(charrnn.load(lab).word_list.words)
+    assert f"the words of the text are in the file: {num_words}\n" in ran.err
+    texts = {
+        command("sample --known-words --seed 1 --length 300", model).out
+        for model in (lab, tmp_path / name)
+    }
+    assert len(texts) == 1
+
+
 def content_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

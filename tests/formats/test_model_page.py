@@ -10,6 +10,7 @@ import math
 import re
 import shlex
 import subprocess
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -19,6 +20,7 @@ import pytest
 from browser import dump, needs_browser
 from built_runs import build_chain_and_quoting
 from elements import Elements, text_of
+from hand_built import mask_of
 from page_in_node import NODE, sample_in_node, write_in_node
 
 from charrnn.api import Model
@@ -32,6 +34,7 @@ from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.given_text import as_read
 from charrnn.text.vocab import Vocab
+from charrnn.text.word_list import WordList, words_in
 
 SCRIPTS = Path(__file__).parent / "javascript"
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
@@ -72,6 +75,21 @@ MODELS = {
     "paragraphs": lambda: made(DOCUMENTS, cell_type="lstm", documents="blank-lines"),
     "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell_type="lstm"),
 }
+
+
+def with_words(model, text="Bad cage, a fig fog pod! a-b don c\u00e9; bad'g ELK egg"):
+    """The model with the words of a text in its file."""
+    return replace(model, words=WordList.of(words_in(text), model.vocab).to_bytes())
+
+
+WORDED = {
+    "letters": lambda: with_words(
+        made(Vocab("char", ("", "\n", *" '-!,ABCDEFG", *LETTERS[3:])), cell_type="lstm")
+    ),
+    "documents": lambda: with_words(MODELS["documents"]()),
+    "without unknown": lambda: with_words(MODELS["without unknown"]()),
+}
+"""Models whose files have words."""
 
 
 def case(**changes):
@@ -121,6 +139,39 @@ def test_node_generates_the_text_of_the_sampler(name, tmp_path):
     assert len(set(usual["text"])) > 5, "the text is one that could differ"
 
 
+KNOWN = {
+    "greedy": case(temperature=0.0, seed="0", known_words=True),
+    "usual": case(seed="2", known_words=True, length=300),
+    "amid a word": case(prime="bad\n ca", seed="3", known_words=True),
+    "behind an unknown word": case(prime="a ggg", seed="3", known_words=True),
+    "any words": case(seed="2"),
+}
+
+
+@needs_node
+@pytest.mark.parametrize("name", WORDED)
+def test_node_writes_known_words_as_the_sampler_does(name, tmp_path):
+    model = WORDED[name]()
+    found = write_in_node(to_model_page(model), [*KNOWN.values()], tmp_path)
+    cases = [one | {"knownWords": "known_words" in one} for one in KNOWN.values()]
+    sampled_texts = sample_in_node(to_module(model), cases, tmp_path)
+    for one, written, text in zip(KNOWN.values(), found, sampled_texts, strict=True):
+        options = {name: one[name] for name in ("prime", "temperature", "length")}
+        expected = model.sample(**options, seed=int(one["seed"]), known_words="known_words" in one)
+        assert written["text"] == expected.text
+        assert text == (one["prime"] or "") + expected.text
+    usual = found[list(KNOWN).index("usual")]["text"]
+    assert {*words_in(usual)[:-1]} <= model.word_list.all_forms
+    assert len({*words_in(usual)}) > 3 and usual != found[-1]["text"]
+
+
+@needs_node
+def test_a_module_without_words_refuses_known_words(tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        sample_in_node(to_module(made()), [{"knownWords": True}], tmp_path)
+    assert b"RangeError: the module has no words" in raised.value.stderr
+
+
 @needs_node
 @pytest.mark.parametrize("name", MODELS)
 def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
@@ -129,8 +180,8 @@ def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     (found,) = write_in_node(to_model_page(model), [one], tmp_path)
     stepper = model.generator._make_stepper("int8")
     logits, state = stepper.read(model.generator.encode_prime(one["prime"]))
-    banned = (0,) if model.vocab.has_unknown_symbol else ()
-    probs = char_weights(logits[0], SampleOptions(temperature=1), banned).probs
+    banned = mask_of([0] if model.vocab.has_unknown_symbol else [], len(logits[0]))
+    probs = char_weights(logits[0], SampleOptions(temperature=1), banned=banned).probs
     assert np.array_equal(np.array(found["values"], np.float32), stepper.values(state).ravel())
     assert np.allclose(found["probs"], probs, rtol=1e-12, atol=0)
 
@@ -369,6 +420,31 @@ def test_the_address_is_that_of_the_text_shown(tmp_path):
 
 
 @needs_browser
+def test_a_page_with_words_writes_only_these_until_it_is_told_otherwise(tmp_path):
+    model = WORDED["letters"]()
+    found = run_in_page(tmp_path, to_model_page(model), "words")
+    assert found["isOffered"]
+    usual = "charrnn sample made --temp 0.8 --seed 1 --length 300"
+    for name, is_known in (("known", True), ("any", False)):
+        options = {"prime": "bad ca", "length": 300, "seed": 1}
+        expected = model.sample(**options, known_words=is_known).text
+        flag = " --known-words" if is_known else ""
+        assert found[name]["text"] == "bad ca" + expected
+        assert found[name]["command"] == f"{usual}{flag} '--prime=bad ca'".replace(
+            "'--prime=bad", "--prime='bad"
+        )
+        assert parse_qs(found[name]["address"][1:])["words"] == [name]
+
+
+@needs_browser
+def test_a_page_without_words_offers_none(tmp_path):
+    found = run_in_page(tmp_path, to_model_page(made()), "words")
+    assert not found["isOffered"]
+    assert "--known-words" not in found["known"]["command"]
+    assert "words" not in parse_qs(found["known"]["address"][1:])
+
+
+@needs_browser
 def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     model = made(Vocab("char", ("", *dict.fromkeys(HOSTILE))), name=HOSTILE, num_layers=2)
     (tmp_path / "page.html").write_text(to_model_page(model), encoding="utf-8")
@@ -379,7 +455,7 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     assert "\u202e" not in text_of(elements, "written")
     assert "U+202E" in text_of(elements, "read")
     assert "cell 1:3 (tanh(c))" in text_of(elements, "caption")
-    assert elements.count("<script") == 4
+    assert elements.count("<script") == 5
 
 
 REFUSED = {

@@ -7,12 +7,13 @@ from functools import cache
 import numpy as np
 import pytest
 from effects_networks import tensors_of
-from hand_built import draw_texts
+from hand_built import draw_texts, mask_of
 from hypothesis import given
 from hypothesis import strategies as st
 from strong_networks import PRIME, T, V, config_of, make_network, make_stepper
 
 from charrnn.generation.beam import Beam, BeamSearch, repeating
+from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SearchOptions
 from charrnn.model.stepper import Stepper
 
@@ -27,6 +28,7 @@ class CountingStepper:
 
     def __init__(self, stepper):
         self.read = stepper.read
+        self.vocab_size = stepper.vocab_size
         self._step = stepper.step
         self.num_steps = 0
 
@@ -37,10 +39,11 @@ class CountingStepper:
 
 def find(stepper, prime=PRIME, **options):
     """Return all beams of a search, and check that they are ranked and different."""
-    ids = {
-        name: options.pop(name) for name in ("stops", "banned", "never_first") if name in options
-    }
-    search = BeamSearch(stepper=stepper, prime=prime, options=SearchOptions(**options), **ids)
+    ids = {name: options.pop(name) for name in ("stops", "never_first") if name in options}
+    rules = Rules.of(mask_of(options.pop("banned", ()), stepper.vocab_size))
+    search = BeamSearch(
+        stepper=stepper, prime=prime, options=SearchOptions(**options), rules=rules, **ids
+    )
     beams = search.run()
     totals = [beam.total for beam in beams]
     assert totals == sorted(totals, reverse=True)

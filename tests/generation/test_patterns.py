@@ -16,7 +16,8 @@ from strong_networks import PRIME, make_stepper
 import charrnn
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.patterns import Guide, Pattern
+from charrnn.generation.patterns import Pattern
+from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SearchOptions
 from charrnn.generation.sampling import generator_of
 from charrnn.text.documents import END
@@ -51,11 +52,11 @@ def accepted(expression, characters, texts):
     for text in texts[1:]:
         id = characters.index(text[-1])
         states[text] = pattern.follow(states[text[:-1]], id)
-        assert pattern.missing_after(states[text[:-1]])[id] == pattern.missing(states[text])
-    found = [text for text in texts if pattern.missing(states[text]) == 0]
+        assert pattern.missing_after(states[text[:-1]])[id] == states[text].missing
+    found = [text for text in texts if states[text].missing == 0]
     for text in texts[:20]:
         rest = [len(one) - len(text) for one in found if one.startswith(text)]
-        missing = pattern.missing(states[text])
+        missing = states[text].missing
         assert missing == min(rest, default=missing)
         assert rest or missing > len(texts[-1]) - len(text)
     return found
@@ -91,14 +92,14 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression)
             scores[np.argsort(-scores)[shaping.get("top_k", T) :]] = -np.inf
             probs = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
             text += LETTERS[int((np.cumsum(probs) <= uniforms.random()).sum())]
-        guide = Guide(pattern, None)
-        [found] = draw_texts(stepper, PRIME, [seed], length=T, guide=guide, **shaping)
+        rules = Rules.of(np.zeros(T, np.bool_), pattern=pattern)
+        [found] = draw_texts(stepper, PRIME, [seed], length=T, rules=rules, **shaping)
         assert "".join(LETTERS[id] for id in found.ids) == text
     search = BeamSearch(
         stepper=stepper,
         prime=PRIME,
         options=SearchOptions(width=256, length=T),
-        pattern=pattern,
+        rules=Rules.of(np.zeros(T, np.bool_), pattern=pattern),
     )
     ended = {
         text

@@ -5,14 +5,14 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hand_built import draw_texts, vocab_of
+from hand_built import draw_texts, mask_of, vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.settings import Config
 from charrnn.generation.distribution import CharWeights, char_weights
 from charrnn.generation.generator import start_ids, undrawable_ids
-from charrnn.generation.patterns import Guide
+from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import (
     draw,
@@ -120,15 +120,20 @@ def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell):
             logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12
         )
         # It is what was read that is sampled.
-        assert char_weights(np.array(logits), SampleOptions(**shaping), (0,)).probs[char] > 0
+        weights = char_weights(
+            np.array(logits), SampleOptions(**shaping), banned=mask_of([0], len(logits))
+        )
+        assert weights.probs[char] > 0
         ids.append(char)
 
 
-def test_a_guide_without_rules_changes_neither_the_text_nor_the_values_of_its_cell():
+def test_a_rule_that_forbids_nothing_changes_neither_the_text_nor_the_values_of_its_cell():
     stepper = Stepper(config_of("lstm"), random_tensors("lstm", 20))
     texts = []
-    for guide in (None, Guide(None, None)):
-        texts += draw_texts(stepper, [3, 4], [7], length=9, guide=guide, cell=(0, 1))
+    nothing = np.zeros(20, np.bool_)
+    for forbid in (None, lambda ids: nothing):
+        rules = Rules.of(nothing, forbid=forbid)
+        texts += draw_texts(stepper, [3, 4], [7], length=9, rules=rules, cell=(0, 1))
     assert texts[0].ids == texts[1].ids
     assert texts[0].values == texts[1].values and len(set(texts[0].values)) > 1
 

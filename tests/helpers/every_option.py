@@ -53,6 +53,7 @@ EXAMPLES = {
             f"{SEARCH} --beam 2 --count 2 --export made.svg",
             "--temp 0.2,1 --export made.html",
         ),
+        "--known-words": ("--known-words", "--known-words --count 2"),
         "--length": ("sample {run} --seed 1 --length 5",),
         "--match": ("--match [ab]{{3}}",),
         "--min-p": ("--min-p 0.2",),
@@ -101,6 +102,7 @@ EXAMPLES = {
     },
     "export": {
         "--force": ("--force",),
+        "--known-words": ("--known-words", "export {run} made.html --known-words"),
         "--title": ("export {run} made.html --title Lamps",),
     },
     "predict": {
@@ -125,6 +127,7 @@ SAME_FOR_ALL = (
 """Options that mean the same for every model, whatever its text is made of."""
 REFUSED = {
     "--new": ("plain", "bytes", "several", "two"),  # have no documents
+    "--known-words": ("bytes", "two"),  # have no words
     "--evidence": ("lines", "column", "two"),  # documents too short, a text too uniform
     "--detector": ("two",),
     "--detect": ("two",),

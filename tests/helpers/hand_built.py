@@ -9,7 +9,7 @@ from known_weights import draw_weight
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.generation.patterns import Guide
+from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, prime_model, seed_of_text, write_texts
 from charrnn.model.shapes import weight_shapes
@@ -53,12 +53,12 @@ def hand_built_tensors(config: Config, vocab_size: int = V) -> dict[str, NDArray
     return {name: draw_weight(name, shape, generator) for name, shape in shapes.items()}
 
 
-def hand_built_stepper(cell: str, depth: str = "stacked") -> Stepper:
+def hand_built_stepper(cell: str, depth: str = "stacked", *, vocab_size: int = V) -> Stepper:
     """Build a stepper of two layers of 24 units."""
     config = Config(
         cell_type=cell, depth=depth, num_layers=2, hidden_size=24, embedding_size=13, dropout=0.0
     )
-    return Stepper(config, hand_built_tensors(config), "int8")
+    return Stepper(config, hand_built_tensors(config, vocab_size), "int8")
 
 
 def text_hash(cell: str) -> str:
@@ -87,6 +87,7 @@ class DrawnIds:
         self.ids: list[int] = []
         self.logprobs: list[float] = []
         self.values: list[float] = []
+        self.dead_end: tuple[str, ...] = ()
 
     @property
     def is_done(self) -> bool:
@@ -94,12 +95,24 @@ class DrawnIds:
 
     def end(self) -> None:
         """Nothing is kept back."""
+        self.num_left = 0
+
+    def end_at(self, options: Sequence[str]) -> None:
+        self.dead_end = tuple(options)
+        self.end()
 
     def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
         self.ids += ids[: self.num_left]
         self.logprobs += logprobs[: self.num_left]
         self.values += values[: self.num_left]
         self.num_left -= min(len(ids), self.num_left)
+
+
+def mask_of(ids: Sequence[int], vocab_size: int) -> NDArray[np.bool_]:
+    """Return which characters (V,) have one of the ids."""
+    mask = np.zeros(vocab_size, np.bool_)
+    mask[list(ids)] = True
+    return mask
 
 
 def draw_texts(
@@ -109,13 +122,13 @@ def draw_texts(
     *,
     length: int,
     banned: Sequence[int] = (),
-    guide: Guide | None = None,
+    rules: Rules | None = None,
     **options: Any,
 ) -> list[DrawnIds]:
     """Draw a text for each seed side by side, after the ids of a prime."""
-    beginning = Beginning(
-        stepper, prime_model(stepper, np.array(prime)), banned=banned, guide=guide
-    )
+    if rules is None:
+        rules = Rules.of(mask_of(banned, stepper.vocab_size))
+    beginning = Beginning(stepper, prime_model(stepper, np.array(prime)), rules)
     texts = [DrawnIds(seed, length) for seed in seeds]
     for _ in write_texts(
         beginning,

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from safetensors.numpy import load, save
 import charrnn
 from charrnn.errors import CheckpointError
 from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, VOCAB
-from charrnn.runs.model_file import ModelFile, pack
+from charrnn.runs.model_file import WORDS, ModelFile, pack
+from charrnn.text.vocab import Vocab
+from charrnn.text.word_list import WordList
 
 
 @pytest.fixture
@@ -136,6 +139,60 @@ def signed(file, *, manifest=None, **changes):
 def test_figures_that_no_training_gives_are_refused(file, entry, value, word):
     with pytest.raises(CheckpointError, match=rf"abc\.zip is damaged: .*{word}"):
         ModelFile(signed(file, manifest={entry: value})).load_best()
+
+
+def with_list(file, data, **entry):
+    """Write the archive again with a file of words, and with its entry in the manifest."""
+    listed = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} | entry
+    manifest = {**json.loads(content_of(file)[MANIFEST]), WORDS: listed}
+    return repacked(file, words=data, manifest_json=json.dumps(manifest).encode())
+
+
+LIST = WordList.of(["abc", "ab"], Vocab("char", ("", *"abc "))).to_bytes()
+
+
+def test_the_words_of_a_file_are_read(file):
+    model = charrnn.load(with_list(file, LIST))
+    assert model.word_list.words == ("ab", "abc")
+    assert charrnn.load(file).step_digest == model.step_digest, "an older charrnn knows no words"
+
+
+@pytest.mark.parametrize(
+    "data, entry, problem",
+    [
+        (LIST, {"size": 7}, "words is damaged: .* expected 7"),
+        (LIST, {"sha256": "0" * 64}, "words is damaged: its SHA-256"),
+        (LIST, {"size": None}, "the size of a file is missing"),
+        (None, {}, "it has no words"),
+    ],
+)
+def test_a_damaged_file_of_words_is_refused(file, data, entry, problem):
+    with_list(file, LIST, **entry)
+    if data is None:
+        repacked(file, words=None)
+    with pytest.raises(CheckpointError, match=problem):
+        ModelFile(file).load_best()
+
+
+@pytest.mark.parametrize(
+    "content, problem",
+    [
+        (
+            b'{"version": 1, "letters": "Z", "joiners": "", "capitals": "", "words": "0Z"}',
+            "letters",
+        ),
+        (
+            b'{"version": 1, "letters": "ab", "joiners": "", "capitals": "", "words": "0b0a"}',
+            "sorted",
+        ),
+        (b" " * (1 << 26) + b" ", "more than"),
+    ],
+)
+def test_a_list_that_nobody_wrote_is_refused_by_the_command(command, file, content, problem):
+    with_list(file, zlib.compress(content))
+    ran = command("sample --known-words --length 9", file)
+    assert (ran.code, ran.out) == (4, "")
+    assert "words is damaged" in ran.err and problem in ran.err
 
 
 def test_a_bomb_is_unpacked_only_as_far_as_its_model_may_reach(file):

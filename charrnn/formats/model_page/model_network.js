@@ -481,26 +481,34 @@ class Alphabet {
   }
 }
 
-// Text after a prime, character by character, to the end of a document or to `length` ids.
+// Text after a prime, character by character, to the end of a document or to `length` ids; with `words`, of these words
+// alone.
 class Writer {
-  constructor(network, alphabet, {state, logits, temperature, seed, length}) {
-    Object.assign(this, {network, alphabet, temperature, length});
+  constructor(network, alphabet, {state, logits, temperature, seed, length, words = null, prime = []}) {
+    Object.assign(this, {network, alphabet, temperature, length, words});
     this.state = state.slice();
     this.logits = logits.slice();
     this.random = new Random(seed);
     this.decoder = alphabet.decoder();
     this.weights = new Float64Array(network.vocabSize);
     this.isDone = false;
+    this.isForbidden = alphabet.isBanned.slice();
+    const ids = prime.flatMap(one => one.ids);
+    if (words) this.word = ids.reduce((word, id) => words.follow(word, id), words.between);
   }
 
   // Return the text of the id that is drawn; after the last one, what the decoder has kept.
   next() {
-    const {network, alphabet} = this;
+    const {network, words, isForbidden} = this;
+    const mayFollow = !words || words.forbid(this.word, this.alphabet.isBanned, isForbidden);
     let id = network.endId;
-    if (this.length > 0) id = draw(this.logits, this.temperature, alphabet.isBanned, this.random.next(), this.weights);
-    this.isDone = this.length <= 0 || id === network.endId;
+    if (this.length > 0 && mayFollow) {
+      id = draw(this.logits, this.temperature, isForbidden, this.random.next(), this.weights);
+    }
+    this.isDone = this.length <= 0 || !mayFollow || id === network.endId;
     if (this.isDone) return this.decoder.finish();
     this.length--;
+    if (words) this.word = words.follow(this.word, id);
     network.step(id, this.state, this.logits);
     return this.decoder.feed(id);
   }
@@ -528,12 +536,16 @@ function toBytes(text) {
   return bytes;
 }
 
+// What is packed in so many bytes of a text.
+function inflated(text, numBytes) {
+  const packed = toBytes(text).subarray(0, numBytes);
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate")));
+}
+
 // Return the arrays by name. They lie one after the other, those of float32 first, and of these the first byte of every
 // number, then the second one of every number, which zlib compresses better.
 async function unpackArrays(model, text) {
-  const packed = toBytes(text).subarray(0, model.num_bytes);
-  const inflated = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const bytes = new Uint8Array(await new Response(inflated).arrayBuffer());
+  const bytes = new Uint8Array(await inflated(text, model.num_bytes).arrayBuffer());
   const ordered = bytes.slice();
   const numFloats = model.num_floats;
   for (let i = 0; i < 4 * numFloats; i++) ordered[i] = bytes[i % 4 * numFloats + (i >> 2)];

@@ -43,6 +43,8 @@ const bytesPerCharacter = 4 * (model.num_states * numCells + model.characters.le
 const alphabet = new Alphabet(model);
 
 let network = null;
+// The words that the model has read; null without their list.
+let words = null;
 // What the model read: {character, state, logits, values} after each character of the text, and before the first one.
 let read = [];
 let start = null;
@@ -342,6 +344,7 @@ function settings() {
     temperature: Number(byId("temperature").value),
     seed: byId("seed").value,
     length: Number(byId("length").value),
+    knownWords: words !== null && byId("known-words").checked,
     text: byId("text").value,
     prime: textOf(read),
     clamps: [...clampTexts],
@@ -355,7 +358,8 @@ async function write({most = MOST_AT_ONCE, isOpening = false} = {}) {
   if (!(await readText())) return;
   const {state, logits} = read.at(-1) || start;
   const used = settings();
-  const mine = new Writer(network, alphabet, {...used, state, logits});
+  const prime = alphabet.encode(used.prime);
+  const mine = new Writer(network, alphabet, {...used, state, logits, prime, words: used.knownWords ? words : null});
   writer = mine;
   written = {prime: used.prime, pieces: [], values: [], settings: used};
   showCommand();
@@ -430,17 +434,19 @@ function quote(text) {
 
 // The command of the text that is shown, which later edits do not change; before there is one, that of the next.
 function showCommand() {
-  const {temperature, seed, length, prime, clamps} = written.settings || settings();
-  const words = ["charrnn sample", quote(model.run), `--temp ${temperature} --seed ${seed} --length ${length}`];
-  if (prime) words.push("--prime=" + quote(prime));
-  for (const [cell, value] of clamps) words.push(`--clamp ${nameOf(cell)}=${value}`);
-  byId("command").textContent = words.join(" ");
+  const {temperature, seed, length, knownWords, prime, clamps} = written.settings || settings();
+  const typed = ["charrnn sample", quote(model.run), `--temp ${temperature} --seed ${seed} --length ${length}`];
+  if (knownWords) typed.push("--known-words");
+  if (prime) typed.push("--prime=" + quote(prime));
+  for (const [cell, value] of clamps) typed.push(`--clamp ${nameOf(cell)}=${value}`);
+  byId("command").textContent = typed.join(" ");
 }
 
 // The address of the text that is shown.
 function remember() {
-  const {temperature, seed, length, text, clamps} = written.settings;
+  const {temperature, seed, length, knownWords, text, clamps} = written.settings;
   const address = new URLSearchParams({text, temp: temperature, seed, length, cell: nameOf(chosen)});
+  if (words) address.set("words", knownWords ? "known" : "any");
   for (const [cell, value] of clamps) address.append("clamp", `${nameOf(cell)}=${value}`);
   history.replaceState(null, "", "#" + address);
 }
@@ -464,6 +470,7 @@ async function followAddress() {
   for (const [name, id] of Object.entries({temp: "temperature", seed: "seed", length: "length"})) {
     if (address.has(name)) byId(id).value = address.get(name);
   }
+  byId("known-words").checked = address.get("words") !== "any";
 
   for (const cell of [...clampTexts.keys()]) release(cell);
   for (const entry of address.getAll("clamp")) {
@@ -521,6 +528,10 @@ function describe() {
 async function begin() {
   describe();
   network = new Network(model, await unpackArrays(model, byId("weights").textContent.trim()));
+  if (model.num_word_bytes) {
+    words = new Words(await unpackWords(model, byId("words").textContent.trim()), alphabet);
+  }
+  byId("words-choice").hidden = !words;
   makeFound();
   makeCells();
   listen();

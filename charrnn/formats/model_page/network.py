@@ -26,6 +26,8 @@ from charrnn.trained_model import TrainedModel
 
 NETWORK = Path(__file__).with_name("model_network.js")
 """The program that computes the network."""
+KNOWN_WORDS = Path(__file__).with_name("model_words.js")
+"""The program that follows the words of a text, for a model whose words are given away."""
 CELLS = ("lstm", "gru", "rnn")
 """Cell types that the program can run."""
 DEPTHS = ("stacked", "residual")
@@ -91,6 +93,7 @@ def describe_network(model: TrainedModel) -> DescribedNetwork:
     planes = np.frombuffer(floats, np.uint8).reshape(-1, 4).T
     packed = zlib.compress(planes.tobytes() + integers, 9)
     description = _describe(stepper, model=model, arrays=arrays)
+    description["num_word_bytes"] = len(model.words or b"")
     description |= {
         "length": _offered_length(model),
         "arrays": types,
@@ -98,6 +101,19 @@ def describe_network(model: TrainedModel) -> DescribedNetwork:
         "num_bytes": len(packed),
     }
     return DescribedNetwork(description, weights=_to_digits(packed))
+
+
+def network_program(model: TrainedModel) -> str:
+    """Return the program of a model: of its network and, if its words are given away, of these."""
+    program = NETWORK.read_text(encoding="utf-8")
+    if model.words is not None:
+        program += KNOWN_WORDS.read_text(encoding="utf-8")
+    return program
+
+
+def words_text(model: TrainedModel) -> str:
+    """Return the file of the words that a model has read as text, "" without one."""
+    return _to_digits(model.words or b"")
 
 
 def _to_digits(data: bytes) -> str:

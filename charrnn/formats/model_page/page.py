@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charrnn.cells.findings import CellScore
-from charrnn.formats.model_page.network import NETWORK, check_size, describe_network, to_json
+from charrnn.formats.model_page.network import (
+    check_size,
+    describe_network,
+    network_program,
+    to_json,
+    words_text,
+)
 from charrnn.generation.generator import start_ids
 from charrnn.generation.sample_options import DOCUMENT_LENGTH
 from charrnn.runs.included import read_cards
@@ -62,17 +68,23 @@ def to_model_page(
     if run is not None:
         description["run"] = run
 
-    page = _fill(MODEL=to_json(description), WEIGHTS=weights)
+    page = _fill(
+        network_program(model),
+        MODEL=to_json(description),
+        WEIGHTS=weights,
+        WORDS=words_text(model),
+    )
     check_size(model.name, num_bytes=len(page))
     return page
 
 
-def _fill(**fields: str) -> str:
-    """Return the template with its style sheet, its programs and `fields`, each in place of its
-    name in {{}}. Only this style sheet and these programs may be used, by their hashes."""
+def _fill(network: str, **fields: str) -> str:
+    """Return the template with its style sheet, the program of the network, that of the view, and
+    `fields`, each in place of its name in {{}}. Only this style sheet and these programs may be
+    used, by their hashes."""
     template = TEMPLATE.read_text(encoding="utf-8").replace("{{SHADES}}", shade_rules())
     view = VIEW.read_text(encoding="utf-8").replace("{{NUM_SHADES}}", str(NUM_SHADES))
-    programs = [NETWORK.read_text(encoding="utf-8"), view]
+    programs = [network, view]
     style = template.partition("<style>")[2].partition("</style>")[0]
     fields |= {
         "STYLE_HASH": _hash(style),
@@ -161,8 +173,9 @@ def to_module(model: TrainedModel) -> str:
     # The length at which the command cuts a document.
     if model.config.end_id is not None:
         description["length"] = DOCUMENT_LENGTH
-    program = NETWORK.read_text("utf-8") + MODULE.read_text("utf-8")
+    program = network_program(model) + MODULE.read_text("utf-8")
     # Comments and indentation would be a fortieth of a small module.
     program = re.sub(r"(?m)^ *(//.*\n)?", "", program)
     program = program.replace("{{MODEL}}", to_json(description))
+    program = program.replace("{{WORDS}}", words_text(model))
     return HEAD + program.replace("{{WEIGHTS}}", weights)

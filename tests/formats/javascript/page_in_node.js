@@ -15,7 +15,7 @@ const model = JSON.parse(textOf("model"));
 vm.runInThisContext(programs[0]);  // the network
 
 // Write a text as `charrnn sample` does; also return the cells and the next characters after the prime.
-function write(network, {prime, clamps, temperature, seed, length}) {
+function write(network, words, {prime, clamps, temperature, seed, length, known_words}) {
   const alphabet = new Alphabet(model);
   network.clamps.forEach(clampsOfLayer => clampsOfLayer.clear());
   for (const [layer, unit, step] of clamps) {
@@ -23,11 +23,13 @@ function write(network, {prime, clamps, temperature, seed, length}) {
   }
   const state = network.initialState();
   const logits = new Float32Array(network.vocabSize);
-  const ids = alphabet.encode(alphabet.composed(prime || "")).flatMap(one => one.ids);
+  const known = alphabet.encode(alphabet.composed(prime || ""));
+  const ids = known.flatMap(one => one.ids);
   if (prime === null || model.end_id !== null) ids.unshift(...model.opening_ids);
   for (const id of ids) network.step(id, state, logits);
 
-  const writer = new Writer(network, alphabet, {state, logits, temperature, seed, length});
+  const options = {words: known_words ? words : null, prime: known};
+  const writer = new Writer(network, alphabet, {state, logits, temperature, seed, length, ...options});
   let text = "";
   while (!writer.isDone) text += writer.next();
 
@@ -36,7 +38,11 @@ function write(network, {prime, clamps, temperature, seed, length}) {
   return {text, values: [...network.values(state)], probs: [...weights].map(weight => weight / total)};
 }
 
-unpackArrays(model, textOf("weights")).then(arrays => {
-  const network = new Network(model, arrays);
-  process.stdout.write(JSON.stringify(cases.map(one => write(network, one))));
-});
+async function main() {
+  const network = new Network(model, await unpackArrays(model, textOf("weights")));
+  let words = null;
+  if (model.num_word_bytes) words = new Words(await unpackWords(model, textOf("words")), new Alphabet(model));
+  process.stdout.write(JSON.stringify(cases.map(one => write(network, words, one))));
+}
+
+main();
