@@ -129,12 +129,25 @@ def predict(options: PredictOptions) -> None:
     # A text may begin with ~, which is the folder of the user in the name of a run.
     if options.texts:
         run = next(map(with_home, options.words), None)
+        _check_is_run(run)
         shown = _passages_of_files(run, options)
     else:
         *named, typed = options.words
         run = next(map(with_home, named), None)
         shown = _shown_of_text(run, typed=typed, options=options)
     deliver(shown, target, as_json=options.json)
+
+
+def _check_is_run(word: str | None) -> None:
+    """Raise UsageError for a word beside --text that is a file or a folder, and no run: a second
+    text without its option."""
+    from charrnn.runs.reader import find
+
+    if word is not None and Path(word).exists() and find(word) is None:
+        raise UsageError(
+            f"{shortened(word)} is no run. If it is another text, type --text before it, too:"
+            f" --text {shortened(word)}"
+        )
 
 
 def _passages_of_files(run: str | None, options: PredictOptions) -> Shown:

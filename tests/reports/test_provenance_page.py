@@ -83,3 +83,11 @@ def test_a_file_that_is_there_twice_is_refused(command, page, again):
 def test_a_page_is_written_again_without_force_only_for_what_charrnn_wrote(command, page):
     page("book")
     assert command("predict --within --text book --export page.html").code == 0
+
+
+def test_a_second_text_without_its_option_is_told_to_have_one(command, tmp_path):
+    Path("first.txt").write_text("lamp and moon\n" * 20, encoding="utf-8")
+    Path("chapters").mkdir()
+    ran = command("predict --within --text first.txt chapters")
+    assert (ran.code, ran.out) == (2, "")
+    assert "chapters is no run. If it is another text, type --text before it, too" in ran.err
