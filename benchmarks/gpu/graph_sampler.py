@@ -104,7 +104,10 @@ class GraphSampler:
             )
             ids, logprobs = self._draw(uniforms)
             yield Block(
-                ids.T[:, :count], logprobs.T[:, :count], np.zeros((num_streams, count), np.float32)
+                ids=ids.T[:, :count],
+                logprobs=logprobs.T[:, :count],
+                values=np.zeros((num_streams, count), np.float32),
+                lengths=np.full(num_streams, count),
             )
 
     @torch.no_grad()

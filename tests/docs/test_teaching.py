@@ -20,12 +20,12 @@ def answer(number):
     return ANSWERS.split(f"**{number}.**")[1].split(f"**{number + 1}.**")[0]
 
 
-def test_each_of_the_ten_exercises_has_an_answer():
+def test_each_of_the_eleven_exercises_has_an_answer():
     for part in (
         re.findall(r"(?m)^\*\*(\d+)\.", EXERCISES),
         re.findall(r"\*\*(\d+)\.\*\*", ANSWERS),
     ):
-        assert part == [str(number) for number in range(1, 11)]
+        assert part == [str(number) for number in range(1, 12)]
 
 
 def test_the_texts_of_three_temperatures(command):

@@ -146,7 +146,7 @@ TEXTS = {
     "prose.txt": PROSE,
     "names.txt": "Anna\nBernd\nCarla (a)\n\n" * 220,
     "poems.csv": "title,poem\n" + 'one,"abc\nfga"\ntwo,abdefg\n' * 300,
-    "bytes.txt": "zäb «molü» 語 🙂\n" * 220,
+    "bytes.txt": "zäba «molü» 語 🙂\n" * 220,
     "two.txt": "ab" * 1_300 + "aab" * 600,
     "strange.txt": PROSE[:300] + "é語“\u0301x”🙂\n" * 20,
     "empty.txt": "",
