@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.gpu.checking import DIVERGED_SHARE, TEXT, VOCAB, Results, Setup, make_trainer
 from benchmarks.gpu.graph_sampler import GraphSampler
+from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, Ids, prime_model, write_texts
 from charrnn.generation.writing import DrawnText
@@ -102,8 +103,9 @@ def draw_by_processor(
 ) -> list[DrawnText]:
     """Draw a text for each seed as `charrnn sample` does."""
     texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in seeds]
+    is_banned = np.arange(stepper.vocab_size) == 0
     grown = write_texts(
-        Beginning(stepper, prime_model(stepper, prime), banned=(0,)),
+        Beginning(stepper, primed=prime_model(stepper, prime), rules=Rules.of(is_banned)),
         SampleOptions(temperature=0.8),
         texts,
         num_chars=length * len(seeds),

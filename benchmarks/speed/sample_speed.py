@@ -31,6 +31,7 @@ from charrnn.api import load
 from charrnn.compiled.dot_products import CHOSEN, make_dot
 from charrnn.compiled.sampling import prepare
 from charrnn.config.settings import Config
+from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, prime_model, write_texts
 from charrnn.generation.writing import DrawnText
@@ -52,7 +53,9 @@ DOT_COLUMNS = 256
 def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object]:
     """Generate and decode `length` characters in each stream."""
     options = SampleOptions(temperature=0.8)
-    beginning = Beginning(stepper, prime_model(stepper, np.array([1])), banned=(0,))
+    is_banned = np.arange(stepper.vocab_size) == 0
+    primed = prime_model(stepper, np.array([1]))
+    beginning = Beginning(stepper, primed=primed, rules=Rules.of(is_banned))
 
     def write() -> None:
         texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in range(num_streams)]
