@@ -2,6 +2,7 @@
 
 import pytest
 
+from charrnn.analyses.why.one_place import COLUMNS
 from charrnn.analyses.why.sentences import (
     Carrier,
     LeftOut,
@@ -143,3 +144,10 @@ def test_bytes_are_counted_as_bytes():
 )
 def test_a_chance_is_a_percentage_that_is_never_0_or_100(share, text):
     assert percentage(share) == text
+
+
+def test_the_table_names_no_carriers_where_the_logit_hardly_changes():
+    """Shares of a difference near 0 are those of terms that cancel out."""
+    small = without("m", 7, effect=-0.034, probability=0.89, carriers=(carried(-10.04),))
+    assert COLUMNS["carried by"](small) == "–"
+    assert COLUMNS["carried by"](QUOTE) == "0:97 (quote) 68%"

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.analyses.why.sentences import Carrier, LeftOut, a_character, explain
+from charrnn.analyses.why.sentences import SMALL_EFFECT, Carrier, LeftOut, a_character, explain
 from charrnn.cells.findings import CellIndex, ColouredText
 from charrnn.errors import counted
 from charrnn.system.arrays import Float64Array
@@ -236,7 +236,10 @@ def _four_decimals(probability: float) -> str:
 
 
 def _carried_by(left_out: LeftOut) -> str:
-    """Return the carriers of an effect, each with what it follows and its share."""
+    """Return the carriers of an effect, each with what it follows and its share. There are none
+    where the logit hardly changes: terms that cancel out would be shares of 1,000 %."""
+    if abs(left_out.logit_change) < SMALL_EFFECT:
+        return "–"
     phrases = []
     for carrier in left_out.carriers:
         phrase = carrier.name
