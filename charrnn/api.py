@@ -57,8 +57,8 @@ else:
 class Model(TrainedModel):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
-    Its `generator` generates text, with options in a dataclass. `TrainedModel` lists the forms in
-    which a text may be given, and the errors that methods have in common.
+    `load` returns one. `TrainedModel` lists the forms in which a text may be given, and the errors
+    that methods have in common.
     """
 
     # Why it predicts what it predicts.
@@ -488,7 +488,11 @@ class Model(TrainedModel):
         )
 
     def reference_text(self) -> "ReferenceText":
-        """Read and verify the training text of the run, to trace several texts. It is read once.
+        """Read and verify the training text of the run, to trace several texts.
+
+        A loop over many samples needs it, which asks only for the passages of each: it measures no
+        held-out share and draws no tables, which `provenance` does for one text. The text is read
+        once, and kept with the model.
 
         Returns:
             A `ReferenceText`, whose `passages` finds what a text copies.
@@ -534,10 +538,12 @@ class Model(TrainedModel):
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
     """Load a trained model: the best checkpoint of a run, or a file that `Model.export` wrote.
 
-    The best checkpoint is the one with the lowest validation loss, or the latest if nothing was
-    validated yet. How many threads the model computes with does not depend on the `threads` of its
-    run: torch takes all cores that the process may use. `torch.set_num_threads` changes this, and
-    so does the environment variable OMP_NUM_THREADS, if it is set before torch is imported.
+    Every question to a model begins with it. To choose among many runs first, `run_summaries` has
+    their losses without loading any. The best checkpoint is the one with the lowest validation
+    loss, or the latest if nothing was validated yet. How many threads the model computes with does
+    not depend on the `threads` of its run: torch takes all cores that the process may use.
+    `torch.set_num_threads` changes this, and so does the environment variable OMP_NUM_THREADS, if
+    it is set before torch is imported.
 
     Args:
         run: The name of a run in `checkpoints` or in the current folder, the path of a run or of a

@@ -132,7 +132,13 @@ def _is_ours(module: str) -> bool:
 
 
 class CharRNNError(Exception):
-    """Failure of an operation (exit code 1). `message` names the value at fault and the remedy."""
+    """Failure of an operation (exit code 1). `message` names the value at fault and the remedy.
+
+    It is the base class of every error that the user of a program can correct: `except
+    charrnn.CharRNNError` is enough for a program that shows the message and goes on. `UsageError`,
+    `DataError` and `CheckpointError` are for a program that does something else about each, and
+    `charrnn.errors` has the rest.
+    """
 
     exit_code = 1
 
@@ -146,13 +152,19 @@ class CharRNNError(Exception):
 
 
 class UsageError(CharRNNError):
-    """A parameter or a field of the configuration has a value that cannot be used (exit code 2)."""
+    """A parameter or a field of the configuration has a value that cannot be used (exit code 2).
+
+    What was asked for has to change: the message says what the value may be.
+    """
 
     exit_code = 2
 
 
 class DataError(CharRNNError):
-    """A corpus or a text cannot be read, or not by this model (exit code 3)."""
+    """A corpus or a text cannot be read, or not by this model (exit code 3).
+
+    A loop over many files catches it, to leave out those that cannot be read and go on.
+    """
 
     exit_code = 3
 
@@ -171,19 +183,29 @@ class TextChangedError(DataError):
 
 
 class CheckpointError(CharRNNError):
-    """A run folder is missing, damaged or of a newer format (exit code 4)."""
+    """A run folder is missing, damaged or of a newer format (exit code 4).
+
+    A program that looks for a run, and trains one if there is none, catches it from `load`.
+    """
 
     exit_code = 4
 
 
 class NonFiniteError(CharRNNError):
-    """Training reached a loss or a gradient that is not finite (exit code 5)."""
+    """Training reached a loss or a gradient that is not finite (exit code 5).
+
+    A loop over settings catches it to go on with the next: the run keeps its last checkpoint.
+    """
 
     exit_code = 5
 
 
 class RunInUseError(CharRNNError):
-    """Another process is training in this run folder (exit code 6)."""
+    """Another process is training in this run folder (exit code 6).
+
+    Reading a run raises it only while the run is just starting: later a run can be read while it is
+    trained, but neither resumed nor deleted.
+    """
 
     exit_code = 6
 

@@ -102,7 +102,10 @@ Options = TypeVar("Options", bound=SampleOptions)
 
 
 class HeldOutText(NamedTuple):
-    """A held-out part of the text of a run, in memory."""
+    """A held-out part of the text of a run, in memory.
+
+    It unpacks into the two arguments that methods take: `text, context = model.held_out_text()`.
+    """
 
     text: str | bytes
     """The whole part."""
@@ -113,6 +116,9 @@ class HeldOutText(NamedTuple):
 @dataclass(eq=False, repr=False)
 class TrainedModel(Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
+
+    It is what analyses and reports of the package take; `charrnn.Model`, which users get, has a
+    method for each of them as well.
 
     Its `generator` generates text, with options in a dataclass.
 
@@ -192,6 +198,8 @@ class TrainedModel(Displayable):
 
     def view(self) -> "Sequence[RenderableType]":
         """Return the table that describes the model: what it is and what it has learned.
+
+        A notebook shows it by itself; `rich.print` needs it. `description` has the same as fields.
 
         Returns:
             Renderables, which `rich.print` prints.
@@ -514,7 +522,11 @@ class TrainedModel(Displayable):
     @property
     def description(self) -> "overview.ModelDescription":
         """The cells, the number of weights, the alphabet, the text, the step and the validation
-        loss if it is known."""
+        loss if it is known.
+
+        A program reads single facts from it, to log them or to sort models by them; `print(model)`
+        has them in a line, and `view` in a table.
+        """
         return overview.ModelDescription(
             name=self.name,
             cell_type=self.config.cell_type,
@@ -532,13 +544,22 @@ class TrainedModel(Displayable):
     @property
     def stepper(self) -> Stepper:
         """The model one character at a time, in NumPy and float32. Raises CheckpointError if
-        weights do not fit."""
+        weights do not fit.
+
+        A loop of one's own over characters needs it, in which something is done to the state
+        between two of them: a small step is fast, and torch is not imported. `network` reads many
+        characters in one call, and has gradients.
+        """
         return self.generator.model_for("fp32", clamps={})
 
     @cached_property
     def findings(self) -> FindingsCache:
         """What was measured of these weights; kept in the user's cache folder if the model was
-        loaded from a run."""
+        loaded from a run.
+
+        A measurement of one's own that takes long can be kept there, too: `study(text,
+        cached=True).cached_each` does so. What was found by surveys is read from `found_cells`.
+        """
         return FindingsCache(self.step_digest)
 
     @property
@@ -546,8 +567,9 @@ class TrainedModel(Displayable):
         """The scores of the cells that were found to follow a built-in detector better than an
         untrained network, best first; of an included model those of its card.
 
-        A command such as `charrnn visualize --find` finds them, and so does `survey` or `study`
-        with `cached=True`. Without `cached` a result is known only to its study.
+        It says which cells are worth a look before anything is measured again. A command such as
+        `charrnn visualize --find` finds them, and so does `survey` or `study` with `cached=True`.
+        Without `cached` a result is known only to its study.
         """
         from charrnn.cells.study import found_cells
 
@@ -577,12 +599,21 @@ class TrainedModel(Displayable):
 
     @cached_property
     def card(self) -> Mapping[str, Any]:
-        """What the card of an included model says (`runs.included`); empty for any other model."""
+        """What the card of an included model says (`runs.included`); empty for any other model.
+
+        It has the losses on held-out text and where the text came from: a model that came without
+        its text can be neither evaluated on it nor traced to it.
+        """
         return card_of(self.step_digest)
 
     @property
     def card_scores(self) -> "tuple[records.CellScore, ...]":
-        """The scores of an included model's cells on held-out text; none of another model."""
+        """The scores of an included model's cells on held-out text; none of another model.
+
+        They were measured on text that does not come with the model, and stand beside what `survey`
+        finds in its `written_text`. Unlike `found_cells`, they also have cells that were not found
+        to be better than untrained ones.
+        """
         return tuple(records.CellScore(**fields) for fields in self.card.get("cells", ()))
 
     def written_text(self) -> str:
@@ -608,7 +639,12 @@ class TrainedModel(Displayable):
     @cached_property
     def network(self) -> "CharRNN":
         """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or
-        misshapen."""
+        misshapen.
+
+        An experiment of one's own with PyTorch needs it: gradients, other inputs, changed weights,
+        another device. Nothing else does: the methods of the model build it where they use it.
+        `stepper` computes the same in NumPy, one character at a time.
+        """
         load_torch()
         import torch
 
@@ -624,7 +660,8 @@ class TrainedModel(Displayable):
         """Build the same network, or the same several, with newly drawn weights.
 
         A cell of a network that has learned nothing may follow a property, too: only what a trained
-        cell does better is learned. Its weights are not those that the run began with.
+        cell does better is learned. `survey` and `study` build it themselves; a comparison of one's
+        own, with `trace`, needs it. Its weights are not those that the run began with.
 
         Returns:
             The torch module on the CPU.
@@ -643,7 +680,9 @@ class TrainedModel(Displayable):
     def held_out(self, part: str = "validation") -> CorpusPart:
         """Return a held-out part of the text of the run: text from which the model has not learned.
 
-        What is measured on it holds for new text, too. It is read in blocks, however large it is.
+        What is measured on it holds for new text, too. `evaluate` takes it as it is; where a method
+        asks for a string, `held_out_text` has it with its context. It is read in blocks, however
+        large it is.
 
         Args:
             part: `validation` or `test`.
@@ -779,10 +818,11 @@ class TrainedModel(Displayable):
     def word_list(self) -> WordList:
         """The words that the model has read, which `known_words` lets it write.
 
-        They are the list in the model's file or, without one, the words of the training part of its
-        text, and of the list of the model from whose weights training started. Raises UsageError
-        for a model of bytes and for a text whose words cannot be told, DataError if there is
-        neither a list nor the text.
+        It shows what `known_words` will allow, before a long text is drawn. They are the list in
+        the model's file or, without one, the words of the training part of its text, and of the
+        list of the model from whose weights training started. Raises UsageError for a model of
+        bytes and for a text whose words cannot be told, DataError if there is neither a list nor
+        the text.
         """
         if self.vocab.kind == "byte":
             raise UsageError(
@@ -828,8 +868,8 @@ class TrainedModel(Displayable):
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
         r"""Encode a text and its context once, for several measurements.
 
-        Every method that measures a text encodes it; a long text that is traced, studied and
-        compared is encoded once by this. For a model of documents the text is divided as the run
+        Every method that measures a text encodes it; a long text that is traced, studied and looked
+        into again is encoded once by this. For a model of documents the text is divided as the run
         divides its own text, and each document ends in END (U+0000), unless the text has an END
         already or follows a context. A character outside the alphabet is read as a similar one if
         there is one, such as a curly quote as a straight one, else as the unknown symbol. A
@@ -841,7 +881,8 @@ class TrainedModel(Displayable):
             context: What the model reads before the text; it is not measured. By default nothing.
 
         Returns:
-            An `EncodedText` of N characters, which every method takes in place of a text.
+            An `EncodedText` of N characters, which every method takes whose argument may be what
+            `encode` returned.
 
         Raises:
             DataError: The text is empty, or a file cannot be read.
@@ -1086,7 +1127,11 @@ class TrainedModel(Displayable):
 
 def load_base(model: TrainedModel) -> TrainedModel | None:
     """Load the model from whose weights the training of a model started; None if another model has
-    its name now. Raises the errors of `load`."""
+    its name now. Raises the errors of `load`.
+
+    Whoever asks what a model has read asks its earlier models, too: words, documents and passages
+    may come from them. Call it again on the result until `config.init_from` is None.
+    """
     earlier = load(model.config.init_from)
     # The same weights, or another step of a run with the same text.
     recorded = earlier.recorded_corpus
@@ -1099,7 +1144,10 @@ def load_base(model: TrainedModel) -> TrainedModel | None:
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedModel:
-    """Load a model; the arguments and errors are those of `charrnn.load`."""
+    """Load a model; the arguments and errors are those of `charrnn.load`.
+
+    The modules below `api` call it, which need no method of `Model`.
+    """
     # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
     name = None if run is None else str(run)
     if step is None:

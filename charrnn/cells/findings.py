@@ -18,7 +18,12 @@ CellIndex = tuple[int, int]
 @dataclass(frozen=True, kw_only=True)
 class CellScore:
     """How well the best cell follows a detector, on text it was not chosen on. The score is `auc`
-    for a yes/no detector and `spearman` for a count detector."""
+    for a yes/no detector and `spearman` for a count detector.
+
+    `CellFindings.scores`, `CellPage.scores` and `Model.ranking` consist of them. Before one says
+    that a cell follows something, `is_found` must be true; `strength` compares detectors of both
+    kinds, and `Model.evidence` tells whether the model uses the cell.
+    """
 
     detector: str
     """The name of the detector."""
@@ -64,7 +69,11 @@ class CellScore:
     @property
     def is_significant(self) -> bool:
         """Whether p is at most MAX_P_VALUE, the interval excludes chance, and the score exceeds the
-        chance level."""
+        chance level.
+
+        It rules out chance only. An untrained network follows some properties, too, which
+        `is_found` rules out as well.
+        """
         if self.p_value is None or self.ci_low is None or self.ci_high is None:
             return False
 
@@ -79,7 +88,11 @@ class CellScore:
 
     @property
     def exceeds_chance_level(self) -> bool:
-        """Whether the score exceeds the chance level. True if that was not measured."""
+        """Whether the score exceeds the chance level. True if that was not measured.
+
+        It is all that can be asked of a cell further down a ranking, which has neither a p-value
+        nor an interval; `is_significant` asks for all three.
+        """
         # The level is an AUC if the score is an AUC, else a strength.
         reached = self.auc if self.auc is not None else abs(self.spearman or 0.0)
         return self.null_level is None or reached > self.null_level
@@ -93,23 +106,38 @@ class CellScore:
     @property
     def gain(self) -> float:
         """The strength minus the strength of the same selection in the untrained baseline, or minus
-        0 without a baseline."""
+        0 without a baseline.
+
+        It ranks cells by what was learned: what any network follows has a high `strength` but
+        little gain.
+        """
         return self.strength - self.strength_of(self.untrained)
 
     @property
     def is_found(self) -> bool:
         """Whether the score is significant, and exceeds the score of the untrained baseline, which
-        was measured."""
+        was measured.
+
+        It is what must be true of a cell before one writes that it follows something.
+        """
         return self.is_significant and self.untrained is not None and self.gain > 0
 
     @property
     def is_no_better_than_untrained(self) -> bool:
         """Whether the same selection in the untrained baseline is at least as strong. False if it
-        was not measured."""
+        was not measured.
+
+        It marks a score in a table, where a missing baseline is no fault of the cell; for a claim,
+        `is_found` asks for the baseline.
+        """
         return self.untrained is not None and self.gain <= 0
 
     def strength_of(self, score: float | None) -> float:
-        """Return the strength of another score of this kind, AUC or rho; 0 of None."""
+        """Return the strength of another score of this kind, AUC or rho; 0 of None.
+
+        It puts other numbers of the same detector, such as `chosen_on`, `untrained` or an end of
+        the interval, on the scale of `strength`.
+        """
         if score is None:
             return 0.0
         # An AUC below chance is no strength: the cell turned round since it was chosen.
@@ -128,7 +156,11 @@ class CellScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A detector that was not scored, with the reason, such as `no quotations in this text`."""
+    """A detector that was not scored, with the reason, such as `no quotations in this text`.
+
+    It answers why a detector is missing from the scores: mostly the text has too little of what it
+    looks for, and a longer text helps.
+    """
 
     detector: str
     """The name of the detector."""
@@ -138,8 +170,12 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True)
 class CellFindings(Displayable):
-    """The ranked scores, the detectors that could not be scored, and how many characters were
-    read."""
+    """The ranked scores, the detectors that could not be scored, and how many characters were read.
+
+    `Model.survey`, `Study.findings` and `find_cells` return it. Its `scores` say which cell to look
+    at for what; `Study.passages` shows these cells at work, `Study.page` everything about one of
+    them, and `Model.ranking` the cells that come after the best.
+    """
 
     scores: tuple[CellScore, ...]
     """The score of the best cell for each detector, strongest first."""
@@ -171,7 +207,12 @@ class CellFindings(Displayable):
 
 @dataclass(frozen=True, kw_only=True)
 class ColouredText(Displayable):
-    """A text with one value in [-1, 1] per character."""
+    """A text with one value in [-1, 1] per character.
+
+    It shows any value of one's own in the colours of cells, also one that no method returns: a
+    notebook draws it, `rich.print(*coloured.view())` draws it on a terminal. `Model.coloured_text`
+    makes one of a cell in a trace.
+    """
 
     text: str
     """The text."""
@@ -189,7 +230,12 @@ class ColouredText(Displayable):
 
 @dataclass(frozen=True, kw_only=True)
 class CellPassage(Displayable):
-    """A passage of the measured text with the cell's value at each character."""
+    """A passage of the measured text with the cell's value at each character.
+
+    A page has them to show what a cell does where no detector has a name for it: the places where
+    it is extreme, and typical places for each tenth of its values. `Passage` is chosen for a
+    detector instead.
+    """
 
     kind: str
     """`top` or `bottom` (the largest and the smallest values), or `decile`: the value is in the
@@ -213,7 +259,11 @@ class CellPassage(Displayable):
 
 @dataclass(frozen=True, kw_only=True)
 class CellPage(Displayable):
-    """What a cell does over a text."""
+    """What a cell does over a text.
+
+    `Study.page` returns it: everything about one cell, also about one that follows no detector.
+    `CellFindings` has one line about each of the best cells.
+    """
 
     layer: int
     """The layer of the cell, from 0."""
@@ -255,7 +305,11 @@ class CellPage(Displayable):
 
 @dataclass(frozen=True, kw_only=True)
 class Passage(Displayable):
-    """A segment of a text and the values of the cell that follows a detector best."""
+    """A segment of a text and the values of the cell that follows a detector best.
+
+    It shows in a picture what the score of a finding means: in the segment the property changes,
+    and the cell is about as good there as it is in general.
+    """
 
     score: CellScore
     """The score of the cell for the detector."""

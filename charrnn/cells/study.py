@@ -79,12 +79,16 @@ class Study:
 
     @property
     def half(self) -> int:
-        """The index at which the scoring half begins."""
+        """The index at which the scoring half begins.
+
+        Whoever chooses a cell before it and measures after it keeps to the same halves as the
+        findings.
+        """
         return len(self.text) // 2
 
     @property
     def num_cells(self) -> int:
-        """C."""
+        """C: the cells among which the best are chosen."""
         return self.num_layers * self.num_units
 
     def cached_each(
@@ -95,6 +99,9 @@ class Study:
         compute: Callable[[list[Item]], Iterable[Result]],
     ) -> list[Result]:
         """Look up the results of several items in `cache`; compute and save those that are missing.
+
+        A measurement of one's own that reads the text is kept by it beside those of the package,
+        and is computed once for each item.
 
         Args:
             kind: The name of the measurement.
@@ -240,7 +247,11 @@ class Study:
 
     @cached_property
     def known_states(self) -> KnownStates:
-        """The states of a single pass over the text, with which every reading begins."""
+        """The states of a single pass over the text, with which every reading begins.
+
+        With them, parts of the text can be read in any order and side by side, and have the values
+        of a pass from the beginning.
+        """
         return states_of_text(self.network(), self.text)
 
     def values(
@@ -395,13 +406,20 @@ class Study:
 
     @cached_property
     def text_key(self) -> dict[str, JSON]:
-        """Cache key: the ids of the text and of its context, and the text as it is shown: two
-        texts have the same ids if a character of one is read as that of the other."""
+        """Cache key: the ids of the text and of its context, and the text as it is shown: two texts
+        have the same ids if a character of one is read as that of the other.
+
+        It is the key of a result of the whole text; `cell_key` and `target_key` add to it what one
+        cell or one detector needs.
+        """
         shown = hashlib.sha256(self.text.text.encode("utf-8", "surrogatepass")).hexdigest()
         return {"ids": _digest(self.text.ids), "first": self.text.first, "text": shown}
 
     def cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
         """Return what identifies a result of a cell in `cache`: the text and the cell.
+
+        A result about one cell is kept under it by `cached_each`; a key without the cell would give
+        the result of one cell for another.
 
         Args:
             layer: The layer of the cell, from 0.
@@ -418,6 +436,9 @@ class Study:
 
     def target_key(self, target: Target) -> dict[str, JSON]:
         """Return what identifies a result of labels in `cache`: the text and the labels.
+
+        A result that depends on a detector is kept under it by `cached_each`: a detector that is
+        changed, and gives other labels, is measured anew.
 
         Args:
             target: A `Target` of `choose_targets`.
@@ -441,6 +462,9 @@ class Study:
 
     def measure(self, targets: Sequence[Target], *, untrained: bool = True) -> list[Measured]:
         """Look up the measurement of each target, and measure the missing targets together.
+
+        An analysis needs it that asks for all cells, such as `Model.ranking`, or that has labels of
+        its own; `findings` makes the labels of detectors, and sorts the scores.
 
         Args:
             targets: Labels to score, from `choose_targets`.
@@ -483,6 +507,10 @@ class Study:
 
     def reader(self, baseline: CharRNN | None = None) -> Read:
         """Return a function that reads parts of the text with the values of all cells.
+
+        A statistic of one's own over all cells needs it: the values come window by window, so the
+        text may be longer than what fits into memory. `values` returns the values of a few cells as
+        arrays.
 
         Args:
             baseline: An untrained network, which reads each part after a warm-up. By default the
@@ -556,7 +584,11 @@ class Study:
 
 def found_cells(cache: FindingsCache) -> tuple[records.CellScore, ...]:
     """Return the scores of the cells that were found to follow a built-in detector better than an
-    untrained network does, best first; of an included model those of its card."""
+    untrained network does, best first; of an included model those of its card.
+
+    Nothing is measured: it is what commands name cells by without reading a text. `Study.findings`
+    measures.
+    """
     card = card_of(cache.identity)
     if not card:
         return cache.load(FOUND_CELLS, key={}, result=tuple[records.CellScore, ...]) or ()

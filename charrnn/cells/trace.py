@@ -36,7 +36,12 @@ def read_columns(read: Read, columns: Sequence[int], part: slice) -> Float32Arra
 
 @dataclass(frozen=True, eq=False)
 class Trace(Displayable):
-    """The cells and predictions of a model while it read a text of N characters."""
+    """The cells and predictions of a model while it read a text of N characters.
+
+    `Model.trace` returns it, for everything that wants the numbers themselves: plots, statistics,
+    probes. It is all in memory, 4 bytes for each cell and character; a `Study` reads a longer text
+    in windows.
+    """
 
     text: str
     """A decoded character for each id, as in `EncodedText.text`."""
@@ -58,7 +63,11 @@ class Trace(Displayable):
 
     @property
     def bits(self) -> Float64Array:
-        """The surprise (N,) of each character, in bits; nan where nothing came before it."""
+        """The surprise (N,) of each character, in bits; nan where nothing came before it.
+
+        It shows where the model did not expect the text, in the unit of bits per character;
+        `logprobs` has the same in nats, with the other sign.
+        """
         return np.asarray(-self.logprobs / np.log(2))
 
     def to_arrays(
@@ -66,7 +75,8 @@ class Trace(Displayable):
     ) -> dict[str, NDArray[np.generic]]:
         """Return the trace and the labels of detectors as arrays.
 
-        `visualize --export cells.npz` saves the same. docs/look-up/formats.md describes the arrays.
+        It hands a trace to another program: `numpy.savez` stores what it returns. `visualize
+        --export cells.npz` saves the same. docs/look-up/formats.md describes the arrays.
 
         Args:
             detectors: The detectors whose labels are added. One that does not apply to the text is

@@ -160,6 +160,10 @@ class Config:
     """All settings of a run: enough to build the model and train it again. `training.recipe`
     replaces `auto`.
 
+    Whoever trains from Python makes one and gives it to `train`. Every field may be left out: what
+    is `auto` is chosen from the text and the budget. `Model.config` has the settings with which a
+    model was trained, and `dataclasses.replace` makes of them those of the next training.
+
     Raises UsageError, which names the field, its value and the allowed range.
 
     Example:
@@ -521,7 +525,10 @@ class Config:
 
     @property
     def num_networks(self) -> int:
-        """`num_members` as a number: 1 for `auto`."""
+        """`num_members` as a number: 1 for `auto`.
+
+        It counts the networks before and after the recipe has replaced `auto`.
+        """
         if self.num_members == "auto":
             return 1
         return self.num_members

@@ -30,6 +30,10 @@ or falls at least twice as often."""
 class Detector:
     """A named function that labels every character of a text.
 
+    Whoever looks for cells that follow a property of one's own makes one, and gives it to `survey`,
+    `study` or `find_cells` among the names of others. `--detect` of a command makes one of a file
+    or of a regular expression (`registry.custom_detector`).
+
     >>> Detector("vowel", "a vowel", lambda text: np.isin([*text], [*"aeiou"]))
     """
 
@@ -50,8 +54,22 @@ class Detector:
     character whose frequency differs most (`analyses.evidence`)."""
 
     def labels_of(self, text: str) -> Labels | None:
-        """Label a text; None if the detector does not apply to it. An END (U+0000), with which
-        documents end, counts as a blank line."""
+        """Label a text; return None if the detector does not apply to it.
+
+        An END (U+0000), with which documents end, counts as a blank line. Call it rather than the
+        function `label`, which does not know END, and labels also a text of another kind.
+
+        Args:
+            text: A text of N characters.
+
+        Returns:
+            An array (N,) of booleans or counts, or None.
+
+        Example:
+            >>> from charrnn.detectors.registry import DETECTORS
+            >>> DETECTORS["digit"].labels_of("in 1905,").tolist()
+            [False, False, False, True, True, True, True, False]
+        """
         with_blank_lines = text.replace("\0", "\n\n")
         if self.is_of_kind is not None and not self.is_of_kind(with_blank_lines):
             return None

@@ -19,7 +19,12 @@ NGRAM = "n-gram"
 @dataclass(frozen=True, kw_only=True)
 class LossReport(Displayable):
     """Mean loss over a text. `protocol` names how it was measured; different protocols must not be
-    compared."""
+    compared.
+
+    `evaluate` returns it. Quote `bpc` beside papers about characters, and `bits_per_byte` beside
+    models with other alphabets or with tokens; each has its interval. Whether one model is better
+    than another is not read from two reports, but from `evaluate_runs`.
+    """
 
     protocol: str
     """`stateful`, `windowed-256`, or the protocol of another predictor, such as `5-gram`."""
@@ -65,7 +70,11 @@ def block_difference(blocks: BlockSums, reference: BlockSums) -> Estimate | None
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRow:
-    """The loss of one predictor by one protocol."""
+    """The loss of one predictor by one protocol.
+
+    `Evaluation.rows` consists of them. Its `difference` says whether the predictor is better than
+    the first one: if the interval does not contain 0.
+    """
 
     name: str
     """The name of the run or of another predictor, such as `n-gram`."""
@@ -81,7 +90,19 @@ class EvaluationRow:
     (`charrnn.text.copies.trained_share`); None if the training text is missing or large."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as one object, without the entries that do not apply to it."""
+        """Return the row as one object, without the entries that do not apply to it.
+
+        It is for a program that reads JSON; in a table, where every row needs the same columns,
+        `to_columns` is the one to take.
+
+        Returns:
+            A dictionary of numbers, strings, lists and None.
+
+        Example:
+            >>> [row] = charrnn.evaluate_runs([model], "abc “xyz”").rows
+            >>> row.to_json()["protocol"]
+            'stateful'
+        """
         # Flat, so that a table of rows needs no path to the loss.
         data = {"name": self.name, "step": self.step, **asdict(self.loss)}
         if self.trained_share is not None:
@@ -91,8 +112,19 @@ class EvaluationRow:
         return data
 
     def to_columns(self) -> dict[str, Any]:
-        """Return the row of a table for a spreadsheet: the entries of `to_json`, in which an
-        interval is two numbers, `low` and `high`, which are None where it is not known."""
+        """Return the row of a table for a spreadsheet.
+
+        It has the entries of `to_json`, in which an interval is two numbers, `low` and `high`,
+        which are None where it is not known.
+
+        Returns:
+            A dictionary.
+
+        Example:
+            >>> [row] = charrnn.evaluate_runs([model], "abc “xyz”").rows
+            >>> row.to_columns()["bpc_ci"]
+            {'low': None, 'high': None}
+        """
         columns = self.to_json()
         for name in ("nats_ci", "bpc_ci", "bits_per_byte_ci", "first_guess_ci"):
             low, high = columns[name] or (None, None)
@@ -102,7 +134,12 @@ class EvaluationRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Displayable):
-    """The losses of one or several predictors over the same text."""
+    """The losses of one or several predictors over the same text.
+
+    `evaluate_runs` returns it, for the question which of several models predicts a text best. Read
+    its `notes` before quoting a figure: they say what makes the rows hard to compare. `groups`
+    answers the question for settings instead of runs, with their seeds averaged.
+    """
 
     rows: tuple[EvaluationRow, ...]
     """The row of each predictor; first those of the runs."""
@@ -118,7 +155,10 @@ class Evaluation(Displayable):
 
     @property
     def first(self) -> LossReport:
-        """The stateful loss of the first run."""
+        """The stateful loss of the first run.
+
+        It is the whole result where one run is evaluated.
+        """
         return self.rows[0].loss
 
     def to_json(self) -> dict[str, Any]:

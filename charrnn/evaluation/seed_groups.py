@@ -14,7 +14,11 @@ IGNORED = ("seed", "device", "threads", "save_every", "keep")
 
 @dataclass(frozen=True, kw_only=True)
 class SeedGroup:
-    """Runs that differ in the seed alone, and their losses over a text."""
+    """Runs that differ in the seed alone, and their losses over a text.
+
+    `Evaluation.groups` consists of them: whether a setting is better is read from the groups,
+    because two seeds of one setting differ, too.
+    """
 
     name: str
     """The settings that tell the group from the others, such as `hidden_size=64`."""

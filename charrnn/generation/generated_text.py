@@ -21,7 +21,11 @@ text shares 0.2 and 3.2 % of its characters with the 90 % of the text before it 
 
 @dataclass(frozen=True)
 class DeadEnd:
-    """The place in a text that no character may follow."""
+    """The place in a text that no character may follow.
+
+    It says which options to loosen: together they forbid every character, so the text ends there
+    before its length.
+    """
 
     num_chars: int
     """The characters of the text (bytes, for the byte alphabet)."""
@@ -31,7 +35,11 @@ class DeadEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedText(Displayable):
-    """A generated text with the model's log-probability of each of its characters."""
+    """A generated text with the model's log-probability of each of its characters.
+
+    `sample`, `samples` and `beam` return it. `print` writes its `text`; `seed` draws the same text
+    again, also one of several; `logprobs` tell where the model was sure of what it wrote.
+    """
 
     text: str
     """The text, without the prime and without the stop string."""
@@ -56,12 +64,20 @@ class GeneratedText(Displayable):
 
     @property
     def is_cut(self) -> bool:
-        """Whether a document was cut before its END, and not by a stop string."""
+        """Whether a document was cut before its END, and not by a stop string.
+
+        A list of names or molecules leaves such texts out, because their ends are missing; with a
+        larger `length` there are fewer.
+        """
         return self.has_ended is False and not self.stop and self.dead_end is None
 
     @property
     def logprob(self) -> float:
-        """The log-probability of the whole text in nats."""
+        """The log-probability of the whole text in nats.
+
+        It ranks texts of about the same length. A longer text is less likely in any case: `excess`
+        is for texts of different lengths.
+        """
         # The sum of nothing is a float, too.
         return sum(self.logprobs, 0.0)
 
@@ -93,7 +109,10 @@ def sorted_by_excess(texts: Iterable[GeneratedText]) -> list[GeneratedText]:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction(Displayable):
-    """A possible next character and its probability."""
+    """A possible next character and its probability.
+
+    `Model.predict` returns a list of them, and a program reads the first one or draws them all.
+    """
 
     character: str
     """The character; `\\xNN` for a byte that is none by itself."""

@@ -78,9 +78,10 @@ class SampleOptions:
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
     its range.
 
-    The first four make the distribution, in the order in which they are applied to the logits. A
-    new one is added here, in `distribution.char_weights` and in its compiled copy
-    (`compiled.sampling`).
+    `Model.sample`, `stream` and `write` take these fields by name. An object of this class is
+    needed only for `Model.generator`, which takes it whole. The first four make the distribution,
+    in the order in which they are applied to the logits. A new one is added here, in
+    `distribution.char_weights` and in its compiled copy (`compiled.sampling`).
     """
 
     temperature: float = setting(
@@ -221,7 +222,10 @@ class SampleOptions:
 @dataclass(frozen=True)
 class SeveralOptions(SampleOptions):
     """Options of several texts that are drawn at random. Raises UsageError naming the option, its
-    value and its range."""
+    value and its range.
+
+    `Model.samples` takes these fields by name, beside those of `SampleOptions`.
+    """
 
     count: int
     """Number of texts. Text i does not depend on it: `sample` draws the same text with its
@@ -238,7 +242,9 @@ class SearchOptions(SampleOptions):
     """Options of a beam search (Graves 2012), which uses the weights as they are (fp32) and draws
     nothing, whatever the seed is.
 
-    Raises UsageError naming the option, its value and its range, and for an option of drawing.
+    `Model.beam` takes these fields by name. They are for the likeliest text, those of
+    `SampleOptions` for a varied one. Raises UsageError naming the option, its value and its range,
+    and for an option of drawing.
     """
 
     length: int = setting(DEFAULT_SEARCH_LENGTH, allowed=at_least(1))

@@ -45,7 +45,11 @@ LINE, SENTENCE, WORD = "line", "sentence", "word"
 
 @dataclass(frozen=True, kw_only=True)
 class LineLoss:
-    """The loss of one line of a text, with the newline that ends it."""
+    """The loss of one line of a text, with the newline that ends it.
+
+    `losses_by_line` yields one for each line. Sort by `excess` to find the lines that are odd for
+    their length: by `nats` long lines come first, and by nats per character short ones.
+    """
 
     file: str | None
     """The file of the line; None if the text is no file."""

@@ -50,7 +50,9 @@ REST = "the rest of the text"
 class Passage:
     """A passage of a text that also stands in the training text, or again in the same text.
 
-    Offsets and lengths are in characters, or in bytes if the text is bytes.
+    `Provenance.passages` consists of them. `start` and `length` find the passage in the text that
+    was traced, `place` in the file of the training text. Offsets and lengths are in characters, or
+    in bytes if the text is bytes.
     """
 
     start: int
@@ -76,9 +78,11 @@ class Provenance(Displayable):
     """The passages of a text of N characters that stand in the training text, or again in the same
     text, in the order of the text.
 
-    They are the longest ones of at least `min_length` characters; they may overlap, but no passage
-    contains another. `held_out_share` is the share of held-out text that stands in the training
-    text although nobody copied it: names, idioms and licences recur. A share near it is no sign of
+    `Model.provenance` returns it, before a generated text is published: `share_copied` beside
+    `held_out_share` says whether the model has copied, and `passages` where from. They are the
+    longest ones of at least `min_length` characters; they may overlap, but no passage contains
+    another. `held_out_share` is the share of held-out text that stands in the training text
+    although nobody copied it: names, idioms and licences recur. A share near it is no sign of
     copying.
     """
 
@@ -98,7 +102,11 @@ class Provenance(Displayable):
 
     @property
     def is_copied(self) -> BoolArray:
-        """(N,): whether each character is part of a passage."""
+        """(N,): whether each character is part of a passage.
+
+        It marks the characters in a picture of one's own; passages may overlap, so their lengths do
+        not add up to it.
+        """
         spans = [(passage.start, passage.length) for passage in self.passages]
         return are_covered(spans, num_chars=len(self.text))
 
@@ -111,11 +119,18 @@ class Provenance(Displayable):
     @property
     def longest(self) -> Passage | None:
         """The longest passage, or the first of several that are equally long; None if nothing is
-        copied."""
+        copied.
+
+        It is the first to look at: a sentence of the training text is a copy, whatever the share
+        is.
+        """
         return max(self.passages, key=lambda passage: passage.length, default=None)
 
     def to_json(self) -> dict[str, object]:
         """Return the figures and the passages, without the text.
+
+        A program that checks samples keeps it as the record of the check; it quotes nothing of the
+        text.
 
         Returns:
             A dictionary of numbers, strings, lists and None.
@@ -150,6 +165,8 @@ class Provenance(Displayable):
     def marked_text(self) -> HeatMap:
         """Return the text, in which passages are underlined.
 
+        It is the upper part of `view`, for a page with tables of its own below the text.
+
         Returns:
             A renderable of rich.
 
@@ -172,6 +189,8 @@ class Provenance(Displayable):
 
     def figures(self) -> Sequence[RenderableType]:
         """Return the tables, and how far the figures reach.
+
+        It is the lower part of `view`, for a result that is too long to be shown as a text.
 
         Returns:
             Renderables of rich.
@@ -200,6 +219,9 @@ class Provenance(Displayable):
 
     def passages_table(self) -> Table:
         """Build the table of the longest passages, longest first, each with its places below it.
+
+        A report about many texts needs it, which has its own figures; `figures` has the table with
+        the shares above it.
 
         Returns:
             A table of rich, with at most 20 passages.
@@ -258,8 +280,9 @@ def _excerpt(text: str | bytes) -> Text:
 class ReferenceText:
     """The texts that a model has learned and, for comparison, validation text, which is not copied.
 
-    All texts are str, or bytes for the byte alphabet. They may be parts of corpora that are read in
-    blocks.
+    `Model.reference_text` returns it, to trace many texts: the training text is read from its files
+    once. All texts are str, or bytes for the byte alphabet. They may be parts of corpora that are
+    read in blocks.
     """
 
     parts: Sequence[Sequence[CorpusPart]]
@@ -282,8 +305,25 @@ class ReferenceText:
     def passages(
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
     ) -> tuple[Passage, ...]:
-        """Find the passages of `text` that stand in the texts learned, and their places in the
-        files."""
+        """Find the passages of a text that stand in the texts learned.
+
+        Their places in the files are found, too. It is for a loop over many texts;
+        `Model.provenance` adds the shares and the tables of one text.
+
+        Args:
+            text: The text as the training text is stored: with LF line ends, or bytes for the byte
+                alphabet.
+            min_length: The length of the shortest passage that counts as a copy, in characters.
+
+        Returns:
+            A tuple of `Passage`, in the order of the text. None of them contains another.
+
+        Example:
+            >>> reference_text = model.reference_text()
+            >>> [passage] = reference_text.passages(model.training_text()[:100] + "zyx")
+            >>> passage.start, passage.length
+            (0, 100)
+        """
         found: list[Passage] = []
         for number, training in enumerate(self.trainings):
             matches = find_passages(text, corpus=training, min_length=min_length)

@@ -24,7 +24,11 @@ from charrnn.text.text_files import without_gz
 @dataclass(frozen=True, kw_only=True)
 class LossCurve:
     """Losses in nats per character, each with the number of steps, characters and seconds after
-    which it was measured."""
+    which it was measured.
+
+    Plot it against `steps` for one run, against `characters` for runs with different batches, and
+    against `seconds` where time decides.
+    """
 
     steps: tuple[int, ...]
     """The steps after which the losses were measured."""
@@ -39,7 +43,11 @@ class LossCurve:
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription(Displayable):
     """What a model is: of a loaded one `print` and notebooks show it, and its card; a row of
-    `charrnn runs` has more."""
+    `charrnn runs` has more.
+
+    `Model.description` returns it. A run that need not be loaded has a `RunSummary`, which has
+    these fields, too.
+    """
 
     name: str
     """The name of the run."""
@@ -100,7 +108,11 @@ class ModelDescription(Displayable):
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary(ModelDescription):
-    """One line of `charrnn runs`, and one of its learning curves."""
+    """One line of `charrnn runs`, and one of its learning curves.
+
+    `run_summaries` returns one for each run, for a program that looks for the best of many, or for
+    those of a text. `evaluate_runs` compares the few that are left, with intervals.
+    """
 
     corpus: str
     """The files, folders or names of which the text was made."""
@@ -153,21 +165,32 @@ class RunSummary(ModelDescription):
 
 
 class RunSummaries(RecordList[RunSummary]):
-    """The summaries of several runs."""
+    """The summaries of several runs.
+
+    It is a list; `skipped` says which runs are missing from it, and why.
+    """
 
     skipped: tuple[str, ...] = ()
     """The reason for every damaged run that is left out, one sentence each."""
 
 
 class LearningCurves(list[RunSummary], Displayable):
-    """Several runs, each with its learning curve."""
+    """Several runs, each with its learning curve.
+
+    `learning_curves` returns it. It is a list, to plot or to print each run's `validation`; a
+    notebook draws all of them in one chart. Runs without a loss, which `run_summaries` lists, are
+    left out.
+    """
 
     skipped: tuple[str, ...] = ()
     """The reason for every run that is left out, one sentence each."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The reasons why these losses must not be compared with each other, one sentence each."""
+        """The reasons why these losses must not be compared with each other, one sentence each.
+
+        Put them below a chart of one's own; the charts of charrnn have them.
+        """
         return comparison_notes(self)
 
     def to_json(self) -> list[dict[str, Any]]:

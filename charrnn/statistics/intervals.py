@@ -217,7 +217,10 @@ def percentiles(estimates: Float64Array, num_blocks: int) -> Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean with its 95 % interval, which is None where there are too few values for it."""
+    """A mean with its 95 % interval, which is None where there are too few values for it.
+
+    A difference of two models is one: it counts only where `low` and `high` have the same sign.
+    """
 
     mean: float
     """The mean of the values."""
@@ -228,7 +231,10 @@ class Estimate:
 
     @property
     def half_width(self) -> float | None:
-        """Half the width of the interval."""
+        """Half the width of the interval.
+
+        It is the number behind ± in a table.
+        """
         if self.low is None:
             return None
         return self.mean - self.low

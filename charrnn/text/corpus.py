@@ -27,7 +27,11 @@ _MAX_NAME_LENGTH = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A place in a file, as editors count: lines and columns from 1."""
+    """A place in a file, as editors count: lines and columns from 1.
+
+    It leads from a passage or a line of a text back to the file of the user, where it can be read
+    and mended.
+    """
 
     file: str
     """The path of the file."""
@@ -238,7 +242,11 @@ CONTEXT_CHARS = 1 << 16
 @dataclass(frozen=True)
 class CorpusPart:
     """The N characters [begin, end) of a corpus (or bytes, for the byte alphabet). Only slices are
-    decoded."""
+    decoded.
+
+    `Model.held_out` and `training_text` return it, because a text may be larger than memory:
+    `part[:1000]` is text, `len(part)` its length, and `evaluate` reads it block by block.
+    """
 
     corpus: Corpus
     """The corpus."""
@@ -262,12 +270,20 @@ class CorpusPart:
 
     @property
     def ids(self) -> IdArray:
-        """(begin + N,): the ids of the whole context before the part, and of the part."""
+        """(begin + N,): the ids of the whole context before the part, and of the part.
+
+        A network that reads the part from the beginning of the corpus takes them; the ids of the
+        part alone are `ids[begin:]`.
+        """
         return self.corpus.ids[: self.end]
 
     @property
     def context(self) -> str | bytes:
-        """The last `CONTEXT_CHARS` characters before the part."""
+        """The last `CONTEXT_CHARS` characters before the part.
+
+        Give it to a method beside a slice from the beginning of the part: the model knows then what
+        came before.
+        """
         return self.corpus.text(max(0, self.begin - CONTEXT_CHARS), self.begin)
 
     @property

@@ -422,7 +422,11 @@ def code_points(text: str | bytes) -> NDArray[np.unsignedinteger]:
 @dataclass(frozen=True, eq=False)
 class EncodedText:
     """A text of N characters and the M characters of context before it, which the model reads but
-    which are not measured."""
+    which are not measured.
+
+    `Model.encode` returns it. `trace`, `study`, `survey`, `gates` and `why_places` take it in place
+    of a text, so that a long one is encoded once for all of them.
+    """
 
     ids: IdArray = field(repr=False)
     """(M + N,): the ids of the context, then the ids of the text."""
@@ -453,6 +457,9 @@ class EncodedText:
 
     def part(self, begin: int, end: int | None = None) -> "EncodedText":
         """Return a part of the text, with everything before it as its context.
+
+        A passage is measured so as it stands, with what came before it; encoded alone, it would be
+        read as the beginning of a text.
 
         Args:
             begin: The index of its first character. Both indices are clipped as those of a slice;

@@ -8,13 +8,28 @@ from charrnn.system.files import JSON
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base class of all events."""
+    """Base class of all events.
+
+    A loop over `train` asks for the `event` of each, which is a word, and reads the fields of that
+    kind.
+    """
 
     event: ClassVar[str]
     """Name of the class without "Event", in lower case."""
 
     def to_json(self) -> dict[str, JSON]:
-        """Return the object that `train --json` prints on one line."""
+        """Return the object that `train --json` prints on one line.
+
+        A log of one's own that other programs read can be written by it, a line for each event.
+
+        Returns:
+            A dictionary, which `json.dumps` takes.
+
+        Example:
+            >>> from charrnn.training.events import SampleEvent
+            >>> SampleEvent(step=100, text="The").to_json()
+            {'event': 'sample', 'step': 100, 'text': 'The'}
+        """
         return {"event": self.event, **asdict(self)}
 
 
@@ -50,14 +65,22 @@ class ModelEvent(Event):
 @dataclass(frozen=True, kw_only=True)
 class PlanEvent(ModelEvent):
     """The text is read and the model is chosen. The steps that fit into a budget in minutes are
-    measured next."""
+    measured next.
+
+    It is the first event, before the wait for the measurement: whoever does not like the choice
+    closes the iterator, and no run is left.
+    """
 
     event: ClassVar[Literal["plan"]] = "plan"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartEvent(ModelEvent):
-    """The run's folder exists and training starts."""
+    """The run's folder exists and training starts.
+
+    It has what a display needs before the first step: the folder, the number of steps for a bar,
+    and the notes to show.
+    """
 
     event: ClassVar[Literal["start"]] = "start"
     run: str
@@ -72,7 +95,11 @@ class StartEvent(ModelEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class StepEvent(Event):
-    """An optimizer step; `train_nats` is its mean loss in nats per character."""
+    """An optimizer step; `train_nats` is its mean loss in nats per character.
+
+    It comes after every step, and is for a bar or a curve. A single step says little of how good
+    the model is: `EvaluationEvent` does.
+    """
 
     event: ClassVar[Literal["step"]] = "step"
     step: int
@@ -92,7 +119,11 @@ class StepEvent(Event):
 @dataclass(frozen=True, kw_only=True)
 class EvaluationEvent(Event):
     """A validation: the stateful loss on the validation part, or on `num_chars` characters of it,
-    and the share of them that the first guess gets right."""
+    and the share of them that the first guess gets right.
+
+    It is the figure by which trainings are compared, and `is_best` marks the step that `load` will
+    take.
+    """
 
     event: ClassVar[Literal["evaluation"]] = "evaluation"
     step: int
@@ -113,7 +144,10 @@ class EvaluationEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEvent(Event):
-    """A sample that the model generated after this step."""
+    """A sample that the model generated after this step.
+
+    Shown to somebody who waits, it tells more than a loss: first words appear, then sentences.
+    """
 
     event: ClassVar[Literal["sample"]] = "sample"
     step: int
@@ -124,7 +158,10 @@ class SampleEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SavedEvent(Event):
-    """A checkpoint was saved in the folder `path`."""
+    """A checkpoint was saved in the folder `path`.
+
+    What was trained so far is safe: if the process is killed, `resume` continues from there.
+    """
 
     event: ClassVar[Literal["saved"]] = "saved"
     step: int
@@ -135,7 +172,10 @@ class SavedEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WarningEvent(Event):
-    """A problem that does not end training."""
+    """A problem that does not end training.
+
+    A program that hides all other events should show this one.
+    """
 
     event: ClassVar[Literal["warning"]] = "warning"
     message: str
@@ -145,7 +185,11 @@ class WarningEvent(Event):
 @dataclass(frozen=True, kw_only=True)
 class DoneEvent(Event):
     """Training ended, after its last step or because a stop was requested (`is_complete` false);
-    all is saved."""
+    all is saved.
+
+    It is the last event: `*_, done = charrnn.train(config)` keeps it alone, and `load(done.run)`
+    loads the model.
+    """
 
     event: ClassVar[Literal["done"]] = "done"
     step: int
