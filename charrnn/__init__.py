@@ -13,6 +13,9 @@ The names are resolved when they are first used, so that importing the package i
 nor torch, and changes nothing.
 """
 
+import charrnn_start as charrnn_start  # first: `python -m charrnn` has no handler of Ctrl-C yet
+
+# isort: split
 from typing import TYPE_CHECKING, Any
 
 from charrnn.system import display

@@ -5,9 +5,12 @@ import os
 import signal
 import sys
 
+from charrnn_start import end_at_interrupt
+
 
 def main() -> None:
     """Run the command line and exit with its exit code."""
+    end_at_interrupt()
     # Importing torch makes 166,000 objects that stay. Looking for garbage among them takes time,
     # most of all at the end, where it is left out (benchmarks/LOG.md).
     gc.set_threshold(10_000)
