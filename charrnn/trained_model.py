@@ -539,6 +539,7 @@ class TrainedModel(Displayable):
             text=overview.text_name(self.config.corpus),
             step=self.step,
             val_nats=self.val_nats,
+            init_from=self.config.init_from,
         )
 
     @property
@@ -850,19 +851,15 @@ class TrainedModel(Displayable):
     def _words_before(self) -> tuple[str, ...]:
         """Return the words in the file of the model from whose weights training started, directly
         or through other runs; none if no file has any."""
-        model = self
-        while model.config.init_from is not None:
-            try:
-                earlier = load_base(model)
-            except CharRNNError:
-                earlier = None
+        later = self
+        for earlier in earlier_models(self):
             if earlier is None:
-                name = os.path.basename(model.config.init_from)
+                name = os.path.basename(later.config.init_from or "")
                 warn_user(f"words that {name} had read are left out: it is no longer here")
                 return ()
             if earlier.words is not None:
                 return tuple(earlier.word_list.forms())
-            model = earlier
+            later = earlier
         return ()
 
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
@@ -1141,6 +1138,25 @@ def load_base(model: TrainedModel) -> TrainedModel | None:
     if has_weights or has_text:
         return earlier
     return None
+
+
+def earlier_models(model: TrainedModel) -> Iterator[TrainedModel | None]:
+    """Yield the models from whose weights training started, directly and through other runs, the
+    nearest first; None in the place of one that is no longer here, at which the list ends."""
+    # A run that was trained again from what once began with it would come back without end.
+    seen: set[str | None] = set()
+    while model.config.init_from is not None:
+        try:
+            earlier = load_base(model)
+        except CharRNNError:
+            earlier = None
+        if earlier is not None and earlier.step_digest in seen:
+            earlier = None
+        yield earlier
+        if earlier is None:
+            return
+        seen.add(earlier.step_digest)
+        model = earlier
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedModel:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from charrnn.runs.model_file import (
 from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.system.progress import warn
 from charrnn.text.sources import CatalogueEntry, find_entry
-from charrnn.trained_model import TrainedModel
+from charrnn.trained_model import TrainedModel, earlier_models
 from charrnn.version import __version__
 from charrnn.views.tables import ends_text, score_text
 from charrnn.views.theme import all_visible
@@ -158,7 +159,11 @@ def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool) -> str:
     if has_page:
         lines.append(f"Open `{PAGE}` in a browser to let it write.")
     lines.append("Every command of charrnn reads this folder: `charrnn sample FOLDER`.")
-    lines += ["", f"- text: {facts.get('text', PRIVATE_TEXT)}"]
+    texts = [facts.get("text", PRIVATE_TEXT)]
+    # The card of an included model names the text that was read first.
+    if base := read_cards().get(model.config.init_from or ""):
+        texts.insert(0, base["text"])
+    lines += ["", f"- text: {' and then '.join(texts)}"]
     lines.append(f"- licence of the text: {facts.get('licence', 'not known')}")
     if model.words is not None:
         lines.append(f"- words of the text: in the file `{WORDS}`")
@@ -186,19 +191,23 @@ def public_config(model: TrainedModel) -> Config:
     """Return the configuration of a model without what only its author should know: names of texts
     that are not of the catalogue, and of runs."""
     names = [PRIVATE_TEXT if entry is None else entry.name for entry in catalogued(model)]
-    return replace(model.config, corpus=tuple(names), init_from=_public_base(model))
+    # Several private texts are one for the reader, who learns nothing of them.
+    corpus = tuple(dict.fromkeys(names))
+    return replace(model.config, corpus=corpus, init_from=_public_base(model))
 
 
 def _public_base(model: TrainedModel) -> str | None:
-    """Return the name that strangers may read of the model from whose weights training started."""
+    """Return the name that strangers may read of the model from whose weights training started,
+    directly or through private runs."""
     start = model.config.init_from
     # An exported model has public names alone.
     if start is None or model.path is None:
         return start
-    # By the weights, because a private run may be called like an included model.
-    for name, card in read_cards().items():
-        if card["digest"] == model.base.get("digest"):
-            return name
+    for earlier in chain((model,), earlier_models(model)):
+        # By the weights, because a private run may be called like an included model.
+        for name, card in read_cards().items():
+            if earlier is not None and card["digest"] == earlier.base.get("digest"):
+                return name
     return PRIVATE_MODEL
 
 

@@ -359,15 +359,20 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
     text that cannot be read. Raises DataError if the model's own text is missing or has changed.
     """
     texts = [list(model.read_parts(reason=REASON))]
+    # A run that was trained again from what once began with it would come back without end.
+    seen: set[str | None] = set()
     while model.config.init_from is not None:
         init_from = model.config.init_from
         why = "another model has that name now"
         try:
             earlier = load_base(model)
+            if earlier is not None and earlier.step_digest in seen:
+                earlier = None
             if earlier is not None and earlier.card:
                 why = "the model came with charrnn, and its text did not"
             elif earlier is not None:
                 texts.append(list(earlier.read_parts(reason=REASON)))
+                seen.add(earlier.step_digest)
                 model = earlier
                 continue
         # A caption may be given away: the error itself has paths of this machine.

@@ -72,6 +72,8 @@ class ModelDescription(Displayable):
     """The step of the checkpoint; of a run the last step in its log."""
     val_nats: float | None
     """The validation loss at this step; None if it was not validated."""
+    init_from: str | None = None
+    """The run or model with whose weights its training began."""
 
     @property
     def architecture(self) -> str:
@@ -98,6 +100,7 @@ class ModelDescription(Displayable):
             ("cells", self.architecture),
             ("weights", f"{self.num_parameters or 0:,}"),
             ("alphabet", self.symbols),
+            ("begun from", PurePath(self.init_from or "").name),
             ("text", self.text),
             ("step", f"{self.step:,}"),
         ]
@@ -130,8 +133,6 @@ class RunSummary(ModelDescription):
     """The lowest validation loss."""
     minutes: float
     """Minutes of training up to this step."""
-    init_from: str | None = None
-    """The run or model with whose weights its training began."""
     learned_after: str | None = None
     """The characters after which the next one was learned, and of which the losses are; None: of
     all."""

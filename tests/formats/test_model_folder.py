@@ -20,9 +20,11 @@ import yaml
 from killed import is_killed_before
 
 import charrnn
+from charrnn import trained_model
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.formats.export import target_of
 from charrnn.formats.model_folder import files_of
+from charrnn.reports import provenance
 from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, VOCAB
 from charrnn.runs.model_file import CARD, NEW, PAGE, ModelFile, is_model_file
 from charrnn.text.sources import find_entry
@@ -139,6 +141,38 @@ def test_a_private_run_called_like_an_included_model_is_not_taken_for_it(lstm, t
         names[digest] = yaml.safe_load((folder / CONFIG).read_text("utf-8"))["init_from"]
         assert ("War and Peace" in (folder / PAGE).read_text("utf-8")) == (digest == included)
     assert names == {"0": "a private model", included: "prose"}
+
+
+def test_a_model_two_trainings_after_an_included_one_names_what_that_has_read(
+    lstm, tmp_path, monkeypatch
+):
+    between = with_base(charrnn.load(lstm.path), "prose", charrnn.load("prose").step_digest)
+    model = with_base(charrnn.load(lstm.path), "mine", "0")
+    monkeypatch.setattr(trained_model, "load_base", lambda later: between)
+    folder = model.export(f"{tmp_path / 'away'}/")
+    again = charrnn.load(folder)
+    assert ("begun from", "prose") in again.description.rows()
+    readme = (folder / CARD).read_text("utf-8")
+    assert re.search(r"^- text: .*War and Peace.* and then a private text$", readme, re.MULTILINE)
+    assert "War and Peace" in (folder / PAGE).read_text("utf-8")
+
+
+def test_a_run_that_was_trained_again_from_its_own_offspring_has_an_end(lstm, monkeypatch):
+    model = with_base(charrnn.load(lstm.path), "offspring", "0")
+    monkeypatch.setattr(trained_model, "load_base", lambda later: model)
+    assert list(trained_model.earlier_models(model)) == [model, None]
+    monkeypatch.setattr(provenance, "load_base", lambda later: model)
+    with pytest.warns(
+        RuntimeWarning, match="what offspring learned before is not compared: another"
+    ):
+        assert len(provenance.read_reference_text(model).parts) == 2
+
+
+def test_several_private_texts_are_one_in_what_is_given_away(lstm, tmp_path):
+    model = charrnn.load(lstm.path)
+    model.config = replace(model.config, corpus=("diary.txt", "letters.txt"))
+    again = charrnn.load(model.export(f"{tmp_path / 'away'}/"))
+    assert again.description.text == "a private text"
 
 
 def test_the_digest_of_a_private_text_stays_at_home(lstm, tmp_path):
