@@ -78,7 +78,11 @@ def score_choice(
     polarity = choice.polarity
     cell_score = measure_score(values, labels=labels, polarity=polarity)
     resampled = resample_score(values, labels=labels, polarity=polarity)
+    # The resamples of an AUC take values of similar rank for equal ones, so that none of them may
+    # reach the score of a cell that is never wrong.
     low, high = interval_of(resampled, num_chars=len(labels))
+    low = min(low, cell_score)
+    high = max(high, cell_score)
     auc = spearman = None
     if target.is_yes_no:
         auc = cell_score

@@ -86,6 +86,15 @@ def survey_cells(cells, labels):
     return score
 
 
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_the_interval_of_a_cell_that_is_never_wrong_has_its_score(polarity):
+    """The resamples take values of similar rank for equal ones, those at the border, too."""
+    values = np.random.default_rng(0).permutation(6_000).astype(np.float32)
+    labels = values > 2_501
+    score = survey_cells(polarity * values[:, None] / 6_000, labels)
+    assert (score.auc, score.ci_high) == (1.0, 1.0)
+
+
 VISIBLE_LABELS = np.arange(6_000) // 50 % 2 == 1
 
 
