@@ -98,33 +98,41 @@ class RecordedCorpus:
         files_read: list[list[str]] = []
         for locations in (self.locations, ()):
             try:
-                origins = self._origins_at(locations)
-                if _files_of(origins) in files_read:
-                    continue
-                files_read.append(_files_of(origins))
-                text = self._read_from(origins)
-                if text is not None and text.digest == self.digest:
+                if text := self._text_at(locations, files_read=files_read):
                     return Corpus.of(text, vocab)
-                # That a text has changed says more than that its old place is empty.
-                sources = shortened(", ".join(self.config.corpus) or "the standard library")
-                problem = f"has changed since it was trained ({sources})"
-                if self._kept_texts.problem:
-                    problem += f", or is read by another pandoc ({self._kept_texts.problem})"
             except DataError as error:
                 problem = problem or f"is not here ({shortened(str(error).splitlines()[0])})"
+        # That a text has changed says more than that its old place is empty.
+        if files_read:
+            sources = shortened(", ".join(self.config.corpus) or "the standard library")
+            problem = f"has changed since it was trained ({sources})"
+            if self._kept_texts.problem:
+                problem += f", or is read by another pandoc ({self._kept_texts.problem})"
+
         for locations in self._beside_run():
             with suppress(CharRNNError):
-                origins = self._origins_at(locations)
-                if _files_of(origins) in files_read:
-                    continue
-                files_read.append(_files_of(origins))
-                text = self._read_from(origins)
-                if text is not None and text.digest == self.digest:
+                if text := self._text_at(locations, files_read=files_read):
                     return Corpus.of(text, vocab)
         remedy = "put it back"
         if instead:
             remedy += f" or {instead}"
         raise DataError(f"The text of {self.run} {problem}: {remedy}.{reason}")
+
+    def _text_at(
+        self, locations: tuple[str | None, ...], files_read: list[list[str]]
+    ) -> SourceReader | None:
+        """Return what is read at some locations, by default by the names of the sources, if it is
+        the text of the run; None if it is another one, or if `files_read`, to which the files are
+        added, has them. Raises DataError if it cannot be read."""
+        origins = self._origins_at(locations)
+        files = _files_of(origins)
+        if files in files_read:
+            return None
+        text = self._read_from(origins)
+        files_read.append(files)
+        if text is None or text.digest != self.digest:
+            return None
+        return text
 
     def _beside_run(self) -> Iterator[tuple[str, ...]]:
         """Yield locations of the sources in the folder with the run, and in the one above: they
