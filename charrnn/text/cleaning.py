@@ -49,6 +49,16 @@ _UNSEEN_CHANGE = (
     "character",
     f"left out {{num}} of {{label}} that nobody sees; {named('clean', 'false')} keeps them",
 )
+_PARTED = (
+    "line end",
+    f"put {{num}} into {{label}} where a form feed parted words; {named('clean', 'false')} keeps"
+    " the form feeds",
+)
+_RETURNS = (
+    "carriage return",
+    "{num} within the lines of {label} have no picture, and stay: tr '\\r' '\\n' < FILE > text.txt"
+    " makes them line ends",
+)
 _COMPOSED = (
     "letter",
     "joined {num} of {label} with their accents (NFC);"
@@ -129,7 +139,9 @@ def tidied(text: str, changes: Counter[Change] | None = None) -> str:
     if not apart.isascii():
         whole = unicodedata.normalize("NFC", apart)
     if changes is not None:
-        changes[_UNSEEN_CHANGE] += num_breaks + num_unseen
+        changes[_PARTED] += num_breaks
+        changes[_UNSEEN_CHANGE] += num_unseen
+        changes[_RETURNS] += whole.count("\r")
         # The order of accents may change, or one letter become another or two.
         if whole != apart:
             changes[_COMPOSED] += max(1, len(apart) - len(whole))

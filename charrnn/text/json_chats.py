@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from charrnn.errors import named
-from charrnn.text.text_files import Change, Line
+from charrnn.text.text_files import Change, Chat, Line
 
 Record = Mapping[str, Any]
 """An object of the JSON."""
@@ -66,7 +66,7 @@ class Exporter(NamedTuple):
     """Return a message, given the names of the file. Mentions without a name are counted."""
 
 
-def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
+def messages_of_json(text: str, changes: Counter[Change]) -> Chat | None:
     """Return the messages of chats that were exported as JSON, each after its name, with a blank
     line between two chats; None for any other file.
 
@@ -85,6 +85,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
     codes: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     num_said = 0
+    speakers = set()
     parts = []
     for exporter, records in chats:
         said = []
@@ -92,6 +93,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
             message = exporter.read(record, names, codes)
             if message.text and message.name:
                 said.append(f"{message.name}: {message.text}\n")
+                speakers.add(message.name)
             else:
                 left_out[message.why_left_out or NO_NAME] += 1
         num_said += len(said)
@@ -105,7 +107,8 @@ def messages_of_json(text: str, changes: Counter[Change]) -> list[Line] | None:
         changes[kind, _LEFT_OUT] += num
     for kind, num in codes.items():
         changes[kind, _CODES] += num
-    return [Line(number=1, content="\n".join(parts))]
+    lines = [Line(number=1, content="\n".join(parts))]
+    return Chat(lines, frozenset(speakers))
 
 
 def _chats_in(data: object) -> Iterator[tuple[Exporter, Sequence[Record]]]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from charrnn.errors import named
-from charrnn.text.text_files import Change, Line, split_lines
+from charrnn.text.text_files import Change, Chat, Line, split_lines
 
 LEAST_STAMPS = 5
 """Stamps of one form from which on a text may be a chat."""
@@ -115,9 +115,9 @@ def _form(stamp: str) -> str:
     return f"{len(numbers)}{_DIGITS.sub('', form).replace('a', '').replace(' ', '')}"
 
 
-def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
-    """Return the lines that somebody wrote in a chat, each message after the name; None for a text
-    that is no chat, or not surely one."""
+def parse_chat(text: str, changes: Counter[Change]) -> Chat | None:
+    """Return what somebody wrote in a chat, each message after the name; None for a text that is no
+    chat, or not surely one."""
     stamps = find_stamps(text)
     if not stamps:
         return None
@@ -150,7 +150,8 @@ def parse_chat(text: str, changes: Counter[Change]) -> list[Line] | None:
             changes[_UNWRITTEN] += 1
         kept += lines
     changes[_STAMPS] += len(messages)
-    return kept
+    speakers = {_LEFT_OUT_OF_NAMES.sub("", name).strip() for name in names}
+    return Chat(kept, frozenset(speakers))
 
 
 def _may_be_log(stamp: str) -> bool:

@@ -32,7 +32,12 @@ from charrnn.text.json_chats import JSON_CHAT, messages_of_json
 from charrnn.text.messages import find_stamps, parse_chat
 from charrnn.text.pandoc import document_digest, read_document
 from charrnn.text.parting_lines import name_repeated, repeated_lines
-from charrnn.text.reading_notes import describe_file, describe_skipped, notes_on_source
+from charrnn.text.reading_notes import (
+    describe_file,
+    describe_skipped,
+    notes_on_source,
+    notes_on_speakers,
+)
 from charrnn.text.sources import Origin
 from charrnn.text.text_files import (
     START_BYTES,
@@ -107,6 +112,7 @@ class SourceReader:
             # The text is hashed before the documents are brought into their order.
             self.digest = digest_in_order(self._builder.digest(), config)
         self.notes += _notes_on_changes(self.files)
+        self.notes += notes_on_speakers(self.files)
         if problem := self._problem_of_parting():
             self.notes.append(problem)
 
@@ -201,7 +207,7 @@ class SourceReader:
         builder = self._builder
         if self._is_running_text:
             builder.end_line()
-        begin = builder.num_bytes
+        begin = file.first_byte = builder.num_bytes
         for _, content in self._lines_of(file, self._seen):
             builder.add(content)
             advance(max(0, builder.num_bytes - advance.done))
@@ -325,16 +331,21 @@ def _written(first: Line, pieces: Iterator[Line], file: FileRecord) -> Iterator[
         return
 
     text = "".join(line.content for line in chain((first,), pieces))
+    chat = None
+    said = None
     if format:
-        said: list[Line] | None = parse_cues(
-            file.name, text=text, format=format, changes=file.changes
-        )
+        said = parse_cues(file.name, text=text, format=format, changes=file.changes)
     elif is_json:
-        said = messages_of_json(text, file.changes)
+        chat = messages_of_json(text, file.changes)
     else:
-        said = parse_chat(text, file.changes)
+        chat = parse_chat(text, file.changes)
+    if chat is not None:
+        said = chat.lines
+        file.speakers = chat.speakers
     file.is_parsed = said is not None
-    yield from [Line(number=1, content=text)] if said is None else said
+    if said is None:
+        said = [Line(number=1, content=text)]
+    yield from said
 
 
 def _by_paragraph(text: str, lines: Iterable[Line]) -> Iterator[Line]:

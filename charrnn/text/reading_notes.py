@@ -75,6 +75,8 @@ _MISREAD = re.compile(rf"\w{_LETTER}|{_LETTER}\w")
 word, because a text about them has them alone."""
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[\da-f]+);")
 """Signs as a page writes them, wherever they stand."""
+_READING = re.compile("[々〆〇\u3400-\u9fff]《[\u3041-\u30ff]+》")
+"""A reading of ideographs, as a plain text of Aozora Bunko has it."""
 CHARS_PER_MISREAD = 2000
 """Characters of a text for each misread letter, at most, from which on a note says so."""
 
@@ -107,6 +109,13 @@ def _shape(file: FileRecord) -> str:
         return (
             "has misread letters such as Ã¼, â€™ or &uuml;: ftfy FILE -o text.txt mends them (pip"
             " install ftfy)"
+        )
+    if len(_READING.findall(start)) > many:
+        return (
+            "has readings in 《》, and notes in ［＃］, as Aozora Bunko writes them:"
+            ' python3 -X utf8 -c "import re, sys; sys.stdout.write(re.sub('
+            "'(?ms)^-{20,}$.*?^-{20,}$\\\\n*|《[^》]*》|［＃[^］]*］|｜', '', sys.stdin.read()))\""
+            " < FILE > text.txt leaves them out"
         )
     if parting := describe_parting(start):
         return parting
@@ -173,6 +182,30 @@ def notes_on_source(
         ((shape, num),) = shapes.most_common(1)
         if shape and 2 * num > len(files):
             yield f"{origin.label} {shape}"
+
+
+def notes_on_speakers(files: Sequence[FileRecord]) -> Iterator[str]:
+    """Yield a note on names in chats that differ by capitals, blanks or pictures alone: those of
+    one person, whom each program calls otherwise."""
+    spellings: dict[str, set[str]] = {}
+    for file in files:
+        for name in file.speakers:
+            letters = "".join(filter(str.isalnum, name)).casefold()
+            spellings.setdefault(letters, set()).add(name)
+    # A name of pictures has no letters.
+    alike = [sorted(names) for letters, names in spellings.items() if letters and len(names) > 1]
+    for first, *others in sorted(alike):
+        edits = ["/^--- /d", *(f"s/^{_in_sed(name)}: /{_in_sed(first)}: /" for name in others)]
+        yield (
+            f"{' and '.join(map(repr, [first, *others]))} look like one person, and are learned as"
+            f" {1 + len(others)}: charrnn train FILE --show-text | sed"
+            f" {shlex.quote('; '.join(edits))} > chat.txt makes one"
+        )
+
+
+def _in_sed(name: str) -> str:
+    """Return a name as it is written in an expression of sed."""
+    return re.sub(r"[.\[\]*^$/\\&]", r"\\\g<0>", name)
 
 
 def shares_of_kinds(files: Sequence[FileRecord]) -> str:

@@ -81,6 +81,15 @@ class Line(NamedTuple):
     content: str
 
 
+class Chat(NamedTuple):
+    """The messages of a chat, as they are read."""
+
+    lines: list[Line]
+    """What was said, each message after the name of who said it."""
+    speakers: frozenset[str]
+    """The names."""
+
+
 Change = tuple[str, str]
 """What is counted, in the singular, and a note with {num} and the {label} of the text. A note with
 {kinds} in the place of {num} lists all that is counted for it: 3 of the program, 2 with photos."""
@@ -96,6 +105,8 @@ class FileRecord:
     """The name of its source, for notes."""
     changes: Counter[Change] = field(default_factory=Counter)
     """What was left out or changed, and how many times."""
+    first_byte: int = 0
+    """Where its text begins in that of all files, in bytes."""
     num_bytes: int = 0
     """Bytes of its text."""
     start: str = ""
@@ -110,6 +121,8 @@ class FileRecord:
     """What data or generated text it is."""
     likeness: int = 0
     """A number that is the same for copies."""
+    speakers: frozenset[str] = frozenset()
+    """Who speaks in it, if it is a chat."""
     num_parting: int = 0
     """Lines that part its documents."""
     documents: set[str] = field(default_factory=set)

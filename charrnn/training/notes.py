@@ -1,14 +1,18 @@
 """Notes for the user about a run that begins: how its text is read, and what may surprise."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from charrnn.config.settings import TEXT_FIELDS, Config, parse_value
 from charrnn.errors import counted, listed, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.copies import trained_notes
-from charrnn.text.documents import document_ends
+from charrnn.text.documents import document_ends, document_order
 from charrnn.text.paragraphs import share_wrapped
 from charrnn.text.sources import catalogued_settings
+from charrnn.text.text_files import FileRecord
 from charrnn.text.vocab import NUL
 from charrnn.training.recipe import ends_early, units_of_network
 from charrnn.training.run_text import RunText
@@ -17,6 +21,10 @@ LOOKED_AT = 100_000
 """Characters at the beginning of a text by which its kind is recognised."""
 WRAPPED_SHARE = 0.4
 """A text is called wrapped if more than this share of its lines could be joined."""
+MOST_HELD_OUT = 4
+"""Held-out files that are named, at most."""
+MAX_LOCATED = 1 << 26
+"""Characters that are decoded to find out in which files they stand, at most."""
 
 
 def new_run_notes(
@@ -51,6 +59,7 @@ def new_run_notes(
         validation = text.ids[text.num_train : text.num_before_test]
         num_validation = len(document_ends(validation, end_id=planned.end_id))
         yield f"{num_documents:,} documents, {num_validation:,} of them in the validation text"
+    yield from _held_out_notes(planned, text)
 
     # Characters that are read as unknown.
     if len(text.corpus.unknown):
@@ -83,6 +92,78 @@ def new_run_notes(
             " longer, a model of this size would learn so short a text by heart."
             f" {named('epochs')} sets another number."
         )
+
+
+def _held_out_notes(config: Config, text: RunText) -> Iterator[str]:
+    """Name the files that are held out, of a text in several: nobody knows how a shuffle ends. The
+    standard library is nobody's own text."""
+    files = text.corpus.reader.files
+    if len(files) < 2 or not config.corpus:
+        return
+    names = _names_apart(files)
+    parts = {
+        "validation": (text.num_train, text.num_before_test),
+        "test": (text.num_before_test, len(text.ids)),
+    }
+    for part, (begin, end) in parts.items():
+        held_out: Sequence[str] = ()
+        if config.documents == "none":
+            held_out = _files_between(begin, end, text=text, names=names)
+        elif config.documents == "files":
+            held_out = _documents_between(begin, end, config=config, text=text, names=names)
+        if held_out:
+            others = ""
+            if len(held_out) > MOST_HELD_OUT:
+                others = f" and {counted(len(held_out) - MOST_HELD_OUT, 'other')}"
+            yield f"held out as {part} text: {listed(held_out[:MOST_HELD_OUT])}{others}"
+
+
+def _names_apart(files: Sequence[FileRecord]) -> list[str]:
+    """Return the paths of files below the folder that has all of them."""
+    paths = [os.path.abspath(file.name) for file in files]
+    folder = os.path.commonpath(map(os.path.dirname, paths))
+    return [os.path.relpath(path, folder) for path in paths]
+
+
+def _files_between(begin: int, end: int, *, text: RunText, names: Sequence[str]) -> list[str]:
+    """Return the names of the files to which the characters [begin, end) of a running text belong,
+    with the word for what is held out of a file; none of a text that is too large to look."""
+    files = text.corpus.reader.files
+    num_bytes = files[-1].first_byte + files[-1].num_bytes
+    first, last = begin, end
+    # A text of ASCII has a byte for each character.
+    if num_bytes != len(text.ids):
+        if len(text.ids) - begin > MAX_LOCATED:
+            return []
+        last = num_bytes - text.corpus.num_bytes(end, len(text.ids))
+        first = last - text.corpus.num_bytes(begin, end)
+
+    held_out = []
+    for name, file in zip(names, files, strict=True):
+        stop = file.first_byte + file.num_bytes
+        if stop <= first or file.first_byte >= last:
+            continue
+        if file.first_byte < first and stop > last:
+            name = f"a part of {name}"
+        elif file.first_byte < first:
+            name = f"the end of {name}"
+        elif stop > last:
+            name = f"the beginning of {name}"
+        held_out.append(name)
+    return held_out
+
+
+def _documents_between(
+    begin: int, end: int, *, config: Config, text: RunText, names: Sequence[str]
+) -> list[str]:
+    """Return the names of the files that are the documents in the characters [begin, end); none if
+    some files have no document, as those that are repeated."""
+    ends = document_ends(text.ids, end_id=config.end_id)
+    if len(ends) != len(names):
+        return []
+    numbers = document_order(len(ends), config)
+    first, last = np.searchsorted(ends, (begin, end), side="right")
+    return [names[number] for number in sorted(numbers[first:last].tolist())]
 
 
 def resumed_notes(planned: Config, text: RunText) -> Iterator[str]:

@@ -166,6 +166,20 @@ def test_letters_and_their_accents_are_joined_whatever_the_blocks(monkeypatch):
     assert table.content == "é and é and the rain\0"
 
 
+def test_ends_of_pages_are_no_characters_that_are_left_out():
+    corpus = read("pages.txt", "It goes on over\fthe page.\n" * 9 + "Soft\u00ad\n")
+    assert corpus.content == "It goes on over\nthe page.\n" * 9 + "Soft\n"
+    notes = str(corpus.notes)
+    assert "put 9 line ends into pages.txt where a form feed parted words" in notes
+    assert "left out 1 character of pages.txt that nobody sees" in notes
+
+
+def test_a_carriage_return_within_a_line_is_noted():
+    corpus = read("tweets.txt", "It does.\r\nIt rains.\rAnd rains.\n" * 3)
+    assert corpus.content == "It does.\nIt rains.\rAnd rains.\n" * 3
+    assert corpus.notes[0].startswith("3 carriage returns within the lines of tweets.txt")
+
+
 def test_letters_without_an_accent_change_too():
     for text in ("\u212b, \u2126 and \uf900", "e\u0302\u0301", "\ufb2a", "\u05d1\u05b8\u05b0"):
         changes = Counter()

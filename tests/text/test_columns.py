@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,17 @@ def test_a_damaged_line_of_json_is_named():
     records = '{"text": "a"}\n{"text": "b\n{"text": "c"}\n'
     with pytest.raises(DataError, match=r"a\.jsonl, line 2, is not JSON"):
         documents(records, "text", "a.jsonl")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_backslash_before_a_quotation_mark_is_noted_with_a_command():
+    rows = "".join(f'{number},"Ann \\""Cup\\"" {number}"\n' for number in range(9))
+    Path("a.csv").write_text(f"id,name\n{rows}")
+    corpus = read_corpus(["a.csv"], column="name", documents="column", order="sorted")
+    assert str(corpus.content).startswith('Ann \\"Cup\\" 0\0')
+    [note] = [note for note in corpus.notes if "backslash" in note]
+    assert note.startswith("9 values of a.csv have a backslash")
+    command = re.search(r"sed .* > \S+", note)[0].replace("FILE", "a.csv")
+    subprocess.run(command, shell=True, check=True)
+    mended = read_corpus(["mended.csv"], column="name", documents="column", order="sorted")
+    assert str(mended.content).startswith('Ann "Cup" 0\0')

@@ -140,6 +140,9 @@ def noted(content, name="a.txt"):
     return read_corpus([name], is_for_training=False).notes
 
 
+AOZORA_HEAD = f"{'-' * 55}\n【テキスト中に現れる記号について】\n\n《》：ルビ\n{'-' * 55}\n\n"
+
+
 @pytest.mark.parametrize(
     "content, start",
     [
@@ -151,8 +154,13 @@ def noted(content, name="a.txt"):
         ("# text = It rains.\n1\tIt\tit\tPRON\t_\n2\trains\train\tVERB\t_\n\n" * 9, "It rains."),
         ("L1 +++$+++ u0 +++$+++ ANA +++$+++ It rains.\n" * 9, "It rains."),
         ("".join(f"Bread &amp; butter &lt;3 number {n}\n" for n in range(90)), "Bread & butter <3"),
+        (
+            f"雨\n\n{AOZORA_HEAD}　｜或日《あるひ》の暮方《くれがた》の事［＃「事」に傍点］である。\n"
+            * 9,
+            "雨\n\n　或日の暮方の事である。",
+        ),
     ],
-    ids=["tags", "games", "analysed", "fields", "entities"],
+    ids=["tags", "games", "analysed", "fields", "entities", "readings"],
 )
 def test_a_note_gives_a_command_that_takes_the_text_out(content, start):
     [note] = noted(content)

@@ -1,6 +1,8 @@
 """Chats in JSON are read with their names, and what is left out is counted by its kind."""
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -249,3 +251,25 @@ def test_a_conversation_with_chatgpt_is_read_out_of_its_tree():
     chat = read(talks, "conversations.json")
     assert chat.content == f"{talk}\n{talk}"
     assert "read 4 messages of conversations.json out of its JSON" in chat.notes[0]
+
+
+def test_one_person_under_two_names_is_noted_with_a_command_that_joins_them():
+    written = "".join(
+        f"11/28/26, 10:{minute} - Mara 🌻: It rains.\n11/28/26, 10:{minute} - Ben: So?\n"
+        for minute in range(13, 22)
+    )
+    Path("phone.txt").write_text(written)
+    write({"messages": [{"author": {"name": "mara"}, "content": "Grüße"}]}, "discord.json")
+    corpus = read_corpus(["phone.txt", "discord.json"])
+    [note] = [note for note in corpus.notes if "one person" in note]
+    assert note.startswith("'Mara 🌻' and 'mara' look like one person, and are learned as 2")
+
+    shown = "--- phone.txt\nMara 🌻: It rains.\n--- discord.json\nmara: Grüße\n"
+    edit = re.search(r"sed ('.*') >", note)[1]
+    joined = subprocess.run(f"sed {edit}", shell=True, input=shown.encode(), capture_output=True)
+    assert joined.stdout.decode() == "Mara 🌻: It rains.\nMara 🌻: Grüße\n"
+
+
+def test_names_of_several_people_are_not_noted():
+    people = [{"author": {"name": name}, "content": "Hi"} for name in ("Ana", "Anna", "🌻", "🌧")]
+    assert "one person" not in str(read({"messages": people}).notes)
