@@ -134,10 +134,10 @@ def _is_ours(module: str) -> bool:
 class CharRNNError(Exception):
     """Failure of an operation (exit code 1). `message` names the value at fault and the remedy.
 
-    It is the base class of every error that the user of a program can correct: `except
-    charrnn.CharRNNError` is enough for a program that shows the message and goes on. `UsageError`,
-    `DataError` and `CheckpointError` are for a program that does something else about each, and
-    `charrnn.errors` has the rest.
+    It is the base class of every error that the user of a program can correct:
+    `except charrnn.CharRNNError` is enough for a program that shows the message and goes on.
+    `UsageError`, `DataError` and `CheckpointError` are for a program that does something else about
+    each, and `charrnn.errors` has the rest.
     """
 
     exit_code = 1

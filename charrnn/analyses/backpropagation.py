@@ -40,7 +40,11 @@ go back."""
 
 @dataclass(frozen=True, kw_only=True)
 class StepGradients:
-    """The gradients of the loss by the vectors of one time step."""
+    """The gradients of the loss by the vectors of one time step.
+
+    `Backpropagation.steps` has one for each step. Read them from the last step to the first:
+    `dh right` of a step comes from the step after it.
+    """
 
     logits: NumberRow
     """`dlogits`: the softmax minus the one-hot vector of the target; 0 without a target."""
@@ -51,7 +55,11 @@ class StepGradients:
 
 @dataclass(frozen=True, kw_only=True)
 class Backpropagation(Displayable):
-    """The gradients of the sum of the losses of a text, by every number of the network."""
+    """The gradients of the sum of the losses of a text, by every number of the network.
+
+    `Model.backpropagation` returns it. Compare `gradients` with what a program of one's own
+    computes, or with `loss.backward()` of PyTorch; `forward` has the numbers to begin with.
+    """
 
     forward: NetworkNumbers
     """The numbers from which the gradients are computed."""

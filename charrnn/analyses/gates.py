@@ -52,7 +52,11 @@ ABOUT_DOTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class GateUse:
-    """How often a gate of each unit of a layer is saturated."""
+    """How often a gate of each unit of a layer is saturated.
+
+    `GateReport.gates` has one for each gate of each layer. A forget gate with a large `right`
+    belongs to a unit that remembers for long: sort the units by it.
+    """
 
     layer: int
     """The layer, from 0."""
@@ -68,6 +72,7 @@ class GateUse:
 class GateReport(Displayable):
     """The gates of every layer over a text.
 
+    `Model.gates` returns it. A notebook draws it; the numbers behind the dots are in its `gates`.
     They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a
     unit of a layer. x is the share of characters at which the unit's gate is shut (below 0.1), y
     the share at which it is open (above 0.9). A gate that is rarely saturated lies at the lower

@@ -54,7 +54,12 @@ NEW_WEIGHTS = "new weights"
 
 @dataclass(frozen=True, kw_only=True)
 class GradientReach(Displayable):
-    """How far gradients reach back in a model, averaged over the characters of a text."""
+    """How far gradients reach back in a model, averaged over the characters of a text.
+
+    `Model.gradients_with` returns two for each model, trained and untrained. Plot `norms` on a
+    logarithmic axis: a straight line that falls is a gradient that vanishes, and its slope is the
+    share that is lost with each character.
+    """
 
     name: str
     """The name of the model; before its training "NAME, step 0" or "NAME, new weights"."""
@@ -70,7 +75,10 @@ class GradientReach(Displayable):
 
     @staticmethod
     def view_together(records: "Sequence[GradientReach]") -> Sequence[RenderableType]:
-        """Return one chart of the norms of several models."""
+        """Return one chart of the norms of several models.
+
+        A notebook calls it for a tuple of them, so that all lines have the same axes.
+        """
         return [gradient_chart(records)]
 
 

@@ -19,7 +19,10 @@ point."""
 
 @dataclass(frozen=True)
 class NumberRow:
-    """A vector of the network at one time step."""
+    """A vector of the network at one time step.
+
+    `labels` say to what each value belongs, because the rows of one step have different lengths.
+    """
 
     name: str
     """Its formula or symbol: `W_ih x`, `b_ih`, `h`, `logits`."""
@@ -39,7 +42,10 @@ class NumberRow:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightNumbers:
-    """A matrix of the network, with the bias that is added to its product."""
+    """A matrix of the network, with the bias that is added to its product.
+
+    With it and the vector before it, the next vector of a step can be computed by hand.
+    """
 
     layer: int | None
     """None for the embedding and the output layer."""

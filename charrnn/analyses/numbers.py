@@ -70,22 +70,45 @@ ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
 class LayerNumbers:
     """The vectors of one layer at one time step, in the order in which they are computed.
 
-    `W_ih x`, `b_ih`, and for each recurrent weight its product and bias (`W_hh h`, `b_hh`); each
-    gate before (`a_f`) and after its sigmoid (`f`); the new memory `c`, if there is one, and the
-    output `h`. The state before the step is `h before`, `c before`.
+    `row` finds a vector by its name. `W_ih x`, `b_ih`, and for each recurrent weight its product
+    and bias (`W_hh h`, `b_hh`); each gate before (`a_f`) and after its sigmoid (`f`); the new
+    memory `c`, if there is one, and the output `h`. The state before the step is `h before`, `c
+    before`.
     """
 
     rows: tuple[NumberRow, ...]
     """The vectors."""
 
     def row(self, name: str) -> NumberRow:
-        """Return the last row with a name. Raises KeyError."""
+        """Return the vector with a name, the last one if several have it.
+
+        Without it one would have to know how many vectors a cell type has before the one that is
+        wanted.
+
+        Args:
+            name: The symbol of the vector, such as `h`, or its formula, such as `W_hh h`.
+
+        Returns:
+            A `NumberRow`, with its `values` and a label for each.
+
+        Raises:
+            KeyError: The layer has no vector of this name.
+
+        Example:
+            >>> step = charrnn.load("hello").numbers("hel").steps[0]
+            >>> step.layers[0].row("h").name
+            'h'
+        """
         return {row.name: row for row in self.rows}[name]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepNumbers:
-    """Every number of one time step."""
+    """Every number of one time step.
+
+    Read it from `input` upwards to check a computation of one's own: every vector follows from
+    those before it and the weights.
+    """
 
     character: str
     """The character that is read; "" for the unknown symbol."""
@@ -115,7 +138,11 @@ class StepNumbers:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkNumbers(Displayable):
-    """Every number of a network while it reads a text from the initial state."""
+    """Every number of a network while it reads a text from the initial state.
+
+    `Model.numbers` returns it, for exercises and lectures. A notebook and `rich.print` draw its
+    tables; `to_rows` gives them to a spreadsheet.
+    """
 
     name: str
     """Name of the run."""
@@ -158,8 +185,20 @@ class NetworkNumbers(Displayable):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return a row for each number, as a table for a spreadsheet: those of the weights, then
-        those of the vectors of each step, and the loss of its target."""
+        """Return a row for each number, as a table for a spreadsheet.
+
+        The rows of the weights come first, then those of the vectors of each step, and the loss of
+        its target. In a spreadsheet, where every number has its name and its step, students can
+        compute with them; `to_json` keeps the vectors and matrices whole.
+
+        Returns:
+            A list of dictionaries, the columns of a row by name.
+
+        Example:
+            >>> rows = charrnn.load("hello").numbers("hel").to_rows()
+            >>> {"W_ih", "h", "loss"} <= {row["name"] for row in rows}
+            True
+        """
         rows = []
         for weight in self.weights:
             rows += weight.to_rows()

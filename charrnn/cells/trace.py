@@ -75,8 +75,8 @@ class Trace(Displayable):
     ) -> dict[str, NDArray[np.generic]]:
         """Return the trace and the labels of detectors as arrays.
 
-        It hands a trace to another program: `numpy.savez` stores what it returns. `visualize
-        --export cells.npz` saves the same. docs/look-up/formats.md describes the arrays.
+        It hands a trace to another program: `numpy.savez` stores what it returns.
+        `visualize --export cells.npz` saves the same. docs/look-up/formats.md describes the arrays.
 
         Args:
             detectors: The detectors whose labels are added. One that does not apply to the text is

@@ -12,7 +12,10 @@ from charrnn.text.word_list import MAX_WORD_LENGTH
 
 
 class Piece(NamedTuple):
-    """The text of a drawn id."""
+    """The text of a drawn id.
+
+    `Model.stream` yields them: print `text` at once, and colour it by `logprob` or `value`.
+    """
 
     text: str
     """"" within a character of several bytes."""

@@ -34,8 +34,11 @@ Record = TypeVar("Record")
 class Displayable:
     """Base class of objects that show themselves.
 
-    A record type that draws several records in one picture also has a static method
-    `view_together(records)`, which returns renderables.
+    A result of charrnn is one, so that nobody needs to know how it is drawn: a notebook shows it,
+    `rich.print(*result.view())` prints it, and `to_json` gives it to another program. A new record
+    with numbers that a user may want to see inherits from it. A record type that draws several
+    records in one picture also has a static method `view_together(records)`, which returns
+    renderables.
     """
 
     _DERIVED: ClassVar[tuple[str, ...]] = ()
@@ -43,6 +46,8 @@ class Displayable:
 
     def view(self) -> "Sequence[RenderableType]":
         """Return what the terminal, a notebook, the explorer and an export show.
+
+        In a terminal one needs it; a notebook calls it by itself.
 
         Returns:
             Renderables, which `rich.print` prints.
@@ -59,6 +64,9 @@ class Displayable:
 
     def to_json(self) -> Any:
         """Return all fields, and what follows from them, for JSON.
+
+        It writes a result to a file, or hands it to another program:
+        `json.dumps(result.to_json())`, where there are no arrays.
 
         Returns:
             A dictionary; NumPy arrays stay arrays.
@@ -100,8 +108,16 @@ class _Records(Displayable):
 
 
 class RecordList(list[Record], _Records):
-    """A list of records that is shown as a whole."""
+    """A list of records that is shown as a whole.
+
+    A method that returns several records returns one, where a caller may add to it or sort it;
+    `RecordTuple` is for a result that does not change.
+    """
 
 
 class RecordTuple(tuple[Record, ...], _Records):
-    """A tuple of records that is shown as a whole."""
+    """A tuple of records that is shown as a whole.
+
+    A notebook draws one table or chart of all of them, where a plain tuple would be printed record
+    by record.
+    """

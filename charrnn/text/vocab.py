@@ -187,9 +187,28 @@ class Vocab:
     def encode(self, text: str | bytes) -> NDArray[np.uint16]:
         """Encode a text as ids (N,).
 
+        It is for ids of one's own, such as those of a prime in a loop over characters;
+        `Model.encode` makes of a text what methods take, with a context and similar characters.
+
         In a "char" alphabet, characters outside the alphabet become the unknown symbol; if there is
-        none, DataError names them. Raises UsageError for bytes. In a "byte" alphabet, bytes are
-        used as they are, and a str is encoded in UTF-8, lone surrogates included.
+        none, they are an error. Bytes are refused. In a "byte" alphabet, bytes are used as they
+        are, and a str is encoded in UTF-8, lone surrogates included.
+
+        Args:
+            text: A text of N characters or, for the byte alphabet, bytes or a text of N bytes.
+
+        Returns:
+            The ids (N,).
+
+        Raises:
+            DataError: The alphabet has no unknown symbol, and lacks a character of the text.
+            UsageError: The text is bytes and the alphabet consists of characters.
+
+        Example:
+            >>> vocab = charrnn.load("prose").vocab
+            >>> ids = vocab.encode("the king")
+            >>> len(ids), vocab.decode(ids)
+            (8, 'the king')
         """
         points = self._points_of(text)
         self.check_known(points)
@@ -320,7 +339,23 @@ class Vocab:
         return self.characters[id]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD."""
+        """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD.
+
+        It is for ids that are there as a whole. Those that come one after the other go through a
+        `Decoder`, because a character may be several bytes.
+
+        Args:
+            ids: The ids (N,).
+
+        Returns:
+            The text, of N characters unless the alphabet is bytes.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> before = model.vocab.decode(model.generator.encode_prime(None))
+            >>> before.endswith("\\n")
+            True
+        """
         if self.kind == "byte":
             # The ids are converted to int, because bytes(array) would copy the memory of the array,
             # which has two bytes for each id of type uint16.

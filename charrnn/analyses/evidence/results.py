@@ -23,7 +23,12 @@ remains is not the effect of the network."""
 @dataclass(frozen=True, kw_only=True)
 class Necessity:
     """The rise of the loss, in nats per character, while the memory of the cell is held at its
-    mean."""
+    mean.
+
+    Perhaps nothing in the model reads a cell that follows a property: the model needs the cell if
+    `inside` is above 0 and `rank` is 1. `outside` tells whether it needs the cell for something
+    else, too.
+    """
 
     inside: float
     """The rise at characters inside."""
@@ -56,7 +61,11 @@ class Necessity:
 @dataclass(frozen=True, kw_only=True)
 class Sufficiency:
     """The share of the property's effect on the output that remains while all followers but the
-    first k are held at their means."""
+    first k are held at their means.
+
+    It says in how many cells the model keeps the property: `num_carrying` is 1 if this cell does
+    without the others, although others follow the property as well.
+    """
 
     followers: tuple[CellIndex, ...] = field(repr=False)
     """(layer, unit) of the cells that follow the property, in the order in which they are released:
@@ -92,7 +101,11 @@ def carrying(curve: Sequence[tuple[int, float]]) -> int | None:
 @dataclass(frozen=True, kw_only=True)
 class Interchange:
     """The share of pairs in which an exchange of the cell's memory moves the output to the opposite
-    side. A pair is a position inside and a position outside after which the output differs."""
+    side. A pair is a position inside and a position outside after which the output differs.
+
+    It is the most direct part of a card: nothing but the memory of one cell is different, and the
+    model takes one side for the other.
+    """
 
     accuracy: float
     """The share, from 0 to 1."""
@@ -119,7 +132,11 @@ class Interchange:
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
     """The places where the cell is wrong, among the places after which the output shows the
-    property."""
+    property.
+
+    If the output is wrong at the same places, the model believes the cell; if it is right there, it
+    knows the property from elsewhere.
+    """
 
     num_places: int
     """The places."""
@@ -136,7 +153,11 @@ class Mistakes:
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceCard(Displayable):
-    """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector."""
+    """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector.
+
+    `Model.evidence` returns it, for a claim that is to be published. `verdict` sums it up, `tests`
+    says which parts hold, and `lines` has the figures of each part in words.
+    """
 
     layer: int
     """The layer of the cell, from 0."""
@@ -170,7 +191,10 @@ class EvidenceCard(Displayable):
     @property
     def assumptions(self) -> str:
         """Two sentences: the assumptions of the figures, and the results that would refute the
-        claim."""
+        claim.
+
+        Print them wherever the verdict is quoted.
+        """
         odds = " ".join(map(shown_character, self.output))
         return (
             f"This assumes that the labels are what the network follows, that a memory held at its"
@@ -191,6 +215,9 @@ class EvidenceCard(Displayable):
 
     def tests(self) -> dict[str, bool | None]:
         """Say for each test of the claim whether the cell passes it.
+
+        A program that looks through many cells needs it; `lines` says the same to a reader, with
+        the figures.
 
         Returns:
             True or False by the name of the test: `tracks`, `necessary`, `sufficient`,
@@ -230,7 +257,10 @@ class EvidenceCard(Displayable):
     @property
     def verdict(self) -> str:
         """Whether the claim holds, and which tests failed or were not measured. With several tests
-        that were not measured it is not decided."""
+        that were not measured it is not decided.
+
+        It is for a reader; a program that sorts cells asks `tests`.
+        """
         tests = self.tests()
         failed = [name for name, passed in tests.items() if passed is False]
         missing = [name for name, passed in tests.items() if passed is None]
@@ -246,6 +276,8 @@ class EvidenceCard(Displayable):
 
     def lines(self) -> dict[str, str]:
         """Say in a line what each part of the evidence found.
+
+        A text about one cell quotes them; a notebook shows them by itself, below a title.
 
         Returns:
             A sentence by the name of each part that was measured.

@@ -39,7 +39,11 @@ ABOUT_EFFECTS = (
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Why(Displayable):
     """Why a model predicts a character after a text: what changes if each earlier character is left
-    out, and what carries it."""
+    out, and what carries it.
+
+    `Model.why` returns it. `sentence` is the answer in words, `strongest` in numbers, and the
+    arrays are for statistics over many places of one's own.
+    """
 
     name: str
     """The name of the model."""
@@ -81,7 +85,11 @@ class Why(Displayable):
     @cached_property
     def logit_changes(self) -> Float64Array:
         """(N,): the logit of the predicted character with each character minus that without it, in
-        nats."""
+        nats.
+
+        The change of the logit is a sum over units, as `terms` has it; `effects`, which are changes
+        of the log-probability, are none.
+        """
         changes: Float64Array = self.terms.sum(axis=(0, 2))
         return changes
 
@@ -148,7 +156,22 @@ class Why(Displayable):
         )
 
     def coloured(self, num_underlined: int = NUM_STRONGEST) -> HeatMap:
-        """Return the text coloured by effect, with its strongest characters underlined."""
+        """Return the text coloured by effect, with its strongest characters underlined.
+
+        It is the picture alone, for a page or a figure with a text of its own; `view` has the table
+        and the sentence, too.
+
+        Args:
+            num_underlined: The number of characters that are underlined, by default 5.
+
+        Returns:
+            A renderable of rich.
+
+        Example:
+            >>> why = charrnn.load("prose").why("What is ")
+            >>> why.coloured(2).coloured.text
+            'What is '
+        """
         inside = np.zeros(len(self.effects), bool)
         inside[np.argsort(-np.abs(self.effects), kind="stable")[:num_underlined]] = True
         coloured = ColouredText(
@@ -207,8 +230,19 @@ class Why(Displayable):
         }
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return a row of a table for each character that was left out, in the order of the
-        text."""
+        """Return a row of a table for each character that was left out, in the order of the text.
+
+        It is for a spreadsheet or a data frame; `to_json` has the strongest characters and the
+        sentence as well.
+
+        Returns:
+            A list of dictionaries, the columns of a row by name.
+
+        Example:
+            >>> rows = charrnn.load("prose").why("What is ").to_rows()
+            >>> len(rows), rows[-1]["distance"]
+            (8, 1)
+        """
         rows = []
         for index in range(len(self.characters)):
             left_out = asdict(self._left_out(index))

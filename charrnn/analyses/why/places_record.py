@@ -32,7 +32,11 @@ ABOUT_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceCarrier:
-    """An entry that carries the effect of an earlier character at some places."""
+    """An entry that carries the effect of an earlier character at some places.
+
+    It tells whether one cell does the work at most places, or another one at each: `num_most`
+    beside `num_places`.
+    """
 
     name: str
     """`0:97` for a unit, with its layer; `entry 97` of a vector that mixes units."""
@@ -68,7 +72,11 @@ class AtDistance:
 
 @dataclass(frozen=True, kw_only=True)
 class EarlierCharacter:
-    """What an earlier character does for the predicted one, over many places."""
+    """What an earlier character does for the predicted one, over many places.
+
+    `WhyPlaces.rows` consists of them. It is a finding if `is_above_chance` is true and `untrained`
+    is near 0.
+    """
 
     character: str
     """The earlier character."""
@@ -107,7 +115,11 @@ class EarlierCharacter:
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether the interval of the effect lies above chance."""
+        """Whether the interval of the effect lies above chance.
+
+        Any character changes a prediction a little; this asks whether this one does more than
+        others that stand as far back.
+        """
         return self.low is not None and self.chance is not None and self.low > self.chance
 
     @property
@@ -121,7 +133,10 @@ class EarlierCharacter:
 
 @dataclass(frozen=True, kw_only=True)
 class ExamplePlace:
-    """A place, and what each character before it does."""
+    """A place, and what each character before it does.
+
+    It makes a row of the table believable: the reader sees the effect in a text.
+    """
 
     characters: tuple[str, ...]
     """The characters before it."""
@@ -137,7 +152,11 @@ class ExamplePlace:
 
 @dataclass(frozen=True, kw_only=True)
 class WhyPlaces(Displayable):
-    """Why a model predicts a character, over many places of a text where it comes next."""
+    """Why a model predicts a character, over many places of a text where it comes next.
+
+    `Model.why_places` returns it. Its `rows` say what holds in general, where `Why` says it of one
+    place.
+    """
 
     name: str
     """The name of the model."""
@@ -158,7 +177,11 @@ class WhyPlaces(Displayable):
     """A place from each third of the distances of the first row."""
 
     def following(self, follows: Mapping[CellIndex, str]) -> "WhyPlaces":
-        """Return the record with the detectors that its cells were found to follow."""
+        """Return the record with the detectors that its cells were found to follow.
+
+        What a cell follows is found by surveys, before or after the places were read: it is not
+        kept with them.
+        """
         rows = []
         for row in self.rows:
             carriers = []

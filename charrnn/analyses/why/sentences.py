@@ -22,7 +22,11 @@ _NAMES = {" ": "space", "\n": "newline", "\t": "tab", "\r": "carriage return"}
 
 @dataclass(frozen=True, kw_only=True)
 class Carrier:
-    """An entry of the vectors that the output layer reads, and what it does for an effect."""
+    """An entry of the vectors that the output layer reads, and what it does for an effect.
+
+    It leads from an effect to a cell: if `is_unit`, `Study.page` shows what the cell does
+    elsewhere.
+    """
 
     name: str
     """`0:97` for a unit, with its layer; `entry 97` of a vector that mixes units."""
@@ -52,7 +56,10 @@ class Carrier:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """What changes if one character is left out."""
+    """What changes if one character is left out.
+
+    `Why.strongest` lists them; the arrays of `Why` have the same for all characters at once.
+    """
 
     character: str
     """The character, as the alphabet names it: "" is the unknown symbol, `\\xe9` a byte."""
