@@ -51,9 +51,13 @@ DECIDING = (
     *("initial_weights", "learned_after"),
     *("batch_size", "bptt_length", "reset_probability", "steps", "weight_average", "clip_norm"),
     *("learning_rate", "final_learning_rate", "warmup_steps", "weight_decay"),
+    *("decay_share", "decay_shape"),
     *("optimizer", "muon_scale", "output_scale", "beta1", "beta2", "min_count", "split"),
 )
 """Settings that decide what is learned, and not how fast or where it is saved."""
+BEFORE_FIELD = {"decay_share": 1.0, "decay_shape": "cosine"}
+"""What settings were before there was a field for them: such a value is no part of the version, so
+that a new field makes no figure older."""
 BUDGETS: tuple[dict[str, Any], ...] = (
     {"minutes": 0.05},
     {"minutes": 3.0},
@@ -85,7 +89,11 @@ def resolve(config: Config, num_chars: int) -> dict[str, Any]:
         steps_in_minutes=num_steps,
     )
     settings = asdict(planned)
-    return {name: settings[name] for name in DECIDING}
+    chosen = {name: settings[name] for name in DECIDING}
+    for name, value in BEFORE_FIELD.items():
+        if chosen[name] == value:
+            del chosen[name]
+    return chosen
 
 
 @cache

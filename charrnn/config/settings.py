@@ -52,6 +52,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 """Precisions of training."""
+DECAY_SHAPES = ("cosine", "linear")
+"""How the learning rate falls from its peak to its final value."""
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields that determine how long to train; at most one of them is set."""
 WIDTHS = ("hidden_size", "parameters")
@@ -359,7 +361,15 @@ class Config:
     )
     """Peak learning rate, after the warm-up."""
     final_learning_rate: float = setting(0.02, allowed=between(0, 1))
-    """Learning rate at the end of the cosine schedule, as a share of the peak."""
+    """Learning rate at the end of the run, as a share of the peak."""
+    decay_share: float = setting(
+        1.0, allowed=Range("more than 0 and at most 1", contains=lambda share: 0 < share <= 1)
+    )
+    """Share of the steps after the warm-up in which the learning rate falls: 0.7 keeps it at its
+    peak for the first 30 % of them."""
+    decay_shape: str = setting("cosine", allowed=one_of(*DECAY_SHAPES))
+    """How the learning rate falls: by half a cosine (Loshchilov & Hutter 2017), or linear, in a
+    straight line."""
     warmup_steps: int = setting(50, allowed=at_least(0))
     """Steps of linear warm-up (at most a tenth of all steps)."""
     optimizer: str = setting("muon", allowed=one_of(*OPTIMIZER_DESCRIPTIONS))

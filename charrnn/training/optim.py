@@ -285,8 +285,11 @@ def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
 
 
 def learning_rate_at(step: int, config: Config) -> float:
-    """Return the learning rate of step 0..config.steps-1: linear warm-up, then half a cosine to the
-    final share."""
+    """Return the learning rate of step 0..config.steps-1: a linear warm-up, the peak until the fall
+    begins, then a fall to the final share of the peak.
+
+    With `Config.decay_share` 1 the fall begins right after the warm-up.
+    """
     num_steps = config.steps or 1
     peak = float(config.learning_rate)
 
@@ -296,10 +299,17 @@ def learning_rate_at(step: int, config: Config) -> float:
     if step < warmup:
         return peak * (step + 1) / warmup
 
-    # Half a cosine (Loshchilov & Hutter 2017): its slow end lets the weights settle.
+    # The peak is kept for a share of the steps after the warm-up.
     progress = (step - warmup) / max(1, num_steps - 1 - warmup)
+    fall = (progress - (1 - config.decay_share)) / config.decay_share
+    fall = min(1.0, max(0.0, fall))
+
+    # Half a cosine has a slow end, which lets the weights settle.
+    height = 1 - fall
+    if config.decay_shape == "cosine":
+        height = (1 + math.cos(math.pi * fall)) / 2
     final = config.final_learning_rate
-    return peak * (final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2)
+    return peak * (final + (1 - final) * height)
 
 
 def loss_scales(config: Config) -> tuple[float, ...]:

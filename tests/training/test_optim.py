@@ -62,6 +62,45 @@ def test_the_rate_rises_to_its_peak_and_falls(num_steps, warmup_steps, final_sha
         assert falling[len(falling) // 2] == pytest.approx(PEAK * (1 + final_share) / 2, rel=1e-12)
 
 
+@given(st.integers(3, 3000), st.integers(0, 400), st.floats(0.01, 1), st.floats(0, 1))
+@settings(max_examples=40)
+def test_the_rate_stays_at_its_peak_until_the_fall_begins(
+    num_steps, warmup_steps, decay_share, final_share
+):
+    rates = schedule(
+        num_steps,
+        warmup_steps=warmup_steps,
+        final_learning_rate=final_share,
+        decay_shape="linear",
+        decay_share=decay_share,
+    )
+    warmup = min(warmup_steps, num_steps // 10)
+    falling = np.array(rates[warmup:])
+    # In a straight line that reaches the final share at the last step, and never above the peak:
+    # relative 1e-12 of the peak is some thousand roundings of float64.
+    left = np.linspace(1, 0, len(falling))
+    expected = final_share + (1 - final_share) * np.minimum(1, left / decay_share)
+    np.testing.assert_allclose(falling, PEAK * expected, rtol=1e-12, atol=PEAK * 1e-12)
+    assert falling.max() <= PEAK * (1 + 1e-12)
+
+
+def test_a_fall_over_all_steps_by_half_a_cosine_has_the_bits_of_the_formula():
+    """What earlier runs were trained with, which do not record how their rate fell."""
+    for step, rate in enumerate(schedule(613)):
+        progress = (step - 50) / (613 - 1 - 50)
+        if step < 50:
+            assert rate == PEAK * (step + 1) / 50
+        else:
+            assert rate == PEAK * (0.02 + (1 - 0.02) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def test_a_late_fall_by_half_a_cosine_begins_and_ends_as_slowly():
+    rates = schedule(401, warmup_steps=0, decay_share=0.5, final_learning_rate=0.0)
+    assert rates[200] == PEAK
+    assert rates[300] == pytest.approx(PEAK / 2, rel=1e-12)
+    assert rates[210] > 0.99 * PEAK and rates[390] < 0.01 * PEAK
+
+
 @pytest.mark.parametrize(
     "optimizer, classes",
     [
