@@ -1126,8 +1126,8 @@ def load_base(model: TrainedModel) -> TrainedModel | None:
     """Load the model from whose weights the training of a model started; None if another model has
     its name now. Raises the errors of `load`.
 
-    Whoever asks what a model has read asks its earlier models, too: words, documents and passages
-    may come from them. Call it again on the result until `config.init_from` is None.
+    It is one step back, and says by its error what is wrong; `earlier_models` goes back to the
+    first.
     """
     earlier = load(model.config.init_from)
     # The same weights, or another step of a run with the same text.
@@ -1142,7 +1142,11 @@ def load_base(model: TrainedModel) -> TrainedModel | None:
 
 def earlier_models(model: TrainedModel) -> Iterator[TrainedModel | None]:
     """Yield the models from whose weights training started, directly and through other runs, the
-    nearest first; None in the place of one that is no longer here, at which the list ends."""
+    nearest first; None in the place of one that is no longer here, at which the list ends.
+
+    Whoever asks what a model has read asks its earlier models, too: words, documents and passages
+    may come from them.
+    """
     # A run that was trained again from what once began with it would come back without end.
     seen: set[str | None] = set()
     while model.config.init_from is not None:

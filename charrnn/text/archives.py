@@ -54,7 +54,11 @@ class _Limited(io.RawIOBase):
 
 def seekable(name: str, file: BinaryIO) -> BinaryIO:
     """Return an archive that can be read from its end; one that is compressed again is unpacked.
-    Raises DataError if that is too large."""
+    Raises DataError if that is too large.
+
+    Call it before `names_in` and `without_media`: the list of files stands at the end of an
+    archive, and a `.gz` around it can only be read from its beginning.
+    """
     if not isinstance(file, gzip.GzipFile):
         return file
     file.seek(0)
@@ -64,7 +68,11 @@ def seekable(name: str, file: BinaryIO) -> BinaryIO:
 
 
 def check_size(name: str, num_bytes: int) -> None:
-    """Raise DataError for a document of more bytes than are read of one."""
+    """Raise DataError for a document of more bytes than are read of one.
+
+    It is called as the bytes come, because a small file may unpack to a large one; `check_size_of`
+    knows the size before.
+    """
     if num_bytes > MAX_UNPACKED:
         raise DataError(
             f"{name} is a document of more than {MAX_UNPACKED / 1e6:,.0f} MB, which is not read:"
@@ -73,7 +81,11 @@ def check_size(name: str, num_bytes: int) -> None:
 
 
 def check_size_of(name: str, file: BinaryIO) -> None:
-    """Raise DataError for a document in characters whose file is too large, before it is read."""
+    """Raise DataError for a document in characters whose file is too large, before it is read.
+
+    An HTML page of gigabytes ends here, and not after minutes of decoding. A compressed file, whose
+    size is not known, is left to `check_size`.
+    """
     # What is compressed has no end that can be looked for.
     if not isinstance(file, gzip.GzipFile):
         check_size(name, file.seek(0, io.SEEK_END))
@@ -96,7 +108,8 @@ def names_in(file: BinaryIO) -> bytes:
 def without_media(name: str, file: BinaryIO) -> bytes:
     """Return the ZIP archive of a document, of which pictures and other media are empty.
 
-    Raises DataError if the parts with text are too large, and one of `DAMAGED`.
+    Pandoc would unpack the pictures of a book into memory, and read none of them. Raises DataError
+    if the parts with text are too large, and one of `DAMAGED`.
     """
     parts = {}
     num_bytes = 0

@@ -18,7 +18,11 @@ from charrnn.text.vocab import IdArray
 
 def release_pages(mapped: NDArray[np.generic]) -> None:
     """Remove an array that is mapped from a file from this process's memory; it stays in the file
-    cache of the operating system."""
+    cache of the operating system.
+
+    Whoever reads a corpus once, from its beginning to its end, calls it after each part: otherwise
+    all of a text that is larger than memory counts as used by this process.
+    """
     # A slice is a view of an array, which is a view of the memory map.
     base: object = mapped
     while isinstance(base, np.ndarray):
@@ -76,8 +80,9 @@ def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
     """Split `num` ids into contiguous parts with the given shares, which are positive and are
     normalised to sum to 1.
 
-    Boundary k is int(share of the first k parts * num), so that (0.9, 0.1) equals nanoGPT's split,
-    train = ids[: int(0.9 * num)]; the last part ends at `num`.
+    It is for running text; `documents.split_text` also divides a text of documents, none of which
+    is cut. Boundary k is int(share of the first k parts * num), so that (0.9, 0.1) equals nanoGPT's
+    split, train = ids[: int(0.9 * num)]; the last part ends at `num`.
 
     Raises DataError if a part would be empty.
     """

@@ -68,7 +68,11 @@ _COMPOSED = (
 
 def written_lines(text: str, changes: Counter[Change]) -> list[Line]:
     """Return the lines of a text without a head of settings, and without the terms of Project
-    Gutenberg before, between and behind books."""
+    Gutenberg before, between and behind books.
+
+    It leaves out whole lines that nobody wanted to learn; `tidied` changes characters within the
+    lines that stay.
+    """
     number = 1
     if head := _SETTINGS.match(text):
         num_lines = head[0].count("\n")
@@ -131,7 +135,11 @@ def _terms(lines: Sequence[Line]) -> list[range]:
 def tidied(text: str, changes: Counter[Change] | None = None) -> str:
     """Return a text without what nobody sees, and with each letter and its accents in one character
     (NFC). A page or a line that ends between words is a line end. What is left out or changed is
-    counted in `changes`."""
+    counted in `changes`.
+
+    Corpora and typed texts go through it alike, so that a model meets in use what it has learned.
+    `given_text.as_read` knows whether a run wants it.
+    """
     # Before accents are joined: a soft hyphen may stand between a letter and its accent.
     parted, num_breaks = _BREAK.subn("\n", text.replace("\v", "\f"))
     whole, num_unseen = _UNSEEN.subn("", parted)
@@ -150,7 +158,10 @@ def tidied(text: str, changes: Counter[Change] | None = None) -> str:
 
 def joined(lines: Sequence[Line], dashes: tuple[str, ...] = ()) -> Iterator[Line]:
     """Yield lines without ends as parts of one line, each with its own number. Between two of them
-    stands a blank, but nothing between ideographs and behind `dashes`."""
+    stands a blank, but nothing between ideographs and behind `dashes`.
+
+    Subtitles and wrapped paragraphs need it, whose lines are parts of sentences.
+    """
     for (number, content), (_, following) in pairwise(lines):
         content = content.rstrip()
         if not (content.endswith(dashes) or _TWO_IDEOGRAPHS.match(content[-1:] + following[:1])):

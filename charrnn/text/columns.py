@@ -184,7 +184,11 @@ def find_delimiter(start: str, *, column: str, label: str) -> str:
 
 
 def has_column(start: str, *, column: str, label: str) -> bool:
-    """Whether a text begins with a row that names a column, or as JSON, whatever its suffix."""
+    """Whether a text begins with a row that names a column, or as JSON, whatever its suffix.
+
+    A command asks it of a file that is to be read by the `column` of a run, but may be a plain list
+    of the same things.
+    """
     if is_json(start, label):
         return True
     delimiter = find_delimiter(start, column=column, label=label)
@@ -250,7 +254,11 @@ def _listed(names: Sequence[str]) -> str:
 
 def describe_columns(start: str, *, label: str, source: str) -> str:
     """Describe the columns of a table or of JSON that is read as a text, for a note, by the
-    beginning of the file; "" if it has none. `source` is what a command is given to read it."""
+    beginning of the file; "" if it has none. `source` is what a command is given to read it.
+
+    A user who trains on a table as it stands learns commas and numbers: the note shows the setting
+    that reads one column.
+    """
     if is_json(start, label):
         return describe_fields(start, source=source)
     delimiter = find_delimiter(start, column="", label=label)

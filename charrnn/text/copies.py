@@ -63,7 +63,11 @@ SlicedText = str | bytes | CorpusPart
 
 
 def codes_of(content: str | bytes) -> Codes:
-    """Return the code points of a text (N,), or its bytes, as the hashes need them."""
+    """Return the code points of a text (N,), or its bytes, as the hashes need them.
+
+    Call it for the text that `find_matches` looks for; the corpus stays a text, which is read slice
+    by slice.
+    """
     return code_points(content).astype(np.uint64)
 
 
@@ -98,7 +102,11 @@ def blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Code
 
 
 def loose_key(document: str | bytes) -> str:
-    """Return a document without case, blanks at its ends and the forms of Unicode."""
+    """Return a document without case, blanks at its ends and the forms of Unicode.
+
+    Two names or molecules are the same to a reader if their keys are equal; passages of running
+    text are compared as they stand.
+    """
     if isinstance(document, bytes):
         document = document.decode("utf-8", "surrogateescape")
     return normalize("NFKC", document).casefold().strip()
@@ -106,7 +114,11 @@ def loose_key(document: str | bytes) -> str:
 
 def documents_of(text: SlicedText) -> Iterator[str | bytes]:
     """Yield the documents of a text. Each ends with END (U+0000) in the text, which is read slice
-    by slice."""
+    by slice.
+
+    It is for text that a run has read, however large it is; `documents.end_documents` finds the
+    documents of a file and writes the END.
+    """
     rest: Any = text[:0]
     end: Any = END
     if isinstance(rest, bytes):
@@ -154,6 +166,9 @@ class FoundHashes(NamedTuple):
 class KnownPassages:
     """The passages of some texts that a text must not complete: those of one character more than it
     may copy.
+
+    A sampler calls it before each character, to draw no copy; `find_matches` finds the copies of a
+    text that is already there, with their places.
 
     They are known by the hash of all their characters but the last one, in 8 bytes, and by that
     character, so that none is missed. Other characters have the hash of a passage with a
@@ -217,7 +232,10 @@ def _first_of_pairs(hashes: Codes, ids: NDArray[np.int32]) -> Int64Array:
 
 def are_covered(passages: Iterable[Sequence[int]], num_chars: int) -> BoolArray:
     """Return for each of N characters whether it lies in one of the passages, of which each begins
-    with its start and its length. Passages may overlap."""
+    with its start and its length. Passages may overlap.
+
+    A share of copied text is counted by it, not by adding lengths up.
+    """
     is_covered = np.zeros(num_chars, np.bool_)
     for start, length, *_ in passages:
         is_covered[start : start + length] = True
@@ -226,6 +244,9 @@ def are_covered(passages: Iterable[Sequence[int]], num_chars: int) -> BoolArray:
 
 def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     """Find the longest passages of a text, of at least `length` characters, that occur in a corpus.
+
+    It answers what a text has copied, and from where. `find_repeats` looks in the text itself,
+    `trained_share` only counts.
 
     Return start, length, first place in the corpus, and number of places of each (M, 4), in the
     order of the text. With one more character at either end, a match does not occur in the corpus.
@@ -243,6 +264,8 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
 
 def find_repeats(text: str | bytes, length: int) -> Places:
     """Find the passages of a text, of at least `length` characters, that occur in it again.
+
+    It finds what an author has written twice in one manuscript, where there is no second text.
 
     Return start, length, another place, and number of other places of each (M, 4), in the order of
     the text, as `find_matches`. Both places do not overlap.
@@ -341,10 +364,12 @@ def _longest(runs: Places) -> Places:
 def trained_share(text: SlicedText, training: SlicedText, config: Config) -> float:
     """Measure the share of a text that the training text contains, too. The text must not be empty.
 
-    For documents, it is the share of documents that are equal to a document of the training text.
-    For running text, it is the share of characters that lie in passages of at least `LONG_COPY`
-    characters which the training text contains. It is measured in at most `MAX_SEGMENTS` segments
-    of `SEGMENT_CHARS` characters, spread evenly over the text.
+    A loss on held-out text that was learned says nothing: this is measured before a loss is
+    believed. It reads some segments of a long text; `find_matches` reads all of it, and names the
+    places. For documents, it is the share of documents that are equal to a document of the training
+    text. For running text, it is the share of characters that lie in passages of at least
+    `LONG_COPY` characters which the training text contains. It is measured in at most
+    `MAX_SEGMENTS` segments of `SEGMENT_CHARS` characters, spread evenly over the text.
     """
     if config.end_id is not None:
         known = known_documents(training)
@@ -368,7 +393,10 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
 
 def trained_notes(share: float | None, config: Config, *, part: str) -> list[str]:
     """Describe the share of a run's validation or test text, `part`, that the training text
-    contains, too, if it is at least `LEAST_SHARE`."""
+    contains, too, if it is at least `LEAST_SHARE`.
+
+    Whoever shows a held-out loss shows the note with it: such a loss is too low.
+    """
     if share is None or share < LEAST_SHARE:
         return []
     what = f"the {part} text, in passages of at least {LONG_COPY} characters,"

@@ -48,8 +48,9 @@ class Corpus:
     """A text of N characters (or bytes, for the byte alphabet) as ids, which may be mapped from a
     file.
 
-    Characters outside the alphabet have id 0. They are recorded in `unknown`, so that the text can
-    be decoded exactly.
+    Training and measuring read it by slices, and nothing needs the whole text as a string: `text`
+    decodes a part, and `places` leads back to the files. Characters outside the alphabet have id 0.
+    They are recorded in `unknown`, so that the text can be decoded exactly.
     """
 
     reader: SourceReader
@@ -65,7 +66,11 @@ class Corpus:
     def of(cls, text: SourceReader, vocab: Vocab | None) -> "Corpus":
         """Encode a text that was read in an alphabet, by default in its own. Raises DataError for
         characters outside an alphabet without an unknown symbol, CharRNNError if ids cannot be
-        written."""
+        written.
+
+        It is for a `SourceReader` whose text was looked at first, such as one whose digest was
+        compared with that of a run; `read_corpus` does both steps.
+        """
         config = text.config
         if vocab is None:
             vocab = Vocab.from_counts(
@@ -92,7 +97,10 @@ class Corpus:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of the text (of its UTF-8, for the char alphabet)."""
+        """SHA-256, in hexadecimal, of the text (of its UTF-8, for the char alphabet).
+
+        A run records it, to know later whether the files still have the text that it learned.
+        """
         return self.reader.digest
 
     @property
@@ -106,12 +114,18 @@ class Corpus:
 
     @property
     def content(self) -> str | bytes:
-        """The whole text: bytes for the byte alphabet."""
+        """The whole text: bytes for the byte alphabet.
+
+        It must fit into memory; `text` decodes a part.
+        """
         return self.text()
 
     def text(self, begin: int = 0, end: int | None = None) -> str | bytes:
         """Decode characters [begin, end), including unknown characters; return bytes for the byte
-        alphabet. Both are clipped as in a slice."""
+        alphabet. Both are clipped as in a slice.
+
+        `content` is the whole text.
+        """
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         ids = self.ids[begin:end]
         if self.vocab.kind == "byte":
@@ -128,7 +142,11 @@ class Corpus:
 
     def places(self, indices: Int64Array) -> list[Place | None]:
         """Read the files again to find the places (P,) of the characters with these indices; None
-        for what is no longer in them. No more is read than necessary."""
+        for what is no longer in them. No more is read than necessary.
+
+        It is for the few characters that are shown to a user, all in one call, because the files
+        are read from their beginnings.
+        """
         config = self.reader.config
         if config.end_id is not None:
             indices = in_file_order(indices, ids=self.ids, config=config)
@@ -162,7 +180,10 @@ class Corpus:
         return len(content.encode("utf-8", "surrogateescape"))
 
     def num_bytes(self, begin: int, end: int) -> int:
-        """Count the bytes of characters [begin, end) in UTF-8."""
+        """Count the bytes of characters [begin, end) in UTF-8.
+
+        A loss in bits per byte needs the number, without the text in memory.
+        """
         # The text is decoded block by block, because that of a large corpus is on disk.
         total = 0
         for first in range(begin, end, BLOCK_BYTES):
@@ -177,7 +198,9 @@ def read_corpus(
     """Read the sources of a configuration in order into one corpus; without sources, read the
     source code of Python's standard library.
 
-    A source is one of:
+    Every text that a run learns comes in by it. A text that is only measured comes in by
+    `given_text.read_text_file`, which reads it in the way of a run, or by `RecordedCorpus.read`,
+    which reads a run's own text again and checks it. A source is one of:
 
     - "-": standard input, which must fit into memory;
     - a file; if its name ends with .gz, it is decompressed;

@@ -51,7 +51,10 @@ Cue = list[Line]
 
 def cue_format(start: str) -> str:
     """Return the format of subtitles that a text begins with: `srt`, `vtt` or `sbv`; "" for any
-    other text."""
+    other text.
+
+    The beginning decides, not the name: many subtitles are called .txt.
+    """
     # The word WEBVTT alone may begin a text about the format.
     for name, beginning in _BEGINNINGS.items():
         if beginning.match(start) and (name != "vtt" or _ARROW.search(start)):
@@ -63,7 +66,8 @@ def parse_cues(label: str, text: str, format: str, changes: Counter[Change]) -> 
     """Return the cues of subtitles, each as one line, or as one for each of its voices. A line is
     in parts, with the numbers of their lines in the file.
 
-    Raises UsageError if webvtt-py is missing.
+    A model of subtitles as they stand would learn mostly time codes. Raises UsageError if webvtt-py
+    is missing.
     """
     try:
         import webvtt

@@ -28,7 +28,11 @@ _TASK = re.compile(r"[☐☒]\s*")
 
 
 def text_of_json(content: bytes, format: str) -> str:
-    """Return the text of pandoc's JSON of a document in this format."""
+    """Return the text of pandoc's JSON of a document in this format.
+
+    Pandoc's own plain text has marks for lists, notes and tables that nobody wrote; here only what
+    was written is kept.
+    """
     document: Node = json.loads(content)
     writer = _Writer()
     head: list[str] = []

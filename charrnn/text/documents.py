@@ -45,7 +45,11 @@ _REPEATED = "repeated document", "left out {num} of {label}"
 
 def read_documents(lines: Iterable[Line], config: Config, file: FileRecord) -> Iterator[Line]:
     """Yield the documents of one file in lines (see `end_documents`). Raises DataError also if it
-    has no document."""
+    has no document.
+
+    A corpus is read by it. `end_documents` alone is for a text that somebody gives to a model, in
+    which there may be none.
+    """
     is_empty = True
     for line in end_documents(lines, config.documents, file=file, column=config.column):
         is_empty = False
@@ -59,7 +63,11 @@ def read_documents(lines: Iterable[Line], config: Config, file: FileRecord) -> I
 
 def digest_in_order(digest: str, config: Config) -> str:
     """Return the digest of a text whose documents are in the order of a configuration, given its
-    `digest` in the order of the files."""
+    `digest` in the order of the files.
+
+    Compare this with the digest of a run, never that of the files: two runs with other orders have
+    learned other texts, of which other documents are held out.
+    """
     if config.end_id is None or config.order == "sorted":
         return digest
     return hashlib.sha256(f"{digest} shuffled {config.order_seed}".encode("ascii")).hexdigest()
@@ -68,8 +76,9 @@ def digest_in_order(digest: str, config: Config) -> str:
 def arrange(encoded: EncodedBlock, config: Config) -> Iterator[EncodedBlock]:
     """Bring the documents of a whole corpus into their order.
 
-    Takes all ids and unknown characters, and yields them in blocks; the last block has no ids,
-    but all unknown characters.
+    Names are sorted in their file, and a validation part at its end would have the last letters
+    only: a configuration may shuffle them. Takes all ids and unknown characters, and yields them in
+    blocks; the last block has no ids, but all unknown characters.
     """
     ids, unknown = encoded
     ends = document_ends(ids, end_id=config.end_id)
@@ -89,8 +98,11 @@ def arrange(encoded: EncodedBlock, config: Config) -> Iterator[EncodedBlock]:
 
 
 def in_file_order(positions: Int64Array, ids: NDArray[np.integer], config: Config) -> Int64Array:
-    """Return the positions (P,) in the order of the files of the characters at these positions
-    of ids (N,) whose documents were arranged."""
+    """Return the positions (P,) in the order of the files of the characters at these positions of
+    ids (N,) whose documents were arranged.
+
+    It leads from an id back to its file, after `arrange`.
+    """
     sizes = np.diff(document_ends(ids, end_id=config.end_id), prepend=0)
     return _moved(positions, sizes, order=np.argsort(document_order(len(sizes), config)))
 
@@ -127,6 +139,9 @@ def without_repeated(lines: Iterable[Line], *, seen: Set[str], file: FileRecord)
 def as_catalogued(config: Config, source: str) -> Config:
     """Return the configuration with which a model reads a text of the catalogue or a .smi file.
 
+    A text of the catalogue is given by its name, and would be read wrongly in the encoding of
+    another run's text.
+
     It has the encoding of the catalogue and, if the model knows documents, the documents of the
     source. It is unchanged for any other source, and for the text on which the model was trained.
     """
@@ -152,7 +167,8 @@ def end_documents(
     """Yield the documents of one file in lines or parts of lines, each with the number of its line
     in the file. The last line of a document ends in END.
 
-    A line is blank if nobody sees anything in it (`is_blank`). By `kind`, a document is:
+    Both a corpus and a given text go through it, so that a model sees the same ends in both. A line
+    is blank if nobody sees anything in it (`is_blank`). By `kind`, a document is:
 
     - "files": the whole file, without blank lines at its start and without white space at its end;
     - "lines": every line that is not blank, without its line end (LF or CRLF);
@@ -186,6 +202,8 @@ def end_documents(
 
 def separator_of(config: Config, vocab: Vocab) -> str:
     """Return the text that replaces END between documents; END itself if there is none.
+
+    It shows documents to people, who cannot see an END.
 
     It is a blank line between paragraphs, and the line that parts records. It is a newline if the
     documents are lines, or if no document can contain a newline because it is not in the alphabet.
@@ -224,8 +242,10 @@ def document_order(num_documents: int, config: Config) -> Int64Array:
 
 
 def document_ends(ids: NDArray[np.integer], end_id: int | None) -> Int64Array:
-    """Return the index after the END of each document in ids (N,), which are read block by
-    block."""
+    """Return the index after the END of each document in ids (N,), which are read block by block.
+
+    Its length counts the documents, and its differences are their sizes.
+    """
     ends = []
     for start in range(0, len(ids), _BLOCK_IDS):
         ends.append(start + 1 + np.flatnonzero(ids[start : start + _BLOCK_IDS] == end_id))
@@ -235,7 +255,11 @@ def document_ends(ids: NDArray[np.integer], end_id: int | None) -> Int64Array:
 
 def split_text(ids: NDArray[np.integer], config: Config) -> tuple[slice, ...]:
     """Split the ids (N,) of a text into training, validation and perhaps test part, as a
-    configuration says. Raises DataError if the text is too short."""
+    configuration says. Raises DataError if the text is too short.
+
+    Everything that asks for a held-out part asks it here, so that nobody measures on what was
+    learned.
+    """
     if config.end_id is None:
         return split_ids(len(ids), config.split)
     return split_documents(
@@ -330,8 +354,10 @@ def _whole(lines: Iterable[Line]) -> Iterator[Line]:
 
 def looks_like_list(text: str) -> bool:
     """Whether the lines of a text are probably separate documents, such as names: short, without
-    blank lines between them, rarely with punctuation at the end, not wrapped, no songs and no
-    chat."""
+    blank lines between them, rarely with punctuation at the end, not wrapped, no songs and no chat.
+
+    It decides whether a note proposes `documents: lines`. Nothing is read otherwise because of it.
+    """
     lines = text.split("\n")[:-1]
     filled = [line.rstrip() for line in lines if line.strip()]
     if len(filled) < MIN_LISTED:

@@ -28,7 +28,10 @@ DAMAGED = (
 
 
 class Kind(NamedTuple):
-    """A kind of documents."""
+    """A kind of documents.
+
+    A document that pandoc reads has one, and every other file has none.
+    """
 
     what: str
     """What it is, for a message."""
@@ -228,7 +231,11 @@ _PROGRAM = re.compile(r"\.(?:m?js|css|map)(?:\.gz)?$", re.IGNORECASE)
 
 def document_kind(data: bytes) -> Kind | None:
     """Return the kind of a document that begins with these bytes, None for anything else. A ZIP
-    archive must be whole."""
+    archive must be whole.
+
+    It is asked first: what it knows is converted, and what it does not know is refused by
+    `why_not_text` or read as it stands.
+    """
     start = _with_names(data)
     for pattern, kind in _DOCUMENTS:
         if re.match(pattern, start, re.DOTALL):
@@ -238,7 +245,10 @@ def document_kind(data: bytes) -> Kind | None:
 
 def why_not_text(data: bytes, *, clean: bool) -> str:
     """Say what kind of file begins with these bytes, and how to get a text out of it; "" if it may
-    be a text. Where a text is not to be made `clean`, a mail is taken as it stands."""
+    be a text. Where a text is not to be made `clean`, a mail is taken as it stands.
+
+    A picture or a spreadsheet that is read as text gives a model of garbage, without any error.
+    """
     start = _with_names(data)
     if not clean and start.startswith(_ZIP) and (kind := document_kind(data)):
         return (
@@ -257,7 +267,10 @@ def why_not_text(data: bytes, *, clean: bool) -> str:
 
 
 def num_scripts(page: bytes) -> int:
-    """Return the number of programs and styles that stand in an HTML page."""
+    """Return the number of programs and styles that stand in an HTML page.
+
+    Pandoc leaves them out in silence, and a note has to say so.
+    """
     return len(_SCRIPT.findall(page))
 
 
@@ -277,7 +290,10 @@ def _with_names(data: bytes) -> bytes:
 
 
 def why_protected(data: bytes) -> str:
-    """Say that the text of a document is encrypted; "" if it is not."""
+    """Say that the text of a document is encrypted; "" if it is not.
+
+    Pandoc would only call the file damaged.
+    """
     if not data.startswith(b"PK"):
         return ""
     with ZipFile(io.BytesIO(data)) as archive:
@@ -294,7 +310,10 @@ def why_protected(data: bytes) -> str:
 
 def data_kind(start: str, name: str) -> str:
     """Say what kind of data or generated text a file with this name begins with; "" for any other
-    text."""
+    text.
+
+    Such a file is read all the same; the note asks whether the user means it.
+    """
     # What a program has made is known by its beginning, or by its long lines.
     for pattern, what in _DATA:
         if re.match(pattern, start, re.DOTALL):

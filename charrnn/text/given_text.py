@@ -33,8 +33,9 @@ def read_text_file(source: str | Sequence[str], config: Config) -> Corpus:
     """Read a file, a folder or standard input (-), or several of them, with a run's alphabet,
     encoding and documents; a text of the catalogue with the settings of the catalogue.
 
-    The files of a folder are sorted by path, and documents keep their order. Raises DataError if
-    the text cannot be read or is empty.
+    Commands read `--text` by it, and get a `Corpus`, whose notes they show. A program's texts come
+    in by `read_given`, of which a file is one of several forms. The files of a folder are sorted by
+    path, and documents keep their order. Raises DataError if the text cannot be read or is empty.
     """
     sources = (source,) if isinstance(source, str) else tuple(source)
     # Texts that the catalogue reads in different ways are all read as the run reads its own.
@@ -60,7 +61,11 @@ def _is_table(source: str, config: Config) -> bool:
 
 def read_path(path: os.PathLike[str], config: Config) -> Corpus:
     """Read a file as the run read its own text, with advice where something was changed. Raises
-    DataError."""
+    DataError.
+
+    A program that gives a `Path` gets the notes of `read_text_file` as warnings: there is no stderr
+    to show them on.
+    """
     corpus = read_text_file(os.fspath(path), config)
     for note in corpus.notes:
         warn(note, GivenTextWarning)
@@ -70,10 +75,12 @@ def read_path(path: os.PathLike[str], config: Config) -> Corpus:
 def read_given(text: GivenText, config: Config) -> str | bytes:
     """Return a text that a program gives to a model, as characters or bytes.
 
-    A string stays as it is, with a warning if it is the name of a file. A file is read as the run
-    read its own text. The texts of a list begin on lines of their own; for a model of documents,
-    each is divided into documents. Raises DataError if a file cannot be read, UsageError for
-    anything that is no text.
+    It is for a text whose documents need no END, such as one that is searched for copies. A text
+    that the model reads is made by `whole_text`, or by `text_to_continue` if the model goes on with
+    it. A string stays as it is, with a warning if it is the name of a file. A file is read as the
+    run read its own text. The texts of a list begin on lines of their own; for a model of
+    documents, each is divided into documents. Raises DataError if a file cannot be read, UsageError
+    for anything that is no text.
     """
     if isinstance(text, str | bytes):
         # Whoever forgets Path(…) would measure the loss of a file name without noticing.
@@ -107,7 +114,11 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
 
 
 def texts_of(texts: Iterable[TextPiece]) -> list[TextPiece]:
-    """Return the texts of a list. Raises UsageError for anything that is no list of texts."""
+    """Return the texts of a list. Raises UsageError for anything that is no list of texts.
+
+    Where each text of a list has a result of its own, they are taken apart by this; `read_given`
+    makes one text of all.
+    """
     # A dictionary is iterable, too, but nobody means its keys.
     if isinstance(texts, Iterable) and not isinstance(texts, Mapping):
         return list(texts)
@@ -118,7 +129,11 @@ def texts_of(texts: Iterable[TextPiece]) -> list[TextPiece]:
 
 def as_read(text: Typed, config: Config) -> Typed:
     """Return a typed text as the run has read its own: without what nobody sees, and with each
-    letter and its accents in one character (NFC), unless it reads every file as it stands."""
+    letter and its accents in one character (NFC), unless it reads every file as it stands.
+
+    Primes, stop strings and single characters go through it: an é that was typed as two characters
+    would be unknown.
+    """
     if isinstance(text, str) and config.composes:
         # The END of a document is no stray character here.
         return END.join(map(tidied, text.split(END)))
@@ -128,8 +143,9 @@ def as_read(text: Typed, config: Config) -> Typed:
 def whole_text(text: GivenText, config: Config, context: str | bytes = "") -> str | bytes:
     """Return a given text as a model reads it: for a model of documents, each ends in END.
 
-    A string without END is divided as a file of the run is. A text with END is divided already, and
-    one with a context may begin inside a document: both stay as they are.
+    Losses, traces and studies read a text in this form. A string without END is divided as a file
+    of the run is. A text with END is divided already, and one with a context may begin inside a
+    document: both stay as they are.
     """
     # What follows a context continues a document of it.
     given = read_given(text, config)
@@ -139,7 +155,11 @@ def whole_text(text: GivenText, config: Config, context: str | bytes = "") -> st
 
 
 def text_to_continue(text: GivenText, config: Config) -> str | bytes:
-    """Return a given text that a model continues: the end of its last document is left open."""
+    """Return a given text that a model continues: the end of its last document is left open.
+
+    Samples, predictions and explanations of the next character read a text in this form. After an
+    END, the model would begin another document.
+    """
     given = read_given(text, config)
     # A document of a file is complete. After its END, a model would begin the next one.
     if isinstance(text, str | bytes) or config.end_id is None:
@@ -148,7 +168,10 @@ def text_to_continue(text: GivenText, config: Config) -> str | bytes:
 
 
 def ended(text: str | bytes) -> str | bytes:
-    """Return a text of documents whose last one ends in END, too."""
+    """Return a text of documents whose last one ends in END, too.
+
+    The probability of a whole document needs it: that it ends there is part of it.
+    """
     if isinstance(text, bytes):
         return text.removesuffix(b"\0") + b"\0"
     return text.removesuffix(END) + END
@@ -175,7 +198,10 @@ def _divided(text: str | bytes, kind: str) -> str | bytes:
 
 def unknown_warning(name: str, text: EncodedText) -> tuple[str, ...]:
     """Return a warning about the characters of a text that the model `name` does not know, and
-    reads as no similar one; nothing for a few, which change no figure that is shown."""
+    reads as no similar one; nothing for a few, which change no figure that is shown.
+
+    A text in another script has a loss and a picture, too, which mean nothing.
+    """
     num_unknown = text.vocab.num_unknown(text.ids[text.first :])
     if num_unknown < FEW_UNKNOWN * len(text):
         return ()
@@ -185,7 +211,11 @@ def unknown_warning(name: str, text: EncodedText) -> tuple[str, ...]:
 
 def stand_in_notes(name: str, text: EncodedText) -> tuple[str, ...]:
     """Return a note on the characters of a text that the model `name` reads as similar ones: which
-    they are, and what is read in their place."""
+    they are, and what is read in their place.
+
+    Commands show it below a text with curly quotes; what no similar character stands for is in
+    `unknown_warning`.
+    """
     if text.is_stand_in is None:
         return ()
     indices = np.flatnonzero(text.is_stand_in[text.first :])

@@ -60,7 +60,11 @@ _TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
 
 def without_hidden(data: bytes, format: str) -> bytes:
     """Return a document without what is hidden in it. Chapters of an e-book that stand beside the
-    main text become part of it, because pandoc skips them."""
+    main text become part of it, because pandoc skips them.
+
+    Pandoc does not know what a word processor or a browser hides: deleted passages of tracked
+    changes would be learned.
+    """
     if format == "html":
         return _visible_page(data)
     if format == "rtf":

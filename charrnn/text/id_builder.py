@@ -32,8 +32,9 @@ class IdBuilder:
     """Store a text in UTF-8 (any bytes, for the byte alphabet), then count its characters, hash it,
     and encode it as ids.
 
-    The text is decoded twice, to count and to encode it, which is cheap compared with reading and
-    checking it.
+    An alphabet is known only when the whole text was counted, and the text may be larger than
+    memory: so it is stored first, and encoded afterwards. The text is decoded twice, to count and
+    to encode it, which is cheap compared with reading and checking it.
     """
 
     def __init__(self, alphabet: str):
@@ -50,13 +51,19 @@ class IdBuilder:
         self.num_bytes += self._file.write(text.encode("utf-8", errors))
 
     def end_line(self) -> None:
-        """End the last line of the text, if it has no end. Raises OSError."""
+        """End the last line of the text, if it has no end. Raises OSError.
+
+        Call it between two files, whose last and first lines would else be one.
+        """
         self._file.seek(max(0, self.num_bytes - 1))
         if self._file.read(1) not in (b"", b"\n"):
             self.add("\n")
 
     def truncate(self, num_bytes: int) -> None:
-        """Leave out all but the first bytes of the text. Raises OSError."""
+        """Leave out all but the first bytes of the text. Raises OSError.
+
+        A file that turns out to be unusable at its end is taken back by it.
+        """
         self._file.seek(num_bytes)
         self._file.truncate()
         self.num_bytes = num_bytes
@@ -123,7 +130,11 @@ class IdBuilder:
 def stored(blocks: Iterable[EncodedBlock], *, vocab: Vocab, num_bytes: int) -> EncodedBlock:
     """Join blocks in memory; those of a text of more than `MAX_BYTES_IN_MEMORY` bytes have their
     ids in a temporary file, which is mapped into memory and exists as long as it is. Raises
-    OSError."""
+    OSError.
+
+    Whoever makes the ids of a whole corpus block by block ends with it, once for each order of the
+    documents.
+    """
     if num_bytes <= MAX_BYTES_IN_MEMORY:
         all_ids, all_unknown = zip(*blocks, strict=True)
         return np.concatenate(all_ids), np.concatenate(all_unknown)

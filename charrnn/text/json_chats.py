@@ -47,7 +47,10 @@ NO_NAME, NO_TEXT = "without a name", "without a text"
 
 
 class Message(NamedTuple):
-    """A message as an exporter reads it."""
+    """A message as an exporter reads it.
+
+    All programs are brought to it, so that what follows does not know which program a chat is from.
+    """
 
     name: str = ""
     """Who wrote it."""
@@ -58,7 +61,10 @@ class Message(NamedTuple):
 
 
 class Exporter(NamedTuple):
-    """How the messages of a program are known, and how one of them is read."""
+    """How the messages of a program are known, and how one of them is read.
+
+    A further program is one more of them.
+    """
 
     is_message: Callable[[Record], bool]
     """Whether an object looks like a message of this program."""
@@ -70,8 +76,10 @@ def messages_of_json(text: str, changes: Counter[Change]) -> Chat | None:
     """Return the messages of chats that were exported as JSON, each after its name, with a blank
     line between two chats; None for any other file.
 
-    A person who exports a chat of Messenger, Telegram, Slack, Discord or ChatGPT gets such a file.
-    What is left out, and the mentions for which the file has no name, are counted in `changes`.
+    Chats in plain text are parsed by `messages.parse_chat`; JSON of any other kind is read by one
+    of its fields (`json_fields`). A person who exports a chat of Messenger, Telegram, Slack,
+    Discord or ChatGPT gets such a file. What is left out, and the mentions for which the file has
+    no name, are counted in `changes`.
     """
     # What the parser takes may be too deep to walk through.
     try:

@@ -40,7 +40,10 @@ _ABSENT = object()
 
 
 def is_json(start: str, label: str) -> bool:
-    """Whether a file is JSON or JSON Lines by its suffix, or begins with an object of JSON."""
+    """Whether a file is JSON or JSON Lines by its suffix, or begins with an object of JSON.
+
+    A column is read from it by `json_values`, and from any other file as from a table.
+    """
     return without_gz(label).lower().endswith(_SUFFIXES) or _JSON_START.match(start) is not None
 
 
@@ -50,8 +53,9 @@ def json_values(
     """Yield the texts of a field of all objects of JSON Lines, or of a file with a list of objects,
     each after the number of its line.
 
-    Each text of a list is a value of its own. Objects without the field, and values that are no
-    text, are left out and counted in `file`. Raises DataError if no object has such a field.
+    Data sets of texts are often files of objects, of which one field is the text. Each text of a
+    list is a value of its own. Objects without the field, and values that are no text, are left out
+    and counted in `file`. Raises DataError if no object has such a field.
     """
     seen: Counter[str] = Counter()
     is_found = False
@@ -170,7 +174,11 @@ def _decoded(text: str) -> object:
 
 def describe_fields(start: str, *, source: str) -> str:
     """Describe the fields of JSON that is read as a text, for a note, by the beginning of the file;
-    "" if no field has a text. `source` is what a command is given to read it."""
+    "" if no field has a text. `source` is what a command is given to read it.
+
+    The note shows commands that can be typed as they are: a user need not know how the fields are
+    nested.
+    """
     records = _first_records(start)
     fields: Counter[str] = Counter()
     for record in records:

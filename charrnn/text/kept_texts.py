@@ -30,7 +30,11 @@ READ_AGAIN = "its documents are read again, which another version of pandoc does
 
 
 class KeptTexts(Mapping[str, str]):
-    """The texts of documents that a run has kept, by the digest of each."""
+    """The texts of documents that a run has kept, by the digest of each.
+
+    Another version of pandoc may read a document otherwise, or there may be none on a machine: with
+    the kept text the run can still be evaluated.
+    """
 
     def __init__(self, strings: Mapping[str, bytes], problem: str = ""):
         """Take the texts as JSON; each is decoded when it is asked for."""
@@ -75,7 +79,10 @@ def pack_texts(texts: Mapping[str, str]) -> bytes:
 
 
 def seal_of(packed: bytes) -> dict[str, JSON]:
-    """Return the size and the SHA-256 of the packed texts, which a checkpoint records."""
+    """Return the size and the SHA-256 of the packed texts, which a checkpoint records.
+
+    It ties the file to the run: one that was exchanged is not used.
+    """
     return {"size": len(packed), "sha256": hashlib.sha256(packed).hexdigest()}
 
 
@@ -99,7 +106,11 @@ def read_kept_texts(folder: Path | None, seal: object) -> KeptTexts:
 
 
 def is_sealed(folder: Path, seal: object) -> bool:
-    """Whether a run has the file of its texts that its checkpoint has recorded."""
+    """Whether a run has the file of its texts that its checkpoint has recorded.
+
+    It is asked before the file is written again, which a resumed run need not do; `read_kept_texts`
+    reads it.
+    """
     try:
         return seal_of(read_capped(folder / KEPT_TEXTS, max_bytes=MAX_KEPT)) == seal
     except CheckpointError:

@@ -78,7 +78,11 @@ _LIKE_CHAT = (
 
 def find_stamps(text: str) -> list[tuple[int, int]]:
     """Return where the stamps of the most frequent form begin and end in a text; none if there are
-    too few."""
+    too few.
+
+    It tells by the beginning of a file whether it may be a chat, before all of it is read by
+    `parse_chat`.
+    """
     stamps = []
     forms: Counter[str] = Counter()
     begin = 0
@@ -117,7 +121,11 @@ def _form(stamp: str) -> str:
 
 def parse_chat(text: str, changes: Counter[Change]) -> Chat | None:
     """Return what somebody wrote in a chat, each message after the name; None for a text that is no
-    chat, or not surely one."""
+    chat, or not surely one.
+
+    Half of an exported chat are dates and notices of the program. A novel with dates in it must
+    stay as it is: therefore the doubt.
+    """
     stamps = find_stamps(text)
     if not stamps:
         return None

@@ -29,7 +29,10 @@ REMEDY = "save it as plain text (UTF-8) in the program that made it"
 
 
 def document_digest(file: BinaryIO, kind: Kind) -> str:
-    """Return what tells a document apart from others: its SHA-256 and its format."""
+    """Return what tells a document apart from others: its SHA-256 and its format.
+
+    The text of a document is kept under it, so that pandoc reads it once.
+    """
     digest = hashlib.sha256()
     file.seek(0)
     while block := file.read(_BLOCK):
@@ -41,6 +44,7 @@ def document_digest(file: BinaryIO, kind: Kind) -> str:
 def read_document(label: str, file: BinaryIO, kind: Kind) -> str:
     """Return the text of a document (text formats in UTF-8), one line for each paragraph.
 
+    It takes seconds for a book: look up `document_digest` among the texts that are known before.
     Raises UsageError if pandoc is missing, DataError if it cannot read the document.
     """
     try:

@@ -44,9 +44,10 @@ def join_lines(lines: Iterable[Line], mark: str = "") -> Iterator[Line]:
     """Join the lines of each wrapped paragraph of a file in UTF-8. The lines of a paragraph lose
     their ends; every other line has one, and so has one that equals `mark`, which parts documents.
 
-    A blank line, an indented line and an item of a list begin a paragraph, so that lists, and
-    verse and code with indented lines, stay as they are. So does a paragraph that was not wrapped
-    (`is_wrapped`).
+    A text that was wrapped at 70 columns teaches a model to break its lines there. Letters and
+    novels from Project Gutenberg are of this kind. A blank line, an indented line and an item of a
+    list begin a paragraph, so that lists, and verse and code with indented lines, stay as they are.
+    So does a paragraph that was not wrapped (`is_wrapped`).
     """
     paragraph: list[Line] = []
     for number, content in lines:
@@ -120,7 +121,10 @@ def _is_list(lines: Sequence[str]) -> bool:
 
 def share_wrapped(text: str) -> float:
     """Return the share of the non-blank lines of a text that `join_lines` would join to the next
-    line."""
+    line.
+
+    It decides whether a note proposes `join_lines`.
+    """
     lines = list(split_lines([Line(number=1, content=text)]))
     num_joined = 0
     for line in join_lines(lines):

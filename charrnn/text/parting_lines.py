@@ -29,7 +29,10 @@ _IS_LATEX = re.compile(r"\\(?:begin|section|chapter|documentclass|newcommand)\b"
 
 def records_between(lines: Iterable[Line], mark: str) -> Iterator[Iterator[Line]]:
     """Yield the lines of each record, without the lines that equal `mark` but for blanks at their
-    ends. Take a record before the next one."""
+    ends. Take a record before the next one.
+
+    Files with `%` or `***` between poems or sayings are divided by it.
+    """
     for is_mark, record in groupby(lines, key=lambda line: is_parting(line.content, mark)):
         if not is_mark:
             yield record
@@ -42,7 +45,11 @@ def is_parting(line: str, mark: str) -> bool:
 
 def repeated_lines(start: str) -> Counter[str]:
     """Count the lines that occur more than once in the beginning of a text, without blanks at their
-    ends."""
+    ends.
+
+    The line that parts records is one of them: they are shown to a user who has named another line,
+    or none.
+    """
     counts = Counter(line.strip() for line in start.split("\n"))
     del counts[""]
     return Counter({line: num for line, num in counts.items() if num > 1})

@@ -62,7 +62,11 @@ _BLOCK = 1 << 20
 
 class SourceReader:
     """The text of files and streams, which is read when this is made; then its ids can be encoded
-    in any alphabet."""
+    in any alphabet.
+
+    It is there for whoever must know something of the text, such as its characters or its digest,
+    before choosing the alphabet; `corpus.read_corpus` reads and encodes at once.
+    """
 
     def __init__(
         self,
@@ -155,7 +159,10 @@ class SourceReader:
         return convert_os_errors("write to", path=folder, num_bytes=self.file_bytes)
 
     def check_memory(self) -> None:
-        """Raise DataError if the text does not fit into memory as a whole."""
+        """Raise DataError if the text does not fit into memory as a whole.
+
+        Call it for a text whose `content` will be asked for; training reads its text in blocks.
+        """
         check_memory(self.name, self._builder.num_bytes)
 
     def _read_source(self, origin: Origin, advance: Task) -> None:
@@ -218,7 +225,11 @@ class SourceReader:
 
     def lines(self) -> Iterator[tuple[FileRecord, Line]]:
         """Read the text again, before its documents are brought into their order: yield its lines,
-        each after its file."""
+        each after its file.
+
+        The places of characters in the files are found by it: the numbers of lines are not kept
+        while a text is encoded.
+        """
         ends_line = True
         seen: set[str] = set()
         for file in self.files:
@@ -388,7 +399,11 @@ def _labels(files: Sequence[FileRecord], changes: set[Change]) -> str:
 
 
 def file_bytes(origins: Iterable[Origin]) -> int:
-    """Return the size of all files of some sources together, as they are on the disk."""
+    """Return the size of all files of some sources together, as they are on the disk.
+
+    It is known before anything is read: for a bar of progress, and to tell that a large text has
+    changed.
+    """
     num_bytes = 0
     for origin in origins:
         for path in origin.paths:

@@ -82,7 +82,11 @@ CHARS_PER_MISREAD = 2000
 
 
 def describe_file(file: FileRecord) -> None:
-    """Note what data a file is, and how it is read better, by the beginning of its text."""
+    """Note what data a file is, and how it is read better, by the beginning of its text.
+
+    It is called while files are read and only records; `notes_on_source` says it of all files of a
+    source together.
+    """
     if not file.is_parsed:
         file.data = data_kind(start=file.start, name=file.name)
         if not file.data:
@@ -131,7 +135,10 @@ def _shape(file: FileRecord) -> str:
 
 
 def describe_skipped(origin: Origin, skipped: Mapping[str, str]) -> str:
-    """Say what was skipped of a source, and why; "" if nothing was."""
+    """Say what was skipped of a source, and why; "" if nothing was.
+
+    Of a source with some usable files it is a note, and of one without any the end of the error.
+    """
     parts = []
     if skipped:
         # Each reason is given for the first file that has it, with the whole command of its remedy.
@@ -151,8 +158,10 @@ def notes_on_source(
     files: Sequence[FileRecord],
     config: Config,
 ) -> Iterator[str]:
-    """Yield notes on the files of a source, and on those that were `skipped`, each with its
-    reason."""
+    """Yield notes on the files of a source, and on those that were `skipped`, each with its reason.
+
+    A folder of a thousand files has one note of each kind, with their number.
+    """
     if description := describe_skipped(origin, skipped):
         yield f"skipped in {origin.label}: {description}"
 
@@ -209,8 +218,11 @@ def _in_sed(name: str) -> str:
 
 
 def shares_of_kinds(files: Sequence[FileRecord]) -> str:
-    """Say how many files of each suffix a text has, with their shares of it: `173 .md 71 %, 12 .eps
-    28 %, 40 others`; "" for a single file."""
+    """Say how many files of each suffix a text has, with their shares of it:
+    `173 .md 71 %, 12 .eps 28 %, 40 others`; "" for a single file.
+
+    It shows, before the training, that a folder had something in it that nobody meant.
+    """
     if len(files) < 2:
         return ""
     # The suffixes that have most of the text come first.

@@ -33,7 +33,11 @@ although their size is not the recorded one."""
 @dataclass(frozen=True, kw_only=True)
 class RecordedCorpus:
     """The record of a run about its text. The record of a downloaded run is not trusted: it could
-    name any file of this machine."""
+    name any file of this machine.
+
+    It is how a run finds its text again, also after the files or the run were moved, and knows
+    whether it is still the same.
+    """
 
     run: str
     """Name of the run, for messages."""
@@ -53,7 +57,10 @@ class RecordedCorpus:
 
     def is_whole(self, text: str | bytes) -> bool:
         """Whether a text is this whole corpus. The text must be read like a corpus, with its
-        documents in the order of the files."""
+        documents in the order of the files.
+
+        How much of it was learned is known then, and need not be measured.
+        """
         digest = hashlib.sha256(as_bytes(text)).hexdigest()
         return self.digest == digest_in_order(digest, self.config)
 
@@ -62,10 +69,11 @@ class RecordedCorpus:
     ) -> float | None:
         """Return the share of a text that is training text.
 
-        For the whole corpus this is the share of the training part. For any other text it is the
-        share of the documents or long passages that the training text contains, too
-        (`charrnn.text.copies.trained_share`); None if the corpus is missing or large.
-        `read_training` reads the training text, and raises CharRNNError if that fails.
+        It says how far a loss on a given text is one of learned text. For the whole corpus this is
+        the share of the training part. For any other text it is the share of the documents or long
+        passages that the training text contains, too (`charrnn.text.copies.trained_share`); None if
+        the corpus is missing or large. `read_training` reads the training text, and raises
+        CharRNNError if that fails.
         """
         # The share of the whole corpus is known from its split.
         if self.is_whole(text):
@@ -86,6 +94,9 @@ class RecordedCorpus:
     def read(self, *, vocab: Vocab | None = None, instead: str = "", reason: str = "") -> Corpus:
         """Read the text from its recorded location or, if that fails, from the files that its name
         means now, or from those beside the run, with which the run may have been moved.
+
+        It refuses a text that has changed, because every measurement would be of another one;
+        `read_corpus` takes what it finds.
 
         It is encoded in `vocab`, by default in its own vocabulary. Nothing is downloaded, and only
         regular files and standard input are read. Raises DataError if the text is missing, cannot
@@ -187,8 +198,9 @@ def recorded_corpus(
     """Return the record of a run's text in its configuration and the state of a checkpoint; None if
     the state has no digest.
 
-    `folder` is that of the run, None for an exported model file. Locations that do not fit the
-    sources are ignored.
+    A model is loaded with it and without its text; `RecordedCorpus.read` reads the text once
+    somebody asks for it. `folder` is that of the run, None for an exported model file. Locations
+    that do not fit the sources are ignored.
     """
     digest = state.get("corpus_digest")
     if not isinstance(digest, str):

@@ -47,7 +47,11 @@ _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueEntry:
-    """One text of the catalogue."""
+    """One text of the catalogue.
+
+    It has the address and the digest by which a text is fetched, and the settings by which it is
+    read well.
+    """
 
     name: str
     """The name on the command line."""
@@ -95,7 +99,11 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
 
 
 def find_entry(name: str) -> CatalogueEntry | None:
-    """Return the entry of the catalogue with this name, None if there is none."""
+    """Return the entry of the catalogue with this name, None if there is none.
+
+    It is for a name that can mean nothing else, as of `charrnn corpora`; of the source of a
+    training, `entry_of` asks whether a file comes first.
+    """
     return next((entry for entry in load_catalogue() if name == entry.name), None)
 
 
@@ -146,7 +154,10 @@ def is_smiles_file(name: str) -> bool:
 
 def path_of(entry: CatalogueEntry) -> Path | None:
     """Return the path of the entry's file in a folder of corpora, whatever it contains; None if it
-    does not exist."""
+    does not exist.
+
+    It only looks; `fetch` downloads and checks.
+    """
     for candidate in corpora_folders():
         if os.path.exists(candidate / entry.file):
             return candidate / entry.file
@@ -256,7 +267,10 @@ _ESCAPED = re.compile(r"\[([*?[])\]")
 
 @dataclass(frozen=True)
 class Origin:
-    """The files or the stream that a source means."""
+    """The files or the stream that a source means.
+
+    What a user types is looked up once, and from then on there are paths.
+    """
 
     label: str
     """The name in messages."""
@@ -279,7 +293,10 @@ def find_origins(
     sources: Iterable[str], config: Config, *, is_named_by_run: bool = False
 ) -> list[Origin]:
     """Find the files or the stream of each source (see `find_origin`); without sources, the
-    standard library of this Python."""
+    standard library of this Python.
+
+    A corpus is read from what it returns.
+    """
     find = partial(find_origin, config=config, is_named_by_run=is_named_by_run)
     return list(map(find, sources)) or [standard_library(config)]
 
@@ -444,7 +461,10 @@ def _folder(folder: Path, config: Config) -> Origin:
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether this is the folder of a run."""
+    """Whether this is the folder of a run.
+
+    A folder of texts may have runs in it, whose logs and samples nobody wants to learn.
+    """
     return all(os.path.lexists(folder / name) for name in RUN_FILES)
 
 

@@ -97,7 +97,11 @@ Change = tuple[str, str]
 
 @dataclass
 class FileRecord:
-    """What was read of a file or a stream."""
+    """What was read of a file or a stream.
+
+    The functions through which the lines of a file pass count in it what they change: the notes of
+    a corpus are made of all of them at the end.
+    """
 
     name: str
     """Its path."""
@@ -150,8 +154,11 @@ def without_gz(name: str) -> str:
 
 
 def check_memory(what: str, num_bytes: int) -> None:
-    """Raise DataError if a text of that many bytes does not fit into this machine's memory.
-    `what` names the corpus."""
+    """Raise DataError if a text of that many bytes does not fit into this machine's memory. `what`
+    names the corpus.
+
+    Without it, the system ends the process without a word.
+    """
     memory = memory_bytes()
     if memory is not None and num_bytes > memory // _MEMORY_PER_BYTE:
         raise DataError(
@@ -165,8 +172,9 @@ def check_memory(what: str, num_bytes: int) -> None:
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file to be read as bytes; one whose name ends in .gz is decompressed.
 
-    Raises DataError in the block if the file cannot be read, TextChangedError if it changes while
-    it is read: its text could not be read again.
+    Use it in place of `open` for every text: it knows .gz, and notices a file that somebody writes
+    at the same time. Raises DataError in the block if the file cannot be read, TextChangedError if
+    it changes while it is read: its text could not be read again.
     """
     try:
         is_packed = without_gz(path.name) != path.name
@@ -193,8 +201,9 @@ def read_pieces(
     """Yield a file in pieces of whole lines, which end with LF; without an encoding, its bytes as
     they are.
 
-    Raises DataError if it is not in the encoding or no text. With `allows_nul`, it may have a few
-    NULs.
+    It is the first of the functions through which a file passes; `split_lines` divides its pieces
+    where somebody looks at lines. Raises DataError if it is not in the encoding or no text. With
+    `allows_nul`, it may have a few NULs.
     """
     start = file.read(START_BYTES)
     file.seek(0)
@@ -237,7 +246,10 @@ def read_pieces(
 
 
 def start_in_utf_8(start: bytes) -> bytes:
-    """Return the beginning of a file in UTF-8 if a mark says that it is in another encoding."""
+    """Return the beginning of a file in UTF-8 if a mark says that it is in another encoding.
+
+    The kinds of files are recognised by their first bytes, which are other ones in UTF-16.
+    """
     name = _marked(start)
     if name is None:
         return start
@@ -324,7 +336,10 @@ def unreadable(label: str, error: OSError) -> DataError:
 
 
 def split_lines(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield each line by itself."""
+    """Yield each line by itself.
+
+    It is only for whoever looks at lines: a piece of many lines is faster to pass on.
+    """
     for line in lines:
         for index, content in enumerate(io.StringIO(line.content, newline="\n")):
             yield Line(line.number + index, content)

@@ -61,10 +61,12 @@ file."""
 class Vocab:
     """An alphabet in the order of its ids.
 
-    The kind "char" has the unknown symbol (`UNKNOWN`) as entry 0, and a character as every other
-    entry. If it was made by the setting `exact`, it has only characters, and a text with any other
-    character cannot be encoded. The kind "byte" has 256 entries: entry i is chr(i), which is byte i
-    decoded as latin-1. No byte is unknown.
+    `Model.vocab` is the alphabet of a model. It encodes and decodes, and says what the model does
+    not know (`unknown_characters`) and reads instead (`nearest`). The kind "char" has the unknown
+    symbol (`UNKNOWN`) as entry 0, and a character as every other entry. If it was made by the
+    setting `exact`, it has only characters, and a text with any other character cannot be encoded.
+    The kind "byte" has 256 entries: entry i is chr(i), which is byte i decoded as latin-1. No byte
+    is unknown.
     """
 
     kind: Literal["char", "byte"]
@@ -132,10 +134,12 @@ class Vocab:
         NUL, which ends a document, comes before all known characters; without it, all existing ids
         stay the same.
 
-        A character is added if it occurs as often as `from_counts` requires, or at all if the
-        alphabet has no unknown symbol. If there were more than `MAX_CHARACTERS` entries, the most
-        frequent characters are added. A byte alphabet has no new characters. Raises DataError if an
-        alphabet without an unknown symbol exceeds `MAX_VOCAB_SIZE`.
+        A model that goes on with a text of other characters needs it; `from_counts` makes the
+        alphabet of a new model. A character is added if it occurs as often as `from_counts`
+        requires, or at all if the alphabet has no unknown symbol. If there were more than
+        `MAX_CHARACTERS` entries, the most frequent characters are added. A byte alphabet has no new
+        characters. Raises DataError if an alphabet without an unknown symbol exceeds
+        `MAX_VOCAB_SIZE`.
         """
         if self.kind == "byte":
             return self
@@ -165,7 +169,11 @@ class Vocab:
 
     def rows_in(self, other: "Vocab") -> Int64Array:
         """Return for each entry (V,) the id in `other` of the same entry, or else of the character
-        that `other.nearest` puts first in its place, or else -1."""
+        that `other.nearest` puts first in its place, or else -1.
+
+        The weights of a model are carried over to another alphabet by it: a new character begins as
+        the most similar one.
+        """
         ids = {character: id for id, character in enumerate(other.characters)}
         rows = []
         for character in self.characters:
@@ -178,7 +186,10 @@ class Vocab:
 
     @classmethod
     def of_bytes(cls) -> "Vocab":
-        """Return the alphabet of the 256 bytes."""
+        """Return the alphabet of the 256 bytes.
+
+        It is the same for every text, so there is nothing to count.
+        """
         return cls("byte", tuple(map(chr, range(256))))
 
     def __len__(self) -> int:
@@ -270,7 +281,10 @@ class Vocab:
 
     def check_known(self, code_points: NDArray[np.integer]) -> None:
         """Raise DataError for characters that an alphabet without an unknown symbol does not have;
-        the message names them."""
+        the message names them.
+
+        Call it before `ids_of`, which gives every unknown character the id 0.
+        """
         if self.has_unknown_symbol:
             return
         missing = dict.fromkeys(code_points[~self.knows(code_points)].tolist())
@@ -283,14 +297,21 @@ class Vocab:
 
     def ids_of(self, code_points: NDArray[np.integer]) -> IdArray:
         """Return the id of each code point (or byte, in a byte alphabet) as `id_type`; 0 for
-        unknown characters."""
+        unknown characters.
+
+        It is for the blocks of a large text, which were checked; `encode` takes a text and checks
+        it.
+        """
         # The limit is a uint32, because it may not fit into the type of the code points.
         entries = np.minimum(code_points, np.uint32(len(self._id_of) - 1))
         return np.asarray(self._id_of[entries], self.id_type)
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
         """Return the distinct characters of a text that are not in the alphabet, in order of first
-        appearance."""
+        appearance.
+
+        A message names them. `knows` says of each character whether it is one of them.
+        """
         points = self._points_of(text)
         unknown = dict.fromkeys(points[~self.knows(points)].tolist())
         return list(map(chr, unknown))
@@ -319,9 +340,10 @@ class Vocab:
         """Return a text of the same length in which each character outside the alphabet is replaced
         by the first one of its `nearest` text, if it has one.
 
-        A text that somebody gives to a model is read so: a novel has curly quotes, and a model that
-        learned straight ones would take each of them for the unknown symbol. Bytes, and texts for
-        an alphabet without an unknown symbol, which is exact, stay as they are.
+        Call it before `encode` where the text need not be read as it stands. A text that somebody
+        gives to a model is read so: a novel has curly quotes, and a model that learned straight
+        ones would take each of them for the unknown symbol. Bytes, and texts for an alphabet
+        without an unknown symbol, which is exact, stay as they are.
         """
         if isinstance(text, bytes) or self.kind == "byte" or not self.has_unknown_symbol:
             return text
@@ -333,7 +355,10 @@ class Vocab:
 
     def character(self, id: int) -> str:
         """Return the character of an id, `\\xNN` for a byte that is no character by itself, "" for
-        the unknown symbol."""
+        the unknown symbol.
+
+        It names a single entry, as in a table of predictions; `decode` makes a text of ids.
+        """
         if self.kind == "byte" and id >= 128:
             return f"\\x{id:02x}"
         return self.characters[id]
@@ -397,7 +422,11 @@ class Vocab:
 
 
 class Decoder:
-    """Decode ids one at a time. All returned texts together equal `Vocab.decode` of all ids."""
+    """Decode ids one at a time. All returned texts together equal `Vocab.decode` of all ids.
+
+    Generated ids come one by one, and a byte of them may be a third of a character: it shows a
+    character as soon as it is complete.
+    """
 
     def __init__(self, vocab: Vocab):
         self._vocab = vocab
@@ -444,7 +473,10 @@ def as_bytes(text: str | bytes) -> bytes:
 
 def code_points(text: str | bytes) -> NDArray[np.unsignedinteger]:
     """Return the code points (N,) of a text, as uint16 if that is large enough, because it is
-    faster; of bytes, their values."""
+    faster; of bytes, their values.
+
+    Counting, hashing and encoding a text are array operations on them.
+    """
     if isinstance(text, bytes):
         return np.frombuffer(text, np.uint8)
     # A character above U+FFFF, such as an emoji, takes two of these units.
@@ -526,7 +558,9 @@ class EncodedText:
 def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> EncodedText:
     """Encode `text` and the `context` before it.
 
-    Raises DataError for an empty text, UsageError for bytes if the alphabet consists of characters.
+    It is for what is measured as it stands; a text that somebody gives to a model goes through
+    `encode_given`. Raises DataError for an empty text, UsageError for bytes if the alphabet
+    consists of characters.
     """
     ids = vocab.encode(text)
     if len(ids) == 0:

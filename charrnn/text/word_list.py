@@ -87,8 +87,8 @@ others."""
 class WordList:
     """The different words of a text that a model can write, sorted.
 
-    Of each word its small letters are listed; as it stands it is listed only where these do not
-    imply it.
+    `Model.word_list` is one: the words that a sample with `known_words` may contain. Of each word
+    its small letters are listed; as it stands it is listed only where these do not imply it.
     """
 
     letters: str
@@ -139,7 +139,10 @@ class WordList:
         )
 
     def forms(self) -> Iterator[str]:
-        """Yield every word as it may be written: as it is listed, and with a capital."""
+        """Yield every word as it may be written: as it is listed, and with a capital.
+
+        They are what a user would call the words; `all_forms` is the set of them.
+        """
         for word in self.words:
             yield word
             capital = self.capitals.get(word[0])
@@ -390,7 +393,9 @@ class TextWords:
 def read_words(part: CorpusPart) -> TextWords:
     """Read the words of a part of a text, at most of its first `MOST_CHARS` characters.
 
-    A word that goes on behind the part is left out: the part has only its beginning.
+    It is for a model whose file has no list. The words of a text that is not one of words, such as
+    molecules, are refused by the `check` of the result. A word that goes on behind the part is left
+    out: the part has only its beginning.
     """
     found = TextWords(is_cut=len(part) > MOST_CHARS)
     num_chars = min(len(part), MOST_CHARS)
@@ -424,7 +429,10 @@ def read_words(part: CorpusPart) -> TextWords:
 
 
 def are_single_words(documents: Sequence[str]) -> bool:
-    """Return whether more than half of some documents are a single word each, as names are."""
+    """Return whether more than half of some documents are a single word each, as names are.
+
+    Of such documents, none can be both new and made of known words.
+    """
     kinds = KindTable()
     num_single = sum(words_in(document, kinds) == [document] for document in documents)
     return num_single > len(documents) / 2
