@@ -91,7 +91,8 @@ def matmul_rate(
     """Return operations per second (2 * size^3 per product) of square matrix products on all of
     torch's threads."""
     device = device or torch.device("cpu")
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    a = torch.randn(size, size, device=device).to(dtype)
+    b = torch.randn(size, size, device=device).to(dtype)
     (median,) = in_turn(waiting(lambda: a @ b, device), at_least_seconds=0.5)
     return 2 * size**3 / median
 
@@ -206,7 +207,9 @@ class Report:
         """Describe the machine and, with `with_limits`, measure its own limits; print them unless
         `as_json`."""
         self._benchmark, self._as_json = benchmark, as_json
-        self.machine = describe_machine() | (measure_limits() if with_limits else {})
+        self.machine = describe_machine()
+        if with_limits:
+            self.machine |= measure_limits()
         self._rows: list[Row] = []
         self._columns: tuple[str, ...] = ()
         if not as_json:

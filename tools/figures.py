@@ -42,7 +42,8 @@ def make(name: str, figure: dict[str, Any], texts: Path | None) -> None:
     """Make a figure. Raises SystemExit if its command fails, or is to be run by hand."""
     if name in DRAWN:
         module, function = DRAWN[name].split(".")
-        getattr(importlib.import_module(module), function)()
+        draw = getattr(importlib.import_module(module), function)
+        draw()
     elif figure.get("by_hand"):
         raise SystemExit(f"{name} takes long: run `{figure['command']}`, then --sign {name}")
     elif run(figure["command"], texts) != 0:

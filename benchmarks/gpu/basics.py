@@ -41,8 +41,8 @@ def trainer_losses(trainer: Trainer, num_steps: int) -> list[float]:
 def check_build(setup: Setup, results: Results) -> None:
     """Say which torch is there, and whether it has kernels for this GPU."""
     results.phase("the build")
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    results.measure("torch: version", major + minor / 100, torch.__version__)
+    major, minor, *_ = torch.__version__.split(".")
+    results.measure("torch: version", int(major) + int(minor) / 100, torch.__version__)
     if setup.device.type != "cuda":
         results.skip("kernels for this GPU", "no CUDA")
         return

@@ -70,7 +70,8 @@ def check_steps(setup: Setup, results: Results) -> None:
         }
         trainers = [make_trainer(device, **options, **case) for device in (setup.device, CPU)]
         before = [weight.detach().clone() for weight in trainers[1].network.parameters()]
-        computed, expected = (trainer.take_step() for trainer in trainers)
+        computed = trainers[0].take_step()
+        expected = trainers[1].take_step()
         weights = [list(trainer.network.parameters()) for trainer in trainers]
         gradients = [(weight.grad, of_cpu.grad) for weight, of_cpu in zip(*weights, strict=True)]
         changes = changes_of(trainers, before)

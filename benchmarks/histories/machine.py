@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from every_option import BASES, EXAMPLES, FORMATS
@@ -49,13 +51,19 @@ EXTRAS = (
 """Settings of some runs besides their cell and depth."""
 PRIMES = {"prose.txt": "ab", "names.txt": "Ann", "poems.csv": "ab", "bytes.txt": "zäb"}
 PRIMES["two.txt"] = "ab"
-LINES = [
-    example if example.startswith(command) else f"{BASES[command]} {example}"
-    for command in ("sample", "visualize", "evaluate", "runs", "predict")
-    for examples in EXAMPLES[command].values()
-    for example in examples
-]
-"""Command lines with each option of the commands that look at a run."""
+
+
+def command_lines() -> Iterator[str]:
+    """Yield command lines with each option of the commands that look at a run."""
+    for command in ("sample", "visualize", "evaluate", "runs", "predict"):
+        for example in chain.from_iterable(EXAMPLES[command].values()):
+            if example.startswith(command):
+                yield example
+            else:
+                yield f"{BASES[command]} {example}"
+
+
+LINES = [*command_lines()]
 
 number = st.integers(0, 5)
 surroundings = st.sampled_from([*SURROUNDINGS])
@@ -401,7 +409,7 @@ class Histories(RuleBasedStateMachine):
         words = [name, made.path, *options]
         if name == "runs" and (made.is_damaged or (made.path / "config.yaml").exists()):
             # A damaged configuration has no copy that the list looks for.
-            codes = (0, 4)[: 1 + made.is_damaged]
+            codes = (0, 4) if made.is_damaged else (0,)
         elif name == "predict":
             words.append(PRIMES[made.text])
         elif codes == (0,):

@@ -14,7 +14,9 @@ FEWER = {
 
 def play(seed: int, num_steps: int, *, shorten: bool = False) -> str | None:
     """Play one history; return what is wrong, None if nothing is."""
-    phases = [Phase.generate, Phase.shrink][: 1 + shorten]
+    phases = [Phase.generate]
+    if shorten:
+        phases.append(Phase.shrink)
     settings = hypothesis.settings(
         max_examples=2,  # the first is always the simplest one, which is empty
         stateful_step_count=num_steps,

@@ -139,7 +139,7 @@ def main() -> None:
                 (math.inf, f"{name} {len(found) - len(good)} of {len(found)} diverged | | | |")
             )
             continue
-        stateful, windowed, steps = (list(column) for column in zip(*good, strict=True))
+        stateful, windowed, steps = zip(*good, strict=True)
         mean, spread = statistics.mean(stateful), max(stateful) - min(stateful)
         losses = f"{mean:.4f} | {spread:.4f} | {statistics.mean(windowed):.4f}"
         rows.append((mean, f"{name} {statistics.median(steps):,.0f} | {losses} |"))

@@ -36,7 +36,8 @@ def num_accepted(tunes: Sequence[str], folder: str) -> int:
         command = ["abc2midi", str(source), "-o", str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = (done.stdout + done.stderr).splitlines()
-        count += done.returncode == 0 and not any(line.startswith("Error") for line in lines)
+        if done.returncode == 0 and not any(line.startswith("Error") for line in lines):
+            count += 1
     return count
 
 

@@ -80,8 +80,13 @@ def main() -> None:
                     file.write(block)
             megabytes = path.stat().st_size / 1e6
             seconds = measure(path, encoding, alphabet)
-            built, cpu = (megabytes / one for one in seconds)
-            report.add(text=name, megabytes=megabytes, build=built, processor=cpu)
+            build_seconds, processor_seconds = seconds
+            report.add(
+                text=name,
+                megabytes=megabytes,
+                build=megabytes / build_seconds,
+                processor=megabytes / processor_seconds,
+            )
             path.unlink()
     report.close()
 

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from operator import truediv
 from typing import Any
 
 import numpy as np
@@ -146,14 +147,15 @@ def compare(report: Report, most_multiplications: float, shape: tuple[int, int, 
     tensors = {
         name: value.numpy() for name, value in CharRNN(config, len(VOCAB)).state_dict().items()
     }
-    int8, fp32 = (Stepper(config, tensors, precision) for precision in ("int8", "fp32"))
+    int8 = Stepper(config, tensors, "int8")
+    fp32 = Stepper(config, tensors, "fp32")
     many = our_length // 8
     calls = [ours(int8, 1, our_length), ours(fp32, 1, our_length // 2), ours(int8, STREAMS, many)]
     medians = in_turn(
         *calls, stock(num_layers, hidden_size, stock_length), warm_ups=1, repeats=REPEATS
     )
     lengths = (our_length, our_length // 2, STREAMS * many, stock_length)
-    one, one_fp32, several, peer = (n / median for n, median in zip(lengths, medians, strict=True))
+    one, one_fp32, several, peer = map(truediv, lengths, medians)
     size = num_weights(int8)
     common: dict[str, Any] = {"model": f"lstm {num_layers}x{hidden_size}"}
     rows = (

@@ -21,8 +21,10 @@ share of matrix rate: multiplications per second of our step, divided by those o
 product (first lines).
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -168,10 +170,8 @@ def products_alone(config: Config) -> Callable[[], object]:
 def num_operations(config: Config) -> float:
     """Return the floating-point operations of all matrix products of a step."""
     each_step, whole = product_shapes(config)
-    per_step, once = (
-        sum(2.0 * rows * terms * columns for rows, terms, columns in part)
-        for part in (each_step, whole)
-    )
+    per_step = sum(2.0 * math.prod(shape) for shape in each_step)
+    once = sum(2.0 * math.prod(shape) for shape in whole)
     return resolved(config.bptt_length) * per_step + once
 
 
@@ -220,14 +220,19 @@ def main() -> None:
     arguments = parser.parse_args()
     report = Report("train_speed", as_json=arguments.json)
     precision, optimizer = arguments.precision, arguments.optimizer
-    for cell in () if arguments.part == "grid" else STOCK if arguments.quick else CELL_DESCRIPTIONS:
-        compare(report, our_step(cell, 2, 512, 64, 128, precision, optimizer))
-    for cell in () if arguments.part == "cells" else STOCK:
-        for num_layers in (2,) if arguments.quick else (1, 2, 3):
-            for hidden_size in (128,) if arguments.quick else (64, 128, 256, 512):
-                compare(
-                    report, our_step(cell, num_layers, hidden_size, 50, 50, precision, optimizer)
-                )
+    # What is compared: every cell type at one size, and those of torch at several.
+    cells = [*CELL_DESCRIPTIONS]
+    shapes = [*product((1, 2, 3), (64, 128, 256, 512))]
+    if arguments.quick:
+        cells = [*STOCK]
+        shapes = [(2, 128)]
+
+    if arguments.part != "grid":
+        for cell in cells:
+            compare(report, our_step(cell, 2, 512, 64, 128, precision, optimizer))
+    if arguments.part != "cells":
+        for cell, (num_layers, hidden_size) in product(STOCK, shapes):
+            compare(report, our_step(cell, num_layers, hidden_size, 50, 50, precision, optimizer))
     report.close()
 
 
