@@ -21,7 +21,14 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_three_networks_are_trained_and_compared(command):
+@pytest.fixture
+def few_strings(monkeypatch):
+    """A small text, and few strings on which the networks are tested."""
+    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_TRAINING_STRINGS", 400)
+    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 12)
+
+
+def test_three_networks_are_trained_and_compared(command, few_strings):
     found = json.loads(command(f"{SHORT} --out three").out)
     assert [learner["network"] for learner in found] == [*NETWORKS]
     for measured in ("recalled", "untrained", "trained"):
@@ -38,8 +45,7 @@ def test_three_networks_are_trained_and_compared(command):
         assert learner["largest_norm"] == max(one.get("grad_norm", 0) for one in log)
 
 
-def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
-    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 4)
+def test_the_gradients_are_those_of_the_letters_asked_for(command, few_strings):
     [plain, *_] = json.loads(command(f"{SHORT} --out three").out)
     model = charrnn.load(plain["run"])
     text = model.encode(recall_text(100))
@@ -51,13 +57,13 @@ def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
         for mark in marks
     ]
     expected = np.mean(norms, axis=0)
-    assert len(marks) == 3
+    assert len(marks) == 11
     assert [plain["trained"][str(lag)] for lag in LAGS] == pytest.approx(
         [expected[lag - 1] for lag in LAGS], rel=1e-6
     )
 
 
-def test_the_untrained_network_is_that_with_which_the_run_began(command):
+def test_the_untrained_network_is_that_with_which_the_run_began(command, few_strings):
     [plain, *_] = json.loads(command(f"{SHORT} --out three").out)
     begun = charrnn.load(plain["run"], step=0)
     text = begun.encode(recall_text(100))
@@ -67,8 +73,7 @@ def test_the_untrained_network_is_that_with_which_the_run_began(command):
     ]
 
 
-def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypatch):
-    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 12)
+def test_the_share_recalled_is_that_of_the_most_likely_letters(command, few_strings):
     [plain, *_] = as_json(command(SHORT))
     text = recall_text(20)
     assert text.count(".") == 12 * 19
@@ -82,6 +87,7 @@ def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypa
     assert plain["recalled"]["20"] == pytest.approx(sum(is_right) / len(is_right))
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_reach(command):
     line = "train --recipe vanishing --steps 120 --set learning_rate=0.005"
