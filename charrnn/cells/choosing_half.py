@@ -32,7 +32,11 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Choice:
-    """The cell that the choosing half selects for a target, and how its values map to labels."""
+    """The cell that the choosing half selects for a target, and how its values map to labels.
+
+    The scoring half is measured for this cell alone, with the polarity and the line that were found
+    here.
+    """
 
     cell: int
     polarity: int
@@ -45,7 +49,11 @@ class Choice:
 
 class Associations:
     """The association of every cell with every target over the first `num_chars` characters of a
-    text, from histograms of 512 bins."""
+    text, from histograms of 512 bins.
+
+    It takes the cells window by window and keeps none; `ChoosingHalf` keeps some of them for
+    intervals and chance.
+    """
 
     def __init__(self, targets: Sequence[Target], num_chars: int):
         self._targets = targets
@@ -82,12 +90,20 @@ def strongest(associations: Float64Array) -> Choice:
 
 
 def polarity_of(association: float) -> int:
-    """Return -1 for a cell that is low inside, 1 for any other cell."""
+    """Return -1 for a cell that is low inside, 1 for any other cell.
+
+    An AUC below 0.5 and a negative correlation are as good as the others, with the cell turned
+    round.
+    """
     return 1 if association >= 0 else -1
 
 
 class ChoosingHalf:
-    """Selects a cell for each target by the choosing half of a text."""
+    """Selects a cell for each target by the choosing half of a text.
+
+    Whatever is chosen on text must not be measured on the same text: all choices are made here, and
+    `scores` measures on the other half.
+    """
 
     def __init__(self, targets: Sequence[Target], read: Read):
         """Read the half: histograms and sums of all its characters, and the cells at some of

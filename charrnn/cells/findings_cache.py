@@ -34,7 +34,11 @@ MAX_FOLDER_BYTES = 256 * 1024 * 1024
 
 @dataclass
 class FindingsCache:
-    """Saved results of a model."""
+    """Saved results of a model.
+
+    `Model.findings` is that of a model. Without an identity nothing is saved, and results live as
+    long as the object.
+    """
 
     identity: str | None = None
     """The digest of the model's weights, configuration and alphabet. None for a model without a

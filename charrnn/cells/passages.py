@@ -48,7 +48,10 @@ _LINE = re.compile(f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}
 
 
 def measure_values(text: str, cells: Sequence[CellIndex], values: Float32Array) -> list[CellPage]:
-    """Describe the values (c, N) of cells over a text: pages without scores."""
+    """Describe the values (c, N) of cells over a text: pages without scores.
+
+    `Study.pages` adds the scores.
+    """
     sentences = number_sentences(text)
     # A cell that is often saturated has many equal values: the first of them is drawn from the
     # whole text, not from its beginning.
@@ -173,13 +176,13 @@ def number_sentences(text: str) -> Int64Array:
 def choose_passage(
     text: str, labels: Labels, values: Float32Array, *, polarity: int, first: int
 ) -> slice:
-    """Select a passage from index `first` on in which the label changes, and which is typical of
-    a cell.
+    """Select a passage from index `first` on in which the label changes, and which is typical of a
+    cell.
 
-    labels (N,); values of the cell from `first` on. Of the `contrasting_passages`, the passage in
-    which the cell agrees with the labels as well as in the median (the lower of two) is selected,
-    so half of them follow the detector at least as well. The cell's best passage is not searched
-    for.
+    A passage that shows a cell at its best would show chance at its best. labels (N,); values of
+    the cell from `first` on. Of the `contrasting_passages`, the passage in which the cell agrees
+    with the labels as well as in the median (the lower of two) is selected, so half of them follow
+    the detector at least as well. The cell's best passage is not searched for.
     """
 
     def agreement(part: slice) -> float:

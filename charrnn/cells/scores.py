@@ -58,7 +58,11 @@ MIN_INTERIOR = 50
 @dataclass(frozen=True, eq=False)
 class Measured:
     """The score of the cell that the choosing half selected for a target, and the association of
-    every cell on that half."""
+    every cell on that half.
+
+    `Study.measure` returns it. The score is for users; the associations rank the cells that are not
+    the best.
+    """
 
     score: CellScore
     """The score of the chosen cell on the scoring half."""
@@ -148,7 +152,10 @@ def scores_of_cell(
     num_units: int,
 ) -> tuple[CellScore, ...]:
     """Return the scores of a cell, as `CellPage` has them, from its values (N,) on the scoring
-    half."""
+    half.
+
+    It is for a cell that somebody names; `measure` scores the cell that each target chooses.
+    """
     # The best cells of detectors are scored already.
     layer, unit = divmod(cell, num_units)
     of_cell = []
@@ -176,7 +183,10 @@ def scores_of_cell(
 def sort_scores(
     scores: Sequence[CellScore], skipped: Sequence[Skipped], *, num_chars: int, num_cells: int
 ) -> CellFindings:
-    """Return the findings, the strongest score first; `num_cells` counts if there is a score."""
+    """Return the findings, the strongest score first; `num_cells` counts if there is a score.
+
+    It ends a survey and `find_cells` alike.
+    """
     return CellFindings(
         scores=tuple(sorted(scores, key=lambda score: -score.strength)),
         skipped=tuple(skipped),
@@ -262,8 +272,10 @@ def _read_from(trace: Trace) -> Read:
 def measure(
     targets: Sequence[Target], read: Read, *, num_units: int, read_untrained: Read | None = None
 ) -> list[Measured]:
-    """Measure each target, in order; the result for a target does not depend on the other
-    targets."""
+    """Measure each target, in order; the result for a target does not depend on the other targets.
+
+    `Study.measure` looks the results up before, and saves them.
+    """
     if not targets:
         return []
 

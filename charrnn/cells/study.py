@@ -599,7 +599,10 @@ def found_cells(cache: FindingsCache) -> tuple[records.CellScore, ...]:
 
 def known_polarity(cache: FindingsCache, layer: int, unit: int) -> int:
     """Return the polarity with which a cell is drawn where no detector is chosen: of the detector
-    that it was found to follow best, 1 if none is known."""
+    that it was found to follow best, 1 if none is known.
+
+    `Model.polarity` returns it to users.
+    """
     for cell in found_cells(cache):
         if (cell.layer, cell.unit) == (layer, unit):
             return cell.polarity

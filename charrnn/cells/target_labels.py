@@ -22,7 +22,11 @@ MIN_TEXT = 200
 @dataclass(frozen=True, eq=False)
 class Target:
     """A detector's labels (N,) of the whole text. The first `half` characters choose a cell, the
-    rest score it."""
+    rest score it.
+
+    Scores need a detector no more, only the labels: two detectors with the same labels are the same
+    target.
+    """
 
     name: str
     labels: Labels
@@ -60,6 +64,8 @@ class ChosenTargets(NamedTuple):
 def choose_targets(text: str, detectors: Sequence[Detector]) -> ChosenTargets:
     """Label a text, before its cells are scored: cells are chosen on one half and scored on the
     other, so both need enough labels.
+
+    A detector that it leaves out costs no reading of the text by the network.
 
     Raises DataError for a text under MIN_TEXT characters.
     """

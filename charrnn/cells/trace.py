@@ -27,7 +27,11 @@ once, in any order. The first windows must be a fair sample of the text, as wind
 
 def read_columns(read: Read, columns: Sequence[int], part: slice) -> Float32Array:
     """Read the values (c, n) of some cells, by their numbers, at the characters of a part of a
-    text."""
+    text.
+
+    It reads the values of a few cells into memory, where `stream_cells` yields those of all cells
+    and keeps none.
+    """
     values = np.empty((len(columns), part.stop - part.start), np.float32)
     for indices, cells in read(part.start, part.stop):
         values[:, indices] = cells[:, columns].T
@@ -109,7 +113,10 @@ class Trace(Displayable):
 
 def states_of_text(network: CharRNN, text: EncodedText) -> KnownStates:
     """Return the states of a single pass of a network over a text and its context, from which parts
-    of the text are then read as in that pass, side by side."""
+    of the text are then read as in that pass, side by side.
+
+    It costs one reading of the text, and is worth it where the text is read more than once.
+    """
     # No state is needed behind the last of them.
     num_read = (len(text.ids) - 1) // INTERVAL * INTERVAL
     with task("reading ahead", total=num_read) as advance:
@@ -125,8 +132,9 @@ def trace_text(
 ) -> Trace:
     """Trace a text in float32, as a single pass from the beginning of its context.
 
-    `num_guesses` is the number of next characters kept after each character, at most V;
-    `keeps_hidden` keeps the output of every layer.
+    `Model.trace` encodes the text and calls it. It keeps all values; `stream_cells` is for a text
+    whose values do not fit into memory. `num_guesses` is the number of next characters kept after
+    each character, at most V; `keeps_hidden` keeps the output of every layer.
     """
     ids = text.ids
     first = text.first
@@ -184,7 +192,10 @@ def trace_text(
 
 
 def torch_ops() -> Ops:
-    """Return the functions by which the equations of cells compute step by step with torch."""
+    """Return the functions by which the equations of cells compute step by step with torch.
+
+    A caller changes some of them (`model.interventions`) and gives them to a network.
+    """
     from charrnn.model.layer import TORCH  # imports torch
 
     return TORCH
@@ -196,9 +207,10 @@ def stream_cells(
     """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters of a text, index
     0 being the first.
 
-    A window holds characters of every lane, so indices are not sorted; each occurs once. Nothing is
-    kept. With the `known` states of the text the values are those of a single pass, without them
-    those after a warm-up. Raises CheckpointError for values that are not finite.
+    `trace_text` returns all values as one array. A window holds characters of every lane, so
+    indices are not sorted; each occurs once. Nothing is kept. With the `known` states of the text
+    the values are those of a single pass, without them those after a warm-up. Raises
+    CheckpointError for values that are not finite.
     """
     segments = Segments.of(len(text.ids), first=text.first)
     read = read_segments(

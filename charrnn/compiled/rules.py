@@ -24,7 +24,10 @@ Codes = NDArray[np.uint64]
 
 class RuleTables(NamedTuple):
     """The rules of a model and of the options of a text. The tables of a rule that is off are
-    empty."""
+    empty.
+
+    Compiled code knows no objects: `generation.rules.rule_tables` makes these arrays of `Rules`.
+    """
 
     are_on: bool
     """Whether there is any rule."""
@@ -64,7 +67,10 @@ class RuleTables(NamedTuple):
 
 
 def no_rules() -> RuleTables:
-    """Return the tables of no rule."""
+    """Return the tables of no rule.
+
+    The compiled loop has one type of argument, also where nothing is forbidden.
+    """
     ints = np.zeros(0, np.int32)
     codes = np.zeros(0, np.uint64)
     return RuleTables(

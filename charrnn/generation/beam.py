@@ -37,6 +37,9 @@ class Beam(NamedTuple):
 class BeamSearch:
     """Searches for the most likely texts after `prime`: up to `width` different texts.
 
+    `Generator.beam` makes one, after the options were checked; a text that is drawn comes from
+    `sampling.write_texts`.
+
     The search ends
 
     - when no character is allowed after any live text: with the texts that have ended or, if no

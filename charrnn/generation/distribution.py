@@ -14,14 +14,21 @@ from charrnn.system.arrays import BoolArray, Float64Array
 
 
 def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
-    """Return log-probabilities (B, V) in float64 for logits (B, V)."""
+    """Return log-probabilities (B, V) in float64 for logits (B, V).
+
+    Log-probabilities of the model itself are reported by it, whatever the options are;
+    `char_weights` are what a character is drawn from.
+    """
     # After the shift the largest logit is 0, so that exp does not overflow.
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 class CharWeights(NamedTuple):
-    """Probabilities of the next character, up to a factor."""
+    """Probabilities of the next character, up to a factor.
+
+    Drawing needs no division by the sum: a uniform number is multiplied by it instead.
+    """
 
     values: Float64Array
     """(V,)."""
@@ -40,9 +47,11 @@ def char_weights(
     """Return the probabilities (V,) up to a factor for logits (V,), the same on every processor: 0
     for banned characters (V,), of which there must be others.
 
-    Top-k keeps characters by rank, because a threshold would keep more than k characters with equal
-    logits. The compiled loop and an exported page do the same operations in the same order. If the
-    logits are nan, one character has all probability.
+    A character is drawn from them, after temperature and truncation; `log_softmax` has the
+    probabilities of the model without any option. Top-k keeps characters by rank, because a
+    threshold would keep more than k characters with equal logits. The compiled loop and an exported
+    page do the same operations in the same order. If the logits are nan, one character has all
+    probability.
     """
     size = len(logits)
     scores = logits.astype(np.float64)

@@ -84,7 +84,11 @@ class GeneratedText(Displayable):
 
 def excess_of(nats: float, num_chars: int, *, mean: float, spread: float) -> float:
     """Return how unlikely a text of a loss in nats is for its length n: (nats - n mean) / (spread
-    sqrt(n)), with the mean and the standard deviation of the losses of characters."""
+    sqrt(n)), with the mean and the standard deviation of the losses of characters.
+
+    It compares texts of different lengths, which the loss alone and the loss per character do not:
+    a short text varies more.
+    """
     # A sum of n independent losses varies by sqrt(n) times their spread.
     if not spread or not num_chars:
         return 0.0
@@ -93,7 +97,10 @@ def excess_of(nats: float, num_chars: int, *, mean: float, spread: float) -> flo
 
 def sorted_by_excess(texts: Iterable[GeneratedText]) -> list[GeneratedText]:
     """Return texts with their `excess`, the most likely for their length first. The mean and the
-    standard deviation are those of the characters of all texts."""
+    standard deviation are those of the characters of all texts.
+
+    A list of names from the most to the least usual is sorted so.
+    """
     drawn = list(texts)
     losses = [-logprob for text in drawn for logprob in text.logprobs] or [0.0]
     mean = fmean(losses)

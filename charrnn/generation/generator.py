@@ -64,7 +64,10 @@ MAX_FRESH_SEED = 2**31 - 1
 
 
 def fresh_seed() -> int:
-    """Draw a seed between 0 and `MAX_FRESH_SEED` from the operating system's random numbers."""
+    """Draw a seed between 0 and `MAX_FRESH_SEED` from the operating system's random numbers.
+
+    A command draws it before the text, to be able to name it afterwards.
+    """
     return secrets.randbelow(MAX_FRESH_SEED + 1)
 
 
@@ -80,7 +83,8 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
     """Return the ids that replace an empty prime: a newline, or the first character of an alphabet
     without a newline.
 
-    In a model of documents they are END, `end_id`, after which a document begins.
+    It stands for a prime of "". Without any prime (None), `opening_ids` are read, which begin a
+    text better. In a model of documents they are END, `end_id`, after which a document begins.
     """
     if end_id is not None:
         return np.array([end_id], np.uint16)
@@ -134,6 +138,8 @@ def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
     """Return the ids that stand for no character and are never drawn: the unknown symbol, and END
     in a model without documents.
 
+    Whoever shows or draws next characters leaves them out, and divides by the sum of the others.
+
     A model without documents (`end_id` None) has END in its alphabet if it started from a model
     with documents.
     """
@@ -150,7 +156,11 @@ def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
 
 def check_vocab_size(vocab_size: int, vocab: Vocab, name: str) -> None:
     """Raise CheckpointError unless the weights of run `name` are for as many characters as its
-    vocabulary has."""
+    vocabulary has.
+
+    It is asked when a model is loaded, so that no damaged file is found out by an index that is out
+    of range.
+    """
     if vocab_size != len(vocab):
         raise CheckpointError(
             f"The alphabet of {name} has {len(vocab)} entries, its weights are for {vocab_size}."
@@ -159,6 +169,9 @@ def check_vocab_size(vocab_size: int, vocab: Vocab, name: str) -> None:
 
 class Generator:
     """Generates text with a trained model.
+
+    `Model.generator` is one, and needs no torch: `Model.sample` and its neighbours read a prime
+    from its file and call it. A training has one of its averaged weights, for its samples.
 
     Every method raises DataError if the prime has characters that are not in the vocabulary (and
     `unknown` is `error`), UsageError if a clamped or shown cell does not exist, or a character
@@ -201,7 +214,11 @@ class Generator:
     def model_for(self, precision: str, clamps: Clamps) -> Stepper:
         """Return the model that computes one character at a time in NumPy, with weights in a
         precision: `fp32`, or `int8`, whose sums are exact. If cells are clamped, the model is a new
-        one. Raises CheckpointError if weights do not fit."""
+        one. Raises CheckpointError if weights do not fit.
+
+        It is for whoever reads characters without drawing any: a prediction, an explanation, a
+        page.
+        """
         if not clamps:
             if precision not in self._steppers:
                 self._steppers[precision] = self._make_stepper(precision)
@@ -218,8 +235,9 @@ class Generator:
     ) -> Ids:
         """Encode the prime, which is the text that a model reads before it writes.
 
-        An empty prime is encoded as a newline, and None as `opening_ids`. A prime of bytes is for
-        the byte alphabet. A model of documents reads END before the prime.
+        It shows what is read where no prime is given: `Generator.encode_prime(None)`. An empty
+        prime is encoded as a newline, and None as `opening_ids`. A prime of bytes is for the byte
+        alphabet. A model of documents reads END before the prime.
 
         With `unknown="error"`, characters that are not in the vocabulary raise a DataError, which
         names them and calls the text `what`. With `unknown="nearest"`, the most similar character
@@ -274,8 +292,9 @@ class Generator:
         """Read the prime, and return a text that is drawn when it is taken: piece by piece, in
         chunks, or as a whole.
 
-        The options are the fields of `generation.sample_options.SampleOptions`. Raises DataError
-        for a prime with characters outside the vocabulary.
+        It is the one text of a seed. For several texts use `iter_samples`, which draws them side by
+        side. The options are the fields of `generation.sample_options.SampleOptions`. Raises
+        DataError for a prime with characters outside the vocabulary.
         """
         beginning = self._begin(options)
         return BegunText(beginning, options=options, text=self._text(options, _seed_of(options)))
@@ -286,7 +305,9 @@ class Generator:
         """Yield `count` texts, of which at most about `GROUP_CHARS` characters are kept in memory.
         Take a text before asking for the next one.
 
-        Text i does not depend on `count`: `begin` draws the same text with its seed
+        It is for several texts of which each is taken piece by piece, such as those of a command
+        that shows them as they come; `iter_samples` takes each as a whole and can reject some. Text
+        i does not depend on `count`: `begin` draws the same text with its seed
         (`sampling.seed_of_text`). Several texts are drawn side by side, and a text that is longer
         than `GROUP_CHARS` only when it is taken. Where some are rejected, up to `spares` texts
         stand for each of them. Raises UsageError if `count` is out of range.
@@ -313,6 +334,8 @@ class Generator:
 
     def iter_samples(self, options: SeveralOptions) -> Iterator[GeneratedText]:
         """Yield the texts of `begin_each`, each as a whole.
+
+        `Model.samples` returns its texts as a list.
 
         With `unique`, a text that was drawn before is rejected, whatever its case, blanks at its
         ends and form of Unicode; with `accept`, a text is rejected if `accept` returns False for
@@ -421,7 +444,10 @@ class Generator:
         ]
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Return the character of every id."""
+        """Return the character of every id.
+
+        Expressions and words are compared with these characters, in the order of the ids.
+        """
         return tuple(map(self.vocab.character, range(len(self.vocab))))
 
     def _stops(self, options: SampleOptions) -> tuple[str, ...]:
@@ -540,7 +566,10 @@ class Generator:
 
     def never_drawn(self, ban: str) -> tuple[int, ...]:
         """Return the ids that are never drawn: ids that stand for no character, and the ids of the
-        characters of `ban`."""
+        characters of `ban`.
+
+        Rules, searches and draws get them as one list, and need not know why.
+        """
         ban = as_read(ban, self.config)
         if self.vocab.kind == "byte" and not ban.isascii():
             raise UsageError(
@@ -574,6 +603,8 @@ def _seed_of(options: SampleOptions) -> int:
 
 def beginning_of(prime: str | bytes | None) -> str:
     """Return the part of a prime with which the generated text begins.
+
+    A text is shown after its prime, but not after other documents that were only read as examples.
 
     This is the whole prime, or its last document if the prime has several documents.
     """

@@ -23,8 +23,10 @@ def with_options(
     """Return a decorator for a method of one argument, an object of `options_class`. The decorated
     method takes the fields of that class in its place, by name.
 
-    Type checkers, editors and `help` know these options, which are declared once, in the class.
-    The method raises UsageError for another name.
+    A user types `model.sample(length=50)`, and the options are declared, described and checked in
+    one class: use it for a method with many options, and a plain signature for one with few. Type
+    checkers, editors and `help` know these options, which are declared once, in the class. The
+    method raises UsageError for another name.
     """
     declared = inspect.signature(options_class).parameters
 

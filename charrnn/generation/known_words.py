@@ -26,6 +26,9 @@ BETWEEN = 0
 class WordTable:
     """The words that a model may write, as a table of states and characters.
 
+    Sampling asks it before each character which may follow; a `WordList` is the same as a list, in
+    a file.
+
     The last two states have no children. `unknown` is inside a word that is none of the list, such
     as the last one of a prime: no letter may follow. `parted` is after an apostrophe or a hyphen
     behind a whole word, to which it does not belong: a letter would make it belong.
@@ -173,7 +176,10 @@ class WordTable:
         return self.unknown
 
     def state_after(self, ids: Sequence[int]) -> int:
-        """Return the state after a text of ids."""
+        """Return the state after a text of ids.
+
+        It begins a text behind a prime; `follow` goes on by one character.
+        """
         state = BETWEEN
         for id in ids:
             state = self.follow(state, id)

@@ -82,6 +82,9 @@ class PatternTable(NamedTuple):
 class Pattern:
     """An expression over the characters of a model.
 
+    `match_text` makes one, and checks that some text can match; Python's `re` can only judge a text
+    that is complete.
+
     A place is a number: MATCHED, or the index of a `_Place`. For a model of documents, the last
     item before MATCHED takes the END of a document.
 
@@ -134,7 +137,11 @@ class Pattern:
         return self.next_states(state)[int(self.class_of[id])]
 
     def table(self, most_states: int) -> PatternTable | None:
-        """Return all states as a table; None if there are more than `most_states`."""
+        """Return all states as a table; None if there are more than `most_states`.
+
+        Compiled code follows a table. An expression with more states is followed by `follow`, one
+        character at a time.
+        """
         states = [self.start]
         numbers = {self.start: 0}
         following = []

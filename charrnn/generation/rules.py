@@ -33,7 +33,11 @@ that are missing to a match are counted, which takes seconds."""
 
 
 class TextState(NamedTuple):
-    """What the rules need to know of a text."""
+    """What the rules need to know of a text.
+
+    A search follows thousands of texts, and keeps one for each; texts that are drawn side by side
+    have `FollowedTexts`.
+    """
 
     word: int = BETWEEN
     """The state of its words."""
@@ -43,7 +47,11 @@ class TextState(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """What may follow a text. A rule that is None forbids nothing."""
+    """What may follow a text. A rule that is None forbids nothing.
+
+    Known words and an expression are asked together by it: what one allows may leave the other no
+    way on.
+    """
 
     banned: BoolArray
     """(V,): the characters that are never drawn."""
@@ -69,7 +77,10 @@ class Rules:
         forbid: Forbid | None = None,
         has_ban: bool = False,
     ) -> "Rules":
-        """Make the tables of some rules."""
+        """Make the tables of some rules.
+
+        It computes once what all texts of some options need.
+        """
         table = missing = None
         if pattern is not None:
             table = pattern.table(MAX_STATES)
@@ -97,7 +108,10 @@ class Rules:
 
     @property
     def can_compile(self) -> bool:
-        """Whether the compiled loop can follow the rules."""
+        """Whether the compiled loop can follow the rules.
+
+        Without it a text is drawn character by character in Python, which is slower by far.
+        """
         return self.forbid is None and (self.pattern is None) == (self.table is None)
 
     @property
@@ -172,11 +186,17 @@ class Rules:
         return TextState(word, pattern)
 
     def ends_word(self, ids: Sequence[int]) -> bool:
-        """Return whether a text of ids may end here: not inside a word."""
+        """Return whether a text of ids may end here: not inside a word.
+
+        A stop string counts only there.
+        """
         return self.words is None or bool(self.words.is_whole[self.words.state_after(ids)])
 
     def is_complete(self, state: TextState) -> bool:
-        """Return whether a text matches the pattern, and its last word is whole."""
+        """Return whether a text matches the pattern, and its last word is whole.
+
+        A text that has reached its length is whole, or cut, by this.
+        """
         if state.pattern is None or state.pattern.missing > 0:
             return False
         return self.words is None or bool(self.words.is_whole[state.word])
@@ -225,7 +245,11 @@ def rule_tables(rules: Rules) -> RuleTables:
 
 
 class FollowedTexts:
-    """What the rules know of B texts that are drawn side by side, after a prime that they share."""
+    """What the rules know of B texts that are drawn side by side, after a prime that they share.
+
+    Rows of texts need it, each of which begins, grows and ends by itself; a search keeps a
+    `TextState` for each text, because its texts share beginnings.
+    """
 
     def __init__(self, rules: Rules, prime: Sequence[int], num_rows: int):
         """Begin all texts after the ids of the prime."""

@@ -74,7 +74,10 @@ class Block(NamedTuple):
 
 
 class PrimedState(NamedTuple):
-    """The prediction of a model after a prime, and its state."""
+    """The prediction of a model after a prime, and its state.
+
+    Many texts with one prime begin from it, and the prime is read once.
+    """
 
     logits: NDArray[np.floating]
     """(1, V)."""
@@ -110,6 +113,8 @@ def compiled_loop(stepper: Stepper, function: str, num_chars: int) -> ModuleType
 
 def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
     """Read the ids (N,) of a prime, N >= 1, from the initial state.
+
+    A prime of a megabyte takes a while: Ctrl-C and a bar of progress work in between.
 
     They are read in blocks, because Ctrl-C is handled only between two calls of compiled code,
     during which no other thread runs.
@@ -148,12 +153,18 @@ call; JSON keeps them exactly."""
 
 def seed_of_text(seed: int, index: int) -> int:
     """Return the seed that draws text `index` of several texts alone: seed + index * 2^32, which
-    `generator_of` takes apart again."""
+    `generator_of` takes apart again.
+
+    One text of a list can be drawn again without the others.
+    """
     return seed + index * NUM_SEEDS
 
 
 def place_of(seed: int | None) -> int:
-    """Return the index of the text that a result of `seed_of_text` draws."""
+    """Return the index of the text that a result of `seed_of_text` draws.
+
+    Where texts were rejected, it tells how many had to be drawn.
+    """
     return (seed or 0) // NUM_SEEDS
 
 
@@ -192,7 +203,11 @@ class Beginning(NamedTuple):
 
 
 class BegunText:
-    """A text whose prime was read. What of it was not drawn yet is drawn when it is taken."""
+    """A text whose prime was read. What of it was not drawn yet is drawn when it is taken.
+
+    `Generator.begin` returns it. `whole` is what `Model.sample` returns, `pieces` what `stream`
+    yields, `chunks` what `write` yields.
+    """
 
     def __init__(self, beginning: Beginning, options: SampleOptions, text: DrawnText):
         self._beginning = beginning
@@ -236,8 +251,9 @@ def write_texts(
     `num_chars` together. Yield them in their order: the first text that has not ended whenever it
     has grown, and each text once more when it has ended.
 
-    `num_rows` texts are drawn side by side (`texts` must have at least as many), and where one has
-    ended, the next one begins. A text has a uniform random number for each character, from
+    Single texts and lists are drawn by it alike. `Generator` has what users need. `num_rows` texts
+    are drawn side by side (`texts` must have at least as many), and where one has ended, the next
+    one begins. A text has a uniform random number for each character, from
     `generator_of(text.seed)`: it is the same in every row, whatever is drawn beside it. In int8 it
     is the same compiled or not; in fp32 too, except for draws within rounding (about 1e-7) of a
     border between two characters.

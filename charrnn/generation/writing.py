@@ -28,6 +28,9 @@ class Piece(NamedTuple):
 class DrawnText:
     """A text while its ids are drawn: it decodes them, and finds the end of the text.
 
+    Whoever draws ids gives them to it and asks whether the text goes on: bytes, stop strings and
+    ENDs are its business alone.
+
     A stop string or `end_id`, the END of a document, ends the text; neither is part of it. Text
     that may be the start of a stop string stays pending. What is certain waits until it is taken,
     at about 24 bytes a character.
@@ -122,7 +125,11 @@ class DrawnText:
             self.end()
 
     def end_at(self, options: Sequence[str]) -> None:
-        """End the text, if it has not ended, where some options allow no next character."""
+        """End the text, if it has not ended, where some options allow no next character.
+
+        It is for a text that cannot go on because of its options, which the result then names;
+        `end` is for any other end.
+        """
         if not self.is_done:
             self.dead_end = DeadEnd(self._length - self.num_left, tuple(options))
         self.end()
@@ -273,6 +280,8 @@ class Loop:
 def find_loop(text: Sequence[object]) -> Loop | None:
     """Return the loop with the smallest period at the end of a text, or of its ids; None if the
     text does not end in a loop.
+
+    A command tells so a user whose text repeats itself.
 
     A loop has at least `MIN_REPEATS` repeats and `MIN_CHARS` characters. The last repeat may be cut
     anywhere. Up to `MAX_AFTER` characters may follow it, as few as possible.

@@ -12,6 +12,8 @@ def cell_type(name: str) -> type[Cell]:
     """Return the built-in cell type `name`, or the cell type with that name of an installed
     package.
 
+    Use it in place of `CELLS[name]`, which knows the built-in types only.
+
     Importing the package runs its code. Raises UsageError, which names the package, if its object
     is no cell type.
     """

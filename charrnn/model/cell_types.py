@@ -34,9 +34,12 @@ class Ops:
     """Elementwise functions of an array library, and the few rearrangements whose names differ
     between libraries.
 
+    A cell type is written once, and computes with NumPy, with torch, or with functions that clamp
+    and record.
+
     The instances are in the modules that import their library: `layer.TORCH` for training and
-    measuring, `portable_math.NUMPY` and `EXACT` for generating. `dataclasses.replace(TORCH,
-    sigmoid=…)` makes an instance that records every gate.
+    measuring, `portable_math.NUMPY` and `EXACT` for generating.
+    `dataclasses.replace(TORCH, sigmoid=…)` makes an instance that records every gate.
     """
 
     sigmoid: Callable[[Array], Array]
@@ -70,8 +73,11 @@ again."""
 
 
 class Cell:
-    """Base class of the cell types: equations and the shapes of their parameters, fixed per
-    class."""
+    """Base class of the cell types: equations and the shapes of their parameters, fixed per class.
+
+    A new cell type inherits from it, and gives `step` and the numbers of blocks; training,
+    sampling, pages and clamping then work by these.
+    """
 
     input_blocks = 1
     """Blocks of H rows in the input weight."""
@@ -103,7 +109,11 @@ class Cell:
 
     @staticmethod
     def effective_weight(weight: Array) -> Array:
-        """Compute the matrix of `product` from a recurrent weight (blocks * H, H)."""
+        """Compute the matrix of `product` from a recurrent weight (blocks * H, H).
+
+        It is for a weight that is not multiplied as it stands, such as an antisymmetric one: it is
+        computed once for a window.
+        """
         return weight
 
     @staticmethod
@@ -119,7 +129,10 @@ class Cell:
 
     @classmethod
     def memory(cls, value: float) -> float:
-        """Invert the method `value`: return the memory of a unit with that cell value."""
+        """Invert the method `value`: return the memory of a unit with that cell value.
+
+        A user clamps by the value that pictures show, and the state needs the memory.
+        """
         return value if cls.shows == "h" else math.atanh(max(-CLAMP_LIMIT, min(CLAMP_LIMIT, value)))
 
 

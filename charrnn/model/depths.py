@@ -14,8 +14,10 @@ from charrnn.model.cell_types import Array
 
 
 class Links(Protocol):
-    """The products with the weights of a depth, in one array library. One instance serves one
-    pass."""
+    """The products with the weights of a depth, in one array library. One instance serves one pass.
+
+    A depth computes with it in torch and in NumPy, where the weights are kept in other ways.
+    """
 
     def gate(self, layer: int, x: Array) -> Array:
         """Compute the gate (…, H) of a layer from x (…, H), if the depth `has_gates`."""

@@ -41,6 +41,8 @@ def pick_device(name: str) -> torch.device:
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether the device computes faster in bf16 than in fp32.
 
+    `auto` takes bf16 only where it saves time: elsewhere it would only cost digits.
+
     A CPU does if it is Intel's and has AMX, or another one with AVX512-BF16, and oneDNN may use
     these instructions.
     """
@@ -85,8 +87,9 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """Compute in `auto`, `fp32`, `bf16` or `fp16` inside the `with` block; `auto` chooses bf16
     where it is fast.
 
-    On CUDA it includes `exact_arithmetic`. Raises UsageError for any other precision, and for
-    `bf16` on a CPU that cannot compute in it.
+    Training and losses run in it; cells are traced in float32. On CUDA it includes
+    `exact_arithmetic`. Raises UsageError for any other precision, and for `bf16` on a CPU that
+    cannot compute in it.
     """
     precision_used = chosen_precision(device, precision)
     with (
@@ -108,9 +111,10 @@ numbers takes (benchmarks/LOG.md)."""
 def chosen_precision(device: torch.device, precision: str, num_units: int = BF16_UNITS) -> str:
     """Return the precision in which a network of so many units computes: `fp32`, `bf16` or `fp16`.
 
-    `auto` is bf16 if the device is faster in it, unless it is a CPU and the layers have fewer than
-    BF16_UNITS units. Raises UsageError if `precision` is neither one of these nor `auto`, and for
-    `bf16` on a CPU that cannot compute in it.
+    It is decided once, before a training or a measurement, and written down with the result;
+    `autocast` then computes in it. `auto` is bf16 if the device is faster in it, unless it is a CPU
+    and the layers have fewer than BF16_UNITS units. Raises UsageError if `precision` is neither one
+    of these nor `auto`, and for `bf16` on a CPU that cannot compute in it.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
@@ -129,7 +133,11 @@ def chosen_precision(device: torch.device, precision: str, num_units: int = BF16
 
 def autocast_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of matrix products in the current autocast context; outside of a context
-    this is `dtype` itself."""
+    this is `dtype` itself.
+
+    Code that calls a kernel by itself must convert its arguments, which autocast does for torch's
+    own functions.
+    """
     if not torch.is_autocast_enabled(device.type):
         return dtype
     return torch.get_autocast_dtype(device.type)

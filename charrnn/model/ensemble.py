@@ -29,7 +29,11 @@ from charrnn.model.shapes import weight_shapes
 
 def check_ensemble(config: Config) -> None:
     """Raise UsageError if `num_members` does not fit the cell type or the sizes of a resolved
-    configuration."""
+    configuration.
+
+    It is asked when the settings are complete; `can_join` is about the networks that `auto` might
+    train.
+    """
     members = config.num_networks
     for name in ("hidden_size", "embedding_size"):
         size = getattr(config, name)
@@ -52,6 +56,9 @@ def check_ensemble(config: Config) -> None:
 
 def can_join(config: Config, members: int, size: int) -> bool:
     """Whether networks of `size` units can be joined to a single network with all their units.
+
+    Networks that were trained side by side are saved as one, which every part of the package then
+    reads; those that cannot be joined are never trained by `auto`.
 
     They cannot if the cell permutes units or has a matrix whose rank does not grow with their
     number, if the cell is of another package, whose equations may mix units in other ways, or if
@@ -152,12 +159,19 @@ def networks_of(network: TrainedNetwork) -> list[CharRNN]:
 
 
 def build_network(config: Config, vocab_size: int) -> TrainedNetwork:
-    """Build a network, or an ensemble of `config.num_members` networks."""
+    """Build a network, or an ensemble of `config.num_members` networks.
+
+    It builds what is trained, with new weights. `network.load_network` builds what was saved, and
+    knows no ensemble.
+    """
     return CharRNN(config, vocab_size) if config.num_networks == 1 else Ensemble(config, vocab_size)
 
 
 def numpy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    """Return copies of tensors as float32 arrays."""
+    """Return copies of tensors as float32 arrays.
+
+    A checkpoint is written from copies, while the next step changes the weights.
+    """
     return {
         name: value.detach().float().cpu().contiguous().numpy().copy()
         for name, value in tensors.items()
@@ -165,7 +179,11 @@ def numpy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 
 
 def tensors_of(network: TrainedNetwork) -> dict[str, NDArray[Any]]:
-    """Return copies of the weights of a network, or of the one network that an ensemble is."""
+    """Return copies of the weights of a network, or of the one network that an ensemble is.
+
+    It has the names of `model.safetensors`, also for an ensemble, whose networks have the same
+    names otherwise.
+    """
     if not isinstance(network, Ensemble):
         return numpy_tensors(network.state_dict())
 

@@ -89,7 +89,11 @@ def record(ops: Ops, name: str, keep: Callable[[Array, Array], object]) -> Ops:
 
 def record_layers(ops: Ops, name: str, results: Sequence[list[Array]]) -> dict[int, Ops]:
     """Return the functions of each layer, of which the one called `name` adds its results to the
-    layer's list in `results`."""
+    layer's list in `results`.
+
+    A whole window of gates is kept by it, for statistics; `record` passes each value on at once,
+    with what it was computed from.
+    """
     recorders = {}
     for layer, of_layer in enumerate(results):
         recorders[layer] = record(ops, name, keep=partial(_append, of_layer))

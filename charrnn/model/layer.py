@@ -85,6 +85,9 @@ class RecurrentLayer(nn.Module):
     """One layer of a cell type: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H),
     state (S * D, B, H)).
 
+    `CharRNN.layers` consists of them. It chooses the fastest way to compute a window; the equations
+    are in `cell_types`.
+
     With a dilation D, character t continues from the state after character t - D (Chang 2017). The
     state contains the D latest states, oldest first.
     """
@@ -172,7 +175,10 @@ class RecurrentLayer(nn.Module):
                     self.weight("ih").mul_(1 - IRNN_SCALE)
 
     def matrices(self) -> list[nn.Parameter]:
-        """List all weights (G*H, N) that consist of blocks of H rows."""
+        """List all weights (G*H, N) that consist of blocks of H rows.
+
+        Muon orthogonalises each block of them; biases and vectors are left to another optimizer.
+        """
         return [self.get_parameter(f"weight_{name}_l0") for name in ("ih", *self.cell.products)]
 
     def weight(self, name: str) -> Tensor:

@@ -41,7 +41,10 @@ NUM_WINDOWS = 512
 
 @dataclass(frozen=True, eq=False)
 class CharLosses:
-    """The losses of M characters of a text, in the order of the text."""
+    """The losses of M characters of a text, in the order of the text.
+
+    The losses of lines are sums of its `nats`; two models are compared by their `blocks`.
+    """
 
     positions: Int64Array
     """(M,): ascending indices of the scored characters in the ids of context and text."""
@@ -70,7 +73,10 @@ class CharLosses:
 
 
 class BlockScores(NamedTuple):
-    """Scores of the characters of a text, summed by block of the text."""
+    """Scores of the characters of a text, summed by block of the text.
+
+    It is what is left of a text of any length: a mean and an interval of it, but no single loss.
+    """
 
     losses: BlockSums
     right: BlockSums | None
@@ -138,6 +144,7 @@ def stateful_scores(
     right, for ids[first:], and sum them by blocks of the text, as `CharLosses.scores` does, in
     memory that does not grow with the text.
 
+    It is for a mean, of a text of any length; `char_losses` returns the loss of each character.
     ids[:first] are context. Long texts are read in batch rows that are warmed up, which changes the
     mean by less than 1e-4 (`model.reading.WARM_UP`). With `max_chars`, a longer text is read in
     segments that are spread evenly over it, the same at every call (`reading.Segments`).
@@ -271,6 +278,9 @@ def windowed_scores(
     """Compute the scores of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters
     from a zero state. `escape_nats` and `exact_ids` are those of `stateful_scores`.
 
+    It is only for figures that are compared with those of programs that measure so. A loss is
+    lower, and nearer to use, by `stateful_scores`.
+
     They are summed by the blocks of the text in which the characters are. The text must be longer
     than a window (`MeasuredRun.check_windowed`).
     """
@@ -312,7 +322,8 @@ def precision_of(config: Config, device: torch.device, precision: str) -> str:
     """Return the precision in which the losses of a model are computed. For `auto` this is the
     precision of its training, unless bf16 is slow on this processor or the model is small.
 
-    bf16 changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
+    A loss is measured as the model was trained, so that it is the loss that training reported. bf16
+    changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
     """
     num_units = resolved(config.hidden_size) // config.num_networks
     if precision == "auto" and config.precision in ("fp32", "fp16"):

@@ -50,6 +50,9 @@ class Read(NamedTuple):
 class CharRNN(nn.Module):
     """A character-level recurrent language model.
 
+    `Model.network` is one. It trains, and reads many texts side by side; `stepper.Stepper` reads
+    one character at a time without torch, and is faster at that.
+
     The setting `depth` determines how the outputs of a layer are joined with its inputs
     (`model.depths`). With `sum_outputs` the output layer reads the sum of all layers instead of the
     last layer.
@@ -171,7 +174,10 @@ class CharRNN(nn.Module):
         _draw_map(self.output, generator)
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
-        """List the layers, first to last."""
+        """List the layers, first to last.
+
+        It leaves out the LSTM along depth of a grid, whose layers are `grid_layers`.
+        """
         return list(self.layers)  # type: ignore[arg-type]  # ModuleList has no element type
 
     def grid_layers(self) -> list[RecurrentLayer]:
@@ -199,6 +205,8 @@ class CharRNN(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character.
 
+        It is what training needs; `trace` returns the cells as well.
+
         With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and
         (B, H), the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the
         layers draw weight-drop and zoneout. Without `noise`, nothing is dropped. Layers in `ops`
@@ -219,6 +227,8 @@ class CharRNN(nn.Module):
         """Compute the results of `forward`, and the cell values and outputs of all layers (T, B, L,
         H).
 
+        An analysis of cells calls it window by window; `Model.trace` reads a whole text.
+
         Instead of ids, any vectors (T, B, E) can be given; none of them counts as END.
         """
         read, state = self.read_documents(
@@ -231,7 +241,10 @@ class CharRNN(nn.Module):
         return (self.output(read.features), read.cells, read.outputs), state
 
     def vectors(self, ids: Tensor) -> Tensor:
-        """Return the vectors (T, B, E) of characters: embeddings, or one-hot."""
+        """Return the vectors (T, B, E) of characters: embeddings, or one-hot.
+
+        A caller that replaces or mixes characters gives changed vectors to `trace`.
+        """
         if self.embedding is None:
             return nn.functional.one_hot(ids, self.vocab_size).to(self.output.weight.dtype)
         vectors: Tensor = self.embedding(ids)
@@ -248,6 +261,9 @@ class CharRNN(nn.Module):
         keeps_joined: bool = False,
     ) -> tuple[Read, Tensor]:
         """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
+
+        It is for whoever needs less than logits, or more than `trace` returns. Ids may have ENDs,
+        unlike those of `read_window`.
 
         Returns the results of the layers and the new state. A window is divided into fragments,
         each of which begins with an END, the first character of its document, or with the window.
@@ -348,7 +364,11 @@ class CharRNN(nn.Module):
         keeps_cells: bool,
         keeps_joined: bool,
     ) -> tuple[Read, Tensor]:
-        """Read ids (T, B), or vectors (T, B, E), from a state without resetting it."""
+        """Read ids (T, B), or vectors (T, B, E), from a state without resetting it.
+
+        All batch rows continue their own text in it. `read_documents` calls it for each piece of
+        documents.
+        """
         # Prepare the inputs of the first layer.
         is_vectors = ids.is_floating_point()
         drops_inputs = noise is not None and self.input_dropout > 0
@@ -500,6 +520,8 @@ def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
 
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:
     """Build the network of `config` with the saved weights `tensors`.
+
+    `build_network` draws new weights.
 
     Raises CheckpointError, before anything is built, if names or shapes differ.
     """

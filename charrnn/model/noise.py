@@ -17,6 +17,9 @@ SEED_STEP = 0x9E3779B1
 class Noise:
     """Masks that are drawn from a generator in the order in which they are requested.
 
+    `Trainer` makes one for each step. Whoever reads a text without training gives a network none,
+    and nothing is dropped.
+
     They are drawn for all batch rows of the step, and a network that reads some of the rows gets
     the masks of these rows. So several processes that divide the rows among them use the same masks
     as a single process.

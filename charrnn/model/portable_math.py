@@ -60,7 +60,11 @@ def _polynomial(coefficients: Sequence[float], x: NDArray[Any]) -> NDArray[Any]:
 
 
 def exact_exp(x: Doubles) -> Doubles:
-    """Compute exp(x), x <= 0, in float64 with errors of about 2^-52; 0 for nan."""
+    """Compute exp(x), x <= 0, in float64 with errors of about 2^-52; 0 for nan.
+
+    NumPy's own differs between processors in its last bit, and a text that is drawn by it would,
+    too.
+    """
     # exp(x) = 2^power * exp(remainder), where |remainder| is at most ln(2) / 2.
     inside = np.fmax(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
@@ -72,6 +76,8 @@ def exact_exp(x: Doubles) -> Doubles:
 
 def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
     """Compute x (B, K) @ weight (R, K).T in float64, independent of the order in which BLAS adds.
+
+    It is slower than `@`, and used where every processor must get the same bits.
 
     The error is about 2^-45 of the largest factors.
 
@@ -232,6 +238,8 @@ def from_rows(values: NDArray[Any], scale: Float32Array) -> Float32Array:
 
 class Matrix:
     """A weight (R, C) by which inputs (B, C) are multiplied.
+
+    A stepper multiplies by it, and need not know in which precision its weights are.
 
     `values` (R, C) are float32, or int8 with a `scale` (R,) per row (Jacob 2018, without zero
     points). `bits` is the number of bits to which inputs are rounded; 0 means no rounding.

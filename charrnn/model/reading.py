@@ -68,7 +68,9 @@ def find_states(
 ) -> KnownStates:
     """Compute the states of a single pass over ids (N,); `step` is that of `read_segments`.
 
-    `advance` is called with the number of characters that were read for the first time.
+    It is paid once, for a text that is read several times in parts: `read_segments` takes what it
+    returns as `known`. `advance` is called with the number of characters that were read for the
+    first time.
 
     Several readers begin side by side, each at the beginning of a lane and in the initial state.
     Behind the end of its lane, a reader replaces the states of the next lane, until it comes to a
@@ -115,7 +117,10 @@ def lanes_of(num_chars: int) -> int:
 
 
 class Segments(NamedTuple):
-    """Segments of equal length that are spread evenly over a text, or the whole text as one."""
+    """Segments of equal length that are spread evenly over a text, or the whole text as one.
+
+    A long text is measured on some parts of it: all models then read the same ones.
+    """
 
     starts: Int64Array
     """Index of the first character of each segment, ascending."""
@@ -168,11 +173,12 @@ def read_segments(
 ) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for every character of some segments of ids (N,).
 
-    `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output):
-    positions[t, b] is the index of the character in `ids`; an index >= N is padding, which only a
-    single segment has. Characters before a segment are only context. With the `known` states of
-    these ids, the outputs are those of a single pass; without them, each lane begins with a
-    warm-up.
+    It reads a text of any length in batch rows: use it for everything that is computed at each
+    character. `step` decides what that is. `step` maps (ids (T, B), state) to (output, state).
+    Yields (positions (T, B), output): positions[t, b] is the index of the character in `ids`; an
+    index >= N is padding, which only a single segment has. Characters before a segment are only
+    context. With the `known` states of these ids, the outputs are those of a single pass; without
+    them, each lane begins with a warm-up.
     """
     # A single segment is divided into lanes. Their length is rounded up, so the last lanes may
     # continue beyond its end.
@@ -240,7 +246,10 @@ MAX_PIECE = 64
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """The fragments of a window, lane by lane, in the order of the text."""
+    """The fragments of a window, lane by lane, in the order of the text.
+
+    Only a model of documents needs them: without an END, a window is one fragment for each lane.
+    """
 
     lanes: Indices
     """(N,): the lane of each fragment."""
@@ -280,7 +289,10 @@ class FragmentPiece(NamedTuple):
 
 
 def cut(fragments: Fragments, num_lanes: int) -> list[FragmentPiece]:
-    """Cut fragments into pieces, in the order in which they must be read."""
+    """Cut fragments into pieces, in the order in which they must be read.
+
+    Fragments of any lengths are read in few batches by it.
+    """
     # A fragment has pieces of MAX_PIECE characters, and one piece for each bit of the remainder.
     lengths = fragments.ends - fragments.begins
     num_whole, remainders = np.divmod(lengths, MAX_PIECE)

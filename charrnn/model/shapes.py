@@ -37,7 +37,11 @@ LINEAR = re.compile(r"(.+)\.weight(?:_(\w+)_l0)?")
 
 
 class Architecture:
-    """The cell type, the depth and the sizes of a network."""
+    """The cell type, the depth and the sizes of a network.
+
+    It reads weights by what they are for, not by their names: the stepper, the page and the numbers
+    of a model need no torch for it.
+    """
 
     def __init__(self, config: Config):
         """Take them from a resolved configuration."""
@@ -105,8 +109,11 @@ def layer_shapes(cell: type[Cell], input_size: int, hidden_size: int) -> dict[st
 
 
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
-    """Return the shapes of the tensors of `model.safetensors` by name, in the order of
-    `CharRNN`."""
+    """Return the shapes of the tensors of `model.safetensors` by name, in the order of `CharRNN`.
+
+    It is known from the configuration alone: files are checked against it, and an ensemble is
+    joined by it.
+    """
     architecture = Architecture(config)
     depth = architecture.depth
     size = architecture.hidden_size
@@ -148,6 +155,8 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, Shape]:
 
 def num_parameters(config: Config, vocab_size: int) -> int:
     """Count the trained values of a model from its shapes, without building it.
+
+    `charrnn runs` counts by it without reading weights.
 
     If it consists of several networks, the zeros between their blocks are not counted.
     """
@@ -220,7 +229,10 @@ def check_multiple(config: Config) -> None:
 
 def weight_bytes(config: Config, vocab_size: int) -> int:
     """Return the size of the weights of a model in a file, without the header and with 4 bytes for
-    each."""
+    each.
+
+    It is compared with the size of a file, before that is read.
+    """
     return 4 * sum(map(prod, weight_shapes(config, vocab_size).values()))
 
 
@@ -228,7 +240,8 @@ def most_bytes(config: Config, vocab_size: int) -> int:
     """Return the maximum size of a file of a checkpoint: four values per weight, the recurrent
     state, a header.
 
-    Training saves the weights, their averages and two moments per weight.
+    A file that is larger cannot be a checkpoint of this configuration, and is not read. Training
+    saves the weights, their averages and two moments per weight.
     """
     architecture = Architecture(config)
     batch_size = resolved(config.batch_size)
@@ -246,6 +259,8 @@ def most_bytes(config: Config, vocab_size: int) -> int:
 
 def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None = None) -> int:
     """Return the vocabulary size of a model's tensors.
+
+    Whoever has tensors from a file calls it before building anything of them.
 
     Raises CheckpointError if they do not match `config`; it names the `path` of the run or the
     file, if it is given.
@@ -285,7 +300,10 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
 
 def check_finite(values: Any, what: str) -> None:
     """Raise CheckpointError if a result of a model is not finite. `what` names the values in the
-    message."""
+    message.
+
+    It names the model as the cause, before the nan shows up in a table or ends a draw.
+    """
     if not np.isfinite(np.asarray(values, np.float32)).all():
         raise CheckpointError(
             f"Some {what} of this model are not finite numbers: its weights are damaged, or its"
@@ -309,7 +327,10 @@ def check_memory(config: Config, vocab_size: int) -> None:
 
 
 def check_unit(layer: int, unit: int, num_layers: int, num_units: int) -> None:
-    """Raise UsageError if a model of this size has no such cell."""
+    """Raise UsageError if a model of this size has no such cell.
+
+    A cell that a user names is checked by it before anything is read.
+    """
     if not (0 <= layer < num_layers and 0 <= unit < num_units):
         raise UsageError(
             f"There is no cell {layer}:{unit}: layers go from 0 to {num_layers - 1}, units from 0"

@@ -39,6 +39,9 @@ class Linear(NamedTuple):
 class Stepper:
     """Maps one character per row and a state to the next character's logits and the new state.
 
+    `Model.stepper` is one. Sampling, beams and explanations of one place need it, which read few
+    characters at a time; `CharRNN` is faster for whole texts.
+
     With precision `fp32`, the results are those of `CharRNN.forward` in float32 up to rounding.
     With `int8`, every weight matrix is rounded to eight bits (`model.portable_math.Matrix`).
 
@@ -171,7 +174,10 @@ class Stepper:
         return hold(self.ops, list(clamped), values=lambda _: values)
 
     def values(self, state: Float32Array) -> Float32Array:
-        """Compute the cell values (L, B, H), in [-1, 1], from a state."""
+        """Compute the cell values (L, B, H), in [-1, 1], from a state.
+
+        A state is not bounded, and the cell types differ in it: pictures show these.
+        """
         values = []
         for layer in range(self.num_layers):
             latest = self.queue(state, layer)[:, -1]
@@ -199,6 +205,8 @@ class Stepper:
     ) -> tuple[Float32Array, Float32Array]:
         """Map ids (B,) and a state to logits (B, V) and a new state; the old state is not changed.
 
+        It is for a loop with something between two characters; `read` reads a text at once.
+
         A row that reads END starts from the initial state.
         """
         joined, state = self.read_layers(ids, state)
@@ -213,6 +221,8 @@ class Stepper:
         """Map ids (B,) and a state to what each layer hands to the one above it, L arrays (B, H),
         and a new state; the old state is not changed. The output layer reads the last of them, or
         with `sum_outputs` their sum.
+
+        `step` multiplies by the output layer as well.
 
         A row that reads END starts from the initial state.
         """
@@ -238,6 +248,8 @@ class Stepper:
     ) -> tuple[Float32Array, Float32Array]:
         """Read a text ids (N,), N >= 1, in one row. Return the logits (1, V) and the state after
         its last character.
+
+        Its result is where drawing begins.
 
         Raises ValueError for an empty text.
         """

@@ -64,7 +64,10 @@ class OtherVersionError(CheckpointError):
 
 @dataclass(frozen=True)
 class RunDescription:
-    """The content of `config.yaml` and `vocab.json`, and their folder for error messages."""
+    """The content of `config.yaml` and `vocab.json`, and their folder for error messages.
+
+    The two files go together and never change: with them and the weights a model can be built.
+    """
 
     folder: Path
     config_yaml: bytes
@@ -94,6 +97,9 @@ class RunDescription:
 
 def read_config(path: Path) -> Config:
     """Read the configuration of a run from the file at `path`, which needs a valid seal.
+
+    It is for the folder of a run, whose configuration may be newer than that of any checkpoint.
+    Inside a checkpoint, `VerifiedFiles.description` reads it, and its manifest is the seal.
 
     Raises CheckpointError if it is missing, too large or has no valid seal, and the errors of
     `parse_config`.
@@ -137,7 +143,10 @@ def parse_config(path: Path, data: bytes) -> Config:
 
 
 def read_alphabet(path: Path) -> Vocab:
-    """Read an alphabet. Raises CheckpointError if the file is missing, too large or damaged."""
+    """Read an alphabet. Raises CheckpointError if the file is missing, too large or damaged.
+
+    A list of runs needs only the size of the alphabet, and reads no checkpoint for it.
+    """
     return _parse_alphabet(path, read_capped(path))
 
 
@@ -168,7 +177,12 @@ there, the folder is recognised."""
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint as it was loaded; every file matched its manifest."""
+    """A checkpoint as it was loaded; every file matched its manifest.
+
+    `RunReader` and `ModelFile` return it. Its `warnings` and `instead_of` say if it is not the
+    checkpoint that was asked for: a command shows the first, and gives away nothing with the
+    second.
+    """
 
     step: int
     """Number of optimizer steps before the save."""
@@ -211,7 +225,11 @@ def checkpoint_step(name: str) -> int:
 
 
 def is_checkpoint_name(text: str) -> bool:
-    """Whether `text` is a name that `checkpoint_name` returns."""
+    """Whether `text` is a name that `checkpoint_name` returns.
+
+    It asks the name alone; `is_checkpoint` looks into the folder, and must be asked before
+    something is removed.
+    """
     return _NAME.fullmatch(text) is not None
 
 
@@ -236,13 +254,19 @@ def remove_checkpoint(folder: Path) -> None:
 
 def base_state(initial: Checkpoint) -> dict[str, JSON]:
     """Return what tells the checkpoint from whose weights a run started: a name may later belong to
-    another run."""
+    another run.
+
+    `trained_model.load_base` compares it with what the name means later.
+    """
     return {"digest": initial.digest, "corpus_digest": initial.state.get("corpus_digest")}
 
 
 def best_checkpoint(state: Mapping[str, JSON]) -> str | None:
     """Return the name of the best checkpoint when this state was saved; None if no checkpoint was
-    validated before."""
+    validated before.
+
+    A state is small: it is read to choose a run or a step before any weights are.
+    """
     nats = state.get("best_nats")
     step = state.get("best_step")
     if not isinstance(nats, float) or not math.isfinite(nats):
@@ -260,7 +284,11 @@ def checkpoint_to_bytes(
     state: Mapping[str, JSON],
     description: RunDescription,
 ) -> dict[str, bytes]:
-    """Return the files of a checkpoint by name, in the order in which they must be written."""
+    """Return the files of a checkpoint by name, in the order in which they must be written.
+
+    `RunWriter.save_checkpoint` writes them. They are made before, so that a full disk is found out
+    with the size at hand.
+    """
     files = {
         MODEL: tensors_to_bytes(model),
         _TRAINING: tensors_to_bytes(training),
@@ -291,7 +319,11 @@ def seal_manifest(data: bytes) -> bytes:
 @dataclass(frozen=True)
 class VerifiedFiles:
     """The files that a manifest lists. Each file is read once, so that the bytes that are checked
-    are the bytes that are used."""
+    are the bytes that are used.
+
+    Everything that comes from another machine goes through it: whoever reads a file by itself reads
+    what the manifest does not vouch for.
+    """
 
     path: Path
     """The folder of the checkpoint, or the model file."""
@@ -404,7 +436,8 @@ def digest_of(weights_sha256: str, files: Mapping[str, bytes]) -> str:
 def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
     """Load a checkpoint, and verify every file of it.
 
-    Raises CheckpointError naming the file that is damaged or larger than its configuration allows,
+    `RunReader.load_checkpoint` calls it, and goes on with another checkpoint if it fails. Raises
+    CheckpointError naming the file that is damaged or larger than its configuration allows,
     OtherVersionError for a checkpoint of a newer charrnn.
     """
     # The description is read before the weights, because it limits their size.
@@ -430,7 +463,11 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
 
 def read_state(folder: Path) -> Mapping[str, JSON]:
     """Read `training.json` of a checkpoint. Raises CheckpointError naming a damaged file,
-    OtherVersionError."""
+    OtherVersionError.
+
+    It says which step is the best, how far the training is and which text was read, without reading
+    weights.
+    """
     return _state_of(_open(folder))
 
 
@@ -476,7 +513,10 @@ def _open(folder: Path) -> VerifiedFiles:
 
 
 def tensors_to_bytes(tensors: Tensors) -> bytes:
-    """Encode arrays in the format of safetensors."""
+    """Encode arrays in the format of safetensors.
+
+    An exported model needs it; a checkpoint is made whole by `checkpoint_to_bytes`.
+    """
     _check_allocation(2 * sum(tensor.nbytes for tensor in tensors.values()))
     # safetensors copies memory and ignores strides, so a transposed view would be stored scrambled.
     return safetensors.numpy.save(

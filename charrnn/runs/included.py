@@ -19,16 +19,19 @@ INCLUDED = Path(__file__).parents[1] / "included"
 def read_cards() -> dict[str, dict[str, Any]]:
     """Read the cards of all included models by name, in alphabetical order.
 
-    A card has the `digest` of its model, the `text` that the model learned with the `licence` of
-    the text, the `losses` on held-out text with their `intervals`, and the scores of the model's
-    `cells` on that text.
+    They say which names mean an included model. A card has the `digest` of its model, the `text`
+    that the model learned with the `licence` of the text, the `losses` on held-out text with their
+    `intervals`, and the scores of the model's `cells` on that text.
     """
     paths = sorted(INCLUDED.glob(f"*{MODEL_FILE_SUFFIX}"))
     return {path.stem: ModelFile(path).read_manifest()["card"] for path in paths}
 
 
 def card_of(digest: str | None) -> Mapping[str, Any]:
-    """Return the card of the included model whose weights have this digest; empty for others."""
+    """Return the card of the included model whose weights have this digest; empty for others.
+
+    It tells an included model by its weights, whatever the file is called now.
+    """
     # By the weights, and not by the name: another run or file may have the same.
     for card in read_cards().values():
         if card["digest"] == digest:

@@ -26,7 +26,11 @@ MAX_VALUE = 1e18
 
 @dataclass(frozen=True)
 class MetricsLog:
-    """A `metrics.jsonl`; the first `append` creates the file."""
+    """A `metrics.jsonl`; the first `append` creates the file.
+
+    Whoever asks how a training went reads it; what a model is good for is measured anew, by
+    `evaluate`.
+    """
 
     path: Path
 
@@ -62,6 +66,8 @@ class MetricsLog:
         """Return the seconds of training until the end of a step, in all processes since the run
         was started; 0 if no step before it has a record.
 
+        A resumed run counts its budget in minutes from there.
+
         Raises CheckpointError if the file cannot be read.
         """
         taken = [0.0]
@@ -72,13 +78,17 @@ class MetricsLog:
 
     def steps(self, event: str) -> list[JSON]:
         """List the steps at which an event was recorded, in order. Raises CheckpointError if the
-        file cannot be read."""
+        file cannot be read.
+
+        It is enough to know how often something happened; `read` returns what was measured.
+        """
         return [record.get("step") for record in self.read() if record.get("event") == event]
 
     def rewind(self, step: int) -> list[str]:
         """Remove the records after `step`, damaged lines and a truncated last line; return messages
         that name the damaged lines.
 
+        A run that was killed may have logged steps after its last checkpoint, which it takes again.
         A resumed run then logs each step once. Raises CheckpointError if the file cannot be read,
         CharRNNError if it cannot be written.
         """
@@ -128,7 +138,10 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
 
 
 def finite(value: JSON) -> float | None:
-    """Return a logged value as a float; None if it is no number below MAX_VALUE."""
+    """Return a logged value as a float; None if it is no number below MAX_VALUE.
+
+    A log may have been edited or damaged: a curve is drawn of what it returns.
+    """
     return float(value) if isinstance(value, int | float) and abs(value) < MAX_VALUE else None
 
 
@@ -138,7 +151,10 @@ _HEADING = re.compile(r"(?m)^--- step ([0-9]{1,18}) ---\n")
 
 @dataclass(frozen=True)
 class SampleLog:
-    """A `samples.txt`; the first `append` creates the file."""
+    """A `samples.txt`; the first `append` creates the file.
+
+    It is for people who look at how a run learned to write.
+    """
 
     path: Path
 

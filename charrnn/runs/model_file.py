@@ -68,7 +68,12 @@ BLOCK_BYTES = 1 << 18
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file, which can be read like a run with one checkpoint."""
+    """A model file, which can be read like a run with one checkpoint.
+
+    `reader.find` returns it where a name is that of an exported or an included model. Who only
+    reads a model need not know which of the two it has; whoever trains, deletes or lists runs needs
+    a `RunReader`.
+    """
 
     path: Path
     """The folder, the .zip, or a file of another format."""
@@ -203,7 +208,10 @@ def _unpack(path: Path, name: str, *, max_bytes: int) -> bytes:
 
 def new_files(folder: Path) -> Path | None:
     """Return the folder with the files of a new model inside a model file (`NEW`), None if there is
-    none. A link is none: it could lead to any folder of the user's machine."""
+    none. A link is none: it could lead to any folder of the user's machine.
+
+    A process that was killed between two renamings leaves the files there: they are the model then.
+    """
     new = folder / NEW
     if new.is_dir() and not new.is_symlink():
         return new
@@ -212,7 +220,10 @@ def new_files(folder: Path) -> Path | None:
 
 def is_model_file(run: str | Path) -> bool:
     """Whether `run` names an existing .zip or file of another format that is read, or a folder with
-    the manifest of a model file."""
+    the manifest of a model file.
+
+    It is asked before a folder is taken for a run, whose files it has as well.
+    """
     try:
         path = Path(run)
         if path.is_dir():
@@ -234,7 +245,10 @@ def _readers() -> dict[str, Callable[[Path], Mapping[str, bytes]]]:
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """Return the .zip of a model file with these files. The same files give the same bytes."""
+    """Return the .zip of a model file with these files. The same files give the same bytes.
+
+    A folder has the same files, unpacked.
+    """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, data in files.items():

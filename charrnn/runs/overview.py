@@ -227,7 +227,10 @@ NOTES = (
 
 def comparison_notes(runs: Sequence[RunSummary]) -> tuple[str, ...]:
     """Return the reasons why the losses of these runs must not be compared with each other, one
-    sentence each."""
+    sentence each.
+
+    Whoever shows losses of several runs below each other shows these sentences, too.
+    """
     notes = []
     for index, note in enumerate(NOTES):
         if len({_comparable(run)[index] for run in runs}) > 1:
@@ -313,7 +316,10 @@ def summarize(folder: RunReader) -> RunSummary:
 
 def text_name(corpus: Sequence[str]) -> str:
     """Return a short name of a corpus: its first source without folder and suffix, and the number
-    of further sources, as in "a +2"."""
+    of further sources, as in "a +2".
+
+    A row of a table has no room for the names of all files.
+    """
     if not corpus:
         return "standard library"
     if corpus[0] == "-":
@@ -361,7 +367,11 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
 
 def runs_begun_from(folders: Sequence[Path]) -> list[str]:
     """Name the other runs whose training began with the weights of one of these, such as "two began
-    from one"."""
+    from one".
+
+    It is asked before runs are deleted: the runs that it names look for words and for copies in the
+    texts of these.
+    """
     names = {folder.resolve(): str(folder) for folder in folders}
     begun = []
     for run in list_all_runs():

@@ -63,7 +63,11 @@ class NewestState(NamedTuple):
 @dataclass(frozen=True)
 class RunReader:
     """Read the folder of one run. This needs no lock: a run can be read while another process
-    trains it."""
+    trains it.
+
+    A path is enough to make one, and nothing is read until it is asked for; `find_run` and
+    `open_run_to_read` find the path by a name.
+    """
 
     path: Path
 
@@ -102,6 +106,9 @@ class RunReader:
     def saved_checkpoints(self) -> list[str]:
         """List the names of the saved checkpoints, at least one, ascending.
 
+        Whoever needs a checkpoint calls it, for a message that says what to wait for; `checkpoints`
+        may be empty.
+
         Raises CheckpointError if the folder cannot be read or no checkpoint is saved yet.
         """
         saved_names = self.checkpoints()
@@ -136,13 +143,18 @@ class RunReader:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was
         validated.
 
+        Everything that uses a model loads this one: the latest may have learned its text by heart.
+
         Raises CheckpointError if no checkpoint can be loaded or a newer charrnn saved it.
         """
         return self.load_checkpoint("best", with_training=False)
 
     def load_step(self, step: int) -> Checkpoint:
         """Load the checkpoint of a step. Raises CheckpointError if it is missing, with the steps
-        that are saved, or damaged: no other one replaces it."""
+        that are saved, or damaged: no other one replaces it.
+
+        It is for a step that the user has named, in place of which no other will do.
+        """
         saved_names = self.saved_checkpoints()
         name = checkpoint_name(step)
         if name not in saved_names:
@@ -154,6 +166,8 @@ class RunReader:
 
     def load_checkpoint(self, which: str, *, with_training: bool) -> Checkpoint:
         """Load the checkpoint that `latest`, `best` or a name means.
+
+        `resume` calls it for `latest`, where the newest intact checkpoint is what a user wants.
 
         If it is damaged, the newest intact checkpoint before it is loaded instead, or the first
         intact one after it if there is none before. The `warnings` of the result name the damaged
@@ -206,6 +220,9 @@ class RunReader:
     def read_config(self) -> Config:
         """Read the configuration in the run's folder.
 
+        A checkpoint has the configuration with which it was trained; this one is what the training
+        goes on with.
+
         It is newer than the configuration in any checkpoint if a budget was changed after the last
         save. Raises CheckpointError if it is missing, too large or damaged, or leaves a field at
         `auto`.
@@ -239,8 +256,9 @@ class RunReader:
 def choose_run(run: str | None) -> RunReader:
     """Open a run by its path or by its name in CHECKPOINTS, even if it has no checkpoint yet.
 
-    None means the run that saved last, which `resume` continues. Raises CheckpointError if there is
-    no such run.
+    It is for what goes on with a training. A model is only read by `open_run_to_read`, which also
+    knows model files and takes another newest run. None means the run that saved last, which
+    `resume` continues. Raises CheckpointError if there is no such run.
     """
     if run is None:
         return _saved_runs()[-1]
@@ -260,6 +278,7 @@ class OpenedRun(NamedTuple):
 def open_run_to_read(run: str | None) -> OpenedRun:
     """Open a run or a model file by its path or name, as every command that reads a model does.
 
+    `choose_run` is for a run that is to be trained on, `find_run` for one that must have a name.
     None means the newest run that was validated: a run that has just started, or was stopped at
     once, is newer but not the one that the user means. Raises CheckpointError if there is no such
     run, or if it has no checkpoint yet.
@@ -287,7 +306,11 @@ def open_run_to_read(run: str | None) -> OpenedRun:
 
 
 def newest_unfinished() -> str | None:
-    """Return the path of the newest run that has steps left to train; None if there is none."""
+    """Return the path of the newest run that has steps left to train; None if there is none.
+
+    It is what `resume` of a command means where neither a run nor a new budget is named. With a new
+    budget a finished run can go on, too, and `choose_run` takes the one that saved last.
+    """
     for folder in reversed(_saved_runs()):
         with suppress(CharRNNError):
             steps = folder.read_config().steps
@@ -314,7 +337,11 @@ def _saved_runs() -> list[RunReader]:
 
 def list_all_runs() -> list[RunReader]:
     """List the runs in CHECKPOINTS and in the current folder, and those in a folder there, such as
-    `sizes/64`; oldest first. Other entries are skipped."""
+    `sizes/64`; oldest first. Other entries are skipped.
+
+    It only looks at folders, so it is fast among hundreds of runs; `overview.run_summaries` reads
+    what they are.
+    """
     folders = _subfolders(CHECKPOINTS)
     # The subfolders of a run are checkpoints.
     if not _is_run_folder(Path()):
@@ -354,7 +381,11 @@ IN_USE_REMEDY = "wait for it or stop it, or start a new run"
 
 
 def check_not_in_use(folder: Path) -> None:
-    """Raise RunInUseError if the lock of a folder names a process that runs on this host."""
+    """Raise RunInUseError if the lock of a folder names a process that runs on this host.
+
+    It is asked where there is something that is no run yet: another process may just be starting
+    it. It takes no lock, as `writer.lock_folder` does for whoever writes.
+    """
     with suppress(CheckpointError):
         owner = read_capped(folder / "lock", max_bytes=MAX_OWNER_BYTES).decode("ascii", "replace")
         if is_running(owner):
@@ -362,7 +393,10 @@ def check_not_in_use(folder: Path) -> None:
 
 
 def paths_of(run: str) -> list[Path]:
-    """Return the paths that a run may mean: a path counts before a name in CHECKPOINTS."""
+    """Return the paths that a run may mean: a path counts before a name in CHECKPOINTS.
+
+    The order is the same in every command, so that a name means the same run in all of them.
+    """
     return [folder / name for folder in (Path(), CHECKPOINTS) for name in forms_of(run)]
 
 
@@ -370,7 +404,8 @@ def find(run: str) -> RunReader | ModelFile | None:
     """Return the run or the model file at the path `run`, the run of that name in CHECKPOINTS, or
     else the included model of that name; None if there is none.
 
-    A run may have no checkpoint yet.
+    It raises nothing where a name may also be something else, such as that of a file; `find_run` is
+    for a name that must be a run. A run may have no checkpoint yet.
     """
     # A folder of that name that is no run, such as a folder `code`, does not hide the included
     # model.
@@ -387,8 +422,9 @@ def find(run: str) -> RunReader | ModelFile | None:
 def find_run(run: str) -> RunReader:
     """Open a run by its path or name, even if it has no checkpoint yet.
 
-    Raises RunInUseError if another process is just starting the run, and CheckpointError if there
-    is no such run; the message names similar names.
+    Use it to list, resume or delete a run. What only reads a model uses `open_run_to_read`, for
+    which a model file will do, too. Raises RunInUseError if another process is just starting the
+    run, and CheckpointError if there is no such run; the message names similar names.
     """
     found = find(run)
     if isinstance(found, ModelFile):
@@ -435,7 +471,10 @@ def _is_run_folder(path: Path) -> bool:
 
 def last_change(path: Path) -> int:
     """Return when `latest` was last written, or else `config.yaml`, in nanoseconds since the epoch;
-    0 if neither exists."""
+    0 if neither exists.
+
+    It sorts runs by age, without reading them.
+    """
     for name in ("latest", CONFIG):
         with suppress(OSError):
             return (path / name).stat().st_mtime_ns
@@ -453,7 +492,10 @@ class RunAtStep(NamedTuple):
 
 def split_step(run: str | None) -> RunAtStep:
     """Split RUN@STEP into the run and the step. If a run has the whole text as its name, it has no
-    step."""
+    step.
+
+    A user may type a step wherever a command takes a run.
+    """
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
 
     # A folder may have a name with an @; then the whole text is the run.

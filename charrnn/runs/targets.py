@@ -44,7 +44,11 @@ MARK_BYTES = 1_000
 
 @dataclass(frozen=True)
 class Target:
-    """A file that a user names for a result."""
+    """A file that a user names for a result.
+
+    Every command with `--export` makes one before it computes, so that a path that cannot be
+    written ends it at once; a checkpoint is written by `RunWriter` instead.
+    """
 
     path: Path
     _: KW_ONLY
@@ -117,7 +121,10 @@ class Target:
 
 @dataclass(frozen=True)
 class FolderTarget:
-    """A folder that a user names for a model file."""
+    """A folder that a user names for a model file.
+
+    A file has a `Target`; a folder is several files, which must change together.
+    """
 
     path: Path
     _: KW_ONLY
@@ -245,7 +252,10 @@ def _check_place(path: Path) -> None:
 
 
 def check_outside_runs(path: Path) -> None:
-    """Raise UsageError for a file or a folder, which need not exist, inside the folder of a run."""
+    """Raise UsageError for a file or a folder, which need not exist, inside the folder of a run.
+
+    A result among the files of a run would be taken for one of them, and deleted with it.
+    """
     for folder in behind_links(path).parents:
         if sources.is_run_folder(folder):
             raise UsageError(f"{path} is inside the run {folder.name}: use another folder.")

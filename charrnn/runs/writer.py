@@ -65,8 +65,9 @@ from charrnn.text.sources import is_run_folder
 def lock_folder(folder: Path) -> Iterator[None]:
     """Lock `folder` for this process.
 
-    The operating system releases the lock when this process ends, however it ends, unless a child
-    process has inherited the file. The file contains the identity of this process. It keeps a
+    Whoever writes into the folder of a run takes it first, and holds it until the end; readers need
+    none. The operating system releases the lock when this process ends, however it ends, unless a
+    child process has inherited the file. The file contains the identity of this process. It keeps a
     second process away (`RunWriter.check_still_owned`) on a file system that has no locks, or whose
     locks exclude nobody.
 
@@ -143,11 +144,17 @@ def check_new(path: Path) -> None:
 
 class RunWriter(RunReader):
     """Write the folder of one run. All methods of this class except `create` and `create_at` need
-    the lock of `lock_folder`."""
+    the lock of `lock_folder`.
+
+    `TrainingSession` saves by it. `new_run` makes the folder and the lock for a new run; for an old
+    one, `lock_folder` comes before.
+    """
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunWriter:
         """Create the folder `parent/name-NNN` with the number after the highest existing one.
+
+        It chooses a name for a user who gave none; `create_at` takes the one that was given.
 
         Processes that start at the same time get different numbers. Raises UsageError inside a run,
         CharRNNError if the folder cannot be created.
@@ -213,7 +220,8 @@ class RunWriter(RunReader):
     ) -> None:
         """Save a checkpoint, update the pointers and prune old checkpoints.
 
-        Raises the errors of `save_checkpoint`, `write_pointers` and `prune`.
+        A training calls it, and none of the three parts by itself. Raises the errors of
+        `save_checkpoint`, `write_pointers` and `prune`.
         """
         payloads = checkpoint_to_bytes(
             step=step, model=model, training=training, state=state, description=description
@@ -225,6 +233,9 @@ class RunWriter(RunReader):
 
     def check_still_owned(self) -> None:
         """Check that a checkpoint can be saved in this folder.
+
+        It is called before every save: a folder that was moved while the run trained must not be
+        made anew with one checkpoint in it.
 
         Raises CharRNNError if the run or its files were moved or removed, because a checkpoint
         alone is not a whole run, and RunInUseError if another process has taken the run over.
@@ -379,6 +390,8 @@ _TEMPORARY = re.compile(r"\.(.+)\.(?:tmp|old)-[0-9]+")
 def clear_unsaved(path: Path) -> None:
     """Remove the folder `path` if it belongs to a run that was killed before its first save.
 
+    `create_at` refuses a folder with files in it: that of such a run has some, and nothing to lose.
+
     Raises the errors of `check_new` if anything else exists there, RunInUseError if that run is
     starting now.
     """
@@ -395,6 +408,7 @@ def new_run(path: Path | None, name: str) -> Iterator[RunWriter]:
     """Create a run's folder at `path`, or by default the next `checkpoints/NAME-001`, and lock it;
     remove the folder if the `with` block fails before anything is saved there.
 
+    `RunWriter.create` alone leaves an empty run behind if the training fails before its first save.
     Raises the errors of `RunWriter.create`, `RunWriter.create_at` and `lock_folder`.
     """
     with contextlib.ExitStack() as stack:
@@ -409,7 +423,10 @@ def new_run(path: Path | None, name: str) -> Iterator[RunWriter]:
 
 def find_deletable(run: str) -> Path:
     """Return the folder of a run by its path or name, also of one whose deletion was killed before
-    its end. Raises the errors of `find_run`."""
+    its end. Raises the errors of `find_run`.
+
+    `find_run` may not know what is left of it.
+    """
     if find(run) is None:
         for path in paths_of(run):
             if _is_left_over(path):
@@ -419,7 +436,10 @@ def find_deletable(run: str) -> Path:
 
 def check_deletable(path: Path) -> None:
     """Raise UsageError for a link to a run and for a folder that charrnn did not write,
-    RunInUseError while a process trains the run."""
+    RunInUseError while a process trains the run.
+
+    It is asked of all runs that are to be deleted, before the first is: `delete_run` asks it again.
+    """
     if path.is_symlink():
         raise UsageError(f"{path} is a link: name {path.resolve()}, to which it leads.")
     if not _is_left_over(path) and not any(map(is_checkpoint, path.glob("step-*"))):

@@ -52,7 +52,11 @@ def association_from_auc(area: Number) -> Number:
 
 def score_from_association(association: float, polarity: int, *, is_yes_no: bool) -> float:
     """Convert the association of values to the reported score: the AUC of polarity * values, or
-    rho."""
+    rho.
+
+    The choosing half is measured by associations for speed; what is shown must be in the unit of
+    the score.
+    """
     if is_yes_no:
         return float(auc_from_association(polarity * association))
     return association
@@ -60,7 +64,10 @@ def score_from_association(association: float, polarity: int, *, is_yes_no: bool
 
 def average_ranks(values: NDArray[np.generic]) -> Float64Array:
     """Rank values 1..N along the first axis of (N, C) or (N,); equal values share the mean of their
-    ranks."""
+    ranks.
+
+    An AUC and a rank correlation are computed from them: rank a cell once for all detectors.
+    """
     columns = values.reshape(len(values), -1)
     ranks = np.empty(columns.shape, np.float64)
     for column in range(columns.shape[1]):
@@ -75,6 +82,8 @@ def average_ranks(values: NDArray[np.generic]) -> Float64Array:
 def auc(ranks: Float64Array, is_inside: BoolArray) -> Float64Array:
     """Compute the area under the ROC curve of each column of ranks (N, C) for labels (N,).
 
+    It is for many columns of ranks at once; `measure_score` takes the values of one cell.
+
     It is Mann & Whitney's U over its maximum (Mann & Whitney 1947).
     """
     num_inside = int(is_inside.sum())
@@ -87,7 +96,10 @@ def auc(ranks: Float64Array, is_inside: BoolArray) -> Float64Array:
 
 def spearman(ranks: Float64Array, counts: NDArray[np.generic]) -> Float64Array:
     """Compute Spearman's rank correlation of each column of ranks (N, C) with counts (N,); 0 for a
-    constant column."""
+    constant column.
+
+    It is for many columns of ranks at once; `measure_score` takes the values of one cell.
+    """
     # Pearson's correlation of the ranks. Its short formula holds only without equal values.
     target = average_ranks(counts)
     target -= target.mean()
@@ -104,7 +116,11 @@ def divide(numerators: Float64Array, denominators: Float64Array) -> Float64Array
 
 def measure_score(values: NDArray[np.generic], labels: NDArray[Any], polarity: int) -> float:
     """Compute the AUC of polarity * values (N,) for yes/no labels (N,), or Spearman's rho of values
-    and counts."""
+    and counts.
+
+    It is the exact score of one cell, on the scoring half; histograms (`LabelledHistograms`) find
+    the best of all cells before.
+    """
     ranks = average_ranks(values)
     if labels.dtype != bool:
         return float(spearman(ranks, labels))
@@ -116,13 +132,19 @@ def measure_score(values: NDArray[np.generic], labels: NDArray[Any], polarity: i
 
 def f1(is_called: BoolArray, is_inside: BoolArray) -> float:
     """Compute the harmonic mean of precision and recall (van Rijsbergen 1979); 0 if nothing is
-    classified as inside."""
+    classified as inside.
+
+    It judges a threshold, as an AUC judges all thresholds together.
+    """
     return float(2 * (is_called & is_inside).sum() / max(1, is_called.sum() + is_inside.sum()))
 
 
 def r_squared(predicted: Float64Array, counts: NDArray[np.number]) -> float:
     """Compute the share of the counts' variance that predictions (N,) explain; negative if their
-    mean does better."""
+    mean does better.
+
+    A rank correlation of 1 allows any curve: this asks whether the cell counts on a straight line.
+    """
     return float(1 - ((counts - predicted) ** 2).sum() / ((counts - counts.mean()) ** 2).sum())
 
 
@@ -131,8 +153,8 @@ def resample_score(
 ) -> Float64Array:
     """Compute `measure_score` in each resample (R,) of the blocks of a text.
 
-    A resampled AUC uses values in NUM_GROUPS groups of similar rank; a resampled rho is the
-    correlation of the ranks in the whole text.
+    `interval_of` makes an interval of the result. A resampled AUC uses values in NUM_GROUPS groups
+    of similar rank; a resampled rho is the correlation of the ranks in the whole text.
     """
     ranks = average_ranks(values)
     if labels.dtype != bool:

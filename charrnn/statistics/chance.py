@@ -32,6 +32,9 @@ class Chance(NamedTuple):
 def best_by_chance(ranks: Float32Array, target: Float32Array, scale: Float32Array) -> Chance:
     """Compute the strength that the best column reaches by chance, from shifted labels.
 
+    The best of hundreds of cells follows anything a little: a score is only above chance if it is
+    above this one.
+
     ranks (N, C) are the centred ranks of the columns, target (N,) the centred label or ranks; scale
     (C,) times their product is an association. The observed strength counts as one of the shifts,
     so p is at least 1 / (K + 1).

@@ -23,6 +23,9 @@ class LabelledHistograms:
     """For each of C columns, the number of values in each of K bins, and the sums of D labels over
     them.
 
+    It scores all cells of a text of any length in one pass. The exact score of the chosen cell is
+    computed from its values (`agreement.measure_score`).
+
     The edges are quantiles of the column's first values, so that the resolution suits columns that
     hardly change or stay near 1 as well; `edges` (C, K - 1), where bin k contains edges[k - 1] <=
     value < edges[k].

@@ -82,7 +82,11 @@ def num_blocks_of(num_values: int, min_length: int = MIN_BLOCK_LENGTH) -> int:
 
 @dataclass(frozen=True, eq=False)
 class BlockSums:
-    """The sum of the values of each of K blocks of a text, and the number of values in each."""
+    """The sum of the values of each of K blocks of a text, and the number of values in each.
+
+    It is all that must be kept of the losses of a long text for a mean with an interval. The
+    difference of two is that of two models, if both have the same blocks.
+    """
 
     sums: Float64Array
     """(K,)"""
@@ -91,7 +95,11 @@ class BlockSums:
 
     @classmethod
     def zeros(cls, num_blocks: int) -> "BlockSums":
-        """Start without any value; see `add`."""
+        """Start without any value; see `add`.
+
+        It is for values that come in any order, block numbers with them; `of` takes an array that
+        is there.
+        """
         return cls(np.zeros(num_blocks), np.zeros(num_blocks))
 
     def add(self, values: NDArray[np.number | np.bool_], blocks: Int64Array) -> None:
@@ -176,7 +184,10 @@ def _num_blocks_drawn(num_chars: int) -> int:
 
 
 def resample_sums(*values: NDArray[np.number | np.bool_]) -> Float64Array:
-    """Return the sums (S, R) of S times values (N,) of a text in each resample of its blocks."""
+    """Return the sums (S, R) of S times values (N,) of a text in each resample of its blocks.
+
+    It serves statistics that are sums, such as shares.
+    """
     blocks, draws = draw_blocks(len(values[0]))
     num_blocks = draws.shape[1]
     sums = [np.bincount(blocks, weights=weights, minlength=num_blocks) for weights in values]
@@ -184,15 +195,22 @@ def resample_sums(*values: NDArray[np.number | np.bool_]) -> Float64Array:
 
 
 def interval_of(estimates: Float64Array, num_chars: int) -> Interval:
-    """Return the 95 % interval of a statistic from its estimates (R,) in the resamples of a
-    text."""
+    """Return the 95 % interval of a statistic from its estimates (R,) in the resamples of a text.
+
+    It takes what `agreement.resample_score` returns; `percentiles` needs the number of blocks with
+    it, for estimates of one's own.
+    """
     return percentiles(estimates, _num_blocks_drawn(num_chars))
 
 
 @lru_cache
 def draw_counts(num_blocks: int) -> Float64Array:
     """Return how often each resample draws each block (R, K): K times in all, by a seeded
-    generator."""
+    generator.
+
+    It says how often each block counts, for a statistic that is a ratio of sums; `draw_blocks` also
+    says which character is in which block.
+    """
     # In float64, which holds these counts exactly: NumPy has no fast product of integers.
     shares = np.full(num_blocks, 1 / num_blocks)
     drawn = np.random.default_rng(0).multinomial(num_blocks, shares, size=NUM_RESAMPLES)
@@ -242,7 +260,11 @@ class Estimate:
 
 def estimate(mean: float, *groups: Sequence[float]) -> Estimate:
     """Return the 95 % interval of the mean of a group of independent values (Student 1908), or of
-    the difference of the means of two groups whose variances differ (Welch 1947)."""
+    the difference of the means of two groups whose variances differ (Welch 1947).
+
+    Runs with other seeds are independent, and need it. The characters of a text are not: their mean
+    has `BlockSums.interval`.
+    """
     # Seeds are drawn independently, unlike the characters of a text, so no blocks are needed. The
     # runs with the same seed are not treated as pairs: with three seeds, pairs leave two degrees of
     # freedom, and the interval is wider unless the pairs are correlated by more than 0.58.

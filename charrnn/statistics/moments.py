@@ -51,7 +51,10 @@ class Means:
 
 
 class TargetMoments(Means):
-    """The means and variances of cells (N, C), and their covariances with targets (N, D)."""
+    """The means and variances of cells (N, C), and their covariances with targets (N, D).
+
+    A line that predicts a count is fitted by it, for all cells in one pass.
+    """
 
     def __init__(self) -> None:
         """Begin with no characters."""
@@ -88,7 +91,11 @@ class TargetMoments(Means):
 
 
 class Moments(Means):
-    """The means, variances and covariances of cells (N, C)."""
+    """The means, variances and covariances of cells (N, C).
+
+    Cells are compared with each other by it, and scaled by their standard deviations, without their
+    values in memory.
+    """
 
     def add_cells(self, cells: Float32Array) -> None:
         """Add cells (n, C)."""
