@@ -27,8 +27,11 @@ from typing import Any
 
 
 def named(name: str, value: object = None) -> str:
-    """Return a parameter or a field, alone or with a value, as messages name it: `seed`,
-    `seed=1`."""
+    """Return a parameter or a field, alone or with a value, as messages name it: `seed`, `seed=1`.
+
+    A message below `cli` names every parameter by it: Python shows it as it is, the command line as
+    an option.
+    """
     return f"`{name}`" if value is None else f"`{name}={value}`"
 
 
@@ -51,15 +54,20 @@ def install_command() -> str:
 
 
 def counted(num: int, noun: str) -> str:
-    """Return a number and its noun, in the singular or the plural: 1 character, 2,000
-    characters."""
+    """Return a number and its noun, in the singular or the plural: 1 character, 2,000 characters.
+
+    Every number with a noun in a message goes through it.
+    """
     if num == 1:
         return f"{num} {noun}"
     return f"{num:,} {noun}s"
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """Return a text for a message, cut to `most` characters."""
+    """Return a text for a message, cut to `most` characters.
+
+    A word that a user typed may be a whole text.
+    """
     if len(text) <= most:
         return text
     return f"{text[: most - 1]}…"
@@ -67,7 +75,10 @@ def shortened(text: str, most: int = 200) -> str:
 
 def listed(words: Iterable[str]) -> str:
     """Return words with commas between them, long ones cut; a sign stands for those after the first
-    ten."""
+    ten.
+
+    It is for names of which there may be thousands.
+    """
     shown = list(map(shortened, words))
     if len(shown) > 10:
         shown[10:] = ["…"]
@@ -76,7 +87,10 @@ def listed(words: Iterable[str]) -> str:
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return the end of a message about an unknown word: " Did you mean quote?", or "" if none of
-    `words` is close."""
+    `words` is close.
+
+    Append it wherever a name is unknown and the known ones are few.
+    """
     import difflib
 
     # In lower case, because the case is what is wrong with `QUOTE`. Without dashes, which make all
@@ -100,7 +114,10 @@ THOUSANDS = re.compile(r"-?[0-9]{1,3}([., '][0-9]{3})+")
 
 def plain_number(typed: object) -> str:
     """Return the end of a message about a number with separated thousands or a decimal comma: "
-    (without separators: 1000)", " (with a decimal point: 0.5)"; "" for anything else."""
+    (without separators: 1000)", " (with a decimal point: 0.5)"; "" for anything else.
+
+    It is appended where a number was expected, and tells a user of another country what is wrong.
+    """
     if not isinstance(typed, str):
         return ""
     if THOUSANDS.fullmatch(typed):
@@ -112,11 +129,18 @@ def plain_number(typed: object) -> str:
 
 class GivenTextWarning(RuntimeWarning):
     """A warning about a text that a program gave. Commands, which have notes about the texts that
-    they read, do not show it."""
+    they read, do not show it.
+
+    A program can make an error of it, or silence it, by `warnings.filterwarnings`.
+    """
 
 
 def warn(message: str, category: type[RuntimeWarning] = RuntimeWarning) -> None:
-    """Issue a warning of Python about the line of the program that called charrnn."""
+    """Issue a warning of Python about the line of the program that called charrnn.
+
+    Code that is called by programs alone uses it; what commands call too uses
+    `system.progress.warn`, which shows it on stderr.
+    """
     frame = sys._getframe()
     level = 1
     # The packages of charrnn call each other: the first line outside of them is the user's.
@@ -170,7 +194,10 @@ class DataError(CharRNNError):
 
 
 class NotHereError(DataError):
-    """A corpus is not on this machine. `source` is its name as the user typed it."""
+    """A corpus is not on this machine. `source` is its name as the user typed it.
+
+    Another name or place may help, unlike with a text that is here and damaged.
+    """
 
     def __init__(self, source: str, message: str):
         super().__init__(message)
@@ -178,8 +205,11 @@ class NotHereError(DataError):
 
 
 class TextChangedError(DataError):
-    """A text changed while it was read, so what was read is neither the old text nor the new
-    one."""
+    """A text changed while it was read, so what was read is neither the old text nor the new one.
+
+    Of other unusable files in a folder the rest is read; this one ends the reading, because it
+    would be another text at the next one.
+    """
 
 
 class CheckpointError(CharRNNError):
@@ -212,7 +242,10 @@ class RunInUseError(CharRNNError):
 
 class OtherProcessError(CharRNNError):
     """Another of the processes that train one model together failed or ended; its own message says
-    why."""
+    why.
+
+    It is not worth showing beside the message of the process that failed.
+    """
 
 
 def check_length(num_chars: int, least: int, what: str) -> None:

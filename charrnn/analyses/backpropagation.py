@@ -109,6 +109,8 @@ def model_backpropagation(
     """Compute the gradients of the sum of the losses of `text`, in float64, by every number that
     `model_numbers` lists, and the weights after a step of SGD.
 
+    `Model.backpropagation` reads the text from its file and calls it.
+
     Raises UsageError for another cell type than rnn, lstm and gru, for a learning rate that is not
     above 0 and a text without a target, and as `model_numbers`.
     """

@@ -109,8 +109,9 @@ class GateReport(Displayable):
 def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
     """Count the share of characters at which each gate of each unit is saturated.
 
-    Raises UsageError for a cell type without gates, CheckpointError for values that are not
-    finite.
+    `Model.gates` encodes the text and calls it.
+
+    Raises UsageError for a cell type without gates, CheckpointError for values that are not finite.
     """
     # All layers have the same cell type.
     layers = network.recurrent_layers()

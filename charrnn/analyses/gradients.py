@@ -87,8 +87,9 @@ def gradients_of(
 ) -> tuple[GradientReach, ...]:
     """Compute how far gradients reach back in several models, each beside itself `before_training`.
 
-    Each model encodes the text by its own alphabet. Raises UsageError for a `max_lag` under 1,
-    DataError for a text too short.
+    It makes the pairs of a picture, trained and untrained; `measure_reach` measures one network at
+    places of one's own. Each model encodes the text by its own alphabet. Raises UsageError for a
+    `max_lag` under 1, DataError for a text too short.
     """
     # The initial weights alone may make gradients reach far.
     reaches = []
@@ -128,6 +129,9 @@ def measure_reach(
     positions: Int64Array | None = None,
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
+
+    `gradients_of` calls it for models and their texts. Call it for a network, ids and places of
+    one's own.
 
     loss_t is -ln p(character t + 1) in nats, for the ascending `positions` t, or for up to
     NUM_LOSSES of them spread over the text. state_{t-k} is all that a layer carries from character
@@ -193,7 +197,10 @@ def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
 
 def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Drawing:
     """Draw the mean gradient norm of the loss by each layer's state k characters before, against k:
-    all networks in one plot, in which each line has a colour of its own."""
+    all networks in one plot, in which each line has a colour of its own.
+
+    It is for a terminal; `before_and_after` has room for two plots.
+    """
     lines: list[Line] = []
     for name, points in chain.from_iterable(map(_named_points, reaches)):
         lines.append(numbered_line(len(lines), name, points))

@@ -84,7 +84,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class NumberTables:
-    """Draws tables of numbers, each in the columns of a terminal."""
+    """Draws tables of numbers, each in the columns of a terminal.
+
+    The table of a forward and that of a backward pass have the same columns by it.
+    """
 
     vocabulary: Sequence[str]
     """The characters that the entries of some vectors belong to."""

@@ -246,10 +246,10 @@ class NetworkNumbers(Displayable):
 def model_numbers(model: TrainedModel, text: str | bytes, *, unknown: str) -> NetworkNumbers:
     """Compute every number of a small network that reads `text` from the initial state, in float64.
 
-    For a model of documents the text is the beginning of one. Raises UsageError for a network that
-    is no PLAIN_STACK or has more than MAX_UNITS units per layer, for a text of more than MAX_STEPS
-    characters or an empty one, DataError for characters outside the vocabulary unless `unknown` is
-    `nearest`.
+    `Model.numbers` reads the text from its file and calls it. For a model of documents the text is
+    the beginning of one. Raises UsageError for a network that is no PLAIN_STACK or has more than
+    MAX_UNITS units per layer, for a text of more than MAX_STEPS characters or an empty one,
+    DataError for characters outside the vocabulary unless `unknown` is `nearest`.
     """
     return record_text(model, text, unknown=unknown).numbers()
 
@@ -266,7 +266,11 @@ def _numbered(num_units: int) -> tuple[str, ...]:
 
 def check_settings(model: TrainedModel, listed: Mapping[str, Sequence[Any]], *, what: str) -> None:
     """Raise UsageError unless the settings of a model are among those for which `what` (numbers or
-    gradients) is listed."""
+    gradients) is listed.
+
+    Numbers and gradients can be shown of the plainest networks only, and the message says which
+    setting is in the way.
+    """
     for name, values in listed.items():
         value = getattr(model.config, name)
         if value not in values:

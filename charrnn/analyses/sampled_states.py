@@ -18,6 +18,9 @@ def read_before(
     """Return the `length` ids that end with each position, (length, n), and the state of n rows
     before them.
 
+    It is for some places of a text, from which one reads on in a way of one's own;
+    `reading.read_segments` is for all places of segments.
+
     The `warm_up` ids before are read from the initial state.
     """
     # The windows are the rows of a batch.

@@ -113,7 +113,8 @@ def networks_of_recipe(
     """Return the settings of each of NETWORKS: those of the recipe with the `changes` of a command
     line and those of an `environment`, still without a text.
 
-    Call it before anything is trained. Raises UsageError for a setting in which the networks
+    Three trainings take minutes: a setting that one of them refuses should be refused before the
+    first. Call it before anything is trained. Raises UsageError for a setting in which the networks
     differ, and for one that not all of them have.
     """
     config, origins = merge_settings(
@@ -173,7 +174,10 @@ def measure_learner(
 
 
 def training_text() -> str:
-    """Return the training text, a string on each line; the same on every machine."""
+    """Return the training text, a string on each line; the same on every machine.
+
+    Its strings can only be learned by a network that remembers from their beginnings to their ends.
+    """
     random = Random(0)
     lines = []
     for _ in range(NUM_TRAINING_STRINGS):

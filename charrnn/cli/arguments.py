@@ -62,15 +62,19 @@ def parse_character(typed: str, alphabet: str) -> str:
 
 def to_content(text: str, alphabet: str) -> str | bytes:
     """Return an argument as a model with this alphabet reads it: for `byte`, the bytes that were
-    typed."""
+    typed.
+
+    What is typed on a command line are characters, and a model of bytes reads bytes.
+    """
     return os.fsencode(text) if alphabet == "byte" else text
 
 
 def read_text_corpus(source: str | Sequence[str], config: Config) -> "Corpus":
     """Read the file of --text, or the files of several, as `read_text_file` does.
 
-    Shows notes on characters that were left out or changed, and on other ways to read the text.
-    Raises DataError if the file cannot be read or is empty.
+    It is for a command that measures all of a text; `read_measured_text` reads a beginning, or a
+    text of the run if there is no --text. Shows notes on characters that were left out or changed,
+    and on other ways to read the text. Raises DataError if the file cannot be read or is empty.
     """
     from charrnn.text.given_text import read_text_file
 
@@ -105,6 +109,9 @@ def read_prime(option: str, name: str, *, config: Config) -> str | bytes:
 @dataclass(frozen=True, kw_only=True)
 class MeasuredText:
     """The text on which a command measures a model, of which most commands need the beginning only.
+
+    `visualize` and `explore` show the beginning, and may need the whole text for their findings:
+    `read_ids`.
 
     It is read once: a pipe has nothing left at a second reading, and a document would be converted
     twice.
@@ -192,6 +199,8 @@ _CELL = re.compile(r"(\d{1,9}):(\d{1,9})")
 def parse_cell(option: str, text: str, model: "TrainedModel") -> tuple[int, int]:
     """Parse the cell index (layer, unit) that is given to `option` as "layer:unit".
 
+    The index is checked against the model, so that the error comes before the work.
+
     Raises UsageError if the text has another form or `model` has no such cell.
     """
     # Nine digits at most, so that a number is never too large to compare.
@@ -214,9 +223,10 @@ def parse_cell(option: str, text: str, model: "TrainedModel") -> tuple[int, int]
 def load_model(run: str | None) -> "TrainedModel":
     """Load a run, by default the newest, and print its warnings.
 
-    RUN@STEP is the checkpoint of a step. Prints the name of the newest run, if that was taken.
-    Raises CheckpointError if there is no such run or step, or if no checkpoint of it can be
-    verified.
+    Most commands begin with it; one that loads by itself, to show something earlier, calls
+    `introduce` afterwards. RUN@STEP is the checkpoint of a step. Prints the name of the newest run,
+    if that was taken. Raises CheckpointError if there is no such run or step, or if no checkpoint
+    of it can be verified.
     """
     from charrnn.trained_model import load
 

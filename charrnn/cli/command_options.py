@@ -34,7 +34,11 @@ _READ = re.compile("RUN|FILE")
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenOptions:
-    """The options of every command that fills the terminal or runs until it is stopped."""
+    """The options of every command that fills the terminal or runs until it is stopped.
+
+    A new command inherits from one of these classes: this one has what every command needs, and
+    prints no result.
+    """
 
     quiet: bool = option(
         False, flags=QUIET, letter=QUIET_LETTER, help="Print only errors on stderr.", panel=OTHER
@@ -85,7 +89,8 @@ def command_of(function: Callable[..., object], *, name: str = "") -> Callable[.
     """Turn a function that takes a dataclass of options into a function for typer. The parameter of
     the dataclass is named `options`; a parameter `context` gets the context.
 
-    The new function checks the rules of the command `name`.
+    A command is then a plain function of one record, which a test calls without a command line. The
+    new function checks the rules of the command `name`.
     """
     hints = get_type_hints(function)
     owner = hints["options"]

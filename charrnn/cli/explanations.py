@@ -25,7 +25,11 @@ class Explanation(NamedTuple):
 
 def explain(error: Exception, arguments: Sequence[str]) -> Explanation:
     """Say what an error means for somebody who typed these arguments: with options in place of the
-    names of parameters, and the package that failed, if it is another one."""
+    names of parameters, and the package that failed, if it is another one.
+
+    Below the command line, messages name parameters as Python does: all that is particular to a
+    terminal is added here.
+    """
     # An OSError without a number does not come from the system: a library could not be loaded.
     if isinstance(error, OSError) and error.errno not in (None, errno.ENOMEM):
         action = "write the output"

@@ -19,7 +19,10 @@ Python 3.14 starts a process."""
 
 class TerminalProgress(Progress):
     """Draws a bar on stderr for each task that takes more than DELAY seconds, where stderr is a
-    terminal."""
+    terminal.
+
+    A command uses it around its work; `explore`, which owns the screen, has a progress of its own.
+    """
 
     def __init__(self, *, quiet: bool = False):
         """Draw nothing if `quiet`."""

@@ -64,7 +64,10 @@ def choose_encoding(stream: TextIOWrapper) -> None:
 
 def write_aside(message: str) -> None:
     """Print lines on stderr with control characters escaped, wrapped if that is a terminal; nothing
-    once its reader has gone, because the reader of stdout may still be there."""
+    once its reader has gone, because the reader of stdout may still be there.
+
+    A note goes through it, whoever wrote its words: a name of a file may contain anything.
+    """
     # A name that controls the terminal could replace a question by another one.
     try:
         sys.stderr.write(wrapped(printable(message)) + "\n")
@@ -164,7 +167,10 @@ def print_json(value: object) -> None:
 
 def print_path(path: str) -> None:
     """Print a path on one line of stdout: unchanged for programs; on a terminal with control
-    characters escaped."""
+    characters escaped.
+
+    A command whose result is a file prints it last, and a script reads it there.
+    """
     if sys.stdout.isatty():
         path = printable(path)
     sys.stdout.write(path + "\n")
@@ -236,7 +242,11 @@ def print_error(message: str) -> None:
 
 def describe_unexpected(error: BaseException) -> str:
     """Return two lines about an unexpected exception: its type and its message, cut to
-    `MAX_MESSAGE`, or how much memory was lacking; then the remedy."""
+    `MAX_MESSAGE`, or how much memory was lacking; then the remedy.
+
+    It is for faults of the program. What a user can correct is a `CharRNNError`, and has a message
+    already.
+    """
     message = shortened(" ".join(str(error).split()), most=MAX_MESSAGE)
     # The loader of numba's library mentions memory only in the error before.
     if isinstance(error, MemoryError) or NO_MEMORY.search(f"{message} {error.__context__}"):
@@ -260,6 +270,9 @@ def printable(text: str, kept: str = "\n\t") -> str:
     """Return `text` with control and bidirectional characters made visible; the characters in
     `kept` and combining marks stay.
 
+    Whatever comes from a text, a file or a model goes through it before it reaches a terminal;
+    `theme.visible` is for pictures, where a newline has a mark of its own.
+
     Of a carriage return and a newline, the line end of Windows, only the newline stays.
     """
     # Most lines have none, and need no import.
@@ -281,7 +294,10 @@ def end_interrupted_line(signal_number: int) -> None:
 
 def discard_output() -> None:
     """Redirect both streams to the null device after their reader has gone; else Python fails to
-    flush them at exit."""
+    flush them at exit.
+
+    `charrnn ... | head` ends so without a message.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

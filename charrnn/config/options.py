@@ -31,7 +31,10 @@ RANGE = "range"
 
 @dataclass(frozen=True)
 class Range:
-    """The allowed values of a field, apart from `auto` and null."""
+    """The allowed values of a field, apart from `auto` and null.
+
+    It stands beside a field and serves three: the check, the message, and the page of all settings.
+    """
 
     words: str
     """A description that completes the sentence "it must be …"."""
@@ -42,7 +45,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a command, or an argument: its name, its help and its values."""
+    """An option of a command, or an argument: its name, its help and its values.
+
+    `option` and `argument` make one, and `command_options.command_of` reads it.
+    """
 
     flag: str
     """The option as it is typed, such as --top-p; "" for an argument, a word that belongs to no
@@ -79,18 +85,27 @@ def between(least: float, most: float) -> Range:
 
 
 def at_least(least: int) -> Range:
-    """Return the range of whole numbers from `least` on, int or of NumPy."""
+    """Return the range of whole numbers from `least` on, int or of NumPy.
+
+    Sizes and counts need it; `between` is for numbers that may be fractions.
+    """
     return Range(f"at least {least}", contains=lambda number: index(number) >= least)
 
 
 def one_of(*words: str) -> Range:
-    """Return the range that consists of these words."""
+    """Return the range that consists of these words.
+
+    A word that is nearly one of them is named in the message.
+    """
     return Range(f"one of {', '.join(words)}", contains=words.__contains__, choices=words)
 
 
 def check(name: str, value: Any, allowed: Range, remedy: str = "") -> None:
     """Raise UsageError unless a value is in its range: with the name of the parameter or field, the
-    value, the range, the word that was probably meant, and the remedy."""
+    value, the range, the word that was probably meant, and the remedy.
+
+    Use it for a single argument; a dataclass of settings calls `check_fields` once for all of them.
+    """
     wanted = allowed.words
     try:
         is_allowed = allowed.contains(value)
@@ -104,7 +119,10 @@ def check(name: str, value: Any, allowed: Range, remedy: str = "") -> None:
 
 def refused(name: str, value: object, wanted: str, remedy: str = "") -> UsageError:
     """Return the error of a value that cannot be used: with the name of the parameter or field, the
-    value, what it must be, and the remedy."""
+    value, what it must be, and the remedy.
+
+    It makes the message alone, for a value that is refused for another reason than its range.
+    """
     return UsageError(
         f"{named(name)} is {written(value)}; it must be {wanted}{plain_number(value)}.{remedy}"
     )
@@ -112,7 +130,10 @@ def refused(name: str, value: object, wanted: str, remedy: str = "") -> UsageErr
 
 def check_fields(options: Any) -> None:
     """Check every field of a dataclass that has a range. Raises UsageError; None is a value that
-    was left out."""
+    was left out.
+
+    Call it in `__post_init__`.
+    """
     for class_field in fields(options):
         allowed = class_field.metadata.get(RANGE)
         value = getattr(options, class_field.name)
@@ -121,7 +142,10 @@ def check_fields(options: Any) -> None:
 
 
 def written(value: object) -> str:
-    """Return a value for a message. It is shortened, because it may be a file of a megabyte."""
+    """Return a value for a message. It is shortened, because it may be a file of a megabyte.
+
+    Every value that a user gave goes through it before it stands in a message.
+    """
     try:
         if isinstance(value, list | dict):
             return reprlib.repr(value)
@@ -225,13 +249,20 @@ def argument(
 
 def option_group(owner: type[Any]) -> Any:
     """Make a dataclass field that holds an object of another class, made from the options of that
-    class."""
+    class.
+
+    A command offers the options of a class that Python uses, too, without a second declaration.
+    """
     return field(default_factory=owner, metadata={_KEY: _Group(owner)})
 
 
 def option_texts(owner: type[Any]) -> Any:
     """Make a dataclass field that holds the typed values of the options of another class, by the
-    names of its fields; "true" for an option without a value."""
+    names of its fields; "true" for an option without a value.
+
+    `train` has it for the settings of a run: they are merged with those of files before anything is
+    converted.
+    """
     return field(default_factory=dict, metadata={_KEY: _Texts(owner)})
 
 
@@ -268,6 +299,8 @@ def options_of(owner: type[Any]) -> tuple[Option, ...]:
 
 def make(owner: type[Owner], given_values: Mapping[str, Any]) -> Owner:
     """Make an object of a dataclass from the given values, by the names of the fields.
+
+    Sources of several kinds name only what they set.
 
     The other fields have their defaults. Raises the errors of the class.
     """

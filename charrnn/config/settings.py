@@ -561,7 +561,11 @@ class Config:
 
 
 def resolved(value: int | Auto | OneHot) -> int:
-    """Return a size, which must be a number: `auto` or `one-hot` is a bug."""
+    """Return a size, which must be a number: `auto` or `one-hot` is a bug.
+
+    Whoever computes with a size of a trained model calls it, for the type checker and for a clear
+    failure.
+    """
     # `training.recipe` has replaced all words by numbers.
     assert not isinstance(value, str), f"the configuration contains {value!r}"
     return value
@@ -569,7 +573,10 @@ def resolved(value: int | Auto | OneHot) -> int:
 
 def config_of_member(config: Config, index: int = 0) -> Config:
     """Return the configuration of network `index` of `num_members` networks, each with an equal
-    share of `config.hidden_size`."""
+    share of `config.hidden_size`.
+
+    Weights of an ensemble are built and counted network by network.
+    """
     # A one-hot vector always has the size of the alphabet.
     members = config.num_networks
     embedding_size = config.embedding_size
@@ -621,7 +628,10 @@ def _wanted(name: str) -> str:
 
 
 def check_field_name(name: str) -> str:
-    """Return `name`; raise UsageError with the most similar one if no field has that name."""
+    """Return `name`; raise UsageError with the most similar one if no field has that name.
+
+    A setting that is misspelled in a file or on the command line must not be ignored.
+    """
     if name in FIELD_NAMES:
         return name
     # The message suggests a similar name, or lists all names if none is similar.
@@ -634,8 +644,9 @@ def parse_value(name: str, value: object) -> Any:
     """Convert a value from YAML, the environment or a flag to the type of field `name`, and check
     its range.
 
-    Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `300k` and `1.5M` for integers,
-    `90/10` or a list for tuples. Raises UsageError, which names the field and the value.
+    `Config` itself takes values of their types only; this is for what somebody has typed. Accepts
+    strings for numbers (`1e-3` is a string in YAML 1.1), `300k` and `1.5M` for integers, `90/10` or
+    a list for tuples. Raises UsageError, which names the field and the value.
     """
     kinds = _KINDS[check_field_name(name)]
     # A value from a comma-separated list may have white space; here it is a character.
@@ -717,7 +728,10 @@ def whole_number(value: Any) -> int:
 
 def limit_of(value: object) -> str:
     """Return the end of a message about a value that is no whole number: " below 10^100" for a
-    number that is too large, also for a float; "" for any other value."""
+    number that is too large, also for a float; "" for any other value.
+
+    It is appended where `whole_number` has failed.
+    """
     with suppress(ValueError, TypeError, OverflowError):
         if float(value) >= LARGEST_NUMBER:  # type: ignore[arg-type]
             return " below 10^100"

@@ -25,7 +25,10 @@ from charrnn.system.files import with_home
 
 
 class MergedSettings(NamedTuple):
-    """The configuration that several sources make together."""
+    """The configuration that several sources make together.
+
+    `--show-config` prints where each value is from.
+    """
 
     config: Config
     """Its values."""
@@ -43,11 +46,12 @@ def merge_settings(
 ) -> MergedSettings:
     """Merge the values of a configuration from all sources.
 
-    Flags have the highest priority, then environment, file, catalogue and defaults. `catalogue` has
-    the settings with which the catalogue of texts reads the text. A budget from one source replaces
-    a budget of any kind from a source of lower priority. The same holds for the number of units or
-    weights, and for the kind of documents. Raises UsageError, which names the source unless it is a
-    flag.
+    A command calls it; a program gives its settings to `Config`, and reads neither files nor the
+    environment. Flags have the highest priority, then environment, file, catalogue and defaults.
+    `catalogue` has the settings with which the catalogue of texts reads the text. A budget from one
+    source replaces a budget of any kind from a source of lower priority. The same holds for the
+    number of units or weights, and for the kind of documents. Raises UsageError, which names the
+    source unless it is a flag.
     """
     # List the sources from the lowest priority to the highest.
     values: dict[str, Any] = {}
@@ -86,7 +90,10 @@ def merge_settings(
 
 
 def variable_of(name: str) -> str:
-    """Return the environment variable that sets a field: CHARRNN_SEED for `seed`."""
+    """Return the environment variable that sets a field: CHARRNN_SEED for `seed`.
+
+    Messages and help name a variable by it, and `settings_in` reads them all.
+    """
     return f"CHARRNN_{name.upper()}"
 
 
@@ -99,7 +106,10 @@ def settings_in(environment: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def naming_source(origin: str, name: str) -> Iterator[None]:
-    """Prefix a UsageError with the source of the value, unless the source is a flag."""
+    """Prefix a UsageError with the source of the value, unless the source is a flag.
+
+    A user who has typed nothing wrong must be told that the value is in a file or a variable.
+    """
     try:
         yield
     except UsageError as error:
@@ -214,6 +224,9 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
 
 def read_recipe(name: str) -> dict[str, object]:
     """Read a recipe from a `.yaml` file, or by its name in `charrnn/config/recipes`.
+
+    It is for settings that somebody has written, by hand or by `--show-config`; those of a
+    checkpoint are read by `from_yaml`.
 
     Raises UsageError, which lists the names, if there is no such recipe.
     """

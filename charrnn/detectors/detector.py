@@ -83,7 +83,10 @@ class Detector:
 
 
 def why_not_scored(labels: Labels) -> str | None:
-    """Return the reason why these labels (N,) cannot be scored, or None if they can."""
+    """Return the reason why these labels (N,) cannot be scored, or None if they can.
+
+    A detector that never changes, or never returns, has scores that mean nothing.
+    """
     # A count must return to its values often, and not only in a few characters. A count that only
     # rises, such as the position in a text of one line, has no value that is in both halves of the
     # text.

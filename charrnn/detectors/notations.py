@@ -39,7 +39,10 @@ def looks_like_smiles(text: str) -> bool:
 
 
 def num_molecules(text: str) -> int:
-    """Count the lines of a text that can be molecules."""
+    """Count the lines of a text that can be molecules.
+
+    It counts where `looks_like_smiles` decides.
+    """
     return len(_MOLECULE.findall(text))
 
 

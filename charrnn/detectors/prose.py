@@ -40,7 +40,10 @@ def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> BoolArray:
 
 def label_matches(text: str, matches: Iterable[re.Match[str]], group: str | int = 0) -> BoolArray:
     """Return labels (N,) that are true inside a group of each match, for a detector that is a
-    regular expression. An empty match is no span."""
+    regular expression. An empty match is no span.
+
+    Most detectors of one's own are a regular expression, and need no function.
+    """
     return label_spans(len(text), spans=(match.span(group) for match in matches))
 
 
@@ -258,7 +261,10 @@ def label_urls(text: str) -> BoolArray:
 
 def is_play(text: str) -> bool:
     """Return whether enough lines name a speaker, and the names repeat: a heading such as
-    `Contents:` occurs once."""
+    `Contents:` occurs once.
+
+    Only there is a line with a colon the name of a speaker.
+    """
     names = [match["name"] for match in _speakers(text)]
     if not 0 < 2 * len(set(names)) <= len(names):
         return False

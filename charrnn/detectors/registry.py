@@ -28,6 +28,8 @@ def custom_detector(
 ) -> Detector:
     """Return the detector of a Python file if `spec` ends in .py, else of a regular expression.
 
+    It is for what a user types; a program makes a `Detector` of a function.
+
     Its default name is the name of the file, or the expression. The file is run, because the user
     named it. Its function `label(text)` returns a bool or an int for each character, and always the
     same labels for the same text. The file may import installed packages, but no file beside it.
@@ -264,9 +266,10 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """Return the chosen detectors, which are names or detectors, or one name; if none is chosen,
     return all detectors of charrnn, then those of installed packages.
 
-    A detector that is chosen by its name labels a text of any kind.
-    Raises UsageError for an unknown or ambiguous name, and for a chosen detector of a package that
-    cannot be loaded. One that was not chosen is left out then, with a warning.
+    Every function that takes detectors or their names calls it first. A detector that is chosen by
+    its name labels a text of any kind. Raises UsageError for an unknown or ambiguous name, and for
+    a chosen detector of a package that cannot be loaded. One that was not chosen is left out then,
+    with a warning.
 
     >>> [detector.name for detector in get_detectors(["quote", "digit"])]
     ['quote', 'digit']

@@ -364,7 +364,11 @@ def values_after(
     text: str, tokens: re.Pattern[str], value_after: Callable[[re.Match[str], int], int]
 ) -> Int64Array:
     """Label each character (N,) with the value after the last token before it; 0 before the first
-    token. `value_after` computes the value from a token and the value before it."""
+    token. `value_after` computes the value from a token and the value before it.
+
+    Use it for what holds from one token to the next, such as the state of a notation: a loop over
+    tokens is faster than one over characters.
+    """
     changes = np.zeros(len(text), np.int64)
     value = 0
     for token in tokens.finditer(text):
@@ -407,7 +411,11 @@ def looks_like_json(text: str) -> bool:
 
 
 def has_strings(text: str) -> bool:
-    """Return whether the text is source code or JSON."""
+    """Return whether the text is source code or JSON.
+
+    JSON has strings and brackets, but neither comments nor statements: `looks_like_source` leaves
+    it out.
+    """
     return looks_like_source(text) or looks_like_json(text)
 
 

@@ -38,8 +38,9 @@ Result = TypeVar("Result")
 class ProcessGroup:
     """A process among those that train one model. This class itself is the only process.
 
-    A subclass exchanges values by `sum_in_place`, `of_first` and `together`. These methods, and the
-    methods built on them, must be called in all processes.
+    A training is written once, with the methods of a group: a single process has one, too, in which
+    they do nothing. A subclass exchanges values by `sum_in_place`, `of_first` and `together`. These
+    methods, and the methods built on them, must be called in all processes.
     """
 
     rank: int = 0
@@ -62,19 +63,27 @@ class ProcessGroup:
 
     def of_first(self, value: Result) -> Result:
         """Return the `value` of the first process, after a round trip through JSON; the values of
-        all other processes are ignored."""
+        all other processes are ignored.
+
+        It is for decisions, such as a number of steps that was measured; `sum_in_place` is for what
+        all have computed.
+        """
         return value
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """Run a block, in which nothing is exchanged, in every process: if it fails in one, none
         continues.
 
-        Raises OtherProcessError where another process raises the error.
+        Without it, processes would wait forever for the one that failed. Raises OtherProcessError
+        where another process raises the error.
         """
         return contextlib.nullcontext()
 
     def any(self, flag: bool) -> bool:
-        """Return whether `flag` is true in any process."""
+        """Return whether `flag` is true in any process.
+
+        A request to stop reaches one process, and all must stop at the same step.
+        """
         # A sum, because every backend can compute it.
         total = torch.tensor(float(flag))
         self.sum_in_place([total])
@@ -82,7 +91,10 @@ class ProcessGroup:
 
     def first(self, work: Callable[[], Result]) -> Result | None:
         """Call `work` in the first process only; return its result, after a round trip through
-        JSON, in all processes."""
+        JSON, in all processes.
+
+        Use it for work that only one must do, such as writing a folder, and whose result all need.
+        """
         # An error of the first process ends all processes: they would wait for its answer.
         result = None
         with self.together():
@@ -108,7 +120,10 @@ class ProcessGroup:
         return result
 
     def share_config(self, config: Config) -> Config:
-        """Return the configuration of the first process."""
+        """Return the configuration of the first process.
+
+        Each process plans for itself, by its own measurements, and one plan must count.
+        """
         return Config(**self.of_first(asdict(config)))
 
     def rows(self, batch_size: int) -> slice:
@@ -128,8 +143,12 @@ class ProcessGroup:
         return slice(self.rank * batch_size // self.size, (self.rank + 1) * batch_size // self.size)
 
     def join_rows(self, own: Tensor, batch_size: int) -> Tensor:
-        """Join the batch rows of all processes, which lie along dimension -2; `own` has the
-        `rows` of this process."""
+        """Join the batch rows of all processes, which lie along dimension -2; `own` has the `rows`
+        of this process.
+
+        A checkpoint has the states of all rows, so that it can be resumed by another number of
+        processes.
+        """
         if self.size == 1:
             return own
         # Each process has zeros in the rows of all other processes, so that the sum is the whole.
@@ -162,8 +181,10 @@ class ProcessGroup:
             )
 
     def check_same_text(self, digest: str) -> None:
-        """Raise DataError if this process read a text with another `digest` than the first
-        process."""
+        """Raise DataError if this process read a text with another `digest` than the first process.
+
+        Processes on several hosts may find other files under the same name.
+        """
         # Another text under the same name: gradients of both would be added without any error.
         first = self.of_first(digest)
         with self.together():
@@ -196,7 +217,8 @@ def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
     """Return this process as a member of those that were started together, before they are
     connected, from the variables that torchrun sets.
 
-    Call it before torch is loaded. Raises UsageError for a variable that is missing or no number.
+    `connected` connects it. Call it before torch is loaded. Raises UsageError for a variable that
+    is missing or no number.
     """
     # Only this variable, which torchrun and its imitations set, tells that it started this process.
     if "WORLD_SIZE" not in environment:
@@ -231,7 +253,10 @@ def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
 
 class ConnectedProcesses(ProcessGroup):
     """A process among those that torch.distributed connects, by gloo for tensors on CPUs and by
-    nccl for tensors on GPUs."""
+    nccl for tensors on GPUs.
+
+    `connected` makes it; code that trains only knows a `ProcessGroup`.
+    """
 
     def _sum(self, tensor: Tensor) -> None:
         """Replace a contiguous tensor by its sum over all processes."""
@@ -295,8 +320,8 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
     """Connect with the processes that torchrun started with this one, unless a group is given;
     disconnect at the end.
 
-    Raises UsageError if the variables of torchrun are wrong, CharRNNError if another process cannot
-    be reached.
+    A training runs inside its block. Raises UsageError if the variables of torchrun are wrong,
+    CharRNNError if another process cannot be reached.
     """
     launched_process = launched()
     if group is not None or launched_process.size == 1:

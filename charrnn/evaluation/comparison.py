@@ -58,7 +58,11 @@ Content = str | bytes | CorpusPart
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MeasuredRun:
-    """A model whose losses over a text are measured, and the text as it reads it."""
+    """A model whose losses over a text are measured, and the text as it reads it.
+
+    It keeps what several rows about one model need, so that the text is read by each network once;
+    users call `evaluate` and `evaluate_runs`.
+    """
 
     name: str
     """The name of the run."""
@@ -162,7 +166,11 @@ class MeasuredRun:
 
     def stateful_scores(self) -> BlockScores:
         """Measure the losses by the protocol `stateful`, mostly in memory that does not grow with
-        the text."""
+        the text.
+
+        It is for a mean; `losses` has the loss of each character, for differences and lines, in 13
+        bytes each.
+        """
         if self.model.config.learned_after is not None:
             return self.losses.scores
         scores = stateful_scores(
@@ -234,7 +242,11 @@ class MeasuredRun:
 
     def charged(self, losses: CharLosses) -> CharLosses:
         """Return the losses of any predictor of these ids with the price of unknown characters,
-        none of which is guessed right."""
+        none of which is guessed right.
+
+        The losses of n-grams go through it, which know unknown characters no better than the
+        network does.
+        """
         escapes = self.model.vocab.escapes(self.exact_ids[losses.positions])
         is_right = losses.is_right
         if is_right is not None:
@@ -242,7 +254,10 @@ class MeasuredRun:
         return CharLosses(losses.positions, losses.nats + escapes, is_right=is_right)
 
     def scores(self, protocol: str) -> BlockScores:
-        """Measure the losses by a protocol."""
+        """Measure the losses by a protocol.
+
+        It knows all protocols, by their names.
+        """
         if protocol == STATEFUL:
             return self.losses.scores
         # Without the context: windows start from a zero state.
@@ -456,7 +471,10 @@ def evaluate_runs(
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The models that are compared, each with the text as it reads it."""
+    """The models that are compared, each with the text as it reads it.
+
+    `evaluate_runs` makes the rows of it, and `reports.lines` the lines.
+    """
 
     runs: Sequence[MeasuredRun]
     part: str | None
@@ -514,8 +532,9 @@ class Comparison:
 def distinct_names(models: Sequence[TrainedModel]) -> list[str]:
     """Return names that tell the models apart, for the rows of a table.
 
-    Models whose names are equal have the folder above in theirs, or the step (`run@100`) if they
-    are of one folder. Those that are still equal are numbered.
+    A table with two rows of one name is of no use. Models whose names are equal have the folder
+    above in theirs, or the step (`run@100`) if they are of one folder. Those that are still equal
+    are numbered.
     """
     names: list[str] = []
     for model in models:
@@ -688,7 +707,10 @@ def _common_parts(parts: Sequence[CorpusPart]) -> ComparedTexts:
 
 def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[str]:
     """Yield a note for each reason why the runs cannot be compared as they stand. `is_given` says
-    that the text is no part of the text of the runs."""
+    that the text is no part of the text of the runs.
+
+    They stand below every table of losses.
+    """
     alphabets: list[Vocab] = []
     for run in runs:
         after = run.model.config.learned_after

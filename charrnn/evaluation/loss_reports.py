@@ -58,7 +58,11 @@ class LossReport(Displayable):
 
 def block_difference(blocks: BlockSums, reference: BlockSums) -> Estimate | None:
     """Compute the mean difference of two predictors' losses of the same characters, and its 95 %
-    interval, from the sums of both by the same blocks; None for too few characters."""
+    interval, from the sums of both by the same blocks; None for too few characters.
+
+    It is the whole point of a comparison: two losses with overlapping intervals may differ for
+    certain.
+    """
     # An interval of the differences, not of the two losses: both find the same passages hard.
     differences = blocks - reference
     interval = differences.interval()

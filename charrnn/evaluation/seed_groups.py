@@ -42,8 +42,9 @@ def group_by_seed(
 ) -> tuple[SeedGroup, ...]:
     """Return the groups of runs by the names of the runs, in the order of their first runs.
 
-    There are none if no two runs differ in the seed alone. Runs of one setting with the same seed,
-    such as two steps of a run, are no group.
+    An evaluation of six runs, three seeds of two settings, is about the settings. There are none if
+    no two runs differ in the seed alone. Runs of one setting with the same seed, such as two steps
+    of a run, are no group.
     """
     # Configs are not hashable, so their text is the key.
     names_of: dict[str, list[str]] = {}

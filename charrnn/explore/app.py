@@ -172,6 +172,7 @@ class CellScreen(NamedLines):
     BINDINGS = bind(PAGE_KEYS)
 
     def compose(self) -> ComposeResult:
+        """Yield the parts of the screen, from the top."""
         yield Static(id="caption")
         with VerticalScroll(id="pictures"):
             yield Static(id="page")
@@ -180,6 +181,7 @@ class CellScreen(NamedLines):
         yield Static(Text(PAGE_HINT, no_wrap=True, overflow="ellipsis"), id="hint")
 
     def on_mount(self) -> None:
+        """Show the name of the cell, and begin to measure it."""
         self.put_caption()
         self.say("measuring ...")
         self._measure(self.app.exploration.cell)
@@ -236,6 +238,7 @@ class Browser(NamedLines):
         """What was found of the character at the cursor; None before that."""
 
     def compose(self) -> ComposeResult:
+        """Yield the parts of the screen, from the top."""
         with Horizontal(id="top"):
             yield Static(id="title")
             yield Static(id="legend")
@@ -250,6 +253,7 @@ class Browser(NamedLines):
         yield Static(Text(HINT, no_wrap=True, overflow="ellipsis"), id="hint")
 
     def on_mount(self) -> None:
+        """Show the first list, with the keys going to its table."""
         self.list_cells()
         self.query_one(CellTable).focus()
         self.say(self.exploration.note)
@@ -311,6 +315,7 @@ class Browser(NamedLines):
         self.put("readout", readout)
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Select the cell of a row to which the user has moved."""
         # The event may be older than the list, which may have become shorter meanwhile.
         row = event.cursor_row
         if row != self.exploration.row and row < len(self.exploration.rows):
@@ -318,6 +323,7 @@ class Browser(NamedLines):
             self._show()
 
     def on_resize(self) -> None:
+        """Draw the text again, which has other lines now."""
         # The text is folded again, so another line has the cursor. Its view learns its new width
         # after the screen.
         self.call_after_refresh(self._show)
@@ -402,10 +408,12 @@ class Browser(NamedLines):
             self._show()
 
     def action_turn(self, by: int) -> None:
+        """Show the list that is `by` lists further on."""
         self.exploration.turn(by)
         self.list_cells()
 
     def action_choose(self, row: int) -> None:
+        """Select the row with a number that was typed."""
         # In the list of all cells there are no numbers.
         if self.exploration.order != ALL and row < len(self.exploration.rows):
             self.choose(row)
@@ -420,6 +428,7 @@ class Browser(NamedLines):
         self._show()
 
     def action_page(self) -> None:
+        """Open the page of the selected cell."""
         self.app.push_screen(CellScreen())
 
 
@@ -436,6 +445,7 @@ class Help(ModalScreen[None]):
     BINDINGS = bind([("", "", {"escape,question_mark,f1,q,enter": "dismiss"})])
 
     def compose(self) -> ComposeResult:
+        """Yield the list of keys and the notes, in one box."""
         # Long meanings fold beside their keys.
         keys = Table.grid(padding=(0, 2))
         for names, meaning, _ in (*TABLE_KEYS, *BROWSER_KEYS, *PAGE_KEYS[:-1]):

@@ -79,7 +79,10 @@ def columns(order: str) -> tuple[str, ...]:
 @dataclass
 class Exploration:
     """The lists of cells over a text, the list that is shown, the selected row, and the cursor in
-    the text."""
+    the text.
+
+    It knows nothing of the terminal: the screens ask it what to show, and tests need no screen.
+    """
 
     model: TrainedModel
     study: Study
@@ -104,6 +107,7 @@ class Exploration:
 
     @property
     def rows(self) -> list[Row]:
+        """The rows of the list that is shown."""
         return self.orders[self.order]
 
     @property
@@ -202,7 +206,10 @@ def explore_text(
     model: TrainedModel, text: EncodedText, *, num_shown: int, num_scored: int
 ) -> Exploration:
     """Measure the cells on the first `num_scored` characters of a text, and trace the first
-    `num_shown`, which are shown."""
+    `num_shown`, which are shown.
+
+    It is all that takes long before the browser opens.
+    """
     # `visualize` scores the same text, so that both commands share the cached scores.
     study = model.study(text.part(0, num_scored), cached=True)
     findings = CellFindings(scores=())

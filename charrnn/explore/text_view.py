@@ -38,6 +38,7 @@ class TextView(ScrollView, can_focus=False):
         self.refresh()
 
     def on_resize(self) -> None:
+        """Fold the text at the new width, and keep the cursor in view."""
         # The text is folded only here: folding takes longer than drawing.
         width = max(1, self.scrollable_content_region.width - GUTTER)
         indexed = zip(self._text, range(len(self._text)), strict=True)
@@ -86,6 +87,7 @@ class TextView(ScrollView, can_focus=False):
         return " " * GUTTER + marks
 
     def render_line(self, y: int) -> Strip:
+        """Return a row of the screen: a part of the text, or the blocks below it."""
         # Without colours every second row is a row of blocks.
         number, is_below = divmod(y + self.scroll_offset.y, self.rows_per_line)
         if number >= len(self._lines) or not self._values:

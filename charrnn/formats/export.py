@@ -80,7 +80,11 @@ def _formats() -> dict[str, ModelFormat]:
 def target_of(
     file: str | Path, *, force: bool, read: Sequence[str | Path]
 ) -> Target | FolderTarget:
-    """Return the folder that a name means, which ends in a slash or is there, or the file."""
+    """Return the folder that a name means, which ends in a slash or is there, or the file.
+
+    A method and a command give a model away by the same rules; `target.check` says whether the path
+    will do.
+    """
     # A folder with the suffix of a file is there by mistake.
     is_there = os.path.isdir(file) and Path(file).suffix.lower() not in _formats()
     if is_there or str(file).endswith(("/", os.sep)):
@@ -117,7 +121,10 @@ def write_model(
 ) -> int:
     """Write a model to a folder, or to a file in the format of its suffix, and return the number of
     bytes. With `known_words` the words that it has read are in the file, too. Raises the errors of
-    `Model.export`."""
+    `Model.export`.
+
+    `Model.export` and the command both end here, so that every format is written in one way.
+    """
     # Looked for before all else: a name that is wrong is the error that is mended first.
     write = _writer_of(target, title)
     if model.instead_of is not None:

@@ -213,7 +213,10 @@ def _public_base(model: TrainedModel) -> str | None:
 
 def page_of(model: TrainedModel, name: str, title: str | None = None) -> bytes:
     """Return the page of a model, which has another name if its text is private, because the name
-    of its run may be that of the text."""
+    of its run may be that of the text.
+
+    It is the format `.html`; `files_of` is the folder and the .zip.
+    """
     config = public_config(model)
     cells = _cells_of(model)
     if None in catalogued(model):

@@ -235,9 +235,9 @@ class Generator:
     ) -> Ids:
         """Encode the prime, which is the text that a model reads before it writes.
 
-        It shows what is read where no prime is given: `Generator.encode_prime(None)`. An empty
-        prime is encoded as a newline, and None as `opening_ids`. A prime of bytes is for the byte
-        alphabet. A model of documents reads END before the prime.
+        A caller needs it that measures a sample: what the model has read before it is the context
+        of the measurement. An empty prime is encoded as a newline, and None as `opening_ids`. A
+        prime of bytes is for the byte alphabet. A model of documents reads END before the prime.
 
         With `unknown="error"`, characters that are not in the vocabulary raise a DataError, which
         names them and calls the text `what`. With `unknown="nearest"`, the most similar character

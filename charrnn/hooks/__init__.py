@@ -24,7 +24,10 @@ Function = TypeVar("Function", bound=Callable[[], Any])
 
 class Record:
     """A dataclass that a hook returns. A wrong type is an error in the code of the package that
-    makes the record, and not later in a command."""
+    makes the record, and not later in a command.
+
+    Inherit from it in a record of a new hook.
+    """
 
     def __post_init__(self) -> None:
         """Raise TypeError for a text or a truth value that has another type."""
@@ -37,7 +40,10 @@ class Record:
 
 @dataclass(frozen=True)
 class CommandEntry(Record):
-    """A command, which is imported when it runs or shows its help."""
+    """A command, which is imported when it runs or shows its help.
+
+    The hook `commands` returns a list of them: the help lists a command without importing its code.
+    """
 
     name: str
     summary: str
@@ -51,7 +57,10 @@ class CommandEntry(Record):
 
 @dataclass(frozen=True)
 class ModelFormat(Record):
-    """A form in which a model is given away or read."""
+    """A form in which a model is given away or read.
+
+    The hook `formats` returns a list of them, for a program that wants models in a form of its own.
+    """
 
     suffix: str
     """The end of the names of such files, such as ".zip"; "/" of a folder."""

@@ -18,8 +18,9 @@ def run_foreign(
 ) -> Any:
     """Call a function that is not part of charrnn, and raise its errors as one UsageError.
 
-    The message starts with `what` and names the last line in a frame for which `is_theirs` holds.
-    What the function prints goes to stderr: stdout is for results.
+    Code of others is called by it alone: its faults are then no traceback of charrnn, and its
+    `print` spoils no JSON. The message starts with `what` and names the last line in a frame for
+    which `is_theirs` holds. What the function prints goes to stderr: stdout is for results.
     """
     try:
         with contextlib.redirect_stdout(sys.stderr):

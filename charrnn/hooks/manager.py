@@ -48,7 +48,10 @@ class Extension:
         return self.run(load_place, self.place)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of the package by `run_foreign`."""
+        """Call a function of the package by `run_foreign`.
+
+        An error in it names the package, not charrnn.
+        """
         # The outermost package: an error in a module that it imports from itself is its fault, too.
         return run_foreign(
             f"The {self}", lambda frame: _top_of_frame(frame) == self.top, function, *arguments
@@ -102,7 +105,10 @@ def _top_of_frame(frame: FrameType) -> str:
 
 
 def load_place(place: str) -> Any:
-    """Import a module and return what it has under a name; "module:name", or "module" alone."""
+    """Import a module and return what it has under a name; "module:name", or "module" alone.
+
+    A command is imported by it only when it runs.
+    """
     # A place is a text, so that offering a thing imports nothing.
     module, _, name = place.partition(":")
     imported = import_module(module)
@@ -113,7 +119,11 @@ def load_place(place: str) -> Any:
 
 def offered(hook: str) -> list[tuple[Extension, Any]]:
     """Return what all packages offer by a hook, each record, or each name with its place, after the
-    module that offers it; leave out packages whose function fails or returns another class."""
+    module that offers it; leave out packages whose function fails or returns another class.
+
+    It is for records, all of which are needed, such as for a list of commands; `find_extension`
+    imports the one that has a name.
+    """
     # The hooks are called anew each time, because a package may look at what else is installed.
     found = []
     for extension, module in _packages():
@@ -146,7 +156,10 @@ def _read_hook(hook: str, module: ModuleType) -> list[Any]:
 
 
 def offered_names(hook: str) -> list[str]:
-    """Return the names that all packages offer by a hook, sorted."""
+    """Return the names that all packages offer by a hook, sorted.
+
+    Names can be listed without importing what they name.
+    """
     # A name that two packages offer is listed once, and refused when it is used.
     return sorted({name for _, (name, _) in offered(hook)})
 
@@ -157,8 +170,8 @@ def find_extension(
     """Return what is offered by a name, None if no package offers it; `kind` is what messages call
     it.
 
-    Raises UsageError if the name is ambiguous: offered by two packages, or by one and among the
-    names in `built_in`.
+    It is for a name that a user has given. Raises UsageError if the name is ambiguous: offered by
+    two packages, or by one and among the names in `built_in`.
     """
     # No package silently hides a built-in thing, or a thing of another package.
     offers = []
@@ -179,7 +192,11 @@ def find_extension(
 @cache
 def leave_out(reason: str) -> None:
     """Warn that something that another package adds is left out: once, however often a hook is
-    asked."""
+    asked.
+
+    Whoever reads all of a hook goes on without the broken package; a name that was asked for is an
+    error instead.
+    """
     # A word in backticks would be replaced by its option, for which all packages are asked.
     warn(reason.replace("`", "'"))
 
@@ -191,12 +208,18 @@ def forget() -> None:
 
 
 def other_packages() -> list[str]:
-    """Return the names and versions of the packages that extend charrnn."""
+    """Return the names and versions of the packages that extend charrnn.
+
+    What was measured with a package is not used without it: its name and version are in the key.
+    """
     return sorted(extension.package for extension, _ in _packages())
 
 
 def extension_in(error: BaseException) -> str:
-    """Return what messages call the package in whose code an error was raised, "" for charrnn."""
+    """Return what messages call the package in whose code an error was raised, "" for charrnn.
+
+    A message about an unexpected error must not send its reader to the wrong authors.
+    """
     others = {extension.top: str(extension) for extension, _ in _packages()}
     # The last frame of a package: one that was called back by another one is at fault.
     found = ""

@@ -204,6 +204,7 @@ class FusedGru(Function):
         weight: Tensor,
         bias: Tensor,
     ) -> Tensor:
+        """Compute the outputs, and keep the gates for the backward pass."""
         num_gates = 2 * h.shape[-1]  # columns of r and z
 
         # Compute for the whole window what does not depend on h.
@@ -235,6 +236,7 @@ class FusedGru(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compute the gradients of the arguments from those of the outputs."""
         hs, blocks, n, weight = ctx.saved_tensors
         r, z, u_n = blocks.chunk(3, dim=-1)
 
@@ -285,6 +287,7 @@ class FusedRnn(Function):
         weight: Tensor,
         bias: Tensor,
     ) -> Tensor:
+        """Compute the outputs."""
         # Row t + 1 is first x_t + b; the loop replaces it by h_t in place.
         hs = x.new_empty(len(x) + 1, *h.shape)
         hs[0] = h
@@ -300,6 +303,7 @@ class FusedRnn(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compute the gradients of the arguments from those of the outputs."""
         hs, weight = ctx.saved_tensors
         d_x = torch.empty_like(hs[1:])
 
@@ -332,6 +336,7 @@ class Scan(Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, h: Tensor) -> Tensor:
+        """Compute the outputs."""
         hs = b.new_empty(len(b) + 1, *h.shape)
         hs[0] = h
         before, *steps = hs.unbind()
@@ -342,6 +347,7 @@ class Scan(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the gradients of the arguments from those of the outputs."""
         a, hs = ctx.saved_tensors
 
         # The gradient of b_t is the error of h_t: the gradient of the output, plus a_(t+1) times

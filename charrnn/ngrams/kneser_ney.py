@@ -83,8 +83,9 @@ def probabilities_by_order(
     """Yield each of several orders, ascending, with the probability of text[i] after the characters
     before it, for each i of positions (M,), as an array (M,).
 
-    Of a longer training text, the last MOST_TRAINING_CHARS characters are counted. `end_id` ends a
-    document; None without documents.
+    A recurrent network that is no better than an n-gram of the same text has learned little:
+    `evaluate_runs` shows both. Of a longer training text, the last MOST_TRAINING_CHARS characters
+    are counted. `end_id` ends a document; None without documents.
     """
     # One row of places: the training text, and each run of positions after its longest context.
     longest = max(orders) - 1

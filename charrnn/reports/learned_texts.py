@@ -19,6 +19,8 @@ def known_passages(model: TrainedModel, num_chars: int) -> KnownPassages:
     """Read the training texts of the run and of the runs that it started from, so that no sample
     copies more than `num_chars` of their characters in a row.
 
+    `Model.known_passages` returns it.
+
     Returns a function of the ids of a text, which returns which characters (V,) would complete a
     passage if they followed it: the argument `forbid` of a sample.
 
@@ -31,7 +33,10 @@ def known_passages(model: TrainedModel, num_chars: int) -> KnownPassages:
 
 def check_new_words(model: TrainedModel) -> None:
     """Raise UsageError for a model of documents that are mostly single words: no document of known
-    words is new. Raises DataError if the run's text is missing or has changed."""
+    words is new. Raises DataError if the run's text is missing or has changed.
+
+    It is asked before drawing: with both options every text would be rejected.
+    """
     training, *_ = read_reference_text(model).parts[0]
     documents = [document for document in documents_of(training) if isinstance(document, str)]
     if are_single_words(documents):
@@ -48,8 +53,8 @@ def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
     whatever its case, the blanks at its ends and the form of Unicode. The function is the argument
     `accept` of `Model.samples`.
 
-    Raises DataError if the run's text is missing or changed, UsageError for a model without
-    documents.
+    `Model.new_documents` returns it. Raises DataError if the run's text is missing or changed,
+    UsageError for a model without documents.
     """
     if model.config.end_id is None:
         raise UsageError(

@@ -138,6 +138,9 @@ def score_text(
 ) -> ScoredText:
     """Measure the losses that `losses_by_line` adds up.
 
+    It is for a command, which wants notes, ends of lists and places beside the lines that
+    `losses_by_line` yields.
+
     The arguments and the exceptions are the same as in `losses_by_line`.
     """
     # A line has as many bytes as characters only in ASCII.
@@ -263,6 +266,8 @@ class ScoredText:
     def iter_lines(self, unit: str = LINE) -> Iterator[LineLoss]:
         """Yield the loss of each line, sentence or word that was scored from start to end, in the
         order of the text.
+
+        `ends_of_list` sorts what it yields, and keeps a few.
 
         The first character of a text without context cannot be scored; the line counts as complete
         without it. Lines that are cut by the ends of segments are left out.

@@ -355,6 +355,8 @@ class ReferenceText:
 def read_reference_text(model: TrainedModel) -> ReferenceText:
     """Read the parts of the text of a model, and of the texts of the models that it started from.
 
+    Users call `Model.reference_text`, which keeps the text with the model.
+
     A warning names a model that it started from if it is no longer the model of that name, or has a
     text that cannot be read. Raises DataError if the model's own text is missing or has changed.
     """
@@ -441,6 +443,9 @@ def trace_text(
 ) -> Provenance:
     """Find the passages of a text that stand in the texts learned.
 
+    It is for a text in memory, such as a sample; `copies_in` and `repeats_in` are for a file, whose
+    lines they name.
+
     Raises DataError for an empty or too long text, UsageError for bytes that a model of characters
     is given, and for a `min_length` under 1.
     """
@@ -468,14 +473,20 @@ def trace_text(
 
 def copies_in(corpus: Corpus, reference_text: ReferenceText) -> Provenance:
     """Find the passages of a file that stand in the texts learned, with both places of each: what a
-    manuscript shares with a corpus."""
+    manuscript shares with a corpus.
+
+    `trace_text` is for a text that no file has.
+    """
     found = trace_text(corpus.content, reference_text=reference_text)
     return _placed(found, corpus)
 
 
 def repeats_in(corpus: Corpus) -> Provenance:
     """Find the passages of a file that stand in it again, with both places of each: what an author
-    has written twice."""
+    has written twice.
+
+    No model is needed for it.
+    """
     matches = find_repeats(corpus.content, length=MIN_COPY_LENGTH)
     found = Provenance(
         text=corpus.content,

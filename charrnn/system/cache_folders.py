@@ -8,6 +8,8 @@ def cache_folder(name: str) -> Path:
     """Return a folder in CHARRNN_CACHE or in the user's cache folder, which is created if it is
     missing.
 
+    What can be computed again is kept there, in a folder for each kind.
+
     Raises OSError if it cannot be created, or if `private_folder` refuses it.
     """
     parent = os.environ.get("CHARRNN_CACHE")
@@ -24,6 +26,9 @@ def cache_folder(name: str) -> Path:
 
 def private_folder(folder: Path) -> Path:
     """Create a folder if it is missing, check that only this user can write to it, and return it.
+
+    It is for a folder that a user has chosen, and `cache_folder` for the usual one: machine code is
+    loaded from both, which nobody else must be able to put there.
 
     Raises OSError if its path is relative or begins with ~, if another user owns it, or if other
     users can write to it.

@@ -29,7 +29,10 @@ these are imported, and registered when numba is, which takes a second."""
 
 def for_loops(function: Function) -> Function:
     """Decorate a function that compiled loops call. Python calls the function itself, without
-    importing numba."""
+    importing numba.
+
+    Use it for a function that is called by a `CompiledLoop`; a loop itself is the class.
+    """
     FUNCTIONS.append(function)
     return function
 
@@ -56,13 +59,19 @@ def _register(function: Callable[..., Any]) -> None:
 
 
 def can_compile() -> bool:
-    """Whether numba is installed, and not switched off by NUMBA_DISABLE_JIT."""
+    """Whether numba is installed, and not switched off by NUMBA_DISABLE_JIT.
+
+    It is asked before the module with the loops is imported, which takes a quarter of a second.
+    """
     numba = load_numba()
     return numba is not None and not numba.config.DISABLE_JIT
 
 
 class CompiledLoop:
-    """A function that numba compiles; Python runs it if numba is missing."""
+    """A function that numba compiles; Python runs it if numba is missing.
+
+    numba's own decorator would import numba with the module, which takes a quarter of a second.
+    """
 
     def __init__(self, function: Callable[..., Any], sources: Sequence[Path] = ()):
         """Wrap a function. `sources` are the other files whose functions numba compiles into it.
@@ -102,6 +111,8 @@ class CompiledLoop:
 
     def load(self, arguments: Sequence[Any]) -> bool:
         """Load the machine code for arguments of these types from disk, unless it is loaded.
+
+        It takes up to a second; `compile` takes ten, so that a short text is finished before it.
 
         Returns whether it was found. A damaged file counts as missing.
         """

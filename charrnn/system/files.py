@@ -29,7 +29,11 @@ _BEFORE_HOME = re.compile(r"(?:@|[\w-]+[=:])?(?=~)")
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file at `path` by `data` atomically. Raises CharRNNError when it cannot be
-    written; then it stays as it was."""
+    written; then it stays as it was.
+
+    It is for files that are replaced: a log, a text, a result. `write_synced` is for new files of a
+    checkpoint, which is renamed as a whole.
+    """
     # A hidden file in the same folder, because a rename is atomic only within a file system.
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with convert_os_errors("write", path=path, num_bytes=len(data)):
@@ -46,7 +50,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def with_home(name: str) -> str:
     """Return a typed name with the folder of the user in place of ~ at its beginning, also after @
-    or after "NAME=" and "NAME:"."""
+    or after "NAME=" and "NAME:".
+
+    The shell does so only at the beginning of a word, and not in `--out=~/x`.
+    """
     # The shell leaves ~ as it is in --out=~/run, in quotes and in a file: a folder of that name
     # would be made, which nobody dares to remove.
     prefix = _BEFORE_HOME.match(name)
@@ -57,7 +64,10 @@ def with_home(name: str) -> str:
 
 def behind_links(path: Path) -> Path:
     """Return the target of the link `path`, or `path` itself if it is no link. The file need not
-    exist."""
+    exist.
+
+    Whoever replaces a file replaces what a link leads to, and not the link.
+    """
     # `resolve` is not used, because in Python 3.10 to 3.12 it fails for circular links.
     return Path(os.path.realpath(path))
 
@@ -108,7 +118,10 @@ def make_folder(path: Path) -> None:
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:
     """Remove the files of these names from a folder, and the folder unless others are in it. Raises
-    OSError."""
+    OSError.
+
+    It is used in place of `shutil.rmtree`: what somebody else has put into the folder stays.
+    """
     for name in names:
         (folder / name).unlink(missing_ok=True)
     if not os.listdir(folder):
@@ -127,7 +140,10 @@ def bytes_of_folder(folder: Path) -> int:
 
 def forms_of(name: str) -> list[str]:
     """Return the name of a file as it is typed and, if they differ, in the forms of Unicode in
-    which file systems may have it: é is one character or two (NFC, NFD)."""
+    which file systems may have it: é is one character or two (NFC, NFD).
+
+    A Mac may write a name in another form than a keyboard types it.
+    """
     import unicodedata
 
     names = [name]
@@ -146,7 +162,11 @@ def encode_text(text: str) -> bytes:
 
 def read_capped(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """Read a file. Raises CheckpointError if it is missing, a link, not a regular file, too large
-    or a pointer of Git LFS."""
+    or a pointer of Git LFS.
+
+    Everything that may come from somebody else is read by it: a file of gigabytes or a link to a
+    device ends in an error.
+    """
     with convert_os_errors("read", path=path, kind=CheckpointError):
         check_regular(path)
 
@@ -162,7 +182,11 @@ def read_capped(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
 
 
 def check_no_pointer(path: Path) -> None:
-    """Raise CheckpointError if a file is a pointer of Git LFS, OSError if it cannot be read."""
+    """Raise CheckpointError if a file is a pointer of Git LFS, OSError if it cannot be read.
+
+    A clone without Git LFS has a line of text in place of a model, which would only be called
+    damaged.
+    """
     with path.open("rb") as file:
         if file.read(len(LFS_POINTER)) == LFS_POINTER:
             raise CheckpointError(
@@ -180,7 +204,10 @@ def check_regular(path: Path) -> None:
 
 def parse_json(path: Path, data: bytes) -> object:
     """Parse the content `data` of the JSON file at `path`. Raises CheckpointError naming the file
-    if it is invalid or gives a key twice."""
+    if it is invalid or gives a key twice.
+
+    It is stricter than `json.loads`, in which the last of two equal keys wins.
+    """
     try:
         return json.loads(data, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
@@ -210,7 +237,11 @@ def convert_os_errors(
     kind: type[CharRNNError] = CharRNNError,
 ) -> Iterator[None]:
     """Convert an OSError into a CharRNNError, or into `kind`, which names the action, the path, the
-    reason and, if the disk is full, the size."""
+    reason and, if the disk is full, the size.
+
+    Put it around everything that touches files for a user; what no user has named may fail with a
+    traceback.
+    """
     try:
         yield
     except OSError as error:
@@ -229,7 +260,10 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 def try_lock(file: IO[bytes]) -> bool | None:
     """Lock an open file until it is unlocked or the process ends; return False if another process
     holds the lock, None if the file system or this Python has no locks. Windows lets nobody else
-    read the file then. Raises OSError."""
+    read the file then. Raises OSError.
+
+    `runs.writer.lock_folder` is what locks a run: it also works where this returns None.
+    """
     from filelock import lock_descriptor  # here, so that reading a run starts sooner
 
     try:

@@ -25,7 +25,11 @@ Result = TypeVar("Result")
 
 
 class LazyModule(ModuleType):
-    """A module that is imported at the first use of one of its attributes."""
+    """A module that is imported at the first use of one of its attributes.
+
+    Use it for a module that takes long to import and that few calls need, such as one that imports
+    torch. Type checkers see a plain import, under `TYPE_CHECKING`.
+    """
 
     def __getattr__(self, name: str) -> Any:
         if self.__name__ == "torch":
@@ -46,7 +50,10 @@ else:
 
 def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Decorate a function, not a generator, to run in `torch.no_grad()` without importing torch
-    before."""
+    before.
+
+    A module that is imported by `sample` cannot write `@torch.no_grad()`.
+    """
 
     @wraps(function)
     def call(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:

@@ -23,7 +23,10 @@ TORCH_BYTES = 650_000_000
 
 def num_cores(root: Path = Path("/")) -> int:
     """Return the number of processor cores that this process may use: the cores of its affinity,
-    but no more than its quota, rounded up (files of Linux below `root`)."""
+    but no more than its quota, rounded up (files of Linux below `root`).
+
+    It is how many threads are useful; `affinity_cores` is how many a library will start by itself.
+    """
     num = affinity_cores()
     quotas = [quota for group in _groups("cpu", root) for quota in _quota_of(group)]
     return max(1, min(num, math.ceil(min(quotas, default=num))))
@@ -126,7 +129,10 @@ def check_room(num_bytes: int, what: str) -> None:
 
 def load_torch() -> None:
     """Import torch, if it is not loaded yet. Raises CharRNNError if `ulimit -v` leaves too little
-    for it."""
+    for it.
+
+    Call it before the first `import torch` of a command.
+    """
     if "torch" in sys.modules:
         return
     check_room(TORCH_BYTES, what="torch")
@@ -142,7 +148,10 @@ NUMBA_SETTINGS = ".numba_config.yaml"
 
 def check_settings_of_numba() -> None:
     """Raise UsageError if numba is not loaded yet, and would read settings from a file in the
-    current folder."""
+    current folder.
+
+    A folder of somebody else must not change what a command does.
+    """
     if "numba" not in sys.modules and os.path.exists(NUMBA_SETTINGS):
         raise UsageError(
             f"numba would obey {NUMBA_SETTINGS} of this folder, which may be anybody's. Remove the"
@@ -171,6 +180,8 @@ of processor time."""
 def warn_before_kill() -> None:
     """Let SIGXCPU arrive before the system kills this process at its limit of processor time.
 
+    A training on a cluster saves itself in time.
+
     `ulimit -t` sets the limit for the warning and the limit for the kill to the same time.
     """
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit.
@@ -185,6 +196,8 @@ def warn_before_kill() -> None:
 def process_identity(number: int) -> str:
     """Return what distinguishes a process from all others of a network: its number, its host and,
     in clock ticks since the host was started, its start.
+
+    The number of a process alone says nothing after a restart, or on another host.
 
     The start is "ended" for a process that does not run, and "unknown" where the system does not
     say.
@@ -204,7 +217,10 @@ def process_identity(number: int) -> str:
 
 
 def is_running(identity: str) -> bool | None:
-    """Return whether the process with an identity runs; None if this host cannot say."""
+    """Return whether the process with an identity runs; None if this host cannot say.
+
+    It tells a lock that somebody holds from one that was left behind.
+    """
     number, _, origin = identity.partition(" ")
     if not number.isdigit() or not origin:
         return None
@@ -226,7 +242,10 @@ def named_process(identity: str) -> str:
 @contextlib.contextmanager
 def ending_signals_delayed() -> Iterator[None]:
     """Delay the signals that end a process until the block has ended. No effect outside the main
-    thread."""
+    thread.
+
+    Ctrl-C between two renamings would leave half a checkpoint.
+    """
     # Handlers rather than a signal mask, which would bind this thread only.
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in ENDING_SIGNALS if is_main}

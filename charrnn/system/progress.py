@@ -21,11 +21,17 @@ from charrnn import errors
 
 
 class Cancelled(Exception):
-    """Raised by a report of progress: whoever waits for the result does not want it any more."""
+    """Raised by a report of progress: whoever waits for the result does not want it any more.
+
+    `explore` raises it for a measurement that a user has left.
+    """
 
 
 class Task:
-    """A piece of work. Call it with each amount that is done."""
+    """A piece of work. Call it with each amount that is done.
+
+    `task` yields one; only something that shows progress makes subclasses.
+    """
 
     def __init__(
         self,
@@ -56,8 +62,9 @@ class Task:
 class Progress:
     """Where reports of progress go.
 
-    `report` is called with a task after each amount of it, and may raise Cancelled; `on_warning` is
-    called with each warning. By default nothing is shown, and a warning is a RuntimeWarning.
+    A command or a notebook that shows progress in its own way makes one and calls `using`. `report`
+    is called with a task after each amount of it, and may raise Cancelled; `on_warning` is called
+    with each warning. By default nothing is shown, and a warning is a RuntimeWarning.
 
     With `on_warning=current().warn` only warnings are shown as they are now: lines of progress
     would stand in the middle of a text that appears meanwhile.
@@ -105,14 +112,20 @@ def current() -> Progress:
 
 def tell(*messages: str) -> None:
     """Show notes to the user of a command, such as what is waited for. A program, which has the
-    notes of its result, is told nothing."""
+    notes of its result, is told nothing.
+
+    What a user should act on is a warning (`warn`).
+    """
     for message in messages:
         _current.get().tell(message)
 
 
 def warn(*messages: str) -> None:
     """Show warnings, about something that makes the work slower or its result poorer: a command on
-    stderr, a program as RuntimeWarnings."""
+    stderr, a program as RuntimeWarnings.
+
+    Code below `cli` uses it in place of `warnings.warn` and of a print.
+    """
     for message in messages:
         _current.get().warn(message)
 
@@ -120,6 +133,8 @@ def warn(*messages: str) -> None:
 @contextmanager
 def task(label: str, total: int = 0, *, unit: str = "chars") -> Iterator[Task]:
     """Report a piece of work: yields what to call with each amount that is done.
+
+    Put it around a loop that may take seconds: it costs nothing where nobody looks.
 
     With `unit=""` nothing is counted: what it is is shown at once.
     """

@@ -24,6 +24,8 @@ STOP_NOTICE = (
 class Signals:
     """Handles the signals of one command.
 
+    A command has one around everything that it does.
+
     - The first ending signal that arrives (`ENDING_SIGNALS`) raises KeyboardInterrupt. If `defers`
       is set, it only sets `number`, and the command ends by itself.
     - A second Ctrl-C raises KeyboardInterrupt in both cases. A timer raises it again until the

@@ -23,7 +23,11 @@ their time slices end. libgomp has 300,000, and 1,000 if there are more threads 
 @cache
 def prepare_threads() -> None:
     """Choose how many threads the libraries start and how long they spin, before they are loaded
-    for charrnn: `limit_blas`, `limit_threads` and `choose_spins`."""
+    for charrnn: `limit_blas`, `limit_threads` and `choose_spins`.
+
+    It is the first thing that charrnn does: libraries read these settings once, when they are
+    loaded.
+    """
     limit_blas()
     limit_threads()
     choose_spins()
@@ -63,7 +67,10 @@ def choose_spins() -> None:
 
 def limit_loaded_torch() -> None:
     """Let a torch that the program has loaded compute on at most the cores of the quota, unless the
-    user has set OMP_NUM_THREADS."""
+    user has set OMP_NUM_THREADS.
+
+    It is for a program that has imported torch first, where `prepare_threads` came too late.
+    """
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > num_cores():

@@ -9,5 +9,8 @@ from collections.abc import Mapping
 
 def prints_words(environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether commands print words in place of drawings, and move nothing: on a terminal
-    that only prints text, which ACCESSIBLE declares every terminal (`choose_terminal`)."""
+    that only prints text, which ACCESSIBLE declares every terminal (`choose_terminal`).
+
+    Whoever draws asks it: a screen reader makes nothing of blocks and bars.
+    """
     return environment.get("TERM") in ("dumb", "unknown")

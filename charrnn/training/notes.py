@@ -31,7 +31,10 @@ def new_run_notes(
     asked: Config, planned: Config, text: RunText, initial: Checkpoint | None
 ) -> Iterator[str]:
     """Describe what may surprise the user of a new run: about the model that it starts with, if
-    any, about its text, and about what was chosen."""
+    any, about its text, and about what was chosen.
+
+    `train` gives them to the start event, before the first step takes time.
+    """
     # The model to start with, from which the run has inherited the settings of its text.
     if initial is not None:
         yield from initial.warnings
@@ -167,7 +170,10 @@ def _documents_between(
 
 
 def resumed_notes(planned: Config, text: RunText) -> Iterator[str]:
-    """Describe what may surprise the user of a run that is resumed."""
+    """Describe what may surprise the user of a run that is resumed.
+
+    They are about what has changed since the run was stopped; a new run has `new_run_notes`.
+    """
     yield from text.corpus.notes
     yield from _planned_notes(planned, text=text)
 

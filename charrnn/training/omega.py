@@ -46,6 +46,9 @@ class _RecordedStep(NamedTuple):
 class Omega:
     """Adds the gradient of λ Ω to the recurrent weights of a network.
 
+    A training makes one if `Config.omega` asks for it, for cells whose gradients vanish (Pascanu,
+    Mikolov & Bengio 2013).
+
     While a network trains, a hook of its layers lets them compute their equations character by
     character, so that there is a state after each of them.
     """

@@ -247,8 +247,10 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
     """Build the configured optimizers.
 
-    Each weight belongs to one optimizer. Matrices decay; all other weights do not. Beside Muon,
-    the matrix of the output learns `Config.output_scale` times as fast as the schedule says.
+    `Trainer` takes a step with each of them.
+
+    Each weight belongs to one optimizer. Matrices decay; all other weights do not. Beside Muon, the
+    matrix of the output learns `Config.output_scale` times as fast as the schedule says.
     """
     # Muon for the matrices of recurrent layers, a block per gate. Embedding and output are not
     # among them: AdamW trains those better (Jordan 2024).
@@ -330,6 +332,8 @@ def update_average(
     averaged: Sequence[Tensor], weights: Sequence[Tensor], decay: float, step: int
 ) -> None:
     """Average in place: averaged <- d * averaged + (1 - d) * weights.
+
+    The averaged weights are validated, saved and sampled from; the weights themselves only train.
 
     d rises to `decay` as (1 + step) / (10 + step), so that the average soon forgets the initial
     weights.

@@ -62,6 +62,9 @@ class Computing(NamedTuple):
 def choose_model(config: Config, text: RunText, computing: Computing) -> Config:
     """Choose the sizes and the precision of a new run, and all else that no measured speed decides.
 
+    It comes first, and the plan event shows it. `plan_steps` measures, and chooses what depends on
+    the speed.
+
     Several processes get the choices of the first process. Raises UsageError for a model that
     cannot be trained on this machine.
     """
@@ -216,11 +219,12 @@ def plan_steps(
     """Turn the budget into steps; choose the settings that depend on them, and the number of
     threads.
 
-    Minutes count from `Computing.start` and are turned into steps by measuring. With
-    `may_end_early`, the steps are at most as many as are useful. These steps follow the `num_taken`
-    steps that a resumed run has taken before. Sums on another number of threads differ in their
-    last digits, so the configuration that is returned, not the command, reproduces a run. Several
-    processes measure together, and get the choices of the first process.
+    New and resumed runs call it, after `choose_model` or `continued_config`. Minutes count from
+    `Computing.start` and are turned into steps by measuring. With `may_end_early`, the steps are at
+    most as many as are useful. These steps follow the `num_taken` steps that a resumed run has
+    taken before. Sums on another number of threads differ in their last digits, so the
+    configuration that is returned, not the command, reproduces a run. Several processes measure
+    together, and get the choices of the first process.
     """
     choose_steps = partial(
         recipe.choose_steps, num_train_chars=text.num_train, num_val_chars=text.num_validation
@@ -461,6 +465,8 @@ def load_resumed(run: RunWriter, changes: Mapping[str, Any], num_processes: int)
     """Load the latest checkpoint of a run, and replace settings of the run by `changes`. A new
     budget replaces a budget of any kind.
 
+    `continued_config` then turns what is left of the budget into settings.
+
     Raises CheckpointError if it is damaged, UsageError for a value out of range.
     """
     # The configuration in the run's folder may be newer than that of the checkpoint.
@@ -491,7 +497,10 @@ def load_resumed(run: RunWriter, changes: Mapping[str, Any], num_processes: int)
 
 def read_same_text(resumed: Resumed) -> RunText:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError
-    for a damaged run."""
+    for a damaged run.
+
+    A new run reads its text by `run_text.read_new_text`, which accepts what it finds.
+    """
     run = resumed.run.path
     config = resumed.config
     checkpoint = resumed.checkpoint

@@ -22,6 +22,8 @@ from charrnn.training.optim import RATE_FACTORS
 def fill_auto(config: Config, **choices: Any) -> Config:
     """Return a configuration in which each field that is `auto` has the value given for it.
 
+    Every choice of the recipe goes through it, so that what a user has set stays.
+
     >>> fill_auto(Config(num_layers=2), num_layers=1, cell_type="lstm").num_layers
     2
     """
@@ -49,8 +51,9 @@ def choose_sizes(
     """Choose the model's size, the batch rows and the learning rate for a training text of that
     many characters.
 
-    More text and more time allow more units; more units need a lower learning rate; a short text
-    gets fewer batch rows and shorter windows. `operations_per_second` is assumed of the machine; it
+    It is the first part of the recipe, and needs no measurement; `choose_steps` is the last. More
+    text and more time allow more units; more units need a lower learning rate; a short text gets
+    fewer batch rows and shorter windows. `operations_per_second` is assumed of the machine; it
     matters only for a budget in minutes.
 
     Raises UsageError for a model that cannot be trained.
@@ -196,7 +199,10 @@ OPERATIONS_PER_WEIGHT = 6
 
 def chars_of_minutes(config: Config, operations_per_second: float) -> float:
     """Return the characters that a model of resolved size reads in the minutes of a budget, at an
-    assumed speed."""
+    assumed speed.
+
+    Sizes are chosen before the speed is measured, by a guess of how far the training will come.
+    """
     operations = operations_per_second * 60 * (config.minutes or DEFAULT_MINUTES)
     return operations / (
         OPERATIONS_PER_WEIGHT * config.num_networks * max(1, num_recurrent_weights(config))
@@ -248,6 +254,8 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
     """Return the steps after which a longer schedule ends in a higher loss, because the model
     learns the text by heart.
 
+    Minutes that would make the model worse are not used.
+
     Sizes, batch rows and window are resolved. M networks can use √M times as many
     (benchmarks/LOG.md). A network that starts with the weights of another run needs fewer steps.
     """
@@ -259,7 +267,10 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
 
 
 def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:
-    """Return whether a budget in minutes was cut to `most_useful_steps`."""
+    """Return whether a budget in minutes was cut to `most_useful_steps`.
+
+    A user who gave ten minutes and sees three is told why.
+    """
     return asked.minutes is not None and (planned.steps or 0) >= most_useful_steps(
         planned, num_train_chars
     )
@@ -375,7 +386,10 @@ def choose_dropout(config: Config, steps: int, num_train_chars: int) -> Config:
 
 def automatic_dropout(config: Config, num_read: float, num_train_chars: int) -> float:
     """Return the dropout of a model of resolved size that reads `num_read` characters of a text in
-    all."""
+    all.
+
+    A text that is read often needs more of it.
+    """
     num_epochs = num_read / num_train_chars
     weights_per_char = num_recurrent_weights(config) / num_train_chars
     needed = DROPOUT_SCALE * math.sqrt(num_epochs * weights_per_char) - DROPOUT_OFFSET
@@ -427,6 +441,8 @@ def units_of_network(config: Config) -> int:
 def num_recurrent_weights(config: Config) -> int:
     """Count the weights of the recurrent layers of a network, without biases and the weights of its
     depth.
+
+    The recipe scales with it: it is what a step has to compute, whatever the alphabet is.
 
     The columns that one-hot vectors look up are left out, as the embedding is, unless the cell has
     no other weights.

@@ -23,7 +23,11 @@ predict."""
 
 @dataclass(frozen=True)
 class RunText:
-    """The corpus as ids, divided into a training, a validation and perhaps a test part."""
+    """The corpus as ids, divided into a training, a validation and perhaps a test part.
+
+    `CorpusPart` is a part of a text for whoever measures; a training needs all parts of the same
+    ids.
+    """
 
     corpus: Corpus
     num_train: int

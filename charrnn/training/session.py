@@ -57,9 +57,10 @@ SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
 class TrainingSession:
     """Trains one run from its present step to its last.
 
-    `events` is the loop; its verbs (`step`, `recover`, `validate`, `write_sample`, `save`) return
-    or yield the events that report what they did. An event is yielded only after everything that it
-    reports is on disk, so the run can be killed at any instant. The caller holds the run's lock.
+    `loop.train` and `loop.resume` make one, and pass its events on. `events` is the loop; its verbs
+    (`step`, `recover`, `validate`, `write_sample`, `save`) return or yield the events that report
+    what they did. An event is yielded only after everything that it reports is on disk, so the run
+    can be killed at any instant. The caller holds the run's lock.
 
     Several processes have a session each, and go through the same steps. Only the first process
     validates, writes samples and uses the run's folder. Requests to stop or to save, from any

@@ -47,6 +47,8 @@ class StepResult:
     """Mean loss of the step in nats per character, the gradient's norm before clipping, the
     learning rate.
 
+    The step event has these figures.
+
     For an ensemble: the mean of its networks' losses, and their largest norm.
     """
 
@@ -72,11 +74,13 @@ class Window(NamedTuple):
 class Trainer:
     """Network, optimizers, averaged weights, recurrent state and position in the text.
 
-    Each of several processes has such a trainer, with the same weights, for its own rows of the
-    batch: they sum their gradients (data parallelism), and together take the step that a single
-    process takes, up to rounding. (With `learned_after`, the mean of each process counts equally,
-    however many characters it learns, so the step differs a little from a single process's.)
-    `take_step` and `snapshot` must be called in all of them.
+    It knows nothing of files and events, which are those of `TrainingSession`: use it alone to
+    measure how fast a step is, or to train without a run. Each of several processes has such a
+    trainer, with the same weights, for its own rows of the batch: they sum their gradients (data
+    parallelism), and together take the step that a single process takes, up to rounding. (With
+    `learned_after`, the mean of each process counts equally, however many characters it learns, so
+    the step differs a little from a single process's.) `take_step` and `snapshot` must be called in
+    all of them.
 
     `model_tensors` and `snapshot` together return all of it, and `restore` takes it back, so a
     restored trainer takes bit-identical steps on a CPU. A snapshot contains no random generator:
@@ -312,13 +316,19 @@ class Trainer:
         return tensors
 
     def start_with(self, model: Tensors) -> None:
-        """Copy another run's `model_tensors`, whose shapes fit, before the first step."""
+        """Copy another run's `model_tensors`, whose shapes fit, before the first step.
+
+        It is for a new run of other weights; `restore` takes back everything of the same run.
+        """
         _copy_all(self.network.state_dict(), saved=model)
         _copy_all(self.averaged.state_dict(), saved=model)
         self.state = self._initial_state().detach()
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
-        """Return the weights to generate with: the averaged weights if averaging is on."""
+        """Return the weights to generate with: the averaged weights if averaging is on.
+
+        They are the model: everything but training uses these, not the weights of the last step.
+        """
         return tensors_of(self.averaged)
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:

@@ -164,7 +164,10 @@ def draw_chart(drawing: Drawing, format: str, title: str = "charrnn") -> bytes:
 
 
 def draw_in_page(drawing: Drawing, title: str) -> str:
-    """Draw a chart as an <svg> element, which a page contains."""
+    """Draw a chart as an <svg> element, which a page contains.
+
+    A page is a file of HTML with other things on it; `draw_chart` returns a whole file.
+    """
     picture = draw_chart(drawing, "svg", title=title).decode("utf-8")
     # Inside of a page, XML is not declared.
     return picture[picture.index("<svg") :]

@@ -33,6 +33,8 @@ def to_json(value: Any) -> str:
     """Encode a value as a line of printable ASCII. Also escapes DEL, the only control character
     that JSON leaves as it is.
 
+    `print_json` prints it. It is used in place of `json.dumps`, whose NaN other programs refuse.
+
     Numbers that are not finite become null.
     """
     return json.dumps(replace_non_finite(value), ensure_ascii=True, allow_nan=False).replace(
@@ -55,7 +57,11 @@ def replace_non_finite(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Shown:
-    """A result, for people and for programs."""
+    """A result, for people and for programs.
+
+    A command fills in what its result can be, and `streams.deliver` takes what is asked for:
+    pictures, JSON, or a file by its suffix.
+    """
 
     title: str
     """The name of an exported picture."""
@@ -76,7 +82,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A format of exported results."""
+    """A format of exported results.
+
+    A new suffix is one more of them.
+    """
 
     write: Callable[[Shown], bytes]
     """Return the content of the file. Raises UsageError if it cannot be made here."""
@@ -197,7 +206,10 @@ def describe_formats() -> str:
 
 
 def find_format(path: Path) -> ExportFormat:
-    """Return the format of a file by its suffix. Raises UsageError for an unknown suffix."""
+    """Return the format of a file by its suffix. Raises UsageError for an unknown suffix.
+
+    It is asked before anything is computed.
+    """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {words_in_text(FORMATS)}.")

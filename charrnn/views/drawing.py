@@ -95,7 +95,10 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a plot or, without a mark, a cloud of dots."""
+    """A line of a plot or, without a mark, a cloud of dots.
+
+    A chart is described by it once, and drawn in dots (`Drawing`) or in a file (`chart_files`).
+    """
 
     name: str
     """Its name in the legend."""

@@ -68,7 +68,10 @@ def findings_pictures(
     card: Sequence[CellScore] = (),
 ) -> list[RenderableType]:
     """Draw the table, with the explanation of its columns and marks and the list of detectors that
-    are not scored. `card` is as in `scored_pictures`."""
+    are not scored. `card` is as in `scored_pictures`.
+
+    `tables.findings_table` is the table alone.
+    """
     pictures: list[RenderableType] = [Text(title, style="bold"), *scored_pictures(findings, card)]
     if not any(score.is_significant for score in findings.scores):
         pictures.append(Text("No cell follows a detector better than chance."))
@@ -82,7 +85,11 @@ def passage_pictures(
     looks_for: Mapping[str, str] | None = None,
 ) -> list[RenderableType]:
     """Draw each passage, coloured by its cell, below a caption and the scale if it is not that of
-    the passage before. `looks_for` describes each detector, for the captions."""
+    the passage before. `looks_for` describes each detector, for the captions.
+
+    They stand below the findings that they belong to; `passage_list` is for the passages of one
+    cell.
+    """
     pictures = end_legend("".join(passage.coloured.text for passage in passages))
     before = None
     for passage in passages:
@@ -182,7 +189,10 @@ class Histogram:
 
 def passage_list(passages: Sequence[CellPassage], polarity: int = 1) -> list[RenderableType]:
     """Draw coloured passages, all on the same scale, so that a colour means the same value in every
-    passage. Beside each passage are its kind, its value and its line in the text."""
+    passage. Beside each passage are its kind, its value and its line in the text.
+
+    `passage_pictures` is for passages of several cells, each with its own scale.
+    """
     scale = scale_of((value for passage in passages for value in passage.values), polarity)
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=LABEL_WIDTH, no_wrap=True)

@@ -65,6 +65,8 @@ class HeatMap:
     its characters that are `inside`, and has its guesses for the next character below each
     character, most likely first.
 
+    Everything that colours a text draws it by this: cells, surprise, effects, copies.
+
     On a console without colours, a line of blocks under each line of text shows the values, with a
     blank for nan, and marks stand for the underline. A carriage return before a newline is not
     drawn. The background of a guess shows its probability. ␣ is a space. A console that gets words
@@ -175,7 +177,10 @@ class HeatMap:
 
 def surprise_map(coloured: ColouredText) -> HeatMap:
     """Colour each character by its value, its surprise in bits: the less the model expected a
-    character, the stronger its colour; nan for one without a prediction, such as the first."""
+    character, the stronger its colour; nan for one without a prediction, such as the first.
+
+    `scale_of_text` and a `HeatMap` are for values of cells, which have two signs.
+    """
     # A single hue from 0 on, because the middle of this scale is not a neutral value.
     return HeatMap(coloured, Scale(low=0.0, high=MAX_BITS), hue="surprise")
 
@@ -184,7 +189,10 @@ def coloured_line(
     line: Iterable[tuple[str, Value]], style_of: Callable[[Value], Style]
 ) -> Iterator[Segment]:
     """Yield a line of (cluster, value) in the styles of its values: a segment for each run of
-    characters in the same style. Terminals, exported pictures and the explorer show it."""
+    characters in the same style. Terminals, exported pictures and the explorer show it.
+
+    The explorer draws line by line; a `HeatMap` draws a whole text.
+    """
     # A segment for each character would triple the size of an exported page.
     for style, run in groupby(line, key=lambda item: style_of(item[1])):
         yield Segment("".join(cluster for cluster, _ in run), style)
@@ -253,6 +261,8 @@ def whole_words(
 ) -> ColouredText:
     """Return a coloured text without the cut line at its beginning and the cut word at its end; an
     ellipsis stands for each.
+
+    A passage is cut out at any character, and reads better so.
 
     `begins_inside_line` says that the first line begins before the text, `ends_inside_text` that
     more text comes after it.

@@ -133,6 +133,8 @@ def to_svg(
     """Return an SVG picture with this title that shows the renderables below each other, `columns`
     wide.
 
+    It is for tables and coloured texts; a chart is drawn by `chart_files.draw_chart`.
+
     By default the picture is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
     """
     # The text is laid out for the largest width; then the picture is cut to the longest line.

@@ -54,6 +54,9 @@ _BAR_WIDTH = 30
 class PlainTable(Table):
     """A table that shows its strings literally: no markup, control characters made visible.
 
+    Use it in place of rich's `Table` for whatever comes from a user or a model: `[red]` in a text
+    is no colour.
+
     In a narrow console texts are folded; then columns are left out from the right, which a line
     below the table names. A console that gets words has a line of "heading: value" for each row,
     without bars.
@@ -65,6 +68,7 @@ class PlainTable(Table):
         style: StyleType | None = None,
         end_section: bool = False,
     ) -> None:
+        """Add a row of strings, which are shown as they are, or of renderables."""
         super().add_row(*map(_literal, cells), style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -121,7 +125,10 @@ def plain_table(
     right: Collection[str] = (),
     rows: Iterable[Sequence[RenderableType]] = (),
 ) -> PlainTable:
-    """Build a table that shows strings literally, headings too; those of `right` are numbers."""
+    """Build a table that shows strings literally, headings too; those of `right` are numbers.
+
+    `records_table` needs no rows, where there are records to make them of.
+    """
     table = PlainTable(
         box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0)
     )
@@ -175,7 +182,11 @@ def records_table(
 ) -> PlainTable:
     """Build the table of records, each in a row of its `style`. The columns of `left` are words,
     all others numbers; a column that is empty for all records is left out. The cells `below` those
-    of a record, by heading, are in a row of their own, which is dim and left out if it is empty."""
+    of a record, by heading, are in a row of their own, which is dim and left out if it is empty.
+
+    Columns are described by a format of a record, so that a new column is one line; `plain_table`
+    takes cells that are strings already.
+    """
     records = list(records)
     shown = {}
     for heading, cell in columns.items():
@@ -203,7 +214,10 @@ MEANINGS = {
 
 
 def score_text(score: CellScore) -> str:
-    """Return a cell's score with its name: AUC or ρ; "" if it has none."""
+    """Return a cell's score with its name: AUC or ρ; "" if it has none.
+
+    It is for a caption; `score_line` has the interval and the nulls, too.
+    """
     if score.auc is not None:
         return f"AUC {score_number(score.auc)}"
     if score.spearman is None:
@@ -230,6 +244,8 @@ def score_line(score: CellScore) -> str:
 def score_mark(score: CellScore) -> str:
     """Return the mark of a score that chance, or else the untrained baseline, explains; "" for a
     score that neither explains.
+
+    A table has room for the mark only, and `meaning` explains it below.
 
     A cell further down a ranking has no p-value and no interval: chance explains its score if the
     score is below the chance level.

@@ -117,7 +117,10 @@ def dark_colours() -> dict[str, str]:
 
 def block(value: float) -> str:
     """Return the block for a value, clipped to [-1, 1]: a higher value has a fuller block, nan a
-    blank."""
+    blank.
+
+    It is what a value looks like without colours; `Palette.value` is its colour.
+    """
     if math.isnan(value):
         return " "
 
@@ -174,6 +177,9 @@ def scale_of(values: Iterable[float], polarity: int = 1) -> Scale:
     """Return the scale from the smallest value to the largest if these are near each other, else
     the scale from -1 to 1.
 
+    Use it for a cell in a picture of its own. Where pictures are compared, all need the scale from
+    -1 to 1.
+
     The scale is turned if the polarity is -1: the cell is low inside what it follows. So the inside
     has the colour of high values in every picture.
     """
@@ -189,7 +195,10 @@ def scale_of(values: Iterable[float], polarity: int = 1) -> Scale:
 
 
 def is_plain(console: Console) -> bool:
-    """Return whether a console shows no colours."""
+    """Return whether a console shows no colours.
+
+    Whatever colours a text must also be legible in a pipe.
+    """
     return console.color_system is None or console.no_color
 
 
@@ -290,6 +299,9 @@ def visible(cluster: str) -> str:
     """Return the visible form of a character or a grapheme cluster: ↵ for a newline, → and spaces
     for a tab, marks for control and format characters.
 
+    A text of a model can contain anything, and is shown by it everywhere; `shown_character` is for
+    a character by itself, of which a space would not be seen.
+
     The result contains nothing that moves the cursor or reverses the direction of the text.
     """
     character = cluster[0]
@@ -315,7 +327,10 @@ def visible(cluster: str) -> str:
 
 def shown_at_each(text: str) -> list[str]:
     """Return the visible form of each character of a text, as values belong to characters: a
-    grapheme cluster at its last character, "" at the characters before it."""
+    grapheme cluster at its last character, "" at the characters before it.
+
+    A picture with a value for each character needs it; `visible` takes a cluster.
+    """
     forms = [""] * len(text)
     for cluster, last in clusters(zip(text, range(len(text)), strict=True)):
         forms[last] = visible(cluster)
@@ -323,12 +338,18 @@ def shown_at_each(text: str) -> list[str]:
 
 
 def all_visible(text: str) -> str:
-    """Return a text with every character in its visible form (`visible`), on one line."""
+    """Return a text with every character in its visible form (`visible`), on one line.
+
+    It is for names and excerpts in a line of other text.
+    """
     return "".join(shown_at_each(text))
 
 
 def short_number(value: float) -> str:
-    """Return a number with at most four significant digits: 0.25, 950, 1,200, 15k, 1.5M, 2G, 3T."""
+    """Return a number with at most four significant digits: 0.25, 950, 1,200, 15k, 1.5M, 2G, 3T.
+
+    It is for axes and columns; figures that are quoted have all their digits.
+    """
     if abs(value) < 1000:
         return f"{value:.4g}"
     if abs(value) < 10_000:

@@ -25,9 +25,10 @@ def evidence(
 ) -> EvidenceCard:
     """Measure the evidence for the claim that a cell tracks the property of a detector.
 
-    The default is the best cell of the detector. Without a detector, it is the cell that exceeds
-    the untrained baseline most. Raises UsageError for an unknown detector or cell, DataError for a
-    text without enough labels.
+    `Model.evidence` is this for users; the parts of a card are measured by `card.Scoring`. The
+    default is the best cell of the detector. Without a detector, it is the cell that exceeds the
+    untrained baseline most. Raises UsageError for an unknown detector or cell, DataError for a text
+    without enough labels.
 
     >>> evidence(study, 0, 273, detector="quote").interchange.accuracy
     """

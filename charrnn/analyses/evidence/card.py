@@ -96,7 +96,11 @@ class Threshold(NamedTuple):
 @dataclass(frozen=True)
 class Choosing:
     """What is chosen for a card about `cell` (layer, unit), whose memory may track the labels of
-    `target`: the places by the text and its labels, all else by values of the choosing half."""
+    `target`: the places by the text and its labels, all else by values of the choosing half.
+
+    Nothing of a card may be chosen by what it is measured on: all choices are here, and `Scoring`
+    measures.
+    """
 
     study: Study
     target: Target
@@ -154,7 +158,10 @@ class Choosing:
 
     def can_read(self, length: int) -> BoolArray:
         """Return for each position (N,) whether `length` characters can be read from it: the state
-        before it is known, and no END follows within them."""
+        before it is known, and no END follows within them.
+
+        A test asks it before a place is chosen, from which it will read on with something changed.
+        """
         # An END within the characters would reset the state.
         num_ends = np.cumsum(np.append(0, self.ids == self.study.network().end_id))
         can_read = np.zeros(len(self.ids), bool)
@@ -293,7 +300,10 @@ class Choosing:
     def followers(self) -> list[CellIndex]:
         """The cells that follow the property better than chance and than the untrained network. The
         cell of the claim comes first, then the cells in the order in which their exchange moves the
-        output on the choosing half, the largest first."""
+        output on the choosing half, the largest first.
+
+        The test of sufficiency holds all of them but a few.
+        """
         score = self.measured.score
         level = max(score.strength_of(score.untrained), score.strength_of(score.null_level))
 

@@ -34,7 +34,11 @@ NUM_CANDIDATES = 64
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """The output that shows a property: the log odds of some next characters."""
+    """The output that shows a property: the log odds of some next characters.
+
+    A cell is looked into by what the model does: this says which part of a prediction shows the
+    property.
+    """
 
     ids: Int64Array
     """The next characters."""
@@ -68,6 +72,7 @@ def choose_output(ids: Int64Array, signs: LabelSigns, declared: Sequence[int]) -
     """Choose the output that shows a property, from the ids (N,) of a text and the signs (N,) of
     its labels.
 
+    A detector that knows its characters declares them; for others they are looked for in the text.
     The next characters are the `declared` ones, or else the character with the frequency that
     differs most between the sides.
     """

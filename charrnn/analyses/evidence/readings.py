@@ -31,7 +31,10 @@ from charrnn.text.vocab import EncodedText
 @dataclass(frozen=True, eq=False)
 class FreeReading:
     """The values and outputs of a network while it reads segments of a text of N characters; nan
-    elsewhere."""
+    elsewhere.
+
+    All other readings start from its states and are compared with its outputs.
+    """
 
     values: Float64Array
     """(N,): the value of the cell."""
@@ -78,6 +81,9 @@ def read_freely(
 ) -> FreeReading:
     """Read segments of `length` characters, which begin at `begins` (S,), side by side, from the
     `known` states of a single pass over the text.
+
+    It comes first, and nothing in the network is changed; `read_clamped` and `PatchingBatch` change
+    memories.
 
     The statistics of the memories are computed over the first `half` characters.
     """
@@ -164,10 +170,11 @@ def read_clamped(
     """Read segments, which begin at `begins` (S,), with memories held at their means in each of C
     conditions.
 
-    `is_clamped` (C, L, H) says of which cells, and `directions` (C, H) along which direction of the
-    memories of `layer`. Returns the log odds of `output`, or without an output the loss of the next
-    character in nats, (C, S * T'), for the T' characters of each segment after the first
-    `num_skipped`; and their positions (S * T',).
+    It asks what a cell is needed for, over whole segments; `PatchingBatch` changes a memory at one
+    character. `is_clamped` (C, L, H) says of which cells, and `directions` (C, H) along which
+    direction of the memories of `layer`. Returns the log odds of `output`, or without an output the
+    loss of the next character in nats, (C, S * T'), for the T' characters of each segment after the
+    first `num_skipped`; and their positions (S * T',).
     """
     num_conditions = len(is_clamped)
     ids = reading.ids_at(begins, length=length + 1)
@@ -204,7 +211,11 @@ def read_clamped(
 
 class PatchingBatch:
     """R passages that are read side by side with memories exchanged (activation patching): their
-    last lag + 1 characters, from the state of the free network before them."""
+    last lag + 1 characters, from the state of the free network before them.
+
+    It asks whether a memory is enough to move the output; `read_clamped` asks what is lost without
+    it.
+    """
 
     def __init__(self, reading: FreeReading, pairs: Int64Array, *, lag: int):
         """Read the passages that end at pairs (P, 2) of positions: R = 2 * P, those at the first
@@ -233,7 +244,10 @@ class PatchingBatch:
     @no_grad
     def patched(self, sources: Int64Array, cells: Tensor) -> Float64Array:
         """Compute the output (R,) with the memories that `cells` (R, L, H) marks taken, at the
-        first character, from the rows `sources`."""
+        first character, from the rows `sources`.
+
+        Each set of cells takes a reading of its own; `attributions` estimates all cells from one.
+        """
         ops = {}
         for layer, recorded in enumerate(self._memories):
             taken = [memory[sources] for memory in recorded]
@@ -242,7 +256,10 @@ class PatchingBatch:
 
     def attributions(self, sources: Int64Array) -> Float64Array:
         """Compute, to first order, how far the output moves if a memory is taken from the rows
-        `sources`, (R, L, H): attribution patching (Syed et al. 2023)."""
+        `sources`, (R, L, H): attribution patching (Syed et al. 2023).
+
+        It puts hundreds of cells into an order, of which the first are then measured by `patched`.
+        """
         latest = [recorded[-1] for recorded in self._memories]
         shifts = [torch.zeros_like(memory).requires_grad_() for memory in latest]
         ops = {}

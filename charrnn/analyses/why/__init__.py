@@ -55,9 +55,9 @@ def why(
     """Explain why `model` predicts a character after `text`, which it reads from the beginning of
     the last document.
 
-    The arguments are those of `Model.why`. Raises UsageError for a text of one character, for a
-    `character` that cannot come next, and for `chars` out of range; DataError for characters
-    outside the vocabulary.
+    `explain_place` is for ids that were read already. The arguments are those of `Model.why`.
+    Raises UsageError for a text of one character, for a `character` that cannot come next, and for
+    `chars` out of range; DataError for characters outside the vocabulary.
     """
     check("chars", chars, allowed=LEFT_OUT, remedy=" The work grows with the square of it.")
     read = model.generator.encode_prime(text, unknown, what="text").astype("int64")
@@ -113,6 +113,9 @@ def explain_place(
 ) -> Why:
     """Explain why `target`, or the most likely character, is predicted after ids (T,).
 
+    A browser that has the ids and a network at hand calls it for one place after the other; `why`
+    takes a text and checks it.
+
     They are read from a state, and the last `num_left_out` of them are left out one by one.
     `num_read` and `replaced` are fields of `Why`.
     """
@@ -152,8 +155,10 @@ def explain_place(
 
 
 def predict_from(model: TrainedModel, reader: Reader, joined: NDArray[Any]) -> Prediction:
-    """Return the predictions of a model from what its layers hand to each other, (L, N + 1, P,
-    H)."""
+    """Return the predictions of a model from what its layers hand to each other, (L, N + 1, P, H).
+
+    One place and many places are explained from it alike.
+    """
     config = model.config
     parts = OutputParts.of(joined, Architecture(config), sums_outputs=config.sum_outputs)
     return Prediction(

@@ -27,7 +27,11 @@ from charrnn.system.lazy import no_grad, torch
 
 
 class Reader(Protocol):
-    """Reads a character of each row with one model, in NumPy or in torch."""
+    """Reads a character of each row with one model, in NumPy or in torch.
+
+    One place is read by a `StepperReader`, before torch is imported; hundreds of places by a
+    `NetworkReader`, which reads them side by side.
+    """
 
     @property
     def output_weight(self) -> Float64Array:
@@ -92,6 +96,9 @@ def read_without(
 ) -> NDArray[Any]:
     """Read P texts of T characters, and each of them again without each of its last N characters.
 
+    The readings share what is before the first character that is left out, which makes them half as
+    many.
+
     Args:
         reader: Reads with the model.
         ids: The ids (T, P) of the texts.
@@ -135,7 +142,10 @@ def read_without(
 
 @dataclass(frozen=True)
 class OutputParts:
-    """The vectors whose sum the output layer reads."""
+    """The vectors whose sum the output layer reads.
+
+    The output layer reads a sum, and so a logit is a sum over layers and units.
+    """
 
     layers: tuple[int, ...]
     """K layers, to each of which a vector belongs."""
@@ -169,7 +179,11 @@ class OutputParts:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model predicts after P texts: with all characters, and without each of N."""
+    """What a model predicts after P texts: with all characters, and without each of N.
+
+    `effects` is the answer, in log-probabilities; `terms` say which unit carries it, for which only
+    logits can be added up.
+    """
 
     parts: OutputParts
     """The input of the output layer, (K, N + 1, P, H)."""

@@ -121,6 +121,8 @@ def why_places(
 ) -> WhyPlaces:
     """Explain why a model predicts a character at places of a text where it comes next.
 
+    `Model.why_places` encodes the text and calls it; `why` explains a single prediction.
+
     Args:
         model: The model.
         ids: The ids of the text and of its context.

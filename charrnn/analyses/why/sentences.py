@@ -95,8 +95,10 @@ def the_character(character: str) -> str:
 
 
 def a_character(character: str) -> str:
-    """Return a character that may come, in a sentence: `'e'`, `a space`, `the end of the
-    document`."""
+    """Return a character that may come, in a sentence: `'e'`, `a space`, `the end of the document`.
+
+    Pictures show a space as ␣ (`theme.shown_character`); a sentence names it.
+    """
     named = the_character(character)
     if character == END:
         return named
@@ -115,7 +117,10 @@ def _quoted(character: str) -> str:
 
 
 def percentage(share: float) -> str:
-    """Return a chance as a percentage: 31%, 1.2%, 0.34%, 99.7%."""
+    """Return a chance as a percentage: 31%, 1.2%, 0.34%, 99.7%.
+
+    A chance of 0.004 is not 0 %, and 0.998 not 100 %.
+    """
     if share < 1e-4:
         return "less than 0.01%"
     if share > 0.999:

@@ -32,9 +32,10 @@ class ExplainedCharacter(NamedTuple):
 def target_id(model: TrainedModel, character: str | bytes, unknown: str) -> ExplainedCharacter:
     """Return the id of the character that is explained, as it is typed.
 
-    The character is a string of one character, a byte of a model of bytes, `next` or `end`. Raises
-    UsageError for anything else, DataError for a character that the model lacks and, if `unknown`
-    is `nearest`, for one that has no similar character.
+    A command and Python give a character in the same words. The character is a string of one
+    character, a byte of a model of bytes, `next` or `end`. Raises UsageError for anything else,
+    DataError for a character that the model lacks and, if `unknown` is `nearest`, for one that has
+    no similar character.
     """
     check("unknown", unknown, allowed=UNKNOWN_CHOICES)
     end_id = model.config.end_id

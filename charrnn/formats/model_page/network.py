@@ -46,7 +46,10 @@ NUM_DRAWN = 20
 
 
 class DescribedNetwork(NamedTuple):
-    """A model as a page has it."""
+    """A model as a page has it.
+
+    The page has no library: it is all that its program knows of the model.
+    """
 
     settings: dict[str, object]
     """The settings, which `model_network.js` reads."""
@@ -146,7 +149,10 @@ def to_json(description: dict[str, object]) -> str:
 
 
 def check_size(name: str, num_bytes: int) -> None:
-    """Raise UsageError for more than `MAX_BYTES`."""
+    """Raise UsageError for more than `MAX_BYTES`.
+
+    A page that no browser opens is refused before it is written.
+    """
     if num_bytes > MAX_BYTES:
         raise UsageError(
             f"The page of {name} would have {num_bytes / 1e6:.1f} MB, more than"

@@ -51,6 +51,8 @@ def to_model_page(
     """Return the page of a model. Its title is by default the name of the model, and it first shows
     the first cell of `found`. `run` is the name of the model in commands, if it has another there.
 
+    It is for people; `to_module` is for programmers, who make a page of their own.
+
     Raises the errors of `describe_network`.
     """
     network, weights = describe_network(model)
@@ -164,7 +166,10 @@ def _texts_of(model: TrainedModel) -> str:
 
 
 def to_module(model: TrainedModel) -> str:
-    """Return the module of a model. Raises the errors of `describe_network`."""
+    """Return the module of a model. Raises the errors of `describe_network`.
+
+    It has the network and the words, but nothing to look at.
+    """
     description, weights = describe_network(model)
     # Cells are clamped in a page only.
     del description["memories"]
