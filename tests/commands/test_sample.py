@@ -87,6 +87,14 @@ def test_a_beam_has_known_words(command, lab):
         assert {*words_in("m" + json.loads(line)["text"])[:-1]} <= forms
 
 
+@pytest.mark.parametrize("option", ["--clamp 0:1=1", "--color 0:1 --json", "--precision fp32"])
+def test_another_option_leaves_the_words_known(command, lab, option):
+    forms = charrnn.load(lab).word_list.all_forms
+    ran = command(f"sample --seed 1 --length 300 --temp 1.5 --known-words {option}")
+    text = json.loads(ran.out)["text"] if "--json" in option else ran.out
+    assert len(text) >= 300 and {*words_in(text)[:-1]} <= forms
+
+
 def test_a_text_whose_words_must_match_and_not_copy_may_end_early_and_says_so(command, lab):
     ran = command("sample --seed 1 --length 300 --known-words --no-copy 5")
     note = re.search(
@@ -110,6 +118,19 @@ def test_known_words_of_a_text_that_is_gone_are_refused(command, tmp_path):
     text.unlink()
     ran = command("sample --known-words", run)
     ran.assert_refused(3, "`charrnn export alone FILE` with --known-words would have kept them")
+
+
+@pytest.mark.trained
+def test_a_run_knows_its_own_words_and_those_of_the_included_model_before_it(command, tmp_path):
+    """Directly, and through a run between them, whose own words are none."""
+    for name, word in (("first", "zorblin"), ("second", "vexquat")):
+        (tmp_path / f"{name}.txt").write_text(f"the {word} said no, and\n" * 300)
+    command("train first.txt --init-from prose --steps 1 --out one --quiet")
+    command("train second.txt --init-from one --steps 1 --out two --quiet")
+    forms = [charrnn.load(run).word_list.all_forms for run in ("one", "two")]
+    assert all(charrnn.load("prose").word_list.all_forms < known for known in forms)
+    assert {"zorblin", "Vexquat"} & forms[0] == {"zorblin"}
+    assert {"zorblin", "Vexquat"} & forms[1] == {"Vexquat"}
 
 
 def test_known_words_of_bytes_are_refused(command, byte_run):
