@@ -20,8 +20,7 @@ ends picture and table have the mean and the range. Run all on one idle machine,
 - `ngrams` counts the n-grams of the training text, without a network.
 - `charrnn` runs `charrnn train`.
 
-With `--prime` a program continues that text 64 times at the end of its training, at temperature 0.8,
-and prints the first continuation and how many words of all are new.
+words.py measures how many words of their texts are invented.
 
 The rates of the first three decay by a cosine. Their settings are those that a search found on tiny
 Shakespeare (benchmarks/LOG.md). For such a search `--one-core` counts the processor's time of one core,
@@ -37,7 +36,6 @@ import argparse
 import csv
 import math
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -63,11 +61,6 @@ READINGS = 8
 """Readings of a block, of which each predicts as many new characters of the text."""
 HEAD_SIZE = 32
 """Numbers of a query and a key of an attention head."""
-NUM_TEXTS = 64
-"""Texts that a program writes after `--prime`."""
-NUM_WRITTEN = 250
-"""Characters of each text."""
-TEMPERATURE = 0.8
 NGRAM_ORDER = 16
 """Characters of an n-gram, at most."""
 
@@ -241,29 +234,6 @@ def loss_of(network: Any, ids: NDArray[np.uint16]) -> float:
     return windowed_scores(network, ids, precision="fp32").losses.mean
 
 
-@torch.inference_mode()
-def continuations(network: Any, alphabet: list[str], prime: str, window: int) -> list[str]:
-    """Return NUM_TEXTS texts that a network of torch writes after `prime`, each character after the
-    last ones of a window."""
-    rows = [[alphabet.index(character)] for character in prime]
-    ids = torch.tensor(rows).expand(-1, NUM_TEXTS)
-    for _ in range(NUM_WRITTEN):
-        logits, _ = network(ids[-window:], network.initial_state(NUM_TEXTS))
-        probabilities = torch.softmax(logits[-1] / TEMPERATURE, 1)
-        ids = torch.cat((ids, torch.multinomial(probabilities, 1).T))
-    return ["".join(alphabet[id] for id in text) for text in ids[len(prime) :].T.tolist()]
-
-
-def report_words(texts: list[str], path: Path) -> None:
-    """Print the first of the texts, and how many of their words the text that was learned lacks."""
-    known = set(re.findall(r"[^\W\d_]+", path.read_text(encoding="utf-8").lower()))
-    # The last word may be cut.
-    written = "\n".join(text.rpartition(" ")[0] for text in texts)
-    words = re.findall(r"[^\W\d_]+", written.lower())
-    share = sum(word not in known for word in words) / len(words)
-    print(f"{texts[0]!r}; {share:.2%} of {len(words):,} words are new", file=sys.stderr)
-
-
 class Learner:
     """A network of torch, its optimizers and the place in the text where it reads."""
 
@@ -321,6 +291,11 @@ class Learner:
         return self._text[places], self._text[places + 1]
 
 
+def share_of_rate(done: float) -> float:
+    """Return the share of the rate after a share of the training: a cosine, down to a twentieth."""
+    return 0.05 + 0.475 * (1 + math.cos(math.pi * done))
+
+
 def train_network(given: argparse.Namespace, settings: Settings) -> Iterator[tuple[float, float]]:
     """Train a network of torch for the minutes of this process; yield the seconds and the loss
     about NUM_CHECKPOINTS times."""
@@ -351,13 +326,8 @@ def train_network(given: argparse.Namespace, settings: Settings) -> Iterator[tup
             measuring = clock() - seconds
         if seconds >= budget:
             print(f"{learner.step:,} steps", file=sys.stderr)
-            if given.prime is not None:
-                network.eval()
-                window = NUM_WRITTEN if reader is network else settings.window
-                texts = continuations(network, alphabet, given.prime, window)
-                report_words(texts, given.text)
             return
-        learner.learn(share=0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget)))
+        learner.learn(share=share_of_rate(seconds / budget))
 
 
 def measure_network(given: argparse.Namespace) -> Iterator[Measurement]:
@@ -410,14 +380,6 @@ def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
     # The last step, as of the other programs, and not the best one.
     last = (run / "latest").read_text(encoding="utf-8")
     model = charrnn.load(run, step=int(last.rpartition("-")[2]))
-    if given.prime is not None:
-        texts = []
-        for seed in range(NUM_TEXTS):
-            written = model.sample(
-                prime=given.prime, length=NUM_WRITTEN, temperature=TEMPERATURE, seed=seed
-            )
-            texts.append(written.text.removeprefix(given.prime))
-        report_words(texts, given.text)
     report = charrnn.evaluate(model, model.held_out(), protocol=WINDOWED)
     loss = report.nats_per_char
     yield Measurement("charrnn", given.minutes, given.seed, seconds, loss, "end")
@@ -490,7 +452,6 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the networks")
     parser.add_argument("--minutes", type=float, default=3, help="of a training")
-    parser.add_argument("--prime", help="a text that a network continues")
     parser.add_argument("--one-core", action="store_true", help="count the time of one core")
     for field in fields(Settings):
         kind = float if field.name in ("rate", "dropout") else int

@@ -10,9 +10,10 @@ import torch
 from environment import REPOSITORY
 
 from benchmarks.gpu import gpu_check
-from benchmarks.losses import peers
+from benchmarks.losses import peers, words
 from benchmarks.speed import train_speed
 from charrnn.model.device import on_threads
+from charrnn.ngrams.kneser_ney import probabilities_by_order
 
 FOLDER = REPOSITORY / "benchmarks"
 
@@ -62,6 +63,31 @@ def test_a_model_of_blocks_predicts_each_character_from_the_last_ones():
         length = int(num_read[position, 1])
         expected = embedding[ids[position - length + 1 : position + 1, 1]].sum(0)
         assert logits[position, 1].tolist() == expected.tolist()
+
+
+def test_the_ngrams_that_write_are_those_that_are_measured():
+    random = np.random.default_rng(0)
+    ids = np.repeat(random.integers(0, 4, 200), 2).astype(np.uint16)
+    text = random.integers(0, 4, 30).astype(np.uint16)
+    written = words.Ngrams(ids, vocab_size=5, order=6)
+    contexts = [0]
+    found = []
+    for id in text.tolist():
+        probabilities = written.probabilities(contexts)
+        assert probabilities.sum() == pytest.approx(1)
+        found.append(probabilities[id])
+        contexts = written.contexts_after(contexts, id)
+    places = np.arange(len(text))
+    [(_, expected)] = probabilities_by_order(ids, text, places, vocab_size=5, orders=[6])
+    # The same sums, in another order.
+    assert found == pytest.approx(expected.tolist(), rel=1e-9)
+
+
+def test_invented_words_are_counted_by_both_divisions():
+    known = words.Words("It's a well-known KING, and McAdam ends here")
+    assert known.count("It's king King Mcadam McAdam A well-known kinG and") == (1, 8)
+    assert known.count("it-s a-well known-a x") == (3, 3)
+    assert known.count("ends here ends") == (1, 2), "the last word of a text may be cut"
 
 
 def test_the_index_lists_every_program():
