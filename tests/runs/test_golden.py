@@ -1,7 +1,8 @@
 """A run that charrnn saved loads for ever, and is what it was.
 
 The run is a few kilobytes: 240 characters of `make_corpus(num_chars=100, seed=12)`, learned by
-heart. A folder is added when a released format changes, and none is ever written anew.
+heart. So are two model files of `charrnn export`, one of which has the words of that text. A folder
+is added when a released format changes, and none is ever written anew.
 """
 
 import json
@@ -12,13 +13,17 @@ from saved_runs import rewrite_manifest
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.errors import DataError
 from charrnn.runs.checkpoint import FORMAT_VERSION
+from charrnn.runs.model_file import MODEL_FILE_VERSION, pack
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = sorted(folder.name for folder in GOLDEN.iterdir())
 LATEST = f"format-{FORMAT_VERSION}"
+FILES = Path(__file__).parent / "golden-files"
+FILE_FORMATS = sorted(folder.name for folder in FILES.iterdir())
 
 
 def contents(folder):
@@ -90,3 +95,51 @@ def test_a_run_of_a_newer_format_asks_for_an_upgrade(command, copied):
     ran.assert_refused(4, f"newer charrnn (format {FORMAT_VERSION + 1}); upgrade")
     assert len(ran.err.splitlines()) <= 3
     assert {name: data for name, data in contents(run).items() if name != "lock"} == before
+
+
+def test_the_latest_format_of_model_files_is_there():
+    assert f"format-{MODEL_FILE_VERSION}" in FILE_FORMATS
+
+
+def files_of(name, content, *, is_zip, folder):
+    """A model file of a format, as it is or packed."""
+    if not is_zip:
+        return FILES / name / content
+    packed = folder / f"{content}.zip"
+    packed.write_bytes(pack(contents(FILES / name / content)))
+    return packed
+
+
+@pytest.mark.parametrize("name", FILE_FORMATS)
+@pytest.mark.parametrize("content", ["with-words", "without-words"])
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_model_file_writes_the_same_text_and_is_left_as_it_is(tmp_path, name, content, is_zip):
+    before = contents(FILES / name)
+    expected = json.loads((FILES / name / "expected.json").read_text())
+    model = charrnn.load(files_of(name, content, is_zip=is_zip, folder=tmp_path))
+
+    written = model.sample(prime=expected["prime"], length=len(expected["greedy"]), temperature=0)
+
+    assert (model.step, written.text) == (expected["step"], expected["greedy"])
+    assert contents(FILES / name) == before
+
+
+@pytest.mark.parametrize("name", FILE_FORMATS)
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_model_file_with_words_knows_them(tmp_path, name, is_zip):
+    expected = json.loads((FILES / name / "expected.json").read_text())
+    model = charrnn.load(files_of(name, "with-words", is_zip=is_zip, folder=tmp_path))
+
+    written = model.sample(
+        prime=expected["prime"], length=len(expected["known"]), temperature=0, known_words=True
+    )
+
+    assert list(model.word_list.words) == expected["words"]
+    assert written.text == expected["known"] != expected["greedy"][: len(written.text)]
+
+
+@pytest.mark.parametrize("name", FILE_FORMATS)
+def test_a_model_file_without_words_refuses_them(name):
+    model = charrnn.load(FILES / name / "without-words")
+    with pytest.raises(DataError, match="would have kept them"):
+        model.sample(length=9, known_words=True)

@@ -174,25 +174,30 @@ def test_a_damaged_file_of_words_is_refused(file, data, entry, problem):
         ModelFile(file).load_best()
 
 
+HOSTILE_LISTS = {
+    "letters": b'{"version": 1, "letters": "Z", "joiners": "", "capitals": "", "words": "0Z"}',
+    "sorted": b'{"version": 1, "letters": "ab", "joiners": "", "capitals": "", "words": "0b0a"}',
+    "more than": b" " * (1 << 26) + b" ",
+}
+"""Lists that nobody wrote, by a word of the message: a character that the alphabet has not, words
+that are not sorted, and one that is too large when it is unpacked."""
+
+
+@pytest.mark.parametrize("problem", HOSTILE_LISTS)
 @pytest.mark.parametrize(
-    "content, problem",
-    [
-        (
-            b'{"version": 1, "letters": "Z", "joiners": "", "capitals": "", "words": "0Z"}',
-            "letters",
-        ),
-        (
-            b'{"version": 1, "letters": "ab", "joiners": "", "capitals": "", "words": "0b0a"}',
-            "sorted",
-        ),
-        (b" " * (1 << 26) + b" ", "more than"),
-    ],
+    "line", ["sample {} --known-words --length 9", "export {} a.html --known-words"]
 )
-def test_a_list_that_nobody_wrote_is_refused_by_the_command(command, file, content, problem):
-    with_list(file, zlib.compress(content))
-    ran = command("sample --known-words --length 9", file)
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_list_that_nobody_wrote_is_refused(command, file, tmp_path, problem, line, is_folder):
+    """Pages and modules have the list of the model that is exported, so that it is read first."""
+    with_list(file, zlib.compress(HOSTILE_LISTS[problem]))
+    if is_folder:
+        with zipfile.ZipFile(file) as archive:
+            archive.extractall(file := tmp_path / "unpacked")
+    ran = command(line.format(file))
     assert (ran.code, ran.out) == (4, "")
     assert "words is damaged" in ran.err and problem in ran.err
+    assert not Path("a.html").exists()
 
 
 def test_a_bomb_is_unpacked_only_as_far_as_its_model_may_reach(file):
