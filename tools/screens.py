@@ -36,7 +36,7 @@ SELECTED = Style(color=PAPER, bgcolor=INK, bold=True)
 """The selected row and the cursor, whose colours the terminal swaps."""
 SIZE = "760,560"
 """Pixels of the window with the page."""
-ADDRESS = "#text=said%20Pierre.%0A%0A&temp=0.7&seed=1&length=340&cell=0:97&write=1"
+ADDRESS = "#text=said%20Pierre.%0A%0A&temp=0.7&seed=2&length=293&cell=0:97&write=1"
 """What the page writes: the dialogue of `charrnn demo`, in the colours of the quotation cell."""
 WRITING_MS = 30_000
 """Time of the page's clock at which the picture is taken: the text is written by then."""
@@ -92,7 +92,7 @@ def draw_page() -> None:
         raise SystemExit("chromium is not installed")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        charrnn.load("prose").export(page)
+        charrnn.load("prose").export(page, known_words=True)
         options = [
             "--headless",
             "--no-sandbox",
