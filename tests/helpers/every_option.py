@@ -84,7 +84,7 @@ EXAMPLES = {
         "--recompute": ("--find --recompute",),
         "--part": ("--part test", "--surprise --part test"),
         "--surprise": ("--surprise", "--surprise --top 2 --export made.csv"),
-        "--why": ("--why a --text {few}", "--why a --json --text {few}"),
+        "--why": ("--why a --text letters.txt", "--why a --json --text letters.txt"),
         "--with": ("--gradients --with {other}",),
     },
     "evaluate": {
@@ -148,6 +148,7 @@ TEXTS = {
     "poems.csv": "title,poem\n" + 'one,"abc\nfga"\ntwo,abdefg\n' * 300,
     "bytes.txt": "zäba «molü» 語 🙂\n" * 220,
     "two.txt": "ab" * 1_300 + "aab" * 600,
+    "letters.txt": "abaab" * 8,
     "strange.txt": PROSE[:300] + "é語“\u0301x”🙂\n" * 20,
     "empty.txt": "",
     "mine.py": "def label(text):\n    return [character in 'aob' for character in text]\n",
