@@ -147,7 +147,16 @@ class Rnn(Cell):
 
 
 class Irnn(Cell):
-    """h = relu(W x + U h), U starting near the identity (Le, Jaitly & Hinton 2015)."""
+    """An rnn of rectified linear units that starts by adding (Le, Jaitly & Hinton 2015).
+
+    relu does not flatten large numbers, and with a U near the identity a unit at first adds up what
+    it reads.
+
+        h_t = relu(W x_t + U h_{t-1} + b)
+
+    U starts at 0.9 times the identity, and W at a tenth of the usual numbers. The paper starts U at
+    the identity, with which a state that is carried through a whole text grows without bound.
+    """
 
     shows = "tanh(h)"
     peak_rate = 4e-3
@@ -209,8 +218,21 @@ class Lstm(Cell):
 
 
 class Peephole(Lstm):
-    """An LSTM whose gates see the memory: i and f see the old c, o sees the new c (Gers &
-    Schmidhuber 2000)."""
+    """An LSTM whose gates see the memory of their own unit (Gers & Schmidhuber 2000).
+
+    i and f see the memory before the character, o sees the one after it. One needs it to count: a
+    gate can open when the memory has reached a number.
+
+        i_t = σ(W_i x_t + U_i h_{t-1} + p_i ⊙ c_{t-1} + b_i)
+        f_t = σ(W_f x_t + U_f h_{t-1} + p_f ⊙ c_{t-1} + b_f)
+        g_t = tanh(W_g x_t + U_g h_{t-1} + b_g)
+
+        c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
+        o_t = σ(W_o x_t + U_o h_{t-1} + p_o ⊙ c_t + b_o)
+        h_t = o_t ⊙ tanh(c_t)
+
+    The vectors p_i, p_f and p_o have one weight per unit, which starts at 0.
+    """
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
@@ -228,7 +250,18 @@ class Peephole(Lstm):
 
 
 class Coupled(Lstm):
-    """An LSTM that writes exactly where it forgets: i = 1 - f (Greff 2016's CIFG)."""
+    """An LSTM that forgets where it writes (CIFG of Greff et al. 2016).
+
+    It saves a quarter of the weights of an LSTM. The input gate is what the forget gate leaves, so
+    that a unit writes exactly as much as it forgets.
+
+        f_t = σ(W_f x_t + U_f h_{t-1} + b_f)
+        g_t = tanh(W_g x_t + U_g h_{t-1} + b_g)
+        o_t = σ(W_o x_t + U_o h_{t-1} + b_o)
+
+        c_t = f_t ⊙ c_{t-1} + (1 - f_t) ⊙ g_t
+        h_t = o_t ⊙ tanh(c_t)
+    """
 
     input_blocks = 3
     block_letters = "fgo"
@@ -247,8 +280,22 @@ class Coupled(Lstm):
 
 
 class Mlstm(Lstm):
-    """An LSTM whose recurrence passes through m = (W_m x) * (U_m h): each character has its own
-    (Krause 2016)."""
+    """An LSTM with a recurrent matrix of its own for each character (Krause et al. 2016).
+
+    In an LSTM every character reads the previous output by the same matrix. Here the character
+    chooses how it is read: h is first replaced by m, the product of a vector of the input and a
+    vector of h.
+
+        m_t = (W_m x_t + b_im) ⊙ (U_m h_{t-1} + b_hm)
+
+        i_t = σ(W_i x_t + U_i m_t + b_i)
+        f_t = σ(W_f x_t + U_f m_t + b_f)
+        g_t = tanh(W_g x_t + U_g m_t + b_g)
+        o_t = σ(W_o x_t + U_o m_t + b_o)
+
+        c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
+        h_t = o_t ⊙ tanh(c_t)
+    """
 
     input_blocks = 5
     block_letters = "ifgom"
@@ -266,12 +313,28 @@ class Mlstm(Lstm):
 
 
 class Mogrifier(Lstm):
-    """An LSTM of x' = m(Q h) * x and h' = m(R x') * h, m(y) = 2 sigmoid(2 y) (Melis et al. 2020,
-    two rounds).
+    """An LSTM whose input and output scale each other first (Melis, Kočiský & Blunsom 2020).
 
-    x is the product of the input with `weight_ih`, which has one block. Q and R are products of two
-    matrices with a rank of an eighth of the units; the left matrices start at 0, so that the cell
-    starts as an LSTM.
+    Before the LSTM reads them, the previous output scales the input, and then the scaled input v
+    scales the previous output to k. Each factor 2·σ is between 0 and 2, and 1 at the start, so that
+    the cell starts as an LSTM. The paper has up to six such rounds instead of two.
+
+        u_t = W x_t + b_ih
+        v_t = 2·σ(2·(Q h_{t-1})) ⊙ u_t
+        k_t = 2·σ(2·(R v_t)) ⊙ h_{t-1}
+
+        i_t = σ(W_i v_t + U_i k_t + b_i)
+        f_t = σ(W_f v_t + U_f k_t + b_f + 1)
+        g_t = tanh(W_g v_t + U_g k_t + b_g)
+        o_t = σ(W_o v_t + U_o k_t + b_o)
+
+        c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
+        h_t = o_t ⊙ tanh(c_t)
+
+    W_i to W_o multiply v, and are drawn as the matrices U are; the weights are `weight_xh` and
+    `weight_mh`. Q and R are each 0.1·L M with an L of H/8 columns (rounded up) that starts at 0,
+    and an M of H/8 rows that starts uniform between -1 and 1. The forget gate has a constant 1 in
+    place of a first bias.
     """
 
     input_blocks = 1
@@ -308,13 +371,26 @@ class Mogrifier(Lstm):
 
 
 class Slstm(Cell):
-    """c = (f n c + i g) / (f n + i); n = f n + i; h = o * c; i = exp(W x + U h); f, o gates (Beck
-    et al. 2024: sLSTM).
+    """An LSTM with an exponential input gate and a normalizer (sLSTM of Beck et al. 2024, section
+    2.2).
 
-    The paper (section 2.2) stores c n instead of c, and multiplies it and n by exp(-m), so that i
-    does not overflow. The state here consists of c and ln n, which do not depend on m. The share of
-    the old c, f n / (f n + i), is the sigmoid of ln(f n / i). There is one head. Before a text c is
-    0, as in the paper, and n is 1.
+    The input gate of an LSTM is at most 1, so that a new thing can hardly outweigh a full memory.
+    Here it is an exponential function, which has no limit. A third state, the normalizer n, adds up
+    the input gates, and the memory is divided by it: c is a weighted mean of candidates.
+
+        i_t = exp(W_i x_t + U_i h_{t-1} + b_i)
+        f_t = σ(W_f x_t + U_f h_{t-1} + b_f)
+        g_t = tanh(W_g x_t + U_g h_{t-1} + b_g)
+        o_t = σ(W_o x_t + U_o h_{t-1} + b_o)
+
+        n_t = f_t ⊙ n_{t-1} + i_t
+        c_t = (f_t ⊙ n_{t-1} ⊙ c_{t-1} + i_t ⊙ g_t) / n_t
+        h_t = o_t ⊙ c_t
+
+    The paper stores c n instead of c, and multiplies it and n by exp(-m), so that i does not
+    overflow. The state here consists of c and ln n, which do not depend on m. The share of the old
+    c, f n / (f n + i), is the sigmoid of ln(f n / i). There is one head. Before a text c is 0, as
+    in the paper, and n is 1.
     """
 
     input_blocks = 4
@@ -361,8 +437,20 @@ class LinearCell(Cell):
 
 
 class MinGru(LinearCell):
-    """z = sigmoid(x_z); h = z * h + (1 - z) * x_n (Feng et al. 2024, section 3.1, whose z is this 1
-    - z)."""
+    """A GRU whose gate sees the input alone (Feng et al. 2024, section 3.1).
+
+    Neither the gate nor the candidate reads h, so that h is a sum with known factors: all
+    characters of a window are computed at once instead of one after the other. One needs it for
+    speed; such a layer does not learn parity.
+
+        z_t = σ(W_z x_t + b_z)
+        n_t = W_n x_t + b_n
+
+        h_t = z_t ⊙ h_{t-1} + (1 - z_t) ⊙ n_t
+
+    This z is 1 - z of the paper, as in `Gru`. The bias of z starts at 1, like the bias of a forget
+    gate.
+    """
 
     input_blocks = 2
     block_letters = "zn"
@@ -379,7 +467,17 @@ class MinGru(LinearCell):
 
 
 class MinLstm(LinearCell):
-    """f, i gates; h = f / (f + i) * h + i / (f + i) * x_n (Feng et al. 2024, section 3.2)."""
+    """An LSTM whose gates see the input alone (Feng et al. 2024, section 3.2).
+
+    It changes two things in a `MinGru`: there are two gates as in an LSTM, and they are divided by
+    their sum, so that h stays a mean of candidates.
+
+        i_t = σ(W_i x_t + b_i)
+        f_t = σ(W_f x_t + b_f)
+        n_t = W_n x_t + b_n
+
+        h_t = (f_t ⊙ h_{t-1} + i_t ⊙ n_t) / (f_t + i_t)
+    """
 
     input_blocks = 3
     block_letters = "fin"
@@ -399,12 +497,24 @@ class MinLstm(LinearCell):
 
 
 class RgLru(LinearCell):
-    """r, i gates; h = a * h + sqrt(1 - a^2) * i * x_n, a = sigmoid(L)^(8 r) (De et al. 2024,
-    section 2.4: RG-LRU).
+    """A gated linear recurrence whose decay the input chooses (RG-LRU of De et al. 2024, section
+    2.4).
 
-    The parameter L of each unit is CENTRE + SPREAD * `decay`, whose initial values are uniform in
-    [-1, 1]: sigmoid(L)^8 then starts between 0.9 and 0.999. With t = tanh(-ln(a) / 2), a = (1 - t)
-    / (1 + t) and sqrt(1 - a^2) = 2 sqrt(t) / (1 + t), which loses no precision if a is near 1.
+    Every unit has a decay of its own, σ(Λ), by which its memory fades slowly. The gate r decides at
+    every character how much of the decay happens, the gate i how much is read. √(1 - a²) makes h as
+    large for slow units as for fast ones.
+
+        r_t = σ(W_r x_t + b_r)
+        i_t = σ(W_i x_t + b_i)
+        n_t = W_n x_t + b_n
+
+        a_t = σ(Λ)^(8·r_t)
+        h_t = a_t ⊙ h_{t-1} + √(1 - a_t^2) ⊙ i_t ⊙ n_t
+
+    Λ = 6.66 + 2.33·d, where the weight d of each unit, `decay`, starts uniform between -1 and 1:
+    σ(Λ)⁸ then starts between 0.9 and 0.999. There is no forget gate, and no bias starts at 1. With
+    t = tanh(-ln(a) / 2), a = (1 - t) / (1 + t) and √(1 - a²) = 2 √t / (1 + t), which loses no
+    precision if a is near 1.
     """
 
     input_blocks = 3
@@ -431,14 +541,23 @@ class RgLru(LinearCell):
 
 
 class Antisymmetric(Cell):
-    """h = h + step * z * tanh(A h + x_h), z = sigmoid(A h + x_z), A = U - U' - damping * I (Chang
-    2019, gated).
+    """Small steps of a differential equation (Chang et al. 2019, the gated form).
 
-    U - U' has imaginary eigenvalues, so every eigenvalue of A has the real part -damping. Chang et
-    al. use a small damping, with which the error signal hardly fades. With the damping of 1 that is
-    used here it does fade: at h = 0 and U = 0 each step multiplies it by 1 - step * z. Smaller
-    values made the state grow without bound when it is carried from window to window
-    (benchmarks/LOG.md).
+    The state of an `Rnn` is replaced at every character; here it is moved by a small step. The
+    matrix A is built so that the movement neither explodes nor, without γ, fades: U - Uᵀ turns the
+    state only. The gate z says how far the step goes.
+
+        A = U - Uᵀ - γ·I
+        a_t = A h_{t-1} + b_hh
+        z_t = σ(a_t + W_z x_t + b_z)
+
+        h_t = h_{t-1} + ε·z_t ⊙ tanh(a_t + W_h x_t + b_h)
+
+    I is the identity, ε = 0.5 and γ = 1. b_z and b_h belong to the products with the input alone. U
+    - Uᵀ has imaginary eigenvalues, so every eigenvalue of A has the real part -γ. The paper uses a
+    small γ, with which the error signal hardly fades. With a γ of 1 it does fade: at h = 0 and U =
+    0 each step multiplies it by 1 - ε·z. Smaller values made the state grow without bound when it
+    is carried from window to window (benchmarks/LOG.md).
     """
 
     shows = "tanh(h)"
@@ -464,11 +583,21 @@ class Antisymmetric(Cell):
 
 
 class Unitary(Cell):
-    """h = modReLU(D3 R2 F^-1 D2 P R1 F D1 h + W x), a norm-preserving recurrence on H/2 complex
-    units (Arjovsky 2016).
+    """A rotation of H/2 complex numbers, which keeps their norm (Arjovsky, Shah & Bengio 2016).
 
-    D: diagonal of phases; R: reflection; F: Fourier transform; P: fixed permutation. h contains the
-    real parts, then the imaginary parts. modReLU(z) = relu(|z| + b) z / |z|.
+    The matrix U of an `Rnn` makes some directions of the state longer and others shorter. Here the
+    state is only turned, and keeps its length, so that the turning alone makes no gradient vanish
+    or explode. The turn is a product of simple ones: the first half of the units has the real
+    parts, the second half the imaginary parts.
+
+        y_t = D_3 R_2 F⁻¹ D_2 P R_1 F D_1 h_{t-1} + W x_t + b
+        h_t = relu(|y_t| + β) ⊙ y_t / |y_t|
+
+    D_1, D_2 and D_3 multiply each number by e^(iφ), with an angle φ that starts uniform between -π
+    and π. R_1 and R_2 reflect: R y = y - 2 v⟨v, y⟩/|v|², with a complex vector v that starts
+    uniform between -1 and 1. F is the Fourier transform, divided by the root of the length, and P
+    exchanges the numbers in an order that is drawn once. The second line is modReLU, which changes
+    the length of each number and keeps its angle; the bias β starts at 0. There is no U.
     """
 
     shows = "tanh(h)"

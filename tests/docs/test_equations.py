@@ -1,10 +1,12 @@
-"""Every cell type and depth has a section in docs/understand/equations.md. tests/model/test_cell_types.py computes
-the equations."""
+"""Every depth and the three usual cell types have a section in docs/understand/equations.md, every other cell type a
+row and equations in its docstring. tests/model/test_cell_types.py computes the equations."""
 
+import inspect
 import re
 
 import pytest
-from equations import BLOCK, SECTIONS
+from environment import REPOSITORY
+from equations import BLOCK, SECTIONS, blocks_of
 
 from charrnn.model.cell_types import CELLS
 from charrnn.model.depths import DEPTHS
@@ -12,15 +14,28 @@ from charrnn.model.depths import DEPTHS
 pytestmark = pytest.mark.docs
 KINDS = CELLS | DEPTHS
 """The classes by the values of `--type` and of `depth`."""
+ROW = re.compile(
+    r"^\| `(\w+)` \| .+ \| `(\w+)` \| [^|]*\b(?:19|20)\d\d, \*[^*]+\*, [^|]+ \|$", re.MULTILINE
+)
+"""A row of the table of the other cell types: the value of `--type`, and the class."""
+ROWS = dict(ROW.findall((REPOSITORY / "docs/understand/equations.md").read_text("utf-8")))
 
 
-def test_no_section_is_of_an_unknown_name():
-    assert SECTIONS.keys() == KINDS.keys()
+def test_every_kind_has_a_section_or_a_row():
+    assert sorted([*SECTIONS, *ROWS]) == sorted(KINDS)
+    assert {name: CELLS[name].__name__ for name in ROWS} == ROWS
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", SECTIONS)
 def test_a_section_names_its_class_and_paper_before_the_equations(name):
     reference, purpose, *_ = SECTIONS[name].strip().split("\n\n")
     assert reference.startswith(f"Class `{KINDS[name].__name__}`. ")
     assert re.search(r" (19|20)\d\d, \*[^*]+\*,\s", reference)
     assert purpose.endswith(".") and BLOCK.search(SECTIONS[name])
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_docstring_names_its_paper_and_says_what_it_changes_before_the_equations(name):
+    first, purpose, *_ = inspect.getdoc(CELLS[name]).split("\n\n")
+    assert re.search(r"(19|20)\d\d\b[^)]*\)\.$", first)
+    assert purpose.endswith(".") and blocks_of(name)

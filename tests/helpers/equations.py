@@ -1,15 +1,22 @@
-"""The sections of docs/understand/equations.md about cell types and depths, and their equations as Python."""
+"""The equations of the cell types as Python: of docs/understand/equations.md, and of the docstrings of the classes
+that have no section there."""
 
+import inspect
 import re
+from textwrap import dedent
 
 from environment import REPOSITORY
+
+from charrnn.model.cell_types import CELLS
 
 SECTION = re.compile(
     r"^### [^\n]*`--(?:type |set depth=)(\w+)`\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL
 )
 """A section: the value of the option, and the text."""
 BLOCK = re.compile(r"^(?:```|~~~)\n(.*?)^(?:```|~~~)$", re.MULTILINE | re.DOTALL)
-"""A block of equations."""
+"""A block of equations on the page."""
+BLOCK_OF_DOCSTRING = re.compile(r"^(?: {4}.*\n|\n)+", re.MULTILINE)
+"""A block of equations in a docstring: lines that are indented, and empty ones between them."""
 SECTIONS = dict(SECTION.findall((REPOSITORY / "docs/understand/equations.md").read_text("utf-8")))
 """The text of each section by the value of the option."""
 SPELLINGS = {
@@ -24,13 +31,20 @@ SPELLINGS = {
 """How Python writes the symbols that are not names."""
 
 
+def blocks_of(name: str) -> list[str]:
+    """Return the blocks of equations of a cell type: of its section, or else of its docstring."""
+    if name in SECTIONS:
+        return BLOCK.findall(SECTIONS[name])
+    docstring = inspect.getdoc(CELLS[name]) or ""
+    found = map(dedent, BLOCK_OF_DOCSTRING.findall(docstring + "\n"))
+    return [block for block in found if block.strip()]
+
+
 def equations_of(name: str) -> str:
     """Return the equations of a cell type as statements of Python; `h_before` is the h of the
     character before."""
-    assert name in SECTIONS, (
-        f"docs/understand/equations.md has no section with the equations of {name}"
-    )
-    equations = "".join(BLOCK.findall(SECTIONS[name]))
+    equations = "".join(blocks_of(name))
+    assert equations, f"the docstring of the class of {name} has no equations"
     for shown, written in SPELLINGS.items():
         equations = equations.replace(shown, written)
     equations = re.sub(r"\|(\w+)\|", r"abs(\1)", equations)
