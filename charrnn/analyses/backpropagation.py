@@ -73,7 +73,16 @@ class Backpropagation(Displayable):
     """The weights after a step of SGD: W - learning_rate * dW."""
 
     def to_json(self) -> Any:
-        """Return the numbers of the network, and in `backward` what is computed from them."""
+        """Return the numbers of the network, and in `backward` what is computed from them.
+
+        Returns:
+            A dictionary, which `json.dumps` takes.
+
+        Example:
+            >>> data = charrnn.load("hello").backpropagation("hello").to_json()
+            >>> len(data["steps"]) == len(data["backward"]["steps"])
+            True
+        """
         backward = Displayable.to_json(self)
         del backward["forward"]
         return self.forward.to_json() | {"backward": backward}

@@ -97,6 +97,11 @@ class GateReport(Displayable):
 
         Returns:
             The chart, which `view` shows and an export draws.
+
+        Example:
+            >>> chart = charrnn.load("prose").gates("What is the king?").chart()
+            >>> [len(plots) for plots in chart.rows]  # a row for each layer, a plot for each gate
+            [3]
         """
         # A row for each layer.
         rows = []

@@ -128,7 +128,19 @@ class StepNumbers:
     """-ln of the probability of the target, in nats."""
 
     def vectors(self) -> list[tuple[int | None, NumberRow]]:
-        """Return all vectors in the order in which they are computed, each after its layer."""
+        """Return all vectors in the order in which they are computed, each after its layer.
+
+        A loop that compares all numbers with those of another program needs them in one list;
+        `layers` and the other fields have them by their places in the network.
+
+        Returns:
+            Pairs of the number of a layer, or None, and a `NumberRow`.
+
+        Example:
+            >>> step = charrnn.load("hello").numbers("hel").steps[0]
+            >>> [row.name for _, row in step.vectors()][-2:]
+            ['logits', 'softmax']
+        """
         vectors: list[tuple[int | None, NumberRow]] = [(None, self.input)]
         for number, layer in enumerate(self.layers):
             vectors += [(number, row) for row in layer.rows]

@@ -146,7 +146,16 @@ class CellScore:
         return abs(score)
 
     def to_json(self) -> dict[str, object]:
-        """Return the object of `visualize --find --json`, with `auc` or `spearman`."""
+        """Return the object of `visualize --find --json`, with `auc` or `spearman`.
+
+        Returns:
+            A dictionary, which `json.dumps` takes.
+
+        Example:
+            >>> [score] = study.findings(["quote"]).scores
+            >>> "auc" in score.to_json(), "spearman" in score.to_json()
+            (True, False)
+        """
         data = asdict(self)
         for name in ("auc", "spearman"):
             if data[name] is None:

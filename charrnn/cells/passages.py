@@ -179,10 +179,12 @@ def choose_passage(
     """Select a passage from index `first` on in which the label changes, and which is typical of a
     cell.
 
-    A passage that shows a cell at its best would show chance at its best. labels (N,); values of
-    the cell from `first` on. Of the `contrasting_passages`, the passage in which the cell agrees
-    with the labels as well as in the median (the lower of two) is selected, so half of them follow
-    the detector at least as well. The cell's best passage is not searched for.
+    It is what a picture of a cell should show: the best passage would look better than the cell is.
+
+    labels (N,); values of the cell from `first` on. Of the `contrasting_passages`, the passage in
+    which the cell agrees with the labels as well as in the median (the lower of two) is selected,
+    so half of them follow the detector at least as well. The cell's best passage is not searched
+    for.
     """
 
     def agreement(part: slice) -> float:

@@ -24,8 +24,8 @@ class Target:
     """A detector's labels (N,) of the whole text. The first `half` characters choose a cell, the
     rest score it.
 
-    Scores need a detector no more, only the labels: two detectors with the same labels are the same
-    target.
+    Once a text is labelled, nothing is measured by the detector itself: two detectors with the same
+    labels have the same scores.
     """
 
     name: str

@@ -65,8 +65,8 @@ class ProcessGroup:
         """Return the `value` of the first process, after a round trip through JSON; the values of
         all other processes are ignored.
 
-        It is for decisions, such as a number of steps that was measured; `sum_in_place` is for what
-        all have computed.
+        Use it for decisions, such as a number of steps that was measured; `sum_in_place` is for
+        what all have computed.
         """
         return value
 

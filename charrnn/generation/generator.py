@@ -84,7 +84,9 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
     without a newline.
 
     It stands for a prime of "". Without any prime (None), `opening_ids` are read, which begin a
-    text better. In a model of documents they are END, `end_id`, after which a document begins.
+    text better.
+
+    In a model of documents they are END, `end_id`, after which a document begins.
     """
     if end_id is not None:
         return np.array([end_id], np.uint16)
@@ -305,7 +307,7 @@ class Generator:
         """Yield `count` texts, of which at most about `GROUP_CHARS` characters are kept in memory.
         Take a text before asking for the next one.
 
-        It is for several texts of which each is taken piece by piece, such as those of a command
+        Use it for several texts of which each is taken piece by piece, such as those of a command
         that shows them as they come; `iter_samples` takes each as a whole and can reject some. Text
         i does not depend on `count`: `begin` draws the same text with its seed
         (`sampling.seed_of_text`). Several texts are drawn side by side, and a text that is longer

@@ -121,7 +121,7 @@ def offered(hook: str) -> list[tuple[Extension, Any]]:
     """Return what all packages offer by a hook, each record, or each name with its place, after the
     module that offers it; leave out packages whose function fails or returns another class.
 
-    It is for records, all of which are needed, such as for a list of commands; `find_extension`
+    Use it for records, all of which are needed, such as for a list of commands; `find_extension`
     imports the one that has a name.
     """
     # The hooks are called anew each time, because a package may look at what else is installed.

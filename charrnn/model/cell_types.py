@@ -111,8 +111,8 @@ class Cell:
     def effective_weight(weight: Array) -> Array:
         """Compute the matrix of `product` from a recurrent weight (blocks * H, H).
 
-        It is for a weight that is not multiplied as it stands, such as an antisymmetric one: it is
-        computed once for a window.
+        Override it for a weight that is not multiplied as it stands, such as an antisymmetric one:
+        it is computed once for a window.
         """
         return weight
 

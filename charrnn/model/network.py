@@ -262,7 +262,7 @@ class CharRNN(nn.Module):
     ) -> tuple[Read, Tensor]:
         """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
 
-        It is for whoever needs less than logits, or more than `trace` returns. Ids may have ENDs,
+        Call it where less than logits is needed, or more than `trace` returns. Ids may have ENDs,
         unlike those of `read_window`.
 
         Returns the results of the layers and the new state. A window is divided into fragments,

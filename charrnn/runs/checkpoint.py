@@ -66,7 +66,8 @@ class OtherVersionError(CheckpointError):
 class RunDescription:
     """The content of `config.yaml` and `vocab.json`, and their folder for error messages.
 
-    The two files go together and never change: with them and the weights a model can be built.
+    With both and the weights a model can be built: a run has them in its folder, and every
+    checkpoint has copies.
     """
 
     folder: Path

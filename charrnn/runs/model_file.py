@@ -70,9 +70,9 @@ BLOCK_BYTES = 1 << 18
 class ModelFile:
     """A model file, which can be read like a run with one checkpoint.
 
-    `reader.find` returns it where a name is that of an exported or an included model. Who only
-    reads a model need not know which of the two it has; whoever trains, deletes or lists runs needs
-    a `RunReader`.
+    `reader.find` returns it where a name is that of an exported or an included model. It has the
+    methods by which a `RunReader` is read, so that both are loaded alike; to train, delete or list,
+    one needs a `RunReader`.
     """
 
     path: Path

@@ -82,7 +82,7 @@ def average_ranks(values: NDArray[np.generic]) -> Float64Array:
 def auc(ranks: Float64Array, is_inside: BoolArray) -> Float64Array:
     """Compute the area under the ROC curve of each column of ranks (N, C) for labels (N,).
 
-    It is for many columns of ranks at once; `measure_score` takes the values of one cell.
+    Use it for many columns of ranks at once; `measure_score` takes the values of one cell.
 
     It is Mann & Whitney's U over its maximum (Mann & Whitney 1947).
     """
@@ -98,7 +98,7 @@ def spearman(ranks: Float64Array, counts: NDArray[np.generic]) -> Float64Array:
     """Compute Spearman's rank correlation of each column of ranks (N, C) with counts (N,); 0 for a
     constant column.
 
-    It is for many columns of ranks at once; `measure_score` takes the values of one cell.
+    As `auc`, it takes the ranks of many cells; `measure_score` takes the values of one.
     """
     # Pearson's correlation of the ranks. Its short formula holds only without equal values.
     target = average_ranks(counts)

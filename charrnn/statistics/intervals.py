@@ -97,7 +97,7 @@ class BlockSums:
     def zeros(cls, num_blocks: int) -> "BlockSums":
         """Start without any value; see `add`.
 
-        It is for values that come in any order, block numbers with them; `of` takes an array that
+        Use it for values that come in any order, block numbers with them; `of` takes an array that
         is there.
         """
         return cls(np.zeros(num_blocks), np.zeros(num_blocks))

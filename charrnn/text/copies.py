@@ -116,7 +116,7 @@ def documents_of(text: SlicedText) -> Iterator[str | bytes]:
     """Yield the documents of a text. Each ends with END (U+0000) in the text, which is read slice
     by slice.
 
-    It is for text that a run has read, however large it is; `documents.end_documents` finds the
+    Use it for text that a run has read, however large it is; `documents.end_documents` finds the
     documents of a file and writes the END.
     """
     rest: Any = text[:0]

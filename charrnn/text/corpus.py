@@ -144,7 +144,7 @@ class Corpus:
         """Read the files again to find the places (P,) of the characters with these indices; None
         for what is no longer in them. No more is read than necessary.
 
-        It is for the few characters that are shown to a user, all in one call, because the files
+        Use it for the few characters that are shown to a user, all in one call, because the files
         are read from their beginnings.
         """
         config = self.reader.config
@@ -288,7 +288,22 @@ class CorpusPart:
         return self.corpus.text(self.begin + begin, self.begin + max(begin, end))
 
     def places(self, indices: Int64Array) -> list[Place | None]:
-        """Return the places (P,) of characters of the part (`Corpus.places`)."""
+        """Return the places (P,) of characters of the part (`Corpus.places`).
+
+        They say where a passage that was found by its index stands in the user's files.
+
+        Args:
+            indices: The indices (P,) of the characters in the part.
+
+        Returns:
+            A `Place` for each, or None for what is no longer in the files.
+
+        Example:
+            >>> import numpy as np
+            >>> [place] = model.training_text().places(np.array([0]))
+            >>> place.line, place.column
+            (1, 1)
+        """
         return self.corpus.places(self.begin + indices)
 
     @property

@@ -101,7 +101,7 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
 def find_entry(name: str) -> CatalogueEntry | None:
     """Return the entry of the catalogue with this name, None if there is none.
 
-    It is for a name that can mean nothing else, as of `charrnn corpora`; of the source of a
+    Use it for a name that can mean nothing else, as of `charrnn corpora`; of the source of a
     training, `entry_of` asks whether a file comes first.
     """
     return next((entry for entry in load_catalogue() if name == entry.name), None)

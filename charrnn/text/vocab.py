@@ -299,7 +299,7 @@ class Vocab:
         """Return the id of each code point (or byte, in a byte alphabet) as `id_type`; 0 for
         unknown characters.
 
-        It is for the blocks of a large text, which were checked; `encode` takes a text and checks
+        Use it for the blocks of a large text, which were checked; `encode` takes a text and checks
         it.
         """
         # The limit is a uint32, because it may not fit into the type of the code points.
@@ -307,10 +307,21 @@ class Vocab:
         return np.asarray(self._id_of[entries], self.id_type)
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
-        """Return the distinct characters of a text that are not in the alphabet, in order of first
-        appearance.
+        """Return the distinct characters of a text that are not in the alphabet.
 
-        A message names them. `knows` says of each character whether it is one of them.
+        They are in the order of their first appearance: a message names them, and `nearest` says
+        what is read in their place. `knows` tells of each character of a text whether it is one of
+        them.
+
+        Args:
+            text: The text.
+
+        Returns:
+            A list of characters; empty for the byte alphabet.
+
+        Example:
+            >>> charrnn.load("prose").vocab.unknown_characters("naïve “naïve”")
+            ['ï', '“', '”']
         """
         points = self._points_of(text)
         unknown = dict.fromkeys(points[~self.knows(points)].tolist())
@@ -319,9 +330,23 @@ class Vocab:
     def nearest(self, character: str) -> str:
         """Return a text in the alphabet that replaces a character outside it, or "".
 
+        It answers what a model makes of a character that it has not learned; `with_stand_ins`
+        replaces them in a whole text.
+
         These are tried in order: its compatibility decomposition (Unicode NFKD), its letter without
         marks, and ASCII punctuation, each also in the other case. A space replaces any other white
         space.
+
+        Args:
+            character: The character.
+
+        Returns:
+            A text of the alphabet, mostly of one character; "" if none is similar.
+
+        Example:
+            >>> vocab = charrnn.load("prose").vocab
+            >>> vocab.nearest("“"), vocab.nearest("é"), vocab.nearest("中")
+            ('"', 'e', '')
         """
         compatible = unicodedata.normalize("NFKD", character)
         bare = "".join(mark for mark in compatible if not unicodedata.combining(mark))
@@ -558,7 +583,7 @@ class EncodedText:
 def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> EncodedText:
     """Encode `text` and the `context` before it.
 
-    It is for what is measured as it stands; a text that somebody gives to a model goes through
+    Use it for what is measured as it stands; a text that somebody gives to a model goes through
     `encode_given`. Raises DataError for an empty text, UsageError for bytes if the alphabet
     consists of characters.
     """

@@ -216,7 +216,7 @@ MEANINGS = {
 def score_text(score: CellScore) -> str:
     """Return a cell's score with its name: AUC or ρ; "" if it has none.
 
-    It is for a caption; `score_line` has the interval and the nulls, too.
+    Use it for a caption; `score_line` has the interval and the nulls, too.
     """
     if score.auc is not None:
         return f"AUC {score_number(score.auc)}"

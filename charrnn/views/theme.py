@@ -348,7 +348,7 @@ def all_visible(text: str) -> str:
 def short_number(value: float) -> str:
     """Return a number with at most four significant digits: 0.25, 950, 1,200, 15k, 1.5M, 2G, 3T.
 
-    It is for axes and columns; figures that are quoted have all their digits.
+    Use it for axes and columns; figures that are quoted have all their digits.
     """
     if abs(value) < 1000:
         return f"{value:.4g}"

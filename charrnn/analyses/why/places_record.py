@@ -250,8 +250,23 @@ class WhyPlaces(Displayable):
         return pictures
 
     def chart(self, num_rows: int = NUM_LINES) -> Drawing:
-        """Return the chart of the mean effect by distance, a line for each earlier character and a
-        grey one for chance."""
+        """Return the chart of the mean effect by distance.
+
+        It has a line for each earlier character, and a grey one for chance: where the two come
+        together, the model no longer remembers the character. `tables` has the means over all
+        distances.
+
+        Args:
+            num_rows: The largest number of earlier characters, at most 6.
+
+        Returns:
+            A renderable of rich.
+
+        Example:
+            >>> found = model.why_places(text, " ", num_places=12)
+            >>> len(found.chart().rows)
+            1
+        """
         lines = []
         for number, row in enumerate(self.rows[: min(num_rows, NUM_LINES)]):
             name = row.label
@@ -288,7 +303,23 @@ class WhyPlaces(Displayable):
         return data
 
     def to_rows(self, num_rows: int = NUM_ROWS) -> list[dict[str, Any]]:
-        """Return a row of a table for each earlier character, without its points."""
+        """Return a row of a table for each earlier character, without its points.
+
+        It is for a spreadsheet or a data frame; `to_json` also has the effects by distance and the
+        examples.
+
+        Args:
+            num_rows: The largest number of rows, by default 10.
+
+        Returns:
+            A list of dictionaries, the columns of a row by name.
+
+        Example:
+            >>> found = model.why_places(text, " ", num_places=12)
+            >>> rows = found.to_rows()
+            >>> len(rows) == min(10, len(found.rows))
+            True
+        """
         rows = []
         for row in self.to_json()["rows"][:num_rows]:
             del row["by_distance"]
