@@ -75,6 +75,9 @@ class Backpropagation(Displayable):
     def to_json(self) -> Any:
         """Return the numbers of the network, and in `backward` what is computed from them.
 
+        A test of another program compares its own numbers with these, which were computed in
+        float64.
+
         Returns:
             A dictionary, which `json.dumps` takes.
 

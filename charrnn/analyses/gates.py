@@ -95,6 +95,9 @@ class GateReport(Displayable):
     def chart(self) -> Drawing:
         """Return the plots, those of a layer side by side.
 
+        A program that writes it to a file or changes it needs it; a notebook shows the report by
+        itself.
+
         Returns:
             The chart, which `view` shows and an export draws.
 

@@ -170,7 +170,10 @@ class NetworkNumbers(Displayable):
 
     @property
     def mean_loss(self) -> float | None:
-        """Mean loss in nats of all characters but the first; None if there is only one."""
+        """Mean loss in nats of all characters but the first; None if there is only one.
+
+        `evaluate` reports the same of a text of any length.
+        """
         losses = [step.loss for step in self.steps if step.loss is not None]
         if not losses:
             return None

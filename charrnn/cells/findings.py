@@ -100,7 +100,11 @@ class CellScore:
     @property
     def strength(self) -> float:
         """The association without its sign, from 0 (chance) to 1 (perfect): ranks both kinds of
-        detectors together."""
+        detectors together.
+
+        A list of cells for detectors of both kinds is sorted by it, where an AUC of 0.9 and a ρ of
+        0.7 cannot be compared. What is quoted is `auc` or `spearman`.
+        """
         return self.strength_of(self.auc if self.auc is not None else self.spearman)
 
     @property
@@ -147,6 +151,9 @@ class CellScore:
 
     def to_json(self) -> dict[str, object]:
         """Return the object of `visualize --find --json`, with `auc` or `spearman`.
+
+        A list of scores, such as that of `Model.ranking`, is written to a file by it;
+        `CellFindings.to_json` does so for a whole survey.
 
         Returns:
             A dictionary, which `json.dumps` takes.
@@ -197,6 +204,9 @@ class CellFindings(Displayable):
 
     def to_json(self) -> dict[str, object]:
         """Return the object of `visualize --find --json`, without the name of the run.
+
+        A script that sorts cells of many models reads it; `charrnn visualize --find --json` prints
+        the same, so that a program need not be in Python.
 
         Returns:
             A dictionary with `findings`, `skipped`, `num_chars` and `num_cells`.
@@ -300,6 +310,9 @@ class CellPage(Displayable):
 
     def to_json(self) -> dict[str, object]:
         """Return all fields as one object, each score as `visualize --find --json` has it.
+
+        It keeps all that was measured of a cell, passages included; the exported page is for
+        people.
 
         Returns:
             A dictionary.

@@ -50,7 +50,11 @@ class FindingsCache:
     _is_trimmed: bool = False
 
     def load(self, kind: str, key: Mapping[str, JSON], result: type[Result]) -> Result | None:
-        """Return a saved result; None if there is none, or if its file is damaged."""
+        """Return a saved result; None if there is none, or if its file is damaged.
+
+        `Study.cached_each` calls it for several items and computes what is missing; call it for a
+        single result.
+        """
         # Results of this process are used in any case.
         name = self._name(kind, key)
         if name in self._known:
@@ -81,7 +85,10 @@ class FindingsCache:
         return loaded
 
     def save(self, kind: str, key: Mapping[str, JSON], value: object) -> None:
-        """Keep a result, in a file as well unless none can be written."""
+        """Keep a result, in a file as well unless none can be written.
+
+        `load` finds it again under the same kind and key, also in another process.
+        """
         name = self._name(kind, key)
         self._known[name] = value
         if self.identity is None:

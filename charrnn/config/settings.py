@@ -522,7 +522,10 @@ class Config:
 
     @property
     def composes(self) -> bool:
-        """Whether a letter and its accents are read as one character."""
+        """Whether a letter and its accents are read as one character.
+
+        A text that is compared with one of the run must be composed if the run's text was.
+        """
         return self.clean and self.alphabet != "byte"
 
     @property
@@ -545,13 +548,19 @@ class Config:
 
     @property
     def chars_per_step(self) -> int:
-        """The characters that a training step reads, of a resolved configuration."""
+        """The characters that a training step reads, of a resolved configuration.
+
+        It turns steps into characters read, and an epoch into steps.
+        """
         return resolved(self.batch_size) * resolved(self.bptt_length)
 
     @property
     def end_id(self) -> int | None:
         """The id of END: the first character of an alphabet, byte 0 of the byte alphabet; None
-        without documents."""
+        without documents.
+
+        Code that reads ids asks it whether there are documents, and where each of them ends.
+        """
         if self.documents == "none":
             return None
         # Only this alphabet has an unknown symbol, which is id 0.

@@ -168,6 +168,9 @@ class Evaluation(Displayable):
     def to_json(self) -> dict[str, Any]:
         """Return what `evaluate --json` prints.
 
+        A program that collects figures of many runs reads it; `EvaluationRow.to_columns` is for a
+        table.
+
         Returns:
             A dictionary: the loss of the first row, and all rows as `rows`.
 

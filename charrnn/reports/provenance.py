@@ -112,8 +112,10 @@ class Provenance(Displayable):
 
     @property
     def share_copied(self) -> float:
-        """The share of the characters that are part of a passage, from 0 to 1; 0 for an empty
-        text."""
+        """The share of the characters that are part of a passage, from 0 to 1; 0 for an empty text.
+
+        Compare it with `held_out_share`: only what is above that was copied.
+        """
         return float(self.is_copied.sum() / max(1, len(self.text)))
 
     @property
@@ -151,6 +153,9 @@ class Provenance(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the text, in which passages are underlined, and the tables.
+
+        A notebook shows it by itself. It has all of the text; `figures` are what to print of a long
+        one.
 
         Returns:
             Renderables of rich.
@@ -294,7 +299,10 @@ class ReferenceText:
 
     @property
     def trainings(self) -> list[CorpusPart]:
-        """The training part of each text."""
+        """The training part of each text.
+
+        The first is that of the model itself, the others those of the models that it started from.
+        """
         return [training for training, *_ in self.parts]
 
     @property
@@ -341,7 +349,10 @@ class ReferenceText:
 
     def held_out_share(self, min_length: int) -> float:
         """Return the share of the characters of the held-out text that stand in the training text,
-        which is looked for once."""
+        which is looked for once.
+
+        It is what a share of copied characters is compared with: nobody copied this text.
+        """
         if min_length not in self._held_out_shares:
             held_out = self.held_out
             is_copied = np.zeros(len(held_out), np.bool_)

@@ -153,6 +153,9 @@ class RunSummary(ModelDescription):
     def to_json(self) -> dict[str, Any]:
         """Return all fields but the learning curve.
 
+        A table or a data frame of runs is made of it; `LearningCurves.to_json` has the losses over
+        the training.
+
         Returns:
             A dictionary, which `json.dumps` takes.
 
@@ -196,6 +199,9 @@ class LearningCurves(list[RunSummary], Displayable):
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the curves for JSON.
+
+        It is enough to draw the curves elsewhere: each has the steps, the characters, the seconds
+        and the losses.
 
         Returns:
             One dictionary per run, which `json.dumps` takes.

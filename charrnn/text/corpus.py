@@ -105,7 +105,10 @@ class Corpus:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The omissions and changes while the text was read, one sentence each."""
+        """The omissions and changes while the text was read, one sentence each.
+
+        Whoever reads a text for a user shows them: they say what of a file was not learned.
+        """
         return tuple(self.reader.notes)
 
     def __len__(self) -> int:

@@ -261,18 +261,28 @@ class Vocab:
 
     def escapes(self, ids: IdArray) -> NDArray[np.float32]:
         """Return what each of ids (N,) costs beside its own loss: `escape_nats` for the unknown
-        symbol, else 0."""
+        symbol, else 0.
+
+        Add it to the losses of a network before they are compared with those of a model of another
+        alphabet.
+        """
         return np.where(ids == 0, self.escape_nats, 0.0).astype(np.float32)
 
     def num_unknown(self, ids: IdArray) -> int:
-        """Count the unknown symbols among the ids of a text."""
+        """Count the unknown symbols among the ids of a text.
+
+        It takes the ids that a model reads, for a note; `unknown_characters` names the characters
+        of a text.
+        """
         if not self.has_unknown_symbol:
             return 0
         return int(np.count_nonzero(ids == 0))
 
     def knows(self, code_points: NDArray[np.integer]) -> BoolArray:
-        """Return for each code point (or byte, in a byte alphabet) whether it is in the
-        alphabet."""
+        """Return for each code point (or byte, in a byte alphabet) whether it is in the alphabet.
+
+        It judges millions of characters at once; `unknown_characters` lists those of one text.
+        """
         is_known: BoolArray = self.ids_of(code_points) != 0
         if not self.has_unknown_symbol:
             # Id 0 is a character, too.

@@ -222,3 +222,7 @@ TrainEvent = (
     | WarningEvent
     | DoneEvent
 )
+"""An event of a training: what `train` and `resume` yield.
+
+It annotates a function of one's own that handles events; `event.event` tells which one it is.
+"""

@@ -114,7 +114,10 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A renderable of lines between two axes, which end at their first and their last tick."""
+    """A renderable of lines between two axes, which end at their first and their last tick.
+
+    A `Drawing` has one or several of them, beside and below each other.
+    """
 
     lines: Sequence[Line]
     x_label: str
@@ -236,7 +239,11 @@ def finite(points: Sequence[Point]) -> list[Point]:
 @dataclass(frozen=True)
 class Drawing:
     """A renderable of plots with a title and a legend. Lines differ in their marks and, if the
-    console has colours, in colour."""
+    console has colours, in colour.
+
+    It is what every chart of charrnn is made of: a terminal prints it in dots, and `chart_files`
+    draws it for a file.
+    """
 
     title: str
     """What it shows; "" if the titles of the axes say it."""

@@ -205,7 +205,11 @@ class EvidenceCard(Displayable):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields and the assumptions as one object."""
+        """Return all fields and the assumptions as one object.
+
+        It keeps the figures behind a claim, with every position that was read, so that somebody can
+        measure again.
+        """
         return asdict(self) | {
             "tracks": self.tracks.to_json(),
             "tests": self.tests(),
@@ -249,7 +253,10 @@ class EvidenceCard(Displayable):
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether the score is above chance. Only the best cell of a detector has a p-value."""
+        """Whether the score is above chance. Only the best cell of a detector has a p-value.
+
+        It is the test `tracks`: a card about a cell that fails it need not be read further.
+        """
         if self.tracks.p_value is None:
             return self.tracks.exceeds_chance_level
         return self.tracks.is_significant
@@ -309,7 +316,10 @@ class EvidenceCard(Displayable):
         return "\n".join(f"{name}: {line}" for name, line in self.lines().items())
 
     def view(self) -> Sequence[RenderableType]:
-        """Return a line for each part of the evidence, and the assumptions."""
+        """Return a line for each part of the evidence, and the assumptions.
+
+        A notebook shows it by itself; `print(card)` prints the lines alone.
+        """
         title = (
             f"Evidence that cell {self.layer}:{self.unit} follows {self.detector}"
             f" ({self.looks_for}), over {self.num_chars:,} characters"

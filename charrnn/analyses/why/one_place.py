@@ -79,7 +79,11 @@ class Why(Displayable):
 
     @property
     def text(self) -> str:
-        """The N characters as a text: U+FFFD for the unknown symbol, chr(i) for byte i."""
+        """The N characters as a text: U+FFFD for the unknown symbol, chr(i) for byte i.
+
+        It belongs to `effects` character by character; `characters` has the names by which the
+        alphabet knows bytes and the unknown symbol.
+        """
         return "".join(map(as_text, self.characters))
 
     @cached_property
@@ -95,6 +99,8 @@ class Why(Displayable):
 
     def strongest(self, num: int = NUM_STRONGEST) -> tuple[LeftOut, ...]:
         """List the characters that change the prediction most if they are left out.
+
+        It is a table of the answer, with the cells that carry it; `sentence` puts it into words.
 
         Args:
             num: The number of characters, by default 5.
@@ -113,7 +119,10 @@ class Why(Displayable):
 
     @property
     def sentence(self) -> str:
-        """Why the character is predicted, in plain English."""
+        """Why the character is predicted, in plain English.
+
+        It is the answer to quote; a lecture or a page shows `view` with it.
+        """
         every = self.strongest(len(self.effects))
         return explain(self.character, probability=self.probability, left_out=every, unit=self.unit)
 
@@ -181,7 +190,10 @@ class Why(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the probability, the text coloured by effect, the strongest characters and the
-        sentence."""
+        sentence.
+
+        A notebook shows it by itself. `coloured` is the picture without the table.
+        """
         read = ""
         if self.num_read > len(self.characters):
             read = f", the last {len(self.characters):,} of {counted(self.num_read, self.unit)}"
@@ -208,6 +220,8 @@ class Why(Displayable):
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `predict --why --json`, without the name of the run.
+
+        It has one character and all that was left out; `to_rows` is for a table.
 
         Returns:
             A dictionary; `effects` and `probabilities` have a number for each character of `text`.

@@ -58,7 +58,11 @@ class PlaceCarrier:
 
 @dataclass(frozen=True, kw_only=True)
 class AtDistance:
-    """The effects in a range of distances."""
+    """The effects in a range of distances.
+
+    `EarlierCharacter.by_distance` consists of them: they show from which distance on the model has
+    forgotten the character.
+    """
 
     distance: float
     """The mean distance, in characters."""
@@ -110,7 +114,10 @@ class EarlierCharacter:
 
     @property
     def share(self) -> float:
-        """The share of the places at which it is the strongest."""
+        """The share of the places at which it is the strongest.
+
+        It says how often the character decides, and `effect` how much.
+        """
         return self.num_strongest / self.num_places
 
     @property
@@ -194,7 +201,10 @@ class WhyPlaces(Displayable):
         return replace(self, rows=tuple(rows))
 
     def view(self) -> Sequence[RenderableType]:
-        """Return the table, what carries most, and three places as coloured text."""
+        """Return the table, what carries most, and three places as coloured text.
+
+        A notebook shows it by itself. `tables` and `example_pictures` are its two halves.
+        """
         return [*self.tables(), *self.example_pictures()]
 
     def tables(self, num_rows: int = NUM_ROWS) -> list[RenderableType]:
@@ -288,6 +298,8 @@ class WhyPlaces(Displayable):
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields, each row with its `share` and whether it is above chance.
+
+        It keeps everything, with the effects by distance; `to_rows` has a row for each character.
 
         Returns:
             A dictionary.

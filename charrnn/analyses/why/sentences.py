@@ -46,7 +46,10 @@ class Carrier:
 
     @property
     def description(self) -> str:
-        """The carrier in a sentence."""
+        """The carrier in a sentence.
+
+        `Why.sentence` ends with it.
+        """
         if not self.is_unit:
             return f"{self.name} of the vector that the output layer reads"
         if self.follows is None:
