@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, NotHereError, UsageError, shortened
@@ -106,6 +106,11 @@ def read_prime(option: str, name: str, *, config: Config) -> str | bytes:
     return text_to_continue(corpus, config)
 
 
+WholeText: TypeAlias = "Corpus | CorpusPart | str | bytes"
+"""A text that a command measures: the file of --text, a part of the run's text, or what an included
+model has written."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeasuredText:
     """The text on which a command measures a model, of which most commands need the beginning only.
@@ -117,9 +122,8 @@ class MeasuredText:
     twice.
     """
 
-    whole: "Corpus | CorpusPart | str | bytes"
-    """The whole text: the file of --text, a part of the run's text, or what an included model has
-    written."""
+    whole: WholeText
+    """The whole text."""
     beginning: str | bytes
     """Its first characters, as many as were asked for."""
     context: str | bytes
@@ -143,6 +147,7 @@ def read_measured_text(
     Shows notes on a file as `read_text_corpus` does, and on characters that the model reads as
     similar ones. Raises DataError as `read_text_corpus` and `Model.held_out`.
     """
+    from charrnn.text.corpus import Corpus, CorpusPart
     from charrnn.text.documents import END
     from charrnn.text.given_text import stand_in_notes
     from charrnn.text.vocab import encode_text
@@ -152,42 +157,41 @@ def read_measured_text(
     context: str | bytes = ""
     if model.config.end_id is not None:
         context = END
-    whole: Corpus | CorpusPart | str | bytes
-    if source is not None:
-        whole = read_text_corpus(source, model.config)
+    whole = read_whole_text(model, source, part=part)
+    if isinstance(whole, Corpus):
         beginning = whole.text(0, num_chars)
         encoded = model.encode(beginning, context=context)
         tell(*stand_in_notes(model.name, encoded))
     else:
-        if model.card and part == "validation":
-            whole = model.written_text()
-            beginning = whole[:num_chars]
-        else:
-            whole = model.held_out(part)
-            beginning = whole[:num_chars]
+        beginning = whole[:num_chars]
+        if isinstance(whole, CorpusPart):
             context = whole.context
         # As the run has read its own text: with the unknown symbol for what is rare.
         encoded = encode_text(model.vocab, text=beginning, context=context)
     return MeasuredText(whole=whole, beginning=beginning, context=context, encoded=encoded)
 
 
-def read_ids(
+def read_whole_text(
     model: "TrainedModel", source: str | None, *, part: str = "validation"
-) -> tuple["IdArray", int]:
-    """Read the whole text that `read_measured_text` reads the beginning of.
+) -> WholeText:
+    """Read the text that `read_measured_text` reads and encodes the beginning of."""
+    if source is not None:
+        return read_text_corpus(source, model.config)
+    if model.card and part == "validation":
+        return model.written_text()
+    return model.held_out(part)
 
-    Returns the ids of its context and of the text, and the index of its first character. The ids of
-    a large text of the run stay on the disk.
-    """
-    is_held_out = source is None and not (model.card and part == "validation")
-    if is_held_out:
-        held_out = model.held_out(part)
-        return held_out.ids, held_out.begin
 
-    if source is None:
-        content: str | bytes = model.written_text()
-    else:
-        content = read_text_corpus(source, model.config).content
+def ids_of(model: "TrainedModel", whole: WholeText) -> tuple["IdArray", int]:
+    """Return the ids of the context of a text and of the whole text, and the index of its first
+    character. The ids of a large text of the run stay on the disk."""
+    from charrnn.text.corpus import Corpus, CorpusPart
+
+    if isinstance(whole, CorpusPart):
+        return whole.ids, whole.begin
+    content = whole
+    if isinstance(whole, Corpus):
+        content = whole.content
     encoded = model.encode(content)
     return encoded.ids, encoded.first
 

@@ -44,7 +44,7 @@ WRITES = (Rule("--export", beside="--json"), Rule("--force", without="--export")
 """The rules of every command with --export."""
 PART = Rule("--part", beside="--text", why="which is no part of the run's own text")
 """The rule of the commands with --part."""
-VIEWS = ("--cell", "--surprise", "--find", "--evidence", "--gates", "--gradients", "--why")
+VIEWS = ("--cell", "--surprise", "--find", "--evidence", "--gates", "--gradients")
 """The options that choose what `visualize` shows, of which one is given."""
 _DRAWS = "--seed --temp --top-k --top-p --min-p --precision --color"
 """The options of text that is drawn at random."""
@@ -82,13 +82,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "visualize": (
         # One picture at a time.
         *(Rule(view, beside=" ".join(VIEWS[index + 1 :])) for index, view in enumerate(VIEWS[:-1])),
-        Rule("--detector --detect", beside="--surprise --gates --gradients --why"),
+        Rule("--why", beside="--cell --surprise --find --gates --gradients"),
+        Rule("--detector --detect", beside="--surprise --gates --gradients"),
+        Rule("--detector --detect", beside="--why", unless="--evidence"),
         Rule("--top", beside="--cell --find --evidence --gates --gradients"),
         Rule(
             "--top",
             beside="--json --export=.json --export=.csv",
             unless="--surprise",
-            why="which has all cells of the table, and no passages",
+            why="which has all rows of the table, and no passages",
         ),
         Rule("--top --find --guesses", beside="--export=.npz", why="which has all activations"),
         Rule("--recompute", beside="--surprise --gates --gradients --export=.npz"),

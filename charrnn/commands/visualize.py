@@ -18,15 +18,19 @@ from rich.text import Text
 from charrnn.analyses.evidence import evidence
 from charrnn.analyses.gates import count_gates
 from charrnn.analyses.gradients import TITLE, before_and_after, gradient_chart, gradients_of
+from charrnn.analyses.why.many_places import why_places
+from charrnn.analyses.why.places_record import NUM_ROWS, WhyPlaces
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText
 from charrnn.cells.study import NUM_PASSAGES, Study
 from charrnn.cli.arguments import (
     MeasuredText,
+    WholeText,
+    ids_of,
     load_model,
     parse_cell,
     parse_character,
-    read_ids,
     read_measured_text,
+    read_whole_text,
 )
 from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import PART_HELP, TEXT_HELP, ExportingOptions, run_argument
@@ -228,7 +232,7 @@ def visualize(options: VisualizeOptions) -> None:
     """
     # Errors of the command line appear before a model is loaded.
     shows_network = options.gates or options.gradients
-    asks_why = options.character is not None
+    asks_why = options.character is not None and not options.evidence
     target = export_target(
         options,
         has_arrays=not (options.surprise or options.evidence or shows_network or asks_why),
@@ -237,8 +241,8 @@ def visualize(options: VisualizeOptions) -> None:
     )
     detectors = _chosen_detectors(options.detectors, options.detect)
 
-    # Why a character comes next is asked at places of the whole text.
-    if options.character is not None:
+    # Why a character comes next is asked at places of the whole text. A card tests one cell there.
+    if asks_why:
         deliver(show_why(options), target, as_json=options.json)
         return
 
@@ -594,21 +598,11 @@ def _page_of_cells(
 
 def show_why(options: VisualizeOptions) -> Shown:
     """Measure and draw why a character comes next, over places of the whole text."""
-    from charrnn.analyses.why.many_places import why_places
-    from charrnn.analyses.why.places_record import NUM_ROWS
-
-    assert options.character is not None, "it was asked for"
     model = load_model(options.run)
     if options.recompute:
         model.findings.measures_anew = True
-    ids, first = read_ids(model, options.text, part=options.part)
-    found = why_places(
-        model,
-        ids,
-        first=first,
-        character=parse_character(options.character, model.vocab.kind),
-        part=options.part if options.text is None else "",
-    )
+    whole = read_whole_text(model, options.text, part=options.part)
+    found = _find_places(model, whole, options)
 
     num_rows = NUM_ROWS if options.top is None else options.top
     chart = found.chart(num_rows)
@@ -619,8 +613,21 @@ def show_why(options: VisualizeOptions) -> Shown:
         f"Why {model.name} writes a character",
         pictures=[*pictures, *found.example_pictures()],
         data={"run": model.name} | found.to_json(),
-        rows=found.to_rows(num_rows),
+        rows=found.to_rows(),
         chart=chart,
+    )
+
+
+def _find_places(model: TrainedModel, whole: WholeText, options: VisualizeOptions) -> WhyPlaces:
+    """Say why the character of --why comes next, at places of a text."""
+    assert options.character is not None, "it was asked for"
+    ids, first = ids_of(model, whole)
+    return why_places(
+        model,
+        ids,
+        first=first,
+        character=parse_character(options.character, model.vocab.kind),
+        part=options.part if options.text is None else "",
     )
 
 
@@ -636,6 +643,8 @@ def show_evidence(subject: Subject) -> Shown:
         cell = parse_cell("--evidence", text=options.evidence, model=subject.model)
 
     card = evidence(subject.study, *cell, detector=detector)
+    if options.character is not None:
+        card = card.with_places(_find_places(subject.model, subject.read.whole, options))
     tests = card.tests()
     return Shown(
         f"Evidence for cell {card.layer}:{card.unit} of {subject.model.name}",

@@ -23,7 +23,7 @@ from textual.widgets import DataTable, Static
 from textual.worker import get_current_worker
 
 from charrnn.analyses.why import Why
-from charrnn.analyses.why.one_place import FULL_COLOUR
+from charrnn.analyses.why.one_place import EFFECT_ENDS, EFFECT_SCALE
 from charrnn.cells.findings import CellIndex, CellPage
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError
@@ -297,7 +297,7 @@ class Browser(NamedLines):
         legend = Legend((low, f"{high}{turned}"))
         positions = list(map(scale.position, exploration.values.tolist()))
         if self.asks_why:
-            legend = Legend((f"-{FULL_COLOUR:g}", f"+{FULL_COLOUR:g} nats"))
+            legend = Legend(EFFECT_ENDS)
             positions = self._effects()
         self.put("legend", legend)
         view = self.query_one(TextView)
@@ -386,7 +386,7 @@ class Browser(NamedLines):
         if self.why is not None:
             begin = self.exploration.cursor - len(self.why.effects)
             for index, effect in enumerate(self.why.effects.tolist(), start=begin):
-                effects[index] = effect / FULL_COLOUR
+                effects[index] = EFFECT_SCALE.position(effect)
         return effects
 
     # Moving

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from built_runs import build_quoting
+from conftest import as_json
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
 from known_weights import QUOTING_UNIT, quoting_text
 
@@ -554,3 +555,33 @@ def test_nothing_of_the_scoring_half_chooses(quoting):
     found = choosing.threshold(choosing.reading.values, where)
     assert spoiled.threshold(values, where) == found
     assert spoiled.followers == choosing.followers
+
+
+def test_a_card_says_at_how_many_places_the_cell_carries_most_when_it_is_asked(quoting):
+    text = quoting_text(4_000, seed=1)
+    card = quoting.evidence(quoting.study(text), 0, QUOTING_UNIT, "quote")
+    assert card.carries is None and "carries" not in card.lines()
+    places = quoting.why_places(text, "x", num_places=20)
+    asked = card.with_places(places)
+    carries = asked.carries
+    assert carries.num_most == carries.num_places == 20 - places.num_without > 0
+    assert f"at {carries.num_most} of {carries.num_places} places where 'x'" in str(asked)
+    assert (asked.tests(), asked.verdict) == (card.tests(), card.verdict)
+
+    # Any other unit carries nothing, and a cell that the output layer does not read cannot.
+    other = replace(card, unit=0).with_places(places)
+    assert (other.carries.num_most, other.carries.share) == (0, None)
+    assert "at 0 of" in other.lines()["carries"]
+    for changes in ({"are_units": False}, {"layers": (1,)}):
+        unread = card.with_places(replace(places, **changes))
+        assert "not measured" in unread.lines()["carries"]
+
+
+def test_the_command_asks_a_card_by_why(quoting, command):
+    line = ("visualize", quoting.path, "--evidence", "0:5", "--detector", "quote", "--json")
+    without = as_json(command(*line))
+    found = as_json(command(*line, "--why", "x"))
+    assert without.pop("carries") is None
+    carries = found.pop("carries")
+    assert carries["character"] == "x" and carries["num_most"] > 0
+    assert found == without

@@ -208,7 +208,7 @@ def test_the_most_likely_character_is_that_of_predict():
     "text, character, message",
     [
         ("b", "c", "has 1 character"),
-        ("", "c", "has 1 character"),
+        ("", "c", "has 0 characters.*at least 2"),
         ("bc", "", "one character"),
         ("bc", "bc", "'bc'; it must be one character, `next` or `end`"),
         ("bc", "end", "was not trained on documents"),

@@ -17,7 +17,7 @@ def test_it_shows_the_text_the_strongest_and_a_sentence(lab, command):
     out = " ".join(ran.out.split())
     assert f"Why ')' comes next, by lstm-001: probability {why.probability:.4f}" in out
     assert "the lamp said (it" in out
-    assert "carried by" in out and "Effects do not add up" in out
+    assert "carried by" in out and "Effects must not be added" in out
     assert out.endswith(why.sentence)
 
 
@@ -83,7 +83,7 @@ def test_without_colours_blocks_show_the_effects_and_words_are_read_aloud(
 ):
     monkeypatch.setenv("NO_COLOR", "1")
     plain = command("predict", alphabet_run, "abc", "--why", "d").out
-    assert "█" in plain.splitlines()[4] and "▔" in plain.splitlines()[3]
+    assert "█" in plain.splitlines()[5] and "▔" in plain.splitlines()[4]
     monkeypatch.setenv("TERM", "dumb")
     words = command("predict", alphabet_run, "abc", "--why", "d").out
     assert "█" not in words and "underlined" in words

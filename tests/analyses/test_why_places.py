@@ -3,18 +3,19 @@
 Tests `analyses.why.many_places` and `charrnn visualize --why`.
 """
 
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import as_json
+from conftest import SMALL_RUN, as_json
 from effects_networks import make_config, make_network, tensors_of
 
 import charrnn
 from charrnn.analyses.why import many_places
 from charrnn.analyses.why.leaving_out import NetworkReader
-from charrnn.analyses.why.many_places import find_places, read_places
+from charrnn.analyses.why.many_places import find_places, read_places, why_places
 from charrnn.errors import DataError, UsageError
 from charrnn.text.vocab import Vocab
 
@@ -121,6 +122,39 @@ def test_in_an_untrained_network_no_character_is_above_chance(few_characters):
     assert len(seeds_above) <= 1
 
 
+def test_a_result_is_kept_under_all_that_it_depends_on(few_characters, monkeypatch):
+    model = build_model()
+    ids = model.encode(draw_text()).ids
+    asked = {"first": 0, "character": "a", "num_places": 10}
+    found = why_places(model, ids, **asked)
+    measured = []
+    monkeypatch.setattr(
+        many_places, "_measure", lambda *args, **options: measured.append(args) or found
+    )
+    assert why_places(model, ids, **asked) == found
+    assert measured == []
+
+    other_text = model.encode(draw_text(seed=1)).ids
+    why_places(model, other_text, **asked)
+    changes = ({"character": "b"}, {"num_places": 11}, {"seed": 1}, {"part": "test"})
+    for change in changes:
+        why_places(model, ids, **(asked | change))
+    monkeypatch.setattr(many_places, "VERSION", 0)
+    why_places(model, ids, **asked)
+    assert len(measured) == len(changes) + 2
+
+
+def test_every_place_with_an_effect_has_an_entry_that_carries_most_of_it(few_characters):
+    found = build_model().why_places(draw_text(), "a", num_places=30)
+    num_places = found.num_places - found.num_without
+    assert num_places > 10
+    assert sum(carrier.num_most for carrier in found.carriers) == num_places
+    assert {carrier.num_places for carrier in found.carriers} == {num_places}
+    counts = [carrier.num_most for carrier in found.carriers]
+    assert counts == sorted(counts, reverse=True)
+    assert (found.layers, found.are_units) == ((0,), True)
+
+
 def test_too_few_places_are_refused_with_their_number():
     with pytest.raises(DataError, match=r"'a' comes next at 0 places"):
         build_model().why_places("ab" * 50, "a")
@@ -139,7 +173,47 @@ def test_the_command_shows_a_table_and_three_places_and_exports_the_chart(
         ran = command(f"{line} --export why.{suffix}")
         assert (ran.code, ran.out) == (0, f"why.{suffix}\n")
     assert "mean effect" in Path("why.svg").read_text(encoding="utf-8")
+
+
+def test_programs_get_every_row_of_the_text_that_is_named(
+    few_characters, lab, corpus_file, command
+):
+    line = f"visualize lstm-001 --text {corpus_file} --why )"
     found = as_json(command(f"{line} --json"))
-    assert found["run"] == "lstm-001"
+    model = charrnn.load("lstm-001")
+    same = model.why_places(corpus_file, ")")
+    assert found == json.loads(json.dumps({"run": "lstm-001"} | same.to_json()))
     assert found["rows"][0]["character"] == "("
-    assert json.dumps(found)
+    assert found["num_available"] == corpus_file.read_text("utf-8")[24:].count(")")
+    command(f"{line} --export why.csv")
+    rows = list(csv.DictReader(Path("why.csv").read_text("utf-8-sig").splitlines()))
+    assert [row["character"] for row in rows] == [row["character"] for row in found["rows"]]
+
+
+def test_top_limits_the_rows_of_the_table(few_characters, lab, corpus_file, command):
+    line = f"visualize lstm-001 --text {corpus_file} --why ,"
+    labels = [row.label for row in charrnn.load("lstm-001").why_places(corpus_file, ",").rows]
+    assert len(labels) > 2
+    for num_rows in (0, 1, 2):
+        out = command(f"{line} --top {num_rows}").out
+        assert out.count(" places  ") == 2 * num_rows
+        assert "No earlier character" not in out
+    ran = command(f"{line} --top 2 --json")
+    assert (ran.code, ran.out) == (2, "")
+    assert "all rows of the table" in ran.err
+
+
+def test_the_part_of_the_text_is_the_one_that_is_named(
+    few_characters, corpus_file, command, tmp_path
+):
+    config = charrnn.Config(
+        corpus=(str(corpus_file),), **SMALL_RUN, steps=1, split=(80.0, 10.0, 10.0)
+    )
+    run = tmp_path / "checkpoints" / "parts"
+    run.parent.mkdir()
+    for _ in charrnn.train(config, out=run):
+        pass
+    model = charrnn.load(run)
+    for part in ("validation", "test"):
+        found = as_json(command(f"visualize parts --why e --part {part} --json"))
+        assert found["num_available"] == model.held_out(part)[:].count("e")

@@ -29,7 +29,7 @@ def test_w_colours_the_text_by_effect_and_escape_goes_back(quoting):
         await pilot.press("w")
         await until(pilot, lambda: app.browser.why is not None)
         assert "has a chance of" in " ".join(screen(app).split())
-        assert "nats" in screen(app)
+        assert "10 times as likely" in screen(app)
         effects = app.browser._effects()
         assert np.isfinite(effects[:place]).all() and np.isnan(effects[place:]).all()
         # The cursor moves on, and the question with it.

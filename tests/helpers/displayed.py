@@ -11,6 +11,14 @@ from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.analyses.gates import GateReport, GateUse
 from charrnn.analyses.gradients import GradientReach
 from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
+from charrnn.analyses.why import Why
+from charrnn.analyses.why.places_record import (
+    AtDistance,
+    EarlierCharacter,
+    ExamplePlace,
+    PlaceCarrier,
+    WhyPlaces,
+)
 from charrnn.cells.findings import (
     CellPage,
     CellPassage,
@@ -65,6 +73,48 @@ PASSAGE = example(
 NUMBERS = NumberRow("x", ("<",), (0.5,))
 VECTORS = {"input": NUMBERS, "logits": NUMBERS, "probabilities": NUMBERS, "output": (NUMBERS,)}
 STEP = example(StepNumbers, layers=(LayerNumbers((NUMBERS,)),), **VECTORS)
+UNSAFE = (*HOSTILE, "\u202e", "\u2066", "\u200d", "\x9b", "漢", "é", "\n", "\0", "", "\\xe9")
+"""Characters, as an alphabet names them, that steer a terminal, turn a line round, or are wide; the
+end of a document, the unknown symbol and a byte."""
+EFFECTS = np.linspace(-3, 3, len(UNSAFE))
+WHY = Why(
+    name=HOSTILE,
+    character="\u202e",
+    probability=0.25,
+    others=(("\x1b", 0.5), ("<", 0.125), ("", 0.0)),
+    characters=UNSAFE,
+    effects=EFFECTS,
+    probabilities=0.25 * np.exp(-EFFECTS),
+    terms=EFFECTS[None, :, None] * [0.75, 0.25],
+    layers=(0,),
+    are_units=True,
+    follows={(0, 0): HOSTILE},
+    num_read=1_000,
+    replaced={"\x1b": "\u202e", "\u2066": ""},
+)
+CARRIER = example(PlaceCarrier, name="0:97", follows=HOSTILE)
+WHY_PLACES = example(
+    WhyPlaces,
+    character="\x1b",
+    num_available=1_234,
+    rows=tuple(
+        example(
+            EarlierCharacter,
+            character=character,
+            role="opens",
+            here="closes",
+            carriers=(CARRIER,),
+            by_distance=(example(AtDistance), example(AtDistance, distance=20.0, effect=-0.25)),
+        )
+        for character in UNSAFE
+    ),
+    examples=(
+        ExamplePlace(
+            characters=UNSAFE, effects=tuple(EFFECTS), distance=7, effect=0.5, probability=0.25
+        ),
+    ),
+    carriers=(CARRIER,),
+)
 OBJECTS = {
     "findings": (FINDINGS, "bracket-depth"),
     "gates": (example(GateReport, cell_type="gru", gates=(example(GateUse, gate="z"),)), "shut"),
@@ -103,6 +153,8 @@ OBJECTS = {
         "standard deviation",
     ),
     "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
+    "why": (WHY, "Effects must not be added"),
+    "why at places": (WHY_PLACES, "95 % interval"),
     "model": (
         example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567),
         "1,234,567",

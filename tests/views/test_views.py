@@ -90,8 +90,6 @@ ELSEWHERE = {
     "RunSummaries",
     "Study",
     "TrainedModel",
-    "Why",
-    "WhyPlaces",
     "_Records",
 }
 """What the tests of its own module draw."""

@@ -1,12 +1,14 @@
 """The evidence card: the results of its tests, and how they are shown."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from charrnn.analyses.why.places_record import WhyPlaces
+from charrnn.analyses.why.sentences import NUM_NEAR, a_character
 from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
@@ -152,6 +154,24 @@ class Mistakes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Carrying:
+    """At how many places the cell carries most of why a character comes next: of the strongest
+    effect of all but the last four characters before it."""
+
+    character: str
+    """The character that comes next."""
+    num_places: int
+    """The places at which such an effect is not small."""
+    num_most: int
+    """The places among them at which the cell carries most of it."""
+    share: float | None
+    """Its median share of the effect there; None if there is no such place."""
+    is_read: bool
+    """Whether the output layer reads the cell itself. Otherwise it reads another layer or a
+    mixture of units, and the cell cannot be the last link."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvidenceCard(Displayable):
     """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector.
 
@@ -187,6 +207,9 @@ class EvidenceCard(Displayable):
     """None without a pair in which the output differs."""
     fooled: Mistakes
     """Where the cell is wrong."""
+    carries: Carrying | None = None
+    """Where the cell carries why a character comes next; None unless it was asked for
+    (`with_places`)."""
 
     @property
     def assumptions(self) -> str:
@@ -203,6 +226,39 @@ class EvidenceCard(Displayable):
             f" score falls to chance, by another cell or direction that raises the loss as much,"
             f" or by exchanges that move the output no more often than those of other cells."
         )
+
+    def with_places(self, places: WhyPlaces) -> "EvidenceCard":
+        """Return the card with a line that says where the cell carries why a character comes next.
+
+        The tests of the card change the memory of the cell. This asks instead at how many places
+        the cell is the last link between an earlier character and the prediction.
+
+        Args:
+            places: What `Model.why_places` returned, for a character of the card's `output`.
+
+        Returns:
+            The card, whose `carries` is set.
+
+        Example:
+            >>> card = model.evidence(study, 0, 5, "quote")
+            >>> card = card.with_places(model.why_places(text, "”", num_places=10))
+            >>> card.carries.num_most <= card.carries.num_places
+            True
+        """
+        num_most = 0
+        share = None
+        for carrier in places.carriers:
+            if (carrier.layer, carrier.entry) == (self.layer, self.unit) and carrier.is_unit:
+                num_most = carrier.num_most
+                share = carrier.share
+        carries = Carrying(
+            character=places.character,
+            num_places=places.num_places - places.num_without,
+            num_most=num_most,
+            share=share,
+            is_read=places.are_units and self.layer in places.layers,
+        )
+        return replace(self, carries=carries)
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields and the assumptions as one object.
@@ -308,6 +364,8 @@ class EvidenceCard(Displayable):
                 f" {share:.1%}{_in_brackets(wrong.ci_wrong, form='.1%')}, where the output is wrong"
                 f" {wrong.num_output_wrong:,} times"
             )
+        if self.carries is not None:
+            lines["carries"] = _carries(self.carries)
         lines["verdict"] = self.verdict
         return lines
 
@@ -396,6 +454,24 @@ class EvidenceCard(Displayable):
             f" ({exchanged.other_cells:.1%}), {ends_text(*above_equal, '.1%')} more than for equal"
             f" labels ({exchanged.equal_labels:.1%})"
         )
+
+
+def _carries(carries: Carrying) -> str:
+    """Say at how many places a cell carries most."""
+    next_character = a_character(carries.character)
+    if not carries.is_read:
+        return (
+            f"not measured: the output layer reads other layers or mixtures of units, so no effect"
+            f" on {next_character} ends at this cell"
+        )
+    share = ""
+    if carries.share is not None:
+        share = f", with a median share of {carries.share:.0%}"
+    return (
+        f"at {carries.num_most:,} of {carries.num_places:,} places where {next_character} comes"
+        f" next, this cell carries most of the strongest effect of all but the last {NUM_NEAR}"
+        f" characters{share}"
+    )
 
 
 def _are_above_0(*intervals: Interval | None) -> bool | None:

@@ -21,7 +21,7 @@ from charrnn.analyses.why.leaving_out import (
     StepperReader,
     read_without,
 )
-from charrnn.analyses.why.one_place import Why
+from charrnn.analyses.why.one_place import NUM_OTHERS, Why
 from charrnn.analyses.why.target import NEXT, target_id
 from charrnn.cells.findings import CellIndex
 from charrnn.config.options import Range, check
@@ -66,6 +66,9 @@ def why(
     # The END before a document is read with it, and is no character of it.
     num_special = int(model.config.end_id is not None)
     num_chars = len(read) - num_special
+    if len(text) == 0:
+        # An empty text is read as a newline, which nobody has written.
+        num_chars = 0
     num_left_out = min(chars, num_chars)
     if len(read) < 2:
         raise UsageError(
@@ -128,11 +131,15 @@ def explain_place(
     predicted = predict_from(model, reader, joined)
 
     logprobs = predicted.logprobs[:, 0]
+    # Of what stands for a character: the unknown symbol is never written.
+    undrawable = undrawable_ids(model.vocab, model.config.end_id)
+    order = np.argsort(-logprobs[0], kind="stable").tolist()
+    likeliest = [id for id in order if id not in undrawable]
     if target is None:
-        # Of what stands for a character: the unknown symbol is never written.
-        written = logprobs[0].copy()
-        written[list(undrawable_ids(model.vocab, model.config.end_id))] = -np.inf
-        target = int(written.argmax())
+        target = likeliest[0]
+    others = []
+    for id in [id for id in likeliest if id != target][:NUM_OTHERS]:
+        others.append((model.vocab.character(id), float(np.exp(logprobs[0, id]))))
     targets = np.array([target])
     unit = "character"
     if model.vocab.kind == "byte":
@@ -141,6 +148,7 @@ def explain_place(
         name=model.name,
         character=model.vocab.character(target),
         probability=float(np.exp(logprobs[0, target])),
+        others=tuple(others),
         characters=tuple(map(model.vocab.character, ids[-num_left_out:].tolist())),
         effects=predicted.effects(targets)[:, 0],
         probabilities=np.exp(logprobs[1:, target]),

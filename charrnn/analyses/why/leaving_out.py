@@ -13,7 +13,7 @@ the output layer reads, S state vectors per layer, H units, V vocabulary.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,27 @@ def read_without(
     return np.stack(layers).reshape(len(layers), num_left_out + 1, num_texts, -1)
 
 
+class ReadLayers(NamedTuple):
+    """The layers that the output layer reads."""
+
+    layers: tuple[int, ...]
+    """K layers, to each of which a vector belongs."""
+    are_units: bool
+    """Whether an entry of a vector is the output of a unit. Otherwise it is a mixture of units: of
+    a highway's layers, of the outputs that attention reads, or of the LSTM along the depth of a
+    grid."""
+
+
+def layers_read_by_output(architecture: Architecture, *, sums_outputs: bool) -> ReadLayers:
+    """Return the layers that the output layer of a network reads."""
+    depth = architecture.depth
+    layers = range(architecture.num_layers)
+    if not (sums_outputs or depth.adds_outputs):
+        layers = layers[-1:]
+    is_mixed = depth.has_lstm or depth.span > 0 or (depth.has_gates and architecture.num_layers > 1)
+    return ReadLayers(tuple(layers), are_units=not is_mixed)
+
+
 @dataclass(frozen=True)
 class OutputParts:
     """The vectors whose sum the output layer reads.
@@ -150,9 +171,7 @@ class OutputParts:
     layers: tuple[int, ...]
     """K layers, to each of which a vector belongs."""
     are_units: bool
-    """Whether an entry of a vector is the output of a unit. Otherwise it is a mixture of units: of
-    a highway's layers, of the outputs that attention reads, or of the LSTM along the depth of a
-    grid."""
+    """Whether an entry of a vector is the output of a unit, as `ReadLayers.are_units`."""
     vectors: Float64Array
     """(K, …, H)."""
 
@@ -170,11 +189,8 @@ class OutputParts:
             vectors[1:] -= vectors[:-1].copy()
             if sums_outputs:
                 vectors *= np.arange(num_layers, 0, -1).reshape(-1, *[1] * (vectors.ndim - 1))
-        layers = range(num_layers)
-        if not (sums_outputs or depth.adds_outputs):
-            layers = layers[-1:]
-        is_mixed = depth.has_lstm or depth.span > 0 or (depth.has_gates and num_layers > 1)
-        return cls(tuple(layers), are_units=not is_mixed, vectors=vectors[list(layers)])
+        layers, are_units = layers_read_by_output(architecture, sums_outputs=sums_outputs)
+        return cls(layers, are_units=are_units, vectors=vectors[list(layers)])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,12 @@ from statistics import fmean, median
 import numpy as np
 
 from charrnn.analyses.why import followed_by, predict_from
-from charrnn.analyses.why.leaving_out import NetworkReader, OutputParts, Reader, read_without
+from charrnn.analyses.why.leaving_out import (
+    NetworkReader,
+    Reader,
+    layers_read_by_output,
+    read_without,
+)
 from charrnn.analyses.why.places_record import (
     AtDistance,
     EarlierCharacter,
@@ -34,7 +39,7 @@ from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import NUM_LEFT_OUT, NUM_PLACES, TrainedModel
 
-VERSION = 1
+VERSION = 2
 """The number of the definition, which is part of the key of saved results."""
 MIN_PLACES = 10
 """The fewest places of which anything is said."""
@@ -42,6 +47,8 @@ NUM_TWIN_PLACES = 20
 """Places that the untrained twin reads."""
 NUM_AT_ONCE = 4
 """Places that are read side by side: 800 rows, whose states fit into the caches of a core."""
+NUM_CARRIERS = 2
+"""Entries that are named for each earlier character."""
 LEAST_SHARE = 0.02
 """The share of the places at which an earlier character must be the strongest to have a row."""
 NUM_OTHERS = 3
@@ -336,15 +343,23 @@ def summarize(
                 rows.append(_row(model, kind, group, twins=twins, count=count, generator=generator))
     rows.sort(key=lambda row: -row.num_strongest)
 
-    num_without = sum(place.strongest is None for place in places)
+    strongest = []
+    for place in places:
+        if place.strongest is not None:
+            strongest.append((place, place.strongest))
+    architecture = Architecture(model.config)
+    layers, are_units = layers_read_by_output(architecture, sums_outputs=model.config.sum_outputs)
     return WhyPlaces(
         name=model.name,
         character=model.vocab.character(target),
         num_places=len(places),
         num_available=num_available,
         num_twin_places=len(untrained),
-        num_without=num_without,
+        num_without=len(places) - len(strongest),
         rows=tuple(rows),
+        layers=layers,
+        are_units=are_units,
+        carriers=_carriers(model, strongest),
         examples=_examples(model, places, rows),
     )
 
@@ -386,7 +401,7 @@ def _row(
         high=mean.high,
         chance=_mean(value for values in others for value in values),
         untrained=_mean(of_twin),
-        carriers=_carriers(model, measured),
+        carriers=_carriers(model, measured)[:NUM_CARRIERS],
         by_distance=_by_distance(measured, others),
     )
 
@@ -412,8 +427,8 @@ def _others(place: Place, index: int, generator: np.random.Generator) -> list[fl
 def _carriers(
     model: TrainedModel, measured: Sequence[tuple[Place, int]]
 ) -> tuple[PlaceCarrier, ...]:
-    """Return the two entries that carry most at most places, of those at which the effect is not
-    small."""
+    """Return the entries that carry most of the effect of a character at some place, of those at
+    which the effect is not small: the entry that does so at most places first."""
     shares: dict[int, list[float]] = {}
     num_places = 0
     for place, index in measured:
@@ -422,26 +437,21 @@ def _carriers(
             shares.setdefault(int(place.entries[index]), []).append(float(place.shares[index]))
     carriers = []
     architecture = Architecture(model.config)
-    parts = OutputParts.of(
-        np.zeros((architecture.num_layers, 1)),
-        architecture=architecture,
-        sums_outputs=model.config.sum_outputs,
-    )
-    by_count = sorted(shares.items(), key=lambda item: -len(item[1]))
-    for entry, of_entry in by_count[:2]:
+    layers, are_units = layers_read_by_output(architecture, sums_outputs=model.config.sum_outputs)
+    for entry, of_entry in sorted(shares.items(), key=lambda item: -len(item[1])):
         number, unit = divmod(entry, architecture.hidden_size)
-        layer = parts.layers[number]
+        layer = layers[number]
         name = f"{layer}:{unit}"
-        if not parts.are_units:
+        if not are_units:
             name = f"entry {unit}"
-            if len(parts.layers) > 1:
+            if len(layers) > 1:
                 name += f" of layer {layer}"
         carriers.append(
             PlaceCarrier(
                 name=name,
                 layer=layer,
                 entry=unit,
-                is_unit=parts.are_units,
+                is_unit=are_units,
                 num_most=len(of_entry),
                 num_places=num_places,
                 share=median(of_entry),

@@ -3,6 +3,7 @@
 Shapes: N characters that are left out, K layers that the output layer reads, H units.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -26,14 +27,29 @@ NUM_STRONGEST = 5
 """Characters that are listed, and underlined in the text."""
 NUM_CARRIERS = 2
 """Entries that are named for each of them."""
-FULL_COLOUR = 2.0
-"""The effect in nats that has the full colour: a chance that is 7.4 times as high, or as low."""
+NUM_OTHERS = 3
+"""Other characters that are listed because they might come, too."""
+FULL_COLOUR = math.log(10)
+"""The effect in nats that has the full colour: a chance that is ten times as high, or as low."""
+EFFECT_SCALE = Scale(low=-FULL_COLOUR, high=FULL_COLOUR)
+"""The scale of the colours."""
+EFFECT_ENDS = ("1/10 as likely", "10 times as likely")
+"""What the ends of the scale mean for the predicted character."""
 ABOUT_EFFECTS = (
-    "effect: log p with the character minus log p without it, in nats; above 0 it makes the next"
-    " character likelier. carried by: shares of the difference of its logit. Effects do not add up,"
-    " because one mark may stand in for another."
+    f"effect: log p with the character minus log p without it, in nats ({FULL_COLOUR:+.1f}: 10"
+    " times as likely). Leaving out a letter misspells its word, so letters count, too."
 )
-"""The explanation of the colours and of the table."""
+"""The explanation of the effects."""
+ABOUT_CARRIERS = (
+    "carried by: the {cells} that make most of this difference, with their shares of it. The"
+    " network's score for a character, its logit, is a sum with a term for each of them."
+)
+"""The explanation of the shares, of cells or of entries."""
+ABOUT_SUMS = (
+    "Effects must not be added: where two marks say the same, leaving out either of them changes"
+    " little."
+)
+"""What effects are not."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +67,8 @@ class Why(Displayable):
     """The predicted character; U+0000 is the end of a document, `\\xe9` a byte."""
     probability: float
     """Its probability, with all characters read."""
+    others: tuple[tuple[str, float], ...] = ()
+    """The three most likely other characters, each with its probability."""
     characters: tuple[str, ...] = field(repr=False)
     """The N characters that were left out one by one, as the alphabet names them: "" is the unknown
     symbol, `\\xe9` a byte."""
@@ -186,7 +204,7 @@ class Why(Displayable):
         coloured = ColouredText(
             text=self.text, values=tuple(self.effects.tolist()), inside=tuple(inside.tolist())
         )
-        return HeatMap(coloured, Scale(low=-FULL_COLOUR, high=FULL_COLOUR))
+        return HeatMap(coloured, EFFECT_SCALE)
 
     def view(self) -> Sequence[RenderableType]:
         """Return the probability, the text coloured by effect, the strongest characters and the
@@ -204,15 +222,20 @@ class Why(Displayable):
                 f", by {all_visible(self.name)}: probability {self.probability:.4f}",
             )
         ]
+        if self.others:
+            pictures.append(Text(f"In its place might come: {_listed(self.others)}"))
         for character, known in self.replaced.items():
             read_as = f"{all_visible(known)!r} is read" if known else "nothing is read"
             pictures.append(Text(f"{read_as} in place of {all_visible(character)!r}."))
+        cells = "cells" if self.are_units else "entries of the last vector"
         pictures += [
-            Legend((f"-{FULL_COLOUR:g}", f"+{FULL_COLOUR:g} nats"), underlined="the strongest"),
+            Legend(EFFECT_ENDS, underlined="the strongest"),
             self.coloured(),
             Text(),
             records_table(COLUMNS, self.strongest(), left=("character", "carried by")),
             Text(ABOUT_EFFECTS, style="dim"),
+            Text(ABOUT_CARRIERS.format(cells=cells), style="dim"),
+            Text(ABOUT_SUMS, style="dim"),
             Text(),
             Text(self.sentence, style="bold"),
         ]
@@ -234,6 +257,10 @@ class Why(Displayable):
         return {
             "character": self.character,
             "probability": self.probability,
+            "others": [
+                {"character": character, "probability": probability}
+                for character, probability in self.others
+            ],
             "sentence": self.sentence,
             "strongest": [asdict(left_out) for left_out in self.strongest()],
             "text": self.text,
@@ -276,6 +303,14 @@ def as_text(character: str) -> str:
     return character or REPLACEMENT
 
 
+def _listed(others: Sequence[tuple[str, float]]) -> str:
+    """List characters with their probabilities: `␣ 0.2110, e 0.0312`."""
+    phrases = []
+    for character, probability in others:
+        phrases.append(f"{shown_character(character)} {_four_decimals(probability)}")
+    return ", ".join(phrases)
+
+
 def _four_decimals(probability: float) -> str:
     """Return a probability, which is never shown as 0."""
     if probability < 0.0001:
@@ -292,7 +327,7 @@ def _carried_by(left_out: LeftOut) -> str:
     for carrier in left_out.carriers:
         phrase = carrier.name
         if carrier.follows is not None:
-            phrase += f" ({carrier.follows})"
+            phrase += f" ({all_visible(carrier.follows)})"
         if carrier.share is not None:
             phrase += f" {carrier.share:.0%}"
         phrases.append(phrase)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.analyses.why.one_place import FULL_COLOUR, as_text
+from charrnn.analyses.why.one_place import EFFECT_ENDS, EFFECT_SCALE, as_text
 from charrnn.analyses.why.sentences import NUM_NEAR, SMALL_EFFECT, a_character, percentage
 from charrnn.cells.findings import CellIndex, ColouredText
 from charrnn.system.display import Displayable
@@ -15,7 +15,7 @@ from charrnn.views.charts import line_plot, numbered_line
 from charrnn.views.drawing import GREY, MARKS, Drawing, Line
 from charrnn.views.heatmap import HeatMap, Legend
 from charrnn.views.tables import Columns, ends_text, records_table
-from charrnn.views.theme import Scale, all_visible, shown_character
+from charrnn.views.theme import all_visible, shown_character
 
 NUM_ROWS = 10
 """Earlier characters that are listed, unless another number is asked for."""
@@ -182,6 +182,13 @@ class WhyPlaces(Displayable):
     frequent first."""
     examples: tuple[ExamplePlace, ...] = field(repr=False)
     """A place from each third of the distances of the first row."""
+    layers: tuple[int, ...]
+    """The layers whose vectors the output layer reads, from 0."""
+    are_units: bool
+    """Whether the entries of these vectors are units, as in `Why`."""
+    carriers: tuple[PlaceCarrier, ...] = field(repr=False)
+    """The entries that carry most of the strongest effect of all but the last four characters, at
+    any of the places: the entry that does so at most places first."""
 
     def following(self, follows: Mapping[CellIndex, str]) -> "WhyPlaces":
         """Return the record with the detectors that its cells were found to follow.
@@ -191,14 +198,8 @@ class WhyPlaces(Displayable):
         """
         rows = []
         for row in self.rows:
-            carriers = []
-            for carrier in row.carriers:
-                detector = None
-                if carrier.is_unit:
-                    detector = follows.get((carrier.layer, carrier.entry))
-                carriers.append(replace(carrier, follows=detector))
-            rows.append(replace(row, carriers=tuple(carriers)))
-        return replace(self, rows=tuple(rows))
+            rows.append(replace(row, carriers=_following(row.carriers, follows)))
+        return replace(self, rows=tuple(rows), carriers=_following(self.carriers, follows))
 
     def view(self) -> Sequence[RenderableType]:
         """Return the table, what carries most, and three places as coloured text.
@@ -218,6 +219,8 @@ class WhyPlaces(Displayable):
         )
         pictures: list[RenderableType] = [Text(title, style="bold")]
         rows = self.rows[:num_rows]
+        if not self.rows:
+            pictures.append(Text("No earlier character is the strongest at more than 2 % of them."))
         if rows:
             pictures += [
                 records_table(COLUMNS, rows, left=("it", "earlier")),
@@ -226,8 +229,6 @@ class WhyPlaces(Displayable):
             carried = [(row, carrier) for row in rows for carrier in row.carriers]
             if carried:
                 pictures.append(records_table(CARRIER_COLUMNS, carried, left=CARRIED_LEFT))
-        else:
-            pictures.append(Text("No earlier character is the strongest at more than 2 % of them."))
         if self.num_without:
             pictures.append(
                 Text(
@@ -248,15 +249,14 @@ class WhyPlaces(Displayable):
             )
             pictures += [Text(), Text(caption, style="bold")]
             if example is self.examples[0]:
-                ends = (f"-{FULL_COLOUR:g}", f"+{FULL_COLOUR:g} nats")
-                pictures.append(Legend(ends, underlined="this character"))
+                pictures.append(Legend(EFFECT_ENDS, underlined="this character"))
             index = len(example.characters) - example.distance
             coloured = ColouredText(
                 text="".join(map(as_text, example.characters)),
                 values=example.effects,
                 inside=tuple(number == index for number in range(len(example.effects))),
             )
-            pictures.append(HeatMap(coloured, Scale(-FULL_COLOUR, FULL_COLOUR)))
+            pictures.append(HeatMap(coloured, EFFECT_SCALE))
         return pictures
 
     def chart(self, num_rows: int = NUM_LINES) -> Drawing:
@@ -314,29 +314,38 @@ class WhyPlaces(Displayable):
             entry |= {"share": row.share, "is_above_chance": row.is_above_chance}
         return data
 
-    def to_rows(self, num_rows: int = NUM_ROWS) -> list[dict[str, Any]]:
+    def to_rows(self) -> list[dict[str, Any]]:
         """Return a row of a table for each earlier character, without its points.
 
         It is for a spreadsheet or a data frame; `to_json` also has the effects by distance and the
         examples.
-
-        Args:
-            num_rows: The largest number of rows, by default 10.
 
         Returns:
             A list of dictionaries, the columns of a row by name.
 
         Example:
             >>> found = model.why_places(text, " ", num_places=12)
-            >>> rows = found.to_rows()
-            >>> len(rows) == min(10, len(found.rows))
+            >>> len(found.to_rows()) == len(found.rows)
             True
         """
         rows = []
-        for row in self.to_json()["rows"][:num_rows]:
+        for row in self.to_json()["rows"]:
             del row["by_distance"]
             rows.append(row)
         return rows
+
+
+def _following(
+    carriers: Sequence[PlaceCarrier], follows: Mapping[CellIndex, str]
+) -> tuple[PlaceCarrier, ...]:
+    """Return carriers with the detector that each was found to follow."""
+    named = []
+    for carrier in carriers:
+        detector = None
+        if carrier.is_unit:
+            detector = follows.get((carrier.layer, carrier.entry))
+        named.append(replace(carrier, follows=detector))
+    return tuple(named)
 
 
 COLUMNS: Columns = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from charrnn.errors import counted
 from charrnn.text.documents import END
-from charrnn.views.theme import visible
+from charrnn.views.theme import all_visible, visible
 
 SMALL_EFFECT = 0.1
 """Nats below which an effect is one of many: the chance changes by less than about a tenth."""
@@ -54,7 +54,7 @@ class Carrier:
             return f"{self.name} of the vector that the output layer reads"
         if self.follows is None:
             return f"cell {self.name}"
-        return f"cell {self.name}, which follows {self.follows},"
+        return f"cell {self.name}, which follows {all_visible(self.follows)},"
 
 
 @dataclass(frozen=True, kw_only=True)
