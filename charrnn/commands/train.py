@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,7 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import load_torch, warn_before_kill
 from charrnn.system.progress import Progress, current, tell, using
-from charrnn.system.signals import READER_GONE, Signals
+from charrnn.system.signals import READER_GONE, Signals, interrupts_left_to_pager
 from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
@@ -319,7 +319,7 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -
 def _show_text(config: Config) -> None:
     """Print the text of a configuration as it would be read, with the name of the file before each
     part: to a pipe all of it, to a terminal through a pager."""
-    from pydoc import pager
+    from pydoc import getpager, plainpager, ttypager
 
     from charrnn.text.corpus import read_corpus
 
@@ -327,7 +327,10 @@ def _show_text(config: Config) -> None:
     corpus.reader.check_parting()
     parts = _shown_parts(corpus)
     if sys.stdout.isatty():
-        pager("".join(map(printable, parts)))
+        # Without a program that pages, Python does it, and Ctrl-C ends it as any command.
+        show = getpager()
+        with nullcontext() if show in (plainpager, ttypager) else interrupts_left_to_pager():
+            show("".join(map(printable, parts)))
     else:
         sys.stdout.writelines(parts)
     tell(*corpus.notes)

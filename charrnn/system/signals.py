@@ -106,6 +106,18 @@ class Signals:
         self._is_save_asked = True
 
 
+@contextlib.contextmanager
+def interrupts_left_to_pager() -> Iterator[None]:
+    """Do nothing at Ctrl-C in this block, in which another program has the terminal. It gets the
+    signal, too: a pager goes on, as its users expect, and would stay alone in the terminal."""
+    # A handler: a program that is started would go on to ignore what is ignored here.
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _skip_interrupts(unraisable: "sys.UnraisableHookArgs") -> None:
     """Print errors that nothing can catch, except a KeyboardInterrupt in a finalizer, which is
     raised again."""

@@ -201,13 +201,17 @@ class SourceReader:
     def _copied(self, name: str, stream: BinaryIO | None) -> BinaryIO:
         """Copy a stream, a pipe or a device, which can be read only once. Raises DataError if
         it does not fit into memory."""
-        if Path(name).is_fifo() or (stream is not None and stream.isatty()):
+        is_typed = stream is not None and stream.isatty()
+        if Path(name).is_fifo() or is_typed:
             tell(f"Waiting for a text from {name}; Ctrl-D ends one that is typed ...")
         copy = io.BytesIO()
         with opened(Path(name)) if stream is None else nullcontext(stream) as content:
             while block := content.read(_BLOCK):
                 copy.write(block)
                 check_memory(name, copy.tell())
+                # The first Ctrl-D ends what is typed. Another reading would wait for a second one.
+                if is_typed and len(block) < _BLOCK:
+                    break
         return copy
 
     def _read_file(self, file: FileRecord, advance: Task) -> None:

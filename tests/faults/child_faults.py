@@ -49,13 +49,15 @@ def receive_in(place: str, call: int, signals: list[int], ignored: int | None = 
         signal.signal(ignored, signal.SIG_IGN)
 
 
-def take_terminal(path: str) -> None:
+def take_terminal(path: str, pager: str = "") -> None:
     """Make the terminal at `path` the controlling terminal and the standard streams of this
-    process."""
+    process, and `pager` the program that pages."""
     terminal = os.open(path, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(terminal, stream)
     os.environ["TERM"] = "xterm-256color"
+    if pager:
+        os.environ["PAGER"] = pager
     del os.environ["COLUMNS"]
 
 

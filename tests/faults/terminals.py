@@ -55,11 +55,15 @@ class Terminal:
     """A terminal of 24 lines that a command runs on, and all that it has shown: each newline as CR
     LF."""
 
-    def __init__(self, fork_server: ForkServer, *arguments: object, width: int = 80) -> None:
+    def __init__(
+        self, fork_server: ForkServer, *arguments: object, width: int = 80, pager: str = ""
+    ) -> None:
         self.master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         path = os.ttyname(self.slave)
-        self.child = fork_server.spawn(*arguments, prepare="child_faults:take_terminal", path=path)
+        self.child = fork_server.spawn(
+            *arguments, prepare="child_faults:take_terminal", path=path, pager=pager
+        )
         self.seen = b""
 
     def read_until(self, text: bytes) -> None:
@@ -68,6 +72,10 @@ class Terminal:
             shown, _, _ = select.select([self.master], [], [], 120)
             assert shown, f"{text!r} was not shown, but {self.seen[-200:]!r}"
             self.seen += os.read(self.master, 65536)
+
+    def type(self, keys: bytes) -> None:
+        """Type keys, such as Ctrl-C, which the terminal turns into a signal."""
+        os.write(self.master, keys)
 
     def close(self) -> int:
         """Close the terminal; return the exit code."""
