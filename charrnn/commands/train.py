@@ -41,6 +41,7 @@ from charrnn.config.settings_file import (
     naming_source,
     read_recipe,
     settings_in,
+    unknown_variables,
     variable_of,
 )
 from charrnn.distributed.group import ProcessGroup, launched
@@ -48,7 +49,7 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import load_torch, warn_before_kill
-from charrnn.system.progress import Progress, current, tell, using
+from charrnn.system.progress import Progress, current, tell, using, warn
 from charrnn.system.signals import READER_GONE, Signals, interrupts_left_to_pager
 from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
@@ -131,6 +132,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
 
     # Parse the command line first, so that an error in it appears before anything slow.
     changes = parse_settings(options)
+    warn(*unknown_variables(os.environ))
 
     # This recipe trains several networks and shows them in its own way.
     if options.recipe == "vanishing" and not options.show_config:

@@ -97,6 +97,24 @@ def variable_of(name: str) -> str:
     return f"CHARRNN_{name.upper()}"
 
 
+VARIABLES = ("BACKGROUND", "CACHE", "CORPORA", "TIMEOUT_SECONDS")
+"""What else the environment variables with the prefix CHARRNN_ name, beside the fields."""
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence about each variable with the prefix CHARRNN_ that nothing reads: it is
+    probably misspelt, and would have no effect without a word."""
+    known = [*FIELD_NAMES, *map(str.lower, VARIABLES)]
+    prefix = variable_of("")
+    for variable in sorted(environment):
+        name = variable.removeprefix(prefix).lower()
+        if not variable.startswith(prefix) or (name in known and variable_of(name) == variable):
+            continue
+        near = did_you_mean(name, known).partition(" mean ")[2].removesuffix("?")
+        hint = f" Did you mean {variable_of(near)}?" if near else ""
+        yield f"{variable} is no variable of charrnn, and changes nothing.{hint}"
+
+
 def settings_in(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the settings among the variables of an environment, by the names of their fields: the
     value of `CHARRNN_SEED` as `seed`."""

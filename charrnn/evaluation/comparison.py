@@ -198,19 +198,28 @@ class MeasuredRun:
         )
         return self.charged(self._learned(losses))
 
+    @property
+    def learned_after(self) -> IdArray | None:
+        """The ids after which the model learned the next character; None if it learned all."""
+        after = self.model.config.learned_after
+        if after is None:
+            return None
+        return self.model.vocab.encode(after)
+
+    def _nothing_learned(self) -> DataError:
+        return DataError(
+            f"{self.name} learned only the characters after {self.model.config.learned_after!r},"
+            f" and the text has none of them. Give another {named('text')}."
+        )
+
     def _learned(self, losses: CharLosses) -> CharLosses:
         """Return the losses of the characters that the model learned: with `learned_after`, of
         those after one of these. Raises DataError for a text without one."""
-        after = self.model.config.learned_after
-        if after is None:
+        if self.learned_after is None:
             return losses
-        learned_ids = self.model.vocab.encode(after)
-        is_learned = np.isin(self.ids[losses.positions - 1], learned_ids)
+        is_learned = np.isin(self.ids[losses.positions - 1], self.learned_after)
         if not is_learned.any():
-            raise DataError(
-                f"{self.name} learned only the characters after {after!r}, and the text has none of"
-                f" them. Give another {named('text')}."
-            )
+            raise self._nothing_learned()
         is_right = losses.is_right
         if is_right is not None:
             is_right = is_right[is_learned]
@@ -261,13 +270,18 @@ class MeasuredRun:
         if protocol == STATEFUL:
             return self.losses.scores
         # Without the context: windows start from a zero state.
-        return windowed_scores(
+        scores = windowed_scores(
             self.model.network,
             self.ids[self.first :],
             precision=self.precision,
             escape_nats=self.model.vocab.escape_nats,
             exact_ids=self.exact_ids[self.first :],
+            learned_after=self.learned_after,
         )
+        # No window may have such a character where the text has a few.
+        if not scores.losses.num_values:
+            raise self._nothing_learned()
+        return scores
 
     def report(self, scores: BlockScores, *, protocol: str, precision: str) -> LossReport:
         """Build the report of scores that are summed by blocks of this text; `precision` is ""
@@ -716,8 +730,8 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
         after = run.model.config.learned_after
         if after is not None:
             yield (
-                f"{run.name} learned only the characters after {after!r}: stateful has the loss of"
-                " these alone, and must not be compared with a loss of all characters."
+                f"{run.name} learned only the characters after {after!r}: its losses are of these"
+                " alone, and must not be compared with a loss of all characters."
             )
         # Runs with the same alphabet lack the same characters, so one note is enough.
         vocab = run.model.vocab

@@ -274,9 +274,11 @@ def windowed_scores(
     precision: str = "auto",
     escape_nats: float = 0.0,
     exact_ids: IdArray | None = None,
+    learned_after: IdArray | None = None,
 ) -> BlockScores:
     """Compute the scores of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters
-    from a zero state. `escape_nats` and `exact_ids` are those of `stateful_scores`.
+    from a zero state. `escape_nats`, `exact_ids` and `learned_after` are those of
+    `stateful_scores`.
 
     It is only for figures that are compared with those of programs that measure so. A loss is
     lower, and nearer to use, by `stateful_scores`.
@@ -306,7 +308,11 @@ def windowed_scores(
                 nats, is_right, exact_ids=exact[positions.ravel()], escape_nats=escape_nats
             )
 
-            blocks = positions.ravel() * num_blocks // len(ids)
+            scored = positions.ravel()
+            if learned_after is not None:
+                is_learned = np.isin(ids[scored - 1], learned_after)
+                scored, nats, is_right = scored[is_learned], nats[is_learned], is_right[is_learned]
+            blocks = scored * num_blocks // len(ids)
             nats_sums.add(nats, blocks)
             right_sums.add(is_right, blocks)
             advance(positions.size)

@@ -20,6 +20,7 @@ from charrnn.evaluation.comparison import Comparison, Content, MeasuredRun, note
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.generation.generated_text import excess_of
 from charrnn.model.losses import CharLosses
+from charrnn.system.arrays import BoolArray
 from charrnn.text.corpus import Corpus, CorpusPart, Place
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, read_path
@@ -149,6 +150,11 @@ def score_text(
             "Some of the runs read characters and some bytes: their lines cannot be listed side by"
             " side."
         )
+    if len({model.config.learned_after for model in models}) > 1:
+        raise UsageError(
+            "Some of the runs learned only what follows some characters (learned_after), and their"
+            " losses are of that: their lines cannot be listed side by side."
+        )
     # A file is read here, because its lines have their places in it.
     if isinstance(text, os.PathLike) and models:
         text = read_path(text, models[0].config)
@@ -196,9 +202,17 @@ def _scored(runs: Sequence[MeasuredRun], *, source: Corpus | None, is_given: boo
     ends = "\n"
     if model.config.end_id is not None:
         ends += END
+    # What follows no such character was not learned, and is not scored.
+    learned = None
+    if measured.learned_after is not None:
+        before = measured.ids[max(0, measured.first - 1) : -1]
+        learned = np.isin(before, measured.learned_after)
+        if measured.first == 0:
+            learned = np.append(False, learned)
     return ScoredText(
         content=content,
         num_chars=measured.num_chars,
+        learned=learned,
         first=measured.first,
         source=placed,
         losses=[run.losses for run in runs],
@@ -221,6 +235,8 @@ class ScoredText:
     """The losses by each run (R,)."""
     source: Corpus | CorpusPart | None = None
     """What finds the places of its characters; None for a text that stands in no file."""
+    learned: BoolArray | None = None
+    """(N,): the characters that the runs have learned, and that are scored; None: all."""
     ends: str = "\n"
     """The characters that end a line."""
     notes_of_runs: tuple[str, ...] = ()
@@ -232,6 +248,15 @@ class ScoredText:
         that is scored, unless the whole text is."""
         # Nothing predicts the first character of a text, which needs no note.
         positions = self.losses[0].positions
+        if self.learned is not None:
+            if len(positions) >= self.learned.sum():
+                return self.notes_of_runs
+            scored = (
+                f"Scored: {len(positions):,} of {self.learned.sum():,} learned characters, in"
+                " segments spread evenly over the text. Lines that they cut are left out."
+                f" {named('max_chars', self.num_chars)} scores all."
+            )
+            return (*self.notes_of_runs, scored)
         if len(positions) >= self.num_chars - 1:
             return self.notes_of_runs
         # A new segment begins where a position is not the successor of the position before.
@@ -286,7 +311,11 @@ class ScoredText:
         begins = np.append(0, ends)[:-1]
         lows = np.searchsorted(positions, begins)
         highs = np.searchsorted(positions, ends)
-        is_whole = highs - lows == ends - np.maximum(begins, first_scored)
+        num_wanted = ends - np.maximum(begins, first_scored)
+        if self.learned is not None:
+            num_before = np.append(0, np.cumsum(self.learned))
+            num_wanted = num_before[ends] - num_before[begins]
+        is_whole = highs - lows == num_wanted
         scored = np.flatnonzero(is_whole & (highs > lows))
         places: list[Place | None] = [None] * len(scored)
         if self.source is not None:

@@ -11,12 +11,14 @@ import charrnn.config.settings
 import charrnn.config.settings_file
 from charrnn.config.settings import BUDGETS, FIELD_NAMES, Config, parse_value
 from charrnn.config.settings_file import (
+    VARIABLES,
     from_yaml,
     load_yaml,
     merge_settings,
     read_recipe,
     read_yaml,
     to_yaml,
+    unknown_variables,
 )
 from charrnn.errors import CharRNNError, DataError, UsageError
 
@@ -203,3 +205,29 @@ def test_every_recipe_that_ships_makes_a_configuration(name):
     config, origins = merge_settings(flags={}, file=recipe, file_name=name)
     assert recipe and {field for field, origin in origins.items() if origin == name} == set(recipe)
     assert from_yaml(to_yaml(config), name) == config
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest_one():
+    environment = {
+        "CHARRNN_SEDE": "1",
+        "CHARRNN_BACKGRUND": "dark",
+        "CHARRNN_seed": "1",
+        "CHARRNN_QQQQQQ": "1",
+        "CHARRNN_HIDDEN_SIZE": "9",
+        "SEED": "1",
+    }
+    changes_nothing = "is no variable of charrnn, and changes nothing."
+    assert list(unknown_variables(environment)) == [
+        f"CHARRNN_BACKGRUND {changes_nothing} Did you mean CHARRNN_BACKGROUND?",
+        f"CHARRNN_QQQQQQ {changes_nothing}",
+        f"CHARRNN_SEDE {changes_nothing} Did you mean CHARRNN_SEED?",
+        f"CHARRNN_seed {changes_nothing} Did you mean CHARRNN_SEED?",
+    ]
+
+
+def test_every_variable_that_the_program_reads_is_known():
+    modules = Path(charrnn.__file__).parent.rglob("*.py")
+    text = "".join(module.read_text("utf-8") for module in modules)
+    named = set(re.findall(r"CHARRNN_[A-Z]\w+", text))
+    assert {f"CHARRNN_{name}" for name in VARIABLES} <= named
+    assert list(unknown_variables(dict.fromkeys(named, ""))) == []

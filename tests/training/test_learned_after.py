@@ -1,6 +1,7 @@
 """A model that learns only what follows some characters is judged by the loss of that."""
 
 import re
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -66,3 +67,26 @@ def test_characters_after_which_nothing_is_measured_are_refused(
     )
     with pytest.raises(UsageError, match=words):
         list(charrnn.train(config, out="run"))
+
+
+def test_windows_have_the_loss_of_what_is_learned(model):
+    part = model.held_out()
+    report = charrnn.evaluate(model, part, protocol="windowed-256")
+    assert report.num_chars < 256 * 1024 / 5
+    assert report.nats_per_char == pytest.approx(model.val_nats, rel=0.2)
+
+
+@pytest.mark.parametrize("text", [None, text_of(30)], ids=["held out", "given"])
+def test_a_line_has_the_loss_of_what_is_learned_in_it(model, text):
+    lines = list(charrnn.losses_by_line([model], text))
+    assert len(lines) >= 30 and {line.num_chars for line in lines} == {1}
+    whole = charrnn.evaluate(model, model.held_out() if text is None else text)
+    mean = np.mean([line.nats[0] for line in lines])
+    assert mean == pytest.approx(whole.nats_per_char, rel=1e-3)
+
+
+def test_lines_of_different_losses_are_not_listed_side_by_side(model):
+    other = charrnn.load("run")
+    other.config = replace(other.config, learned_after=None)
+    with pytest.raises(UsageError, match="cannot be listed side by side"):
+        charrnn.losses_by_line([model, other])
