@@ -78,7 +78,10 @@ TEST_SEED = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """A network that was trained, and what it has learned."""
+    """A network that was trained, and what it has learned.
+
+    The recipe `vanishing` compares three of them.
+    """
 
     run: str
     """Its folder."""
@@ -228,7 +231,10 @@ def share_recalled(model: TrainedModel, lag: int) -> float:
 
 
 def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
-    """Draw the table of the networks, and the charts of their gradients side by side."""
+    """Draw the table of the networks, and the charts of their gradients side by side.
+
+    `vanishing_chart` is the charts alone, for a file.
+    """
     shares = [f"at {lag}" for lag in LAGS]
     columns = ["network", *shares, "gradient", "largest", "s"]
     rows = []

@@ -23,7 +23,11 @@ _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 def parse_text(option: str, text: str) -> str:
     """Return the text that was typed for an option or an argument: \\n is a newline, \\t a tab and
-    \\\\ a backslash. Raises UsageError for a backslash before anything else."""
+    \\\\ a backslash. Raises UsageError for a backslash before anything else.
+
+    Use it for every text that a user types, because a shell makes no newline of \\n; a file has its
+    own.
+    """
 
     def char_of(escape: re.Match[str]) -> str:
         if escape[1] not in _ESCAPES:
@@ -42,7 +46,11 @@ _ESCAPE_IN_WORD = re.compile(r"(?<!\\)(?:\\\\)*(\\[nt])([a-z]{2,})")
 
 def note_escapes(option: str, typed: str, vocab: "Vocab") -> None:
     """Show a note if a text that was typed for `option` may mean a backslash where it was read as a
-    newline or a tab: `\\newcommand`, for a model that knows the backslash."""
+    newline or a tab: `\\newcommand`, for a model that knows the backslash.
+
+    It comes after `parse_text`, once the model is loaded: only then is it known what was probably
+    meant.
+    """
     found = _ESCAPE_IN_WORD.search(typed)
     if found is None or "\\" not in vocab.characters:
         return
@@ -240,8 +248,10 @@ def load_model(run: str | None) -> "TrainedModel":
 
 
 def introduce(model: "TrainedModel", run: str | None) -> None:
-    """Print the warnings of a model, and its name if it is the newest run, so that `run` is
-    None."""
+    """Print the warnings of a model, and its name if it is the newest run, so that `run` is None.
+
+    It is for a command that has loaded the model by itself; `load_model` does both.
+    """
     # A user who named a run knows its name.
     if run is None and model.path is not None:
         # Imported here: it imports NumPy, which the help needs not.

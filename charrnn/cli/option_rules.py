@@ -131,6 +131,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
 def check_rules(command: str, given: Iterable[str]) -> None:
     """Raise UsageError if what is given to a command does not go together.
 
+    It is called before a command runs. A combination that depends on the model is refused where the
+    model is known.
+
     Args:
         command: The name of the command.
         given: The options by their flags, and the other things that a `Rule` may name.

@@ -160,7 +160,10 @@ def result_console(*, stderr: bool = False) -> "Console":
 
 
 def print_json(value: object) -> None:
-    """Print a JSON value on one line of stdout; numbers that are not finite become null."""
+    """Print a JSON value on one line of stdout; numbers that are not finite become null.
+
+    A command with --json prints by it and by nothing else.
+    """
     sys.stdout.write(to_json(value) + "\n")
     sys.stdout.flush()
 
@@ -233,7 +236,11 @@ def deliver(shown: Shown, target: Target | None = None, *, as_json: bool = False
 
 
 def print_error(message: str) -> None:
-    """Print at most three lines on stderr, with control characters escaped."""
+    """Print at most three lines on stderr, with control characters escaped.
+
+    It comes once, at the end of a command that fails; what does not end the command is told by
+    `progress.warn`.
+    """
     # splitlines() also splits at characters that a file name may contain, and would drop the
     # remedy.
     lines = [line for line in message.split("\n") if line.strip()][:3]
@@ -311,6 +318,10 @@ def supports_cursor_control() -> bool:
 
 
 def can_animate() -> bool:
-    """Return whether to draw progress bars on stderr: not under CI, where the terminal is a log."""
+    """Return whether to draw progress bars on stderr: not under CI, where the terminal is a log.
+
+    It is asked before a bar is drawn; `supports_cursor_control` is asked before the whole screen
+    is.
+    """
     is_log = os.environ.get("CI", "").lower() not in ("", "0", "false")
     return supports_cursor_control() and not is_log

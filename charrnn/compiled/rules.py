@@ -121,7 +121,10 @@ def forbid(
     is_forbidden: BoolArray,
 ) -> int:
     """Set which characters (V,) must not follow a stream after `index` characters of this block:
-    those that are banned, and those that a rule forbids. Return how many may follow."""
+    those that are banned, and those that a rule forbids. Return how many may follow.
+
+    It comes before each draw, and `follow` after it.
+    """
     for char in range(len(is_banned)):
         is_forbidden[char] = is_banned[char]
     if rules.has_words:

@@ -78,7 +78,10 @@ class Option:
 
 
 def between(least: float, most: float) -> Range:
-    """Return the range of numbers from `least` to `most`."""
+    """Return the range of numbers from `least` to `most`.
+
+    `at_least` has no upper end, and `one_of` is for words.
+    """
     return Range(
         f"between {least} and {most}", contains=lambda number: bool(least <= number <= most)
     )
@@ -236,7 +239,11 @@ def argument(
     may_be_empty: bool = False,
 ) -> Any:
     """Make a dataclass field that an argument of the command line sets. `metavar` is what the help
-    calls it, such as [RUN]. An empty text is refused, unless it `may_be_empty`."""
+    calls it, such as [RUN]. An empty text is refused, unless it `may_be_empty`.
+
+    An option has a name on the command line, and an argument only its place: use it for the one or
+    two things that a command is about.
+    """
     declared = Option(
         flag="",
         help=help,
@@ -267,8 +274,10 @@ def option_texts(owner: type[Any]) -> Any:
 
 
 def parameters_of(owner: type[Any]) -> Iterator[Option]:
-    """Yield the options and arguments of a dataclass and of its groups, in the order of the
-    fields."""
+    """Yield the options and arguments of a dataclass and of its groups, in the order of the fields.
+
+    Commands, their help and the reference are made of what it yields.
+    """
     for class_field in fields(owner):
         declared = class_field.metadata.get(_KEY)
         # The name and the type of the option are the name and the type of the field.

@@ -728,7 +728,10 @@ def _checked(value: Any, *kinds: type) -> Any:
 
 def whole_number(value: Any) -> int:
     """Parse an integer such as 300000, 300k or 3e5, below LARGEST_NUMBER. Raises ValueError for any
-    other value."""
+    other value.
+
+    It is for what somebody types; `parse_value` calls it for the settings that are numbers.
+    """
     number = _integer_of(value)
     if abs(number) >= LARGEST_NUMBER:
         raise ValueError

@@ -61,7 +61,10 @@ class _Place(NamedTuple):
 @dataclass(eq=False)
 class PatternState:
     """What a text may have reached in an expression. There is one state of the same places at a
-    time."""
+    time.
+
+    It is compared and kept as an object: two texts in the same state go on alike.
+    """
 
     places: Places
     missing: int
@@ -71,7 +74,10 @@ class PatternState:
 
 
 class PatternTable(NamedTuple):
-    """All states of an expression."""
+    """All states of an expression.
+
+    `Pattern.table` makes it for compiled code, which knows numbers and no objects.
+    """
 
     numbers: dict[PatternState, int]
     """The number of each state, in the order of the numbers; that of the start is 0."""

@@ -210,7 +210,10 @@ class Rules:
 
 
 def rule_tables(rules: Rules) -> RuleTables:
-    """Return rules that `can_compile` as tables."""
+    """Return rules that `can_compile` as tables.
+
+    It is computed once for all texts; `FollowedTexts.streams` has the state of each.
+    """
     tables = no_rules()._replace(are_on=not rules.are_none)
     if rules.words is not None:
         tables = tables._replace(

@@ -190,7 +190,10 @@ def draw(weights: CharWeights, uniform: float) -> int:
 
 
 class Beginning(NamedTuple):
-    """What texts that are drawn together have in common before their first character."""
+    """What texts that are drawn together have in common before their first character.
+
+    It is made once for all texts of some options; what is different in each is in `DrawnText`.
+    """
 
     stepper: Stepper
     primed: PrimedState

@@ -416,7 +416,11 @@ class Slstm(Cell):
 
 class LinearCell(Cell):
     """Base class of h = a * h + b where a and b depend on the input alone: a window is one
-    `recurrence.Scan`."""
+    `recurrence.Scan`.
+
+    Inherit from it where the state enters no gate: training is then a scan and needs no matrix
+    product at each character.
+    """
 
     products: ClassVar[Mapping[str, int]] = {}
     shows = "tanh(h)"

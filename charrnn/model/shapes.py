@@ -313,7 +313,10 @@ def check_finite(values: Any, what: str) -> None:
 
 def check_memory(config: Config, vocab_size: int) -> None:
     """Raise UsageError if training needs more memory than this process may have, if the system
-    reports that."""
+    reports that.
+
+    It is asked when the sizes are known, before the first step would end the process.
+    """
     num_bytes = weight_bytes(config, vocab_size)
     needed = TRAINING_COPIES * num_bytes
     available = memory_bytes()

@@ -306,7 +306,10 @@ def checkpoint_to_bytes(
 
 
 def list_files(files: Mapping[str, bytes]) -> dict[str, JSON]:
-    """Return the entry `files` of a manifest: the size and the SHA-256 of each file, by name."""
+    """Return the entry `files` of a manifest: the size and the SHA-256 of each file, by name.
+
+    `VerifiedFiles` compares files with it when they are read.
+    """
     return {name: {"sha256": _sha256(data), "size": len(data)} for name, data in files.items()}
 
 

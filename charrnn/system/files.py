@@ -85,8 +85,10 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def fsync_folder(path: Path) -> None:
-    """Sync a folder, so that creations and renames in it survive a power failure. Raises
-    OSError."""
+    """Sync a folder, so that creations and renames in it survive a power failure. Raises OSError.
+
+    `write_synced` makes the content of a file safe, and this its name.
+    """
     if sys.platform == "win32":
         return  # Windows cannot open folders, and journals renames itself.
     descriptor = os.open(path, os.O_RDONLY)
@@ -103,7 +105,11 @@ def fsync_folder(path: Path) -> None:
 
 def make_folder(path: Path) -> None:
     """Create a folder and its parents and sync them; if that fails, the folder is removed again.
-    Raises OSError."""
+    Raises OSError.
+
+    `mkdir` leaves folders behind when it fails in the middle, and a new folder may be gone after a
+    power failure.
+    """
     if not path.parent.exists():
         with contextlib.suppress(FileExistsError):  # Another process may create it.
             make_folder(path.parent)
@@ -154,7 +160,11 @@ def forms_of(name: str) -> list[str]:
 
 
 def encode_text(text: str) -> bytes:
-    """Encode any text as UTF-8, lone surrogates as backslash escapes."""
+    """Encode any text as UTF-8, lone surrogates as backslash escapes.
+
+    Use it for files and manifests, which must be written whatever a text contains;
+    `text.vocab.encode_text` makes ids.
+    """
     # Lone surrogates come from file names that are not UTF-8; an escape in a text is better than a
     # failed run.
     return text.encode("utf-8", "backslashreplace")
@@ -224,7 +234,11 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def json_to_bytes(value: JSON) -> bytes:
-    """Serialize to indented ASCII JSON, one entry a line."""
+    """Serialize to indented ASCII JSON, one entry a line.
+
+    Use it for files that people may open and compare; `views.delivery.to_json` writes a result on
+    one line.
+    """
     return (json.dumps(value, indent=2) + "\n").encode("ascii")
 
 

@@ -97,7 +97,10 @@ _current: ContextVar[Progress] = ContextVar("progress", default=_SILENT)
 @contextmanager
 def using(progress: Progress) -> Iterator[None]:
     """Send the reports of this block to `progress`. A thread that the block starts has to do the
-    same itself."""
+    same itself.
+
+    A command calls it once, around its work; `current` hands the same to another thread.
+    """
     token = _current.set(progress)
     try:
         yield

@@ -131,7 +131,11 @@ def documents_of(text: SlicedText) -> Iterator[str | bytes]:
 
 def known_documents(*texts: SlicedText) -> set[str]:
     """Return the `loose_key` of each document of some texts. The keys themselves are kept, so that
-    no hash decides."""
+    no hash decides.
+
+    A document is known if its `loose_key` is among them. For passages of running text, see
+    `KnownPassages`.
+    """
     return {loose_key(document) for text in texts for document in documents_of(text)}
 
 

@@ -119,7 +119,11 @@ def _moved(positions: Int64Array, sizes: Int64Array, *, order: Int64Array) -> In
 def without_repeated(lines: Iterable[Line], *, seen: Set[str], file: FileRecord) -> Iterator[Line]:
     """Yield the lines of documents without those of documents that were `seen` in earlier files, or
     before in this one. The documents themselves are kept, in `file`, and compared character by
-    character."""
+    character.
+
+    A list that was joined of several lists has names twice, and one of the two may be held out:
+    then what is measured was learned.
+    """
     document: list[Line] = []
     for line in lines:
         document.append(line)

@@ -234,7 +234,10 @@ def _is_place(location: object) -> bool:
 
 def state_of_corpus(corpus: Corpus) -> dict[str, str | int | list[str | None]]:
     """Return the entries about its corpus in the state of a checkpoint, which `recorded_corpus`
-    reads."""
+    reads.
+
+    Every checkpoint has them, so that a run knows its text by more than the names of files.
+    """
     state: dict[str, str | int | list[str | None]] = {
         "corpus_digest": corpus.digest,
         "corpus_bytes": corpus.reader.file_bytes,

@@ -126,7 +126,11 @@ def entry_of(source: str) -> CatalogueEntry | None:
 def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
     """Return the default settings with which the sources are read: the settings of the catalogue,
     and for a .smi file the first field of each line. They are empty if the sources have different
-    settings."""
+    settings.
+
+    They come before the settings of a file and a user: a text of the catalogue is read well without
+    any option.
+    """
     common: dict[str, Any] | None = None
     for source in sources:
         entry = entry_of(source)

@@ -74,7 +74,10 @@ _BLANK = re.compile(r"[\s\u200b\u2060\ufeff]*")
 
 
 class Line(NamedTuple):
-    """A line of a text, or a part of one, or many whole lines where nobody looks at lines."""
+    """A line of a text, or a part of one, or many whole lines where nobody looks at lines.
+
+    The number leads back to the file, whatever was left out or joined on the way.
+    """
 
     number: int
     """The number of the line of the file in which it begins, from 1."""
@@ -347,7 +350,10 @@ def split_lines(lines: Iterable[Line]) -> Iterator[Line]:
 
 def is_blank(line: str) -> bool:
     """Whether nobody sees anything in a line: it is empty, or has only white space of any script or
-    characters without width."""
+    characters without width.
+
+    `str.isspace` does not know characters without width, which some programs put into empty lines.
+    """
     return _BLANK.fullmatch(line) is not None
 
 

@@ -502,7 +502,11 @@ def _most_frequent(counts: Int64Array, least: int) -> Int64Array:
 
 
 def as_bytes(text: str | bytes) -> bytes:
-    """Encode a text in UTF-8, with three bytes for a lone surrogate; bytes stay as they are."""
+    """Encode a text in UTF-8, with three bytes for a lone surrogate; bytes stay as they are.
+
+    Texts of characters and of bytes are compared and written alike by it. Unlike `str.encode`, it
+    takes whatever a file name or a JSON file may contain.
+    """
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 

@@ -50,7 +50,10 @@ from charrnn.training.trainer import Trainer
 
 
 class Computing(NamedTuple):
-    """What a training computes with."""
+    """What a training computes with.
+
+    Functions of the plan take it as one thing, because a trial step needs all of it.
+    """
 
     device: torch.device
     group: ProcessGroup = SINGLE
@@ -446,7 +449,10 @@ class Resumed:
 
 def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     """Parse the settings that a resumed run is to change. Raises UsageError for any outside of
-    CHANGEABLE."""
+    CHANGEABLE.
+
+    All other settings are those of the weights: changing them takes a new run, with `init_from`.
+    """
     fixed = [name for name in changes if name not in CHANGEABLE]
     if fixed:
         raise UsageError(

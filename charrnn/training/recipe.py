@@ -237,7 +237,10 @@ def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
 
 def steps_of_budget(config: Config, num_train_chars: int) -> int | None:
     """Return the steps of a budget in steps or epochs; None for minutes, which become steps by
-    measuring."""
+    measuring.
+
+    `plan.plan_steps` measures what minutes are.
+    """
     if config.epochs is not None:
         return round(config.epochs * num_train_chars / config.chars_per_step)
     return config.steps

@@ -141,7 +141,10 @@ NO_BREAK = "\u00a0"
 
 
 def page_pictures(page: CellPage) -> list[RenderableType]:
-    """Draw a page for any width."""
+    """Draw a page for any width.
+
+    It is for a terminal; `cells_to_html` makes a file of many pages, with links between them.
+    """
     cell = f"{page.layer}:{page.unit}"
     pictures: list[RenderableType] = []
     if page.scores:

@@ -366,7 +366,10 @@ def scale_of_text(coloured: ColouredText) -> Scale:
 
 
 def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
-    """Draw the scale of a cell's values, and a sentence below it if it does not go from -1 to 1."""
+    """Draw the scale of a cell's values, and a sentence below it if it does not go from -1 to 1.
+
+    It stands above whatever is coloured by a cell; `HeatMap.legend` adds how to read the guesses.
+    """
     # Without the sentence, a reader would take the colours for values from -1 to +1.
     pictures: list[RenderableType] = [Legend(scale.ends, underlined=underlined)]
     if scale.is_own:

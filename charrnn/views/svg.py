@@ -246,7 +246,10 @@ def to_html(
 
 def to_text(renderables: Sequence[RenderableType]) -> str:
     """Return the renderables in order as plain text, COLUMNS wide. Marks below a text stand for its
-    colours."""
+    colours.
+
+    It is the format `.txt`, for programs and readers that want no markup.
+    """
     return print_all(renderables, force_terminal=None, color_system=None).export_text()
 
 
@@ -254,7 +257,10 @@ def print_all(
     renderables: Iterable[RenderableType], width: int = COLUMNS, **options: Any
 ) -> Console:
     """Print the renderables on a console that records them, and return the console. `options`
-    replace options of RECORDING."""
+    replace options of RECORDING.
+
+    The other functions of this module make their formats of what it has recorded.
+    """
     # rich exports what a console has recorded; the file is not read.
     console = Console(record=True, file=StringIO(), width=width, **RECORDING | options)
     for renderable in renderables:

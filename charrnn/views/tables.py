@@ -230,7 +230,11 @@ SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner
 
 
 def score_line(score: CellScore) -> str:
-    """Return a cell's score with its interval, and what it is compared with; "" if it has none."""
+    """Return a cell's score with its interval, and what it is compared with; "" if it has none.
+
+    It stands above a passage and in a card, where the score is alone; in a table, the columns have
+    what it says.
+    """
     line = score_text(score)
     if score.ci_low is not None:
         line += f" ({ends_text(score.ci_low, score.ci_high)})"
@@ -263,7 +267,10 @@ def score_mark(score: CellScore) -> str:
 
 
 def meaning(score: CellScore) -> str:
-    """Return the meaning of the mark of a score; "" for a score without a mark."""
+    """Return the meaning of the mark of a score; "" for a score without a mark.
+
+    It stands below a table, once for each mark that occurs.
+    """
     return MEANINGS.get(score_mark(score), "")
 
 
@@ -320,7 +327,10 @@ def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Ta
 
 def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
     """Return the ends of an interval of scores, or of others in a format that has other digits; ""
-    if an end is None."""
+    if an end is None.
+
+    Every interval is written by it, with the digits of the figure beside it.
+    """
     if low is None or high is None:
         return ""
     return f"{score_number(low, form=form)}…{score_number(high, form=form)}"

@@ -204,7 +204,10 @@ def is_plain(console: Console) -> bool:
 
 def is_in_words(console: Console) -> bool:
     """Return whether a console gets words in place of drawings, also because its encoding lacks
-    blocks and dots. Exported pictures do not."""
+    blocks and dots. Exported pictures do not.
+
+    `is_plain` is about colours alone: a pipe without them still gets blocks.
+    """
     return prints_words(console._environ) or console.options.ascii_only
 
 
@@ -363,7 +366,10 @@ def short_number(value: float) -> str:
 
 
 def shown_character(character: str) -> str:
-    """Return the visible form of a character by itself: ␣ for a space."""
+    """Return the visible form of a character by itself: ␣ for a space.
+
+    `visible` leaves a space as it is, because it stands in a text.
+    """
     if character == " ":
         return "␣"
     return all_visible(character)

@@ -332,7 +332,10 @@ class Choosing:
 
 
 class Scoring(Choosing):
-    """The measurements of a card, on the scoring half, of what was chosen on the other."""
+    """The measurements of a card, on the scoring half, of what was chosen on the other.
+
+    `evidence` makes one of a `Choosing`, and asks it for the `card`.
+    """
 
     def card(self) -> EvidenceCard:
         """Measure a card."""

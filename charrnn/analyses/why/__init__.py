@@ -177,7 +177,10 @@ def predict_from(model: TrainedModel, reader: Reader, joined: NDArray[Any]) -> P
 
 
 def followed_by(model: TrainedModel) -> dict[CellIndex, str]:
-    """Return the detector that each found cell (layer, unit) follows best."""
+    """Return the detector that each found cell (layer, unit) follows best.
+
+    It names a unit in an explanation by what it does, where a survey has found that.
+    """
     follows: dict[CellIndex, str] = {}
     for score in model.found_cells:
         follows.setdefault((score.layer, score.unit), score.detector)

@@ -140,6 +140,9 @@ def explain(
 ) -> str:
     """Say why a character is predicted.
 
+    `Why.sentence` is what it says; a sentence must not claim more than the numbers, so the small
+    effects have wordings of their own.
+
     Args:
         character: The predicted character.
         probability: Its probability.

@@ -143,7 +143,10 @@ def _offered_length(model: TrainedModel) -> int:
 
 
 def to_json(description: dict[str, object]) -> str:
-    """Return a description in JSON, ASCII without "<", so that no value can end a script."""
+    """Return a description in JSON, ASCII without "<", so that no value can end a script.
+
+    It is safe inside a <script>; `views.delivery.to_json` is for a file or a pipe.
+    """
     encoded = json.dumps(description, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return encoded.replace("<", "\\u003c")
 
