@@ -120,7 +120,9 @@ class Plot:
     """
 
     lines: Sequence[Line]
+    """Its lines, and clouds of dots."""
     x_label: str
+    """The title of the horizontal axis, with its unit."""
     x_ticks: Sequence[Tick]
     """Ticks of the horizontal axis; a label for which there is no room is left out."""
     y_ticks: Sequence[Tick]
@@ -134,6 +136,7 @@ class Plot:
     caption: str = ""
     """A sentence below the plot, which replaces its lines where only words can be shown."""
     max_columns: int = 1_000
+    """The largest width in a terminal, in columns, with the labels of the vertical axis."""
     height: int = 15
     """The largest number of lines between the first and the last tick of the vertical axis."""
 
