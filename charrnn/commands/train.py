@@ -390,8 +390,10 @@ COLUMNS = {
 mark of the best, a row has 71 characters."""
 BEST = "  best"
 """Ends the row of a validation that is the best so far."""
-BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-"""The progress bar, in the format of tqdm."""
+BAR_FORMAT = "{percentage:3.0f}% {bar} {desc} [{elapsed}<{remaining}{postfix}]"
+"""The progress bar, in the format of tqdm. Its length is that of the first plan, and what was left
+when a later plan was made is divided among the steps of that plan, so that it never goes back; the
+steps are its description."""
 SAMPLE_LINES = 8
 """Lines of a sample that are shown."""
 FEW_UNITS = 16
@@ -429,6 +431,10 @@ class TrainingView:
         self._has_header = False
         self._facts = dict(FACTS)
         """The facts that are not shown yet."""
+        self._num_steps = 0
+        """Steps of the whole training, as planned last."""
+        self._replanned: tuple[int, float] = (0, 0.0)
+        """The step after which they were planned, and where the bar was then."""
 
     def load_torch(self, message: str) -> None:
         """Import torch, which takes seconds; say so before, if stderr is a terminal."""
@@ -503,6 +509,8 @@ class TrainingView:
                 self._show_start(event)
             case events.StepEvent():
                 self._show_step(event)
+            case events.ReplannedEvent():
+                self._show_replanned(event)
             case events.EvaluationEvent():
                 self._show_evaluation(event)
             case events.SampleEvent():
@@ -552,7 +560,10 @@ class TrainingView:
         for note in event.notes:
             self._show_fact("Note", fact=note, style="yellow")
         self._print()
+        self._num_steps = event.num_steps
+        self._replanned = (event.first_step, event.first_step)
         self._bar = tqdm_class()(
+            desc=f"{event.first_step}/{event.num_steps}",
             total=event.num_steps,
             initial=event.first_step,
             file=sys.stderr,
@@ -615,10 +626,23 @@ class TrainingView:
         recent = self._losses[-20:]
         status = f"{sum(recent) / len(recent):.3f} nats, {self._rate / 1000:.0f}k chars/s"
         every = self._start.config["evaluate_every"]
-        if event.step == self._start.num_steps or event.step % every == 0:
+        if event.step == self._num_steps or event.step % every == 0:
             status = VALIDATING
-        self._bar.update(event.step - self._bar.n)
+        self._bar.set_description_str(f"{event.step}/{self._num_steps}", refresh=False)
+        self._bar.update(self._bar_position(event.step) - self._bar.n)
         self._bar.set_postfix_str(status, refresh=status == VALIDATING)
+
+    def _bar_position(self, step: int) -> float:
+        """Return where the bar is after a step."""
+        begin, position = self._replanned
+        share = (step - begin) / max(1, self._num_steps - begin)
+        return position + share * (self._start.num_steps - position)
+
+    def _show_replanned(self, event: events.ReplannedEvent) -> None:
+        self._replanned = (event.step, self._bar_position(event.step))
+        self._num_steps = event.num_steps
+        if event.num_steps == event.step:
+            self._bar.set_postfix_str(VALIDATING)
 
     def _show_evaluation(self, event: events.EvaluationEvent) -> None:
         minutes, seconds = divmod(round(self._seconds_before + event.seconds), 60)
@@ -652,7 +676,7 @@ class TrainingView:
 
     def _show_sample(self, event: events.SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
-        if event.step < EARLY_SHARE * self._start.num_steps:
+        if event.step < EARLY_SHARE * self._num_steps:
             line = " ".join(event.text.split())
             self._print(line, style="cyan", no_wrap=True, overflow="ellipsis")
             return

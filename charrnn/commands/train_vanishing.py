@@ -32,7 +32,14 @@ from charrnn.system.files import write_atomically
 from charrnn.system.process import load_torch
 from charrnn.system.progress import task, tell, warn
 from charrnn.system.signals import Signals
-from charrnn.training.events import DoneEvent, PlanEvent, StartEvent, StepEvent, WarningEvent
+from charrnn.training.events import (
+    DoneEvent,
+    PlanEvent,
+    ReplannedEvent,
+    StartEvent,
+    StepEvent,
+    WarningEvent,
+)
 from charrnn.views.delivery import Shown, find_format
 
 
@@ -134,7 +141,7 @@ def _train(config: Config, *, run: Path, signals: Signals) -> Trained:
             # From the first event of the run on, the first Ctrl-C saves and ends it.
             if not isinstance(event, PlanEvent):
                 signals.defers = True
-            if isinstance(event, StartEvent):
+            if isinstance(event, StartEvent | ReplannedEvent):
                 advance.total = event.num_steps
             elif isinstance(event, StepEvent):
                 largest_norm = max(largest_norm, event.grad_norm)

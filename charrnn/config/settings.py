@@ -29,6 +29,7 @@ from charrnn.config.options import (
     setting,
     written,
 )
+from charrnn.config.plan_record import PlanEntry, is_plan, parse_plan
 from charrnn.errors import (
     THOUSANDS,
     UsageError,
@@ -152,6 +153,10 @@ SHARES = Range(
 NAME = Range("a name of up to 1,000 characters", contains=lambda name: 0 < len(name) <= 1000)
 SEED = Range("between 0 and 2^32 - 1", contains=lambda seed: 0 <= seed < 2**32)
 BUDGET = Range("more than 0 and at most 100000", contains=lambda budget: 0 < budget <= 1e5)
+PLAN = Range(
+    "a list of STEP:STEPS:THREADS, each of a later step, of which the first is 0",
+    contains=is_plan,
+)
 PROBABILITY = Range("at least 0 and below 1", contains=lambda share: 0 <= share < 1)
 FACTOR = between(0, 1000)
 """The range of a factor by which a step is multiplied: far above what any training bears."""
@@ -349,6 +354,10 @@ class Config:
         allowed=Range("between 1 and 10^9", contains=lambda steps: 1 <= steps <= MAX_STEPS),
     )
     """Budget in optimizer steps."""
+    plan: tuple[str, ...] | None = setting(None, allowed=PLAN)
+    """What a run records whose budget in minutes was planned more than once: from which step on it
+    had how many steps, and how many threads, as STEP:STEPS:THREADS. The last number of steps is
+    that of `steps`. null: one plan for the whole run."""
     batch_size: int | Auto = setting("auto", allowed=between(1, 65536))
     """B: segments of the text that are read in parallel, one per batch row."""
     bptt_length: int | Auto = setting("auto", allowed=between(1, 65536))
@@ -434,6 +443,7 @@ class Config:
         self._check_text()
         self._check_layers()
         self._check_sizes()
+        self._check_plan()
         # Two budgets may contradict each other, and neither has priority.
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError(
@@ -516,6 +526,20 @@ class Config:
             follows = f"it follows from {named('parameters')}"
             raise self._refused("hidden_size", remedy=f"{follows}: leave one of them out.")
 
+    def _check_plan(self) -> None:
+        """Raise UsageError for steps and threads that are not those with which the plan ends."""
+        if self.plan is None:
+            return
+        last = self.plan_entries[-1]
+        for name, planned in (("steps", last.num_steps), ("threads", last.threads)):
+            if getattr(self, name) not in (planned, "auto"):
+                other = f"{named(name)} is {written(getattr(self, name))}"
+                raise self._refused(
+                    "plan",
+                    remedy=f"it ends with {named(name, planned)}, and {other}. Leave that out, or"
+                    f" use {named('plan', 'null')}.",
+                )
+
     def _refused(self, name: str, remedy: str) -> UsageError:
         """Return the error of a field whose value excludes another setting."""
         return UsageError(f"{named(name)} is {written(getattr(self, name))}; {remedy}")
@@ -545,6 +569,18 @@ class Config:
         if self.num_members == "auto":
             return 1
         return self.num_members
+
+    @property
+    def plan_entries(self) -> tuple[PlanEntry, ...]:
+        """The plans of a run whose steps are known, the first one first; one entry if it was
+        planned once."""
+        if self.plan is not None:
+            return parse_plan(self.plan)
+        # The number of threads may not be chosen yet.
+        threads = 1
+        if self.threads != "auto":
+            threads = self.threads
+        return (PlanEntry(step=0, num_steps=self.steps or 1, threads=threads),)
 
     @property
     def chars_per_step(self) -> int:
@@ -578,6 +614,16 @@ def resolved(value: int | Auto | OneHot) -> int:
     # `training.recipe` has replaced all words by numbers.
     assert not isinstance(value, str), f"the configuration contains {value!r}"
     return value
+
+
+def threads_at(step: int, config: Config) -> int:
+    """Return the number of threads on which the next step is computed after `step` steps, of a
+    resolved configuration."""
+    threads = 1
+    for entry in config.plan_entries:
+        if entry.step <= step:
+            threads = entry.threads
+    return threads
 
 
 def config_of_member(config: Config, index: int = 0) -> Config:
@@ -701,7 +747,11 @@ def _converted(name: str, value: Any) -> Any:
     if str in kinds:
         return _checked(value, str)
 
-    # The other fields are lists: the shares of the split, or the files of the corpus.
+    # The other fields are lists: the plan, the shares of the split, or the files of the corpus.
+    if name == "plan":
+        if isinstance(value, str):
+            value = value.split(",")
+        return tuple(_checked(entry, str).strip() for entry in _checked(value, list, tuple))
     if name == "split":
         if isinstance(value, str):
             value = value.replace(",", "/").split("/")

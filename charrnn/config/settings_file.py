@@ -75,7 +75,10 @@ def merge_settings(
             elif name == "init_from" and parsed[name] is not None:
                 parsed[name] = with_home(parsed[name])
 
-        # A budget replaces a budget of another kind, which would contradict it.
+        # A budget replaces a budget of another kind, which would contradict it, and its plan.
+        if any(parsed.get(name) is not None for name in BUDGETS):
+            values.pop("plan", None)
+            origins["plan"] = "default"
         for exclusive in (BUDGETS, WIDTHS, DOCUMENTS):
             if any(parsed.get(name) not in (None, "auto") for name in exclusive):
                 for name in exclusive:

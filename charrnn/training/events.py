@@ -117,6 +117,22 @@ class StepEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplannedEvent(Event):
+    """What is left of a budget in minutes was planned again, because steps take longer or less long
+    than they did: the training has another number of steps from here on."""
+
+    event: ClassVar[Literal["replanned"]] = "replanned"
+    step: int
+    """The steps that were taken."""
+    seconds: float
+    """Seconds since the call of `train` or `resume`."""
+    num_steps: int
+    """Steps of the whole training."""
+    threads: int
+    """The number of threads of the steps that follow."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationEvent(Event):
     """A validation: the stateful loss on the validation part, or on `num_chars` characters of it,
     and the share of them that the first guess gets right.
@@ -216,6 +232,7 @@ TrainEvent = (
     PlanEvent
     | StartEvent
     | StepEvent
+    | ReplannedEvent
     | EvaluationEvent
     | SampleEvent
     | SavedEvent

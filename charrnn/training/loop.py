@@ -23,6 +23,7 @@ from charrnn.training.plan import (
     load_resumed,
     parse_changes,
     read_same_text,
+    resumed_budget,
 )
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.run_text import RunText, read_new_text
@@ -138,6 +139,7 @@ def train(
             start=start,
             should_stop=should_stop,
             should_save=should_save,
+            budget=plan.budget_of(sized),
         )
         if initial is not None:
             session.base = base_state(initial)
@@ -214,6 +216,7 @@ def resume(
             computing = _computing(resumed.config, group=group, start=start)
         text = group.in_turn(lambda: read_same_text(resumed))
         config = continued_config(resumed, text=text, computing=computing)
+        budget = resumed_budget(resumed, continued=config)
         if config.minutes is not None:
             yield PlanEvent(**text.facts(config))
         # Minutes become steps: some are taken, and timed, by a trainer that is thrown away.
@@ -232,6 +235,7 @@ def resume(
             should_stop=should_stop,
             should_save=should_save,
             checkpoint=checkpoint,
+            budget=budget,
         )
         notes = resumed_notes(planned, text=text)
         yield from session.events(notes)

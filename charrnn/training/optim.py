@@ -292,17 +292,16 @@ def learning_rate_at(step: int, config: Config) -> float:
 
     With `Config.decay_share` 1 the fall begins right after the warm-up.
     """
-    num_steps = config.steps or 1
     peak = float(config.learning_rate)
 
     # A short warm-up, at most a tenth of the run: the first gradients are large, and the running
     # means are of few of them.
-    warmup = min(config.warmup_steps, num_steps // 10)
+    warmup = min(config.warmup_steps, config.plan_entries[0].num_steps // 10)
     if step < warmup:
         return peak * (step + 1) / warmup
 
     # The peak is kept for a share of the steps after the warm-up.
-    progress = (step - warmup) / max(1, num_steps - 1 - warmup)
+    progress = progress_after(warmup, step=step, config=config)
     fall = (progress - (1 - config.decay_share)) / config.decay_share
     fall = min(1.0, max(0.0, fall))
 
@@ -312,6 +311,26 @@ def learning_rate_at(step: int, config: Config) -> float:
         height = (1 + math.cos(math.pi * fall)) / 2
     final = config.final_learning_rate
     return peak * (final + (1 - final) * height)
+
+
+def progress_after(warmup: int, step: int, config: Config) -> float:
+    """Return how far a training is before step `step`: 0 after the warm-up, 1 before the last step.
+
+    Each later plan divides what was left when it was made among the steps that it has left, so
+    there is no jump where it begins.
+    """
+    first, *later = config.plan_entries
+    begin = warmup
+    progress = 0.0
+    num_steps = first.num_steps
+    for entry in later:
+        if entry.step > step:
+            break
+        end = max(begin, entry.step)
+        progress += (1 - progress) * (end - begin) / max(1, num_steps - 1 - begin)
+        begin = end
+        num_steps = entry.num_steps
+    return progress + (1 - progress) * (step - begin) / max(1, num_steps - 1 - begin)
 
 
 def loss_scales(config: Config) -> tuple[float, ...]:

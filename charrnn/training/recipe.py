@@ -308,8 +308,8 @@ def choose_steps(
     # How often to validate, and to save: NUM_VALIDATIONS times, or less often where that would take
     # more than its share of the time.
     validation_chars = choose_validation_chars(config, steps=steps, num_val_chars=num_val_chars)
-    num_read = min(num_val_chars, validation_chars or num_val_chars)
-    cost_in_steps = num_read * FORWARD_COST / config.chars_per_step
+    config = replace(config, validation_chars=validation_chars)
+    cost_in_steps = cost_of_validation(config, num_val_chars=num_val_chars)
     auto_every = max(math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
     config = fill_auto(config, evaluate_every=auto_every)
     config = fill_auto(config, save_every=config.evaluate_every)
@@ -321,8 +321,15 @@ def choose_steps(
         epochs=None,
         steps=steps,
         num_members=config.num_networks,
-        validation_chars=validation_chars,
     )
+
+
+def cost_of_validation(config: Config, num_val_chars: int) -> float:
+    """Return how many steps take as long as one validation, of a configuration whose
+    `validation_chars` are chosen."""
+    assert config.validation_chars != "auto", "the share of the validation text was not chosen"
+    num_read = min(num_val_chars, config.validation_chars or num_val_chars)
+    return num_read * FORWARD_COST / config.chars_per_step
 
 
 MIN_VALIDATION_CHARS = 1 << 20

@@ -11,10 +11,10 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
-from charrnn.config.settings import resolved
+from charrnn.config.settings import Config, resolved, threads_at
 from charrnn.errors import CharRNNError, CheckpointError, NonFiniteError, named
 from charrnn.generation.generator import Generator as TextGenerator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
@@ -37,6 +37,7 @@ from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
+    ReplannedEvent,
     SampleEvent,
     SavedEvent,
     StartEvent,
@@ -44,13 +45,14 @@ from charrnn.training.events import (
     TrainEvent,
     WarningEvent,
 )
+from charrnn.training.plan import Computing, TimeBudget, is_late, pace_after, plan_again
 from charrnn.training.run_text import RunText
 from charrnn.training.trainer import Trainer
 
 SAMPLE_LENGTH = 240
 """Characters of a sample that is written while training."""
-SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
-"""When samples are written, as shares of the run's steps."""
+SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4)
+"""When samples are written, as shares of the run's steps; the last one is written at its end."""
 
 
 @dataclass(eq=False)
@@ -77,6 +79,8 @@ class TrainingSession:
     should_save: Callable[[], bool]
     checkpoint: Checkpoint | None = None
     """What a resumed run continues from, and the trainer has restored; None for a new run."""
+    budget: TimeBudget | None = None
+    """The minutes that the training keeps to; None for a number of steps or epochs."""
     base: JSON = None
     """What tells the model from whose weights training started (`base_state`); None without one."""
     best_nats: float | None = None
@@ -101,13 +105,17 @@ class TrainingSession:
 
     def __post_init__(self) -> None:
         self.group = self.trainer.group
-        self.num_steps = self.trainer.config.steps or 0
 
         # The files beside the checkpoints.
         self._metrics = MetricsLog(self.run.path / "metrics.jsonl")
         self._samples = SampleLog(self.run.path / "samples.txt")
         self._seconds_before = 0.0
         """Seconds that the log of earlier processes ends with."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole training, as planned last."""
+        return self.trainer.config.steps or 0
 
     def events(self, notes: Iterable[str] = ()) -> Generator[TrainEvent, None, None]:
         """Train until the last step, or until `should_stop`, and yield the events. `notes` go to
@@ -151,6 +159,11 @@ class TrainingSession:
                 continue
             yield taken
 
+            # Plan the rest of a budget in minutes again, a few times.
+            is_planned = self._is_planning_due()
+            if is_planned:
+                yield from self.plan_again()
+
             # Validate, once in a while and at the end.
             is_last = trainer.step == self.num_steps
             if is_last or trainer.step % resolved(config.evaluate_every) == 0:
@@ -162,23 +175,28 @@ class TrainingSession:
             if self._is_sample_due():
                 yield self.write_sample()
 
-            # Save, once in a while, when somebody asks, and when a step is worth keeping.
+            # Save, once in a while, when somebody asks, and when a step is worth keeping. The first
+            # steps of a new plan cannot be taken again without it.
             is_asked = self.group.any(self.should_save())
             is_due = trainer.step % resolved(config.save_every) == 0
-            if is_asked or is_due or is_last or trainer.step == self.best_step:
+            if is_asked or is_due or is_planned or is_last or trainer.step == self.best_step:
                 yield self.save()
 
         # The present step, if a stop left it unsaved.
         if self.saved_step != trainer.step:
             yield self.save()
+        yield from self._late_warning()
+        yield self._done()
 
+    def _done(self) -> DoneEvent:
+        """Return the event of the end."""
         # The saved settings train the same weights only if the run kept to one schedule, from the
         # first step to the last.
         recipe = None
         if self.checkpoint is None and not self.has_gone_back and not self.is_stopped:
             recipe = str(self.run.path / CONFIG)
-        yield DoneEvent(
-            step=trainer.step,
+        return DoneEvent(
+            step=self.trainer.step,
             seconds=time.perf_counter() - self.start,
             val_nats=self.val_nats,
             best_nats=self.best_nats,
@@ -249,14 +267,17 @@ class TrainingSession:
 
     def _is_sample_due(self) -> bool:
         """Return whether to write a sample after the step that was taken."""
-        steps = [math.ceil(self.num_steps * share) for share in SAMPLE_SHARES]
+        # By the first plan, so that no sample is left out or written twice, and at the end.
+        first_plan = self.trainer.config.plan_entries[0]
+        steps = [math.ceil(first_plan.num_steps * share) for share in SAMPLE_SHARES]
+        steps.append(self.num_steps)
         return self.group.is_first and self.trainer.step in steps
 
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         # Whoever takes the events computes on as many threads as before.
         begin = time.perf_counter()
-        with on_threads(resolved(self.trainer.config.threads)):
+        with on_threads(self._num_threads):
             result = self.trainer.take_step()
         end = time.perf_counter()
         event = StepEvent(
@@ -269,6 +290,83 @@ class TrainingSession:
         )
         self._log(event)
         return event
+
+    @property
+    def _num_threads(self) -> int:
+        """The number of threads at the present step."""
+        return threads_at(self.trainer.step, self.trainer.config)
+
+    @property
+    def _budget_end(self) -> float:
+        """When the budget in minutes ends, as `time.perf_counter` counts."""
+        assert self.budget is not None, "only a budget in minutes ends"
+        return self.start - self._seconds_before + 60 * self.budget.minutes
+
+    def _is_planning_due(self) -> bool:
+        """Return whether to plan what is left of a budget in minutes, after the step that was
+        taken. The first process decides: the clocks of all differ."""
+        if self.budget is None or self.budget.num_left == 0:
+            return False
+        seconds = self._seconds_before + time.perf_counter() - self.start
+        return self.group.of_first(self.budget.is_due(seconds))
+
+    def plan_again(self) -> Generator[ReplannedEvent, None, None]:
+        """Plan what is left of the budget by how long the last steps took, and yield an event if
+        the training gets another number of steps, or of threads.
+
+        The caller saves the step: a run that is killed before plans again, and one that is killed
+        after it follows the plan that was saved.
+        """
+        before = self.trainer.config
+        fields = self.group.first(self._new_plan)
+        assert self.budget is not None and fields is not None, "only a budget in minutes is planned"
+        planned = Config(**fields)
+        seconds = time.perf_counter() - self.start
+        self.budget.note_planning(
+            self.group.of_first(self._seconds_before + seconds), step=self.trainer.step
+        )
+        if planned == before:
+            return
+
+        # The configuration is written before the checkpoint: one that is newer than the latest
+        # checkpoint loses its last plan (`plan_until`), one that is older would lose it unnoticed.
+        self.trainer.config = planned
+        if self.group.is_first:
+            self.run.check_still_owned()
+            self.run.write_description(self.description)
+        yield ReplannedEvent(
+            step=self.trainer.step,
+            seconds=seconds,
+            num_steps=self.num_steps,
+            threads=self._num_threads,
+        )
+
+    def _new_plan(self) -> dict[str, Any]:
+        """Return the fields of the configuration with the plan that the first process makes."""
+        assert self.budget is not None, "only a budget in minutes is planned"
+        config = self.trainer.config
+        planned = plan_again(
+            config,
+            text=self.text,
+            computing=Computing(self.trainer.device, group=self.group),
+            budget=self.budget,
+            pace=pace_after(self.budget.planned_step, log=self._metrics, config=config),
+            num_taken=self.trainer.step,
+            end=self._budget_end,
+        )
+        return asdict(planned)
+
+    def _late_warning(self) -> Generator[WarningEvent, None, None]:
+        """Yield a warning about a training that has taken longer than its budget."""
+        if self.budget is None or self.is_stopped:
+            return
+        late = time.perf_counter() - self._budget_end
+        if is_late(self.budget, seconds=late):
+            minutes = self.budget.minutes + late / 60
+            yield WarningEvent(
+                message=f"training took {minutes:.1f} minutes instead of {self.budget.minutes:g}:"
+                " its last steps took longer than the steps before them, by which they were planned"
+            )
 
     def _log(self, event: StepEvent | EvaluationEvent) -> None:
         """Add an event to the log, with the seconds of all processes of the run."""
@@ -330,7 +428,7 @@ class TrainingSession:
         # The other processes wait for the result, so their threads are free.
         means = None
         if self.group.is_first:
-            num_threads = resolved(config.threads) * self.group.local_size
+            num_threads = self._num_threads * self.group.local_size
             with on_threads(num_threads), using(Progress()):
                 scores = stateful_scores(
                     self.trainer.averaged,
@@ -426,6 +524,8 @@ class TrainingSession:
                 recorded["base"] = self.base
             if self.texts_seal is not None:
                 recorded["document_texts"] = self.texts_seal
+            if self.budget is not None:
+                recorded["budget"] = self.budget.state(self.trainer.config)
 
             # `RunWriter.commit` makes this step the latest, by writes in a safe order.
             self.run.commit(

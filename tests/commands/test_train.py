@@ -18,8 +18,11 @@ from synthetic import make_corpus
 from torch import nn
 
 import charrnn
+from charrnn.cli.progress_bars import tqdm_class
 from charrnn.commands.train import TrainingView
+from charrnn.config.plan_record import PlanEntry
 from charrnn.config.settings import FIELD_NAMES
+from charrnn.training.plan import TimeBudget, TrialSteps, with_plan
 
 TEXT = make_corpus(num_chars=3_000, seed=5).text
 EVENT_KEYS = {
@@ -137,6 +140,43 @@ def test_suggested_commands_work_anywhere(command, text_file, monkeypatch):
     assert len(suggested) == 2
     for line in suggested:
         assert command(line).code == 0, line
+
+
+@pytest.mark.parametrize("num_steps", [9, 30])
+def test_the_bar_follows_another_plan_without_going_back(
+    command, text_file, monkeypatch, num_steps
+):
+    """The steps before their number stands beside it change; where the bar is, it goes on from."""
+    drawn = []
+
+    class Bar(tqdm_class()):
+        def refresh(self, *_, **__):
+            drawn.append((self.n / self.total, self.desc))
+
+        display = refresh
+
+    def planned_again(config, **of_run):
+        return with_plan(config, PlanEntry(of_run["num_taken"], num_steps, threads=1))
+
+    monkeypatch.setattr("charrnn.commands.train.tqdm_class", lambda: Bar)
+    monkeypatch.setattr("charrnn.commands.train.can_animate", lambda: True)
+    monkeypatch.setattr(TimeBudget, "is_due", lambda budget, seconds: budget.num_plannings == 0)
+    monkeypatch.setattr(
+        TimeBudget,
+        "note_planning",
+        lambda budget, *_, **__: budget.__dict__.update(num_plannings=3),
+    )
+    monkeypatch.setattr("charrnn.training.session.plan_again", planned_again)
+    monkeypatch.setattr(
+        "charrnn.training.plan.time_trial_steps", lambda *_, **__: TrialSteps(0.4, 1)
+    )
+
+    ran = command("train text.txt --minutes 0.1 --set threads=1", *SMALL_FLAGS)
+
+    shares = [share for share, _ in drawn]
+    assert shares == sorted(shares)
+    assert drawn[-1] == (1.0, f"{num_steps}/{num_steps}")
+    assert f"Done: {num_steps} steps." in ran.err
 
 
 def test_the_last_command_trains_the_same_weights_again(command, text_file):

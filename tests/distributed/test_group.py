@@ -6,6 +6,7 @@ are threads of this one, which exchange tensors in memory (`Threads`); `faults/t
 starts real ones. `V`: characters of the vocabulary.
 """
 
+import itertools
 import json
 import math
 import threading
@@ -27,7 +28,7 @@ from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.batches import BatchRows
-from charrnn.training import loop
+from charrnn.training import loop, plan
 from charrnn.training.trainer import Trainer
 
 V = 9
@@ -323,3 +324,36 @@ def test_a_stop_interrupts_the_validation_of_the_first_process(text, monkeypatch
     for events in in_processes(2, lambda group: list(loop.resume("run", group=group))):
         assert [event.step for event in events if event.event == "evaluation"] == [4, 8, 12]
         assert events[-1].is_complete
+
+
+@pytest.mark.trained
+def test_all_processes_take_the_new_plan_of_the_first_at_the_same_step(text, monkeypatch):
+    """By a clock that the steps of the first process move; those of the other take no time."""
+    now = 1000.0
+    take_step = Trainer.take_step
+
+    def take(trainer):
+        nonlocal now
+        if trainer.group.is_first:
+            now += 1.0
+            if trainer.step >= 8:
+                now += 1.0
+        return take_step(trainer)
+
+    monkeypatch.setattr(Trainer, "take_step", take)
+    asked = itertools.count()
+    monkeypatch.setattr("time.perf_counter", lambda: now + 1e-6 * next(asked))
+    monkeypatch.setattr(plan, "time_trial_steps", lambda *_, **__: plan.TrialSteps(1.0, 1))
+    config = run_config(text, steps=None, minutes=0.6)
+
+    first, second = in_processes(
+        2, lambda group: list(loop.train(config, out=Path("run"), group=group))
+    )
+
+    planned = [
+        [(event.step, event.num_steps) for event in events if event.event == "replanned"]
+        for events in (first, second)
+    ]
+    assert planned[0] == planned[1] != []
+    assert first[-1].step == second[-1].step == planned[0][-1][1]
+    assert now - 1000 == pytest.approx(36, abs=3), "two seconds are a step"

@@ -2,7 +2,8 @@
 
 The run is a few kilobytes: 240 characters of `make_corpus(num_chars=100, seed=12)`, learned by
 heart. So are two model files of `charrnn export`, one of which has the words of that text. A folder
-is added when a released format changes, and none is ever written anew.
+is added when a released format changes, and none is ever written anew. The run of
+`format-2-planned` had a budget in minutes that was planned three times.
 """
 
 import json
@@ -15,15 +16,20 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.errors import DataError
 from charrnn.runs.checkpoint import FORMAT_VERSION
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.model_file import MODEL_FILE_VERSION, pack
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
+from charrnn.training.optim import learning_rate_at
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = sorted(folder.name for folder in GOLDEN.iterdir())
 LATEST = f"format-{FORMAT_VERSION}"
 FILES = Path(__file__).parent / "golden-files"
 FILE_FORMATS = sorted(folder.name for folder in FILES.iterdir())
+PLANNED = "format-2-planned"
+OUTPUT_SCALES = {"format-2": 1.0, PLANNED: 3.0}
+"""The first one does not record it: its version had one rate for embedding and output."""
 
 
 def contents(folder):
@@ -82,7 +88,22 @@ def test_a_run_trains_on_and_keeps_what_was_saved(command, copied, name):
     assert RunReader(run).checkpoints() == [saved, f"step-{step + 1:08d}"]
     assert contents(run / saved) == contents(GOLDEN / name / "run" / saved)
     assert charrnn.load(run).warnings == ()
-    assert RunReader(run).read_config().output_scale == 1.0, "the one rate of its version"
+    config = RunReader(run).read_config()
+    assert config.output_scale == OUTPUT_SCALES[name], "the rate of its version"
+    assert config.plan is None, "new steps have one plan"
+
+
+def test_the_rates_of_a_run_that_was_planned_three_times_are_those_of_its_plans():
+    run = RunReader(GOLDEN / PLANNED / "run")
+    config = run.read_config()
+    assert config.plan_entries == ((0, 1500, 1), (400, 956, 1), (650, 899, 1))
+    steps = [
+        record for record in MetricsLog(run.path / "metrics.jsonl").read() if "grad_norm" in record
+    ]
+    assert [step["learning_rate"] for step in steps] == [
+        pytest.approx(learning_rate_at(step["step"] - 1, config), rel=1e-12) for step in steps
+    ]
+    assert {400, 401, 650, 651, 899} <= {step["step"] for step in steps}
 
 
 def test_a_run_of_a_newer_format_asks_for_an_upgrade(command, copied):
