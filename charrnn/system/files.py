@@ -253,8 +253,8 @@ def convert_os_errors(
     """Convert an OSError into a CharRNNError, or into `kind`, which names the action, the path, the
     reason and, if the disk is full, the size.
 
-    Put it around everything that touches files for a user; what no user has named may fail with a
-    traceback.
+    Put it around everything that touches files for a user: an error of Python names neither what
+    was tried nor how much room it takes.
     """
     try:
         yield

@@ -28,8 +28,8 @@ class Necessity:
     mean.
 
     Perhaps nothing in the model reads a cell that follows a property: the model needs the cell if
-    `inside` is above 0 and `rank` is 1. `outside` tells whether it needs the cell for something
-    else, too.
+    `inside` and its interval are above 0, and both ranks are 1. `outside` tells whether it needs
+    the cell for something else, too.
     """
 
     inside: float
