@@ -385,13 +385,15 @@ class Model(TrainedModel):
         force: bool = False,
         title: str | None = None,
         known_words: bool = False,
+        new: bool = False,
     ) -> Path:
         """Write the model to a folder, or to a file in the format of its suffix.
 
         It is how a model is given to somebody else. A folder has a card that describes the model,
         and a `.zip` is the same folder: both are read by `load`, and by every command that asks for
-        a trained model. An `.html` is a page that runs the model. No format contains the optimizer,
-        or a name of this machine or of a private text.
+        a trained model. An `.html` is a page that runs the model, and a `.js` or `.mjs` a module of
+        JavaScript. No format contains the optimizer, or a name of this machine or of a private
+        text.
 
         Args:
             path: The path of the file, whose suffix says the format, or of a folder: a string that
@@ -401,6 +403,9 @@ class Model(TrainedModel):
             known_words: Whether the words of the text that the model has read are in the file, so
                 that `known_words` of a sample works without that text. By default the file has
                 none, even if the model came with a list of them.
+            new: Whether digests of the documents of the text are in a module, so that its `isNew`
+                leaves out what the model has read. Whoever has the module can test whether a guess
+                is one of the documents.
 
         Returns:
             The path of the file or the folder.
@@ -420,7 +425,7 @@ class Model(TrainedModel):
         """
         read = () if self.path is None else (self.path,)
         target = export.target_of(path, force=force, read=read)
-        export.write_model(self, target, title=title, known_words=known_words)
+        export.write_model(self, target, title=title, known_words=known_words, new=new)
         return Path(path)
 
     # What of a text was copied.

@@ -19,7 +19,7 @@ from charrnn.hooks import ModelFormat
 from charrnn.hooks.manager import offered
 from charrnn.runs.targets import FolderTarget, Target
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import tell
+from charrnn.system.progress import tell, warn
 
 if TYPE_CHECKING:
     from charrnn.formats import model_folder
@@ -51,20 +51,35 @@ def _to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes
     return model_folder.page_of(model, name=path.stem, title=title)
 
 
-def _to_module(model: TrainedModel, path: Path) -> bytes:
-    """Return the module of a model; its name is nowhere in it."""
+def _to_module(model: TrainedModel, path: Path, new: bool = False) -> bytes:
+    """Return the module of a model, which has no name in it. With `new` it tells new documents."""
+    from charrnn.formats.model_page.digests import DocumentDigests
     from charrnn.formats.model_page.page import to_module
 
-    return to_module(model).encode("utf-8")
+    digests = None
+    if new:
+        digests = DocumentDigests.of(model)
+    return to_module(model, digests).encode("utf-8")
+
+
+def _to_declaration() -> bytes:
+    """Return the types of a module, which are those of every module."""
+    from charrnn.formats.model_page.module_options import declaration
+
+    return declaration().encode("utf-8")
 
 
 FORMATS = (
     ModelFormat(".zip", content="the folder in one file", write=_to_zip),
     ModelFormat(".html", content="a page that runs the model", write=_to_page, has_title=True),
-    ModelFormat(".js", content="a module for other programs", write=_to_module),
+    ModelFormat(".js", content="a module for other programs", write=_to_module, has_new=True),
+    ModelFormat(".mjs", content="the same, for node", write=_to_module, has_new=True),
     ModelFormat("/", content="a folder with a card", write=_to_folder),
 )
 """The formats of charrnn."""
+DECLARATIONS = {".js": ".d.ts", ".mjs": ".d.mts"}
+"""The suffix of the file that declares the types of a module, which TypeScript looks for beside it.
+"""
 
 
 def _formats() -> dict[str, ModelFormat]:
@@ -92,9 +107,36 @@ def target_of(
     return Target(Path(file), force=force, read=read)
 
 
-def _writer_of(target: Target | FolderTarget, title: str | None) -> Callable[..., Any]:
+def _declaration_beside(target: Target | FolderTarget) -> Target | None:
+    """Return the file beside a module that declares its types; None for another format. One that an
+    earlier export wrote is replaced."""
+    from charrnn.formats.model_page.module_options import DECLARATION_MARK
+
+    suffix = DECLARATIONS.get(target.path.suffix.lower())
+    if suffix is None or isinstance(target, FolderTarget):
+        return None
+    return Target(
+        target.path.with_suffix(suffix),
+        force=target.force,
+        mark=DECLARATION_MARK,
+        read=target.read,
+    )
+
+
+def _check(target: Target | FolderTarget) -> None:
+    """Check that what is exported can be written: the target, and the declaration beside it."""
+    target.check()
+    declaration = _declaration_beside(target)
+    if declaration is not None:
+        declaration.check()
+
+
+def _writer_of(
+    target: Target | FolderTarget, *, title: str | None, new: bool
+) -> Callable[..., Any]:
     """Return the function that writes a folder, or a file by its suffix. Raises UsageError for an
-    unknown suffix, and for the title of another format than a page."""
+    unknown suffix, for the title of another format than a page, and for the digests of another than
+    a module."""
     formats = _formats()
     suffix = "/" if isinstance(target, FolderTarget) else target.path.suffix.lower()
     if suffix not in formats:
@@ -104,12 +146,19 @@ def _writer_of(target: Target | FolderTarget, title: str | None) -> Callable[...
         )
     write = formats[suffix].write
     assert write is not None, suffix
-    if title is None:
-        return write
-    # The functions of other formats have no parameter for it.
-    if not formats[suffix].has_title:
-        raise UsageError(f"{named('title', title)} is for a page: {target.path} has no title.")
-    return partial(write, title=title)
+    # The functions of other formats have no parameters for these.
+    if title is not None:
+        if not formats[suffix].has_title:
+            raise UsageError(f"{named('title', title)} is for a page: {target.path} has no title.")
+        write = partial(write, title=title)
+    if new:
+        if not formats[suffix].has_new:
+            raise UsageError(
+                f"{named('new')} is for a module, {words_in_text(DECLARATIONS)}: {target.path} has"
+                " no use for digests of documents."
+            )
+        write = partial(write, new=True)
+    return write
 
 
 def write_model(
@@ -118,21 +167,22 @@ def write_model(
     title: str | None = None,
     *,
     known_words: bool = False,
+    new: bool = False,
 ) -> int:
     """Write a model to a folder, or to a file in the format of its suffix, and return the number of
-    bytes. With `known_words` the words that it has read are in the file, too. Raises the errors of
-    `Model.export`.
+    bytes. With `known_words` the words that it has read are in the file, too, and with `new` the
+    digests of its documents. Raises the errors of `Model.export`.
 
     `Model.export` and the command both end here, so that every format is written in one way.
     """
     # Looked for before all else: a name that is wrong is the error that is mended first.
-    write = _writer_of(target, title)
+    write = _writer_of(target, title=title, new=new)
     if model.instead_of is not None:
         raise CheckpointError(
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
             f" to export that, name it: {model.name}@{model.step}"
         )
-    target.check()
+    _check(target)
     # This raises CheckpointError if the predictions are not finite.
     model.generator.model_for("int8", clamps={})
 
@@ -143,6 +193,9 @@ def write_model(
         model = replace(model, words=words)
     content = write(model, target.path)
     target.write(content)
+    declaration = _declaration_beside(target)
+    if declaration is not None:
+        declaration.write(_to_declaration())
     if isinstance(target, FolderTarget):
         return sum(map(len, content.values()))
     return len(content)
@@ -165,6 +218,11 @@ class ExportOptions(ReplacingOptions):
         flags="--known-words",
         help="Put in the words of the text, for sample --known-words.",
     )
+    new: bool = option(
+        False,
+        flags="--new",
+        help="Put in digests of the documents, for isNew of a module.",
+    )
 
 
 def export(options: ExportOptions) -> None:
@@ -177,7 +235,8 @@ def export(options: ExportOptions) -> None:
       charrnn export prose copy/
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
-    text, no words of it without --known-words, and no names of this machine or of a private text.
+    text, no words of it without --known-words, no digests of its documents without --new, and no
+    names of this machine or of a private text.
     The folder and the .zip can be used in place of a run by all commands and by train --init-from.
     The path is printed on stdout.
     """
@@ -189,10 +248,21 @@ def export(options: ExportOptions) -> None:
     *run, file = options.words
     # The target is checked before a large run is loaded.
     target = target_of(file, force=options.force, read=run)
-    _writer_of(target, options.title)
-    target.check()
+    _writer_of(target, title=options.title, new=options.new)
+    _check(target)
     model = load_model(run[0] if run else None)
-    num_bytes = write_model(model, target, title=options.title, known_words=options.known_words)
+    num_bytes = write_model(
+        model,
+        target,
+        title=options.title,
+        known_words=options.known_words,
+        new=options.new,
+    )
+    if options.new:
+        warn(
+            "digests of the documents are in the file: whoever has it can test whether a guess is"
+            " one of them"
+        )
 
     if options.json:
         result = {"file": file, "bytes": num_bytes, "step": model.step, "val_nats": model.val_nats}

@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from charrnn.config.options import (
+    RANGE,
     Range,
     at_least,
     between,
@@ -227,7 +228,7 @@ class SeveralOptions(SampleOptions):
     `Model.samples` takes these fields by name, beside those of `SampleOptions`.
     """
 
-    count: int
+    count: int = field(metadata={RANGE: at_least(1)})
     """Number of texts. Text i does not depend on it: `sample` draws the same text with its
     `seed`."""
     _: KW_ONLY

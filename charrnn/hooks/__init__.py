@@ -76,6 +76,9 @@ class ModelFormat(Record):
     folder and the .zip."""
     has_title: bool = False
     """Whether `write` has a parameter `title`, a text or None."""
+    has_new: bool = False
+    """Whether `write` has a parameter `new`: whether digests of the documents are in the file, by
+    which it tells new ones."""
 
 
 HOOKS: dict[str, type[Any]] = {

@@ -37,14 +37,20 @@ def check_new_words(model: TrainedModel) -> None:
 
     It is asked before drawing: with both options every text would be rejected.
     """
-    training, *_ = read_reference_text(model).parts[0]
-    documents = [document for document in documents_of(training) if isinstance(document, str)]
-    if are_single_words(documents):
+    if learned_single_words(model):
         raise UsageError(
             f"{named('known_words')} does not go with {named('new')}: the documents of"
             f" {model.name} are single words, so that one of known words is not new. Leave one of"
             " them out."
         )
+
+
+def learned_single_words(model: TrainedModel) -> bool:
+    """Return whether the documents that a model has learned are mostly single words. Raises
+    DataError if the run's text is missing or has changed."""
+    training, *_ = read_reference_text(model).parts[0]
+    documents = [document for document in documents_of(training) if isinstance(document, str)]
+    return are_single_words(documents)
 
 
 def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
@@ -56,11 +62,17 @@ def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
     `Model.new_documents` returns it. Raises DataError if the run's text is missing or changed,
     UsageError for a model without documents.
     """
+    known = known_keys(model)
+    known.add("")
+    return lambda document: loose_key(document) not in known
+
+
+def known_keys(model: TrainedModel) -> set[str]:
+    """Return the `loose_key` of each document that a model has read: those of its text, held-out
+    parts included, and of the models that it started from. Raises the errors of `new_documents`."""
     if model.config.end_id is None:
         raise UsageError(
             f"{model.name} was not trained on documents, such as the lines of a list, so that"
             f" nothing is new or known: train it with {named('documents', 'lines')}."
         )
-    known = known_documents(*chain.from_iterable(read_reference_text(model).parts))
-    known.add("")
-    return lambda document: loose_key(document) not in known
+    return known_documents(*chain.from_iterable(read_reference_text(model).parts))

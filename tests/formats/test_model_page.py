@@ -1,4 +1,4 @@
-"""The page and the module of a model write the text of `charrnn sample`, in node and in a browser.
+"""The page of a model writes the text of `charrnn sample`, in node and in a browser.
 
 Tests `formats.model_page.page` and `formats.model_page.network`, too.
 """
@@ -6,11 +6,8 @@ Tests `formats.model_page.page` and `formats.model_page.network`, too.
 import base64
 import hashlib
 import json
-import math
 import re
 import shlex
-import subprocess
-from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -21,99 +18,20 @@ from browser import dump, needs_browser
 from built_runs import build_chain_and_quoting
 from elements import Elements, text_of
 from hand_built import mask_of
-from page_in_node import NODE, sample_in_node, write_in_node
+from page_in_node import needs_node, sample_in_node, write_in_node
+from page_models import KNOWN, LENGTH, MODELS, WORDED, WRITTEN, made, module_case
 
-from charrnn.api import Model
 from charrnn.cells.findings import CellScore
-from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
 from charrnn.formats.model_page.page import to_model_page, to_module
 from charrnn.generation.distribution import char_weights
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.model.shapes import weight_shapes
-from charrnn.text.given_text import as_read
 from charrnn.text.vocab import Vocab
-from charrnn.text.word_list import WordList, words_in
+from charrnn.text.word_list import words_in
 
 SCRIPTS = Path(__file__).parent / "javascript"
-needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
-LENGTH = 60
-LETTERS = "\n !abcdefghijklmnop\u00e9\u2026"
 HOSTILE = "</script><script>alert(1)</script>{{VIEW}}\x1b[31m\u202eab<!--&amp;"
-
-
-def made(vocab=None, *, seed=0, name="made", **settings):
-    """A model whose weights come from a formula, large enough that its characters are neither
-    certain nor random."""
-    vocab = vocab or Vocab("char", ("", *LETTERS))
-    sizes = {"num_layers": 1, "hidden_size": 20, "embedding_size": 5, "cell_type": "lstm"}
-    config = Config(alphabet=vocab.kind, **(sizes | settings))
-    generator = np.random.default_rng(seed)
-    tensors = {}
-    for tensor, shape in weight_shapes(config, len(vocab)).items():
-        tensors[tensor] = (generator.random(shape) * 2 - 1).astype(np.float32)
-        if tensor.startswith("output"):
-            tensors[tensor] *= 3
-    if config.end_id is not None:
-        tensors["output.bias"][config.end_id] = -5  # long documents
-    return Model(config, vocab, tensors, name=name, step=12, val_nats=1.25)
-
-
-DOCUMENTS = Vocab("char", ("", "\0", *LETTERS, "\udc80"))
-MODELS = {
-    "lstm": lambda: made(cell_type="lstm"),
-    "gru": lambda: made(cell_type="gru", hidden_size=19),
-    "rnn": lambda: made(cell_type="rnn", num_layers=3, depth="residual", sum_outputs=True),
-    "large embedding": lambda: made(cell_type="gru", embedding_size=40),
-    "one-hot": lambda: made(cell_type="lstm", embedding_size="one-hot"),
-    "zoneout": lambda: made(cell_type="lstm", num_layers=2, zoneout=0.15, initial_state="learned"),
-    "bytes": lambda: made(Vocab.of_bytes(), cell_type="lstm"),
-    "documents": lambda: made(
-        DOCUMENTS, cell_type="gru", documents="lines", initial_state="learned"
-    ),
-    "paragraphs": lambda: made(DOCUMENTS, cell_type="lstm", documents="blank-lines"),
-    "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell_type="lstm"),
-}
-
-
-def with_words(model, text="Bad cage, a fig fog pod! a-b don c\u00e9; bad'g ELK egg"):
-    """The model with the words of a text in its file."""
-    return replace(model, words=WordList.of(words_in(text), model.vocab).to_bytes())
-
-
-WORDED = {
-    "letters": lambda: with_words(
-        made(Vocab("char", ("", "\n", *" '-!,ABCDEFG", *LETTERS[3:])), cell_type="lstm")
-    ),
-    "documents": lambda: with_words(MODELS["documents"]()),
-    "without unknown": lambda: with_words(MODELS["without unknown"]()),
-}
-"""Models whose files have words."""
-
-
-def case(**changes):
-    return {
-        "prime": None,
-        "clamps": [],
-        "temperature": 1.0,
-        "seed": "1",
-        "length": LENGTH,
-    } | changes
-
-
-WRITTEN = {
-    "greedy": case(temperature=0.0, seed="0"),
-    "cool": case(temperature=0.5),
-    "usual": case(seed="2"),
-    "hot": case(temperature=1.5, seed="3"),
-    "prime": case(prime="bad\n caf\u00e9", seed="12345678901234567890123"),
-    "clamps": case(prime="a", clamps=[(0, 3, 20), (0, 4, -7), (0, 0, 0)], temperature=0.8),
-    "almost greedy": case(prime="ab", temperature=1e-300, length=20),
-    "empty": case(length=0),
-    "without a prime": case(seed="4"),
-    "accent of its own": case(prime="cafe\u0301"),
-}
 
 
 def described(page):
@@ -139,22 +57,13 @@ def test_node_generates_the_text_of_the_sampler(name, tmp_path):
     assert len(set(usual["text"])) > 5, "the text is one that could differ"
 
 
-KNOWN = {
-    "greedy": case(temperature=0.0, seed="0", known_words=True),
-    "usual": case(seed="2", known_words=True, length=300),
-    "amid a word": case(prime="bad\n ca", seed="3", known_words=True),
-    "behind an unknown word": case(prime="a ggg", seed="3", known_words=True),
-    "any words": case(seed="2"),
-}
-
-
 @needs_node
 @pytest.mark.parametrize("name", WORDED)
 def test_node_writes_known_words_as_the_sampler_does(name, tmp_path):
     model = WORDED[name]()
     found = write_in_node(to_model_page(model), [*KNOWN.values()], tmp_path)
-    cases = [one | {"knownWords": "known_words" in one} for one in KNOWN.values()]
-    sampled_texts = sample_in_node(to_module(model), cases, tmp_path)
+    cases = map(module_case, KNOWN.values())
+    sampled_texts = sample_in_node(to_module(model), [*cases], tmp_path)
     for one, written, text in zip(KNOWN.values(), found, sampled_texts, strict=True):
         options = {name: one[name] for name in ("prime", "temperature", "length")}
         expected = model.sample(**options, seed=int(one["seed"]), known_words="known_words" in one)
@@ -163,13 +72,6 @@ def test_node_writes_known_words_as_the_sampler_does(name, tmp_path):
     usual = found[list(KNOWN).index("usual")]["text"]
     assert {*words_in(usual)[:-1]} <= model.word_list.all_forms
     assert len({*words_in(usual)}) > 3 and usual != found[-1]["text"]
-
-
-@needs_node
-def test_a_module_without_words_refuses_known_words(tmp_path):
-    with pytest.raises(subprocess.CalledProcessError) as raised:
-        sample_in_node(to_module(made()), [{"knownWords": True}], tmp_path)
-    assert b"RangeError: the module has no words" in raised.value.stderr
 
 
 @needs_node
@@ -184,88 +86,6 @@ def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     probs = char_weights(logits[0], SampleOptions(temperature=1), banned=banned).probs
     assert np.array_equal(np.array(found["values"], np.float32), stepper.values(state).ravel())
     assert np.allclose(found["probs"], probs, rtol=1e-12, atol=0)
-
-
-UNCLAMPED = [one for one in WRITTEN.values() if not one["clamps"]]
-
-
-def sampled(model, one):
-    """The text of the sampler with its prime, as `charrnn sample` prints it."""
-    options = {option: one[option] for option in ("prime", "temperature", "length")}
-    return (
-        as_read(one["prime"] or "", model.config)
-        + model.sample(**options, seed=int(one["seed"])).text
-    )
-
-
-@needs_node
-@pytest.mark.parametrize("name", MODELS)
-def test_a_module_generates_the_text_of_the_command_in_node(name, tmp_path):
-    model = MODELS[name]()
-    cases = [*UNCLAMPED, case(prime="")]
-    found = sample_in_node(to_module(model), cases, tmp_path)
-    assert found == [sampled(model, one) for one in cases]
-
-
-@needs_node
-def test_an_empty_prime_of_a_module_is_a_line_end_and_none_is_the_opening(tmp_path, monkeypatch):
-    """The opening may have a full stop and a blank line."""
-    model = made()
-    opening = model.vocab.encode("b\n\n")
-    monkeypatch.setattr("charrnn.formats.model_page.network.opening_ids", lambda *_, **__: opening)
-    cases = [case(prime=prime) for prime in (None, "", "\n", "b\n\n")]
-    none, empty, newline, opened = sample_in_node(to_module(model), cases, tmp_path)
-    assert (f"\n{empty}", f"b\n\n{none}") == (newline, opened)
-    assert empty == sampled(model, case(prime=""))
-
-
-@needs_node
-@pytest.mark.parametrize("name", ["lstm", "documents"])
-def test_a_module_has_the_defaults_of_the_command(name, tmp_path):
-    model = MODELS[name]()
-    [found, other] = sample_in_node(to_module(model), [{"seed": 3}, {}], tmp_path)
-    length = 10_000 if name == "documents" else 1000
-    assert found == model.sample(seed=3, temperature=0.8, length=length).text
-    assert other != found
-
-
-@needs_node
-@pytest.mark.parametrize("refused", [{"temperature": -1}, {"temperature": math.nan}, {"seed": -1}])
-def test_a_module_refuses_what_the_command_refuses(refused, tmp_path):
-    with pytest.raises(subprocess.CalledProcessError) as raised:
-        sample_in_node(to_module(made()), [refused], tmp_path)
-    assert b"RangeError: temperature and seed" in raised.value.stderr
-
-
-@needs_browser
-def test_a_module_generates_the_text_of_the_command_in_a_browser(tmp_path):
-    model = MODELS["documents"]()
-    one = WRITTEN["prime"]
-    # The clock of the browser does not wait for the weights: messages take none of its time.
-    page = f"""<body><script>
-async function wait() {{
-  while (!document.body.dataset.answer) {{
-    await new Promise(resolve => {{
-      const channel = new MessageChannel();
-      channel.port1.onmessage = resolve;
-      channel.port2.postMessage(null);
-    }});
-  }}
-}}
-addEventListener("DOMContentLoaded", wait);
-</script><script type="module">{to_module(model)}
-document.body.dataset.answer = JSON.stringify(sample({json.dumps(one)}));</script>"""
-    (tmp_path / "page.html").write_text(page, "utf-8")
-    elements = dump((tmp_path / "page.html").as_uri(), tmp_path)
-    answer = re.search(r'data-answer="([^"]*)"', elements)
-    assert json.loads(unescape(answer[1])) == sampled(model, one)
-
-
-def test_a_module_of_a_list_has_at_most_220_kilobytes(tmp_path):
-    vocab = Vocab("char", ("", "\0", *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST "))
-    model = made(vocab, hidden_size=128, embedding_size=64, documents="lines")
-    path = model.export(tmp_path / "names.js")
-    assert 190_000 < path.stat().st_size < 220_000
 
 
 def test_a_page_offers_a_length_that_fits_its_texts():

@@ -448,6 +448,9 @@ function draw(logits, temperature, isBanned, uniform, weights) {
   return last;
 }
 
+// Matches characters that nobody sees, and the colours of a terminal.
+const UNSEEN = /\x1b\[[\d;:?]*[A-Za-z]|[\u00ad\u200b\u200e\u200f\u2060\ufeff\0-\x08\x0b\x0c\x0e-\x1f]/g;
+
 // The alphabet: text to ids and back.
 class Alphabet {
   constructor(model) {
@@ -456,8 +459,15 @@ class Alphabet {
     this.ids = new Map(model.characters.map((character, id) => [character, id]));
     this.isBanned = new Uint8Array(model.characters.length);
     for (const id of model.banned) this.isBanned[id] = 1;
-    // A text as the model reads one: each letter and its accents in one character.
-    this.composed = text => model.composes ? text.normalize("NFC") : text;
+    this.composes = model.composes;
+  }
+
+  // A text as the model has read its own: without what nobody sees, and with each letter and its accents in one
+  // character, as `text.cleaning.tidied` makes it.
+  composed(text) {
+    if (!this.composes) return text;
+    const parted = text.replace(/\v/g, "\f").replace(/([^\n\f])\f(?=\f*[^\n\f])/g, "$1\n");
+    return parted.replace(UNSEEN, "").normalize("NFC");
   }
 
   // The ids of each character, with the character; those of unknown characters and of U+0000 are missing.
@@ -481,81 +491,58 @@ class Alphabet {
   }
 }
 
-// Text after a prime, character by character, to the end of a document or to `length` ids; with `words`, of these words
-// alone.
+// Text after a prime, character by character, to the end of a document, to the first of `stops`, which are no part of it,
+// or to `length` ids; with `words`, of these words alone, and a stop that would cut one does not count.
 class Writer {
-  constructor(network, alphabet, {state, logits, temperature, seed, length, words = null, prime = []}) {
-    Object.assign(this, {network, alphabet, temperature, length, words});
+  constructor(network, alphabet, {state, logits, temperature, seed, length, words = null, prime = [], stops = []}) {
+    Object.assign(this, {network, alphabet, temperature, length, words, stops});
     this.state = state.slice();
     this.logits = logits.slice();
     this.random = new Random(seed);
     this.decoder = alphabet.decoder();
     this.weights = new Float64Array(network.vocabSize);
+    this.text = "";
     this.isDone = false;
     this.isForbidden = alphabet.isBanned.slice();
     const ids = prime.flatMap(one => one.ids);
     if (words) this.word = ids.reduce((word, id) => words.follow(word, id), words.between);
+    // Places in the text at which no word may end.
+    this.insideWords = new Set();
   }
 
   // Return the text of the id that is drawn; after the last one, what the decoder has kept.
   next() {
     const {network, words, isForbidden} = this;
+    if (words && !this.word.isWhole) this.insideWords.add(this.text.length);
     const mayFollow = !words || words.forbid(this.word, this.alphabet.isBanned, isForbidden);
     let id = network.endId;
     if (this.length > 0 && mayFollow) {
       id = draw(this.logits, this.temperature, isForbidden, this.random.next(), this.weights);
     }
     this.isDone = this.length <= 0 || !mayFollow || id === network.endId;
-    if (this.isDone) return this.decoder.finish();
+    if (this.isDone) return this.add(this.decoder.finish());
     this.length--;
     if (words) this.word = words.follow(this.word, id);
     network.step(id, this.state, this.logits);
-    return this.decoder.feed(id);
+    return this.add(this.decoder.feed(id));
   }
-}
 
-// ---- the weights
-
-// Two digits of base 91 are 13 bits. No digit ends a string of JavaScript or an element of HTML.
-const DIGITS = "!#$%&'()*+,-./0123456789:;=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~";
-
-// Return the bytes of the digits; the last one may be left over.
-function toBytes(text) {
-  const values = new Map(Array.from(DIGITS, (digit, value) => [digit, value]));
-  const bytes = new Uint8Array(text.length * 13 >> 4);
-  let bits = 0;
-  let count = 0;
-  let at = 0;
-  for (let i = 0; i < text.length; i += 2) {
-    bits = bits << 13 | 91 * values.get(text[i]) + values.get(text[i + 1]);
-    for (count += 13; count >= 8; at++) {
-      count -= 8;
-      bytes[at] = bits >> count;
+  // Add a piece to the text, and return what of it is no stop. A stop that began before takes the end of `text`.
+  add(piece) {
+    const before = this.text.length;
+    this.text += piece;
+    const begins = this.stops.map(stop => this.findStop(stop, before)).filter(begin => begin >= 0);
+    if (begins.length) {
+      this.text = this.text.slice(0, Math.min(...begins));
+      this.isDone = true;
     }
+    return this.text.slice(before);
   }
-  return bytes;
-}
 
-// What is packed in so many bytes of a text.
-function inflated(text, numBytes) {
-  const packed = toBytes(text).subarray(0, numBytes);
-  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate")));
-}
-
-// Return the arrays by name. They lie one after the other, those of float32 first, and of these the first byte of every
-// number, then the second one of every number, which zlib compresses better.
-async function unpackArrays(model, text) {
-  const bytes = new Uint8Array(await inflated(text, model.num_bytes).arrayBuffer());
-  const ordered = bytes.slice();
-  const numFloats = model.num_floats;
-  for (let i = 0; i < 4 * numFloats; i++) ordered[i] = bytes[i % 4 * numFloats + (i >> 2)];
-
-  const arrays = {};
-  let begin = 0;
-  for (const {name, type, length} of model.arrays) {
-    const ArrayType = type === "int8" ? Int8Array : Float32Array;
-    arrays[name] = new ArrayType(ordered.buffer, begin, length);
-    begin += arrays[name].byteLength;
+  // Where a stop begins that ends behind a place of the text; -1 if none does.
+  findStop(stop, place) {
+    let begin = this.text.indexOf(stop, Math.max(0, place - stop.length + 1));
+    while (this.insideWords.has(begin)) begin = this.text.indexOf(stop, begin + 1);
+    return begin;
   }
-  return arrays;
 }

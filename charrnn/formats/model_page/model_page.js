@@ -527,9 +527,9 @@ function describe() {
 
 async function begin() {
   describe();
-  network = new Network(model, await unpackArrays(model, byId("weights").textContent.trim()));
-  if (model.num_word_bytes) {
-    words = new Words(await unpackWords(model, byId("words").textContent.trim()), alphabet);
+  network = new Network(model, unpackArrays(model, byId("weights").textContent.trim()));
+  if (model.has_words) {
+    words = new Words(unpackWords(byId("words").textContent.trim()), alphabet);
   }
   byId("words-choice").hidden = !words;
   makeFound();
@@ -546,5 +546,5 @@ async function begin() {
 
 begin().catch(error => {
   byId("problem").hidden = false;
-  byId("problem").textContent = `The model cannot be run: ${error.message}. A browser of 2023 or later is needed.`;
+  byId("problem").textContent = `The model cannot be run: ${error.message}. A browser of 2022 or later is needed.`;
 });

@@ -81,6 +81,6 @@ class Words {
 }
 
 // Return the list of the words that the model has read.
-async function unpackWords(model, text) {
-  return inflated(text, model.num_word_bytes).json();
+function unpackWords(text) {
+  return JSON.parse(new TextDecoder().decode(unpacked(text)));
 }

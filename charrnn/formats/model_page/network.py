@@ -26,6 +26,8 @@ from charrnn.trained_model import TrainedModel
 
 NETWORK = Path(__file__).with_name("model_network.js")
 """The program that computes the network."""
+UNPACKING = Path(__file__).with_name("model_unpacking.js")
+"""The program that unpacks the weights and the words."""
 KNOWN_WORDS = Path(__file__).with_name("model_words.js")
 """The program that follows the words of a text, for a model whose words are given away."""
 CELLS = ("lstm", "gru", "rnn")
@@ -96,19 +98,19 @@ def describe_network(model: TrainedModel) -> DescribedNetwork:
     planes = np.frombuffer(floats, np.uint8).reshape(-1, 4).T
     packed = zlib.compress(planes.tobytes() + integers, 9)
     description = _describe(stepper, model=model, arrays=arrays)
-    description["num_word_bytes"] = len(model.words or b"")
+    description["has_words"] = model.words is not None
     description |= {
         "length": _offered_length(model),
         "arrays": types,
         "num_floats": len(floats) // 4,
-        "num_bytes": len(packed),
     }
-    return DescribedNetwork(description, weights=_to_digits(packed))
+    return DescribedNetwork(description, weights=to_digits(packed))
 
 
 def network_program(model: TrainedModel) -> str:
-    """Return the program of a model: of its network and, if its words are given away, of these."""
-    program = NETWORK.read_text(encoding="utf-8")
+    """Return the program of a model: of its network, of the unpacking of its weights and, if its
+    words are given away, of these."""
+    program = NETWORK.read_text(encoding="utf-8") + UNPACKING.read_text(encoding="utf-8")
     if model.words is not None:
         program += KNOWN_WORDS.read_text(encoding="utf-8")
     return program
@@ -116,10 +118,10 @@ def network_program(model: TrainedModel) -> str:
 
 def words_text(model: TrainedModel) -> str:
     """Return the file of the words that a model has read as text, "" without one."""
-    return _to_digits(model.words or b"")
+    return to_digits(model.words or b"")
 
 
-def _to_digits(data: bytes) -> str:
+def to_digits(data: bytes) -> str:
     """Return bytes in base 91: two digits for 13 bits, a ninth shorter than base 64."""
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     bits = np.pad(bits, (0, -len(bits) % 13))

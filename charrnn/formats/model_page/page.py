@@ -9,20 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charrnn.cells.findings import CellScore
+from charrnn.formats.model_page.digests import DocumentDigests, folds_of
+from charrnn.formats.model_page.module_options import options_to_json
 from charrnn.formats.model_page.network import (
     check_size,
     describe_network,
     network_program,
+    to_digits,
     to_json,
     words_text,
 )
-from charrnn.generation.generator import start_ids
-from charrnn.generation.sample_options import DOCUMENT_LENGTH
+from charrnn.generation.generator import MOST_REJECTED, start_ids
 from charrnn.runs.included import read_cards
 from charrnn.runs.reader import RunReader
 from charrnn.trained_model import TrainedModel
 from charrnn.views.theme import NUM_SHADES, PAPERS, Background, read_palette
 
+DIGESTS = Path(__file__).with_name("model_digests.js")
+"""The program that tells new documents, for a module with digests."""
 MODULE = Path(__file__).with_name("model_module.js")
 """The program with the function, `sample`."""
 HEAD = """\
@@ -165,22 +169,32 @@ def _texts_of(model: TrainedModel) -> str:
     return " and then ".join(dict.fromkeys(texts))
 
 
-def to_module(model: TrainedModel) -> str:
-    """Return the module of a model. Raises the errors of `describe_network`.
+def to_module(model: TrainedModel, digests: DocumentDigests | None = None) -> str:
+    """Return the module of a model. With the digests of its documents the module tells new ones.
+    Raises the errors of `describe_network`.
 
     It has the network and the words, but nothing to look at.
     """
     description, weights = describe_network(model)
-    # Cells are clamped in a page only.
-    del description["memories"]
+    # Cells are clamped in a page only, and a length is offered there.
+    del description["memories"], description["length"]
     # What stands for an empty prime.
     description["start_ids"] = start_ids(model.vocab, model.config.end_id).tolist()
-    # The length at which the command cuts a document.
-    if model.config.end_id is not None:
-        description["length"] = DOCUMENT_LENGTH
-    program = network_program(model) + MODULE.read_text("utf-8")
+    description["options"] = options_to_json(model)
+    description["most_rejected"] = MOST_REJECTED
+    description["folded"] = folds_of(model.vocab)
+    description["digests"] = None
+    program = network_program(model)
+    digits = ""
+    if digests is not None:
+        description["digests"] = digests.to_json()
+        digits = to_digits(digests.digests)
+        program += DIGESTS.read_text("utf-8")
+
     # Comments and indentation would be a fortieth of a small module.
-    program = re.sub(r"(?m)^ *(//.*\n)?", "", program)
+    program = re.sub(r"(?m)^ *(//.*\n)?", "", program + MODULE.read_text("utf-8"))
     program = program.replace("{{MODEL}}", to_json(description))
-    program = program.replace("{{WORDS}}", words_text(model))
-    return HEAD + program.replace("{{WEIGHTS}}", weights)
+    program = program.replace("{{WORDS}}", words_text(model)).replace("{{DIGESTS}}", digits)
+    module = HEAD + program.replace("{{WEIGHTS}}", weights)
+    check_size(model.name, num_bytes=len(module))
+    return module

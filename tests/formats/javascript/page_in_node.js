@@ -38,11 +38,6 @@ function write(network, words, {prime, clamps, temperature, seed, length, known_
   return {text, values: [...network.values(state)], probs: [...weights].map(weight => weight / total)};
 }
 
-async function main() {
-  const network = new Network(model, await unpackArrays(model, textOf("weights")));
-  let words = null;
-  if (model.num_word_bytes) words = new Words(await unpackWords(model, textOf("words")), new Alphabet(model));
-  process.stdout.write(JSON.stringify(cases.map(one => write(network, words, one))));
-}
-
-main();
+const network = new Network(model, unpackArrays(model, textOf("weights")));
+const words = model.has_words ? new Words(unpackWords(textOf("words")), new Alphabet(model)) : null;
+process.stdout.write(JSON.stringify(cases.map(one => write(network, words, one))));
