@@ -271,7 +271,7 @@ def try_types(folder: Path) -> None:
             shutil.copy(file, program.parent)
         used = f'import {{ sample }} from "./names.{suffix}";\nconst text: string = sample({{ seed: 1 }});\n'
         program.write_text(f"{used}console.log(text);\nsample({{ temp: 1 }});\n")
-        flags = ["--strict", "--module", "nodenext", "--noEmit", "--types", ""]
+        flags = ["--strict", "--module", "nodenext", "--noEmit"]
         _, output = ran(["node_modules/.bin/tsc", *flags, program], folder)
         print(f"tsc --strict --module nodenext, names.{suffix}: {first_error(output)}", flush=True)
 

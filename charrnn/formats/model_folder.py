@@ -44,6 +44,23 @@ from charrnn.version import __version__
 from charrnn.views.tables import ends_text, score_text
 from charrnn.views.theme import all_visible
 
+LANGUAGES = {
+    "Awadhi": "awa",
+    "Chinese": "zh",
+    "English": "en",
+    "Finnish": "fi",
+    "French": "fr",
+    "German": "de",
+    "Greek": "el",
+    "Italian": "it",
+    "Japanese": "ja",
+    "Korean": "ko",
+    "Latin": "la",
+    "Portuguese": "pt",
+    "Russian": "ru",
+    "Spanish": "es",
+}
+"""The code of each language of the catalogue."""
 PRIVATE_MODEL = "a private model"
 """Stands for the name of a run."""
 Facts = dict[str, Any]
@@ -80,6 +97,15 @@ def _entry_at(source: str, location: str | None) -> CatalogueEntry | None:
     if path.is_file() or (location is not None and path.exists()):
         is_entry = entry.is_file(path)
     return entry if is_entry else None
+
+
+def language_of(model: TrainedModel) -> str | None:
+    """Return the code of the language of a model's text (BCP 47); None where it is not known: of a
+    private text, and of what is written in no language."""
+    languages = {entry.language for entry in catalogued(model) if entry is not None}
+    if len(languages) != 1 or None in catalogued(model):
+        return None
+    return LANGUAGES.get(languages.pop())
 
 
 def facts_of(model: TrainedModel) -> Facts:
@@ -219,9 +245,11 @@ def page_of(model: TrainedModel, name: str, title: str | None = None) -> bytes:
     """
     config = public_config(model)
     cells = _cells_of(model)
+    language = language_of(model)
     if None in catalogued(model):
         model = replace(model, name=name, path=None)
-    return to_model_page(replace(model, config=config), cells, title=title).encode("utf-8")
+    page = to_model_page(replace(model, config=config), cells, title=title, language=language)
+    return page.encode("utf-8")
 
 
 def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
@@ -237,7 +265,8 @@ def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
         files[WORDS] = shared.words
     facts = facts_of(model)
     with suppress(UsageError):  # A browser cannot run every network.
-        files[PAGE] = to_model_page(shared, model.found_cells, run=name).encode("utf-8")
+        page = to_model_page(shared, model.found_cells, run=name, language=language_of(model))
+        files[PAGE] = page.encode("utf-8")
     return with_card(files, shared, facts=facts)
 
 

@@ -35,7 +35,10 @@ NAMES = {CARD, PAGE, MANIFEST, CONFIG, VOCAB, MODEL}
 def has_words(written):
     """Whether a file of a model has the list of the words, in any format."""
     if written.suffix in (".html", ".js"):
-        return '"num_word_bytes":0' not in written.read_text("utf-8")
+        content = written.read_text("utf-8")
+        is_empty = 'id="words"></script>' in content or 'unpackWords("")' in content
+        assert ('"has_words":false' in content) == is_empty
+        return not is_empty
     return charrnn.load(written).words is not None
 
 

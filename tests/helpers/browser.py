@@ -27,13 +27,14 @@ FLAGS = (
 """Flags of every browser: no window, and nothing that asks a network."""
 
 
-def dump(address: str, folder: Path) -> str:
+def dump(address: str, folder: Path, *flags: str) -> str:
     """Return the elements of a page after 20 seconds of its clock; `folder` keeps the browser's
-    files."""
+    files, and `flags` are further ones."""
     assert BROWSER is not None
     command = [
         BROWSER,
         *FLAGS,
+        *flags,
         f"--user-data-dir={folder / 'user'}",
         "--virtual-time-budget=20000",
         "--dump-dom",

@@ -459,6 +459,7 @@ class Alphabet {
     this.ids = new Map(model.characters.map((character, id) => [character, id]));
     this.isBanned = new Uint8Array(model.characters.length);
     for (const id of model.banned) this.isBanned[id] = 1;
+    this.readAs = new Map(Object.entries(model.read_as));
     this.composes = model.composes;
   }
 
@@ -470,10 +471,12 @@ class Alphabet {
     return parted.replace(UNSEEN, "").normalize("NFC");
   }
 
-  // The ids of each character, with the character; those of unknown characters and of U+0000 are missing.
+  // The ids of each character, with the character. A curly quote is read as a straight one where the model knows only
+  // that; other unknown characters and U+0000 are missing.
   encode(text) {
     const encoder = new TextEncoder();
-    const known = Array.from(text).filter(character => this.knows(character));
+    const typed = Array.from(text, character => this.readAs.get(character) ?? character).join("");
+    const known = Array.from(typed).filter(character => this.knows(character));
     return known.map(character => ({
       character, ids: this.isBytes ? [...encoder.encode(character)] : [this.ids.get(character)],
     }));

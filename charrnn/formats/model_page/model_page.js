@@ -2,6 +2,16 @@
 // What the page shows of the network: the text that is typed and its cells, the next character, and generated text.
 
 const byId = name => document.getElementById(name);
+
+// What goes wrong is said in the page, also while it starts.
+function showProblem(message) {
+  const shown = byId("problem") || byId("unstarted");
+  shown.hidden = false;
+  shown.textContent = `The model cannot be run: ${message}. A browser of 2022 or later is needed.`;
+}
+
+addEventListener("error", event => showProblem(event.message));
+
 // In a copy that a browser has saved, what was shown is there already: it begins anew.
 byId("shown").replaceChildren(byId("page").content.cloneNode(true));
 
@@ -118,7 +128,7 @@ async function readText() {
   const mine = reading;
   const text = alphabet.composed(byId("text").value);
   const characters = alphabet.encode(text);
-  const leftOut = new Set(Array.from(text).filter(character => !alphabet.knows(character)));
+  const leftOut = new Set(Array.from(text).filter(character => !alphabet.encode(character).length));
   let notice = "";
   if (leftOut.size) notice = `Not in the alphabet, and left out: ${Array.from(leftOut, visible).join(" ")}`;
   byId("left-out").textContent = notice;
@@ -345,6 +355,7 @@ function settings() {
     seed: byId("seed").value,
     length: Number(byId("length").value),
     knownWords: words !== null && byId("known-words").checked,
+    stops: byId("ends-line").checked ? ["\n"] : [],
     text: byId("text").value,
     prime: textOf(read),
     clamps: [...clampTexts],
@@ -354,7 +365,8 @@ function settings() {
 // `most`: characters between two chances to draw.
 async function write({most = MOST_AT_ONCE, isOpening = false} = {}) {
   stop();
-  if (!byId("options").reportValidity()) return;
+  const fields = [...byId("options").querySelectorAll("input")];
+  if (!fields.every(field => field.reportValidity())) return;
   if (!(await readText())) return;
   const {state, logits} = read.at(-1) || start;
   const used = settings();
@@ -434,9 +446,10 @@ function quote(text) {
 
 // The command of the text that is shown, which later edits do not change; before there is one, that of the next.
 function showCommand() {
-  const {temperature, seed, length, knownWords, prime, clamps} = written.settings || settings();
+  const {temperature, seed, length, knownWords, stops, prime, clamps} = written.settings || settings();
   const typed = ["charrnn sample", quote(model.run), `--temp ${temperature} --seed ${seed} --length ${length}`];
   if (knownWords) typed.push("--known-words");
+  if (stops.length) typed.push("--stop '\\n'");
   if (prime) typed.push("--prime=" + quote(prime));
   for (const [cell, value] of clamps) typed.push(`--clamp ${nameOf(cell)}=${value}`);
   byId("command").textContent = typed.join(" ");
@@ -444,11 +457,44 @@ function showCommand() {
 
 // The address of the text that is shown.
 function remember() {
-  const {temperature, seed, length, knownWords, text, clamps} = written.settings;
+  const {temperature, seed, length, knownWords, stops, text, clamps} = written.settings;
   const address = new URLSearchParams({text, temp: temperature, seed, length, cell: nameOf(chosen)});
   if (words) address.set("words", knownWords ? "known" : "any");
+  if (stops.length) address.set("stop", "line");
+  const alone = new URLSearchParams(location.hash.slice(1)).get("alone");
+  if (alone !== null) address.set("alone", alone);
   for (const [cell, value] of clamps) address.append("clamp", `${nameOf(cell)}=${value}`);
-  history.replaceState(null, "", "#" + address);
+  setAddress("#" + address);
+}
+
+// A page inside of another one may not be allowed to have an address of its own, which no text needs.
+function setAddress(address) {
+  try {
+    history.replaceState(null, "", address);
+  } catch (error) {
+    console.info(`The address stays as it is: ${error.message}`);
+  }
+}
+
+// ---- the text alone, for a reader who wants no laboratory
+
+const isAlone = () => document.body.classList.contains("alone");
+
+function showAlone(isAlone) {
+  document.body.classList.toggle("alone", isAlone);
+  byId("alone").textContent = isAlone ? "The laboratory" : "The text alone";
+}
+
+function switchAlone() {
+  showAlone(!isAlone());
+  const address = new URLSearchParams(location.hash.slice(1));
+  address.set("alone", isAlone() ? "yes" : "no");
+  setAddress("#" + address);
+}
+
+function writeAnother() {
+  byId("seed").value = Math.floor(2 ** 31 * Math.random());
+  write();
 }
 
 // The number of a cell; null if there is none of this name.
@@ -465,12 +511,16 @@ async function followAddress() {
   const address = new URLSearchParams(followed.slice(1));
   stop();
   // The text that was stopped has put its own there.
-  history.replaceState(null, "", followed);
+  setAddress(followed);
+  // A narrow screen has no room for a laboratory, until its reader asks for it.
+  const isNarrow = matchMedia("(max-width: 40rem)").matches;
+  showAlone(address.has("alone") ? address.get("alone") !== "no" : isNarrow);
   if (address.has("text")) setText(address.get("text"));
   for (const [name, id] of Object.entries({temp: "temperature", seed: "seed", length: "length"})) {
     if (address.has(name)) byId(id).value = address.get(name);
   }
   byId("known-words").checked = address.get("words") !== "any";
+  byId("ends-line").checked = address.get("stop") === "line";
 
   for (const cell of [...clampTexts.keys()]) release(cell);
   for (const entry of address.getAll("clamp")) {
@@ -489,7 +539,8 @@ async function followAddress() {
 function listen() {
   byId("text").addEventListener("input", readText);
   byId("read").addEventListener("click", event => {
-    const index = [...byId("read").childNodes].indexOf(event.target);
+    // A translator may have wrapped what is in an element.
+    const index = [...byId("read").childNodes].findIndex(child => child.contains(event.target));
     if (index >= 0) select(index);
   });
   byId("read").addEventListener("keydown", event => {
@@ -501,11 +552,14 @@ function listen() {
   byId("is-clamped").addEventListener("change", clampChosen);
   byId("clamp").addEventListener("input", clampChosen);
   byId("options").addEventListener("input", showCommand);
-  byId("options").addEventListener("submit", event => {
-    event.preventDefault();
-    write();
+  // A form that is submitted is refused in some frames.
+  byId("options").addEventListener("keydown", event => {
+    if (event.key === "Enter" && event.target.type !== "checkbox" && event.target.tagName === "INPUT") write();
   });
+  byId("write").addEventListener("click", () => write());
   byId("stop").addEventListener("click", stop);
+  byId("another").addEventListener("click", writeAnother);
+  byId("alone").addEventListener("click", switchAlone);
   document.addEventListener("keydown", event => {
     if (event.key === "Escape") stop();
   });
@@ -518,6 +572,7 @@ function describe() {
   byId("name").textContent = name;
   byId("about").textContent = inText(model.about);
   byId("facts").textContent = model.rows.map(([row, value]) => `${row} ${inText(value)}`).join(" \u00b7 ");
+  if (model.language) ["written", "read", "text"].forEach(id => byId(id).lang = model.language);
   byId("text").maxLength = Math.min(5000, Math.floor(MAX_BYTES / bytesPerCharacter));
   byId("length").max = Math.min(20000, Math.floor(MAX_BYTES / numCells));
   byId("length").value = model.length;
@@ -532,10 +587,11 @@ async function begin() {
     words = new Words(unpackWords(byId("words").textContent.trim()), alphabet);
   }
   byId("words-choice").hidden = !words;
+  byId("line-choice").hidden = !alphabet.knows("\n");
   makeFound();
   makeCells();
   listen();
-  const isUntouched = !location.hash;
+  const isUntouched = !location.hash.replace(/^#(alone(=\w*)?)?$/, "");
   await followAddress();
   if (!isUntouched) return;
 
@@ -544,7 +600,4 @@ async function begin() {
   await write({most: isStill ? MOST_AT_ONCE : 1, isOpening: true});
 }
 
-begin().catch(error => {
-  byId("problem").hidden = false;
-  byId("problem").textContent = `The model cannot be run: ${error.message}. A browser of 2022 or later is needed.`;
-});
+begin().catch(error => showProblem(error.message));

@@ -22,6 +22,7 @@ from charrnn.generation.sample_options import DEFAULT_LENGTH, SampleOptions
 from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Linear, Stepper
 from charrnn.runs.checkpoint import Tensors
+from charrnn.text.vocab import Vocab
 from charrnn.trained_model import TrainedModel
 
 NETWORK = Path(__file__).with_name("model_network.js")
@@ -43,6 +44,8 @@ DIGITS = np.array(
     [code for code in range(ord("!"), ord("~") + 1) if chr(code) not in '"<\\'], np.uint8
 )
 """The digits of base 91: printed characters that end no string and begin no element."""
+TYPED = "‘’‚‛“”„‟«»‐‑–—…\u00a0\u202f"
+"""Quotes, dashes, dots and blanks that the keyboard of a telephone types for those of ASCII."""
 NUM_DRAWN = 20
 """Documents that are drawn to see how long those of a model are."""
 
@@ -225,6 +228,7 @@ def _describe(stepper: Stepper, model: TrainedModel, arrays: Tensors) -> dict[st
         "alphabet": model.vocab.kind,
         "composes": config.composes,
         "characters": list(model.vocab.characters),
+        "read_as": _read_as(model.vocab),
         "opening_ids": opening_ids(stepper, vocab=model.vocab, end_id=config.end_id).tolist(),
         "end_id": config.end_id,
         "banned": list(undrawable_ids(model.vocab, config.end_id)),
@@ -234,6 +238,13 @@ def _describe(stepper: Stepper, model: TrainedModel, arrays: Tensors) -> dict[st
             for name, (matrix, _) in _matrices(stepper).items()
         },
     }
+
+
+def _read_as(vocab: Vocab) -> dict[str, str]:
+    """Return how the characters that a telephone types are read by a model that does not know them:
+    as `--unknown nearest` reads them."""
+    nearest = {character: vocab.nearest(character) for character in vocab.unknown_characters(TYPED)}
+    return {character: text for character, text in nearest.items() if text}
 
 
 def _input_arrays(stepper: Stepper, tensors: Tensors) -> dict[str, NDArray[np.float32]]:

@@ -51,9 +51,11 @@ def to_model_page(
     *,
     title: str | None = None,
     run: str | None = None,
+    language: str | None = None,
 ) -> str:
     """Return the page of a model. Its title is by default the name of the model, and it first shows
-    the first cell of `found`. `run` is the name of the model in commands, if it has another there.
+    the first cell of `found`. `run` is the name of the model in commands, if it has another there,
+    and `language` the code of the language in which it writes (BCP 47), if that is known.
 
     It is for people; `to_module` is for programmers, who make a page of their own.
 
@@ -73,6 +75,7 @@ def to_model_page(
         description["name"] = title
     if run is not None:
         description["run"] = run
+    description["language"] = language
 
     page = _fill(
         network_program(model),
@@ -86,24 +89,28 @@ def to_model_page(
 
 def _fill(network: str, **fields: str) -> str:
     """Return the template with its style sheet, the program of the network, that of the view, and
-    `fields`, each in place of its name in {{}}. Only this style sheet and these programs may be
-    used, by their hashes."""
+    `fields`, each in place of its name in {{}}.
+
+    Only this style sheet and these programs may be used, by a nonce. It is a digest of all that is
+    in the page, so that no name and no text in it can know it; and unlike the hash of each program
+    it holds in a page that was minified, too.
+    """
     template = TEMPLATE.read_text(encoding="utf-8").replace("{{SHADES}}", shade_rules())
     view = VIEW.read_text(encoding="utf-8").replace("{{NUM_SHADES}}", str(NUM_SHADES))
     programs = [network, view]
-    style = template.partition("<style>")[2].partition("</style>")[0]
+    nonce = _nonce(template, *programs, *fields.values())
     fields |= {
-        "STYLE_HASH": _hash(style),
-        "SCRIPT_HASHES": " ".join(map(_hash, programs)),
-        "SCRIPTS": "\n".join(f"<script>{program}</script>" for program in programs),
+        "NONCE": nonce,
+        "SCRIPTS": "\n".join(f'<script nonce="{nonce}">{program}</script>' for program in programs),
     }
     # All placeholders are replaced in one pass, so that the inserted texts are not changed.
     return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: fields[placeholder[1]], template)
 
 
-def _hash(text: str) -> str:
-    """Return the source expression of a content security policy that allows exactly this text."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+def _nonce(*parts: str) -> str:
+    """Return a nonce of a content security policy for a page with these parts."""
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return base64.b64encode(digest[:18]).decode()
 
 
 def shade_rules() -> str:

@@ -9,7 +9,7 @@ const [pagePath] = process.argv.slice(2);
 const page = fs.readFileSync(pagePath, "utf-8");
 const cases = JSON.parse(fs.readFileSync(0, "utf-8"));
 
-const programs = [...page.matchAll(/<script>(.*?)<\/script>/gs)].map(found => found[1]);
+const programs = [...page.matchAll(/<script nonce=[^>]*>(.*?)<\/script>/gs)].map(found => found[1]);
 const textOf = id => new RegExp(`id="${id}">(.*?)</script>`, "s").exec(page)[1];
 const model = JSON.parse(textOf("model"));
 vm.runInThisContext(programs[0]);  // the network
