@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import charrnn
 from charrnn.analyses.why.leaving_out import (
     NetworkReader,
+    Omissions,
     OutputParts,
     Prediction,
     StepperReader,
@@ -50,10 +51,22 @@ def logits_of(network, ids):
     return logits[-1, 0].numpy()
 
 
-def predict(network, joined, config):
+def leave_out(reader, texts, num_left_out):
+    """What the layers hand to each other, (L, P + R, H), for each of the last characters."""
+    omissions = Omissions.of_last(len(texts), num_left_out, num_texts=texts.shape[1])
+    return read_without(reader, texts, omissions)
+
+
+def predict(network, texts, num_left_out, config):
+    """The prediction, whose rows are first the texts, and then the readings without a character:
+    those of all texts without their first one, without their second, and so on."""
     reader = NetworkReader(network)
+    joined = leave_out(reader, texts, num_left_out)
     parts = OutputParts.of(joined, Architecture(config), sums_outputs=config.sum_outputs)
-    return Prediction(parts, weight=reader.output_weight, bias=reader.output_bias)
+    omissions = Omissions.of_last(len(texts), num_left_out, num_texts=texts.shape[1])
+    return Prediction(
+        parts, texts=omissions.texts, weight=reader.output_weight, bias=reader.output_bias
+    )
 
 
 @every_architecture
@@ -61,12 +74,13 @@ def test_leaving_a_character_out_is_reading_the_text_without_it(cell, depth):
     network = make_network(cell, depth)
     config = make_config(cell, depth)
     texts = make_texts()
-    predicted = predict(network, read_without(NetworkReader(network), texts, T - 1), config)
+    predicted = predict(network, texts, T - 1, config)
+    by_text = predicted.logprobs.reshape(T, P, V)
     for number, ids in enumerate(texts.T):
         rows = [ids, *(np.delete(ids, place) for place in range(1, T))]
         naive = np.array([logits_of(network, row) for row in rows])
         naive -= np.log(np.exp(naive).sum(axis=1, keepdims=True))
-        np.testing.assert_allclose(predicted.logprobs[:, number], naive, **EXACT)
+        np.testing.assert_allclose(by_text[:, number], naive, **EXACT)
 
 
 @every_architecture
@@ -75,10 +89,25 @@ def test_a_stepper_reads_what_a_network_reads(cell, depth):
     stepper = Stepper(make_config(cell, depth), tensors_of(network))
     texts = make_texts()
     for num_left_out in (1, T):
-        exact = read_without(NetworkReader(network), texts, num_left_out)
-        found = read_without(StepperReader(stepper), texts, num_left_out)
-        assert found.shape == exact.shape == (3, num_left_out + 1, P, H)
+        exact = leave_out(NetworkReader(network), texts, num_left_out)
+        found = leave_out(StepperReader(stepper), texts, num_left_out)
+        assert found.shape == exact.shape == (3, (num_left_out + 1) * P, H)
         np.testing.assert_allclose(found, exact, **ROUNDED)
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 16])
+def test_it_makes_no_difference_how_many_characters_are_read_at_once(window, monkeypatch):
+    network = make_network("lstm", num_layers=1)
+    texts = make_texts(num_chars=21, num_texts=3)
+    # Of the first text two characters, of the second none, and of the third nearly all.
+    omissions = Omissions.of([np.array([7, 20]), np.array([], int), np.arange(1, 21)])
+    assert omissions.steps.tolist() == sorted(omissions.steps.tolist())
+    monkeypatch.setattr(NetworkReader, "window", window)
+    joined = read_without(NetworkReader(network), texts, omissions)[0]
+    for row, (step, text) in enumerate(zip(*omissions, strict=True), start=3):
+        ids = np.delete(texts[:, text], step)
+        [expected] = read_without(NetworkReader(network), ids[:, None], Omissions.of([ids[:0]]))
+        np.testing.assert_allclose(joined[row], expected[0], **EXACT)
 
 
 @pytest.mark.parametrize("sum_outputs", [False, True])
@@ -87,9 +116,9 @@ def test_all_terms_add_up_to_the_difference_of_the_logit(cell, depth, sum_output
     network = make_network(cell, depth, sum_outputs=sum_outputs)
     config = make_config(cell, depth, sum_outputs=sum_outputs)
     texts = make_texts()
-    predicted = predict(network, read_without(NetworkReader(network), texts, T - 1), config)
+    predicted = predict(network, texts, T - 1, config)
     targets = np.array([1, 4])
-    sums = predicted.terms(targets).sum(axis=(0, 3))
+    sums = predicted.terms(targets).sum(axis=(0, 2)).reshape(T - 1, P)
     for number, (ids, target) in enumerate(zip(texts.T, targets, strict=True)):
         whole = logits_of(network, ids)[target]
         for place in range(1, T):
@@ -116,22 +145,20 @@ def test_a_term_belongs_to_a_unit_of_a_layer_or_to_an_entry_of_a_mixture(
 ):
     network = make_network("gru", depth, sum_outputs=sum_outputs)
     config = make_config("gru", depth, sum_outputs=sum_outputs)
-    parts = predict(network, read_without(NetworkReader(network), make_texts(), 3), config).parts
+    parts = predict(network, make_texts(), 3, config).parts
     assert (parts.layers, parts.are_units) == (layers, are_units)
-    assert parts.vectors.shape == (len(layers), 4, P, H)
+    assert parts.vectors.shape == (len(layers), 4 * P, H)
 
 
 @pytest.mark.parametrize("cell, depth", [("lstm", "residual"), ("gru", "stacked")])
 def test_the_vectors_of_units_are_the_outputs_of_the_layers(cell, depth):
     network = make_network(cell, depth)
     texts = make_texts()
-    parts = predict(
-        network, read_without(NetworkReader(network), texts, 3), make_config(cell, depth)
-    ).parts
+    parts = predict(network, texts, 3, make_config(cell, depth)).parts
     with torch.no_grad():
         (_, _, outputs), _ = network.trace(torch.from_numpy(texts), network.initial_state(P))
     last = outputs[-1].numpy().transpose(1, 0, 2)[list(parts.layers)]
-    np.testing.assert_allclose(parts.vectors[:, 0], last, **EXACT)
+    np.testing.assert_allclose(parts.vectors[:, :P], last, **EXACT)
 
 
 def build_model(cell="lstm", depth="stacked", *, characters=("", *CHARACTERS[1:]), **changes):

@@ -62,6 +62,25 @@ def test_each_place_is_read_as_model_why_reads_it(few_characters):
         assert place.entries[0] == np.abs(why.terms[0, 0]).argmax()
 
 
+def test_only_the_last_characters_of_some_kinds_are_left_out_if_nothing_else_is_asked(
+    few_characters,
+):
+    model = build_model()
+    ids = model.encode(draw_text()).ids
+    asked = {"positions": np.array([100, 333]), "target": ANNA}
+    reader = NetworkReader(model.network)
+    every = read_places(model, reader, ids, **asked)
+    kinds = [(ANNA, ""), (2, "opens"), (99, "")]
+    some = read_places(model, reader, ids, only=kinds, **asked)
+    for place, of_every in zip(some, every, strict=True):
+        indices = {place.nearest(kind) for kind in kinds} - {None}
+        assert {*np.flatnonzero(np.isfinite(place.effects)).tolist()} == indices
+        for index in indices:
+            assert place.effects[index] == pytest.approx(of_every.effects[index], abs=1e-5)
+    nothing = read_places(model, reader, ids, only=[(99, "")], **asked)
+    assert nothing[0].probability == pytest.approx(every[0].probability)
+
+
 def test_a_document_is_read_from_its_beginning(few_characters):
     model = build_model(documents="lines")
     ids = model.encode("bba\0aabbab\0b").ids

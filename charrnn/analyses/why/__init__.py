@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.analyses.why.leaving_out import (
+    Omissions,
     OutputParts,
     Prediction,
     Reader,
@@ -122,15 +123,16 @@ def explain_place(
     They are read from a state, and the last `num_left_out` of them are left out one by one.
     `num_read` and `replaced` are fields of `Why`.
     """
+    omissions = Omissions.of_last(len(ids), num_left_out)
     num_steps = num_left_out * (num_left_out + 1) // 2 + len(ids) - num_left_out
     with task("leaving out", total=num_steps) as advance:
         joined = read_without(
-            reader, ids=ids[:, None], num_left_out=num_left_out, state=state, advance=advance
+            reader, ids=ids[:, None], omissions=omissions, state=state, advance=advance
         )
     check_finite(joined, what="outputs")
-    predicted = predict_from(model, reader, joined)
+    predicted = predict_from(model, reader, joined, texts=omissions.texts)
 
-    logprobs = predicted.logprobs[:, 0]
+    logprobs = predicted.logprobs
     # Of what stands for a character: the unknown symbol is never written.
     undrawable = undrawable_ids(model.vocab, model.config.end_id)
     order = np.argsort(-logprobs[0], kind="stable").tolist()
@@ -150,9 +152,9 @@ def explain_place(
         probability=float(np.exp(logprobs[0, target])),
         others=tuple(others),
         characters=tuple(map(model.vocab.character, ids[-num_left_out:].tolist())),
-        effects=predicted.effects(targets)[:, 0],
+        effects=predicted.effects(targets),
         probabilities=np.exp(logprobs[1:, target]),
-        terms=predicted.terms(targets)[:, :, 0],
+        terms=predicted.terms(targets),
         layers=predicted.parts.layers,
         are_units=predicted.parts.are_units,
         follows=followed_by(model),
@@ -162,8 +164,11 @@ def explain_place(
     )
 
 
-def predict_from(model: TrainedModel, reader: Reader, joined: NDArray[Any]) -> Prediction:
-    """Return the predictions of a model from what its layers hand to each other, (L, N + 1, P, H).
+def predict_from(
+    model: TrainedModel, reader: Reader, joined: NDArray[Any], *, texts: Int64Array
+) -> Prediction:
+    """Return the predictions of a model from what its layers hand to each other, (L, P + R, H), and
+    the texts (R,) of the characters that are left out.
 
     One place and many places are explained from it alike.
     """
@@ -171,6 +176,7 @@ def predict_from(model: TrainedModel, reader: Reader, joined: NDArray[Any]) -> P
     parts = OutputParts.of(joined, Architecture(config), sums_outputs=config.sum_outputs)
     return Prediction(
         parts,
+        texts=texts,
         weight=reader.output_weight,
         bias=reader.output_bias,
     )

@@ -2,12 +2,12 @@
 
 Where a cell type's clock is its state, and it is in all of them, a character is left out by not
 reading it: the state after it is the state before it. So the reading without character n is that of
-the whole text up to n, and goes its own way from there on. A text and its N readings without a
-character are rows of one batch, to which a row is added at each character: half of the work of N
-texts that are read from the beginning.
+the whole text up to n, and goes its own way from there on. A text and its readings without a
+character are rows of one batch, to which rows are added on the way: half of the work of texts that
+are read from the beginning.
 
-Shapes: T characters that are read, N of them left out one by one, P texts, L layers, K layers that
-the output layer reads, S state vectors per layer, H units, V vocabulary.
+Shapes: T characters that are read, P texts, R characters of them that are left out, L layers, K
+layers that the output layer reads, S state vectors per layer, B rows, H units, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,11 +27,14 @@ from charrnn.system.lazy import no_grad, torch
 
 
 class Reader(Protocol):
-    """Reads a character of each row with one model, in NumPy or in torch.
+    """Reads characters of each row with one model, in NumPy or in torch.
 
     One place is read by a `StepperReader`, before torch is imported; hundreds of places by a
     `NetworkReader`, which reads them side by side.
     """
+
+    window: int
+    """How many characters of each row are read at once."""
 
     @property
     def output_weight(self) -> Float64Array:
@@ -45,12 +48,14 @@ class Reader(Protocol):
         """Return the initial state (L, S, num_rows, H) of a text."""
 
     def read(self, ids: Int64Array, state: Array) -> tuple[Sequence[Array], Array]:
-        """Map ids (B,) and a state to what each layer hands to the one above it, L arrays (B, H),
-        and a new state."""
+        """Map ids (T, B) and a state to what each layer hands to the one above it after the last
+        character, L arrays (B, H), and a new state."""
 
 
 class StepperReader:
     """Reads with a stepper, in NumPy: torch is not imported, and few rows are read in less time."""
+
+    window = 1
 
     def __init__(self, stepper: Stepper):
         self._stepper = stepper
@@ -60,12 +65,17 @@ class StepperReader:
         self.initial_state = stepper.initial_state
 
     def read(self, ids: Int64Array, state: Array) -> tuple[Sequence[Array], Array]:
-        """Read a character of each row, as `Reader.read`."""
-        return self._stepper.read_layers(ids, state)
+        """Read characters of each row, as `Reader.read`."""
+        joined: list[Array] = []
+        for chars in ids:
+            joined, state = self._stepper.read_layers(chars, state)
+        return joined, state
 
 
 class NetworkReader:
     """Reads with a network of torch, of either precision: many rows are read in less time."""
+
+    window = 16
 
     def __init__(self, network: CharRNN):
         self._network = network
@@ -79,65 +89,106 @@ class NetworkReader:
 
     @no_grad
     def read(self, ids: Int64Array, state: Array) -> tuple[Sequence[Array], Array]:
-        """Read a character of each row, as `Reader.read`."""
-        window = torch.from_numpy(ids[None])
-        read, state = self._network.read_documents(window, state, keeps_joined=True)
+        """Read characters of each row, as `Reader.read`."""
+        read, state = self._network.read_documents(torch.from_numpy(ids), state, keeps_joined=True)
         assert read.joined is not None, "it is kept"
-        return read.joined[0].unbind(1), state
+        return read.joined[-1].unbind(1), state
+
+
+class Omissions(NamedTuple):
+    """The R characters that are left out, each in a reading of its own."""
+
+    steps: Int64Array
+    """(R,): the index of each character in its text, ascending."""
+    texts: Int64Array
+    """(R,): the index of its text."""
+
+    @classmethod
+    def of(cls, indices: Sequence[Int64Array]) -> "Omissions":
+        """Leave out the characters with these indices, an array for each text."""
+        steps = np.concatenate(indices)
+        texts = np.repeat(np.arange(len(indices)), list(map(len, indices)))
+        order = np.argsort(steps, kind="stable")
+        return cls(steps[order], texts[order])
+
+    @classmethod
+    def of_last(cls, num_chars: int, num_left_out: int, num_texts: int = 1) -> "Omissions":
+        """Leave out each of the last characters of texts of equal length."""
+        return cls.of([np.arange(num_chars - num_left_out, num_chars)] * num_texts)
 
 
 def read_without(
     reader: Reader,
     ids: Int64Array,
-    num_left_out: int,
+    omissions: Omissions,
     *,
     state: Array | None = None,
-    advance: Callable[[int], object] = lambda num_rows: None,
+    advance: Callable[[int], object] = lambda num_chars: None,
 ) -> NDArray[Any]:
-    """Read P texts of T characters, and each of them again without each of its last N characters.
+    """Read P texts of T characters, and for each of R characters its text again without it.
 
     The readings share what is before the first character that is left out, which makes them half as
     many.
 
     Args:
         reader: Reads with the model.
-        ids: The ids (T, P) of the texts.
-        num_left_out: N, from 1 to T; below T if there is nothing else that is read.
+        ids: The ids (T, P) of the texts. Something must be left to read without a character.
+        omissions: The R characters that are left out.
         state: The state (L, S, P, H) before the texts; by default the initial one.
-        advance: Called with the number of characters that were read, all rows together.
+        advance: Called with the number of characters that were read, all readings together.
 
     Returns:
-        What each layer hands to the one above it after the last character, (L, N + 1, P, H): first
-        with all characters, then without the first of the N, without the second, and so on.
+        What each layer hands to the one above it after the last character, (L, P + R, H): first of
+        the whole texts, then of the readings without a character.
     """
     num_texts = ids.shape[1]
+    steps, texts = omissions
     if state is None:
         state = reader.initial_state(num_texts)
+
+    # What stands before all of these characters belongs to all readings.
+    begin = int(steps[0]) if len(steps) else len(ids)
     joined: Sequence[Array] = ()
-    whole: Sequence[Array] = ()
+    if begin > 0:
+        joined, state = reader.read(ids[:begin], state)
+        advance(begin * num_texts)
 
-    # What stands before the N characters belongs to all readings.
-    begin = len(ids) - num_left_out
-    for chars in ids[:begin]:
-        joined, state = reader.read(chars, state)
-        advance(num_texts)
-
-    # The rows of the whole texts come first. Behind them are those of the readings without the
-    # first of the N characters, without the second, and so on: as many as have begun.
-    rows = reader.initial_state((num_left_out + 1) * num_texts)
+    # The rows of the whole texts come first. Behind them are those of the readings without a
+    # character: as many as have begun.
+    text_of_row = np.concatenate((np.arange(num_texts), texts))
+    rows = reader.initial_state(len(text_of_row))
     rows[:, :, :num_texts] = state
-    for number, chars in enumerate(ids[begin:], start=1):
-        num_rows = number * num_texts
-        whole = [layer[:num_texts] for layer in joined]
-        rows[:, :, num_rows : num_rows + num_texts] = rows[:, :, :num_texts]
-        joined, rows[:, :, :num_rows] = reader.read(np.tile(chars, number), rows[:, :, :num_rows])
-        advance(num_rows)
+    num_rows = num_texts
+    of_new = [layer[:0] for layer in joined]
+    for first in range(begin, len(ids), reader.window):
+        window = ids[first : first + reader.window]
+        num_begun = num_texts + int(np.searchsorted(steps, first + len(window)))
+        new = text_of_row[num_rows:num_begun]
+        skipped = steps[num_rows - num_texts : num_begun - num_texts] - first
 
-    # The readings without the last character ended with the character before it.
+        # The readings that begin here continue from the whole texts, with a character less.
+        new_state = rows[:, :, new]
+        of_new = [layer[new] for layer in joined]
+        if len(window) > 1 and len(new):
+            of_new, new_state = reader.read(_without(window[:, new], skipped), new_state)
+        joined, rows[:, :, :num_rows] = reader.read(
+            window[:, text_of_row[:num_rows]], rows[:, :, :num_rows]
+        )
+        advance(num_rows * len(window) + int((len(window) - 1 - skipped).sum()))
+        rows[:, :, num_rows:num_begun] = new_state
+        num_rows = num_begun
+
+    # The last readings began in the last window, and the rows of the others were read there.
     layers = []
-    for read, before in zip(joined, whole, strict=True):
-        layers.append(np.concatenate((np.asarray(read), np.asarray(before))))
-    return np.stack(layers).reshape(len(layers), num_left_out + 1, num_texts, -1)
+    for read, last in zip(joined, of_new, strict=True):
+        layers.append(np.concatenate((np.asarray(read), np.asarray(last))))
+    return np.stack(layers)
+
+
+def _without(window: Int64Array, skipped: Int64Array) -> Int64Array:
+    """Return a window (T, B) without one character of each row, (T - 1, B)."""
+    numbers = np.arange(len(window) - 1)[:, None]
+    return np.take_along_axis(window, numbers + (numbers >= skipped), axis=0)
 
 
 class ReadLayers(NamedTuple):
@@ -195,14 +246,16 @@ class OutputParts:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model predicts after P texts: with all characters, and without each of N.
+    """What a model predicts after P texts: with all characters, and without each of R.
 
     `effects` is the answer, in log-probabilities; `terms` say which unit carries it, for which only
     logits can be added up.
     """
 
     parts: OutputParts
-    """The input of the output layer, (K, N + 1, P, H)."""
+    """The input of the output layer, (K, P + R, H): first of the whole texts."""
+    texts: Int64Array
+    """(R,): the index of the text of each character that is left out."""
     weight: Float64Array
     """The weight (V, H) of the output layer."""
     bias: Float64Array
@@ -210,21 +263,23 @@ class Prediction:
 
     @cached_property
     def logprobs(self) -> Float64Array:
-        """The log-probabilities (N + 1, P, V) of the next characters in nats, the unknown symbol
-        among them as in `evaluate`."""
+        """The log-probabilities (P + R, V) of the next characters in nats, the unknown symbol among
+        them as in `evaluate`."""
         logits = self.parts.vectors.sum(axis=0) @ self.weight.T + self.bias
         logits -= logits.max(axis=-1, keepdims=True)
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)))
 
     def effects(self, targets: Int64Array) -> Float64Array:
-        """Return by how much each character makes the targets (P,) likelier, in nats: the
-        log-probability with it minus that without it, (N, P)."""
-        logprobs = np.take_along_axis(self.logprobs, targets[None, :, None], axis=-1)[..., 0]
-        return np.asarray(logprobs[0] - logprobs[1:])
+        """Return by how much each character makes the target of its text likelier, in nats: the
+        log-probability with it minus that without it, (R,). The targets are (P,)."""
+        of_rows = targets[self.texts]
+        without = self.logprobs[np.arange(len(targets), len(self.logprobs)), of_rows]
+        return np.asarray(self.logprobs[self.texts, of_rows] - without)
 
     def terms(self, targets: Int64Array) -> Float64Array:
-        """Return what each entry adds to the difference of the logits of the targets (P,), in nats:
-        (K, N, P, H). Their sum over K and H is the logit with the character minus that without
-        it."""
+        """Return what each entry adds to the difference of the logit of the target, in nats: (K, R,
+        H). Their sum over K and H is the logit with the character minus that without it. The
+        targets are (P,)."""
         vectors = self.parts.vectors
-        return (vectors[:, :1] - vectors[:, 1:]) * self.weight[targets]
+        differences = vectors[:, self.texts] - vectors[:, len(targets) :]
+        return np.asarray(differences * self.weight[targets[self.texts]])

@@ -6,7 +6,7 @@ Shapes: N characters before a place, P places.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
@@ -16,6 +16,7 @@ import numpy as np
 from charrnn.analyses.why import followed_by, predict_from
 from charrnn.analyses.why.leaving_out import (
     NetworkReader,
+    Omissions,
     Reader,
     layers_read_by_output,
     read_without,
@@ -83,7 +84,7 @@ class Place:
     role: str
     """Whether the predicted character opens or closes here; "" for most characters."""
     effects: Float64Array
-    """(N,): of each of them."""
+    """(N,): of each of them; nan of those that were not left out."""
     entries: Int64Array
     """(N,): the entry that carries most of the change of the logit, counted over all layers."""
     shares: Float64Array
@@ -98,10 +99,7 @@ class Place:
     def nearest(self, kind: Kind) -> int | None:
         """Return the index of the last character of a kind before the last NUM_NEAR; None without
         one."""
-        for index in range(len(self.ids) - NUM_NEAR - 1, -1, -1):
-            if self.kinds[index] == kind:
-                return index
-        return None
+        return nearest(self.kinds, kind)
 
     @property
     def strongest(self) -> int | None:
@@ -112,6 +110,15 @@ class Place:
         if further[index] < SMALL_EFFECT:
             return None
         return index
+
+
+def nearest(kinds: Sequence[Kind], kind: Kind) -> int | None:
+    """Return the index of the last character of a kind before the last NUM_NEAR, of all characters
+    before a place; None without one."""
+    for index in range(len(kinds) - NUM_NEAR - 1, -1, -1):
+        if kinds[index] == kind:
+            return index
+    return None
 
 
 def why_places(
@@ -209,11 +216,17 @@ def _measure(
         for batch in _batches(chosen):
             places += read_places(model, reader, ids, positions=batch, target=target)
             advance(len(batch))
-        untrained = []
-        twin_reader = NetworkReader(model.untrained_baseline())
-        for batch in _batches(twin):
-            untrained += read_places(model, twin_reader, ids, positions=batch, target=target)
-            advance(len(batch))
+
+        # Of the twin, only the effects of the characters that have a row are shown.
+        untrained = read_places(
+            model,
+            NetworkReader(model.untrained_baseline()),
+            ids,
+            positions=twin,
+            target=target,
+            only=[kind for _, kind, _ in kinds_of_rows(places)],
+        )
+        advance(len(twin))
     return summarize(
         model,
         places,
@@ -250,11 +263,68 @@ def find_places(ids: IdArray, *, first: int, target: int, end_id: int | None) ->
 
 
 def read_places(
-    model: TrainedModel, reader: Reader, ids: IdArray, *, positions: Int64Array, target: int
+    model: TrainedModel,
+    reader: Reader,
+    ids: IdArray,
+    *,
+    positions: Int64Array,
+    target: int,
+    only: Collection[Kind] | None = None,
 ) -> list[Place]:
-    """Read the text before each of P places, and again without each of its characters."""
-    # A shorter document has its END in place of the characters before it: each starts it anew.
-    end_id = model.config.end_id
+    """Read the text before each of P places, and again without each of its characters, or without
+    the last one of these kinds only."""
+    windows = _windows(ids, positions, end_id=model.config.end_id)
+    padded = _padded(windows, end_id=model.config.end_id)
+
+    # Which of their characters are left out.
+    all_kinds = []
+    here = []
+    left_out = []
+    for position, window in zip(positions.tolist(), windows, strict=True):
+        roles = _roles(model, ids, position=position, num_chars=len(window), target=target)
+        kinds = tuple(zip(window.tolist(), roles, strict=False))
+        indices = np.arange(len(window))
+        if only is not None:
+            found = {nearest(kinds, kind) for kind in only}
+            indices = np.array(sorted(index for index in found if index is not None), np.int64)
+        all_kinds.append(kinds)
+        here.append(roles[-1])
+        left_out.append(len(padded) - len(window) + indices)
+
+    # What that changes.
+    omissions = Omissions.of(left_out)
+    joined = read_without(reader, padded, omissions)
+    predicted = predict_from(model, reader, joined, texts=omissions.texts)
+    targets = np.full(len(windows), target)
+    effects = predicted.effects(targets)
+    terms = np.concatenate(list(predicted.terms(targets)), axis=-1)
+    entries = np.abs(terms).argmax(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.take_along_axis(terms, entries[:, None], axis=-1)[:, 0] / terms.sum(axis=-1)
+
+    places = []
+    for number, (position, window) in enumerate(zip(positions.tolist(), windows, strict=True)):
+        rows = np.flatnonzero(omissions.texts == number)
+        indices = omissions.steps[rows] - (len(padded) - len(window))
+        place = Place(
+            position=position,
+            ids=window,
+            kinds=all_kinds[number],
+            role=here[number],
+            effects=np.full(len(window), np.nan),
+            entries=np.zeros(len(window), np.int64),
+            shares=np.full(len(window), np.nan),
+            probability=float(np.exp(predicted.logprobs[number, target])),
+        )
+        place.effects[indices] = effects[rows]
+        place.entries[indices] = entries[rows]
+        place.shares[indices] = shares[rows]
+        places.append(place)
+    return places
+
+
+def _windows(ids: IdArray, positions: Int64Array, *, end_id: int | None) -> list[Int64Array]:
+    """Return the characters before each place, of its own document."""
     windows = []
     for position in positions.tolist():
         window = ids[max(0, position - NUM_LEFT_OUT) : position].astype(np.int64)
@@ -263,42 +333,19 @@ def read_places(
             if len(ends):
                 window = window[ends[-1] + 1 :]
         windows.append(window)
+    return windows
+
+
+def _padded(windows: Sequence[Int64Array], *, end_id: int | None) -> Int64Array:
+    """Return windows as texts of equal length (T, P). A shorter document has its END in place of
+    the characters before it: each starts it anew."""
     length = max(map(len, windows))
-    padded = np.full((length + 1, len(windows)), end_id or 0, np.int64)
+    if end_id is None:
+        return np.stack(windows, axis=1)
+    padded = np.full((length + 1, len(windows)), end_id, np.int64)
     for number, window in enumerate(windows):
         padded[length + 1 - len(window) :, number] = window
-    if end_id is None:
-        padded = padded[1:]
-
-    joined = read_without(reader, padded, num_left_out=length)
-    predicted = predict_from(model, reader, joined)
-    targets = np.full(len(windows), target)
-    effects = predicted.effects(targets)
-    terms = predicted.terms(targets).transpose(1, 2, 0, 3)
-    terms = terms.reshape(*terms.shape[:2], -1)
-    entries = np.abs(terms).argmax(axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.take_along_axis(terms, entries[..., None], axis=-1)[..., 0] / terms.sum(axis=-1)
-    probabilities = np.exp(predicted.logprobs[0, :, target])
-
-    places = []
-    for number, (position, window) in enumerate(zip(positions.tolist(), windows, strict=True)):
-        rows = slice(length - len(window), None)
-        roles = _roles(model, ids, position=position, num_chars=len(window), target=target)
-        kinds = zip(window.tolist(), roles, strict=False)
-        places.append(
-            Place(
-                position=position,
-                ids=window,
-                kinds=tuple(kinds),
-                role=roles[-1],
-                effects=effects[rows, number],
-                entries=entries[rows, number],
-                shares=shares[rows, number],
-                probability=float(probabilities[number]),
-            )
-        )
-    return places
+    return padded
 
 
 def _roles(
@@ -320,6 +367,22 @@ def _roles(
     return roles
 
 
+def kinds_of_rows(places: Sequence[Place]) -> list[tuple[str, Kind, int]]:
+    """Return the earlier characters that have a row: the role of the predicted character, the kind
+    of the earlier one, and the number of places at which it is the strongest."""
+    found = []
+    for here in sorted({place.role for place in places}):
+        group = [place for place in places if place.role == here]
+        counts: Counter[Kind] = Counter()
+        for place in group:
+            if place.strongest is not None:
+                counts[place.kinds[place.strongest]] += 1
+        for kind, count in counts.most_common():
+            if count > max(1, LEAST_SHARE * len(group)):
+                found.append((here, kind, count))
+    return found
+
+
 def summarize(
     model: TrainedModel,
     places: Sequence[Place],
@@ -331,16 +394,10 @@ def summarize(
 ) -> WhyPlaces:
     """Make the rows of the earlier characters that matter at these places."""
     rows: list[EarlierCharacter] = []
-    for here in sorted({place.role for place in places}):
+    for here, kind, count in kinds_of_rows(places):
         group = [place for place in places if place.role == here]
         twins = [place for place in untrained if place.role == here]
-        counts: Counter[Kind] = Counter()
-        for place in group:
-            if place.strongest is not None:
-                counts[place.kinds[place.strongest]] += 1
-        for kind, count in counts.most_common():
-            if count > max(1, LEAST_SHARE * len(group)):
-                rows.append(_row(model, kind, group, twins=twins, count=count, generator=generator))
+        rows.append(_row(model, kind, group, twins=twins, count=count, generator=generator))
     rows.sort(key=lambda row: -row.num_strongest)
 
     strongest = []
