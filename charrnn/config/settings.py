@@ -573,7 +573,11 @@ class Config:
     @property
     def plan_entries(self) -> tuple[PlanEntry, ...]:
         """The plans of a run whose steps are known, the first one first; one entry if it was
-        planned once."""
+        planned once.
+
+        Code that asks how a step was taken reads it, such as on how many threads: `steps` and
+        `threads` are those of the last plan alone.
+        """
         if self.plan is not None:
             return parse_plan(self.plan)
         # The number of threads may not be chosen yet.

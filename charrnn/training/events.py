@@ -78,8 +78,8 @@ class PlanEvent(ModelEvent):
 class StartEvent(ModelEvent):
     """The run's folder exists and training starts.
 
-    It has what a display needs before the first step: the folder, the number of steps for a bar,
-    and the notes to show.
+    It has what a display needs before the first step: the folder, the number of steps for a bar
+    (which a `ReplannedEvent` may change), and the notes to show.
     """
 
     event: ClassVar[Literal["start"]] = "start"
@@ -119,7 +119,10 @@ class StepEvent(Event):
 @dataclass(frozen=True, kw_only=True)
 class ReplannedEvent(Event):
     """What is left of a budget in minutes was planned again, because steps take longer or less long
-    than they did: the training has another number of steps from here on."""
+    than they did: the training has another number of steps from here on.
+
+    A bar of progress gets its new end from `num_steps`: that of the start event no longer holds.
+    """
 
     event: ClassVar[Literal["replanned"]] = "replanned"
     step: int

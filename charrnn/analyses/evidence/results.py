@@ -156,7 +156,11 @@ class Mistakes:
 @dataclass(frozen=True, kw_only=True)
 class Carrying:
     """At how many places the cell carries most of why a character comes next: of the strongest
-    effect of all but the last four characters before it."""
+    effect of all but the last four characters before it.
+
+    The tests of a card ask whether the cell matters for the property; this counts for how many
+    predictions it is the reason, as `Model.why_places` finds it.
+    """
 
     character: str
     """The character that comes next."""
