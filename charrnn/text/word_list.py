@@ -42,7 +42,8 @@ between two letters of a word."""
 JOINERS = "'’-‐‑"
 """Apostrophes and hyphens."""
 WITHOUT_BLANKS = (
-    (0x0E00, 0x0EFF, "Thai and Lao"),
+    (0x0E00, 0x0E7F, "Thai"),
+    (0x0E80, 0x0EFF, "Lao"),
     (0x1000, 0x109F, "Burmese"),
     (0x1780, 0x17FF, "Khmer"),
     (0x2E80, 0x2FDF, "Chinese"),

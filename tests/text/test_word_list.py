@@ -196,7 +196,8 @@ def test_words_that_share_much_do_not_fill_the_memory(monkeypatch):
     "text, problem",
     [
         ("我们去北京。 go\n", "Chinese has no blanks between words"),
-        ("ไทยเขียนโดยไม่มีช่องว่าง ok\n", "Thai and Lao has no blanks"),
+        ("ไทยเขียนโดยไม่มีช่องว่าง ok\n", "Thai has no blanks"),
+        ("ລາວຂຽນໂດຍບໍ່ມີຊ່ອງຫວ່າງ ok\n", "Lao has no blanks"),
         ("CCO\nCC(=O)O\nc1ccccc1\nthe king\n", "75% of its lines are molecules"),
         ("1 2 3\n", "it has no words"),
     ],
