@@ -5,11 +5,13 @@ Tests `analyses.why.many_places` and `charrnn visualize --why`.
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import SMALL_RUN, as_json
+from displayed import WHY_PLACES
 from effects_networks import make_config, make_network, tensors_of
 
 import charrnn
@@ -207,6 +209,15 @@ def test_programs_get_every_row_of_the_text_that_is_named(
     command(f"{line} --export why.csv")
     rows = list(csv.DictReader(Path("why.csv").read_text("utf-8-sig").splitlines()))
     assert [row["character"] for row in rows] == [row["character"] for row in found["rows"]]
+
+
+def test_the_view_says_what_it_counts_and_what_opens_and_closes():
+    shown = WHY_PLACES._repr_mimebundle_()["text/plain"]
+    assert "At 1 place there are only many small reasons" in shown
+    assert "opens or closes there" in shown
+    rows = tuple(replace(row, here="", role="") for row in WHY_PLACES.rows)
+    plain = replace(WHY_PLACES, rows=rows)._repr_mimebundle_()["text/plain"]
+    assert "opens or closes there" not in plain
 
 
 def test_top_limits_the_rows_of_the_table(few_characters, lab, corpus_file, command):

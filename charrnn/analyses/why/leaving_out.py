@@ -159,7 +159,7 @@ def read_without(
     rows = reader.initial_state(len(text_of_row))
     rows[:, :, :num_texts] = state
     num_rows = num_texts
-    of_new = [layer[:0] for layer in joined]
+    of_new: Sequence[Array] = [layer[:0] for layer in joined]
     for first in range(begin, len(ids), reader.window):
         window = ids[first : first + reader.window]
         num_begun = num_texts + int(np.searchsorted(steps, first + len(window)))

@@ -10,6 +10,7 @@ from rich.text import Text
 from charrnn.analyses.why.one_place import EFFECT_ENDS, EFFECT_SCALE, as_text
 from charrnn.analyses.why.sentences import NUM_NEAR, SMALL_EFFECT, a_character, percentage
 from charrnn.cells.findings import CellIndex, ColouredText
+from charrnn.errors import counted
 from charrnn.system.display import Displayable
 from charrnn.views.charts import line_plot, numbered_line
 from charrnn.views.drawing import GREY, MARKS, Drawing, Line
@@ -28,6 +29,12 @@ ABOUT_COLUMNS = (
     f" size of the effects of three others at like distances; untrained: in an untrained twin"
 )
 """The explanation of the table."""
+
+ABOUT_ROLES = (
+    "it: whether {it} opens or closes there, by whether an even or an odd number of its kind stands"
+    " before it in the paragraph"
+)
+"""The explanation of the first column, which a sign has that opens and closes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,13 +233,16 @@ class WhyPlaces(Displayable):
                 records_table(COLUMNS, rows, left=("it", "earlier")),
                 Text(ABOUT_COLUMNS, style="dim"),
             ]
+            if any(row.here for row in rows):
+                next_one = a_character(self.character)
+                pictures.append(Text(ABOUT_ROLES.format(it=next_one), style="dim"))
             carried = [(row, carrier) for row in rows for carrier in row.carriers]
             if carried:
                 pictures.append(records_table(CARRIER_COLUMNS, carried, left=CARRIED_LEFT))
         if self.num_without:
             pictures.append(
                 Text(
-                    f"At {self.num_without:,} places there are only many small reasons: no"
+                    f"At {counted(self.num_without, 'place')} there are only many small reasons: no"
                     f" character but the last {NUM_NEAR} has an effect of {SMALL_EFFECT:g} nats."
                 )
             )
@@ -244,8 +254,9 @@ class WhyPlaces(Displayable):
         for example in self.examples:
             label = self.rows[0].label
             caption = (
-                f"{label} {example.distance} characters before: {example.effect:+.2f} nats; the"
-                f" chance of {a_character(self.character)} is {percentage(example.probability)}"
+                f"{label} {counted(example.distance, 'character')} before: {example.effect:+.2f}"
+                f" nats; the chance of {a_character(self.character)} is"
+                f" {percentage(example.probability)}"
             )
             pictures += [Text(), Text(caption, style="bold")]
             if example is self.examples[0]:
@@ -290,10 +301,8 @@ class WhyPlaces(Displayable):
                 if point.chance is not None:
                     chances[point.distance] = point.chance
         lines.append(Line("chance", points=sorted(chances.items()), colour=GREY, mark=MARKS[-1]))
-        plot = line_plot(
-            lines, x_label="distance (characters)", y_label="mean effect (nats per character)"
-        )
-        title = f"Why {a_character(self.character)} comes next, by {self.name}"
+        plot = line_plot(lines, x_label="distance (characters)", y_label="mean effect (nats)")
+        title = f"Why {a_character(self.character)} comes next, by {self.name}: earlier characters"
         return Drawing(title, rows=[[plot]])
 
     def to_json(self) -> dict[str, Any]:
