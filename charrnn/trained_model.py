@@ -28,7 +28,7 @@ from charrnn.errors import (
     warn,
 )
 from charrnn.generation.generated_text import GeneratedText, Prediction
-from charrnn.generation.generator import Generator, check_vocab_size
+from charrnn.generation.generator import Generator
 from charrnn.generation.keywords import with_options
 from charrnn.generation.sample_options import (
     DEFAULT_TOP,
@@ -39,7 +39,7 @@ from charrnn.generation.sample_options import (
     SeveralOptions,
 )
 from charrnn.generation.writing import Piece
-from charrnn.model.shapes import check_shapes, num_parameters
+from charrnn.model.shapes import check_shapes, check_vocab_size, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint
 from charrnn.runs.included import card_of

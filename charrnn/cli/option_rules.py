@@ -120,7 +120,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         *WRITES,
     ),
     "runs": (
-        Rule("--sort --plot --export --force", beside="delete"),
+        Rule("--sort --plot --export --force", beside="delete check"),
         *WRITES,
     ),
     "corpora": (Rule("--kind", beside="show fetch", why="which takes one text"),),

@@ -1,5 +1,5 @@
 """charrnn runs: the runs in checkpoints/ and in this folder as a table, and their learning
-curves; and their deletion."""
+curves; their check and their deletion."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, result_console, write_aside
 from charrnn.config.options import argument, option
-from charrnn.errors import UsageError
+from charrnn.errors import CheckpointError, UsageError, counted
 from charrnn.system.files import bytes_of_folder
 from charrnn.system.progress import warn
 from charrnn.views.delivery import Shown, describe_formats
@@ -24,7 +24,7 @@ class RunsOptions(ExportingOptions):
     """The options of `charrnn runs`."""
 
     runs: Sequence[str] = argument(
-        "[delete] [RUN]...",
+        "[check|delete] [RUN]...",
         help="Run folders, or names under checkpoints/.",
         default=(),
         shown_default="all there and here",
@@ -47,7 +47,7 @@ class RunsOptions(ExportingOptions):
 
 
 def runs(options: RunsOptions) -> None:
-    """List, compare, plot or delete your models.
+    """List, compare, plot, check or delete your models.
 
     \b
     Examples:
@@ -57,13 +57,17 @@ def runs(options: RunsOptions) -> None:
 
     Prints one line for each run in checkpoints/ or in this folder, or in a folder there, such as
     sizes/64; of several runs with one text, the best is marked. `delete` asks first, and says how
-    much room the runs take.
+    much room the runs take. `check` reads all files of all runs, or of those that are named, writes
+    nothing, and says which are damaged; then the exit code is 4. A run with the name `check` is
+    typed ./check.
 
     --plot draws the learning curves of the runs that are named, or of the last 7 of the list that
     have a loss; with --sort, of the first 7.
     """
     if options.runs[:1] == ["delete"]:
         _delete(options)
+    elif options.runs[:1] == ["check"]:
+        _check(options)
     elif options.plot:
         _plot(options)
     else:
@@ -132,6 +136,32 @@ def _delete(options: RunsOptions) -> None:
     kept = [str(folder) for folder in folders if folder.exists()]
     if kept:
         warn(f"other files are left in {', '.join(kept)}")
+
+
+def _check(options: RunsOptions) -> None:
+    """Read the named runs or all runs whole, and print what is damaged."""
+    from charrnn.runs.checking import check_runs
+    from charrnn.runs.reader import NO_RUNS
+    from charrnn.views.tables import plain_table
+
+    checked = check_runs(options.runs[1:])
+    if options.json:
+        print_json([run.to_json() for run in checked])
+    elif checked:
+        rows = [[run.name, run.summary] for run in checked]
+        result_console().print(plain_table("run", "files", rows=rows))
+    else:
+        warn(NO_RUNS)
+
+    # A text that is gone is no damage: the model still writes.
+    for run in checked:
+        warn(*run.problems, *run.notes)
+    num_damaged = sum(not run.is_whole for run in checked)
+    if num_damaged:
+        raise CheckpointError(
+            f"damaged: {num_damaged:,} of {counted(len(checked), 'run')}\n"
+            "restore the files from a copy, or use the steps that are whole"
+        )
 
 
 def _plot(options: RunsOptions) -> None:

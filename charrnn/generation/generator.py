@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from charrnn.config.options import at_least, check
 from charrnn.config.settings import Config
 from charrnn.errors import (
-    CheckpointError,
     DataError,
     UsageError,
     counted,
@@ -38,7 +37,7 @@ from charrnn.generation.sample_options import (
 )
 from charrnn.generation.sampling import Beginning, BegunText, Ids, PrimedState
 from charrnn.generation.writing import DrawnText
-from charrnn.model.shapes import check_finite
+from charrnn.model.shapes import check_finite, check_vocab_size
 from charrnn.model.stepper import Stepper
 from charrnn.text.copies import loose_key
 from charrnn.text.documents import END
@@ -154,19 +153,6 @@ def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
     if end_id is None and END in vocab.characters:
         ids.append(vocab.characters.index(END))
     return tuple(ids)
-
-
-def check_vocab_size(vocab_size: int, vocab: Vocab, name: str) -> None:
-    """Raise CheckpointError unless the weights of run `name` are for as many characters as its
-    vocabulary has.
-
-    It is asked when a model is loaded, so that no damaged file is found out by an index that is out
-    of range.
-    """
-    if vocab_size != len(vocab):
-        raise CheckpointError(
-            f"The alphabet of {name} has {len(vocab)} entries, its weights are for {vocab_size}."
-        )
 
 
 class Generator:

@@ -22,6 +22,7 @@ from charrnn.model.cell_types import Array, Cell, Lstm, Shape
 from charrnn.model.depths import DEPTHS
 from charrnn.system.arrays import Int64Array
 from charrnn.system.process import memory_bytes
+from charrnn.text.vocab import Vocab
 
 MAX_HEADER_BYTES = 1 << 20
 """Maximum size of the header that lists the tensors of a file: ten times the size for the largest
@@ -272,6 +273,19 @@ def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None =
             f" that config.yaml describes: {problem}"
         )
     return len(tensors["output.weight"])
+
+
+def check_vocab_size(vocab_size: int, vocab: Vocab, name: str) -> None:
+    """Raise CheckpointError unless the weights of run `name` are for as many characters as its
+    vocabulary has.
+
+    It is asked when a model is loaded, so that no damaged file is found out by an index that is out
+    of range.
+    """
+    if vocab_size != len(vocab):
+        raise CheckpointError(
+            f"The alphabet of {name} has {len(vocab)} entries, its weights are for {vocab_size}."
+        )
 
 
 def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ saves them.
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -210,7 +210,7 @@ class RunReader:
             )
         # The state of a damaged checkpoint and the checkpoint itself have the same problem.
         reasons = list(dict.fromkeys(problem.splitlines()[0] for problem in problems))
-        beside = [problem.splitlines()[0] for problem in self._problems_beside(checkpoint)]
+        beside = [problem.splitlines()[0] for problem in self.problems_beside(checkpoint)]
         return replace(
             checkpoint,
             warnings=tuple(f"{reason}; using {checkpoint.name}" for reason in reasons + beside),
@@ -229,9 +229,13 @@ class RunReader:
         """
         return read_config(self.path / CONFIG)
 
-    def _problems_beside(self, checkpoint: Checkpoint) -> list[str]:
+    def problems_beside(self, checkpoint: Checkpoint) -> list[str]:
         """List the problems of the configuration and the alphabet in the run's folder, compared
-        with the copies in a verified checkpoint."""
+        with the copies in a verified checkpoint.
+
+        The checkpoint decides, so that a run with such problems can be used; `charrnn runs check`
+        and every command that loads a checkpoint name them.
+        """
         saved_config = checkpoint.description.config()
         problems = []
 
@@ -342,25 +346,50 @@ def list_all_runs() -> list[RunReader]:
     It only looks at folders, so it is fast among hundreds of runs; `overview.run_summaries` reads
     what they are.
     """
+    return _all_runs(_is_run_folder)
+
+
+def list_folders_like_runs() -> list[RunReader]:
+    """List all runs, and the folders at the same places that only look like one
+    (`looks_like_run`); oldest first.
+
+    It is for who wants to know of damage; every other list leaves out what cannot be used.
+    """
+    return _all_runs(looks_like_run)
+
+
+def looks_like_run(path: Path) -> bool:
+    """Whether a folder is a run, or has a folder with the name of a checkpoint: it may be a run
+    whose files are damaged or gone."""
+    if _is_run_folder(path):
+        return True
+    if not os.path.isdir(path) or is_model_file(path):
+        return False
+    return any(is_checkpoint_name(inner.name) for inner in path.glob("step-*"))
+
+
+def _all_runs(is_run: Callable[[Path], bool]) -> list[RunReader]:
+    """List the folders here and in CHECKPOINTS, and in a folder there, for which a function says
+    that they are runs; oldest first."""
     folders = _subfolders(CHECKPOINTS)
     # The subfolders of a run are checkpoints.
-    if not _is_run_folder(Path()):
+    if not is_run(Path()):
         folders += _shown(_subfolders(Path()))
 
     # A link may lead from one place to the other.
-    runs = {path.resolve(): RunReader(path) for path in _runs_below(folders)}
+    runs = {path.resolve(): RunReader(path) for path in _runs_below(folders, is_run)}
     return sorted(runs.values(), key=lambda run: (last_change(run.path), run.name))
 
 
-def _runs_below(folders: Sequence[Path]) -> Iterator[Path]:
+def _runs_below(folders: Sequence[Path], is_run: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield the folders that are runs, and the runs directly in the others."""
     for folder in folders:
-        if _is_run_folder(folder):
+        if is_run(folder):
             yield folder
             continue
         # A folder of somebody else need not be readable.
         with suppress(CharRNNError):
-            yield from filter(_is_run_folder, _shown(_subfolders(folder)))
+            yield from filter(is_run, _shown(_subfolders(folder)))
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -452,7 +481,7 @@ def find_run(run: str) -> RunReader:
 
 def _check_no_folder_of_runs(path: Path) -> None:
     """Raise CheckpointError, which names them, for a folder with runs in it."""
-    names = [RunReader(inner).name for inner in sorted(_runs_below([path]))]
+    names = [RunReader(inner).name for inner in sorted(_runs_below([path], _is_run_folder))]
     if names:
         raise CheckpointError(f"{path} is a folder of runs\nname one of them: {listed(names)}")
 

@@ -100,9 +100,25 @@ def read_kept_texts(folder: Path | None, seal: object) -> KeptTexts:
     try:
         return KeptTexts(_strings_in(path, seal))
     except CheckpointError as error:
-        problem = str(error).split("\n")[0]
+        problem = str(error).splitlines()[0]
         warn(f"{problem}: {READ_AGAIN}")
         return KeptTexts({}, problem=problem)
+
+
+def kept_texts_problems(folder: Path, seal: object) -> list[str]:
+    """Return what is wrong with the file of the texts that a checkpoint has recorded; nothing if it
+    is whole, and for a run that has no documents.
+
+    It is for who looks for damage; whoever needs the texts calls `read_kept_texts`.
+    """
+    path = folder / KEPT_TEXTS
+    if seal is None and not path.exists():
+        return []
+    try:
+        _strings_in(path, seal)
+    except CheckpointError as error:
+        return [str(error)]
+    return []
 
 
 def is_sealed(folder: Path, seal: object) -> bool:

@@ -35,9 +35,14 @@ from charrnn.config.settings import (
 )
 from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import CheckpointError, UsageError, counted, named
-from charrnn.generation.generator import check_vocab_size
 from charrnn.model.device import chosen_precision, has_fast_bf16, on_threads
-from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
+from charrnn.model.shapes import (
+    check_memory,
+    check_multiple,
+    check_shapes,
+    check_vocab_size,
+    fit_parameters,
+)
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.included import card_of
 from charrnn.runs.logs import MetricsLog, finite
