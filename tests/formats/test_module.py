@@ -93,6 +93,8 @@ REFUSED = {
     "sample has no option topK. It has prime, ": {"topK": 5},
     'sample takes an object with options, such as {seed: 1}, not "Moon".': "Moon",
     "sample takes an object with options, such as {seed: 1}, not null.": None,
+    "unique is true, and there is no count: give one, or leave unique out.": {"unique": True},
+    "count does not go with length 0, which writes no text.": {"count": 2, "length": 0},
     "knownWords is true, and the module has no list of words: export it with --known-words.": {
         "knownWords": True
     },

@@ -57,6 +57,9 @@ function check(options) {
       throw new TypeError(`${name} is ${written(value)}; it must be ${option.words}.`);
     }
   }
+  const hasCount = (options.count ?? null) !== null;
+  if (options.unique && !hasCount) throw new TypeError("unique is true, and there is no count: give one, or leave unique out.");
+  if (hasCount && Number(options.length) === 0) throw new TypeError("count does not go with length 0, which writes no text.");
   if (options.knownWords && !model.has_words) {
     throw new TypeError("knownWords is true, and the module has no list of words: export it with --known-words.");
   }

@@ -15,7 +15,7 @@ const model = JSON.parse(textOf("model"));
 vm.runInThisContext(programs[0]);  // the network
 
 // Write a text as `charrnn sample` does; also return the cells and the next characters after the prime.
-function write(network, words, {prime, clamps, temperature, seed, length, known_words}) {
+function write(network, words, {prime, clamps, temperature, seed, length, known_words, stops = []}) {
   const alphabet = new Alphabet(model);
   network.clamps.forEach(clampsOfLayer => clampsOfLayer.clear());
   for (const [layer, unit, step] of clamps) {
@@ -28,7 +28,7 @@ function write(network, words, {prime, clamps, temperature, seed, length, known_
   if (prime === null || model.end_id !== null) ids.unshift(...model.opening_ids);
   for (const id of ids) network.step(id, state, logits);
 
-  const options = {words: known_words ? words : null, prime: known};
+  const options = {words: known_words ? words : null, prime: known, stops};
   const writer = new Writer(network, alphabet, {state, logits, temperature, seed, length, ...options});
   let text = "";
   while (!writer.isDone) text += writer.next();
