@@ -332,10 +332,12 @@ def digests():
     return [sha256(draw_chart(CHART, format)).hexdigest() for format in ("svg", "png", "pdf")]
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same_bytes_and_stays_as_it_was(draw_elsewhere):
     assert draw_elsewhere(PYTHONHASHSEED="7") == [digests(), [], False]
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_no_folder_can_be_written(draw_elsewhere, tmp_path):
     # Not even the superuser makes a folder inside a file.
     (tmp_path / "file").write_text("")
