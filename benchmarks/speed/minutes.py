@@ -12,6 +12,7 @@ version. Run it on a machine that does nothing else: whatever else runs is a nei
 """
 
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -65,9 +66,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--program",
-        nargs="+",
-        default=[sys.executable, "-m", "charrnn"],
-        help="the program that trains",
+        default=shlex.join([sys.executable, "-m", "charrnn"]),
+        help="the command of the program that trains",
     )
     arguments = parser.parse_args()
     report = Report("minutes", as_json=arguments.json, with_limits=False)
@@ -77,7 +77,13 @@ def main() -> None:
             for seed in range(arguments.rounds):
                 with tempfile.TemporaryDirectory() as folder:
                     words = ("train", text, "--minutes", str(minutes), "--seed", str(seed))
-                    command = [*arguments.program, *words, "--out", f"{folder}/run", "--json"]
+                    command = [
+                        *shlex.split(arguments.program),
+                        *words,
+                        "--out",
+                        f"{folder}/run",
+                        "--json",
+                    ]
                     seconds, of_process, plans = train(command, neighbour, budget=60 * minutes)
                 report.add(
                     minutes=minutes,

@@ -331,7 +331,8 @@ LATE_SHARE = 0.1
 LATE_SECONDS = 5.0
 """A training that ends fewer seconds late says nothing."""
 REMEASURE_SHARE = 0.01
-"""Share of a budget that is spent on measuring with how many threads to go on."""
+"""Share of a budget that is spent on measuring with how many threads to go on; of a budget for
+which that is less than MIN_MEASURE_SECONDS, the number stays."""
 
 
 @dataclass(kw_only=True)
@@ -401,12 +402,12 @@ def resumed_budget(resumed: "Resumed", continued: Config) -> TimeBudget | None:
     state = resumed.checkpoint.state.get("budget")
     if not isinstance(state, dict) or state.get("steps") != config.steps:
         return None
-    recorded: dict[str, Any] = {name: value for name, value in state.items() if name != "steps"}
-    try:
-        budget = TimeBudget(**recorded)
-        budget.is_due(0.0)
-    except TypeError as error:
-        raise CheckpointError("training.json has no usable budget.") from error
+    recorded: dict[str, Any] = {}
+    for name, default in asdict(TimeBudget(minutes=0.0)).items():
+        recorded[name] = state.get(name)
+        if type(recorded[name]) is not type(default):
+            raise CheckpointError("training.json has no usable budget.")
+    budget = TimeBudget(**recorded)
     if "threads" in resumed.changes:
         budget.chooses_threads = False
     return budget
@@ -426,21 +427,30 @@ class Pace(NamedTuple):
     """Seconds of the last validation; None if there was none."""
 
 
-def pace_after(step: int, log: MetricsLog, config: Config) -> Pace:
-    """Return how fast the steps after `step` were, by the log of a run that has taken some.
+def pace_after(step: int, log: MetricsLog, config: Config) -> Pace | None:
+    """Return how fast the steps after `step` were, by the log of a run; None if it has none of them
+    or cannot be read.
 
     The log knows it, and not the process, so that a run that was killed plans as one that was not.
     """
+    # A training does not end because a file is missing that it can do without.
+    try:
+        records = log.read()
+    except CheckpointError:
+        return None
     step_seconds = []
     seconds = 0.0
     seconds_per_validation = None
-    for record in log.read():
+    for record in records:
         logged, rate = record.get("step"), finite(record.get("chars_per_second"))
         if record.get("event") == "evaluation":
             seconds_per_validation = (finite(record.get("seconds")) or 0.0) - seconds
         seconds = finite(record.get("seconds")) or 0.0
         if isinstance(logged, int) and logged > step and rate is not None and rate > 0:
             step_seconds.append(config.chars_per_step / rate)
+
+    if not step_seconds:
+        return None
 
     # The later half of the steps, because another program may have begun or ended in the earlier
     # half; without the longest, in which the process may have been stopped.
@@ -471,14 +481,19 @@ def plan_again(
     # Another program that begins or ends changes how many threads are best. While they are fewer
     # than all, its end changes nothing that could be seen in the steps.
     may_be_others = _ends_elsewhere(config, num_steps) or threads < torch.get_num_threads()
-    if budget.chooses_threads and may_be_others and computing.group.size == 1:
+    trial_seconds = REMEASURE_SHARE * 60 * budget.minutes
+    if (
+        may_be_others
+        and _chooses_threads(budget, computing)
+        and trial_seconds >= MIN_MEASURE_SECONDS
+    ):
         auto = replace(config, plan=None, threads="auto")
         trial = time_trial_steps(
             auto,
             batches=text.batch_rows(config),
             vocab_size=len(text.vocab),
             computing=computing,
-            seconds=max(MIN_MEASURE_SECONDS, REMEASURE_SHARE * 60 * budget.minutes),
+            seconds=trial_seconds,
         )
         if trial.threads != threads:
             threads = trial.threads
@@ -495,6 +510,11 @@ def plan_again(
     if _ends_elsewhere(config, num_steps) or threads != threads_at(num_taken, config):
         return with_plan(config, PlanEntry(num_taken, num_steps=num_steps, threads=threads))
     return config
+
+
+def _chooses_threads(budget: TimeBudget, computing: Computing) -> bool:
+    """Return whether the number of threads may be chosen by measuring, as in `time_trial_steps`."""
+    return budget.chooses_threads and computing.device.type == "cpu" and computing.group.size == 1
 
 
 def _ends_elsewhere(config: Config, num_steps: int) -> bool:

@@ -345,12 +345,15 @@ class TrainingSession:
         """Return the fields of the configuration with the plan that the first process makes."""
         assert self.budget is not None, "only a budget in minutes is planned"
         config = self.trainer.config
+        pace = pace_after(self.budget.planned_step, log=self._metrics, config=config)
+        if pace is None:
+            return asdict(config)
         planned = plan_again(
             config,
             text=self.text,
             computing=Computing(self.trainer.device, group=self.group),
             budget=self.budget,
-            pace=pace_after(self.budget.planned_step, log=self._metrics, config=config),
+            pace=pace,
             num_taken=self.trainer.step,
             end=self._budget_end,
         )

@@ -21,6 +21,7 @@ from charrnn.config.plan_record import PlanEntry
 from charrnn.config.settings import threads_at
 from charrnn.config.settings_file import from_yaml, merge_settings, read_yaml, to_yaml
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import RunReader
 from charrnn.training import plan
 from charrnn.training.optim import learning_rate_at
@@ -145,6 +146,29 @@ def test_a_new_plan_trains_no_longer_than_is_useful(clock, monkeypatch):
     clock(faster)
     events = train("run")
     assert events[-1].step == 70
+
+
+def test_the_pace_is_that_of_the_later_half_of_the_steps_without_the_longest(tmp_path):
+    config = charrnn.Config(batch_size=2, bptt_length=50, steps=9, threads=1)
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    # Steps of 9, 1, 2, 30, 4 seconds after step 3; the last validation took 7 seconds.
+    for step, rate in ((3, 1.0), (4, 100 / 9), (5, 100.0), (6, 50.0), (7, 100 / 30), (8, 25.0)):
+        log.append(
+            {"event": "step", "step": step, "seconds": 10.0 * step, "chars_per_second": rate}
+        )
+    log.append({"event": "evaluation", "step": 8, "seconds": 87.0})
+    assert plan.pace_after(3, log=log, config=config) == (pytest.approx(3), pytest.approx(7))
+    assert plan.pace_after(8, log=log, config=config) is None, "no step was logged"
+
+
+def test_a_log_that_is_missing_or_cannot_be_read_has_no_pace(tmp_path, clock, monkeypatch):
+    config = charrnn.Config(batch_size=2, bptt_length=50, steps=9, threads=1)
+    for path in (tmp_path / "none.jsonl", tmp_path):
+        assert plan.pace_after(0, log=MetricsLog(path), config=config) is None
+    clock(slower)
+    monkeypatch.setattr("charrnn.training.session.pace_after", lambda *_, **__: None)
+    events = train("run")
+    assert "replanned" not in kinds_of(events) and events[-1].is_complete
 
 
 @pytest.mark.parametrize("stop", [3, SLOW_FROM + 5, SLOW_FROM + 6, 30])
@@ -347,7 +371,7 @@ def test_a_damaged_budget_of_a_checkpoint_is_refused(clock):
         "planned_step": 0,
         "steps": 60,
     }
-    for damaged in ({"minutes": None}, {"color": 1}):
+    for damaged in ({"minutes": None}, {"planned_step": "x"}):
         config = run.read_config()
         checkpoint = replace(
             run.load_checkpoint(name, with_training=True),
