@@ -1,8 +1,12 @@
 """Read the text of documents by pandoc, which the extra `files` installs."""
 
 import hashlib
+import io
 import re
+import signal
 import subprocess
+import tempfile
+from contextlib import suppress
 from typing import BinaryIO
 
 from charrnn.errors import DataError, UsageError, install_command, named
@@ -13,9 +17,18 @@ from charrnn.text.file_kinds import DAMAGED, Kind, why_protected
 from charrnn.text.hidden import without_hidden
 
 MOST_SECONDS, SECONDS_PER_MB = 60, 240
-"""Seconds after which pandoc is stopped, and those for each megabyte of the document."""
+"""Seconds after which pandoc is stopped, and those for each megabyte of the document: other
+programs may keep the processor busy."""
+CPU_SECONDS, CPU_SECONDS_PER_MB = 10, 20
+"""Seconds of processor time after which pandoc is stopped, where the system can: novels take up to
+6 for each megabyte."""
+LEAST_HEAP, HEAP_PER_BYTE = 192 << 20, 240
+"""Bytes of pandoc's heap, and those for each byte of the document: novels need up to 180."""
 MAX_PANDOC = 2 << 30
-"""Bytes of memory that pandoc takes, at most; half of the machine's if that is less."""
+"""Bytes of the heap at most; half of the machine's memory if that is less."""
+LEAST_JSON, JSON_PER_BYTE = 8 << 20, 20
+"""Bytes that pandoc writes at most, and those for each byte of the document: words of one letter
+need 17."""
 MAX_TEXT, MAX_GROWTH = 1 << 24, 20
 """A text of more characters than the first is refused if it is also this many times as large as its
 document: a few bytes may describe a table of a billion cells."""
@@ -93,7 +106,9 @@ def _json_of(data: bytes, format: str, program: str) -> bytes:
     """Return what pandoc reads in a document, as JSON. Raises one of `DAMAGED` if it cannot read
     it, TimeoutExpired if it takes too long."""
     # A small document may describe a table of a billion cells.
+    num_bytes = len(data)
     memory = min(MAX_PANDOC, (memory_bytes() or 2 * MAX_PANDOC) // 2)
+    memory = min(memory, LEAST_HEAP + HEAP_PER_BYTE * num_bytes)
     # It reads no other file of this machine.
     command = [
         program,
@@ -107,13 +122,48 @@ def _json_of(data: bytes, format: str, program: str) -> bytes:
     if format == "rtf":
         command.append("--fail-if-warnings")
     # A long book takes minutes. In a session of its own, Ctrl-C does not reach it.
-    result = subprocess.run(
-        [*command, "--to=json"],
-        input=without_hidden(data, format),
-        capture_output=True,
-        timeout=MOST_SECONDS + SECONDS_PER_MB * len(data) / 1e6,
-        start_new_session=True,
-    )
-    if result.returncode:
-        raise ValueError(result.stderr.decode("utf-8", "replace"))
-    return result.stdout
+    with (
+        tempfile.TemporaryFile() as written,
+        subprocess.Popen(
+            [*command, "--to=json"],
+            stdin=subprocess.PIPE,
+            stdout=written,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process,
+    ):
+        cpu_seconds = int(CPU_SECONDS + CPU_SECONDS_PER_MB * num_bytes / 1e6)
+        most_written = LEAST_JSON + JSON_PER_BYTE * num_bytes
+        _limit(process.pid, cpu_seconds=cpu_seconds, num_bytes=most_written)
+        try:
+            _, problem = process.communicate(
+                without_hidden(data, format),
+                timeout=MOST_SECONDS + SECONDS_PER_MB * num_bytes / 1e6,
+            )
+        except BaseException:
+            process.kill()
+            raise
+        if -process.returncode == getattr(signal, "SIGXCPU", None):
+            raise subprocess.TimeoutExpired(command, cpu_seconds)
+        size = written.seek(0, io.SEEK_END)
+        if size >= most_written:
+            raise ValueError(f"what it makes of {num_bytes / 1e6:.3g} MB is {size / 1e6:.3g} MB")
+        if process.returncode:
+            raise ValueError(problem.decode("utf-8", "replace"))
+        written.seek(0)
+        return written.read()
+
+
+def _limit(process: int, *, cpu_seconds: int, num_bytes: int) -> None:
+    """Limit the processor time of a process, and the size of the files that it writes, where the
+    system can."""
+    # Other systems than Linux lack the function, and a process may have ended.
+    with suppress(ImportError, AttributeError, OSError, ValueError):
+        import resource
+
+        limits = {resource.RLIMIT_CPU: cpu_seconds, resource.RLIMIT_FSIZE: num_bytes}
+        for kind, most in limits.items():
+            _, hard = resource.prlimit(process, kind)
+            if hard != resource.RLIM_INFINITY:
+                most = min(most, hard)
+            resource.prlimit(process, kind, (most, hard))

@@ -4,6 +4,7 @@ Tests `text.hidden` and `text.document_text`, too.
 """
 
 import io
+import re
 import subprocess
 import sys
 import time
@@ -436,6 +437,59 @@ def test_what_pandoc_cannot_read_is_refused(imitated, monkeypatch, script, reaso
     imitated(script)
     with pytest.raises(DataError, match=rf"a\.docx is a Word document, but {reason}.*: save it"):
         read_corpus(["a.docx"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+@pytest.mark.parametrize(
+    "script, reason",
+    [
+        ("while :; do :; done", r"not in 1 seconds"),
+        ("exec yes", r"what it makes of .* MB is .* MB"),
+    ],
+    ids=["time", "size"],
+)
+def test_what_pandoc_makes_of_a_document_without_end_is_refused(
+    imitated, monkeypatch, script, reason
+):
+    """Processor time and what is written are limited, however busy the machine is."""
+    Path("a.docx").write_bytes(DOCX)
+    monkeypatch.setattr(pandoc, "CPU_SECONDS", 1)
+    imitated(script)
+    with pytest.raises(DataError, match=rf"pandoc cannot read it \({reason}"):
+        read_corpus(["a.docx"])
+
+
+def test_what_pandoc_may_take_grows_with_the_document(imitated):
+    """A small file that describes much is refused before it takes much."""
+    imitated('echo "$2" >> limits; exit 1')
+    for num_chars in (10**4, 10**6, 2 * 10**6, 10**7):
+        Path("a.html").write_text("<!DOCTYPE html>" + "a" * num_chars)
+        with pytest.raises(DataError, match="pandoc cannot read it"):
+            read_corpus(["a.html"])
+    heaps = [int(line.strip()[2:-1]) for line in Path("limits").read_text().split()]
+    assert heaps[0] < 200, "megabytes"
+    assert heaps[2] - heaps[1] == pytest.approx(pandoc.HEAP_PER_BYTE * 10**6 / 2**20, abs=2)
+    assert heaps[3] <= pandoc.MAX_PANDOC >> 20
+
+
+HOSTILE = {
+    "columns": "<table><tr><td colspan=1000000000>a</table>",
+    "boxes": "<div>" * 9_000,
+    "bold": "<b>" * 9_000 + "a",
+    "lists": "<ol><li>" * 3_000 + "a",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_page_is_read_or_refused_within_its_limits(kind, monkeypatch):
+    monkeypatch.setattr(pandoc, "LEAST_HEAP", 64 << 20)
+    monkeypatch.setattr(pandoc, "CPU_SECONDS", 3)
+    Path("a.html").write_text(f"<!DOCTYPE html><html><body>{HOSTILE[kind]}")
+    try:
+        assert len(read_corpus(["a.html"], is_for_training=False).content) < 100_000
+    except DataError as error:
+        assert re.search("pandoc cannot read it|nothing that somebody wrote", str(error))
 
 
 def test_a_document_that_grows_is_refused(monkeypatch):
