@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from charrnn.errors import named
+from charrnn.text.json_size import fills_memory
 from charrnn.text.text_files import Change, Chat, Line
 
 Record = Mapping[str, Any]
@@ -81,6 +82,8 @@ def messages_of_json(text: str, changes: Counter[Change]) -> Chat | None:
     Discord or ChatGPT gets such a file. What is left out, and the mentions for which the file has
     no name, are counted in `changes`.
     """
+    if fills_memory(text):
+        return None
     # What the parser takes may be too deep to walk through.
     try:
         data = json.loads(text)

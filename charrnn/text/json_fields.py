@@ -8,9 +8,11 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from charrnn.errors import DataError, named
+from charrnn.text.json_size import fills_memory
 from charrnn.text.text_files import FileRecord, Line, is_blank, without_gz
 
 NULL = "object", "left out {num} of {label}: the value is null"
@@ -36,6 +38,7 @@ _MARKS = re.compile(r'"(?:[^"\\]|\\.)*\\?(?:"|\Z)|[\[\]{},]', re.DOTALL)
 _DEEPEST = 100
 """Brackets within brackets, at most, of which the missing ends are added."""
 _CLOSING = {"[": "]", "{": "}"}
+_BLANKS = re.compile(r"[ \t\r\n]*")
 _ABSENT = object()
 
 
@@ -137,39 +140,102 @@ def _records(
     lines: Iterable[Line], *, column: str, file: FileRecord
 ) -> Iterator[tuple[int, object]]:
     """Yield the objects of a file, each after the number of its line. Raises DataError."""
-    label = file.name
     rest = (line for line in lines if not is_blank(line.content))
+    first = next(rest, None)
+    if first is None:
+        return
+
+    # A file that is one object, or a list, may have several lines.
+    texts = chain((first,), rest)
+    error_of_line = None
+    try:
+        for _ in _items_in(first.content, file.name):
+            pass
+    except (ValueError, RecursionError) as error:
+        error_of_line = error
+        whole = "".join([first.content, *(line.content for line in rest)])
+        texts = chain((Line(first.number, whole),))
+
     is_first = True
-    for number, line in rest:
+    for number, text in texts:
         try:
-            record = _decoded(line)
-        except (ValueError, RecursionError) as error:
-            problem = DataError(
-                f"{label}, line {number}, is not JSON ({error}): mend or remove the line"
-            )
-            if not is_first:
-                raise problem from error
-            # A file that is one object, or a list, has several lines.
-            try:
-                record = _decoded("".join([line, *(following.content for following in rest)]))
-            except (ValueError, RecursionError):
-                raise problem from error
-        # An object may have the list of records in one of its fields.
-        if is_first and isinstance(record, dict) and not _has_field(record, column):
-            lists = [value for value in record.values() if isinstance(value, list)]
-            alike = [value for value in lists if _has_field(value, column)]
-            if alike:
-                record = alike[0]
-                file.changes[OTHER_LISTS] += len(alike) - 1
-        is_first = False
-        for item in record if isinstance(record, list) else [record]:
-            yield number, item
+            for item in _items_in(text, file.name):
+                # An object may have the list of records in one of its fields.
+                is_object = is_first and isinstance(item, dict) and not _plain(text).startswith("[")
+                is_first = False
+                if is_object and not _has_field(item, column):
+                    for record in _records_inside(item, column=column, file=file):
+                        yield number, record
+                else:
+                    yield number, item
+        except (ValueError, RecursionError) as error_of_text:
+            reason = error_of_text
+            # Of several lines, the first may be the one that is damaged.
+            if is_first and error_of_line is not None:
+                reason = error_of_line
+            elif isinstance(reason, json.JSONDecodeError):
+                number += reason.lineno - 1
+            raise DataError(
+                f"{file.name}, line {number}, is not JSON ({reason}): mend or remove the line"
+            ) from reason
 
 
-def _decoded(text: str) -> object:
-    """Decode JSON, with numbers as they are written. Raises ValueError, RecursionError."""
-    plain = re.sub(f"^{_VARIABLE}", "", text.strip("\ufeff \t\r\n"))
-    return json.loads(plain, parse_int=str, parse_float=str, parse_constant=str)
+def _records_inside(
+    record: Mapping[str, object], *, column: str, file: FileRecord
+) -> Sequence[object]:
+    """Return the first list of an object that has objects with a field; the object itself if none
+    has."""
+    lists = [value for value in record.values() if isinstance(value, list)]
+    alike = [value for value in lists if _has_field(value, column)]
+    if not alike:
+        return [record]
+    file.changes[OTHER_LISTS] += len(alike) - 1
+    return alike[0]
+
+
+def _plain(text: str) -> str:
+    """Return JSON without what may stand around it."""
+    return re.sub(f"^{_VARIABLE}", "", text.strip("\ufeff \t\r\n"))
+
+
+def _items_in(text: str, label: str) -> Iterator[object]:
+    """Yield the items of a list in JSON, of which one is in memory, or any other value as a whole.
+    Numbers are texts, as they are written.
+
+    Raises ValueError, RecursionError; DataError if the JSON would fill the memory.
+    """
+    if fills_memory(text):
+        raise DataError(
+            f"{label} has JSON of so many brackets and commas that it would fill the memory:"
+            " jq -r '.. | strings' FILE > text.txt takes its texts out of it"
+        )
+    plain = _plain(text)
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+    if not plain.startswith("["):
+        yield decoder.decode(plain)
+        return
+
+    # The decoder finds where an item ends, but nothing of what is between two of them.
+    position = _after(_BLANKS, plain, 1)
+    is_next = plain[position : position + 1] != "]"
+    while is_next:
+        item, position = decoder.raw_decode(plain, position)
+        yield item
+        position = _after(_BLANKS, plain, position)
+        is_next = plain[position : position + 1] == ","
+        if is_next:
+            position = _after(_BLANKS, plain, position + 1)
+    if plain[position : position + 1] != "]":
+        raise json.JSONDecodeError("Expecting ',' delimiter", plain, position)
+    if position + 1 < len(plain):
+        raise json.JSONDecodeError("Extra data", plain, position + 1)
+
+
+def _after(pattern: re.Pattern[str], text: str, position: int) -> int:
+    """Return the index behind what a pattern, which may match nothing, matches at an index."""
+    match = pattern.match(text, position)
+    assert match is not None
+    return match.end()
 
 
 def describe_fields(start: str, *, source: str) -> str:

@@ -4,14 +4,19 @@ import json
 import re
 import shlex
 import subprocess
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from read_texts import read_corpus
 
 from charrnn.errors import DataError
-from charrnn.text import columns, json_fields
+from charrnn.text import columns, json_fields, json_size
 from charrnn.text.documents import end_documents
+from charrnn.text.json_chats import messages_of_json
 from charrnn.text.text_files import FileRecord, Line
 
 
@@ -287,3 +292,65 @@ def test_a_backslash_before_a_quotation_mark_is_noted_with_a_command():
     subprocess.run(command, shell=True, check=True)
     mended = read_corpus(["mended.csv"], column="name", documents="column", order="sorted")
     assert str(mended.content).startswith('Ann "Cup" 0\0')
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(JSON_VALUES, max_size=5), st.sampled_from([None, 0, 1]))
+def test_the_items_of_a_list_are_those_of_the_whole(values, indent):
+    written = json.dumps(values, indent=indent)
+    items = list(json_fields._items_in(f"\ufeff {written} \n", "a.json"))
+    assert items == json.loads(written, parse_int=str)
+
+
+@pytest.mark.parametrize("wrong", ["[1 2]", "[1,]", "[1", "[", "[1]2", "[1],", "[,1]"])
+def test_a_list_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError):
+        list(json_fields._items_in(wrong, "a.json"))
+
+
+def test_the_line_of_a_damaged_object_in_a_list_is_named():
+    content = '[{"text": "one"},\n{"text": "two"}\n{"text": "three"}]'
+    with pytest.raises(DataError, match=r"a\.json, line 3, is not JSON .*mend or remove the line"):
+        documents(content, "text", label="a.json")
+
+
+HOSTILE_JSON = {
+    "objects": '{"text": [' + "{}," * 9_000 + '"a"]}',
+    "lists": '{"text": [' + "[]," * 9_000 + '"a"]}',
+    "texts": '{"text": [' + '"",' * 9_000 + '"a"]}',
+    "a list": "[" + "{}," * 9_000 + '{"text": "a"}]',
+}
+"""Few characters that take much memory."""
+
+
+@pytest.mark.parametrize("kind", HOSTILE_JSON)
+def test_json_that_would_fill_the_memory_is_refused(kind, monkeypatch):
+    monkeypatch.setattr(json_size, "MAX_DECODED", 100_000)
+    with pytest.raises(DataError, match=r"a\.json has JSON of so many brackets .*jq -r"):
+        documents(HOSTILE_JSON[kind], "text", label="a.json")
+    in_a_chat = f'{{"messages": [{HOSTILE_JSON[kind]}], "author": "Ana", "date": "2026"}}'
+    assert messages_of_json(in_a_chat, Counter()) is None
+
+
+def test_of_a_long_list_one_object_is_in_memory():
+    """Its texts are kept, the other fields are not."""
+    peaks = []
+    for num in (2_000, 4_000):
+        objects = [{"text": "a", "more": [number] * 50} for number in range(num)]
+        lines = [Line(1, json.dumps(objects))]
+        file = FileRecord(name="a.json", label="a.json")
+        tracemalloc.start()
+        for _ in json_fields.json_values(lines, column="text", file=file):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # The text itself is copied once.
+    assert peaks[1] - peaks[0] < 2.5 * len(json.dumps(objects)) / 2
