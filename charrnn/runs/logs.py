@@ -5,13 +5,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.system.files import (
     JSON,
+    capped_lines,
     convert_os_errors,
     encode_text,
     read_capped,
@@ -20,6 +21,8 @@ from charrnn.system.files import (
 
 MAX_BYTES = 1 << 30
 """The largest log that is read, in bytes: about six million steps."""
+MOST_PROBLEMS = 20
+"""Damaged lines that are named, at most."""
 MAX_VALUE = 1e18
 """Numbers of at least this absolute value are no measurements and count as missing."""
 
@@ -43,24 +46,25 @@ class MetricsLog:
         # One write and no sync: a crash can truncate only the last line, which readers skip.
         _append(self.path, _to_line(record))
 
-    def read(self, problems: list[str] | None = None) -> list[dict[str, JSON]]:
-        """Read all records in order, without damaged lines, each of which a message in `problems`
-        names. The list is empty if there is no file.
+    def records(self, problems: list[str] | None = None) -> Iterator[dict[str, JSON]]:
+        """Yield all records in order, of which one is in memory, without damaged lines. A message
+        in `problems` names each of these, up to MOST_PROBLEMS. There are none without a file.
 
         Raises CheckpointError if the file cannot be read.
         """
         if not os.path.lexists(self.path):
-            return []
-        records = []
-        lines = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
-        for number, line in enumerate(lines, start=1):
+            return
+        for number, line in enumerate(capped_lines(self.path, max_bytes=MAX_BYTES), start=1):
             record = _parse(line)
             if record is not None:
-                records.append(record)
+                yield record
             # A last line without a line end was truncated by a crash, which is no damage.
-            elif number < len(lines) and problems is not None:
+            elif problems is not None and line.endswith(b"\n") and len(problems) < MOST_PROBLEMS:
                 problems.append(f"{self.path} line {number} is damaged and is skipped")
-        return records
+
+    def read(self, problems: list[str] | None = None) -> list[dict[str, JSON]]:
+        """Read all records in order; see `records`."""
+        return list(self.records(problems))
 
     def seconds_at(self, step: int) -> float:
         """Return the seconds of training until the end of a step, in all processes since the run
@@ -71,7 +75,7 @@ class MetricsLog:
         Raises CheckpointError if the file cannot be read.
         """
         taken = [0.0]
-        for record in self.read():
+        for record in self.records():
             if (finite(record.get("step")) or 0) <= step:
                 taken.append(finite(record.get("seconds")) or 0.0)
         return max(taken)
@@ -82,7 +86,7 @@ class MetricsLog:
 
         It is enough to know how often something happened; `read` returns what was measured.
         """
-        return [record.get("step") for record in self.read() if record.get("event") == event]
+        return [record.get("step") for record in self.records() if record.get("event") == event]
 
     def rewind(self, step: int) -> list[str]:
         """Remove the records after `step`, damaged lines and a truncated last line; return messages
@@ -95,7 +99,7 @@ class MetricsLog:
         # The file is read completely before it is replaced atomically.
         problems: list[str] = []
         lines = []
-        for record in self.read(problems):
+        for record in self.records(problems):
             logged = record.get("step")
             if not isinstance(logged, int) or logged <= step:
                 lines.append(_to_line(record))

@@ -244,6 +244,8 @@ def comparison_notes(runs: Sequence[RunSummary]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+MAX_VALIDATIONS = 1_000_000
+"""Validations of a run that are kept, at most: a log of somebody else could fill the memory."""
 WILDCARDS = frozenset("*?[")
 """Characters that make a file name a pattern."""
 
@@ -257,12 +259,12 @@ def summarize(folder: RunReader) -> RunSummary:
     step = 0
     seconds = 0.0
     validations: dict[int, tuple[float, float]] = {}
-    for record in MetricsLog(folder.path / "metrics.jsonl").read(problems):
+    for record in MetricsLog(folder.path / "metrics.jsonl").records(problems):
         logged = int(finite(record.get("step")) or 0)
         step = max(step, logged)
         seconds = max(seconds, finite(record.get("seconds")) or 0.0)
         loss = finite(record.get("val_nats"))
-        if loss is not None:
+        if loss is not None and len(validations) < MAX_VALIDATIONS:
             validations[logged] = seconds, loss
     nats = tuple(loss for _, loss in validations.values())
 

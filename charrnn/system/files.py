@@ -18,6 +18,8 @@ from charrnn.errors import CharRNNError, CheckpointError, counted
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 """A value that JSON can represent."""
 
+MAX_LINE_BYTES = 1 << 16
+"""The longest line of a log that is read as a whole: a record has some hundred bytes."""
 MAX_TEXT_BYTES = 16 * 1024 * 1024
 """Maximum size of a configuration, an alphabet or a manifest: more than any of them needs, and
 small enough to read at once."""
@@ -178,17 +180,39 @@ def read_capped(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     device ends in an error.
     """
     with convert_os_errors("read", path=path, kind=CheckpointError):
-        check_regular(path)
-
-        # The size is checked first, because the content could fill the memory.
-        size = path.lstat().st_size
-        if size > max_bytes:
-            raise CheckpointError(
-                f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}"
-            )
-
-        check_no_pointer(path)
+        _check_readable(path, max_bytes)
         return path.read_bytes()
+
+
+def capped_lines(path: Path, *, max_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of a file, with their ends, of which one is in memory. Of a line of more than
+    MAX_LINE_BYTES the beginning is yielded. Raises the errors of `read_capped`.
+
+    A log may have a gigabyte, and is read by whoever lists a run of somebody else.
+    """
+    with convert_os_errors("read", path=path, kind=CheckpointError):
+        _check_readable(path, max_bytes)
+        with path.open("rb") as file:
+            while line := file.readline(MAX_LINE_BYTES):
+                rest = line
+                while rest and not rest.endswith(b"\n"):
+                    rest = file.readline(MAX_LINE_BYTES)
+                # The end of a line tells that it is whole.
+                if rest and rest is not line:
+                    line += b"\n"
+                yield line
+
+
+def _check_readable(path: Path, max_bytes: int) -> None:
+    """Raise the errors of `read_capped`."""
+    check_regular(path)
+    # The size is checked first, because the content could fill the memory.
+    size = path.lstat().st_size
+    if size > max_bytes:
+        raise CheckpointError(
+            f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}"
+        )
+    check_no_pointer(path)
 
 
 def check_no_pointer(path: Path) -> None:

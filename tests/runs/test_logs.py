@@ -4,10 +4,12 @@ each step once."""
 import errno
 import json
 import math
+import tracemalloc
 
 import pytest
 
 from charrnn.errors import CharRNNError
+from charrnn.runs import logs
 from charrnn.runs.logs import MetricsLog, SampleLog
 
 
@@ -62,6 +64,26 @@ def test_a_damaged_line_is_named_and_passed_over(log, damage):
         "each line parses, for others too"
     )
     assert log.rewind(3) == []
+
+
+def test_a_log_of_any_size_takes_the_memory_of_a_line(log):
+    peaks = []
+    for num_lines in (2_000, 8_000):
+        log.path.write_bytes(b'{"step": 1, "train_nats": 1.25}\nno record\n' * num_lines)
+        tracemalloc.start()
+        problems = []
+        assert sum(1 for _ in log.records(problems)) == num_lines
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(problems) == logs.MOST_PROBLEMS
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_a_long_line_is_one_damaged_line(log):
+    log.path.write_bytes(b'{"step": 1}\n' + b" " * 200_000 + b'{"step": 2}\n{"step": 3}\n')
+    problems = []
+    assert [record["step"] for record in log.records(problems)] == [1, 3]
+    assert problems == [f"{log.path} line 2 is damaged and is skipped"]
 
 
 def test_samples_are_kept_by_step_and_a_rewind_drops_later_ones(tmp_path):
