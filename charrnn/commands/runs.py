@@ -10,13 +10,16 @@ from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target, print_json, result_console, write_aside
 from charrnn.config.options import argument, option
-from charrnn.errors import CheckpointError, UsageError, counted
+from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.system.files import bytes_of_folder
 from charrnn.system.progress import warn
 from charrnn.views.delivery import Shown, describe_formats
 
 MAX_CURVES = 7
 """Learning curves that are drawn, unless more runs are named: more are hard to tell apart."""
+
+NUM_POINTS = 20
+"""Validations that a note proposes for a run that was validated once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +189,13 @@ def _plot(options: RunsOptions) -> None:
     if num_listed > len(curves):
         end = "last" if options.sort is None else "first"
         warn(f"drawing the {end} {len(curves)} of {num_listed:,} runs; name others to draw them")
+    for curve in curves:
+        if len(curve.validation.steps) == 1:
+            often = max(1, curve.num_steps // NUM_POINTS)
+            warn(
+                f"{curve.name} was validated once, which is a dot and no curve: train with"
+                f" {named('evaluate_every', often)} to validate {NUM_POINTS} times"
+            )
     title = f"Learning curves of {', '.join(curve.name for curve in curves)}"
     chart = learning_chart(curves)
     shown = Shown(title, pictures=[chart], data=curves.to_json(), chart=chart)

@@ -42,6 +42,8 @@ PARAGRAPH_CHARS = 200
 """Where lines have more characters on average, a line is a paragraph, and sentences are scored."""
 LINE, SENTENCE, WORD = "line", "sentence", "word"
 """What is scored as a whole."""
+PARAGRAPH = "paragraph"
+"""What a document has in the place of lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,8 +287,21 @@ class ScoredText:
         least = _different(sorted(losses, key=lambda loss: -round(loss.excess, 3)))
         most = _different(sorted(losses, key=lambda loss: round(loss.excess, 3)))
         return EndsOfList(
-            unit=unit, num_units=len(losses), lists={"least": least[:num], "most": most[:num]}
+            unit=unit,
+            num_units=len(losses),
+            lists={"least": least[:num], "most": most[:num]},
+            place_unit=self._place_unit(),
         )
+
+    def _place_unit(self) -> str:
+        """Return `paragraph` if all places are in documents that pandoc has read, else `line`."""
+        if self.source is None:
+            return LINE
+        corpus = self.source.corpus if isinstance(self.source, CorpusPart) else self.source
+        files = corpus.reader.files
+        if files and all(file.is_document for file in files):
+            return PARAGRAPH
+        return LINE
 
     def iter_lines(self, unit: str = LINE) -> Iterator[LineLoss]:
         """Yield the loss of each line, sentence or word that was scored from start to end, in the
@@ -443,13 +458,18 @@ class EndsOfList:
     """How many were scored."""
     lists: dict[str, Sequence[LineLoss]]
     """The `least` likely ones, the least likely first, and the `most` likely ones."""
+    place_unit: str = LINE
+    """What their places count: `line`, or `paragraph` of documents."""
 
     def view(self, names: Sequence[str]) -> RenderableType:
         """Draw both; `names` are the names of the runs."""
         tables = []
         for words, losses in self.lists.items():
             title = f"The {len(losses)} {words} likely of {self.num_units:,} {self.unit}s"
-            tables.append(lines_view(losses, title=f"{title}, for their length", names=names))
+            table = lines_view(
+                losses, title=f"{title}, for their length", names=names, place_unit=self.place_unit
+            )
+            tables.append(table)
         return Group(*tables)
 
     def to_json(self, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -465,12 +485,14 @@ class EndsOfList:
         return lists
 
 
-def lines_view(lines: Sequence[LineLoss], *, title: str, names: Sequence[str]) -> RenderableType:
+def lines_view(
+    lines: Sequence[LineLoss], *, title: str, names: Sequence[str], place_unit: str = LINE
+) -> RenderableType:
     """Draw lines of a text, with the loss of the first run and, for every other run, the difference
     to it."""
     # The lines of several files are told apart.
     files = {line.file for line in lines}
-    columns = ["line", "excess", "nats/char"]
+    columns = [place_unit, "excess", "nats/char"]
     columns += [f"{name} − {names[0]}" for name in names[1:]]
     if len(files) > 1:
         columns.insert(0, "file")

@@ -225,5 +225,15 @@ def stand_in_notes(name: str, text: EncodedText) -> tuple[str, ...]:
         written = read.setdefault(known, [])
         if text.text[index] not in written:
             written.append(text.text[index])
-    pairs = listed(f"{' '.join(written)} as {known}" for known, written in read.items())
+    pairs = listed(
+        f"{' '.join(map(_shown, written))} as {_shown(known)}" for known, written in read.items()
+    )
     return (f"{name} does not know all characters of this text, and reads {pairs}.",)
+
+
+def _shown(characters: str) -> str:
+    """Return characters as a note shows them: those without a picture by their names."""
+    if characters.isprintable() and not characters.isspace():
+        return characters
+    names = {" ": "a blank", "\n": "a newline", "": "nothing"}
+    return names.get(characters) or " ".join(f"U+{ord(one):04X}" for one in characters)

@@ -160,14 +160,13 @@ def _records(
     for number, text in texts:
         try:
             for item in _items_in(text, file.name):
+                records: Sequence[object] = [item]
                 # An object may have the list of records in one of its fields.
-                is_object = is_first and isinstance(item, dict) and not _plain(text).startswith("[")
+                if is_first and isinstance(item, dict) and not _plain(text).startswith("["):
+                    records = _records_inside(item, column=column, file=file)
                 is_first = False
-                if is_object and not _has_field(item, column):
-                    for record in _records_inside(item, column=column, file=file):
-                        yield number, record
-                else:
-                    yield number, item
+                for record in records:
+                    yield number, record
         except (ValueError, RecursionError) as error_of_text:
             reason = error_of_text
             # Of several lines, the first may be the one that is damaged.
@@ -183,8 +182,10 @@ def _records(
 def _records_inside(
     record: Mapping[str, object], *, column: str, file: FileRecord
 ) -> Sequence[object]:
-    """Return the first list of an object that has objects with a field; the object itself if none
-    has."""
+    """Return the first list of an object that has objects with a field; the object itself if it has
+    the field, or none of its lists."""
+    if _has_field(record, column):
+        return [record]
     lists = [value for value in record.values() if isinstance(value, list)]
     alike = [value for value in lists if _has_field(value, column)]
     if not alike:

@@ -13,7 +13,7 @@ from itertools import repeat, starmap
 from pathlib import Path
 
 from charrnn.config.settings import Config
-from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
+from charrnn.errors import CharRNNError, DataError, NotHereError, named, shortened
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import digest_in_order
@@ -114,7 +114,8 @@ class RecordedCorpus:
             except DataError as error:
                 problem = problem or f"is not here ({shortened(str(error).splitlines()[0])})"
         # That a text has changed says more than that its old place is empty.
-        if files_read:
+        has_changed = bool(files_read)
+        if has_changed:
             sources = shortened(", ".join(self.config.corpus) or "the standard library")
             problem = f"has changed since it was trained ({sources})"
             if self._kept_texts.problem:
@@ -124,9 +125,13 @@ class RecordedCorpus:
             with suppress(CharRNNError):
                 if text := self._text_at(locations, files_read=files_read):
                     return Corpus.of(text, vocab)
-        remedy = "put it back"
+        remedies = ["put it back"]
         if instead:
-            remedy += f" or {instead}"
+            remedies.append(instead)
+        # A manuscript grows: what is new in it can be learned by the same model.
+        if has_changed:
+            remedies.append(f"train on it with {named('init_from', self.run)}")
+        remedy = " or ".join(remedies)
         raise DataError(f"The text of {self.run} {problem}: {remedy}.{reason}")
 
     def _text_at(

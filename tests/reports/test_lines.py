@@ -1,16 +1,22 @@
 """The losses of lines add up, however a text is divided. M scored characters."""
 
+import io
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import SMALL_RUN
 from hypothesis import given
 from hypothesis import strategies as st
 from placed_words import WORD, lines_by_grep, write_texts
+from rich.console import Console
 
 import charrnn
 from charrnn.model.losses import CharLosses
 from charrnn.reports import lines
 from charrnn.reports.lines import ScoredText
+from charrnn.text.text_files import FileRecord
 
 
 def scored(text, positions, first=0, num_runs=1):
@@ -146,3 +152,19 @@ def test_the_line_of_each_word_is_that_of_grep(kind, documents, tmp_path):
                 found[first_word[0]] = (line.file, line.line)
         assert len(found) > 1
         assert found.items() <= expected.items()
+
+
+def test_places_in_documents_are_paragraphs():
+    text = "One line.\nAnother one.\n"
+    found = scored(text, np.arange(1, len(text)))
+    assert found.ends_of_list("line").place_unit == "line"
+    for units, expected in (((True, True), "paragraph"), ((True, False), "line")):
+        files = [FileRecord(name="a", label="a", is_document=unit) for unit in units]
+        source = SimpleNamespace(
+            reader=SimpleNamespace(files=files), places=lambda at: [None] * len(at)
+        )
+        ends = replace(found, source=source).ends_of_list("line")
+        assert ends.place_unit == expected
+        console = Console(width=80, record=True, file=io.StringIO())
+        console.print(ends.view(["run"]))
+        assert f" {expected} " in console.export_text()

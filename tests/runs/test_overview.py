@@ -189,3 +189,12 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(build):
     paths = [f"checkpoints/{name}" for name in names]
     assert [run.name for run in run_summaries(paths)] == names
     assert [curve.name for curve in learning_curves(paths)] == names
+
+
+def test_a_curve_of_one_validation_is_named_with_the_setting_that_gives_more(build, command):
+    build("once", step(1, 1.0), validation(1, 1.5, 1.25))
+    build("twice", validation(1, 1.5, 1.25), validation(2, 1.5, 1.25))
+    ran = command("runs --plot")
+    assert ran.code == 0
+    assert "once was validated once, which is a dot and no curve" in ran.err
+    assert "--set evaluate_every=" in ran.err and "twice was" not in ran.err

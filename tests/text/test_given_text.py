@@ -14,7 +14,8 @@ import charrnn
 from charrnn.cli.arguments import read_prime, read_text_corpus
 from charrnn.config.settings import Config
 from charrnn.errors import DataError
-from charrnn.text.given_text import whole_text
+from charrnn.text.given_text import stand_in_notes, whole_text
+from charrnn.text.vocab import Vocab, encode_given
 
 NAMES = ("bad", "cab", "dab")
 """Documents of the model below."""
@@ -180,3 +181,10 @@ def test_a_column_is_read_out_of_every_kind_of_table_that_training_reads(tmp_pat
     path.write_text(TABLES[suffix])
     config = Config(documents="column", column="poem")
     assert str(read_text_corpus(str(path), config).content) == "bad\0cab\0dab\0"
+
+
+def test_a_note_names_characters_that_nobody_sees():
+    vocab = Vocab("char", ("", " ", "a", "'"))
+    text = encode_given(vocab, "a\u00a0a\u2019\u2009a")
+    [note] = stand_in_notes("run", text)
+    assert note.endswith("and reads U+00A0 U+2009 as a blank, ’ as '.")

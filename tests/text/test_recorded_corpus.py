@@ -90,7 +90,7 @@ def test_another_text_is_passed_over(project, tmp_path, monkeypatch):
     (here / "novel.txt").write_text(OTHER, encoding="utf-8")
     assert refusal_of(recorded) == (
         "The text of novel-001 has changed since it was trained (novel.txt): "
-        "put it back or give --text FILE."
+        "put it back or give --text FILE or train on it with `init_from=novel-001`."
     )
 
 
