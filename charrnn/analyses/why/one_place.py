@@ -41,8 +41,9 @@ ABOUT_EFFECTS = (
 )
 """The explanation of the effects."""
 ABOUT_CARRIERS = (
-    "carried by: the {cells} that make most of this difference, with their shares of it. The"
-    " network's score for a character, its logit, is a sum with a term for each of them."
+    "carried by: the {cells} that make most of the difference of its logit, and their shares; below"
+    " 0 they work against it. The logit is the network's score for a character before the softmax:"
+    " a sum with a term for each of them."
 )
 """The explanation of the shares, of cells or of entries."""
 ABOUT_SUMS = (
