@@ -184,7 +184,7 @@ def test_too_few_places_are_refused_with_their_number():
 
 
 def test_the_command_shows_a_table_and_three_places_and_exports_the_chart(
-    lab, corpus_file, command
+    few_characters, lab, corpus_file, command
 ):
     line = f"visualize lstm-001 --text {corpus_file} --why )"
     out = command(f"{line} --top 2").out

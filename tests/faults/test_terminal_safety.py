@@ -63,6 +63,7 @@ SHOWN = [
     ("sample", "--length", "120", "--color", "0:1", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--seed", "0", "--stop", "\x1b]", "--ban", "\u202e\x9b"),
     ("predict", "say", "--top", "99"),
+    ("predict", TYPED_PRIME, "--why", "next", "--unknown", "nearest"),
     *(("visualize", *options) for options in EXPORTED),
     ("evaluate",),
     ("runs",),
