@@ -324,6 +324,8 @@ PLANNED_AGAIN_AT = (1 / 10, 1 / 3, 2 / 3)
 """Shares of a budget in minutes after which the rest of it is planned again, because other programs
 begin and end while a run trains. A run that is slowed down after the last of them says that it was
 late: its learning rate would have to fall at once."""
+LEAST_STEPS = 5
+"""Steps by whose time the rest of a budget is planned, at least."""
 LEAST_CHANGE = 0.03
 """Change of the number of steps, as a share of it, from which on a new plan is made."""
 LATE_SHARE = 0.1
@@ -357,9 +359,13 @@ class TimeBudget:
         """How often the rest of the budget is still to be planned again."""
         return len(PLANNED_AGAIN_AT) - self.num_plannings
 
-    def is_due(self, seconds: float) -> bool:
-        """Return whether to plan again, `seconds` after the start of the run."""
-        return self._num_passed(seconds) > self.num_plannings
+    def is_due(self, seconds: float, step: int) -> bool:
+        """Return whether to plan again, `seconds` after the start of the run, after `step` steps.
+
+        The first steps of a process are slow, so there must be a few to plan by.
+        """
+        has_pace = step - self.planned_step >= LEAST_STEPS
+        return has_pace and self._num_passed(seconds) > self.num_plannings
 
     def note_planning(self, seconds: float, step: int) -> None:
         """Remember that the rest was planned `seconds` after the start of the run, after `step`
@@ -396,6 +402,7 @@ def resumed_budget(resumed: "Resumed", continued: Config) -> TimeBudget | None:
         return TimeBudget(
             minutes=config.minutes,
             seconds_before=60 * (config.minutes - continued.minutes),
+            planned_step=resumed.checkpoint.step,
             chooses_threads=config.threads == "auto",
         )
 

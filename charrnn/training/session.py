@@ -308,7 +308,7 @@ class TrainingSession:
         if self.budget is None or self.budget.num_left == 0:
             return False
         seconds = self._seconds_before + time.perf_counter() - self.start
-        return self.group.of_first(self.budget.is_due(seconds))
+        return self.group.of_first(self.budget.is_due(seconds, step=self.trainer.step))
 
     def plan_again(self) -> Generator[ReplannedEvent, None, None]:
         """Plan what is left of the budget by how long the last steps took, and yield an event if

@@ -160,7 +160,7 @@ def test_the_bar_follows_another_plan_without_going_back(
 
     monkeypatch.setattr("charrnn.commands.train.tqdm_class", lambda: Bar)
     monkeypatch.setattr("charrnn.commands.train.can_animate", lambda: True)
-    monkeypatch.setattr(TimeBudget, "is_due", lambda budget, seconds: budget.num_plannings == 0)
+    monkeypatch.setattr(TimeBudget, "is_due", lambda budget, *_, **__: budget.num_plannings == 0)
     monkeypatch.setattr(
         TimeBudget,
         "note_planning",

@@ -346,14 +346,19 @@ def test_the_plans_until_a_step_are_those_made_before_it():
 
 def test_a_budget_is_due_once_for_each_share_of_its_time():
     budget = TimeBudget(minutes=1.0)
-    assert not budget.is_due(5.9) and budget.is_due(6.0)
+    assert not budget.is_due(5.9, step=9) and budget.is_due(6.0, step=9)
     budget.note_planning(6.0, step=9)
-    assert not budget.is_due(19.9) and budget.is_due(50.0)
+    assert not budget.is_due(19.9, step=30) and budget.is_due(50.0, step=70)
     budget.note_planning(50.0, step=70)
     assert (budget.num_left, budget.planned_step) == (0, 70)
-    assert not budget.is_due(1000.0)
+    assert not budget.is_due(1000.0, step=100)
     later = TimeBudget(minutes=2.0, seconds_before=60.0)
-    assert not later.is_due(65.0) and later.is_due(66.0)
+    assert not later.is_due(65.0, step=9) and later.is_due(66.0, step=9)
+
+
+def test_a_budget_is_planned_again_by_a_few_steps_at_least():
+    budget = TimeBudget(minutes=1.0, planned_step=20)
+    assert not budget.is_due(30.0, step=24) and budget.is_due(30.0, step=25)
 
 
 def test_a_damaged_budget_of_a_checkpoint_is_refused(clock):
