@@ -399,11 +399,18 @@ class Generator:
         return [self._found_text(options, beam) for beam in search.run()]
 
     def _found_text(self, options: SearchOptions, beam: Beam) -> GeneratedText:
-        """Decode a result of a search as a text that is drawn: up to its stop string, or its
-        END."""
+        """Decode a result of a search as a text that is drawn: up to its stop string, its END, or
+        where no character may follow."""
         text = self._text(options)
         text.add(list(beam.ids), logprobs=list(beam.logprobs), values=[0.0] * len(beam.ids))
-        text.end()
+        rules = self._rules(options)
+        names = rules.names
+        if options.no_repeat is not None:
+            names.append("no_repeat")
+        if names and not rules.is_complete(beam.state):
+            text.end_at(names)
+        else:
+            text.end()
         return replace(text.whole(), seed=None)
 
     def predict(

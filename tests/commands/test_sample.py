@@ -95,6 +95,23 @@ def test_another_option_leaves_the_words_known(command, lab, option):
     assert len(text) >= 300 and {*words_in(text)[:-1]} <= forms
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--known-words --prime zi --ban", "--known-words and --ban let no character follow"),
+        ("--no-repeat 1", "--no-repeat let no character follow"),
+    ],
+)
+def test_a_beam_that_nothing_may_follow_says_so(command, lab, options, reason):
+    """A beam of a single text cannot choose another way."""
+    parting = [one for one in charrnn.load(lab).vocab.characters if one and not one.isalpha()]
+    banned = ["".join(parting).replace("\n", "\\n")] if options.endswith("--ban") else []
+    ran = command("sample --beam 1 --length 200 --json", *options.split(), *banned)
+    text = json.loads(ran.out)
+    assert "the text ends after " in ran.err and f": {reason}\n" in ran.err
+    assert text["dead_end"]["num_chars"] == len(text["text"]) < 200
+
+
 def test_a_text_whose_words_must_match_and_not_copy_may_end_early_and_says_so(command, lab):
     ran = command("sample --seed 1 --length 300 --known-words --no-copy 5")
     note = re.search(
