@@ -29,7 +29,7 @@ from charrnn.errors import (
 )
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.process import num_cores
-from charrnn.system.progress import tell
+from charrnn.system.progress import current, tell, using
 
 Result = TypeVar("Result")
 
@@ -251,6 +251,45 @@ def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
     return max(1, num_cores() // group.local_size)
 
 
+class WaitWatch:
+    """Says what a process waits for in an exchange, from NOTICE_SECONDS on, and again whenever a
+    wait takes twice as long: a user sees that another process reads or saves, or hangs. A thread
+    looks, because the waiting one is in torch."""
+
+    def __init__(self, message: str):
+        """Watch until `close`; what is said goes where reports go now."""
+        self._message = message
+        self._since: float | None = None
+        self._least_seconds = NOTICE_SECONDS
+        self._is_closed = threading.Event()
+        self._progress = current()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch the exchange in this block."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._is_closed.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        with using(self._progress):
+            while not self._is_closed.wait(WATCH_SECONDS):
+                since = self._since
+                if since is not None and time.monotonic() - since > self._least_seconds:
+                    self._least_seconds *= 2
+                    tell(self._message)
+
+
+@dataclass(frozen=True)
 class ConnectedProcesses(ProcessGroup):
     """A process among those that torch.distributed connects, by gloo for tensors on CPUs and by
     nccl for tensors on GPUs.
@@ -258,9 +297,15 @@ class ConnectedProcesses(ProcessGroup):
     `connected` makes it; code that trains only knows a `ProcessGroup`.
     """
 
+    watch: WaitWatch | None = None
+    """What says that an exchange takes long."""
+
     def _sum(self, tensor: Tensor) -> None:
         """Replace a contiguous tensor by its sum over all processes."""
-        with _lost_processes_reported():
+        watched: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self.watch is not None:
+            watched = self.watch.watched()
+        with watched, _lost_processes_reported():
             torch.distributed.all_reduce(tensor)
 
     def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
@@ -330,7 +375,15 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
 
     torch.set_num_threads(num_threads(launched_process, os.environ))
     _meet(launched_process, os.environ)
-    yield ConnectedProcesses(**vars(launched_process))
+    others = _others_of(launched_process)
+    watch = WaitWatch(
+        f"Process {launched_process.rank} waits for the {others}, which may still read, compute or"
+        f" save, for up to {timeout_seconds(os.environ)} seconds ..."
+    )
+    try:
+        yield ConnectedProcesses(**vars(launched_process), watch=watch)
+    finally:
+        watch.close()
     # Not after an error: then the connection ends with the process, once it has printed the error.
     torch.distributed.destroy_process_group()
 
@@ -379,14 +432,18 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
 
 def _waited_for(group: ProcessGroup, environment: Mapping[str, str]) -> str:
     """Say what a process waits for until all are connected."""
-    others = "other process"
-    if group.size > 2:
-        others = f"{group.size - 1} other processes"
     place = f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
     return (
-        f"Process {group.rank} waits for the {others} of {group.size} (WORLD_SIZE) at {place}, for"
-        f" up to {timeout_seconds(environment)} seconds ..."
+        f"Process {group.rank} waits for the {_others_of(group)} of {group.size} (WORLD_SIZE) at"
+        f" {place}, for up to {timeout_seconds(environment)} seconds ..."
     )
+
+
+def _others_of(group: ProcessGroup) -> str:
+    """Return how a message calls the other processes of a group."""
+    if group.size > 2:
+        return f"{group.size - 1} other processes"
+    return "other process"
 
 
 def timeout_seconds(environment: Mapping[str, str]) -> int:

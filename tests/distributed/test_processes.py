@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from charrnn.distributed import group as processes
-from charrnn.distributed.group import SINGLE, ProcessGroup, launched
+from charrnn.distributed.group import SINGLE, ConnectedProcesses, ProcessGroup, launched
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
+from charrnn.system.progress import Progress, using
 from charrnn.system.signals import Signals
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -55,6 +56,26 @@ def test_a_long_wait_says_what_for(monkeypatch):
         "Process 0 waits for the other process of 2 (WORLD_SIZE) at host:29500, for up to 600"
         " seconds ..."
     ]
+
+
+def test_a_long_exchange_says_what_is_waited_for(monkeypatch):
+    is_said = threading.Event()
+
+    class Told(Progress):
+        def tell(self, message):
+            told.append(message)
+            is_said.set()
+
+    told = []
+    monkeypatch.setattr(processes, "NOTICE_SECONDS", 0)
+    with using(Told()):
+        watch = processes.WaitWatch("waits for the other process")
+    # Nothing is exchanged, and nothing said, until somebody waits.
+    assert not is_said.wait(3 * processes.WATCH_SECONDS)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: is_said.wait(600))
+    ConnectedProcesses(0, 2, watch=watch).any(False)
+    watch.close()
+    assert told[0] == "waits for the other process"
 
 
 @pytest.mark.parametrize("typed", ["", "soon", "inf", "0", "1e9"])
