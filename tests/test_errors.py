@@ -41,6 +41,7 @@ NAME_OPTIONS = (
     *("formats/export.", "analyses/predict.", "analyses/gradients.py"),
     *("text/file_kinds.py", "text/pandoc.py", "formats/model_folder.py"),
     *("views/theme.py", "formats/model_page/page.py", "reports/provenance_page.py"),
+    "formats/model_page/module_options.py",
 )
 """Modules that belong to the command line, that show what a shell is to run, or that write CSS, whose
 variables begin with two hyphens."""

@@ -207,7 +207,7 @@ def notes_on_speakers(files: Sequence[FileRecord]) -> Iterator[str]:
         edits = ["/^--- /d", *(f"s/^{_in_sed(name)}: /{_in_sed(first)}: /" for name in others)]
         yield (
             f"{' and '.join(map(repr, [first, *others]))} look like one person, and are learned as"
-            f" {1 + len(others)}: charrnn train FILE --show-text | sed"
+            f" {1 + len(others)}: charrnn train FILE {named('show_text')} | sed"
             f" {shlex.quote('; '.join(edits))} > chat.txt makes one"
         )
 
