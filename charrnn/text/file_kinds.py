@@ -213,7 +213,8 @@ _DATA: Sequence[tuple[str, str]] = (
         rf"(?!{TAGGED_LINES})"
         r"\s*(?:(?:<\?xml[^>]*>|<!--(?:(?!-->).)*-->|<!(?!--)[^>\[]*(?:\[[^\]]*\][^>]*)?>)\s*)*"
         r"<([A-Za-z][\w:.-]*)[\s/>](?=.*</)(?!.*</\2>\s*[^\s<])",
-        "drawings or XML with its tags",
+        "drawings or XML with its tags, of which sed 's/<[^>]*>/ /g' FILE > text.txt leaves the"
+        " words",
     ),
 )
 """Texts that nobody wrote as they stand."""

@@ -73,6 +73,12 @@ _LETTER = (
 _MISREAD = re.compile(rf"\w{_LETTER}|{_LETTER}\w")
 """Letters in UTF-8 that were read in another encoding, or are written as in a page: in or beside a
 word, because a text about them has them alone."""
+_MARK = re.compile(r"<\|\w+\|>")
+"""A mark of a text that another program was to read, such as <|endoftext|> or <|im_start|>."""
+_MARKS_NOTE = (
+    "has marks such as <|endoftext|>, which other programs put between texts:"
+    " sed 's/<|[^|]*|>//g' FILE > text.txt leaves them out"
+)
 _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[\da-f]+);")
 """Signs as a page writes them, wherever they stand."""
 _READING = re.compile("[々〆〇\u3400-\u9fff]《[\u3041-\u30ff]+》")
@@ -104,11 +110,14 @@ def _shape(file: FileRecord) -> str:
     for pattern, note in _SHAPES:
         if re.match(pattern, start):
             return note
+    # A text may have a few on purpose.
+    many = 4 + len(start) / CHARS_PER_MISREAD
+    # The bars of <|endoftext|> part no columns.
+    if len(_MARK.findall(start)) > many:
+        return describe_parting(start) or _MARKS_NOTE
     source = "-" if file.label == STANDARD_INPUT else shlex.quote(file.label)
     if columns := describe_columns(start, label=file.name, source=source):
         return columns
-    # A text may have a few on purpose.
-    many = 4 + len(start) / CHARS_PER_MISREAD
     if len(_MISREAD.findall(start)) > many:
         return (
             "has misread letters such as Ã¼, â€™ or &uuml;: ftfy FILE -o text.txt mends them (pip"
@@ -171,8 +180,10 @@ def notes_on_source(
         alike = [file for file in files if file.data == what]
         share = sum(file.num_bytes for file in alike) / num_bytes
         if share >= LEAST_SHARE:
-            names = listed(os.path.basename(file.name) for file in alike)
-            yield f"{100 * share:.0f} % of the text of {origin.label} is {what} ({names})"
+            note = f"{100 * share:.0f} % of the text of {origin.label} is {what}"
+            if len(files) > 1:
+                note += f" ({listed(os.path.basename(file.name) for file in alike)})"
+            yield note
     copies: dict[int, list[str]] = {}
     for name, likeness in {file.name: file.likeness for file in files}.items():
         copies.setdefault(likeness, []).append(name)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import bidirectional
 from zlib import crc32
 
 from charrnn.config.options import words_in_text
 from charrnn.errors import UsageError
 from charrnn.system.lazy import LazyModule
+from charrnn.system.progress import warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +113,20 @@ def _to_html(shown: Shown) -> bytes:
 def _to_svg(shown: Shown) -> bytes:
     if shown.chart is not None:
         return chart_files.draw_chart(shown.chart, "svg", title=shown.title)
-    return svg.to_svg(shown.pictures, shown.title).encode("utf-8")
+    return _drawn(shown).encode("utf-8")
+
+
+def _drawn(shown: Shown) -> str:
+    """Draw the pictures of a result, with a warning about letters that stand in another order."""
+    picture = svg.to_svg(shown.pictures, shown.title)
+    # Each letter has the column of its place in the text: Hebrew and Arabic words would be read
+    # backwards.
+    if {"R", "AL"} & set(map(bidirectional, picture)):
+        warn(
+            "the picture has letters that are read from right to left, each in its place from left"
+            " to right; an .html shows the words as they are read"
+        )
+    return picture
 
 
 def _to_png(shown: Shown) -> bytes:
@@ -119,7 +134,7 @@ def _to_png(shown: Shown) -> bytes:
         return chart_files.draw_chart(shown.chart, "png", title=shown.title)
 
     # A text chunk after the header: signature, then length, type, 13 bytes and checksum.
-    picture = svg.to_png(svg.to_svg(shown.pictures, shown.title))
+    picture = svg.to_png(_drawn(shown))
     chunk = b"tEXt" + _PNG_MARK
     length = len(_PNG_MARK).to_bytes(4, "big")
     return picture[:33] + length + chunk + crc32(chunk).to_bytes(4, "big") + picture[33:]

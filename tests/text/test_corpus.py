@@ -217,7 +217,24 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch):
         (f"From noon to 12:30 it rained.\nMara: {TEXT}" * 9, False),
         (f'{{\n  "title": "Lamps"\n}}\n\n{TEXT}', True),
         (f"{{\n  lamp\n}}\n\n{TEXT}", False),
+        (f"<|startoftext|>{TEXT.strip()}<|endoftext|>\n" * 9, True),
+        (f"<|endoftext|> ends a text.\n{TEXT}" * 3, False),
     ],
 )
 def test_a_note_names_what_is_read_better_in_another_way(content, is_noted):
     assert bool(read_corpus([write("a.md", content)]).notes) is is_noted
+
+
+def test_bars_of_marks_part_no_columns():
+    lines = "".join(f"<|im_start|>user said {number}<|im_end|>\n" for number in range(99))
+    [note] = read_corpus([write("a.txt", lines)]).notes
+    assert "column" not in note and "sed 's/<|[^|]*|>//g' FILE" in note
+    [note] = read_corpus([write("b.txt", f"{TEXT}<|endoftext|>\n" * 99)]).notes
+    assert "'line:<|endoftext|>'" in note
+
+
+def test_the_note_on_xml_has_a_command_that_leaves_the_words():
+    lines = "".join(f"<p>Line {number} of the play.</p>\n" for number in range(99))
+    [note] = read_corpus([write("a.xml", f"<play>\n{lines}</play>\n")]).notes
+    assert "% of the text of a.xml is " in note and "sed 's/<[^>]*>/ /g' FILE" in note
+    assert "(a.xml)" not in note

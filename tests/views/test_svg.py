@@ -16,7 +16,9 @@ from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
 from charrnn.errors import UsageError
+from charrnn.system.progress import Progress, using
 from charrnn.views import svg
+from charrnn.views.delivery import FORMATS, Shown
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.svg import (
     COLUMN_WIDTH,
@@ -156,3 +158,12 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text):
     for drawn in (Elements(html).texts["code"], "".join(svg_lines(picture))):
         assert "".join(drawn.split()) == shown, "without white space"
     (html + picture).encode("utf-8")  # a lone surrogate would not be writable
+
+
+@pytest.mark.parametrize("letters, is_noted", [("שלום", True), ("سلام", True), ("lamp", False)])
+def test_letters_that_are_read_from_right_to_left_are_noted(letters, is_noted):
+    messages = []
+    shown = Shown("lamps", pictures=[heat_map(letters)], data=[])
+    with using(Progress(on_warning=messages.append)):
+        FORMATS[".svg"].write(shown)
+    assert any(".html" in message for message in messages) is is_noted
