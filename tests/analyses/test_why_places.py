@@ -220,13 +220,22 @@ def test_the_view_says_what_it_counts_and_what_opens_and_closes():
     assert "opens or closes there" not in plain
 
 
+def test_an_entry_is_listed_that_carries_most_at_three_places_or_more():
+    for num_most, is_listed in ((2, False), (3, True)):
+        [carrier] = WHY_PLACES.rows[0].carriers
+        carriers = (replace(carrier, num_most=num_most),)
+        rows = (replace(WHY_PLACES.rows[0], carriers=carriers),)
+        shown = replace(WHY_PLACES, rows=rows)._repr_mimebundle_()["text/plain"]
+        assert ("carried by" in shown) == is_listed
+
+
 def test_top_limits_the_rows_of_the_table(few_characters, lab, corpus_file, command):
     line = f"visualize lstm-001 --text {corpus_file} --why ,"
     labels = [row.label for row in charrnn.load("lstm-001").why_places(corpus_file, ",").rows]
     assert len(labels) > 2
     for num_rows in (0, 1, 2):
         out = command(f"{line} --top {num_rows}").out
-        assert out.count(" places  ") == 2 * num_rows
+        assert out.count("…") == num_rows
         assert "No earlier character" not in out
     ran = command(f"{line} --top 2 --json")
     assert (ran.code, ran.out) == (2, "")

@@ -92,7 +92,7 @@ WHY = Why(
     num_read=1_000,
     replaced={"\x1b": "\u202e", "\u2066": ""},
 )
-CARRIER = example(PlaceCarrier, name="0:97", follows=HOSTILE)
+CARRIER = example(PlaceCarrier, name="0:97", num_most=3, follows=HOSTILE)
 WHY_PLACES = example(
     WhyPlaces,
     character="\x1b",

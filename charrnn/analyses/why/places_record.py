@@ -20,6 +20,9 @@ from charrnn.views.theme import all_visible, shown_character
 
 NUM_ROWS = 10
 """Earlier characters that are listed, unless another number is asked for."""
+LEAST_CARRIED = 3
+"""The fewest places at which an entry must carry most to be listed: the share of one place says
+little of others."""
 NUM_LINES = 6
 """Earlier characters that are drawn in the chart."""
 ABOUT_COLUMNS = (
@@ -236,7 +239,11 @@ class WhyPlaces(Displayable):
             if any(row.here for row in rows):
                 next_one = a_character(self.character)
                 pictures.append(Text(ABOUT_ROLES.format(it=next_one), style="dim"))
-            carried = [(row, carrier) for row in rows for carrier in row.carriers]
+            carried = []
+            for row in rows:
+                for carrier in row.carriers:
+                    if carrier.num_most >= LEAST_CARRIED:
+                        carried.append((row, carrier))
             if carried:
                 pictures.append(records_table(CARRIER_COLUMNS, carried, left=CARRIED_LEFT))
         if self.num_without:
@@ -368,9 +375,10 @@ COLUMNS: Columns = {
     "untrained": lambda row: "" if row.untrained is None else f"{row.untrained:+.3f}",
 }
 """The columns of the table of earlier characters."""
-CARRIED_LEFT = ("earlier character", "carried by", "follows")
+CARRIED_LEFT = ("it", "earlier character", "carried by", "follows")
 """The columns of words in the next table."""
 CARRIER_COLUMNS: Columns = {
+    "it": lambda pair: pair[0].here,
     "earlier character": lambda pair: pair[0].label,
     "carried by": lambda pair: pair[1].name,
     "most at": lambda pair: f"{pair[1].num_most} of {pair[1].num_places} places",
