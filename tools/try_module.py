@@ -1,7 +1,7 @@
 """Load an exported module by versions of node, by bundlers and in a browser, and print where its text is right.
 
     python tools/try_module.py                      # all of it, in a few minutes
-    python tools/try_module.py --only node          # or bundlers, browser, types
+    python tools/try_module.py --only node          # or bundlers, browser, types, speed
     python tools/try_module.py --nodes 18.20.8 24.21.0
 
 npm installs the versions and the bundlers into a temporary folder. A browser is needed for what is
@@ -21,7 +21,11 @@ from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 
+import numpy as np
+
 import charrnn
+from charrnn.config.settings import Config
+from charrnn.model.shapes import weight_shapes
 
 NODES = (
     *(
@@ -276,6 +280,58 @@ def try_types(folder: Path) -> None:
         print(f"tsc --strict --module nodenext, names.{suffix}: {first_error(output)}", flush=True)
 
 
+# Sizes and times.
+
+
+UNITS = (64, 128, 256, 512, 1024)
+"""Units of the LSTMs of one layer whose modules are measured."""
+ROUNDS = 5
+"""How often each is measured; the shortest time counts, because another process only adds to it."""
+TIMED = """
+const used = () => (process.cpuUsage().user + process.cpuUsage().system) / 1000;
+const begin = used();
+const { sample } = await import("./timed.mjs");
+const loading = used() - begin;
+sample({ seed: 1, length: 500 });
+const times = [];
+for (let seed = 2; seed < 5; seed++) {
+  const before = used();
+  sample({ seed, length: 1000 });
+  times.push((used() - before) / 10);
+}
+process.stdout.write(JSON.stringify([loading, Math.min(...times)]));
+"""
+"""Prints the milliseconds of the processor for loading, and for 100 characters."""
+
+
+def made_model(units: int) -> charrnn.Model:
+    """Return a model with the alphabet of `prose` and random weights, spread as trained ones are."""
+    vocab = charrnn.load("prose").vocab
+    config = Config(cell_type="lstm", num_layers=1, hidden_size=units, embedding_size=units // 2)
+    generator = np.random.default_rng(1)
+    tensors = {}
+    for name, shape in weight_shapes(config, len(vocab)).items():
+        tensors[name] = (generator.normal(size=shape) / np.sqrt(units)).astype(np.float32)
+    return charrnn.Model(config, vocab, tensors)
+
+
+def time_modules(folder: Path) -> None:
+    """Print the size of modules, and the shortest times of loading one and of writing in node: of the
+    processor, which other processes change less than those of a clock."""
+    (folder / "timed-program.mjs").write_text(TIMED)
+    print("| units | kB | ms to load | ms for 100 characters |")
+    print("| --- | --- | --- | --- |")
+    for units in UNITS:
+        path = made_model(units).export(folder / "timed.mjs", force=True)
+        found = []
+        for _ in range(ROUNDS):
+            _, output = ran(["node", "timed-program.mjs"], folder)
+            found.append(json.loads(output))
+        loading, writing = map(min, zip(*found, strict=True))
+        size = path.stat().st_size / 1000
+        print(f"| {units} | {size:,.0f} | {loading:.0f} | {writing:.1f} |", flush=True)
+
+
 def report(name: str, found: str, wanted: str) -> None:
     """Print whether a text is the one that the command writes, or what was found in its place."""
     print(f"{name}: {'right' if found == wanted else found}", flush=True)
@@ -287,6 +343,7 @@ def main() -> None:
         "bundlers": try_bundlers,
         "browser": try_browser,
         "types": lambda folder, _: try_types(folder),
+        "speed": lambda folder, _: time_modules(folder),
     }
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=("node", *tries), help="try this alone")
