@@ -7,6 +7,7 @@ This module imports neither rich nor NumPy, so that the help texts can list the 
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO, StringIO
@@ -18,7 +19,7 @@ from zlib import crc32
 from charrnn.config.options import words_in_text
 from charrnn.errors import UsageError
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import warn
+from charrnn.system.progress import tell, warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 else:
     chart_files = LazyModule("charrnn.views.chart_files")
     svg = LazyModule("charrnn.views.svg")
+
+
+MOST_LINES = 100
+"""Lines of a picture that fit on a page, in a small print."""
 
 
 def to_json(value: Any) -> str:
@@ -117,7 +122,8 @@ def _to_svg(shown: Shown) -> bytes:
 
 
 def _drawn(shown: Shown) -> str:
-    """Draw the pictures of a result, with a warning about letters that stand in another order."""
+    """Draw the pictures of a result. A warning names letters that stand in another order, and a
+    note a picture that is too tall for a page."""
     picture = svg.to_svg(shown.pictures, shown.title)
     # Each letter has the column of its place in the text: Hebrew and Arabic words would be read
     # backwards.
@@ -125,6 +131,15 @@ def _drawn(shown: Shown) -> str:
         warn(
             "the picture has letters that are read from right to left, each in its place from left"
             " to right; an .html shows the words as they are read"
+        )
+    # The first height is that of the whole picture.
+    size = re.search('height="([0-9.]+)"', picture)
+    assert size is not None
+    num_lines = round(float(size[1]) / svg.LINE_HEIGHT)
+    if num_lines > MOST_LINES:
+        tell(
+            f"The picture is {num_lines:,} lines tall, more than a page has: .html is for a screen,"
+            " and .txt, and .csv where there is one, for a text."
         )
     return picture
 

@@ -167,3 +167,18 @@ def test_letters_that_are_read_from_right_to_left_are_noted(letters, is_noted):
     with using(Progress(on_warning=messages.append)):
         FORMATS[".svg"].write(shown)
     assert any(".html" in message for message in messages) is is_noted
+
+
+@pytest.mark.parametrize("num_lines, is_told", [(90, False), (107, True)])
+def test_a_picture_that_is_taller_than_a_page_names_other_formats(num_lines, is_told):
+    told = []
+
+    class Told(Progress):
+        def tell(self, message):
+            told.append(message)
+
+    shown = Shown("A sheet", pictures=[Text("\n".join(["a line"] * num_lines))], data={})
+    with using(Told()):
+        FORMATS[".svg"].write(shown)
+    assert len(told) == is_told
+    assert not told or re.match(r"The picture is 10\d lines tall.*\.html", told[0])
