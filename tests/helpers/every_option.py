@@ -103,6 +103,7 @@ EXAMPLES = {
     "export": {
         "--force": ("--force",),
         "--known-words": ("--known-words", "export {run} made.html --known-words"),
+        "--new": ("export {run} made.js --new",),
         "--title": ("export {run} made.html --title Lamps",),
     },
     "predict": {
