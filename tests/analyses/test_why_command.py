@@ -15,7 +15,7 @@ def test_it_shows_the_text_the_strongest_and_a_sentence(lab, command):
     assert ran.code == 0
     why = charrnn.load("lstm-001").why("the lamp said (it", ")")
     out = " ".join(ran.out.split())
-    assert f"Why ')' comes next, by lstm-001: probability {why.probability:.4f}" in out
+    assert f"next (model lstm-001): probability {why.probability:.4f}" in out
     assert "the lamp said (it" in out
     assert "carried by" in out and "Effects must not be added" in out
     assert out.endswith(why.sentence)

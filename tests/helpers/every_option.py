@@ -149,7 +149,7 @@ TEXTS = {
     "poems.csv": "title,poem\n" + 'one,"abc\nfga"\ntwo,abdefg\n' * 300,
     "bytes.txt": "zäba «molü» 語 🙂\n" * 220,
     "two.txt": "ab" * 1_300 + "aab" * 600,
-    "letters.txt": "abaab" * 8,
+    "letters.txt": "abaab" * 44,
     "strange.txt": PROSE[:300] + "é語“\u0301x”🙂\n" * 20,
     "empty.txt": "",
     "mine.py": "def label(text):\n    return [character in 'aob' for character in text]\n",

@@ -27,6 +27,8 @@ NUM_STRONGEST = 5
 """Characters that are listed, and underlined in the text."""
 NUM_CARRIERS = 2
 """Entries that are named for each of them."""
+LEAST_LISTED = 0.1
+"""The smallest share with which a carrier is listed in the table."""
 NUM_OTHERS = 3
 """Other characters that are listed because they might come, too."""
 FULL_COLOUR = math.log(10)
@@ -216,11 +218,14 @@ class Why(Displayable):
         read = ""
         if self.num_read > len(self.characters):
             read = f", the last {len(self.characters):,} of {counted(self.num_read, self.unit)}"
-        title = f"Why {a_character(self.character)} comes next{read}"
+        verb = "comes"
+        if any(probability > self.probability for _, probability in self.others):
+            verb = "may come"
+        title = f"Why {a_character(self.character)} {verb} next{read}"
         pictures: list[RenderableType] = [
             Text.assemble(
                 (title, "bold"),
-                f", by {all_visible(self.name)}: probability {self.probability:.4f}",
+                f" (model {all_visible(self.name)}): probability {self.probability:.4f}",
             )
         ]
         if self.others:
@@ -326,13 +331,13 @@ def _carried_by(left_out: LeftOut) -> str:
         return "–"
     phrases = []
     for carrier in left_out.carriers:
+        if carrier.share is None or abs(carrier.share) < LEAST_LISTED:
+            continue
         phrase = carrier.name
         if carrier.follows is not None:
-            phrase += f" ({all_visible(carrier.follows)})"
-        if carrier.share is not None:
-            phrase += f" {carrier.share:.0%}"
-        phrases.append(phrase)
-    return ", ".join(phrases)
+            phrase += f" (follows {all_visible(carrier.follows)})"
+        phrases.append(f"{phrase} {carrier.share:.0%}")
+    return ", ".join(phrases) or "many, a little each"
 
 
 COLUMNS: Columns = {
