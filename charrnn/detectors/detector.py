@@ -32,7 +32,7 @@ class Detector:
 
     Whoever looks for cells that follow a property of one's own makes one, and gives it to `survey`,
     `study` or `find_cells` among the names of others. `--detect` of a command makes one of a file
-    or of a regular expression (`registry.custom_detector`).
+    or of a regular expression (`registry`).
 
     >>> Detector("vowel", "a vowel", lambda text: np.isin([*text], [*"aeiou"]))
     """

@@ -150,4 +150,4 @@ def test_the_table_names_no_carriers_where_the_logit_hardly_changes():
     """Shares of a difference near 0 are those of terms that cancel out."""
     small = without("m", 7, effect=-0.034, probability=0.89, carriers=(carried(-10.04),))
     assert COLUMNS["carried by"](small) == "–"
-    assert COLUMNS["carried by"](QUOTE) == "0:97 (quote) 68%"
+    assert COLUMNS["carried by"](QUOTE) == "0:97 (follows quote) 68%"

@@ -78,7 +78,7 @@ def in_processes(size, work):
 
     def run(rank):
         try:
-            return work(Threads(rank, size, rank, size, meeting))
+            return work(Threads(rank, size, rank, size, meeting=meeting))
         except CharRNNError as error:
             meeting.leave()
             return error
