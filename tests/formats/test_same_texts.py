@@ -7,6 +7,7 @@ import json
 import random
 from dataclasses import replace
 
+import pytest
 from page_in_node import needs_node, sample_in_node, write_in_node
 from page_models import LENGTH, MODELS, WORDED
 from saved_runs import SMALLEST
@@ -104,6 +105,7 @@ def for_the_page(call):
     return call | {"seed": str(call["seed"])}
 
 
+@pytest.mark.thorough
 @needs_node
 def test_the_same_texts_by_the_command_the_page_and_the_module(command, tmp_path, monkeypatch):
     text = "".join(document + END for document in DOCUMENTS)
