@@ -38,9 +38,8 @@ def test_ctrl_c_while_the_program_is_imported(tmp_path, arguments):
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 
 
-def test_another_program_keeps_its_signals():
-    """Importing the package leaves Ctrl-C to the program that imports it."""
-    program = "import charrnn, signal\nprint(signal.getsignal(2) is signal.default_int_handler)"
+def _printed(program):
+    """Return what a program prints."""
     ended = subprocess.run(
         [sys.executable, "-c", program],
         env=clean_environment(),
@@ -48,7 +47,13 @@ def test_another_program_keeps_its_signals():
         text=True,
         check=True,
     )
-    assert ended.stdout == "True\n"
+    return ended.stdout
+
+
+def test_another_program_keeps_its_signals():
+    """Importing the package leaves Ctrl-C to the program that imports it."""
+    program = "import charrnn, signal\nprint(signal.getsignal(2) is signal.default_int_handler)"
+    assert _printed(program) == "True\n"
 
 
 def test_a_background_job_ignores_ctrl_c():
@@ -58,11 +63,4 @@ def test_a_background_job_ignores_ctrl_c():
         "import charrnn_start; charrnn_start.end_at_interrupt()\n"
         "print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ended.stdout == "True\n"
+    assert _printed(program) == "True\n"

@@ -40,7 +40,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -439,14 +439,31 @@ def table_of(rows: list[Measurement]) -> list[dict[str, str]]:
     return sorted(table, key=lambda row: float(row["seconds"]))
 
 
-def main() -> None:
-    """Measure one program, or print the table."""
+def make_parser(description: str | None, programs: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark that measures one of several programs on a text and adds
+    rows to a CSV file, of which `table` prints a table."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("program", choices=(*PROGRAMS, "table"))
+    parser.add_argument("program", choices=(*programs, "table"))
     parser.add_argument("text", type=Path)
     parser.add_argument("csv", type=Path)
+    return parser
+
+
+def append_row(path: Path, row: Mapping[str, object]) -> None:
+    """Add a row to a CSV file, which gets a heading if it is new."""
+    is_new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def main() -> None:
+    """Measure one program, or print the table."""
+    parser = make_parser(__doc__, programs=PROGRAMS)
     parser.add_argument(
         "--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs"
     )
@@ -465,12 +482,7 @@ def main() -> None:
 
     # A row is written when it is measured.
     for row in PROGRAMS[given.program](given):
-        is_new = not given.csv.exists()
-        with given.csv.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(Measurement)])
-            if is_new:
-                writer.writeheader()
-            writer.writerow(written(row))
+        append_row(given.csv, written(row))
         print(f"{row.program}: {row.seconds:.1f} s, {row.loss:.4f} nats per character", flush=True)
 
 

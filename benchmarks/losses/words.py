@@ -29,7 +29,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -353,12 +353,7 @@ def table_of(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 
 def main() -> None:
     """Measure one program, or print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("program", choices=(*PROGRAMS, "table"))
-    parser.add_argument("text", type=Path)
-    parser.add_argument("csv", type=Path)
+    parser = peers.make_parser(__doc__, programs=PROGRAMS)
     parser.add_argument("--run", type=Path, help="the folder of a run of charrnn on the text")
     parser.add_argument("--steps", type=int, help="of the training of a network of torch")
     given = parser.parse_args()
@@ -371,12 +366,7 @@ def main() -> None:
 
     # A row is written when it is measured.
     for row in measure(given):
-        is_new = not given.csv.exists()
-        with given.csv.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(Measurement)])
-            if is_new:
-                writer.writeheader()
-            writer.writerow(asdict(row))
+        peers.append_row(given.csv, asdict(row))
         rate = 100 * row.num_invented / row.num_words
         print(
             f"{row.program} ({row.loss}), temperature {row.temperature:g}, {row.rule}:"

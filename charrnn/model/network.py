@@ -38,11 +38,11 @@ class Read(NamedTuple):
 
     features: Tensor
     """(T, B, H): the input of the output layer."""
-    cells: Tensor | None
+    cells: Tensor | None = None
     """(T, B, L, H): the cell values of all layers, if they are kept."""
-    outputs: Tensor | None
+    outputs: Tensor | None = None
     """(T, B, L, H): the outputs of all layers, if the cells are kept."""
-    joined: Tensor | None
+    joined: Tensor | None = None
     """(T, B, L, H): what each layer hands to the one above it, if that is kept. `features` are the
     last of them, or with `sum_outputs` their sum."""
 
@@ -425,15 +425,13 @@ class CharRNN(nn.Module):
             features = sum(joined[1:], start=joined[0])
 
         # What studies of cells look at.
-        cells: Tensor | None = None
-        outputs: Tensor | None = None
+        read = Read(features)
         if keeps_cells:
-            cells = torch.stack(all_cells, dim=2)
-            outputs = torch.stack(all_outputs, dim=2)
-        all_joined: Tensor | None = None
+            read = read._replace(
+                cells=torch.stack(all_cells, dim=2), outputs=torch.stack(all_outputs, dim=2)
+            )
         if keeps_joined:
-            all_joined = torch.stack(joined, dim=2)
-        read = Read(features, cells=cells, outputs=outputs, joined=all_joined)
+            read = read._replace(joined=torch.stack(joined, dim=2))
         return read, torch.stack(new_vectors)
 
 

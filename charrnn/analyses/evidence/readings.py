@@ -94,7 +94,7 @@ def read_freely(
     odds = values.copy()
     is_wanted = np.zeros(len(values), bool)
     is_wanted[wanted] = True
-    states = {}
+    states: dict[int, Tensor] = {}
     memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
     recorders = record_layers(torch_ops(), name="clamp", results=memories)
     moments = Moments()
@@ -129,9 +129,7 @@ def read_freely(
                 before, of_output, of_cell, latest = read
                 values[indices] = of_cell.numpy()
                 odds[indices] = of_output.numpy()
-                for row in np.flatnonzero(is_wanted[indices]).tolist():
-                    # A copy of the row, so that the other rows can be freed.
-                    states[int(indices[row])] = before[..., row : row + 1, :].clone()
+                states |= _states_of_rows(before, indices, np.flatnonzero(is_wanted[indices]))
                 in_choosing_half.append(latest[indices < half].flatten(1))
 
             # The products of a window at once: their matrix is larger than the vectors of a step.
@@ -153,6 +151,12 @@ def read_freely(
         text=text,
         output=output,
     )
+
+
+def _states_of_rows(states: Tensor, positions: Int64Array, rows: Int64Array) -> dict[int, Tensor]:
+    """Return some rows of the states before characters, by the positions of these."""
+    # Copies, so that the other rows can be freed.
+    return {int(positions[row]): states[..., row : row + 1, :].clone() for row in rows.tolist()}
 
 
 @no_grad
