@@ -12,7 +12,7 @@ from typing import Any
 from charrnn.errors import CharRNNError, CheckpointError, counted
 from charrnn.model.shapes import check_shapes, check_vocab_size
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, read_checkpoint
-from charrnn.runs.logs import MetricsLog
+from charrnn.runs.logs import MetricsLog, last_step
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import (
     RunReader,
@@ -136,13 +136,18 @@ def _check_run(run: RunReader, saved_names: Sequence[str]) -> CheckedRun:
     if not saved_names:
         problems.append(f"{run.path} has nothing saved")
 
+    log = run.path / "metrics.jsonl"
+    last_logged = None
     try:
-        MetricsLog(run.path / "metrics.jsonl").read(problems)
+        last_logged = last_step(MetricsLog(log).records(problems))
     except CheckpointError as error:
         problems.append(str(error))
 
     notes = []
     if newest is not None:
+        # A step is logged before it is saved.
+        if last_logged is not None and last_logged < newest.step:
+            problems.append(f"{log} lacks its end: step {newest.step} is saved, and not in it")
         problems += run.problems_beside(newest)
         problems += kept_texts_problems(run.path, newest.state.get("document_texts"))
         notes = _notes_on_text(run, newest)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -237,7 +238,8 @@ def is_checkpoint_name(text: str) -> bool:
 def is_checkpoint(folder: Path) -> bool:
     """Whether charrnn saved a checkpoint in this folder, whole or damaged: its manifest lists the
     files of one. The name alone says nothing: other programs have folders of such names."""
-    if folder.is_symlink():
+    # Not Path.is_symlink, which raises in a folder that may be listed but not entered.
+    if os.path.islink(folder):
         return False
     try:
         manifest = parse_json(folder / MANIFEST, read_capped(folder / MANIFEST))
@@ -485,7 +487,7 @@ def _state_of(files: VerifiedFiles) -> Mapping[str, JSON]:
 def _open(folder: Path) -> VerifiedFiles:
     """Read the manifest of a checkpoint. Raises CheckpointError if it is damaged, OtherVersionError
     if it is newer."""
-    if folder.is_symlink():
+    if os.path.islink(folder):
         raise CheckpointError(f"{folder} is a link, not a folder")
 
     # The seal is checked before any entry is used: a flipped digit in the format is damage, not a

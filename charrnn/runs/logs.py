@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +147,11 @@ def finite(value: JSON) -> float | None:
     A log may have been edited or damaged: a curve is drawn of what it returns.
     """
     return float(value) if isinstance(value, int | float) and abs(value) < MAX_VALUE else None
+
+
+def last_step(records: Iterable[Mapping[str, JSON]]) -> int:
+    """Return the last step of some records; 0 if none has a step."""
+    return max((int(finite(record.get("step")) or 0) for record in records), default=0)
 
 
 _HEADING_LINE = re.compile(r"(?m)^--- step ")

@@ -19,6 +19,8 @@ from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, listed, named
 from charrnn.runs.checkpoint import (
     CONFIG,
+    MANIFEST,
+    MODEL,
     VOCAB,
     Checkpoint,
     OtherVersionError,
@@ -465,6 +467,7 @@ def find_run(run: str) -> RunReader:
         return found
     for path in paths_of(run):
         check_not_in_use(path)
+        _check_no_step(path)
         _check_no_folder_of_runs(path)
 
     # There is no such run: the message lists the newest runs and similar names.
@@ -479,6 +482,18 @@ def find_run(run: str) -> RunReader:
     )
 
 
+def _check_no_step(path: Path) -> None:
+    """Raise CheckpointError, which says how it is named, for a checkpoint in the folder of a run:
+    it is what a shell completes a path to."""
+    folder = Path(os.path.abspath(path)).parent
+    if is_step_folder(path) and looks_like_run(folder):
+        run = path.parent if path.parent.name else folder
+        raise CheckpointError(
+            f"{path} is one step of a run\n"
+            f"name the run and the step: {run}@{checkpoint_step(path.name)}"
+        )
+
+
 def _check_no_folder_of_runs(path: Path) -> None:
     """Raise CheckpointError, which names them, for a folder with runs in it."""
     names = [RunReader(inner).name for inner in sorted(_runs_below([path], _is_run_folder))]
@@ -491,11 +506,23 @@ def _is_run_folder(path: Path) -> bool:
     them."""
     # Not Path.is_dir, which raises for folders without permission and for names with a NUL. An
     # exported model has both files, and nothing from which training could continue.
-    if not os.path.isdir(path) or is_model_file(path):
+    if not os.path.isdir(path) or is_model_file(path) or is_step_folder(path):
         return False
     if all(os.path.isfile(path / name) for name in (CONFIG, VOCAB)):
         return True
     return any(map(is_checkpoint, path.glob("step-*")))
+
+
+def is_step_folder(path: Path) -> bool:
+    """Whether a folder has the name of a checkpoint and a file that no run has, weights or a
+    manifest: it may be a damaged one.
+
+    It has a copy of the configuration, and would be taken for a run.
+    """
+    # Not Path.exists, which raises in a folder that may be listed but not entered.
+    return is_checkpoint_name(path.name) and any(
+        os.path.lexists(path / name) for name in (MODEL, MANIFEST)
+    )
 
 
 def last_change(path: Path) -> int:

@@ -47,6 +47,7 @@ from charrnn.runs.reader import (
     check_not_in_use,
     find,
     find_run,
+    is_step_folder,
     paths_of,
 )
 from charrnn.runs.targets import check_outside_runs
@@ -450,6 +451,9 @@ def check_deletable(path: Path) -> None:
 
 def _is_left_over(path: Path) -> bool:
     """Whether a folder has a configuration of charrnn, or else nothing but the lock of a run."""
+    # A checkpoint has a copy of the configuration. It goes with its run, or not at all.
+    if is_step_folder(path):
+        return False
     # Other programs have files of that name, too.
     with contextlib.suppress(CheckpointError):
         if files.read_capped(path / CONFIG).startswith(SEAL_START.encode("ascii")):

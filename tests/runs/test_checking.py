@@ -137,3 +137,23 @@ def test_a_run_that_is_called_check_is_named_by_its_path(lab, command, tmp_path)
 def test_without_a_run_a_note_names_the_next_step(command, here):
     ran = command("runs check")
     assert ran.code == 0 and ran.out == "" and "no runs" in ran.err
+
+
+@pytest.mark.parametrize("lines", [None, 0, 3])
+def test_a_log_that_is_gone_or_lacks_its_end_is_named(lines, lab, steps):
+    log = lab / "metrics.jsonl"
+    kept = log.read_bytes().splitlines(keepends=True)[:lines]
+    log.unlink()
+    if lines is not None:
+        log.write_bytes(b"".join(kept))
+    [found] = check_runs([lab.name])
+    assert found.steps == tuple(steps)
+    [problem] = found.problems
+    assert "metrics.jsonl lacks its end" in problem and str(steps[-1]) in problem
+
+
+def test_the_folder_of_a_step_is_no_run_and_the_message_says_how_it_is_named(lab, steps, command):
+    ran = command("runs check", lab / f"step-{steps[-1]:08d}")
+    assert ran.code == 4 and ran.out == ""
+    assert "is one step of a run" in ran.err and f"{lab}@{steps[-1]}" in ran.err
+    assert command("runs check", f"{lab}@{steps[-1]}").code == 0

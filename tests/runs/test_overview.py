@@ -182,6 +182,19 @@ def test_the_folder_of_another_program_is_not_deleted(command, tmp_path, monkeyp
     assert {path.name for path in Path("theirs").iterdir()} >= {"config.yaml", "vocab.json"}
 
 
+def test_a_step_of_a_run_is_not_deleted(command, lab):
+    """Its copy of the configuration would be taken for that of a run."""
+    step = sorted(lab.glob("step-*"))[0]
+    before = {path: path.read_bytes() for path in step.iterdir()}
+    for is_damaged in (False, True):
+        ran = command("runs delete", step, stdin=b"y\n")
+        assert ran.code == 4 and "is one step of a run" in ran.err
+        if not is_damaged:
+            before.pop(step / "manifest.json")
+            (step / "manifest.json").unlink()
+    assert {path: path.read_bytes() for path in step.iterdir()} == before
+
+
 def test_runs_of_one_name_are_told_apart_by_their_paths(build):
     names = ["first/same", "second/same", "other"]
     for name in names:

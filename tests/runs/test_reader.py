@@ -7,6 +7,7 @@ import pytest
 from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
+from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.reader import (
     RunReader,
     choose_run,
@@ -118,6 +119,19 @@ def test_a_folder_that_cannot_be_read_has_no_runs(here, monkeypatch):
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert listed() == ["old-001", "wp"]
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_no_run(here, monkeypatch):
+    """Python's `is_symlink` raises for what is in such a folder."""
+    Path("closed/step-00000001").mkdir(parents=True)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_symlink", refuse)
+    assert "closed" not in listed()
+    with pytest.raises(CheckpointError, match="cannot read closed/step-00000001"):
+        read_checkpoint(Path("closed/step-00000001"), with_training=True)
 
 
 def test_parts_of_a_run_are_no_runs(here, monkeypatch):
