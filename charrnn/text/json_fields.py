@@ -200,8 +200,8 @@ def _plain(text: str) -> str:
 
 
 def _items_in(text: str, label: str) -> Iterator[object]:
-    """Yield the items of a list in JSON, of which one is in memory, or any other value as a whole.
-    Numbers are texts, as they are written.
+    """Yield the items of a list in JSON, of which one is in memory, or values that stand one after
+    the other, as jq writes them. Numbers are texts, as they are written.
 
     Raises ValueError, RecursionError; DataError if the JSON would fill the memory.
     """
@@ -213,7 +213,11 @@ def _items_in(text: str, label: str) -> Iterator[object]:
     plain = _plain(text)
     decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
     if not plain.startswith("["):
-        yield decoder.decode(plain)
+        position = 0
+        while position < len(plain):
+            item, position = decoder.raw_decode(plain, position)
+            yield item
+            position = _after(_BLANKS, plain, position)
         return
 
     # The decoder finds where an item ends, but nothing of what is between two of them.

@@ -46,6 +46,7 @@ from charrnn.text.text_files import (
     FileRecord,
     Line,
     check_memory,
+    encoding_of,
     is_blank,
     opened,
     read_pieces,
@@ -290,6 +291,7 @@ class SourceReader:
         if self.config.alphabet != "byte":
             encoding = self.config.encoding
             start = content.read(START_BYTES)
+            file.encoding = encoding_of(start, encoding)
             if start.startswith(b"PK"):
                 content = seekable(file.name, content)
                 names = names_in(content)

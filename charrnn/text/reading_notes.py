@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from unicodedata import category, normalize
 
 from charrnn.config.settings import Config
 from charrnn.errors import counted, listed, named, shortened
@@ -83,6 +84,8 @@ _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d+|#x[\da-f]+);")
 """Signs as a page writes them, wherever they stand."""
 _READING = re.compile("[々〆〇\u3400-\u9fff]《[\u3041-\u30ff]+》")
 """A reading of ideographs, as a plain text of Aozora Bunko has it."""
+_VARIATION = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""What says of a sign before it whether it is shown as a picture."""
 CHARS_PER_MISREAD = 2000
 """Characters of a text for each misread letter, at most, from which on a note says so."""
 
@@ -201,7 +204,21 @@ def notes_on_source(
     if config.documents == "none" and shapes:
         ((shape, num),) = shapes.most_common(1)
         if shape and 2 * num > len(files):
-            yield f"{origin.label} {shape}"
+            encoding = next(file.encoding for file in files if file.shape == shape)
+            yield f"{origin.label} {shape}{_decoding(shape, encoding)}"
+
+
+def _decoding(shape: str, encoding: str) -> str:
+    """Say how a file is brought into UTF-8 for the command that a note gives; "" if it need not."""
+    # A mailbox says itself how its letters are encoded.
+    is_for_text = "FILE" in shape and _TEXTS_OF_LETTERS not in shape
+    if not is_for_text or encoding in ("utf-8", "utf-8-sig"):
+        return ""
+    return (
+        "; it takes UTF-8, which"
+        f" python3 -X utf8 -c \"print(open('FILE', encoding='{encoding}').read(), end='')\""
+        " > utf-8.txt makes of FILE"
+    )
 
 
 def notes_on_speakers(files: Sequence[FileRecord]) -> Iterator[str]:
@@ -210,8 +227,8 @@ def notes_on_speakers(files: Sequence[FileRecord]) -> Iterator[str]:
     spellings: dict[str, set[str]] = {}
     for file in files:
         for name in file.speakers:
-            letters = "".join(filter(str.isalnum, name)).casefold()
-            spellings.setdefault(letters, set()).add(name)
+            letters = "".join(filter(_tells_apart, normalize("NFC", name))).casefold()
+            spellings.setdefault(letters, set()).add(normalize("NFC", name))
     # A name of pictures has no letters.
     alike = [sorted(names) for letters, names in spellings.items() if letters and len(names) > 1]
     for first, *others in sorted(alike):
@@ -221,6 +238,13 @@ def notes_on_speakers(files: Sequence[FileRecord]) -> Iterator[str]:
             f" {1 + len(others)}: charrnn train FILE {named('show_text')} | sed"
             f" {shlex.quote('; '.join(edits))} > chat.txt makes one"
         )
+
+
+def _tells_apart(sign: str) -> bool:
+    """Whether two names that differ by a sign are two names: a letter, a digit, or a mark at a
+    letter, such as a vowel of Hindi or Thai; but not what makes a picture of a sign."""
+    is_mark = category(sign) in ("Mn", "Mc") and not _VARIATION.match(sign)
+    return sign.isalnum() or is_mark
 
 
 def _in_sed(name: str) -> str:

@@ -118,6 +118,8 @@ class FileRecord:
     """Bytes of its text."""
     start: str = ""
     """The beginning of its text; "" once the file is read."""
+    encoding: str = "utf-8"
+    """How its text is encoded; bytes count as UTF-8."""
     is_document: bool = False
     """Whether pandoc has read it, so that its lines are paragraphs."""
     is_parsed: bool = False

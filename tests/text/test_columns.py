@@ -310,6 +310,20 @@ def test_the_items_of_a_list_are_those_of_the_whole(values, indent):
     assert items == json.loads(written, parse_int=str)
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("between", ["", "\n", "\r\n\r\n"])
+def test_objects_one_after_the_other_are_read_however_they_are_written(indent, between):
+    """As jq writes them, without -c."""
+    written = between.join(json.dumps({"text": text}, indent=indent) for text in "abc")
+    assert documents(written, "text", label="a.json") == ["a", "b", "c"]
+
+
+def test_the_line_of_a_damaged_object_among_several_is_named():
+    content = '{\n"text": "one"\n}\n{\n"text": two\n}\n'
+    with pytest.raises(DataError, match=r"a\.json, line 5, is not JSON"):
+        documents(content, "text", label="a.json")
+
+
 @pytest.mark.parametrize("wrong", ["[1 2]", "[1,]", "[1", "[", "[1]2", "[1],", "[,1]"])
 def test_a_list_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError):

@@ -171,6 +171,19 @@ def test_a_note_gives_a_command_that_takes_the_text_out(content, start):
     assert made.lstrip(" ").startswith(start)
 
 
+@pytest.mark.parametrize("encoding", ["cp932", "utf-16"])
+def test_a_note_says_how_a_file_is_brought_into_the_encoding_of_its_command(encoding):
+    """Aozora Bunko writes its files in Shift JIS."""
+    written = f"雨\n\n{AOZORA_HEAD}　｜或日《あるひ》の暮方《くれがた》の事である。\n" * 9
+    Path("a.txt").write_text(written, encoding=encoding)
+    [note] = read_corpus(["a.txt"], encoding=encoding, is_for_training=False).notes
+    decode = re.search(r"python3 -X utf8 -c \"print.* > utf-8\.txt", note)[0]
+    command = decode.replace("FILE", "a.txt").replace("python3", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True)
+    assert Path("utf-8.txt").read_text("utf-8") == written
+    assert "utf-8.txt" not in str(noted(written))
+
+
 def test_lines_between_tags_are_no_drawing_but_a_page_of_xml_is():
     line = "<s> the lamp </s>\n"
     assert data_kind(line * 9, "a.txt") == ""

@@ -271,5 +271,6 @@ def test_one_person_under_two_names_is_noted_with_a_command_that_joins_them():
 
 
 def test_names_of_several_people_are_not_noted():
-    people = [{"author": {"name": name}, "content": "Hi"} for name in ("Ana", "Anna", "🌻", "🌧")]
+    names = ("Ana", "Anna", "🌻", "🌧", "मीना", "मोना", "मनु", "กี", "กู")
+    people = [{"author": {"name": name}, "content": "Hi"} for name in names]
     assert "one person" not in str(read({"messages": people}).notes)
