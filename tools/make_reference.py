@@ -49,20 +49,22 @@ COMMANDS = """## Commands
 
 A *run* is a folder that `train` makes. If you name no run, a command uses the newest one in `checkpoints/`, in the
 current folder or in a folder there, and prints its name on stderr. The [detectors](../use/visualize.md#cells-and-detectors), which
-`--detector` takes, have a page of their own.
+`--detector` takes, have a section of their own.
 
 Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore` take
 `--json`, and all take the other two:
 """
 """The introduction of the commands."""
 EXPLAINED = {
-    "train": "../use/training.md",
+    "train": "../use/your-text.md",
     "sample": "../use/generation.md",
     "visualize": "../use/visualize.md",
     "explore": "../use/visualize.md#explore",
     "evaluate": "../use/evaluation.md",
-    "runs": "../use/training.md#run-folders",
+    "runs": "#run-folders",
     "export": "../use/export.md",
+    "corpora": "../use/your-text.md#texts-by-name",
+    "predict": "../understand/cells.md#why-this-character",
 }
 """The page that explains a command."""
 FIELDS = {option.name for option in options_of(Config)}
@@ -83,6 +85,74 @@ value, as in `--set learning_rate=4e-3`. The usual settings also have an option 
 - If you give neither minutes nor epochs nor steps, a run takes three minutes.
 """
 """The introduction of the settings."""
+
+RUN_FOLDERS = """## Run folders
+
+Each new training makes a folder, which is called a *run* ([its files](formats.md#run-folders), [what is
+guaranteed](reliability.md)):
+
+```
+checkpoints/shakespeare-001/
+  config.yaml      every setting: enough to train it again
+  vocab.json       the alphabet, in id order
+  metrics.jsonl    one line per step and per validation, as train --json prints
+  samples.txt      samples that were generated during training
+  latest, best     names of checkpoints
+  step-00002472/   a checkpoint: model.safetensors, training.safetensors, training.json,
+                   config.yaml, vocab.json, manifest.json (SHA-256 of each)
+```
+
+- `charrnn train` makes the next free folder in `checkpoints/`. `--out DIR` names another folder.
+- Commands that read a run take its path, or its name in `checkpoints/`. A command that is given none takes the newest.
+  `charrnn runs` lists them with the date of the last save and the size of the folder, and marks the best of each text.
+- At its end, a training prints the command that trains [the same
+  weights](../understand/recipe.md#what-makes-a-run-reproducible) again on the same machine.
+- `charrnn runs check` reads all runs whole, or those that you name, and says which files are damaged and which step can
+  still be used. Do this before you archive a run, and after a disk has failed.
+- `charrnn runs delete RUN` deletes a run. It asks first (`echo y | charrnn runs delete RUN` answers), and leaves files
+  that are not charrnn's.
+- Ctrl-C ends a training and saves it. `kill -USR1` saves and goes on ([all signals](reliability.md#signals)).
+"""
+"""What a training writes."""
+ENVIRONMENT = r"""## Environment variables
+
+| variable | what it does |
+| --- | --- |
+| `CHARRNN_CORPORA` | folders in which `train NAME`, `--text NAME` and the like look for texts after the current folder and `corpora/`, separated as in `PATH` |
+| `CHARRNN_CACHE` | an absolute folder for caches, to which only you should be able to write, in place of the user's cache folder |
+| `CHARRNN_BACKGROUND` | `dark` or `light`: the background of your terminal, by which colours are chosen |
+| `CHARRNN_HIDDEN_SIZE` and the like | the value of any [setting](#settings) of `train`, typed as on the command line; a flag takes precedence, a recipe does not. Beside `--resume` it counts as the flag would: one that a run cannot change is refused. `CHARRNN_CORPUS` has names separated as in `PATH`. A variable that is set and empty is refused |
+| `CHARRNN_TIMEOUT_SECONDS` | how many seconds the processes of one training wait for each other; 600 by default. A wait of more than 3 seconds says what for |
+
+It also follows variables that other programs share:
+
+| variable | what it does |
+| --- | --- |
+| `ACCESSIBLE` | with any value but `0`, commands print [words in place of drawings](../use/visualize.md#with-a-screen-reader), no colours, and nothing moves. `TERM=dumb` does the same |
+| `NO_COLOR`, `FORCE_COLOR`, `COLORTERM`, `TERM` | whether there are colours, and how many |
+| `COLUMNS` | the width of tables and pictures on the screen (not of exported pictures) |
+| `CI` | if it is set, to other than `0` or `false`, there are no progress bars |
+| `SSL_CERT_FILE` | the file with the certificates that are trusted when a text is downloaded, such as those of your network's proxy |
+| `TMPDIR` | the folder for temporary files, which hold a text of more than 64 MB and the values of all cells while `visualize` measures them |
+| `OMP_NUM_THREADS` | the number of threads. charrnn sets it in a container whose quota leaves it fewer cores than the machine shows |
+| `OPENBLAS_NUM_THREADS` | the number of threads of NumPy's products. charrnn sets it to 1 [beside busy programs](../use/python.md#beside-busy-programs) |
+| `GOMP_SPINCOUNT`, `OMP_WAIT_POLICY` | how threads wait ([beside busy programs](../use/python.md#beside-busy-programs)). charrnn sets the first, unless you have set one of them |
+| `NUMBA_CACHE_DIR` | an absolute folder for machine code that numba compiles |
+| `GLOO_SOCKET_IFNAME` | the network that the processes of one training use ([trust](reliability.md#several-processes-that-train-one-model)) |
+| `PYTHONIOENCODING` | the encoding of what charrnn prints, in place of UTF-8 (and of the terminal's own in a terminal). What it lacks is written as `\u0437` |
+
+## Folders
+
+| folder | what is in it | may it be deleted? |
+| --- | --- | --- |
+| `checkpoints/` in the folder in which you work | your runs | only if you no longer need the models |
+| `corpora/` in the folder in which you work | texts that were downloaded, and those that you put there | yes, but for your own: `charrnn corpora fetch NAME` downloads them again |
+| `~/.cache/charrnn` on Linux, `~/Library/Caches/charrnn` on macOS, `%LOCALAPPDATA%\charrnn\Cache` on Windows, or `CHARRNN_CACHE` | findings of `visualize` (at most 256 MiB), compiled code, and the list of fonts for charts | yes: all is remade |
+| `__pycache__` in the installed package, or `NUMBA_CACHE_DIR` | compiled code | yes |
+
+Besides, charrnn writes temporary files and what you name, and nothing else.
+"""
+"""The environment variables, and the folders that charrnn writes to."""
 
 
 def wrap(text: str, indent: str = "") -> str:
@@ -309,6 +379,8 @@ def sections() -> Iterator[str]:
     )
     yield describe_recipes()
     yield describe_exit_codes()
+    yield RUN_FOLDERS.strip()
+    yield ENVIRONMENT.strip()
 
 
 def make_reference() -> str:

@@ -86,9 +86,9 @@ def write_live_models(source: Path, extra: Path) -> None:
     parts = [
         "# Live models\n\nThe two models that come with charrnn write here, in your browser. "
         "Nothing is sent anywhere. Choose a temperature and generate, or type and see what the "
-        "model expects next. Each writes [words that it has read](docs/use/generation.md#words-that-"
-        "exist), unless you switch that off. [Exporting a model](docs/use/export.md#a-web-page) explains the parts of "
-        "such a page, and `charrnn export RUN page.html` makes one of your own model.\n"
+        "model expects next. Each writes [words that it has "
+        "read](docs/use/generation.md#words-that-exist), unless you switch that off. [Exporting a "
+        "model](docs/use/export.md#a-web-page) explains the parts of such a page, and `charrnn export RUN page.html` makes one of your own model.\n"
     ]
     for name in LIVE:
         model = charrnn.load(name)

@@ -1,5 +1,5 @@
 """Measure the seconds of every command, from the call to its first output and to its end, and print
-the table of docs/look-up/results.md#every-command.
+them as a table.
 
     python benchmarks/speed/commands.py                 # medians of ten rounds, about six minutes
     python benchmarks/speed/commands.py --rounds 2

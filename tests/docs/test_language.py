@@ -27,15 +27,54 @@ def test_the_links_of_a_page_work(page, name):
         target = page.parent / path if path else page
         assert target.exists(), path
         if fragment:  # made of a heading, as GitHub does
-            titles = re.findall(r"(?m)^#+ (.*)$", target.read_text(encoding="utf-8"))
-            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-            assert fragment in anchors, f"{path}#{fragment}"
+            assert fragment in anchors_of(target), f"{path}#{fragment}"
     # The reader of the page on extending creates these two.
     new = {"charrnn/commands/vocabulary.py"} if name.endswith("extending.md") else set()
     paths = {*re.findall(r"`((?:charrnn|tests|benchmarks|docs|\.ci)/[\w/.-]*)`", text)}
     # An entry of the log names what was there on its day.
     if name != "benchmarks/LOG.md":
         assert [path for path in paths - new if not (REPOSITORY / path).exists()] == []
+
+
+SOURCES = [
+    path
+    for folder in ("charrnn", "tools", "tests", "benchmarks", ".ci")
+    for path in sorted((REPOSITORY / folder).rglob("*"))
+    if path.suffix in {".py", ".yaml", ".toml", ".html", ".js", ""} and path.is_file()
+]
+"""The files whose comments and messages name pages."""
+NAMED_PAGE = re.compile(r"\bdocs/[\w/-]+\.md(?:#[\w-]+)?")
+"""A page, and perhaps a section of it, as code names it."""
+WRITTEN = {"docs/learn/examples/minimal.md"}
+"""Pages that only the web site has."""
+
+
+def anchors_of(page):
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    titles = re.findall(r"(?m)^#+ (.*)$", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_no_message_or_comment_names_a_page_or_a_section_that_is_gone():
+    named = {
+        name
+        for path in SOURCES
+        for name in NAMED_PAGE.findall(path.read_text(encoding="utf-8", errors="replace"))
+    }
+    assert len(named) > 10
+    gone = set()
+    for name in named - WRITTEN:
+        path, _, section = name.partition("#")
+        page = REPOSITORY / path
+        if not page.exists() or (section and section not in anchors_of(page)):
+            gone.add(name)
+    assert gone == set()
+
+
+def test_no_figure_is_of_a_section_that_is_gone():
+    entries = load_script(REPOSITORY / "tools" / "figure_entries.py")
+    named = {section for figure in entries.read_figures().values() for section in figure["pages"]}
+    assert named - {section for section, _ in entries.sections()} == set()
 
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]+")

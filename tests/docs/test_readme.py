@@ -94,7 +94,7 @@ def test_the_pages_name_every_detector_and_count_the_cell_types():
     words = {10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen"}
     number = words[len(CELL_DESCRIPTIONS) - 3]
     assert f"`--type` (lstm, gru, rnn and {number} more)" in (
-        DOCS / "use" / "training.md"
+        DOCS / "use" / "your-text.md"
     ).read_text(encoding="utf-8")
     assert f"[{len(CELL_DESCRIPTIONS)} kinds of RNN]" in README
 
