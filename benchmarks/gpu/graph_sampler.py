@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from charrnn.compiled.sampling import DrawnBlock
 from charrnn.config.settings import Config
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.sampling import Block, Ids, generator_of
+from charrnn.generation.sampling import Ids, generator_of
 from charrnn.model.device import to_device
 from charrnn.model.layer import TORCH
 from charrnn.model.network import load_network
@@ -34,7 +35,7 @@ they are first used, which cannot be captured
 
 
 class GraphSampler:
-    """Draws texts of one model, B at a time, in fp32, as `sampling.write_texts` does for the
+    """Draws texts of one model, B at a time, in fp32, as `sampling.Rows` does for the
     same seeds.
 
     Two such samplers differ in draws within rounding (about 1e-6) of a border between two
@@ -86,7 +87,7 @@ class GraphSampler:
         """Whether a graph draws the blocks."""
         return self._graph is not None
 
-    def sample(self, prime: Ids, seeds: Sequence[int], length: int) -> Iterator[Block]:
+    def sample(self, prime: Ids, seeds: Sequence[int], length: int) -> Iterator[DrawnBlock]:
         """Yield `length` characters of each of B streams after the ids (N,) of a prime, N >= 1,
         block by block.
 
@@ -103,10 +104,9 @@ class GraphSampler:
                 [generator.random(count) for generator in generators], axis=1
             )
             ids, logprobs = self._draw(uniforms)
-            yield Block(
+            yield DrawnBlock(
                 ids=ids.T[:, :count],
                 logprobs=logprobs.T[:, :count],
-                values=np.zeros((num_streams, count), np.float32),
                 lengths=np.full(num_streams, count),
             )
 

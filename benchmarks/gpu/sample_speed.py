@@ -11,7 +11,7 @@ from benchmarks.gpu.checking import DIVERGED_SHARE, TEXT, VOCAB, Results, Setup,
 from benchmarks.gpu.graph_sampler import GraphSampler
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.sampling import Beginning, Ids, prime_model, write_texts
+from charrnn.generation.sampling import Ids, Rows, prime_model, write_texts
 from charrnn.generation.writing import DrawnText
 from charrnn.model.stepper import Stepper
 from charrnn.training.trainer import Trainer
@@ -104,16 +104,16 @@ def draw_by_processor(
     """Draw a text for each seed as `charrnn sample` does."""
     texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in seeds]
     is_banned = np.arange(stepper.vocab_size) == 0
-    grown = write_texts(
-        Beginning(stepper, primed=prime_model(stepper, prime), rules=Rules.of(is_banned)),
-        SampleOptions(temperature=0.8),
-        texts,
-        num_chars=length * len(seeds),
+    rows = Rows(
+        stepper,
+        prime_model(stepper, prime),
+        texts=texts,
         num_rows=len(seeds),
+        num_chars=length * len(seeds),
+        rules=Rules.of(is_banned),
+        options=SampleOptions(temperature=0.8),
     )
-    for _ in grown:
-        pass
-    return texts
+    return list(write_texts(rows))
 
 
 def median_seconds(draw: Callable[[], Iterable[object]]) -> float:

@@ -34,7 +34,7 @@ from charrnn.compiled.sampling import prepare
 from charrnn.config.settings import Config
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.sampling import Beginning, prime_model, write_texts
+from charrnn.generation.sampling import Rows, prime_model, write_texts
 from charrnn.generation.writing import DrawnText
 from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN, load_network
@@ -56,14 +56,20 @@ def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object
     options = SampleOptions(temperature=0.8)
     is_banned = np.arange(stepper.vocab_size) == 0
     primed = prime_model(stepper, np.array([1]))
-    beginning = Beginning(stepper, primed=primed, rules=Rules.of(is_banned))
+    rules = Rules.of(is_banned)
 
     def write() -> None:
         texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in range(num_streams)]
-        written = write_texts(
-            beginning, options, texts, num_chars=num_streams * length, num_rows=num_streams
+        rows = Rows(
+            stepper,
+            primed,
+            texts=texts,
+            num_rows=num_streams,
+            num_chars=num_streams * length,
+            rules=rules,
+            options=options,
         )
-        assert sum(len(text.take_text()) for text in written) == num_streams * length
+        assert sum(len(text.take_text()) for text in write_texts(rows)) == num_streams * length
 
     return write
 

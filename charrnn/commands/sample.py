@@ -50,7 +50,8 @@ def sample(options: SampleCommandOptions) -> None:
 
     # Imported here, because they import NumPy.
     from charrnn.api import load
-    from charrnn.commands.sample_output import SampleView
+    from charrnn.commands.sample_output import show
+    from charrnn.commands.sample_texts import SampleRequest
     from charrnn.reports.learned_texts import check_new_words
 
     model = load(options.run)
@@ -68,7 +69,7 @@ def sample(options: SampleCommandOptions) -> None:
     if options.trace and options.count is None:
         # A text that is missing is said before anything is drawn.
         model.reference_text()
-    view = SampleView(
+    request = SampleRequest(
         model=model,
         options=options,
         drawing=replace(drawing, temperature=temperatures[0]),
@@ -76,7 +77,7 @@ def sample(options: SampleCommandOptions) -> None:
         typed=typed,
         target=target,
     )
-    view.show()
+    show(request)
 
 
 def _note_escapes(options: SampleCommandOptions, model: "Model") -> None:

@@ -809,7 +809,7 @@ class NetworkRows:
     """Texts that the compiled loop draws: each core draws some of them, without waiting for other
     cores.
 
-    `generation.sampling.write_texts` uses it for a text that is long enough, where numba is
+    `generation.sampling.Rows` uses it for a text that is long enough, where numba is
     installed and `can_compile` the model; it draws the same texts as NumPy, faster.
     """
 

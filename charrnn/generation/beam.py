@@ -14,9 +14,11 @@ import numpy as np
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.rules import Rules, TextState
 from charrnn.generation.sample_options import SearchOptions
-from charrnn.generation.sampling import LONG_TEXT, Ids, reported
+from charrnn.generation.sampling import Ids
+from charrnn.generation.writing import LONG_TEXT
 from charrnn.model.stepper import Stepper
 from charrnn.system.arrays import BoolArray, Float64Array
+from charrnn.system.progress import task_from
 
 
 class Beam(NamedTuple):
@@ -38,7 +40,7 @@ class BeamSearch:
     """Searches for the most likely texts after `prime`: up to `width` different texts.
 
     `Generator.beam` makes one, after the options were checked; a text that is drawn comes from
-    `sampling.write_texts`.
+    `sampling.Rows`.
 
     The search ends
 
@@ -71,7 +73,7 @@ class BeamSearch:
         width = self.options.width
         length = self.options.length
         logits, state = self.stepper.read(self.prime)
-        with reported("writing", total=length, least=LONG_TEXT // width) as advance:
+        with task_from(LONG_TEXT // width, "writing", total=length) as advance:
             while True:
                 grown = self._grow(live, log_softmax(logits))
                 if not grown:

@@ -3,7 +3,7 @@ predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -35,7 +35,7 @@ from charrnn.generation.sample_options import (
     SearchOptions,
     SeveralOptions,
 )
-from charrnn.generation.sampling import Beginning, BegunText, Ids, PrimedState
+from charrnn.generation.sampling import Ids, Primed, Rows
 from charrnn.generation.writing import DrawnText
 from charrnn.model.shapes import check_finite, check_vocab_size
 from charrnn.model.stepper import Stepper
@@ -186,7 +186,7 @@ class Generator:
         # The options of the rules that were made last, and the rules.
         self._last_rules: tuple[object, Rules] | None = None
         # The key of the prime that was read last, and the state after it.
-        self._last_primed: tuple[object, PrimedState] | None = None
+        self._last_primed: tuple[object, Primed] | None = None
 
     def _make_stepper(self, precision: str) -> Stepper:
         stepper = Stepper(self.config, self.tensors, precision=precision)
@@ -276,7 +276,7 @@ class Generator:
             )
         return known
 
-    def begin(self, options: SampleOptions) -> BegunText:
+    def begin(self, options: SampleOptions) -> DrawnText:
         """Read the prime, and return a text that is drawn when it is taken: piece by piece, in
         chunks, or as a whole.
 
@@ -284,12 +284,14 @@ class Generator:
         side. The options are the fields of `generation.sample_options.SampleOptions`. Raises
         DataError for a prime with characters outside the vocabulary.
         """
-        beginning = self._begin(options)
-        return BegunText(beginning, options=options, text=self._text(options, _seed_of(options)))
+        text = self._text(options, _seed_of(options))
+        rows = self._rows(options, [text], num_rows=1, num_chars=options.length)
+        text.draw_next = rows.draw
+        return text
 
     def begin_each(
         self, count: int, options: SampleOptions, *, spares: int = 1
-    ) -> Iterator[BegunText]:
+    ) -> Iterator[DrawnText]:
         """Yield `count` texts, of which at most about `GROUP_CHARS` characters are kept in memory.
         Take a text before asking for the next one.
 
@@ -312,13 +314,9 @@ class Generator:
 
         # So many texts decide whether compiling the loop pays.
         num_chars = count * options.length
-        beginning = self._begin(options)
         texts = (self._text(options, seed) for seed in seeds)
-        for text in sampling.write_texts(
-            beginning, options=options, texts=texts, num_chars=num_chars, num_rows=num_rows
-        ):
-            if text.is_done:
-                yield BegunText(beginning, options=options, text=text)
+        rows = self._rows(options, texts, num_rows=num_rows, num_chars=num_chars)
+        yield from sampling.write_texts(rows)
 
     def iter_samples(self, options: SeveralOptions) -> Iterator[GeneratedText]:
         """Yield the texts of `begin_each`, each as a whole.
@@ -425,7 +423,7 @@ class Generator:
         """
         check("top", top, allowed=at_least(1))
         prime = self.encode_prime(text, unknown, what="text")
-        [logits] = sampling.prime_model(self.model_for("fp32", clamps={}), prime).logits
+        [logits] = sampling.prime_model(self.model_for("fp32", clamps={}), prime)[0]
 
         # Ids that stand for no character get the probability 0, and are left out of the list.
         excluded = undrawable_ids(self.vocab, self.config.end_id)
@@ -486,16 +484,22 @@ class Generator:
         num_rounds = max(1, math.ceil(count / most))
         return max(1, math.ceil(count / num_rounds))
 
-    def _begin(self, options: SampleOptions) -> Beginning:
-        """Check the options against the model and read the prime."""
+    def _rows(
+        self, options: SampleOptions, texts: Iterable[DrawnText], *, num_rows: int, num_chars: int
+    ) -> Rows:
+        """Check the options against the model, read the prime, and begin the first texts."""
         stepper = self.model_for(options.precision, options.clamps)
         if options.cell is not None:
             stepper.check_unit(*options.cell)
         prime = self.encode_prime(options.prime_text, options.unknown)
-        return Beginning(
+        return Rows(
             stepper,
-            primed=self.read_prime(stepper, prime),
+            self.read_prime(stepper, prime),
+            texts=texts,
+            num_rows=num_rows,
+            num_chars=num_chars,
             rules=self._rules(options),
+            options=options,
             prime=self._prime_of_text(options),
             ends_early=self.config.end_id is not None,
         )
@@ -580,8 +584,9 @@ class Generator:
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned
 
-    def read_prime(self, stepper: Stepper, prime: Ids) -> PrimedState:
-        """Read the prime. The last result is kept, so that a long prime is read once."""
+    def read_prime(self, stepper: Stepper, prime: Ids) -> Primed:
+        """Read the prime as `prime_model` does. The last result is kept, so that a long prime is
+        read once."""
         # Another prime and other clamps lead to another state.
         key = prime.tobytes(), stepper.changes
         if self._last_primed is None or self._last_primed[0] != key:

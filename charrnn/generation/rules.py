@@ -2,8 +2,8 @@
 
 The rules are known words (`known_words`), a pattern that the text matches (`patterns`), passages
 that it must not copy (`text.copies.KnownPassages`), and any function of the text. A text has a
-state for each of them, which its characters change. `write_texts` and a beam search ask them
-between two characters; the compiled loop has them as tables.
+state for each of them, which its characters change. `Rows` and a beam search ask them between two
+characters; the compiled loop has them as tables.
 
 Shapes: B rows, V vocabulary, S states of words, P states of a pattern, K classes of its characters.
 """

@@ -1,18 +1,18 @@
 """Draw characters one after another, in one text or in several texts side by side.
 
-`write_texts` is the loop; what it calls stands around it. `writing` has the texts, which decode
-what is drawn.
+`Rows.draw` is a step of the loop: distribution, draw, read. A `DrawnText` decodes what is drawn
+(`writing`). `write_texts` draws a list of texts, and a single text is drawn when it is taken.
 
 Shapes: B rows, one for each text, N characters, V vocabulary; state as in `model.stepper`.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from itertools import islice
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +22,21 @@ from charrnn.generation.distribution import (
     char_weights,
     log_softmax,
 )
-from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.rules import FollowedTexts, Rules, rule_tables
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.writing import DrawnText, Piece
+from charrnn.generation.writing import LONG_TEXT, DrawnText
 from charrnn.model.stepper import Stepper
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.compiling import can_compile
-from charrnn.system.progress import Task, task
+from charrnn.system.progress import task_from
 
 if TYPE_CHECKING:
     from charrnn.compiled.sampling import NetworkRows
 
 Ids = NDArray[np.integer]
+Primed = tuple[NDArray[np.floating], Float32Array]
+"""The logits (1, V) of the character after a prime, and the state of one row: all texts with one
+prime begin from them, and the prime is read once."""
 
 COMPILED_FROM = 2_000
 """Number of characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
@@ -53,36 +55,9 @@ EARLY_BLOCK = 8
 after the end of a text are lost."""
 SLOW_PRIME = 20_000
 """The length from which reading a prime is reported as a task: it takes seconds without numba."""
-LONG_TEXT = 10_000
-"""The number of characters from which writing is reported: it may take a second or more."""
 BEFORE_LOADING = 16
 """Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at
 once."""
-
-
-class Block(NamedTuple):
-    """Consecutive characters of every row."""
-
-    ids: Int64Array
-    """(B, N)."""
-    logprobs: Float64Array
-    """(B, N), in nats."""
-    values: Float32Array
-    """The values (B, N) of the cell that is shown; 0 without a cell."""
-    lengths: Int64Array
-    """(B,): how many of the characters of each row were drawn before none might follow."""
-
-
-class PrimedState(NamedTuple):
-    """The prediction of a model after a prime, and its state.
-
-    Many texts with one prime begin from it, and the prime is read once.
-    """
-
-    logits: NDArray[np.floating]
-    """(1, V)."""
-    state: Float32Array
-    """The state of one row."""
 
 
 @cache
@@ -111,7 +86,7 @@ def compiled_loop(stepper: Stepper, function: str, num_chars: int) -> ModuleType
     return compiled
 
 
-def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
+def prime_model(stepper: Stepper, prime: Ids) -> Primed:
     """Read the ids (N,) of a prime, N >= 1, from the initial state.
 
     A prime of a megabyte takes a while: Ctrl-C and a bar of progress work in between.
@@ -128,7 +103,7 @@ def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
         weights = compiled.pack(stepper)
         scratch = compiled.make_scratch(weights, num_streams=1)
 
-    with reported("reading", total=len(prime), least=SLOW_PRIME) as advance:
+    with task_from(SLOW_PRIME, "reading", total=len(prime)) as advance:
         for block in blocks:
             if compiled is None:
                 logits, state = stepper.read(block, state)
@@ -136,14 +111,7 @@ def prime_model(stepper: Stepper, prime: Ids) -> PrimedState:
                 # The compiled loop changes logits and state in place.
                 compiled.LOOPS["read"](weights, block, state, logits, scratch)
             advance(len(block))
-    return PrimedState(logits, state)
-
-
-def reported(label: str, total: int, least: int) -> AbstractContextManager[Task]:
-    """Return a report of work on `total` characters. Nothing shows less than `least` of them."""
-    if total <= least:
-        return nullcontext(Task(label))
-    return task(label, total=total)
+    return logits, state
 
 
 NUM_SEEDS = 1 << 32
@@ -189,179 +157,103 @@ def draw(weights: CharWeights, uniform: float) -> int:
     return min(id, int(np.flatnonzero(weights.values)[-1]))
 
 
-class Beginning(NamedTuple):
-    """What texts that are drawn together have in common before their first character.
+def write_texts(rows: "Rows") -> Iterator[DrawnText]:
+    """Draw the texts of some rows, and yield each as soon as it and all before it have ended.
 
-    It is made once for all texts of some options; what is different in each is in `DrawnText`.
+    A list of texts is drawn by it; a single text draws itself when it is taken.
     """
-
-    stepper: Stepper
-    primed: PrimedState
-    rules: Rules
-    """What may follow a text."""
-    prime: Sequence[int] = ()
-    """The ids with which the texts begin, for the rules."""
-    ends_early: bool = False
-    """Whether most texts end before their length, as documents do."""
-
-
-class BegunText:
-    """A text whose prime was read. What of it was not drawn yet is drawn when it is taken.
-
-    `Generator.begin` returns it. `whole` is what `Model.sample` returns, `pieces` what `stream`
-    yields, `chunks` what `write` yields.
-    """
-
-    def __init__(self, beginning: Beginning, options: SampleOptions, text: DrawnText):
-        self._beginning = beginning
-        self._options = options
-        self._text = text
-
-    def _write(self) -> Iterator[DrawnText]:
-        if self._text.is_done:
-            return iter([self._text])
-        num_chars = self._options.length
-        return write_texts(
-            self._beginning, options=self._options, texts=[self._text], num_chars=num_chars
-        )
-
-    def pieces(self) -> Iterator[Piece]:
-        """Draw the text, and yield its pieces as soon as they are certain."""
-        for text in self._write():
-            yield from text.take_pieces()
-
-    def chunks(self) -> Iterator[str]:
-        """Draw the text, and yield it in chunks of the size of the blocks that are drawn."""
-        for text in self._write():
-            yield text.take_text()
-
-    def whole(self) -> GeneratedText:
-        """Draw the text, and return what was not taken yet."""
-        for _ in self._write():
-            pass
-        return self._text.whole()
-
-
-def write_texts(
-    beginning: Beginning,
-    options: SampleOptions,
-    texts: Iterable[DrawnText],
-    *,
-    num_chars: int,
-    num_rows: int = 1,
-) -> Iterator[DrawnText]:
-    """Draw `texts`, each of which has at least one character and all of which have at most
-    `num_chars` together. Yield them in their order: the first text that has not ended whenever it
-    has grown, and each text once more when it has ended.
-
-    Single texts and lists are drawn by it alike. `Generator` has what users need. `num_rows` texts
-    are drawn side by side (`texts` must have at least as many), and where one has ended, the next
-    one begins. A text has a uniform random number for each character, from
-    `generator_of(text.seed)`: it is the same in every row, whatever is drawn beside it. In int8 it
-    is the same compiled or not; in fp32 too, except for draws within rounding (about 1e-7) of a
-    border between two characters.
-    """
-    waiting = iter(texts)
-    in_rows = list(islice(waiting, num_rows))
-    unfinished = list(in_rows)
-    rows = Rows(
-        beginning, options=options, seeds=[text.seed for text in in_rows], num_chars=num_chars
-    )
-    with reported("writing", total=num_chars, least=LONG_TEXT) as advance:
-        while unfinished:
-            block = rows.draw([0 if text.is_done else text.num_left for text in in_rows])
-            # A row without a text is drawn on, in vain, as long as other rows have texts.
-            advance(block.ids.size)
-
-            # Decode. Each text takes its row of the block, up to its end.
-            for row, text in enumerate(in_rows):
-                if text.is_done:
-                    continue
-                length = int(block.lengths[row])
-                text.add(
-                    block.ids[row, :length].tolist(),
-                    logprobs=block.logprobs[row, :length].tolist(),
-                    values=block.values[row, :length].tolist(),
-                )
-                if length < block.ids.shape[1]:
-                    rows.end(row, text)
-
-                # Where the text has ended, the next one begins after the prime.
-                if text.is_done and (following := next(waiting, None)) is not None:
-                    in_rows[row] = following
-                    unfinished.append(following)
-                    rows.begin(row, following.seed)
-
-            # Hand over. A text waits for those before it.
-            while unfinished:
-                yield unfinished[0]
-                if not unfinished[0].is_done:
-                    break
-                del unfinished[0]
+    with task_from(LONG_TEXT, "writing", total=rows.num_chars) as advance:
+        while rows.begun:
+            text = rows.begun.popleft()
+            while not text.is_done:
+                advance(rows.draw())
+            yield text
 
 
 class Rows:
     """B texts that are drawn side by side: what the model predicts for each of them, its state, and
-    random numbers."""
+    random numbers. Where a text has ended, the next one begins.
+
+    A text has a uniform random number for each character, from `generator_of(text.seed)`: it is the
+    same in every row, whatever is drawn beside it. In int8 it is the same compiled or not; in fp32
+    too, except for draws within rounding (about 1e-7) of a border between two characters.
+    """
 
     def __init__(
-        self, beginning: Beginning, options: SampleOptions, seeds: Sequence[int], num_chars: int
+        self,
+        stepper: Stepper,
+        primed: Primed,
+        *,
+        texts: Iterable[DrawnText],
+        num_chars: int,
+        rules: Rules,
+        options: SampleOptions,
+        num_rows: int = 1,
+        prime: Sequence[int] = (),
+        ends_early: bool = False,
     ):
-        """Begin a text of each seed after the prime; all texts that will be drawn have at most
-        `num_chars` characters together."""
-        num_rows = len(seeds)
-        self._beginning = beginning
-        self._options = options
-        self._logits = np.repeat(beginning.primed.logits, num_rows, axis=0)
-        self._state = np.repeat(beginning.primed.state, num_rows, axis=-2)
-        self._generators = [generator_of(seed) for seed in seeds]
-        self._followed = FollowedTexts(beginning.rules, beginning.prime, num_rows)
+        """Begin the first texts.
 
-        self._num_chars = num_chars
+        Args:
+            stepper: The model that reads what is drawn.
+            primed: What `prime_model` returns of the prime.
+            texts: The texts, at least as many as rows, each of which has at least one character.
+            num_chars: The largest number of characters of all texts together.
+            rules: What may follow a text.
+            options: How characters are drawn.
+            num_rows: The number B of texts that are drawn side by side.
+            prime: The ids with which the texts begin, for the rules.
+            ends_early: Whether most texts end before their length, as documents do.
+        """
+        self.num_chars = num_chars
+        self.begun = deque[DrawnText]()
+        """The texts that have begun, in their order; `write_texts` takes them."""
+        self._stepper = stepper
+        self._primed = primed
+        self._rules = rules
+        self._options = options
+        self._ends_early = ends_early
+
+        self._waiting = iter(texts)
+        self._texts: list[DrawnText | None] = list(islice(self._waiting, num_rows))
+        self.begun.extend(text for text in self._texts if text is not None)
+        self._generators = [generator_of(text.seed) for text in self.begun]
+        logits, state = primed
+        self._logits = np.repeat(logits, len(self._texts), axis=0)
+        self._state = np.repeat(state, len(self._texts), axis=-2)
+        self._followed = FollowedTexts(rules, prime, len(self._texts))
+
         self._num_drawn = 0
         self._num_expected = 0
         self._compiled: NetworkRows | None = None
         self._block_size = FIRST_BLOCK
         # Beside other texts, what follows the end of a text is drawn in vain.
-        ends_early = beginning.ends_early or options.stops or options.match is not None
-        if num_rows > 1 and ends_early:
+        if len(self._texts) > 1 and (ends_early or options.stops or options.match is not None):
             self._block_size = EARLY_BLOCK
 
-    def begin(self, row: int, seed: int) -> None:
-        """Begin another text in a row."""
-        primed = self._beginning.primed
-        self._generators[row] = generator_of(seed)
-        self._logits[row] = primed.logits[0]
-        self._state = self._state.copy()
-        self._state[..., row, :] = primed.state[..., 0, :]
-        self._followed.begin(row)
+    def draw(self) -> int:
+        """Draw the next characters of every row, add them to the texts, and return how many were
+        drawn: one in each row in NumPy, a block in compiled code.
 
-    def end(self, row: int, text: DrawnText) -> None:
-        """End the text of a row, which no character may follow."""
-        # A text that matches and whose last word is whole is as long as it can be.
-        if self._followed.is_complete(row):
-            text.end()
-        else:
-            text.end_at(self._beginning.rules.names)
-
-    def draw(self, num_left: Sequence[int]) -> Block:
-        """Draw the next characters of every row: one in NumPy, a block of them in compiled code.
-        `num_left` has how many may follow in each row (B,), and no more than the most are drawn."""
+        A row without a text is drawn on, in vain, as long as other rows have texts.
+        """
         # Compiled code takes over from NumPy where it saves time. The search for it is slow.
         num_expected = self._count_expected()
         if num_expected > self._num_expected and self._compiled is None:
             self._compiled = self._compile(num_expected)
         self._num_expected = num_expected
 
+        num_left = [0 if text is None else text.num_left for text in self._texts]
         if self._compiled is None:
-            block = self._draw_step(num_left)
+            num_drawn = self._draw_step(num_left)
         else:
-            block = self._draw_block(self._compiled, num_left)
-        self._num_drawn += block.ids.size
-        return block
+            num_drawn = self._draw_block(self._compiled, num_left)
+        self._num_drawn += num_drawn
+        return num_drawn
 
-    def _draw_step(self, num_left: Sequence[int]) -> Block:
-        """Draw the next character of every row in NumPy."""
+    def _draw_step(self, num_left: Sequence[int]) -> int:
+        """Draw the next character of every row in NumPy. `num_left` has how many may follow in each
+        row (B,)."""
         # Draw. The log-probabilities are the model's own, before the options shape them.
         uniforms = [generator.random() for generator in self._generators]
         ids = np.zeros(len(uniforms), np.int64)
@@ -377,17 +269,16 @@ class Rows:
         logprobs = log_softmax(self._logits)[np.arange(len(ids)), ids]
 
         # Read. The model reads the characters, and predicts the next ones.
-        stepper = self._beginning.stepper
-        self._logits, self._state = stepper.step(ids, self._state)
+        self._logits, self._state = self._stepper.step(ids, self._state)
         values = np.zeros(len(ids), np.float32)
         if self._options.cell is not None:
             layer, unit = self._options.cell
-            values = stepper.values(self._state)[layer, :, unit]
-        return Block(
-            ids[:, None], logprobs=logprobs[:, None], values=values[:, None], lengths=lengths
-        )
+            values = self._stepper.values(self._state)[layer, :, unit]
 
-    def _draw_block(self, compiled: "NetworkRows", num_left: Sequence[int]) -> Block:
+        self._add(ids[:, None], logprobs[:, None], values=values[:, None], lengths=lengths)
+        return ids.size
+
+    def _draw_block(self, compiled: "NetworkRows", num_left: Sequence[int]) -> int:
         """Draw a block of characters of every row by compiled code, which takes the same steps."""
         size = min(self._block_size, max(num_left))
         if self._block_size > EARLY_BLOCK:
@@ -397,17 +288,64 @@ class Rows:
         drawn = compiled.draw(self._logits, state=self._state, uniforms=numbers)
         self._logits = drawn.logits
         self._state = drawn.state
-        return Block(
-            drawn.block.ids,
-            logprobs=drawn.block.logprobs,
-            values=np.zeros(numbers.shape, np.float32),
-            lengths=drawn.block.lengths,
-        )
+
+        ids, logprobs, lengths = drawn.block
+        self._add(ids, logprobs, values=np.zeros(ids.shape, np.float32), lengths=lengths)
+        return ids.size
+
+    def _add(
+        self,
+        ids: Int64Array,
+        logprobs: Float64Array,
+        *,
+        values: Float32Array,
+        lengths: Int64Array,
+    ) -> None:
+        """Add N drawn characters of each row (B, N) to its text, which decodes them up to its end.
+
+        `logprobs` (B, N) are in nats, `values` (B, N) are those of the cell that is shown, or 0,
+        and `lengths` (B,) is how many characters of each row were drawn before none might follow.
+        """
+        for row, text in enumerate(self._texts):
+            if text is None:
+                continue
+            length = int(lengths[row])
+            text.add(
+                ids[row, :length].tolist(),
+                logprobs=logprobs[row, :length].tolist(),
+                values=values[row, :length].tolist(),
+            )
+            if length < ids.shape[1]:
+                self._end(row, text)
+            if text.is_done:
+                self._begin_next(row)
+
+    def _end(self, row: int, text: DrawnText) -> None:
+        """End the text of a row, which no character may follow."""
+        # A text that matches and whose last word is whole is as long as it can be.
+        if self._followed.is_complete(row):
+            text.end()
+        else:
+            text.end_at(self._rules.names)
+
+    def _begin_next(self, row: int) -> None:
+        """Begin the next text, after the prime, in the row of a text that has ended."""
+        text = next(self._waiting, None)
+        self._texts[row] = text
+        if text is None:
+            return
+        self.begun.append(text)
+        self._generators[row] = generator_of(text.seed)
+        logits, state = self._primed
+        self._logits[row] = logits[0]
+        self._state = self._state.copy()
+        self._state[..., row, :] = state[..., 0, :]
+        self._followed.begin(row)
 
     def _count_expected(self) -> int:
         """Return how many characters compiled code may be expected to draw."""
         # Compiled code calls no function of the text, and returns no values of a cell.
-        if not self._beginning.rules.can_compile or self._options.cell is not None:
+        if not self._rules.can_compile or self._options.cell is not None:
             return 0
 
         # The first characters appear before the module is loaded, which takes half a second.
@@ -416,21 +354,19 @@ class Rows:
             return 0
 
         # For texts that end early, the loop is compiled only after enough characters to save time.
-        if self._beginning.ends_early and self._num_drawn < UNCACHED_FROM:
-            return min(self._num_chars, UNCACHED_FROM - 1)
-        return self._num_chars
+        if self._ends_early and self._num_drawn < UNCACHED_FROM:
+            return min(self.num_chars, UNCACHED_FROM - 1)
+        return self.num_chars
 
     def _compile(self, num_chars: int) -> "NetworkRows | None":
         """Return the rows that compiled code draws; None if NumPy draws them."""
-        stepper = self._beginning.stepper
-        compiled = compiled_loop(stepper, function="write", num_chars=num_chars)
+        compiled = compiled_loop(self._stepper, function="write", num_chars=num_chars)
         if compiled is None:
             return None
-        rules = self._beginning.rules
         rows: NetworkRows = compiled.NetworkRows(
-            stepper,
-            shaping=compiled.shaping_numbers(self._options, rules.banned),
-            rules=rule_tables(rules),
+            self._stepper,
+            shaping=compiled.shaping_numbers(self._options, self._rules.banned),
+            rules=rule_tables(self._rules),
             streams=self._followed.streams(),
         )
         return rows

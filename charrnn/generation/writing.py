@@ -1,14 +1,18 @@
-"""Decode ids to text as they are drawn, cut the text at stop strings, and find loops at
-its end."""
+"""A text while it is drawn: decode its ids, cut it at stop strings, and find a loop at its end."""
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from charrnn.generation.generated_text import DeadEnd, GeneratedText
+from charrnn.system.progress import Task, task_from
 from charrnn.text.vocab import Decoder, Vocab
 from charrnn.text.word_list import MAX_WORD_LENGTH
+
+LONG_TEXT = 10_000
+"""The number of characters from which writing is reported: it may take a second or more."""
 
 
 class Piece(NamedTuple):
@@ -28,8 +32,12 @@ class Piece(NamedTuple):
 class DrawnText:
     """A text while its ids are drawn: it decodes them, and finds the end of the text.
 
-    Whoever draws ids gives them to it and asks whether the text goes on: bytes, stop strings and
-    ENDs are its business alone.
+    `Generator.begin` returns one, of which nothing is drawn before it is taken: `pieces` is what
+    `Model.stream` yields, `chunks` what `Model.write` yields, and `whole` what `Model.sample`
+    returns.
+
+    Whoever draws ids (`sampling.Rows`, a beam search) adds them and asks whether the text goes on:
+    bytes, stop strings and ENDs are its business alone.
 
     A stop string or `end_id`, the END of a document, ends the text; neither is part of it. Text
     that may be the start of a stop string stays pending. What is certain waits until it is taken,
@@ -56,6 +64,9 @@ class DrawnText:
         self.num_left = length
         """The largest number of ids that may still follow."""
         self.is_done = length == 0
+        self.draw_next: Callable[[], int] | None = None
+        """Draws the next characters, adds them, and returns how many were drawn; None if whoever
+        made the text adds them."""
         self.stop = ""
         """The stop string that has ended the text, or ""."""
         self.has_ended: bool | None = None
@@ -83,7 +94,45 @@ class DrawnText:
         self._logprobs = array("d")
         self._values = array("d")
 
-    # Taking
+    # Drawing and taking
+
+    def pieces(self) -> Iterator[Piece]:
+        """Draw the text, and yield its pieces as soon as they are certain."""
+        yield from self.take_pieces()
+        with self._reported() as advance:
+            while not self.is_done:
+                advance(self._draw_next())
+                yield from self.take_pieces()
+
+    def chunks(self) -> Iterator[str]:
+        """Draw the text, and yield it in chunks of the size of the blocks that are drawn."""
+        if self.is_done:
+            yield self.take_text()
+        with self._reported() as advance:
+            while not self.is_done:
+                advance(self._draw_next())
+                yield self.take_text()
+
+    def whole(self) -> GeneratedText:
+        """Draw the text to its end, and return what was not taken yet."""
+        with self._reported() as advance:
+            while not self.is_done:
+                advance(self._draw_next())
+        return GeneratedText(
+            text="".join(self._texts),
+            logprobs=tuple(self._logprobs),
+            seed=self.seed,
+            stop=self.stop,
+            has_ended=self.has_ended,
+            dead_end=self.dead_end,
+        )
+
+    def _reported(self) -> AbstractContextManager[Task]:
+        return task_from(LONG_TEXT, "writing", total=self.num_left)
+
+    def _draw_next(self) -> int:
+        assert self.draw_next is not None, "whoever made this text adds its ids"
+        return self.draw_next()
 
     def take_pieces(self) -> list[Piece]:
         """Return the certain pieces that were not taken yet. The piece of END has no text."""
@@ -96,17 +145,6 @@ class DrawnText:
         text = "".join(self._texts)
         self._clear()
         return text
-
-    def whole(self) -> GeneratedText:
-        """Return what was not taken yet, of a text that has ended."""
-        return GeneratedText(
-            text="".join(self._texts),
-            logprobs=tuple(self._logprobs),
-            seed=self.seed,
-            stop=self.stop,
-            has_ended=self.has_ended,
-            dead_end=self.dead_end,
-        )
 
     # Adding
 
@@ -138,7 +176,12 @@ class DrawnText:
         """End the text here, if it has not ended."""
         if not self.is_done:
             self._flush()
-            self.is_done = True
+            self._finish()
+
+    def _finish(self) -> None:
+        self.is_done = True
+        # What draws the text also holds it: neither should keep the other in memory.
+        self.draw_next = None
 
     def _add_block(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
         """Add ids that are a character each, of which only END can end the text."""
@@ -148,7 +191,7 @@ class DrawnText:
         if self._end_id in ids:
             num_chars = ids.index(self._end_id)
             num_kept = num_chars + 1
-            self.is_done = True
+            self._finish()
             self.has_ended = True
         self._texts.extend(self._vocab.decode(ids[:num_chars]))
         if num_kept > num_chars:
@@ -166,7 +209,7 @@ class DrawnText:
         # A stop string in the pending text ends the text before END does.
         self._flush()
         if not self.is_done:
-            self.is_done = True
+            self._finish()
             self.has_ended = True
             self._keep([Piece("", logprob=logprob, value=value)])
 
@@ -199,7 +242,7 @@ class DrawnText:
         if stops:
             # If several begin at the same character, the shortest is complete first.
             begin, self.stop = min(stops, key=lambda item: (item[0], len(item[1])))
-            self.is_done = True
+            self._finish()
             self._keep(_cut(self._pending, begin))
             self._pending = []
             return

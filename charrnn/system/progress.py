@@ -14,7 +14,7 @@ terminal (`cli.progress_bars`), a line of the explorer, or a function. A report 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 from charrnn import errors
@@ -131,6 +131,19 @@ def warn(*messages: str) -> None:
     """
     for message in messages:
         _current.get().warn(message)
+
+
+def task_from(
+    least: int, label: str, total: int, *, unit: str = "chars"
+) -> AbstractContextManager[Task]:
+    """Report a piece of work as `task` does if it has more than `least` units, and nothing
+    otherwise.
+
+    It is for work that takes seconds only if there is much of it, such as writing a text.
+    """
+    if total <= least:
+        return nullcontext(Task(label))
+    return task(label, total=total, unit=unit)
 
 
 @contextmanager

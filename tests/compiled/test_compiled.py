@@ -250,9 +250,12 @@ from charrnn.generation.sample_options import SampleOptions
 from hand_built import DrawnIds, hand_built_stepper
 stepper = hand_built_stepper("lstm")
 rules = Rules.of(np.zeros(stepper.vocab_size, np.bool_))
-beginning = sampling.Beginning(stepper, sampling.prime_model(stepper, np.array([1])), rules)
 text = DrawnIds(1, length=10**6)
-next(sampling.write_texts(beginning, SampleOptions(), [text], num_chars=10**6))
+primed = sampling.prime_model(stepper, np.array([1]))
+rows = sampling.Rows(
+    stepper, primed, texts=[text], num_chars=10**6, rules=rules, options=SampleOptions()
+)
+rows.draw()
 print(len(text.ids), "numba" in sys.modules)
 from charrnn.compiled import sampling as compiled
 print(compiled.LOOPS["write"].load(compiled.arguments_of("write")))

@@ -3,8 +3,8 @@ characters."""
 
 import tracemalloc
 from contextlib import contextmanager
-from itertools import islice
 
+import numpy as np
 import pytest
 
 import charrnn
@@ -22,9 +22,7 @@ def model(alphabet_run):
 @pytest.fixture
 def nothing_is_drawn(monkeypatch):
     """Fail as soon as a character is drawn."""
-    monkeypatch.setattr(
-        sampling, "write_texts", lambda *_, **__: pytest.fail("something was drawn")
-    )
+    monkeypatch.setattr(sampling.Rows, "draw", lambda rows: pytest.fail("something was drawn"))
 
 
 @contextmanager
@@ -60,22 +58,20 @@ def test_texts_are_the_same_however_many_are_drawn_together(model, group_chars, 
 
 
 def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):
-    drawn_together = []
+    drawn_together = set()
 
-    def write(beginning, options, texts, *, num_chars, num_rows=1):
+    def draw(rows):
         """Make characters as fast as they can be made."""
-        drawn_together.append(num_rows)
-        waiting = iter(texts)
-        while in_rows := list(islice(waiting, num_rows)):
-            while not in_rows[0].is_done:
-                for text in in_rows:
-                    text.add([2] * 1024, [-1.5] * 1024, [0.0] * 1024)
-                    yield text
+        drawn_together.add(len(rows._texts))
+        shape = len(rows._texts), 1024
+        lengths = np.full(len(rows._texts), 1024)
+        rows._add(np.full(shape, 2), np.zeros(shape), values=np.zeros(shape), lengths=lengths)
+        return 1024 * len(rows._texts)
 
-    monkeypatch.setattr(sampling, "write_texts", write)
+    monkeypatch.setattr(sampling.Rows, "draw", draw)
     for text in model.generator.begin_each(7, SampleOptions(length=900_000)):
         next(text.chunks())
-    assert drawn_together == [2], "as many as have two million characters"
+    assert drawn_together == {2}, "as many as have two million characters"
     monkeypatch.setattr(generator, "GROUP_CHARS", 20_000)
     with at_most(2 * MIB):
         num_chars = 0

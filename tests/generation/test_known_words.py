@@ -128,13 +128,19 @@ def all_drawn(rules, *, prime="", length=12, num_texts=30, **options):
     stepper = STEPPER
     ids = VOCAB.encode(prime).tolist()
     read = sampling.prime_model(stepper, np.array([1, *ids]))
-    beginning = sampling.Beginning(stepper, read, rules, prime=ids)
     texts = [DrawnIds(seed, length) for seed in range(num_texts)]
     options = SampleOptions(length=length, **({"temperature": 2.0} | options))
-    for _ in sampling.write_texts(
-        beginning, options, texts, num_chars=length * num_texts, num_rows=7
-    ):
-        pass
+    rows = sampling.Rows(
+        stepper,
+        read,
+        texts=texts,
+        num_rows=7,
+        num_chars=length * num_texts,
+        rules=rules,
+        options=options,
+        prime=ids,
+    )
+    assert list(sampling.write_texts(rows)) == texts
     return [(VOCAB.decode(text.ids), text.dead_end) for text in texts]
 
 

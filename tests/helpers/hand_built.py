@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from charrnn.config.settings import Config
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.sampling import Beginning, prime_model, seed_of_text, write_texts
+from charrnn.generation.sampling import Rows, prime_model, seed_of_text, write_texts
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab, code_points
@@ -128,16 +128,17 @@ def draw_texts(
     """Draw a text for each seed side by side, after the ids of a prime."""
     if rules is None:
         rules = Rules.of(mask_of(banned, stepper.vocab_size))
-    beginning = Beginning(stepper, prime_model(stepper, np.array(prime)), rules)
-    texts = [DrawnIds(seed, length) for seed in seeds]
-    for _ in write_texts(
-        beginning,
-        SampleOptions(length=length, **options),
-        texts,
-        num_chars=length * len(seeds),
+    texts: list[Any] = [DrawnIds(seed, length) for seed in seeds]
+    rows = Rows(
+        stepper,
+        prime_model(stepper, np.array(prime)),
+        texts=texts,
         num_rows=len(seeds),
-    ):
-        pass
+        num_chars=length * len(seeds),
+        rules=rules,
+        options=SampleOptions(length=length, **options),
+    )
+    assert list(write_texts(rows)) == texts
     return texts
 
 

@@ -82,7 +82,7 @@ def why(
     begin = len(read) - num_left_out
     state = None
     if begin > 1:
-        state = prime_model(stepper, read[: begin - 1]).state
+        _, state = prime_model(stepper, read[: begin - 1])
         read = read[begin - 1 :]
 
     return explain_place(
