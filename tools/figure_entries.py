@@ -204,7 +204,7 @@ def sections() -> Iterator[tuple[str, str]]:
     """Yield each section of the pages, as `page#heading`, and its text."""
     readme = DOCS.parent / "README.md"
     for page in [readme, *sorted(DOCS.rglob("*.md"))]:
-        if page.name == "reference.md":  # is written by make_reference.py
+        if page.name in ("reference.md", "json.md"):  # are written from the code
             continue
         before, *parts = re.split(r"(?m)^(#{1,4} .*)$", page.read_text(encoding="utf-8"))
         yield page.stem, before

@@ -316,8 +316,11 @@ class Loop:
     other characters."""
 
     period: int
+    """Characters of one repeat."""
     repeats: int
+    """How often they stand one after the other; the last repeat may be cut."""
     after: int = 0
+    """Characters that follow the loop."""
 
 
 def find_loop(text: Sequence[object]) -> Loop | None:

@@ -65,7 +65,7 @@ class ModelEvent(Event):
 @dataclass(frozen=True, kw_only=True)
 class PlanEvent(ModelEvent):
     """The text is read and the model is chosen. The steps that fit into a budget in minutes are
-    measured next.
+    measured next. It has the first fields of `start`, up to `trained_share`.
 
     It is the first event, before the wait for the measurement: whoever does not like the choice
     closes the iterator, and no run is left.

@@ -2,7 +2,6 @@
 links are right."""
 
 import re
-from dataclasses import fields, is_dataclass
 from xml.etree import ElementTree
 
 import pytest
@@ -10,9 +9,7 @@ import torch
 from environment import REPOSITORY
 
 from benchmarks.losses import peers
-from charrnn.analyses.evidence import results
 from charrnn.runs.included import read_cards
-from charrnn.training import events
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 DOCS = REPOSITORY / "docs"
@@ -158,21 +155,6 @@ def test_the_pictures_of_the_readme_need_no_other_file():
         ElementTree.fromstring(picture)
         assert not re.search(r"<script|@import|@font-face|<image|url\((?!#)|href=.(?!#)", picture)
         assert len(picture) < 400_000
-
-
-RECORDS = [
-    record
-    for module in (events, results)
-    for record in vars(module).values()
-    if is_dataclass(record) and record.__module__ == module.__name__
-]
-"""What `train --json` and `visualize --evidence --json` print."""
-
-
-@pytest.mark.parametrize("record", RECORDS)
-def test_the_page_of_formats_names_every_field_of_a_record(record):
-    page = (REPOSITORY / "docs" / "look-up" / "formats.md").read_text(encoding="utf-8")
-    assert [field.name for field in fields(record) if f"`{field.name}`" not in page] == []
 
 
 def test_the_index_lists_every_page():
