@@ -20,7 +20,6 @@ from charrnn.cli.arguments import (
     read_text_corpus,
     to_content,
 )
-from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import ExportingOptions
 from charrnn.cli.streams import deliver, export_target
 from charrnn.config.options import argument, option
@@ -36,6 +35,10 @@ from charrnn.trained_model import NUM_LEFT_OUT, SGD_LEARNING_RATE
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import predictions_table
 
+COMPUTATION = "How it is computed"
+"""Group of the options in the help that print the numbers of a network."""
+PASSAGES = "Copied and repeated passages"
+"""Group of the options that compare a text with another one, or with itself."""
 LEARNED_SHARE = 0.5
 """A text of which more stands in the text of a run is a part of that text."""
 
@@ -46,7 +49,7 @@ class PredictOptions(ExportingOptions):
 
     words: Sequence[str] = argument(
         "[RUN] TEXT",
-        help="The text before the character, or - for stdin; before it, perhaps a run.",
+        help="A run (the newest if left out), then the text before the character, or - for stdin.",
         default=(),
         may_be_empty=True,
     )
@@ -55,42 +58,48 @@ class PredictOptions(ExportingOptions):
         flags="--why CHARACTER|next|end",
         help="Say why this character comes next: leave each earlier one out.",
     )
-    top: int = option(DEFAULT_TOP, flags="--top N", help="Number of characters.")
-    numbers: bool = option(
-        False,
-        flags="--numbers",
-        help=f"Print every number of each step, of at most {MAX_UNITS} units.",
+    chars: int = option(
+        NUM_LEFT_OUT,
+        flags="--chars N",
+        help="With --why: how many of the last characters are left out.",
     )
-    backward: bool = option(
-        False,
-        flags="--backward",
-        help="With --numbers: the gradient by every number, too.",
-    )
-    trace: bool = option(
-        False,
-        flags="--trace",
-        help="Show which passages stand in the training text.",
-    )
-    texts: Sequence[str] = option(
-        (),
-        flags="--text FILE",
-        help="A file or folder in place of TEXT, with --trace or --within (repeatable).",
-    )
-    within: bool = option(
-        False,
-        flags="--within",
-        help="Show which passages of the file stand in it twice.",
+    top: int = option(
+        DEFAULT_TOP, flags="--top N", help="Without --why: how many next characters are shown."
     )
     unknown: str = option(
         DEFAULT_UNKNOWN,
         flags="--unknown WORD",
         help=UNKNOWN_HELP,
     )
-    chars: int = option(
-        NUM_LEFT_OUT,
-        flags="--chars N",
-        help="With --why: the last characters, which are left out.",
-        panel=OTHER,
+    numbers: bool = option(
+        False,
+        flags="--numbers",
+        help=f"Print every number of each step, of at most {MAX_UNITS} units.",
+        panel=COMPUTATION,
+    )
+    backward: bool = option(
+        False,
+        flags="--backward",
+        help="With --numbers: the gradient by every number, too.",
+        panel=COMPUTATION,
+    )
+    trace: bool = option(
+        False,
+        flags="--trace",
+        help="Show which passages stand in the training text.",
+        panel=PASSAGES,
+    )
+    within: bool = option(
+        False,
+        flags="--within",
+        help="Show which passages of the file stand in it twice.",
+        panel=PASSAGES,
+    )
+    texts: Sequence[str] = option(
+        (),
+        flags="--text FILE",
+        help="A file or folder in place of TEXT, with --trace or --within (repeatable).",
+        panel=PASSAGES,
     )
 
 
@@ -99,15 +108,15 @@ def predict(options: PredictOptions) -> None:
 
     \b
     Examples:
-      charrnn predict "It was the "
-      charrnn predict "It was t" --why h
+      charrnn predict prose "It was the "
+      charrnn predict prose "It was t" --why h
       charrnn predict --within --text novel.txt
 
     Prints each character that may follow TEXT with its probability. --why says why a character
     comes next: what its chance would be without each earlier one, and which cells carry it; next is
-    the most likely one, end the end of a document. --numbers prints how the
-    network computes it, step by step; --backward also how it learns from TEXT, by back-propagation
-    through time, for rnn, lstm and gru.
+    the most likely one, end the end of a document. --numbers prints how the network computes it,
+    step by step; --backward also how it learns from TEXT, by back-propagation through time, for
+    rnn, lstm and gru.
 
     With --text FILE, --trace lists the passages of the file that stand in the training text, and
     --within those that stand in it twice, which needs no run: both with their places.

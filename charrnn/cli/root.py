@@ -86,7 +86,10 @@ app = typer.Typer(
     name="charrnn",
     cls=_Commands,
     help=("Train a small network on your text, let it write, and see what its cells have learned."),
-    epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
+    epilog=(
+        "Look first: `charrnn demo`. Then `charrnn train`, `charrnn sample` and"
+        " `charrnn visualize`."
+    ),
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},

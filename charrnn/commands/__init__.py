@@ -23,7 +23,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="runs",
-        summary="List, compare, plot or delete your models.",
+        summary="List, compare, plot, check or delete your models.",
         place="charrnn.commands.runs:runs",
     ),
     CommandEntry(
@@ -43,7 +43,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="export",
-        summary="Save a model to share: a folder, a .zip or a web page.",
+        summary="Save a model to share: a folder, .zip, page or module.",
         place="charrnn.formats.export:export",
         epilog="charrnn.formats.export:epilog",
     ),

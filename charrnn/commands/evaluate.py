@@ -74,9 +74,9 @@ def evaluate(options: EvaluateOptions) -> None:
 
     \b
     Examples:
-      charrnn evaluate
-      charrnn evaluate mine --ngrams
-      charrnn evaluate mine other --text letter.txt
+      charrnn evaluate prose --text letter.txt
+      charrnn evaluate prose code --text letter.txt
+      charrnn evaluate prose --per-line --text letter.txt
 
     Prints the loss in nats and bits per character and in bits per byte, each with its 95 %
     interval. Further rows have their difference to the first one. Runs that differ in the seed

@@ -54,15 +54,15 @@ def runs(options: RunsOptions) -> None:
 
     \b
     Examples:
-      charrnn runs --sort loss
-      charrnn runs --plot
-      charrnn runs delete mine
+      charrnn runs
+      charrnn runs --sort loss --export runs.csv
+      charrnn runs check
 
     Prints one line for each run in checkpoints/ or in this folder, or in a folder there, such as
-    sizes/64; of several runs with one text, the best is marked. `delete` asks first, and says how
-    much room the runs take. `check` reads all files of all runs, or of those that are named, writes
-    nothing, and says which are damaged; then the exit code is 4. A run with the name `check` is
-    typed ./check.
+    sizes/64; of several runs with one text, the best is marked. `charrnn runs delete RUN` asks
+    first, and says how much room the run takes. `check` reads all files of all runs, or of those
+    that are named, writes nothing, and says which are damaged; then the exit code is 4. A run with
+    the name `check` is typed ./check.
 
     --plot draws the learning curves of the runs that are named, or of the last 7 of the list that
     have a loss; with --sort, of the first 7.

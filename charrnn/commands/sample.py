@@ -30,9 +30,9 @@ def sample(options: SampleCommandOptions) -> None:
 
     \b
     Examples:
-      charrnn sample --temp 0.5 --length 300
-      charrnn sample mine --prime "It was" --seed 1
-      charrnn sample names --count 20 --unique --new
+      charrnn sample prose --temp 0.5 --length 300
+      charrnn sample prose --prime "It was" --seed 1
+      charrnn sample prose --count 5 --length 80 --known-words
 
     The text goes to stdout as it is generated. A model of documents (see `charrnn train
     --documents`) writes one document for each text. Of --temp 0.2,0.5,1 each has a text.

@@ -81,7 +81,7 @@ class SampleCommandOptions(ExportingOptions):
     sort: str | None = option(
         None,
         flags="--sort ORDER",
-        help="likely: the likeliest first; excess: for their length.",
+        help="Likeliest first: likely, or excess (given its length).",
         allowed=one_of("likely", "excess"),
     )
     unique: bool = option(

@@ -95,7 +95,7 @@ class TrainOptions(CommandOptions):
     resume: bool = option(
         False,
         flags="--resume",
-        help="Continue the named run, or the newest unfinished.",
+        help="Continue the run CORPUS, or the newest unfinished one.",
     )
     show_text: bool = option(
         False,
@@ -123,10 +123,11 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     Examples:
       charrnn train book.txt
       charrnn train names.txt --documents lines --minutes 10
-      charrnn train --resume
+      charrnn train book-001 --resume --minutes 10
 
     The run is saved in checkpoints/ while it trains; its folder is printed on stdout. Ctrl-C saves
-    it and stops. A new --minutes, --epochs or --steps of a resumed run counts from its start.
+    it and stops. With --resume, the name of a run takes the place of CORPUS, and a new --minutes,
+    --epochs or --steps counts from the start of the run.
     """
     warn_before_kill()
 

@@ -123,9 +123,9 @@ class VisualizeOptions(ExportingOptions):
     top: int | None = option(
         None,
         flags="--top N",
-        help="How many cells to colour, sentences or earlier characters to list.",
+        help="How many cells to colour, or sentences or earlier characters to list.",
         allowed=at_least(0),
-        shown_default=f"{NUM_PASSAGES} cells, 10 sentences",
+        shown_default=f"{NUM_PASSAGES} cells, else 10",
     )
 
     # How a text is coloured.
@@ -210,11 +210,17 @@ class Subject:
 
 
 def epilog() -> str:
-    """Return the text below the help: the names of all detectors."""
-    names = ", ".join(detector.name for detector in get_detectors(chosen=None))
-    listed = f"Detectors, those of installed packages last: {names}."
-    # A name that is divided could not be copied.
-    return "\b\n" + fill(listed, width=76, break_on_hyphens=False)
+    """Return the text below the help: a line for each detector, with what its labels mean."""
+    detectors = get_detectors(chosen=None)
+    width = max(len(detector.name) for detector in detectors)
+    lines = ["Detectors, those of installed packages last:"]
+    for detector in detectors:
+        line = f"  {detector.name:<{width}}  {detector.looks_for}"
+        # A name that is divided could not be copied.
+        indent = " " * (width + 4)
+        lines.append(fill(line, width=76, subsequent_indent=indent, break_on_hyphens=False))
+    # typer would join the lines of a paragraph without this mark.
+    return "\b\n" + "\n".join(lines)
 
 
 def visualize(options: VisualizeOptions) -> None:
@@ -222,9 +228,9 @@ def visualize(options: VisualizeOptions) -> None:
 
     \b
     Examples:
-      charrnn visualize
-      charrnn visualize mine --cell 0:3 --text letter.txt
-      charrnn visualize --surprise --export surprise.html
+      charrnn visualize prose
+      charrnn visualize prose --cell 0:97 --text letter.txt
+      charrnn visualize prose --surprise --export surprise.html
 
     Without options: finds, for each detector, the cell that follows it best. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high. A cell that is low

@@ -184,7 +184,7 @@ class Config:
     alphabet: str = option(
         "char",
         flags="--alphabet KIND",
-        help="char, exact (rare ones, too) or byte.",
+        help="char, exact (with rare characters), byte.",
         allowed=one_of(*ALPHABETS),
     )
     """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters
@@ -200,7 +200,7 @@ class Config:
     join_lines: bool = option(
         False,
         flags="--join-lines",
-        help="Join the lines of wrapped paragraphs, but of no verse.",
+        help="Join the lines of each paragraph; verse stays as it is.",
         panel=TEXT,
     )
     """Whether the lines of wrapped paragraphs are joined (not for `byte`). Blank and indented lines
@@ -278,7 +278,7 @@ class Config:
     parameters: int | None = option(
         None,
         flags="--parameters N",
-        help="Not --hidden-size but at most N weights: 300k, 1.5M.",
+        help="The most units that N weights allow, such as 1.5M.",
         panel=MODEL,
         allowed=Range("between 1 and 10^12", contains=lambda weights: 1 <= weights <= 10**12),
     )

@@ -24,10 +24,8 @@ def demo(options: CommandOptions) -> None:
     """Watch an included model write, coloured by one of its cells.
 
     \b
-    Examples:
+    Example:
       charrnn demo
-      ACCESSIBLE=1 charrnn demo
-      charrnn demo --json
 
     Nothing has to be trained, and nothing is saved. The model writes words that it has read, as by
     `charrnn sample prose --known-words`. The cell has learned where quotations begin and end: the

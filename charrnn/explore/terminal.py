@@ -48,9 +48,9 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
 
     \b
     Examples:
-      charrnn explore
       charrnn explore prose
-      charrnn explore mine --text letter.txt
+      charrnn explore code
+      charrnn explore prose --text letter.txt
 
     The arrow keys move through the cells, best first; the text is coloured by the selected one: red
     where it is low, blue where it is high. Enter shows the page of a cell. ? lists the keys.

@@ -207,7 +207,8 @@ class ExportOptions(ReplacingOptions):
 
     words: Sequence[str] = argument(
         "[RUN] FILE",
-        help="A file, whose suffix says the format, or a folder, NAME/; before it, perhaps a run.",
+        help="A run (the newest if left out), then a file, whose suffix says the format, or a"
+        " folder, NAME/.",
         default=(),
     )
     title: str | None = option(
@@ -230,9 +231,9 @@ def export(options: ExportOptions) -> None:
 
     \b
     Examples:
-      charrnn export mine.zip
-      charrnn export mine mine.html --title "My novel"
-      charrnn export prose copy/
+      charrnn export prose copy.zip
+      charrnn export prose tolstoy.html --title "War and Peace"
+      charrnn export prose tolstoy.js
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
     text, no words of it without --known-words, no digests of its documents without --new, and no

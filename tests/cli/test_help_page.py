@@ -6,9 +6,10 @@ Tests `cli.command_classes`, too.
 
 import re
 import shlex
-import shutil
 import string
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -16,6 +17,8 @@ from command_lines import run_line
 from synthetic import make_corpus
 
 from charrnn.commands.app import app
+from charrnn.detectors.registry import DETECTORS
+from charrnn.trained_model import WRITTEN
 
 COMMANDS = ["", *typer.main.get_command(app).list_commands(None)]
 """All command lines that have a page of their own."""
@@ -24,6 +27,7 @@ ROW = re.compile(r"  (\S.*?)(?:  +(\S.*))?")
 """A name, and its text if it is on the same line."""
 
 of_every_command = pytest.mark.parametrize("name", COMMANDS)
+of_every_command_but_the_group = pytest.mark.parametrize("name", COMMANDS[1:])
 
 
 def sections_of(page):
@@ -89,21 +93,22 @@ def test_names_are_bold_in_a_terminal(command, monkeypatch, variable, value, has
     assert re.sub(r"\033\[\d*m", "", shown) == plain
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with the texts and the runs that the examples name."""
-    folder = tmp_path_factory.mktemp("examples")
-    prose = f"{string.printable}\n" * 3 + make_corpus(num_chars=6_000).text
-    for name in ("book.txt", "novel.txt", "letter.txt"):
-        (folder / name).write_text(prose)
-    (folder / "names.txt").write_text("Anna\nBernd\nCarla\n" * 200)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        names = "names.txt --documents lines --out checkpoints/names"
-        others = [f"book.txt --out checkpoints/{name}" for name in ("mine", "other", "hello")]
-        for words in (names, *others):
-            assert run_line(small(f"train {words}")).code == 0
-    return folder
+def examples_of(name):
+    """Return the examples in the help of a command, without the name of the program."""
+    page = run_line([name, "--help"]).out
+    examples, options = re.split("  Examples?:\n", page)[1].split("\n\n", 1)
+    assert "Options:" in options
+    return re.findall("    charrnn (.*)", examples)
+
+
+def write_texts(line):
+    """Write the texts that a command line names."""
+    for file in re.findall(r"\w+\.txt", line):
+        if file == "names.txt":
+            text = "Anna\nBernd\nCarla\n" * 200
+        else:
+            text = f"{string.ascii_letters}\n" * 3 + make_corpus(num_chars=6_000).text
+        Path(file).write_text(text)
 
 
 def small(line):
@@ -117,23 +122,46 @@ def small(line):
 
 
 @pytest.mark.trained
-@pytest.mark.parametrize("name", COMMANDS[1:])
-def test_the_examples_run(folder, tmp_path, monkeypatch, name):
+@of_every_command_but_the_group
+def test_the_examples_run_where_only_their_texts_are(tmp_path, monkeypatch, name):
     if name == "explore":
         pytest.importorskip("textual", reason="textual is not installed")
         monkeypatch.setattr("charrnn.explore.terminal.check_full_screen", lambda: None)
         monkeypatch.setattr("charrnn.explore.app.Explorer.run_until_signal", lambda *_: None)
     # What the network is asked for is none of this test's.
     monkeypatch.setattr("charrnn.commands.corpora.fetch", lambda entry: entry.file)
-    monkeypatch.chdir(shutil.copytree(folder, tmp_path / "copy"))
-    page = run_line([name, "--help"]).out
-    examples, options = page.split("  Examples:\n")[1].split("\n\n", 1)
-    assert "Options:" in options
+    # What an included model writes to be looked into is shorter, and so is the wait.
+    monkeypatch.setattr("charrnn.trained_model.WRITTEN", replace(WRITTEN, length=3_000))
+    monkeypatch.chdir(tmp_path)
 
-    lines = re.findall("    (ACCESSIBLE=1 )?charrnn (.*)", examples)
+    lines = examples_of(name)
     ran = []
-    for word, line in lines:
-        accessible = "1" if word else ""
-        ran.append(run_line(small(line), stdin=b"y\n", ACCESSIBLE=accessible))
-    assert len(lines) == 3
+    for line in lines:
+        write_texts(line)
+        ran.append(run_line(small(line)))
+    # There is one way to see the demo.
+    assert len(lines) == (1 if name == "demo" else 3)
     assert [one.err for one in ran if one.code != 0] == []
+
+
+def test_the_help_of_visualize_says_what_each_detector_means(command):
+    page = command("visualize --help").out
+    rows = dict(re.findall(r"^    ([\w-]+)  +(.+)$", page.split("Detectors")[1], re.MULTILINE))
+    assert rows == {name: detector.looks_for for name, detector in DETECTORS.items()}
+
+
+def test_the_first_page_begins_with_what_needs_no_training(command):
+    page = command("--help").out
+    epilog = page.split("\n\n")[-1]
+    assert epilog.index("charrnn demo") < epilog.index("charrnn train")
+
+
+def test_the_options_of_predict_are_in_groups(command):
+    sections = sections_of(command("predict --help").out)
+    assert [*sections] == [
+        "Arguments",
+        "Options",
+        "How it is computed",
+        "Copied and repeated passages",
+        "Other options",
+    ]
