@@ -48,6 +48,15 @@ SMALL_FLAGS = tuple(
 )
 """The same on a command line."""
 
+FEW_SAMPLES = {
+    "analyses.evidence.card.NUM_OTHERS": 9,
+    "analyses.evidence.card.NUM_PAIRS": 64,
+    "analyses.evidence.card.NUM_PAIRS_CHOOSING": 16,
+    "analyses.evidence.card.NUM_CLAMPED_SEGMENTS": 4,
+    "analyses.gradients.NUM_LOSSES": 16,
+}
+"""Samples of the fixture `few_samples`."""
+
 TRAINING = {"train_run", "fork_server"}
 """Fixtures that every fixture of a trained run depends on, directly or indirectly."""
 
@@ -202,6 +211,13 @@ def standard_environment(monkeypatch):
     yield
     environment.restore()
     shutil.rmtree(os.environ["CHARRNN_CACHE"], ignore_errors=True)
+
+
+@pytest.fixture
+def few_samples(monkeypatch):
+    """Let long measurements take few samples, for tests to which the number makes no difference."""
+    for place, number in FEW_SAMPLES.items():
+        monkeypatch.setattr(f"charrnn.{place}", number)
 
 
 def as_json(ran: Ran) -> Any:

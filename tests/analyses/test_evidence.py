@@ -42,6 +42,7 @@ from charrnn.errors import DataError, UsageError
 from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText, Vocab
 
+pytestmark = pytest.mark.usefixtures("few_samples")
 CELL = (0, 2)
 
 
@@ -137,6 +138,7 @@ def measured():
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(card_module, "NUM_CLAMPED_SEGMENTS", 6)
         patch.setattr(card_module, "NUM_PAIRS", 60)
+        patch.setattr(card_module, "NUM_PAIRS_CHOOSING", 60)
         patch.setattr(card_module, "NUM_OTHERS", 4)
         patch.setattr("charrnn.model.reading.MAX_LANES", 1)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
@@ -315,8 +317,19 @@ def quoting(tmp_path_factory):
     return charrnn.load(build_quoting(folder / "quoting", corpus))
 
 
-def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
-    study = quoting.study(quoting_text(12_000, seed=1))
+@pytest.fixture(scope="module")
+def study(quoting):
+    """A study of the model, which reads the text once for all tests that take it."""
+    return quoting.study(quoting_text(12_000, seed=1))
+
+
+@pytest.fixture(scope="module")
+def short_study(quoting):
+    return quoting.study(quoting_text(2_000, seed=1))
+
+
+def test_the_unit_that_was_made_for_quotations_carries_them(study, monkeypatch):
+    monkeypatch.setattr(card_module, "NUM_CLAMPED_SEGMENTS", 40)
     card = package.evidence(study, detector="quote")
     assert (card.layer, card.unit) == (0, QUOTING_UNIT)
     assert card.necessary.rank == 1
@@ -413,9 +426,9 @@ def test_nothing_is_said_of_the_shares_of_an_effect_that_may_be_0(measured):
     assert "%" not in card.lines()["sufficient"]
 
 
-def test_every_result_names_its_own_detector_where_another_gives_the_same_labels(quoting):
+def test_every_result_names_its_own_detector_where_another_gives_the_same_labels(short_study):
     """Results are kept by what they depend on, and that includes every name that they show."""
-    study = quoting.study(quoting_text(4_000, seed=1))
+    study = short_study
     quote = get_detectors(["quote"])[0]
     for name, looks_for in (("first", "one"), ("second", "one"), ("second", "two")):
         detector = replace(quote, name=name, looks_for=looks_for)
@@ -427,10 +440,8 @@ def test_every_result_names_its_own_detector_where_another_gives_the_same_labels
         assert {score.detector for score in ranking(study, [detector])[name]} == {name}
 
 
-def test_the_score_of_a_cell_that_is_not_the_best_has_an_interval(quoting):
-    tracks = package.evidence(
-        quoting.study(quoting_text(12_000, seed=1)), 0, 1, detector="quote"
-    ).tracks
+def test_the_score_of_a_cell_that_is_not_the_best_has_an_interval(study):
+    tracks = package.evidence(study, 0, 1, detector="quote").tracks
     assert tracks.ci_low < tracks.auc < tracks.ci_high
 
 
@@ -469,8 +480,7 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
         choosing.segment_length  # noqa: B018
 
 
-def test_a_card_is_json_with_its_assumptions(quoting):
-    study = quoting.study(quoting_text(12_000, seed=1))
+def test_a_card_is_json_with_its_assumptions(study):
     card = package.evidence(study, 0, 1, detector="quote")
     found = json.loads(json.dumps(card.to_json()))
     assert "is refuted by" in found["assumptions"]
@@ -482,8 +492,7 @@ def test_a_card_is_json_with_its_assumptions(quoting):
 
 
 @pytest.mark.parametrize("half", [{"layer": 0}, {"unit": 1}, {"layer": 99}])
-def test_half_of_a_cell_is_no_cell(quoting, half):
-    study = quoting.study(quoting_text(12_000, seed=1))
+def test_half_of_a_cell_is_no_cell(study, half):
     with pytest.raises(UsageError, match="only one of `layer` and `unit` is"):
         package.evidence(study, **half)
 
@@ -539,9 +548,9 @@ def test_a_count_has_a_low_and_a_high_side():
     assert signs_of(np.arange(11)).tolist() == [-1] * 3 + [0] * 5 + [1] * 3
 
 
-def test_nothing_of_the_scoring_half_chooses(quoting):
+def test_nothing_of_the_scoring_half_chooses(short_study):
     """Neither the followers nor the thresholds change with what the network does there."""
-    study = quoting.study(quoting_text(4_000, seed=1))
+    study = short_study
     detector = get_detectors(["quote"])[0]
     [target] = choose_targets(study.text.text, [detector]).targets
     (measured,) = study.measure([target])
@@ -557,11 +566,12 @@ def test_nothing_of_the_scoring_half_chooses(quoting):
     assert spoiled.followers == choosing.followers
 
 
-def test_a_card_says_at_how_many_places_the_cell_carries_most_when_it_is_asked(quoting):
-    text = quoting_text(4_000, seed=1)
-    card = quoting.evidence(quoting.study(text), 0, QUOTING_UNIT, "quote")
+def test_a_card_says_at_how_many_places_the_cell_carries_most_when_it_is_asked(
+    quoting, short_study
+):
+    card = quoting.evidence(short_study, 0, QUOTING_UNIT, "quote")
     assert card.carries is None and "carries" not in card.lines()
-    places = quoting.why_places(text, "x", num_places=20)
+    places = quoting.why_places(short_study.text.text, "x", num_places=20)
     asked = card.with_places(places)
     carries = asked.carries
     assert carries.num_most == carries.num_places == 20 - places.num_without > 0

@@ -25,18 +25,20 @@ K = 5
 def differences(network, ids, lag, layer):
     """The norm of the last character's loss by a layer's state `lag` characters before, by central
     differences."""
-    _, state = network(ids[: len(ids) - 1 - lag], network.initial_state(1))
+    split = len(ids) - 1 - lag
+    _, state = network(ids[:split], network.initial_state(1))
     step = 1e-5
-    slopes = []
-    for place in np.ndindex(*state[layer].shape):
-        losses = []
-        for sign in (1, -1):
-            moved = state.clone()
-            moved[(layer, *place)] += sign * step
-            logits, _ = network(ids[len(ids) - 1 - lag : -1], moved)
-            losses.append(cross_entropy(logits[-1], ids[-1]).item())
-        slopes.append((losses[0] - losses[1]) / (2 * step))
-    return float(np.linalg.norm(slopes))
+    # Two rows for each number of the state, in which it alone is moved.
+    num_parts, _, num_units = state[layer].shape
+    num_rows = 2 * num_parts * num_units
+    moves = step * torch.eye(num_rows // 2, dtype=torch.float64)
+    moves = torch.cat([moves, -moves]).reshape(num_rows, num_parts, num_units)
+    moved = state.repeat(1, 1, num_rows, 1)
+    moved[layer] += moves.transpose(0, 1)
+    logits, _ = network(ids[split:-1].expand(-1, num_rows), moved)
+    losses = cross_entropy(logits[-1], ids[-1].expand(num_rows), reduction="none")
+    above, below = losses.chunk(2)
+    return float(torch.linalg.vector_norm((above - below) / (2 * step)))
 
 
 @pytest.mark.parametrize("cell, depth", ARCHITECTURES)

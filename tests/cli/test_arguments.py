@@ -33,25 +33,15 @@ READERS = {
     "explore": (),  # which needs a terminal
 }
 """The ways in which each command with --text reads it."""
-FEW = {
-    "analyses.evidence.card.NUM_OTHERS": 9,
-    "analyses.evidence.card.NUM_PAIRS": 64,
-    "analyses.evidence.card.NUM_PAIRS_CHOOSING": 16,
-    "analyses.evidence.card.NUM_CLAMPED_SEGMENTS": 4,
-    "analyses.gradients.NUM_LOSSES": 16,
-}
-"""Samples of long measurements."""
 
 
 @pytest.fixture
-def given(command, tmp_path, monkeypatch):
+def given(command, tmp_path, few_samples):
     """Run a command with a text that the runs `chain` and `quoting` have not learned: as a file, or
     from a pipe. Returns what it prints, in which the text has one name."""
     build_chain_and_quoting(tmp_path)
     text = quoting_text(2_000, seed=3)
     Path("text.txt").write_text(text, encoding="utf-8")
-    for place, number in FEW.items():
-        monkeypatch.setattr(f"charrnn.{place}", number)
 
     def call(line, way):
         if way == "file":

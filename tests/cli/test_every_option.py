@@ -21,14 +21,6 @@ from charrnn.formats.export import FORMATS
 
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
-FEW = {
-    "analyses.evidence.card.NUM_OTHERS": 9,
-    "analyses.evidence.card.NUM_PAIRS": 64,
-    "analyses.evidence.card.NUM_PAIRS_CHOOSING": 16,
-    "analyses.evidence.card.NUM_CLAMPED_SEGMENTS": 4,
-    "analyses.gradients.NUM_LOSSES": 16,
-}
-"""Samples of long measurements: no option depends on how many there are."""
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Linux")
 
 
@@ -65,11 +57,9 @@ def faults_of_kind(kind, lines):
 
 
 @pytest.fixture
-def tried(laboratory, monkeypatch):
+def tried(laboratory, monkeypatch, few_samples):
     """Return `faults_of_kind` of the laboratory, in its folder."""
     monkeypatch.chdir(laboratory)
-    for place, number in FEW.items():
-        monkeypatch.setattr(f"charrnn.{place}", number)
 
     def call(kind, num_examples):
         lines = command_lines(num_examples=num_examples, is_plain=kind == "plain")

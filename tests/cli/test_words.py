@@ -28,14 +28,14 @@ def said(line):
             "visualize quoting --cell 0:5 --guesses --chars 2",
             "about 1, next z 30%, next x 30%, next y 30%",
         ),
-        ("visualize quoting --gradients", "quoting, by characters before: 2: 1.8e-02;"),
+        ("visualize quoting --gradients", "quoting, by characters before: 2: 2.0e-02; 4: 5.4e-04;"),
         ("visualize quoting --evidence best", "tracks; AUC 1.000 (1.000 to 1.000), chance"),
         ("sample chain --seed 0 --length 100 --trace", "no value, underlined: abcdefg newline"),
         ("sample quoting --seed 0 --length 100 --color 0:5", "about 1: “zyzyzz"),
         ("train chain.txt --hidden-size 8 --steps 4 --out said", "step: 4; epoch: "),
     ],
 )
-def test_the_values_are_said(line, words, laboratory, monkeypatch):
+def test_the_values_are_said(line, words, laboratory, monkeypatch, few_samples):
     monkeypatch.chdir(laboratory)
     assert words in said(line)
 

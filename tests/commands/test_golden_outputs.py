@@ -76,7 +76,7 @@ def test_it_prints_what_it_printed(laboratory, name, monkeypatch, request):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_it_prints_fits_every_place(laboratory, place, monkeypatch):
+def test_what_it_prints_fits_every_place(laboratory, place, monkeypatch, few_samples):
     monkeypatch.chdir(laboratory)
     for name in ("sample", "copies", "numbers", "evidence", "losses"):
         ran = run_line(LINES[name].split(), **PLACES[place])

@@ -32,8 +32,7 @@ def measured(line, command):
     ]
 
 
-@pytest.mark.parametrize("source", ["option", "environment"])
-def test_the_networks_are_measured_after_their_last_step(source, command, monkeypatch):
+def test_the_networks_are_measured_after_their_last_step(command, monkeypatch):
     steps = []
 
     def load_and_note(run, *, step):
@@ -42,13 +41,11 @@ def test_the_networks_are_measured_after_their_last_step(source, command, monkey
 
     monkeypatch.setattr("charrnn.analyses.vanishing.load", load_and_note)
     at_the_end = measured(f"{SHORT} --out once", command)
-    if source == "environment":
-        monkeypatch.setenv("CHARRNN_EVALUATE_EVERY", "1")
-        often = measured(f"{SHORT} --out often", command)
-    else:
-        often = measured(f"{SHORT} --set evaluate_every=1 --out often", command)
-    assert steps == [4] * 6
-    assert often == at_the_end
+    by_option = measured(f"{SHORT} --set evaluate_every=1 --out by-option", command)
+    monkeypatch.setenv("CHARRNN_EVALUATE_EVERY", "1")
+    by_environment = measured(f"{SHORT} --out by-environment", command)
+    assert steps == [4] * 9
+    assert by_option == by_environment == at_the_end
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
@@ -78,15 +75,13 @@ def test_ctrl_c_saves_the_network_that_is_trained(command, monkeypatch):
     assert run_summaries() == []
 
 
-def test_it_says_which_files_it_wrote(command):
+def test_it_says_which_files_it_wrote_and_its_folder_can_be_moved(command):
     ran = command(f"{SHORT} --out three")
     written = sorted(path.name for path in Path("three").iterdir())
     assert written == ["gradients.csv", "gradients.svg", "lstm", "recall.txt", "rnn", "rnn-omega"]
     assert [name for name in written if name not in ran.err] == []
 
-
-def test_a_folder_that_was_moved_has_its_text_with_it(command):
-    command(f"{SHORT} --out three")
+    # A folder that was moved has its text with it.
     Path("three").rename("week3")
     assert command("evaluate week3/rnn").code == 0
     assert command("train --resume week3/lstm --steps 5").code == 0

@@ -8,6 +8,7 @@ import re
 import shlex
 from html import escape, unescape
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -24,6 +25,7 @@ from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
 from charrnn.formats.model_page.page import to_model_page, to_module
 from charrnn.generation.distribution import char_weights
+from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.text.vocab import Vocab
 from charrnn.text.word_list import words_in
@@ -82,14 +84,29 @@ def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     assert np.allclose(found["probs"], probs, rtol=1e-12, atol=0)
 
 
+def offered_length(model):
+    return json.loads(described(to_model_page(model)))["length"]
+
+
 def test_a_page_offers_a_length_that_fits_its_texts():
-    model = MODELS["documents"]()
-    offered = json.loads(described(to_model_page(model)))["length"]
-    longest = max(
-        len(model.sample(seed=seed, temperature=1, length=1000).text) for seed in range(20)
-    )
-    assert offered == min(1000, max(10, 2 * longest))
-    assert json.loads(described(to_model_page(made())))["length"] == 1000
+    short = MODELS["documents"]()
+    short.tensors["output.bias"][short.config.end_id] = 3
+    lengths = [len(short.sample(seed=seed, temperature=1, length=1000).text) for seed in range(20)]
+    assert 10 < max(lengths) < 500 and offered_length(short) == 2 * max(lengths)
+    assert offered_length(MODELS["documents"]()) == 1000, "its texts are longer"
+    assert offered_length(made()) == 1000, "it has no documents"
+
+
+@pytest.mark.parametrize("longest, offered", [(1, 10), (499, 998), (500, 1000)])
+def test_the_longest_of_twenty_texts_decides_the_length_a_page_offers(
+    longest, offered, monkeypatch
+):
+    def drawn(self, options):
+        text = "a" * longest if options.seed == 19 else "a"
+        return SimpleNamespace(whole=lambda: SimpleNamespace(text=text))
+
+    monkeypatch.setattr(Generator, "begin", drawn)
+    assert offered_length(MODELS["documents"]()) == offered
 
 
 @needs_node

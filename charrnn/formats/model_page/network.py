@@ -136,15 +136,18 @@ def to_digits(data: bytes) -> str:
 
 def _offered_length(model: TrainedModel) -> int:
     """Return a length that fits the texts of a model: of documents, twice that of the longest of
-    some that it writes."""
+    some that it writes, and at most `DEFAULT_LENGTH`."""
     if model.config.end_id is None:
         return DEFAULT_LENGTH
-    lengths = []
+    longest = 0
     for seed in range(NUM_DRAWN):
-        options = SampleOptions(length=DEFAULT_LENGTH, temperature=1.0, seed=seed)
-        lengths.append(len(model.generator.begin(options).whole().text))
+        # A text of half that length decides, so that none is drawn further and no other is needed.
+        options = SampleOptions(length=DEFAULT_LENGTH // 2, temperature=1.0, seed=seed)
+        longest = max(longest, len(model.generator.begin(options).whole().text))
+        if 2 * longest >= DEFAULT_LENGTH:
+            return DEFAULT_LENGTH
     # Twice the longest may be as short as nothing.
-    return min(DEFAULT_LENGTH, max(10, 2 * max(lengths)))
+    return max(10, 2 * longest)
 
 
 def to_json(description: dict[str, object]) -> str:
