@@ -28,7 +28,7 @@ from charrnn.cells.trace import (
 )
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
@@ -213,8 +213,9 @@ class Study:
                 of_detector = by_name[name].labels_of(self.text.text)
             if of_detector is None:
                 raise UsageError(
-                    f"No detector {name!r} applies to this text: give the detectors of the"
-                    " findings."
+                    f"The findings have a cell that follows {name!r}, but no detector of this name"
+                    f" labels the text: give {named('detectors')} the same detectors as when the"
+                    " cells were found."
                 )
             labels[name] = of_detector
         spans = self._passage_spans(best, labels)

@@ -32,10 +32,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> Explanation:
     """
     # An OSError without a number does not come from the system: a library could not be loaded.
     if isinstance(error, OSError) and error.errno not in (None, errno.ENOMEM):
-        action = "write the output"
-        if error.filename:
-            action = f"read or write {error.filename}"
-        return Explanation(f"cannot {action}: {error.strerror or error}", exit_code=1)
+        return Explanation(_refused_by_system(error), exit_code=1)
 
     if isinstance(error, CharRNNError):
         message = with_flags(error.message, _command_name(arguments))
@@ -51,6 +48,31 @@ def explain(error: Exception, arguments: Sequence[str]) -> Explanation:
     if owner := owner_of(_command_name(arguments)) or extension_in(error):
         message = f"The {owner} failed: {message}"
     return Explanation(message, exit_code=1)
+
+
+_ACTIONS = {
+    errno.ENOSPC: ("write", "make room on that disk, and type the command again"),
+    errno.EDQUOT: ("write", "make room: your share of that disk is used up"),
+    errno.EFBIG: ("write", "raise the limit of the size of a file (ulimit -f)"),
+    errno.EROFS: ("write", "name a folder of a disk that can be written"),
+    errno.ENOENT: ("find", "look for a mistake in the name, and whether its folder is there"),
+    errno.EACCES: ("open", "change its permissions, or name another place"),
+    errno.EPERM: ("change", "change its owner or permissions, or name another place"),
+    errno.EMFILE: ("open", "raise the number of files that a process may open (ulimit -n)"),
+    errno.EIO: ("read or write", "the disk has failed: copy what matters to another one"),
+}
+"""What a command could not do with a file, and what to do about it, by the number of the error."""
+
+
+def _refused_by_system(error: OSError) -> str:
+    """Return the message about a file, or about the output, for an error of the system that nothing
+    below the command line has explained."""
+    action, remedy = _ACTIONS.get(error.errno or 0, ("read or write", ""))
+    what = f"{action} {error.filename}"
+    # Without a name, it is standard output.
+    if not error.filename:
+        what = "write the output"
+    return f"cannot {what}: {error.strerror or error}\n{remedy}".rstrip()
 
 
 def _command_name(arguments: Sequence[str]) -> str:

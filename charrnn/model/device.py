@@ -29,13 +29,29 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = next(candidate for candidate, is_here in available.items() if is_here)
     if not available[name]:
-        raise UsageError(f"This machine has no {name} device. Use {named('device', 'auto')}.")
+        raise UsageError(f"{_why_missing(name)}, or use {named('device', 'auto')}.")
 
     if name == "cuda":
         # cuBLAS reads this variable when it is first used. Without it, older versions may add up in
         # another order at every call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
     return torch.device(name)
+
+
+def _why_missing(name: str) -> str:
+    """Return why torch offers no device of this name, and what to do about it."""
+    if name == "mps":
+        return "torch finds no device mps: it is the GPU of a Mac with Apple silicon. Use cpu"
+    # A machine with a GPU may have the torch that is smaller by gigabytes.
+    if torch.version.cuda is None and torch.version.hip is None:
+        return (
+            f"The installed torch {torch.__version__} is for processors alone: it cannot use cuda,"
+            " on any machine. Install the torch with CUDA (docs/use/install.md)"
+        )
+    return (
+        f"torch {torch.__version__} finds no device cuda: `nvidia-smi` says whether there is a GPU"
+        " and a driver. Install the driver"
+    )
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -412,7 +412,8 @@ class VerifiedFiles:
         if memory is not None and 2 * needed > memory:
             raise CheckpointError(
                 f"{self.path} needs {2 * needed / 1e9:,.1f} GB of memory, and this process may"
-                f" have {memory / 1e9:,.1f} GB"
+                f" have {memory / 1e9:,.1f} GB\n"
+                "raise its limit (ulimit -v, or that of the container), or use a larger machine"
             )
 
         tensors = tensors_from_bytes(self.path / MODEL, self.read(MODEL))
@@ -488,7 +489,10 @@ def _open(folder: Path) -> VerifiedFiles:
     """Read the manifest of a checkpoint. Raises CheckpointError if it is damaged, OtherVersionError
     if it is newer."""
     if os.path.islink(folder):
-        raise CheckpointError(f"{folder} is a link, not a folder")
+        raise CheckpointError(
+            f"{folder} is a link to {os.path.realpath(folder)}, and links are not followed\n"
+            "put a copy of that folder in the place of the link"
+        )
 
     # The seal is checked before any entry is used: a flipped digit in the format is damage, not a
     # newer charrnn.

@@ -444,7 +444,10 @@ def check_deletable(path: Path) -> None:
     if path.is_symlink():
         raise UsageError(f"{path} is a link: name {path.resolve()}, to which it leads.")
     if not _is_left_over(path) and not any(map(is_checkpoint, path.glob("step-*"))):
-        raise UsageError(f"{path} is not a run of charrnn: its {CONFIG} has another beginning.")
+        raise UsageError(
+            f"{path} is not a run of charrnn, which wrote neither a checkpoint nor the {CONFIG} in"
+            " it. Name a run (`charrnn runs` lists them); remove other folders by hand."
+        )
     with lock_folder(path):
         pass
 

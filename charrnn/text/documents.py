@@ -314,7 +314,12 @@ def _counted(lines: Iterable[Line], mark: str, file: FileRecord) -> Iterator[Lin
 def _without_nul(lines: Iterable[Line], label: str) -> Iterator[Line]:
     for line in lines:
         if END in line.content:
-            raise DataError(f"{label} has a NUL, which ends a document: remove it")
+            # The content may be many lines.
+            number = line.number + line.content.partition(END)[0].count("\n")
+            raise DataError(
+                f"{label}, line {number}: there is a NUL (U+0000), by which charrnn marks the end"
+                " of a document\nremove it, such as by: tr -d '\\000' < FILE > NEW"
+            )
         yield line
 
 

@@ -789,7 +789,10 @@ def read_same_text(resumed: Resumed) -> RunText:
     # Without a digest, a run from elsewhere could name any file of this disk, and learn it.
     recorded = recorded_corpus(run.name, config=config, state=checkpoint.state, folder=run)
     if recorded is None:
-        raise CheckpointError(f"{run.name} does not record the digest of its text.")
+        raise CheckpointError(
+            f"{run.name} does not say by a digest which text it has learned, so it cannot go on"
+            f" with it\nstart from its weights, with the text: {named('init_from', run.name)}"
+        )
     vocab = checkpoint.description.vocab()
     text = RunText.of(recorded.read(vocab=vocab, instead="start a new run"), config)
 
@@ -799,7 +802,8 @@ def read_same_text(resumed: Resumed) -> RunText:
         raise CheckpointError(
             f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"
             f" {config.bptt_length} characters per step are more than the {text.num_train:,} of its"
-            " text"
+            f" text\nrestore it from a copy, or start from the weights:"
+            f" {named('init_from', run.name)}"
         )
     return text
 

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.config.settings import Config, resolved
 from charrnn.distributed.group import SINGLE, ProcessGroup
-from charrnn.errors import CheckpointError, NonFiniteError
+from charrnn.errors import CheckpointError, NonFiniteError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
 from charrnn.model.noise import Noise
@@ -353,7 +353,11 @@ class Trainer:
         # that has room to grow in 64 bits.
         position: list[Any] = [counters.get("step"), counters.get("cursor")]
         if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in position):
-            raise CheckpointError("training.json has no usable step and cursor.")
+            raise CheckpointError(
+                "the checkpoint is damaged: its training.json does not say at which step, and where"
+                " in the text, the training stopped\nrestore it from a copy, or start from the"
+                f" weights: {named('init_from', 'RUN')}"
+            )
 
         # The manifest has verified all files of the checkpoint. A tensor can be missing only if
         # config.yaml belongs to another run.

@@ -4,9 +4,14 @@ themselves. Every message is an error of at most three lines, and stdout stays e
 Tests `cli.explanations` and `cli.root`, too.
 """
 
+import errno
+
 import pytest
 from built_runs import build_chain_and_quoting
 from command_lines import run_line
+
+from charrnn.cli.explanations import explain
+from charrnn.text.sources import RUN_FILES
 
 REFUSED = {
     "the program": (
@@ -21,6 +26,7 @@ REFUSED = {
         ("train empty.txt", 3, "is empty"),
         ("train hollow --show-text", 3, "no file to learn from"),
         ("train one.txt", 3, "at least 16"),
+        ("train nul.txt --alphabet byte --documents lines", 3, "nul.txt, line 3: there is a NUL"),
         ("train chain.txt --steps many", 2, "--steps"),
         ("train chain.txt --steps 1.000", 2, "1000"),
         ("train chain.txt --steps 5 --minutes 1", 2, "one budget only"),
@@ -126,6 +132,7 @@ REFUSED = {
         ("runs chain one.zip", 4, "one.zip"),
         ("runs chain --export a.doc", 2, ".svg"),
         ("runs delete", 2, "RUN"),
+        ("runs delete other", 2, "remove other folders by hand"),
         ("export chain", 2, "a file, after the run"),
         ("export nosuch x.zip", 4, "included models: code, prose"),
         ("export chain a.doc", 2, ".zip"),
@@ -147,7 +154,11 @@ def laboratory(tmp_path_factory):
     (folder / "latin.txt").write_bytes("grün, so grün\n".encode("latin-1") * 20)
     (folder / "poems.csv").write_text("title,poem\na,b\n")
     (folder / "one.txt").write_text("a")
+    (folder / "nul.txt").write_text("one\ntwo\nthr\0ee\n")
     (folder / "hollow").mkdir()
+    (folder / "other").mkdir()
+    for file in RUN_FILES:
+        (folder / "other" / file).write_text("of: another program\n")
     for empty in ("empty.txt", "one.zip"):
         (folder / empty).touch()
     return folder
@@ -164,3 +175,20 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(laboratory, command, monke
         assert word in " ".join(ran.err.split())
     after = sorted(path for path in laboratory.rglob("*") if path.name != "lock")
     assert after == before, "nothing was written"
+
+
+@pytest.mark.parametrize(
+    "number, file, words",
+    [
+        (errno.ENOSPC, "big.csv", ("cannot write big.csv", "make room")),
+        (errno.EACCES, "secret.txt", ("cannot open secret.txt", "permissions")),
+        (errno.ENOENT, "nosuch/a.txt", ("cannot find nosuch/a.txt", "mistake in the name")),
+        (errno.ENOSPC, None, ("cannot write the output", "make room")),
+        (errno.ETIMEDOUT, "far.txt", ("cannot read or write far.txt",)),
+    ],
+)
+def test_an_error_of_the_system_says_what_was_tried_and_what_to_do(number, file, words):
+    explained = explain(OSError(number, "reason", file), ["runs"])
+    assert explained.exit_code == 1
+    assert "reason" in explained.message
+    assert [word for word in words if word not in explained.message] == []

@@ -12,6 +12,7 @@ from charrnn.config.architectures import (
     OPTIMIZER_DESCRIPTIONS,
 )
 from charrnn.config.settings import Config
+from charrnn.errors import UsageError
 from charrnn.model.device import (
     autocast,
     exact_arithmetic,
@@ -42,6 +43,22 @@ def test_auto_takes_the_fastest_device(monkeypatch):
         pretend(monkeypatch, cuda=cuda, mps=mps)
         assert pick_device("auto") == torch.device(expected)
         assert pick_device("cpu") == CPU, "a device named is the device taken"
+
+
+@pytest.mark.parametrize(
+    "name, cuda, words",
+    [
+        ("cuda", None, "is for processors alone"),
+        ("cuda", "13.0", "nvidia-smi"),
+        ("mps", None, "Apple silicon"),
+    ],
+)
+def test_a_device_that_is_missing_says_what_to_do(monkeypatch, name, cuda, words):
+    pretend(monkeypatch, cuda=False, mps=False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", None)
+    with pytest.raises(UsageError, match=rf"{words}.* or use `device=auto`"):
+        pick_device(name)
 
 
 def flags():

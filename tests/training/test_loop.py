@@ -148,7 +148,7 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
     run = RunReader(Path("run"))
     checkpoint = run.load_checkpoint("latest", with_training=True)
     for num_rows, state, message in (
-        (4, {}, "does not record the digest"),
+        (4, {}, "does not say by a digest .*\n.*init_from=run"),
         (65_536, checkpoint.state, "65536 batch rows of "),
     ):
         resumed = SimpleNamespace(
