@@ -181,6 +181,7 @@ def rise_inside(card, naive, labels, change):
     return np.mean(rises)
 
 
+@pytest.mark.slow
 def test_other_cells_and_random_directions_are_held_by_a_loop(measured):
     card, naive, labels = measured
     memories = torch.stack(naive.memories[: len(labels) // 2])
@@ -426,6 +427,7 @@ def test_nothing_is_said_of_the_shares_of_an_effect_that_may_be_0(measured):
     assert "%" not in card.lines()["sufficient"]
 
 
+@pytest.mark.slow
 def test_every_result_names_its_own_detector_where_another_gives_the_same_labels(short_study):
     """Results are kept by what they depend on, and that includes every name that they show."""
     study = short_study
@@ -587,6 +589,7 @@ def test_a_card_says_at_how_many_places_the_cell_carries_most_when_it_is_asked(
         assert "not measured" in unread.lines()["carries"]
 
 
+@pytest.mark.slow
 def test_the_command_asks_a_card_by_why(quoting, command):
     line = ("visualize", quoting.path, "--evidence", "0:5", "--detector", "quote", "--json")
     without = as_json(command(*line))

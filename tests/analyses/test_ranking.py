@@ -9,6 +9,7 @@ from charrnn.detectors.prose import label_quotes
 TEXT = make_corpus(num_chars=8_000, seed=1).text
 
 
+@pytest.mark.slow
 def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model):
     """By counting pairs; the order is by values in 512 bins that hold about equally many
     characters."""

@@ -45,6 +45,7 @@ def test_three_networks_are_trained_and_compared(command, few_strings):
         assert learner["largest_norm"] == max(one.get("grad_norm", 0) for one in log)
 
 
+@pytest.mark.slow
 def test_the_gradients_are_those_of_the_letters_asked_for(command, few_strings):
     [plain, *_] = json.loads(command(f"{SHORT} --out three").out)
     model = charrnn.load(plain["run"])

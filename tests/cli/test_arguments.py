@@ -33,6 +33,16 @@ READERS = {
     "explore": (),  # which needs a terminal
 }
 """The ways in which each command with --text reads it."""
+SLOW = ("--gates", "--gradients", "--evidence")
+"""Measurements that take long."""
+
+
+def lines_of_readers():
+    """The lines of `READERS`, and which of them are slow."""
+    for lines in READERS.values():
+        for line in lines:
+            is_slow = any(option in line for option in SLOW)
+            yield pytest.param(line, marks=[pytest.mark.slow] if is_slow else [])
 
 
 @pytest.fixture
@@ -63,7 +73,7 @@ def given(command, tmp_path, few_samples):
     return call
 
 
-@pytest.mark.parametrize("line", [line for lines in READERS.values() for line in lines])
+@pytest.mark.parametrize("line", lines_of_readers())
 def test_a_pipe_is_read_like_a_file(given, line):
     expected = given(line, "file")
     assert given(line, "-") == expected

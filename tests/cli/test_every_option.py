@@ -19,6 +19,8 @@ from every_option import BASES, ELSEWHERE, KINDS, REFUSED, command_lines, exampl
 from charrnn.cli.root import commands
 from charrnn.formats.export import FORMATS
 
+USUAL = ("plain", "lines")
+"""Kinds that every run of the tests tries, and `-m slow` the others."""
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Linux")
@@ -68,8 +70,17 @@ def tried(laboratory, monkeypatch, few_samples):
     return call
 
 
+def kinds():
+    """The kinds of models but those of `RARE`, and which of them are slow."""
+    for kind in KINDS:
+        if kind in USUAL:
+            yield kind
+        elif kind not in RARE:
+            yield pytest.param(kind, marks=pytest.mark.slow)
+
+
 @pytest.mark.trained
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in RARE])
+@pytest.mark.parametrize("kind", kinds())
 def test_every_option_runs_but_those_of_the_table(kind, tried, monkeypatch):
     # matplotlib cannot be imported: it is needed for charts in files alone, and no first example
     # of an option exports one.
@@ -110,7 +121,10 @@ def run_offline(laboratory, process):
 
 
 @on_linux
-@pytest.mark.parametrize("num_examples", [0, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "num_examples",
+    [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.thorough)],
+)
 def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
     run_offline, tmp_path, num_examples
 ):
@@ -123,6 +137,7 @@ def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(
     "line",

@@ -141,6 +141,7 @@ def test_a_document_is_exported_with_its_end(command, tmp_path):
         assert found["has_ended"] == (length == 50)
 
 
+@pytest.mark.slow
 def test_what_documents_have_counts_into_the_limit_of_a_picture(command, tmp_path, monkeypatch):
     monkeypatch.setattr("charrnn.commands.sample_options.MAX_PICTURE_CHARS", 2_200)
     characters = "".join(map(chr, range(0x4E00, 0x4E00 + 1_200)))

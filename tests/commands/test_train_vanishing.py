@@ -32,6 +32,7 @@ def measured(line, command):
     ]
 
 
+@pytest.mark.slow
 def test_the_networks_are_measured_after_their_last_step(command, monkeypatch):
     steps = []
 

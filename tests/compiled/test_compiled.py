@@ -187,6 +187,7 @@ def test_the_compiled_draw_knows_every_option_of_the_distribution():
     assert used == {*compiled.ShapingNumbers._fields} - {"is_banned"}
 
 
+@pytest.mark.slow
 def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
     compiled_draw = CompiledLoop(compiled._draw)
     generator = np.random.default_rng(5)

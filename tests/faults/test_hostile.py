@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import clean_environment
+from conftest import clean_environment, locked
 from hostile_runs import HOSTILE, READERS, SECRET, TEXTS, set_config
 from synthetic import make_corpus
 
@@ -83,10 +83,13 @@ def watch(jobs, text_file, root):
 
 
 @pytest.fixture(scope="session")
-def text_file(tmp_path_factory):
+def text_file(shared):
     """A text as short as every command can do with, alone in its folder."""
-    path = tmp_path_factory.mktemp("text") / "text.txt"
-    path.write_bytes(make_corpus(num_chars=4_000).text.encode())
+    path = shared / "text-of-hostile" / "text.txt"
+    with locked(shared / "text-of-hostile.lock"):
+        if not path.exists():
+            path.parent.mkdir()
+            path.write_bytes(make_corpus(num_chars=4_000).text.encode())
     return path
 
 
@@ -110,20 +113,26 @@ def prepare(case, base, root):
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("hostile").resolve()
+def root(shared):
+    """The folder of the cases, which all workers share."""
+    return (shared / "hostile").resolve()
 
 
 @pytest.fixture(scope="session")
-def reported(base, root, text_file):
-    """What one command did with each hostile run, and all with an honest one before them."""
-    (root / "cases").mkdir()
-    cases = enumerate(("honest", *HOSTILE))
-    jobs = [
-        (case, prepare(case, base, root), lines_for(text_file, case, index))
-        for index, case in cases
-    ]
-    return watch(jobs, text_file, root)
+def reported(base, root, text_file, shared):
+    """What one command did with each hostile run, and all with an honest one before them: one
+    worker tries them, and the others read what it reports."""
+    report = shared / "hostile.json"
+    with locked(shared / "hostile.lock"):
+        if not report.exists():
+            (root / "cases").mkdir(parents=True)
+            cases = enumerate(("honest", *HOSTILE))
+            jobs = [
+                (case, prepare(case, base, root), lines_for(text_file, case, index))
+                for index, case in cases
+            ]
+            report.write_text(json.dumps(watch(jobs, text_file, root)), encoding="utf-8")
+    return json.loads(report.read_text(encoding="utf-8"))
 
 
 def check(did):

@@ -110,7 +110,7 @@ def modes_of(cases):
 
 
 @pytest.mark.parametrize("mode, arguments", modes_of(SHOWN))
-def test_no_output_contains_control_sequences(hostile, monkeypatch, mode, arguments):
+def test_no_output_contains_control_sequences(hostile, monkeypatch, few_samples, mode, arguments):
     listed = replace(sources.load_catalogue()[0], licence=IN_A_TEXT, look_for=IN_A_TEXT)
     monkeypatch.setattr("charrnn.commands.corpora.load_catalogue", lambda: (listed,))
     ran = run_line(arguments, **PLACES[mode])

@@ -43,7 +43,7 @@ def has_words(written):
 
 
 @pytest.mark.parametrize("name", ["given/", "given.zip", "given.html", "given.js"])
-@pytest.mark.parametrize("is_included", [True, False])
+@pytest.mark.parametrize("is_included", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_words_are_given_away_only_where_somebody_asks_for_them(lab, tmp_path, name, is_included):
     model = charrnn.load("prose" if is_included else lab)
     assert not has_words(model.export(f"{tmp_path}/{name}"))
@@ -185,6 +185,7 @@ def test_the_digest_of_a_private_text_stays_at_home(lstm, tmp_path):
     assert model.recorded_corpus.digest.encode() not in b"".join(content_of(folder).values())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked to be killed")
 @pytest.mark.parametrize("has_earlier", [True, False])
 def test_a_kill_leaves_the_earlier_or_the_new_model(alphabet_run, loop_run, tmp_path, has_earlier):

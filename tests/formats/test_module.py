@@ -305,25 +305,31 @@ def loads_in(version):
     }
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A folder with a module of each name that node knows."""
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "package").mkdir()
+    (folder / "package" / "package.json").write_text('{"type": "module"}')
+    for name in ("model.mjs", "model.js", "package/model.js"):
+        made().export(folder / name)
+    return folder
+
+
 @needs_node
 @pytest.mark.parametrize("way", loads_in((0, 0)))
-def test_this_node_loads_a_module_as_the_page_says(way, tmp_path):
-    model = made()
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "package.json").write_text('{"type": "module"}')
-    for name in ("model.mjs", "model.js", "package/model.js"):
-        model.export(tmp_path / name)
+def test_this_node_loads_a_module_as_the_page_says(way, exported):
     call, name = way
     loaded = {
         "import": f'import {{ sample }} from "./{name}";',
         "require": f'const {{ sample }} = require("./{name}");',
     }
-    program = tmp_path / {"import": "program.mjs", "require": "program.cjs"}[call]
+    program = exported / {"import": "program.mjs", "require": "program.cjs"}[call]
     program.write_text(f"{loaded[call]} process.stdout.write(sample({{ seed: 3 }}));")
     # Some versions load more than the page says.
     if loads_in(version_of(NODE))[way]:
         ran = subprocess.run([NODE, program], capture_output=True, check=True)
-        assert ran.stdout.decode() == model.sample(seed=3).text
+        assert ran.stdout.decode() == made().sample(seed=3).text
 
 
 def test_nothing_in_a_module_is_awaited():

@@ -57,6 +57,7 @@ def test_texts_are_the_same_however_many_are_drawn_together(model, group_chars, 
     assert written == [text.text for text in expected]
 
 
+@pytest.mark.slow
 def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):
     drawn_together = set()
 

@@ -49,7 +49,8 @@ def are_known(text, forms):
 def may_follow(text, character, forms):
     """Whether some text that begins with a text and this character has known words alone."""
     begun = text + character
-    ends = ["", "\n"] + [f"{form[size:]}\n" for form in forms for size in range(len(form))]
+    # Each end once: many forms end alike.
+    ends = {"", "\n"} | {f"{form[size:]}\n" for form in forms for size in range(len(form))}
     return any(are_known(begun + end, forms) for end in ends)
 
 

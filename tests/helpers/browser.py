@@ -11,9 +11,16 @@ BROWSER = next(
     None,
 )
 """The program."""
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="there is no chromium or chrome on this machine"
-)
+
+
+def needs_browser(test):
+    """Decorate a test that opens a page in a browser: it is slow, and skipped without a browser."""
+    is_missing = pytest.mark.skipif(
+        BROWSER is None, reason="there is no chromium or chrome on this machine"
+    )
+    return pytest.mark.slow(is_missing(test))
+
+
 FLAGS = (
     "--headless",
     "--no-sandbox",

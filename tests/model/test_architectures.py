@@ -19,10 +19,20 @@ TEXT = "".join(
 )
 
 pytestmark = pytest.mark.trained
+USUAL = ("lstm", "gru", "rnn")
+"""Cell types that every run of the tests trains, and `-m slow` the others and other depths."""
 ARCHITECTURES = [
+    *((cell, "stacked") for cell in USUAL),
     # The decay of an rglru starts near 1: it learns nothing in 20 steps.
-    *((cell, "stacked") for cell in CELLS if cell != "rglru"),
-    *(("lstm", depth) for depth in list(DEPTH_DESCRIPTIONS)[1:]),
+    *(
+        pytest.param(cell, "stacked", marks=pytest.mark.slow)
+        for cell in CELLS
+        if cell not in (*USUAL, "rglru")
+    ),
+    *(
+        pytest.param("lstm", depth, marks=pytest.mark.slow)
+        for depth in list(DEPTH_DESCRIPTIONS)[1:]
+    ),
     pytest.param("mlstm", "dilated", marks=pytest.mark.thorough),
     pytest.param("gru", "grid", marks=pytest.mark.thorough),
     pytest.param("lstm --set initial_state=learned", "dilated", marks=pytest.mark.thorough),

@@ -53,7 +53,7 @@ def read_joined(ensemble):
     return read(load_network(ensemble.config, V, tensors).double())
 
 
-@pytest.mark.parametrize("embedding_size", [12, "one-hot"])
+@pytest.mark.parametrize("embedding_size", [12, pytest.param("one-hot", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cell, depth", ARCHITECTURES)
 def test_the_networks_are_one_network_whose_logits_are_their_mean(cell, depth, embedding_size):
     ensemble = make_ensemble(

@@ -114,6 +114,7 @@ PROCESSORS = {
 }
 
 
+@pytest.mark.slow
 def test_every_processor_writes_the_text(monkeypatch, capsys):
     path = python_path(HELPERS)
     monkeypatch.setattr(sampling, "COMPILED_FROM", 10**9)

@@ -137,6 +137,7 @@ def test_runs_are_deleted_after_a_question_and_files_of_the_user_stay(command, b
     assert left == {"step-00000007", *(name.partition("/")[0] for name in FOREIGN)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked to be killed")
 def test_a_deletion_that_was_killed_is_ended_by_the_same_command(command, build):
     """Wherever it was killed: before the last step a text of the run may be left."""

@@ -173,6 +173,7 @@ def test_views_alone_name_matplotlib_and_nobody_its_windows():
     assert "matplotlib.pyplot" not in naming["views"]
 
 
+@pytest.mark.slow
 def test_no_module_loads_matplotlib_when_it_is_imported():
     modules = []
     for path in sorted(PACKAGE.rglob("*.py")):

@@ -149,6 +149,7 @@ def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged():
             read_corpus([write("a.gz", damaged)])
 
 
+@pytest.mark.slow
 def test_nothing_means_the_standard_library():
     corpus = read_corpus([], order="sorted")
     assert isinstance(corpus.content, str)

@@ -261,6 +261,7 @@ def test_what_a_style_of_open_document_hides_is_not_there():
     assert read(in_zip(parts)) == "seen too漢\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["<w:r ", "<w:ruby ", "<w:r><w:vanish/>", "<p hidden>", "<rt><b "])
 def test_what_has_no_end_takes_no_long_time(part):
     started = time.process_time()

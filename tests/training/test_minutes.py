@@ -117,6 +117,7 @@ def test_a_run_whose_steps_take_what_was_measured_keeps_its_plan(clock):
     assert events[-1].step == 60
 
 
+@pytest.mark.slow
 def test_one_long_step_changes_no_plan(clock):
     clock(lambda step: 5.0 if step == 3 else 1.0, measured=1.0)
     events = train("run", changes={"minutes": 10.0})
@@ -171,7 +172,15 @@ def test_a_log_that_is_missing_or_cannot_be_read_has_no_pace(tmp_path, clock, mo
     assert "replanned" not in kinds_of(events) and events[-1].is_complete
 
 
-@pytest.mark.parametrize("stop", [3, SLOW_FROM + 5, SLOW_FROM + 6, 30])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(3, marks=pytest.mark.slow),
+        SLOW_FROM + 5,
+        SLOW_FROM + 6,
+        pytest.param(30, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_killed_before_at_or_after_a_planning_has_the_bits_of_one_that_was_not(clock, stop):
     clock(slower)
     train("whole")
@@ -248,6 +257,7 @@ def test_new_steps_or_epochs_replace_the_plan_and_are_never_planned_again(clock,
     assert RunReader(Path("run")).read_config().plan is None
 
 
+@pytest.mark.slow
 def test_other_threads_of_a_resumed_run_are_the_next_entry_of_its_plan(clock):
     clock(slower)
     *_, done = train("run", should_stop=stop_after(25))
@@ -258,6 +268,7 @@ def test_other_threads_of_a_resumed_run_are_the_next_entry_of_its_plan(clock):
     assert after[len(before)] == (done.step, before[-1].num_steps, 2)
 
 
+@pytest.mark.slow
 def test_threads_are_chosen_again_with_the_steps(clock, monkeypatch):
     counts = []
 

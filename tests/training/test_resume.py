@@ -89,10 +89,10 @@ def test_minutes_are_those_of_the_whole_run(command, text_file, monkeypatch):
 
 
 def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(command, text_file):
-    run = train("run", stop=3, keep=0, steps=400)
+    run = train("run", stop=3, keep=0, steps=30)
     [name] = RunWriter(run).checkpoints()
     (run / name).rename(run / f".{name}.old-7")
-    start = json.loads(command("train --resume --steps 800 --json").out.splitlines()[0])
+    start = json.loads(command("train --resume --steps 60 --json").out.splitlines()[0])
     assert start["first_step"] == 3
     assert (start["config"]["evaluate_every"], start["config"]["save_every"]) == (
         5,
