@@ -559,7 +559,7 @@ class TrainedModel(Displayable):
         loaded from a run.
 
         A measurement of one's own that takes long can be kept there, too: `study(text,
-        cached=True).cached_each` does so. What was found by surveys is read from `found_cells`.
+        cached=True).look_up` does so. What was found by surveys is read from `found_cells`.
         """
         return FindingsCache(self.step_digest)
 

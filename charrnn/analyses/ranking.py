@@ -5,7 +5,6 @@ Shapes: C = L * H cells, n characters of the scoring half.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -44,14 +43,14 @@ def ranking(
     measured = study.measure(targets)
 
     # The association of every cell on the scoring half, which `--find` does not need.
-    associations = study.cached_each(
-        "second half",
-        keys=[(target, study.target_key(target)) for target in targets],
-        result=Float32Array,
-        compute=partial(_measure_scoring_half, study),
-    )
+    keys = [(target, study.target_key(target)) for target in targets]
+    associations = study.look_up("second half", keys, result=Float32Array)
+    if associations.missing:
+        associations.save(_measure_scoring_half(study, associations.missing))
     ranked = {}
-    for target, target_scores, on_scoring_half in zip(targets, measured, associations, strict=True):
+    for target, target_scores, on_scoring_half in zip(
+        targets, measured, associations.results(), strict=True
+    ):
         ranked[target.name] = rank(
             target,
             measured=target_scores,

@@ -52,7 +52,7 @@ class FindingsCache:
     def load(self, kind: str, key: Mapping[str, JSON], result: type[Result]) -> Result | None:
         """Return a saved result; None if there is none, or if its file is damaged.
 
-        `Study.cached_each` calls it for several items and computes what is missing; call it for a
+        `Study.look_up` calls it for several items and tells which are missing; call it for a
         single result.
         """
         # Results of this process are used in any case.

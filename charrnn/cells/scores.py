@@ -154,7 +154,7 @@ def scores_of_cell(
     """Return the scores of a cell, as `CellPage` has them, from its values (N,) on the scoring
     half.
 
-    It is for a cell that somebody names; `measure` scores the cell that each target chooses.
+    It is for a cell that somebody names; `score_targets` scores the cell that each target chooses.
     """
     # The best cells of detectors are scored already.
     layer, unit = divmod(cell, num_units)
@@ -245,7 +245,7 @@ def find_cells(
     # Detectors that label too little of either half are skipped, each with a reason.
     targets, skipped = choose_targets(trace.text, detectors=get_detectors(detectors))
     _, num_layers, num_units = trace.cells.shape
-    measured = measure(
+    measured = score_targets(
         targets, _read_from(trace), num_units=num_units, read_untrained=read_untrained
     )
     return sort_scores(
@@ -269,10 +269,11 @@ def _read_from(trace: Trace) -> Read:
     return read
 
 
-def measure(
+def score_targets(
     targets: Sequence[Target], read: Read, *, num_units: int, read_untrained: Read | None = None
 ) -> list[Measured]:
-    """Measure each target, in order; the result for a target does not depend on the other targets.
+    """Choose a cell for each target and score it, in order; the result for a target does not depend
+    on the other targets.
 
     `Study.measure` looks the results up before, and saves them.
     """

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from typing import TypeVar, cast
+from functools import cached_property
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from charrnn.cells import findings as records
 from charrnn.cells.findings_cache import FindingsCache, Result
 from charrnn.cells.passages import choose_passage, measure_values
-from charrnn.cells.scores import Measured, measure, scores_of_cell, sort_scores
+from charrnn.cells.scores import Measured, score_targets, scores_of_cell, sort_scores
 from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets
 from charrnn.cells.trace import (
     Read,
@@ -46,6 +46,47 @@ detector."""
 
 Item = TypeVar("Item")
 """An item, such as a target, that is measured together with other items."""
+
+
+class LookedUp(Generic[Item, Result]):
+    """Results of several items that are looked up in a cache: `Study.look_up` returns it."""
+
+    def __init__(
+        self,
+        cache: FindingsCache,
+        kind: str,
+        keys: Sequence[tuple[Item, Mapping[str, JSON]]],
+        result: type[Result],
+    ):
+        self._cache = cache
+        self._kind = kind
+        self._keys = keys
+        self._result = result
+        self._missing: list[tuple[Item, Mapping[str, JSON]]] = []
+        self._results = self._load()
+        for pair, saved in zip(keys, self._results, strict=True):
+            if saved is None:
+                self._missing.append(pair)
+
+    @property
+    def missing(self) -> list[Item]:
+        """The items whose results are to be computed and saved."""
+        return [item for item, _ in self._missing]
+
+    def save(self, computed: Iterable[Result]) -> None:
+        """Save the results of the missing items, in their order."""
+        for (_, key), measured in zip(self._missing, computed, strict=True):
+            self._cache.save(self._kind, key, value=measured)
+        # All are looked up again, because two items may have the same key.
+        self._missing = []
+        self._results = self._load()
+
+    def results(self) -> list[Result]:
+        """Return the result of each item, of which none is missing."""
+        return cast(list[Result], self._results)
+
+    def _load(self) -> list[Result | None]:
+        return [self._cache.load(self._kind, key, result=self._result) for _, key in self._keys]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,46 +132,32 @@ class Study:
         """C: the cells among which the best are chosen."""
         return self.num_layers * self.num_units
 
-    def cached_each(
-        self,
-        kind: str,
-        keys: Sequence[tuple[Item, Mapping[str, JSON]]],
-        result: type[Result],
-        compute: Callable[[list[Item]], Iterable[Result]],
-    ) -> list[Result]:
-        """Look up the results of several items in `cache`; compute and save those that are missing.
+    def look_up(
+        self, kind: str, keys: Sequence[tuple[Item, Mapping[str, JSON]]], result: type[Result]
+    ) -> LookedUp[Item, Result]:
+        """Look up the results of several items in `cache`.
 
         A measurement of one's own that reads the text is kept by it beside those of the package,
-        and is computed once for each item.
+        and is computed once for each item. The items that are missing are measured together,
+        because the text is then read once for all of them.
 
         Args:
             kind: The name of the measurement.
             keys: Each item with what tells its results apart, beside the weights and the program.
             result: The type of a result.
-            compute: Returns the results of a list of items, which it measures together: the text is
-                read once for all of them.
 
         Returns:
-            The result of each item.
+            A `LookedUp`: the items that are `missing`, what saves their results, and the `results`
+            of all items.
 
         Example:
             >>> keys = [(letter, study.text_key | {"letter": letter}) for letter in "ab"]
-            >>> def count(letters):
-            ...     return [text.count(letter) for letter in letters]
-            >>> study.cached_each("counts", keys, result=int, compute=count)[0] == text.count("a")
+            >>> counts = study.look_up("counts", keys, result=int)
+            >>> counts.save([text.count(letter) for letter in counts.missing])
+            >>> counts.results()[0] == text.count("a")
             True
         """
-        results = [self.cache.load(kind, key, result=result) for _, key in keys]
-        missing = [pair for pair, saved in zip(keys, results, strict=True) if saved is None]
-
-        # The missing results are measured together and saved each. Then all are looked up again,
-        # because two items may have the same key.
-        if missing:
-            computed = compute([item for item, _ in missing])
-            for (_, key), measured in zip(missing, computed, strict=True):
-                self.cache.save(kind, key, value=measured)
-            results = [self.cache.load(kind, key, result=result) for _, key in keys]
-        return cast(list[Result], results)
+        return LookedUp(self.cache, kind, keys, result)
 
     def findings(
         self,
@@ -280,8 +307,10 @@ class Study:
         ids = self.text.part(begin, end).ids
         of_text: dict[str, JSON] = {"ids": _digest(ids), "length": end - begin}
         keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
-        compute = partial(self._columns, begin=begin, end=end)
-        return self.cached_each("values", keys, result=Float32Array, compute=compute)
+        values = self.look_up("values", keys, result=Float32Array)
+        if values.missing:
+            values.save(self._columns(values.missing, begin=begin, end=end))
+        return values.results()
 
     def strongest_cells(
         self, num_cells: int, detectors: Sequence[str | Detector] | None = None
@@ -373,32 +402,37 @@ class Study:
         if len(self.text) >= MIN_TEXT:
             targets = choose_targets(self.text.text, get_detectors(detectors)).targets
 
-        def measure_missing(missing: list[records.CellIndex]) -> list[records.CellPage]:
-            measured = self.measure(targets)
-            values = self._columns(missing, begin=0, end=len(self.text))
-            described = measure_values(self.text.text, cells=missing, values=values)
-            pages = []
-            for page, of_cell in zip(described, values, strict=True):
-                scores = scores_of_cell(
-                    page.layer * self.num_units + page.unit,
-                    targets=targets,
-                    measured=measured,
-                    values=of_cell[self.half :],
-                    num_units=self.num_units,
-                )
-                pages.append(replace(page, scores=scores))
-            return pages
-
         # The scores have the names of their detectors, so these belong to the key.
         labels: list[JSON] = [
             [target.name, self.target_key(target)["labels"]] for target in targets
         ]
         keys = [(cell, self.cell_key(*cell) | {"targets": labels}) for cell in cells]
-        pages = self.cached_each("page", keys, result=records.CellPage, compute=measure_missing)
+        pages = self.look_up("page", keys, result=records.CellPage)
+        if pages.missing:
+            pages.save(self._measure_pages(pages.missing, targets))
         return RecordTuple(
             replace(page, polarity=known_polarity(self.cache, layer=page.layer, unit=page.unit))
-            for page in pages
+            for page in pages.results()
         )
+
+    def _measure_pages(
+        self, cells: Sequence[records.CellIndex], targets: Sequence[Target]
+    ) -> list[records.CellPage]:
+        """Measure some cells, with their scores for the targets."""
+        measured = self.measure(targets)
+        values = self._columns(cells, begin=0, end=len(self.text))
+        described = measure_values(self.text.text, cells=cells, values=values)
+        pages = []
+        for page, of_cell in zip(described, values, strict=True):
+            scores = scores_of_cell(
+                page.layer * self.num_units + page.unit,
+                targets=targets,
+                measured=measured,
+                values=of_cell[self.half :],
+                num_units=self.num_units,
+            )
+            pages.append(replace(page, scores=scores))
+        return pages
 
     def _columns(self, cells: Sequence[records.CellIndex], *, begin: int, end: int) -> Float32Array:
         """Read the values (c, n) of some cells at the characters [begin, end) of the text."""
@@ -419,7 +453,7 @@ class Study:
     def cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
         """Return what identifies a result of a cell in `cache`: the text and the cell.
 
-        A result about one cell is kept under it by `cached_each`; a key without the cell would give
+        A result about one cell is kept under it by `look_up`; a key without the cell would give
         the result of one cell for another.
 
         Args:
@@ -438,7 +472,7 @@ class Study:
     def target_key(self, target: Target) -> dict[str, JSON]:
         """Return what identifies a result of labels in `cache`: the text and the labels.
 
-        A result that depends on a detector is kept under it by `cached_each`: a detector that is
+        A result that depends on a detector is kept under it by `look_up`: a detector that is
         changed, and gives other labels, is measured anew.
 
         Args:
@@ -485,25 +519,24 @@ class Study:
             >>> measured.score.detector
             'quote'
         """
-
-        def measure_missing(missing: list[Target]) -> list[Measured]:
+        keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
+        measured = self.look_up("score", keys, result=Measured)
+        if measured.missing:
             baseline = None
             if untrained:
                 baseline = self.reader(self.untrained_baseline())
-            return measure(
-                missing,
+            scored = score_targets(
+                measured.missing,
                 self.reader(),
                 num_units=self.num_units,
                 read_untrained=baseline,
             )
-
-        keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
-        measured = self.cached_each("score", keys, result=Measured, compute=measure_missing)
+            measured.save(scored)
 
         # Detectors with the same labels share an entry, so each score gets the name of its target.
         return [
             replace(entry, score=replace(entry.score, detector=target.name))
-            for entry, target in zip(measured, targets, strict=True)
+            for entry, target in zip(measured.results(), targets, strict=True)
         ]
 
     def reader(self, baseline: CharRNN | None = None) -> Read:
@@ -546,23 +579,29 @@ class Study:
             key = self.target_key(target) | self.cell_key(score.layer, score.unit)
             keys.append((score, key | {"polarity": score.polarity}))
 
-        def choose(missing: list[records.CellScore]) -> list[tuple[int, int]]:
-            cells = [(score.layer, score.unit) for score in missing]
-            values = self._columns(cells, begin=self.half, end=len(self.text))
-            chosen = []
-            for score, of_cell in zip(missing, values, strict=True):
-                passage = choose_passage(
-                    self.text.text,
-                    labels=labels[score.detector],
-                    values=of_cell,
-                    polarity=score.polarity,
-                    first=self.half,
-                )
-                chosen.append((passage.start, passage.stop))
-            return chosen
+        bounds = self.look_up("passage", keys, result=tuple[int, int])
+        if bounds.missing:
+            bounds.save(self._choose_passages(bounds.missing, labels))
+        return [slice(begin, end) for begin, end in bounds.results()]
 
-        bounds = self.cached_each("passage", keys, result=tuple[int, int], compute=choose)
-        return [slice(begin, end) for begin, end in bounds]
+    def _choose_passages(
+        self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]
+    ) -> list[tuple[int, int]]:
+        """Choose a passage of the scoring half for each finding: its first character, and the one
+        after it."""
+        cells = [(score.layer, score.unit) for score in shown]
+        values = self._columns(cells, begin=self.half, end=len(self.text))
+        chosen = []
+        for score, of_cell in zip(shown, values, strict=True):
+            passage = choose_passage(
+                self.text.text,
+                labels=labels[score.detector],
+                values=of_cell,
+                polarity=score.polarity,
+                first=self.half,
+            )
+            chosen.append((passage.start, passage.stop))
+        return chosen
 
     def _save_found(self, scores: Sequence[records.CellScore]) -> None:
         """Save the significant scores that exceed the untrained baseline, for an exported model."""

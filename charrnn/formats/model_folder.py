@@ -108,9 +108,9 @@ def language_of(model: TrainedModel) -> str | None:
     return LANGUAGES.get(languages.pop())
 
 
-def facts_of(model: TrainedModel) -> Facts:
+def facts_of(model: TrainedModel, cells: Sequence[CellScore]) -> Facts:
     """Return what is known of a model: of an included model what its card says, of a run what the
-    run has recorded, and the cells that follow something in the validation text."""
+    run has recorded, and its `cells` that follow something in the validation text."""
     if model.card:
         return dict(model.card)
     facts: Facts = {"losses": {}}
@@ -129,7 +129,7 @@ def facts_of(model: TrainedModel) -> Facts:
     if "text" in facts and model.recorded_corpus is not None:
         facts["text_digest"] = model.recorded_corpus.digest
 
-    facts["cells"] = [score.to_json() for score in _cells_of(model)]
+    facts["cells"] = [score.to_json() for score in cells]
     return facts
 
 
@@ -263,11 +263,11 @@ def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
     files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
     if shared.words is not None:
         files[WORDS] = shared.words
-    facts = facts_of(model)
+    cells = _cells_of(model)
     with suppress(UsageError):  # A browser cannot run every network.
-        page = to_model_page(shared, model.found_cells, run=name, language=language_of(model))
+        page = to_model_page(shared, cells, run=name, language=language_of(model))
         files[PAGE] = page.encode("utf-8")
-    return with_card(files, shared, facts=facts)
+    return with_card(files, shared, facts=facts_of(model, cells))
 
 
 def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) -> dict[str, bytes]:

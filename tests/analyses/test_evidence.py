@@ -7,7 +7,6 @@ Tests `analyses.evidence.card`, `analyses.evidence.property_output`,
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from known_weights import QUOTING_UNIT, quoting_text
 import charrnn
 from charrnn.analyses import evidence as package
 from charrnn.analyses.evidence import card as card_module
+from charrnn.analyses.evidence import plan as plan_module
 from charrnn.analyses.evidence.property_output import (
     choose_output,
     resample_differences,
@@ -136,9 +136,9 @@ def difference(odds, signs, codes):
 @pytest.fixture(scope="module")
 def measured():
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(card_module, "NUM_CLAMPED_SEGMENTS", 6)
-        patch.setattr(card_module, "NUM_PAIRS", 60)
-        patch.setattr(card_module, "NUM_PAIRS_CHOOSING", 60)
+        patch.setattr(plan_module, "NUM_CLAMPED_SEGMENTS", 6)
+        patch.setattr(plan_module, "NUM_PAIRS", 60)
+        patch.setattr(plan_module, "NUM_PAIRS_CHOOSING", 60)
         patch.setattr(card_module, "NUM_OTHERS", 4)
         patch.setattr("charrnn.model.reading.MAX_LANES", 1)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
@@ -470,16 +470,14 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
     # Documents of 18 characters. A quarter of the half is 100, and 100, 50, 25, 12 would follow.
     network = make_network("lstm", num_layers=1, documents="lines")
     ids = np.tile(np.array([network.end_id, *[2, 3, 4] * 6], np.uint16), 43)[:800]
-    text = EncodedText(ids, 0, "x" * len(ids), Vocab("char", ("", "x")))
-    study = SimpleNamespace(text=text, network=lambda: network)
-    target = SimpleNamespace(half=400)
-    choosing = card_module.Choosing(study, target, measured=None, cell=(0, 0), detector=None)
-    assert choosing.segment_length == card_module.MIN_SEGMENT
+    everywhere = np.ones(len(ids), bool)
+    known = plan_module.KnownPlaces(everywhere, is_end=ids == network.end_id)
+    assert plan_module.choose_segment_length(known, half=400) == plan_module.MIN_SEGMENT
     # Documents of 15 characters.
-    text.ids[:] = np.tile(np.array([network.end_id, *[2, 3, 4] * 5], np.uint16), 50)
-    choosing = card_module.Choosing(study, target, measured=None, cell=(0, 0), detector=None)
+    ids = np.tile(np.array([network.end_id, *[2, 3, 4] * 5], np.uint16), 50)
+    known = plan_module.KnownPlaces(everywhere, is_end=ids == network.end_id)
     with pytest.raises(DataError, match="too short for evidence: give a `text` with 17"):
-        choosing.segment_length  # noqa: B018
+        plan_module.choose_segment_length(known, half=400)
 
 
 def test_a_card_is_json_with_its_assumptions(study):
@@ -556,16 +554,17 @@ def test_nothing_of_the_scoring_half_chooses(short_study):
     detector = get_detectors(["quote"])[0]
     [target] = choose_targets(study.text.text, [detector]).targets
     (measured,) = study.measure([target])
-    choosing = card_module.Choosing(study, target, measured, (0, QUOTING_UNIT), detector)
-    spoiled = replace(choosing)
-    values = choosing.reading.values.copy()
+    plan = plan_module.choose(study, target=target, cell=(0, QUOTING_UNIT), detector=detector)
+    reading = card_module.read_plan(study, plan)
+    values = reading.values.copy()
     values[target.half :] = 1e6
-    vars(spoiled)["reading"] = replace(choosing.reading, values=values, odds=values)
+    spoiled = replace(reading, values=values, odds=values)
 
-    where = choosing.shows_property
-    found = choosing.threshold(choosing.reading.values, where)
-    assert spoiled.threshold(values, where) == found
-    assert spoiled.followers == choosing.followers
+    where = plan.shows_property
+    found = card_module.choose_threshold(plan, reading.values, where)
+    assert card_module.choose_threshold(plan, values, where) == found
+    followers = card_module.choose_followers(plan, reading, measured)
+    assert card_module.choose_followers(plan, spoiled, measured) == followers
 
 
 def test_a_card_says_at_how_many_places_the_cell_carries_most_when_it_is_asked(

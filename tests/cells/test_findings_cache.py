@@ -23,7 +23,7 @@ from charrnn.cells.findings_cache import (
     encode,
     program_digest,
 )
-from charrnn.cells.scores import Measured, measure
+from charrnn.cells.scores import Measured, score_targets
 from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
@@ -75,8 +75,8 @@ def measured(monkeypatch):
         names.extend(target.name for target in targets)
         return real(targets, read, **options)
 
-    real = study.measure
-    monkeypatch.setattr(study, "measure", measure)
+    real = study.score_targets
+    monkeypatch.setattr(study, "score_targets", measure)
     return names
 
 
@@ -308,7 +308,7 @@ def test_a_measurement_is_read_back_exactly(lstm):
     targets = choose_targets(TEXT, [DETECTORS["quote"]]).targets
     study = model.study(TEXT)
     baseline = study.reader(model.untrained_baseline())
-    (measured,) = measure(targets, study.reader(), num_units=32, read_untrained=baseline)
+    (measured,) = score_targets(targets, study.reader(), num_units=32, read_untrained=baseline)
     back = decode(Measured, in_json(measured))
     assert back.score == measured.score
     assert (back.on_choosing_half == measured.on_choosing_half).all()

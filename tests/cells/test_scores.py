@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from labelled import label
 
 from charrnn.cells.findings import MAX_P_VALUE, CellScore
-from charrnn.cells.scores import find_cells, interior, measure
+from charrnn.cells.scores import find_cells, interior, score_targets
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector
@@ -78,7 +78,7 @@ def only(findings):
 def scores_of(cells, detectors):
     """The score of the best of cells (N, C) for each detector."""
     targets = choose_targets("x" * len(cells), detectors).targets
-    return [one.score for one in measure(targets, reader(cells), num_units=cells.shape[1])]
+    return [one.score for one in score_targets(targets, reader(cells), num_units=cells.shape[1])]
 
 
 def survey_cells(cells, labels):

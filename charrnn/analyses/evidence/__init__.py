@@ -6,10 +6,10 @@ al. 2026), faithfulness over the size of a circuit and interchange interventions
 2025), and the assumptions in words.
 """
 
-from charrnn.analyses.evidence.card import Scoring
+from charrnn.analyses.evidence.card import measure_card
 from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.cells.study import Study
-from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets
+from charrnn.cells.target_labels import MIN_TEXT, choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, check_length, named
@@ -25,7 +25,7 @@ def evidence(
 ) -> EvidenceCard:
     """Measure the evidence for the claim that a cell tracks the property of a detector.
 
-    `Model.evidence` is this for users; the parts of a card are measured by `card.Scoring`. The
+    `Model.evidence` is this for users; `card.measure_card` measures the parts of a card. The
     default is the best cell of the detector. Without a detector, it is the cell that exceeds the
     untrained baseline most. Raises UsageError for an unknown detector or cell, DataError for a text
     without enough labels.
@@ -64,11 +64,6 @@ def evidence(
     (resolved,) = get_detectors([detector])
     [target] = choose_targets(study.text.text, detectors=[resolved]).targets
 
-    def measure(targets: list[Target]) -> list[EvidenceCard]:
-        (measured,) = study.measure(targets)
-        scoring = Scoring(study, target=target, measured=measured, cell=cell, detector=resolved)
-        return [scoring.card()]
-
     # The card has the names of the detector, so these belong to the key.
     key = study.target_key(target) | study.cell_key(*cell)
     of_detector = {
@@ -76,10 +71,10 @@ def evidence(
         "looks_for": resolved.looks_for,
         "output": resolved.output,
     }
-    (card,) = study.cached_each(
-        "evidence",
-        keys=[(target, key | of_detector)],
-        result=EvidenceCard,
-        compute=measure,
-    )
+    cards = study.look_up("evidence", [(target, key | of_detector)], result=EvidenceCard)
+    if cards.missing:
+        (measured,) = study.measure([target])
+        card = measure_card(study, target=target, measured=measured, cell=cell, detector=resolved)
+        cards.save([card])
+    (card,) = cards.results()
     return card
