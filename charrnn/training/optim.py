@@ -163,10 +163,24 @@ class Muon(Optimizer):
     """Muon: momentum, orthogonalised for each gate block separately (Jordan 2024; scaled as by Liu
     2025).
 
-    For weights (G * H, N) that are G blocks (H, N). m <- 0.9 m + 0.1 g; the update of a block is
-    about U V' where U S V' = 0.9 m + 0.1 g (Nesterov's), found by Newton-Schulz iterations, times
-    0.2 sqrt(max(H, N)). So every singular direction of a gate learns at the same speed, however
-    small its gradient. `Config.muon_scale` multiplies the learning rate.
+    Nearly all of a gradient often points in a few directions. Here every singular direction of a
+    gate learns at the same speed, however small its gradient. For weights (G * H, N) that are G
+    blocks (H, N), and their gradient g, a step is:
+
+    1. Momentum. m <- 0.9 m + 0.1 g is a running mean of the gradients. The update starts from
+       0.9 m + 0.1 g, which looks one step ahead (Nesterov's momentum).
+    2. Blocks. The matrix is divided into the H rows of each gate, because a gate with large
+       gradients would hide the directions of the others.
+    3. Orthogonalisation. Let U S V' be the singular value decomposition of a block. S is replaced
+       by numbers near 1, so that about U V' remains. No decomposition is computed: the block is
+       divided by a bound of its largest singular value, and then X <- 3.4445 X - 4.7750 (X X') X +
+       2.0315 (X X')^2 X is computed twice, a Newton-Schulz iteration.
+    4. Step. The weights shrink by the weight decay, and move by the learning rate, times
+       `Config.muon_scale`, times 0.2 sqrt(max(H, N)). This gives the entries of an update about
+       the size that they have in AdamW, so that one learning rate serves both.
+
+    Jordan's Muon has the same polynomial with a momentum of 0.95, five iterations instead of two,
+    and whole matrices instead of gates (https://github.com/KellerJordan/Muon).
     """
 
     moments = ("momentum",)

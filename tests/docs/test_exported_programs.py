@@ -1,4 +1,4 @@
-"""The programs with a module on the page about export run."""
+"""The programs with a module on the page about games run."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from charrnn.formats.model_page.digests import DocumentDigests
 from charrnn.formats.model_page.page import to_module
 from charrnn.text.vocab import Vocab
 
-PAGE = (REPOSITORY / "docs" / "use" / "export.md").read_text("utf-8")
+PAGE = (REPOSITORY / "docs" / "use" / "game.md").read_text("utf-8")
 CHAT_LINES = 12
 GAME_LINES = 30
 pytestmark = pytest.mark.docs

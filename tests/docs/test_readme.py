@@ -1,6 +1,9 @@
 """Check the README and the pages against the code: the examples run, lists are complete, counts and
 links are right."""
 
+import contextlib
+import io
+import json
 import re
 from xml.etree import ElementTree
 
@@ -46,7 +49,7 @@ def test_the_python_example_runs(corpus_file, tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_of_interventions_changes_the_predictions(capsys):
-    _, _, code, _, _ = python_examples()
+    code = python_examples()[2]
     names = {}
     exec(compile(code, "python.md", "exec"), names)
     [recorded, *_] = names["memories"]
@@ -58,14 +61,14 @@ def test_the_example_of_interventions_changes_the_predictions(capsys):
 def test_the_example_of_every_number_is_right(command, capsys):
     assert command("train --recipe hello --steps 20 --out four").code == 0
     capsys.readouterr()
-    *_, code, _ = python_examples()
+    code = python_examples()[3]
     exec(compile(code, "python.md", "exec"), {})
     zeros = [float(number) for number in re.findall(r"[-+\d.e]+", capsys.readouterr().out)]
     assert zeros == pytest.approx([0] * 6, abs=1e-12)
 
 
 def test_the_example_of_another_program_computes_what_torch_computes(capsys):
-    *_, code = python_examples()
+    code = python_examples()[4]
     names = {}
     exec(compile(code, "python.md", "exec"), names)
     assert len(capsys.readouterr().out.removesuffix("\n")) == 20
@@ -78,6 +81,21 @@ def test_the_example_of_another_program_computes_what_torch_computes(capsys):
     expected = sum(log_probabilities[step, ids[step + 1]].item() for step in range(4))
     # Both sum in float32, in different orders.
     assert model.logprob("hello") == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.trained
+def test_the_example_of_weights_in_torch_predicts_what_the_command_predicts(
+    command, corpus_file, tmp_path
+):
+    options = "--type lstm --layers 2 --hidden-size 8 --steps 2 --alphabet exact --out plain"
+    assert command("train", corpus_file, *options.split()).code == 0
+    expected = json.loads(command("predict plain --json --", "a b").out)[0]
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(python_examples()[5], "python.md", "exec"), {})
+    printed = out.getvalue().strip()
+
+    assert printed == f"{expected['character']!r} {round(expected['probability'], 4)}"
 
 
 def test_the_pages_name_every_detector_and_count_the_cell_types():

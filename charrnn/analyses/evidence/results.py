@@ -402,18 +402,18 @@ class EvidenceCard(Displayable):
 
     def _necessary(self) -> str:
         necessary = self.necessary
-        others = ""
+        compared = _compared(
+            "random directions", rank=necessary.rank_among_directions, rises=necessary.directions
+        )
         if necessary.cells:  # A network may have a single cell.
-            others = f" (others up to {max(necessary.cells):+.4f})"
+            cells = _compared("other cells", rank=necessary.rank, rises=necessary.cells)
+            compared = f"{cells}, and {compared}"
         return (
             f"held at its mean: loss"
             f" {necessary.inside:+.4f}{_in_brackets(necessary.ci_inside, form='+.4f')} inside,"
             f" {necessary.outside:+.4f}{_in_brackets(necessary.ci_outside, form='+.4f')} outside,"
-            f" over {necessary.num_chars:,} characters; rank {necessary.rank} of"
-            f" {1 + len(necessary.cells)} cells{others}, {necessary.rank_among_directions} of"
-            f" {1 + len(necessary.directions)} with random directions (up to"
-            f" {max(necessary.directions):+.4f}), by {necessary.ranked:+.4f} over"
-            f" {necessary.num_ranked_chars:,} of them"
+            f" over {necessary.num_chars:,} characters; over {necessary.num_ranked_chars:,} of"
+            f" them it rises by {necessary.ranked:+.4f} inside: {compared}"
         )
 
     def _sufficient(self) -> str:
@@ -437,8 +437,8 @@ class EvidenceCard(Displayable):
                 f"{_in_brackets(interval, form='.0%')}"
             )
         return (
-            f"{effect}; share of it with the first k of {len(sufficient.followers):,} cells that"
-            f" follow it, {curve}; {reached}"
+            f"{effect}; share of it that is left while all but the first k of the"
+            f" {len(sufficient.followers):,} followers are held at their means: {curve}; {reached}"
         )
 
     def _interchangeable(self) -> str:
@@ -458,6 +458,14 @@ class EvidenceCard(Displayable):
             f" ({exchanged.other_cells:.1%}), {ends_text(*above_equal, '.1%')} more than for equal"
             f" labels ({exchanged.equal_labels:.1%})"
         )
+
+
+def _compared(others: str, *, rank: int, rises: Sequence[float]) -> str:
+    """Say how many of several others raise the loss as much as the cell, which has this rank among
+    them."""
+    if rank == 1:
+        return f"none of {len(rises)} {others} raises it as much (at most {max(rises):+.4f})"
+    return f"{rank - 1} of {len(rises)} {others} raise it as much (up to {max(rises):+.4f})"
 
 
 def _carries(carries: Carrying) -> str:
