@@ -73,7 +73,7 @@ def given(command, tmp_path, few_samples):
     return call
 
 
-@pytest.mark.parametrize("line", lines_of_readers())
+@pytest.mark.parametrize("line", list(lines_of_readers()))
 def test_a_pipe_is_read_like_a_file(given, line):
     expected = given(line, "file")
     assert given(line, "-") == expected

@@ -80,7 +80,7 @@ def kinds():
 
 
 @pytest.mark.trained
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", list(kinds()))
 def test_every_option_runs_but_those_of_the_table(kind, tried, monkeypatch):
     # matplotlib cannot be imported: it is needed for charts in files alone, and no first example
     # of an option exports one.
