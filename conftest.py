@@ -50,9 +50,9 @@ SMALL_FLAGS = tuple(
 
 FEW_SAMPLES = {
     "analyses.evidence.card.NUM_OTHERS": 9,
-    "analyses.evidence.card.NUM_PAIRS": 64,
-    "analyses.evidence.card.NUM_PAIRS_CHOOSING": 16,
-    "analyses.evidence.card.NUM_CLAMPED_SEGMENTS": 4,
+    "analyses.evidence.plan.NUM_PAIRS": 64,
+    "analyses.evidence.plan.NUM_PAIRS_CHOOSING": 16,
+    "analyses.evidence.plan.NUM_CLAMPED_SEGMENTS": 4,
     "analyses.gradients.NUM_LOSSES": 16,
 }
 """Samples of the fixture `few_samples`."""
