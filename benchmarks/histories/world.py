@@ -223,7 +223,7 @@ class World:
         """
         arguments = [str(word) for word in words]
         seen = self.look(f"charrnn {' '.join(arguments)}  [{surroundings}, {mishap}]")
-        warden = self._warden(arguments[0], surroundings)
+        warden = self._warden(surroundings, mishap)
         os.chdir(folder or self.work)
         variables = {**SURROUNDINGS[surroundings], **environment}
         with self._surrounded(variables, is_terminal=surroundings in TERMINALS) as streams:
@@ -249,7 +249,7 @@ class World:
         allowed = []
         if code in (None, 0) or mishap.kind != "none":
             allowed = [path.absolute() for path in writes]
-        problems += self.problems_since(seen, allowed, is_killed=code is None)
+        problems += self.problems_since(seen, allowed, is_killed=code is None, mishap=mishap)
         self.report(problems, ran)
         return None if code is None else ran
 
@@ -259,11 +259,15 @@ class World:
         whole = {made.path: whole_checkpoints(made.path) for made in self.runs}
         return Seen(self._stamps(), whole, {*threading.enumerate()}, children())
 
-    def problems_since(self, seen: Seen, allowed: Sequence[Path], *, is_killed: bool) -> list[str]:
+    def problems_since(
+        self, seen: Seen, allowed: Sequence[Path], *, is_killed: bool, mishap: Mishap
+    ) -> list[str]:
         """Return what is wrong with the world since it was looked at; `allowed` may have changed.
 
-        A command that is killed leaves temporary files.
+        A command that is killed leaves temporary files. So does Python where the disk refuses to
+        remove the file by which it tries the temporary folder.
         """
+        may_leave = is_killed or mishap.kind == "disk broken"
         # Files: what is not ours is as it was.
         problems = []
         temporary = self.root / "temporary"
@@ -271,8 +275,9 @@ class World:
         for path in self._stamps().items() ^ seen.stamps.items():
             name = self.root / path[0]
             is_ours = any(name.is_relative_to(one) for one in ours)
-            is_left = is_killed and (name.parent == temporary or ".tmp-" in name.name)
-            if not (is_ours or is_left or name.name == "lock"):
+            is_temporary = may_leave and name.parent == temporary
+            is_half_written = is_killed and ".tmp-" in name.name
+            if not (is_ours or is_temporary or is_half_written or name.name == "lock"):
                 problems.append(f"changed or left {path[0]}")
 
         # What was saved stays saved.
@@ -295,9 +300,10 @@ class World:
             shown = "\n".join(dict.fromkeys(problems[:12]))
             self.fail(f"{shown}\n{ran.code} {ran.out[-500:]}\n{ran.err[-900:]}")
 
-    def _warden(self, command: str, surroundings: str) -> _Warden:
+    def _warden(self, surroundings: str, mishap: Mishap) -> _Warden:
         warden = _Warden((str(self.root), "/dev/", os.environ["CHARRNN_CACHE"]))
-        if surroundings in ("no temporary folder", "no home"):
+        # Python takes the next temporary folder where a file in the first one cannot be written.
+        if surroundings in ("no temporary folder", "no home") or mishap.kind.startswith("disk"):
             warden.allowed += ("/tmp", "/var/tmp", "/proc")
         if surroundings == READ_ONLY:
             warden.read_only = str(self.work)

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import accumulate, chain
 from pathlib import Path
@@ -154,10 +154,17 @@ class SourceReader:
             return f"{named('documents')} is {self.config.documents!r}, without a text"
         return f"{self.name} has no line {mark!r}, which parts documents"
 
-    def _may_write(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _may_write(self) -> Iterator[None]:
         """Convert the errors of temporary files; those of the sources are DataErrors."""
-        folder = Path(tempfile.gettempdir())
-        return convert_os_errors("write to", path=folder, num_bytes=self.file_bytes)
+        try:
+            yield
+        except OSError:
+            # The folder is known if it was needed. Asking for it before would write a file into
+            # it, which a text of a few characters does not need.
+            folder = Path(tempfile.tempdir or "a temporary folder")
+            with convert_os_errors("write to", path=folder, num_bytes=self.file_bytes):
+                raise
 
     def check_memory(self) -> None:
         """Raise DataError if the text does not fit into memory as a whole.

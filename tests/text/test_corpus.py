@@ -14,7 +14,7 @@ import pytest
 from read_texts import read_corpus
 from streams import Stream
 
-from charrnn.errors import DataError
+from charrnn.errors import CharRNNError, DataError
 
 TEXT = "It was the best of times, it was the worst of times.\n"
 pytestmark = pytest.mark.usefixtures("here")
@@ -239,3 +239,13 @@ def test_the_note_on_xml_has_a_command_that_leaves_the_words():
     [note] = read_corpus([write("a.xml", f"<play>\n{lines}</play>\n")]).notes
     assert "% of the text of a.xml is " in note and "sed 's/<[^>]*>/ /g' FILE" in note
     assert "(a.xml)" not in note
+
+
+def test_a_small_text_needs_no_temporary_folder_and_a_large_one_says_that_it_does(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["nowhere"])
+    assert read_corpus([write("a.txt")]).content == TEXT
+
+    monkeypatch.setattr("charrnn.text.id_builder.MAX_BYTES_IN_MEMORY", 10)
+    with pytest.raises(CharRNNError, match="cannot write to a temporary folder: No usable"):
+        read_corpus(["a.txt"])
