@@ -1,7 +1,7 @@
-"""Draw the chart of the programs, for light and for dark pages; `tools/figures.py` calls this.
+"""Draw the charts of the programs, for light and for dark pages; `tools/figures.py` calls this.
 
-It shows seconds and loss of several programs on tiny Shakespeare, of the table that
-benchmarks/losses/peers.py writes.
+They show the losses of several programs on tiny Shakespeare, of the table that
+benchmarks/losses/peers.py writes: after three minutes as bars, and over the seconds.
 """
 
 import csv
@@ -13,9 +13,10 @@ from operator import itemgetter
 from pathlib import Path
 from statistics import mean
 
+from benchmarks.losses.peers import read_rows, table_of
 from charrnn.views.chart_files import draw_chart
 from charrnn.views.charts import enclosing_ticks, numbered_line
-from charrnn.views.drawing import Drawing, Line, Plot
+from charrnn.views.drawing import GREY, Drawing, Line, Plot
 
 DOCS = Path(__file__).parents[1] / "docs"
 """Where the figures are and the charts go."""
@@ -39,8 +40,13 @@ TIMES = (
     (1200, "20 min"),
 )
 """Ticks of the seconds."""
-ABOUT = "Marks: the end of a training, the mean of its seeds. Dots: within a training."
+ABOUT = (
+    "A large mark is the end of a training, the mean of its seeds; a small dot is within a training."
+    " The hollow mark is of n-grams, which are counted."
+)
 """What the chart says of itself."""
+BUDGET = "3 minutes"
+"""The budget of the trainings that the bars show."""
 Point = tuple[float, float]
 """Seconds and loss, or a place in the plot."""
 HIGHEST_LOSS = 2.5
@@ -96,11 +102,42 @@ def draw_peers(folder: Path = DOCS / "pictures") -> None:
         y_ticks=enclosing_ticks(lowest=min(losses), highest=max(losses)),
     )
     drawing = Drawing("", rows=[[plot]], about=ABOUT)
-    light = draw_chart(drawing, "svg", title="Seconds and validation loss").decode("utf-8")
+    _draw(drawing, title="Seconds and validation loss", name="peers", folder=folder)
+
+
+def draw_bars(folder: Path = DOCS / "pictures") -> None:
+    """Draw the loss of each program after three minutes as a bar from 0, as `bars-THEME.svg` for
+    each theme: the mean of its seeds, the lowest loss above the others. n-grams take less time."""
+    losses = {}
+    for row in table_of(read_rows(DOCS / "peers.csv")):
+        name, _, budget = row["program"].partition(", ")
+        if budget in ("", BUDGET):
+            losses[name] = float(row["loss"].split()[0])
+    bars = []
+    labels = []
+    for place, (name, loss) in enumerate(
+        sorted(losses.items(), key=itemgetter(1), reverse=True), 1
+    ):
+        colour = "blue" if name == "charrnn" else GREY
+        bars.append(Line(name, points=[(0, place), (loss, place)], colour=colour, bar_width=17))
+        labels.append((place, f"{name}  {loss:.3f}"))
+    plot = Plot(
+        lines=bars,
+        x_label="validation loss (nats per character, windowed-256): a shorter bar is better",
+        x_ticks=[*((tick / 2, f"{tick / 2:g}") for tick in range(4)), (1.6, "")],
+        y_ticks=[(0.4, ""), *labels, (len(bars) + 0.6, "")],
+        inches=1.8,
+    )
+    _draw(Drawing("", rows=[[plot]]), title="Losses of programs", name="bars", folder=folder)
+
+
+def _draw(drawing: Drawing, *, title: str, name: str, folder: Path) -> None:
+    """Write a chart as `NAME-THEME.svg` for each theme."""
+    light = draw_chart(drawing, "svg", title=title).decode("utf-8")
     # The same shapes in other colours.
     dark = re.sub("#[0-9a-f]{6}", lambda colour: DARK.get(colour[0], colour[0]), light)
     for theme, picture in (("light", light), ("dark", dark)):
-        path = folder / f"peers-{theme}.svg"
+        path = folder / f"{name}-{theme}.svg"
         path.write_text(picture, encoding="utf-8", newline="\n")
 
 

@@ -31,8 +31,9 @@ from figure_entries import (
 
 DRAWN = {
     "peers": "charts.draw_peers",
+    "bars": "charts.draw_bars",
+    "cells": "coloured_texts.draw_cells",
     "demo": "record_demo.draw_demo",
-    "page": "screens.draw_page",
     "explore": "screens.draw_explorer",
 }
 """Figures that a function draws, whose module is imported then. All others are made by their command."""

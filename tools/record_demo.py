@@ -1,4 +1,4 @@
-"""Record the moving picture of the README; `tools/figures.py` calls this.
+"""Record the moving picture of the tour; `tools/figures.py` calls this.
 
 The commands below are typed into bash in a terminal of its own, in an empty folder: the model is
 one of those that are included. What the programs print is recorded with its times (asciicast
@@ -38,12 +38,12 @@ STILL = 0
 """The command whose result a viewer without animations shows, from 0."""
 COMMANDS = (
     ("charrnn demo", 8.0, ()),
-    ("charrnn sample prose --temp 0.5 --seed 3 --length 600", 2.0, ()),
+    ("charrnn sample prose --known-words --temp 0.6 --seed 7 --length 417", 2.0, ()),
     ("charrnn visualize prose --detector quote --top 1", 2.0, ()),
-    ("charrnn explore prose", 1.5, ("\x1b[B", "\x1b[B", "\x1b[6~", "\x1b[6~", "q")),
+    ("charrnn explore prose", 1.5, ("\x1b[B", "\x1b[B", "\x1b[6~", "\x1b[6~")),
 )
 """What is typed, the seconds that its run is played in at most, and the keys that are pressed while
-it runs."""
+it runs. A command with keys is the last one, and the picture ends while it runs."""
 THEME = {
     "fg": "#e6e6ea",
     "bg": "#17181c",
@@ -143,7 +143,11 @@ def record(folder: Path) -> tuple[Recording, float]:
             for key in keys:
                 recording.now += 1.3
                 os.write(master, key.encode())
-                recording.read(None if key != keys[-1] else "$ ", 0.3, 120)
+                recording.read(None, 0.3, 120)
+            recording.now += READING_SECONDS
+            # The screen as it is left is no end of a picture: this is not recorded.
+            os.write(master, b"q")
+            Recording(master).read("$ ", 0.3, 120)
         else:
             recording.read("$ ", limit, 1200)
             recording.now += READING_SECONDS

@@ -1,12 +1,15 @@
-"""Draw what charrnn shows: the explorer and the page that is exported.
+"""Draw what charrnn shows: the explorer, and a page with names.
 
-`tools/figures.py` calls this. All show an included model, which writes the same text everywhere. The
-page needs chromium.
+    python tools/screens.py towns   # a run that has learned names
+
+`tools/figures.py` draws the explorer, which shows an included model: it writes the same text
+everywhere. The page is one that somebody writes around an exported module. It needs chromium.
 """
 
 import asyncio
 import shutil
 import subprocess
+import sys
 import tempfile
 from io import StringIO
 from itertools import groupby
@@ -34,12 +37,29 @@ CURSOR, LINES_BEFORE = 7111, 4
 """The character at which the cursor is, in a dialogue, and the lines above it."""
 SELECTED = Style(color=PAPER, bgcolor=INK, bold=True)
 """The selected row and the cursor, whose colours the terminal swaps."""
-SIZE = "760,560"
+SIZE = "760,330"
 """Pixels of the window with the page."""
-ADDRESS = "#text=said%20Pierre.%0A%0A&temp=0.7&seed=2&length=293&cell=0:97&write=1"
-"""What the page writes: the dialogue of `charrnn demo`, in the colours of the quotation cell."""
-WRITING_MS = 30_000
-"""Time of the page's clock at which the picture is taken: the text is written by then."""
+PAGE = """\
+<!DOCTYPE html>
+<title>Towns</title>
+<style>
+body { font: 17px system-ui, sans-serif; margin: 24px; background: #fcfcfa; color: #1e1e22 }
+ul { columns: 4; padding: 0; list-style: none; line-height: 1.7 }
+button { font: inherit; padding: 6px 14px }
+</style>
+<h1>Twenty new names of towns</h1>
+<ul id="names"></ul>
+<button onclick="write()">Twenty others</button>
+<script type="module">
+  import { sample } from "./towns.js";
+  window.write = (seed) => {
+    const names = sample({ count: 20, unique: true, isNew: true, temperature: 0.5, seed });
+    document.getElementById("names").innerHTML = names.map((name) => `<li>${name}`).join("");
+  };
+  write(1);
+</script>
+"""
+"""A page around the module of a model."""
 
 
 def _screen_lines(app: Explorer) -> list[Text]:
@@ -85,14 +105,18 @@ def draw_explorer() -> None:
     _draw(explorer, lines=lines, title=title, name="explore.svg")
 
 
-def draw_page() -> None:
-    """Export the page, open it and take the picture."""
+def draw_page(run: Path) -> None:
+    """Export the module of a run that has learned names, open PAGE around it, and take the
+    picture."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("chromium is not installed")
     with tempfile.TemporaryDirectory() as folder:
+        module = Path(folder) / "towns.js"
+        charrnn.load(run).export(module, new=True)
+        print(f"towns.js has {module.stat().st_size:,} bytes")
         page = Path(folder) / "page.html"
-        charrnn.load("prose").export(page, known_words=True)
+        page.write_text(PAGE, encoding="utf-8")
         options = [
             "--headless",
             "--no-sandbox",
@@ -102,8 +126,13 @@ def draw_page() -> None:
             "--disable-component-update",
             "--disable-sync",
             "--hide-scrollbars",
+            "--allow-file-access-from-files",
             f"--window-size={SIZE}",
-            f"--virtual-time-budget={WRITING_MS}",
+            "--virtual-time-budget=10000",
             f"--screenshot={PICTURES / 'page.png'}",
         ]
-        subprocess.run([chromium, *options, page.as_uri() + ADDRESS], check=True)
+        subprocess.run([chromium, *options, page.as_uri()], check=True)
+
+
+if __name__ == "__main__":
+    draw_page(Path(sys.argv[1]))

@@ -87,6 +87,8 @@ MARKERS = {
     "×": ("x", True),
 }
 """matplotlib's marker for each mark of a line, and whether it is filled."""
+DOT_AREA = 18
+"""Area of a dot of a cloud, in square points."""
 NUM_MARKS = 8
 """The largest number of marks on a line."""
 SETTINGS: Mapping[str, Any] = {
@@ -225,7 +227,9 @@ def _figure(drawing: Drawing, fonts: ChartFonts) -> "Figure":
     # The texts stand above and below the plots.
     title = _folded([drawing.title], fonts)
     notes = _folded([drawing.about, *drawing.notes], fonts)
-    figure.set_size_inches(WIDTH, num_rows * HEIGHTS[min(num_columns, len(HEIGHTS)) - 1])
+    usual_height = HEIGHTS[min(num_columns, len(HEIGHTS)) - 1]
+    heights = [max(plot.inches or usual_height for plot in plots) for plots in drawing.rows]
+    figure.set_size_inches(WIDTH, sum(heights))
     legend = _legend(figure, handles, fonts)
     below = MARGIN + LINE_HEIGHT * len(notes)
     above = LINE_HEIGHT * len(title)
@@ -300,11 +304,19 @@ def _draw_plot(axes: "Axes", plot: Plot, fonts: ChartFonts) -> dict[str, Any]:
     for turn, line in enumerate(plot.lines):
         if line.mark:
             handles[line.name] = _draw_line(axes, line, turn=turn, num_lines=len(plot.lines))
+        elif line.bar_width:
+            axes.plot(
+                [x for x, _ in line.points],
+                [y for _, y in line.points],
+                color=HEX_COLOURS[line.colour],
+                linewidth=line.bar_width,
+                solid_capstyle="butt",
+            )
         else:
             axes.scatter(
                 [x for x, _ in line.points],
                 [y for _, y in line.points],
-                s=7,
+                s=DOT_AREA,
                 color=HEX_COLOURS[line.colour],
                 linewidths=0,
                 alpha=0.6,

@@ -95,7 +95,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a plot or, without a mark, a cloud of dots.
+    """A line of a plot or, without a mark, a cloud of dots or a bar.
 
     A chart is described by it once, and drawn in dots (`Drawing`) or in a file (`chart_files`).
     """
@@ -107,9 +107,12 @@ class Line:
     colour: str
     """Its colour: one of COLOURS, or GREY."""
     mark: str = ""
-    """Its mark, one of MARKS; "" for a cloud of dots, which is not in the legend."""
+    """Its mark, one of MARKS; "" for a cloud of dots or a bar, which are not in the legend."""
     dashes: str = DASHES[0]
     """Its style in a file, one of DASHES."""
+    bar_width: float = 0.0
+    """Width of a bar in a file, in points; 0 for what is no bar. A bar has no mark, and the labels
+    of the ticks name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +142,8 @@ class Plot:
     """The largest width in a terminal, in columns, with the labels of the vertical axis."""
     height: int = 15
     """The largest number of lines between the first and the last tick of the vertical axis."""
+    inches: float = 0.0
+    """Its height in a file; 0 for the usual height of as many plots side by side."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if is_in_words(console):
@@ -225,7 +230,7 @@ class Plot:
 
     def _segments(self, line: Line) -> Iterator[list[Point]]:
         """Yield the parts of a line between its gaps; of a cloud each dot."""
-        if not line.mark:
+        if not line.mark and not line.bar_width:
             for point in finite(line.points):
                 yield [point]
             return

@@ -117,20 +117,29 @@ def calls(figure):
     return [call.strip() for call in re.findall(r"\bcharrnn ([^|&#\n]*)", figure["command"])]
 
 
-@pytest.mark.parametrize("model", ["prose", "code"])
-def test_the_included_models_write_the_pictures_of_their_texts(entries, command, tmp_path, model):
-    words = shlex.split(entries.read_figures()[model]["command"])[1:-1]
+def test_an_included_model_writes_the_picture_of_its_text(entries, command, tmp_path):
+    words = shlex.split(entries.read_figures()["code"]["command"])[1:-1]
     assert command(*words, tmp_path / "drawn.svg").code == 0
-    assert (tmp_path / "drawn.svg").read_bytes() == (
-        DOCS / "pictures" / f"{model}.svg"
-    ).read_bytes()
+    assert (tmp_path / "drawn.svg").read_bytes() == (DOCS / "pictures" / "code.svg").read_bytes()
 
 
-def test_the_chart_of_programs_is_that_of_its_figures(load, tmp_path):
+def test_the_first_picture_is_what_the_included_model_writes(load, tmp_path):
+    load("coloured_texts").draw_cells(folder=tmp_path)
+    assert (tmp_path / "cells.svg").read_bytes() == (DOCS / "pictures" / "cells.svg").read_bytes()
+
+
+def test_the_moving_picture_of_a_training_ends_with_the_text_of_the_included_model(load):
+    training = load("training_picture")
+    frame = training.frame_of(charrnn.load("prose"), heading="after 5,250 steps")
+    assert frame in (DOCS / "pictures" / "training.svg").read_text(encoding="utf-8")
+
+
+def test_the_charts_of_programs_are_those_of_their_figures(load, tmp_path):
     pinned = f'matplotlib=={version("matplotlib")}; python_version >= "3.11"'
     if pinned not in (REPOSITORY / "constraints.txt").read_text(encoding="utf-8"):
         pytest.skip("another version of matplotlib writes other bytes")
     load("charts").draw_peers(folder=tmp_path)
+    load("charts").draw_bars(folder=tmp_path)
     for path in tmp_path.iterdir():
         [saved] = DOCS.rglob(path.name)
         assert path.read_bytes() == saved.read_bytes()
