@@ -330,7 +330,7 @@ def short_study(quoting):
 
 
 def test_the_unit_that_was_made_for_quotations_carries_them(study, monkeypatch):
-    monkeypatch.setattr(card_module, "NUM_CLAMPED_SEGMENTS", 40)
+    monkeypatch.setattr(plan_module, "NUM_CLAMPED_SEGMENTS", 40)
     card = package.evidence(study, detector="quote")
     assert (card.layer, card.unit) == (0, QUOTING_UNIT)
     assert card.necessary.rank == 1
