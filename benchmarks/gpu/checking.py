@@ -174,6 +174,8 @@ def make_trainer(device: torch.device, **changes: Any) -> Trainer:
         "bptt_length": 48,
         "learning_rate": 5e-3,
         "weight_decay": 0.1,
+        "decay_shape": "cosine",
+        "decay_share": 1.0,
         "steps": 1000,
         "precision": "fp32",
         **changes,

@@ -69,6 +69,8 @@ def our_step(
         bptt_length=length,
         learning_rate=1e-3,
         weight_decay=0.1,
+        decay_shape="cosine",
+        decay_share=1.0,
         steps=10**6,
         precision=precision,
         optimizer=optimizer,

@@ -371,12 +371,12 @@ class Config:
     """Peak learning rate, after the warm-up."""
     final_learning_rate: float = setting(0.02, allowed=between(0, 1))
     """Learning rate at the end of the run, as a share of the peak."""
-    decay_share: float = setting(
-        1.0, allowed=Range("more than 0 and at most 1", contains=lambda share: 0 < share <= 1)
+    decay_share: float | Auto = setting(
+        "auto", allowed=Range("more than 0 and at most 1", contains=lambda share: 0 < share <= 1)
     )
     """Share of the steps after the warm-up in which the learning rate falls: 0.7 keeps it at its
     peak for the first 30 % of them."""
-    decay_shape: str = setting("cosine", allowed=one_of(*DECAY_SHAPES))
+    decay_shape: str = setting("auto", allowed=one_of("auto", *DECAY_SHAPES))
     """How the learning rate falls: by half a cosine (Loshchilov & Hutter 2017), or linear, in a
     straight line."""
     warmup_steps: int = setting(50, allowed=at_least(0))

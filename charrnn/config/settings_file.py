@@ -236,10 +236,12 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
             check_field_name(name): value for name, value in loaded.items()
         }
     # A run of an older version has read every file as it stands, with one learning rate for
-    # embedding and output.
+    # embedding and output, which fell along half a cosine.
     if text.startswith(SEAL_START):
         values.setdefault("clean", "false")
         values.setdefault("output_scale", "1")
+        values.setdefault("decay_shape", "cosine")
+        values.setdefault("decay_share", "1")
     return values
 
 

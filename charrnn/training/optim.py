@@ -316,7 +316,8 @@ def learning_rate_at(step: int, config: Config) -> float:
 
     # The peak is kept for a share of the steps after the warm-up.
     progress = progress_after(warmup, step=step, config=config)
-    fall = (progress - (1 - config.decay_share)) / config.decay_share
+    share = float(config.decay_share)
+    fall = (progress - (1 - share)) / share
     fall = min(1.0, max(0.0, fall))
 
     # Half a cosine has a slow end, which lets the weights settle.

@@ -675,6 +675,7 @@ def _trial_config(config: Config, num_train_chars: int, computing: Computing) ->
         steps=10**6,
         learning_rate=TRIAL_RATE,
         weight_decay=0.1,
+        **recipe.EARLY_FALL,
     )
 
 

@@ -304,6 +304,7 @@ def choose_steps(
     steps = max(1, min(budget, MAX_STEPS))
 
     config = choose_dropout(config, steps=steps, num_train_chars=num_train_chars)
+    config = choose_fall(config, steps=steps, num_train_chars=num_train_chars)
 
     # How often to validate, and to save: NUM_VALIDATIONS times, or less often where that would take
     # more than its share of the time.
@@ -404,6 +405,25 @@ def automatic_dropout(config: Config, num_read: float, num_train_chars: int) -> 
     weights_per_char = num_recurrent_weights(config) / num_train_chars
     needed = DROPOUT_SCALE * math.sqrt(num_epochs * weights_per_char) - DROPOUT_OFFSET
     return round(min(MAX_DROPOUT, max(0.0, needed) / math.sqrt(config.num_networks)), 2)
+
+
+LATE_FALL_EPOCHS = 3
+"""Epochs from which on the learning rate falls late, in a straight line; in fewer it makes no
+difference (benchmarks/LOG.md)."""
+LATE_FALL = {"decay_shape": "linear", "decay_share": 0.7}
+"""The rate stays at its peak for three tenths of the steps."""
+EARLY_FALL = {"decay_shape": "cosine", "decay_share": 1.0}
+"""The rate falls right after the warm-up, along half a cosine."""
+
+
+def choose_fall(config: Config, steps: int, num_train_chars: int) -> Config:
+    """Choose when and how the learning rate falls in so many steps.
+
+    A model that continues another one (`Config.init_from`) has its rate fall at once.
+    """
+    num_epochs = steps * config.chars_per_step / num_train_chars
+    is_late = num_epochs >= LATE_FALL_EPOCHS and config.init_from is None
+    return fill_auto(config, **(LATE_FALL if is_late else EARLY_FALL))
 
 
 MEMBER_EPOCHS = 8

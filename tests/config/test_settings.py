@@ -101,7 +101,7 @@ RANGES = {
     "learning_rate": ((1e-9, 10.0), (0.0, 10.001)),
     "final_learning_rate": ((0.0, 1.0), (-0.001, 1.001)),
     "decay_share": ((0.001, 1.0), (0.0, 1.001)),
-    "decay_shape": (("cosine", "linear"), ("Linear", "exponential")),
+    "decay_shape": (("auto", "cosine", "linear"), ("Linear", "exponential")),
     "weight_decay": ((0.0, 1000.0), (-0.001, 1000.001)),
     "muon_scale": ((0.0, 1000.0), (-0.001, 1e300)),
     "output_scale": ((0.0, 1000.0), (-0.001, 1e300)),

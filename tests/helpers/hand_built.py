@@ -36,6 +36,8 @@ def small_config(**changes: Any) -> Config:
         "bptt_length": 6,
         "learning_rate": 0.01,
         "weight_average": 0.9,
+        "decay_shape": "cosine",
+        "decay_share": 1.0,
     }
     return Config(**{**model, **noise, **training, **changes})
 

@@ -31,6 +31,7 @@ SMALLEST: dict[str, Any] = {
     "bptt_length": 2,
 }
 SMALLEST |= {"learning_rate": 0.1, "weight_decay": 0.1, "validation_chars": None}
+SMALLEST |= {"decay_shape": "cosine", "decay_share": 1.0}
 SMALLEST |= {"num_members": 1, "weight_drop": 0.0, "threads": 1}
 CONFIG = Config(
     cell_type="lstm",

@@ -152,6 +152,7 @@ def test_a_step_stays_on_its_device(case, monkeypatch):
         "precision": "fp32",
     }
     batch = {"batch_size": 4, "bptt_length": 3, "learning_rate": 0.01, "weight_decay": 0.1}
+    batch |= {"decay_shape": "cosine", "decay_share": 1.0}
     config = Config(**{**sizes, **batch, "dropout": 0.2, "input_dropout": 0.1, **case})
     network = CharRNN(config, 9).to(META)
     ids = torch.zeros(3, 4, dtype=torch.int64, device=META)

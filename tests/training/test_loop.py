@@ -29,6 +29,8 @@ SETTINGS = {
 SETTINGS |= {
     "learning_rate": 0.01,
     "weight_decay": 0.1,
+    "decay_shape": "cosine",
+    "decay_share": 1.0,
     "steps": 12,
     "evaluate_every": 4,
     "save_every": 2,

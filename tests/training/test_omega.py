@@ -114,6 +114,8 @@ def trainer(**changes):
         "input_dropout": 0.0,
         "weight_drop": 0.0,
         "weight_decay": 0.0,
+        "decay_shape": "cosine",
+        "decay_share": 1.0,
         "batch_size": 4,
         "bptt_length": 10,
         "learning_rate": 0.01,

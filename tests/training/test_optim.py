@@ -34,6 +34,8 @@ def make_config(**changes):
         "hidden_size": 5,
         "embedding_size": 4,
         "dropout": 0.0,
+        "decay_shape": "cosine",
+        "decay_share": 1.0,
     }
     return Config(**{**sizes, "learning_rate": PEAK, "weight_decay": 0.1, **changes})
 

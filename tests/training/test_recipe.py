@@ -112,6 +112,19 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
     assert irnn.weight_drop == 0 < float(irnn.input_dropout)
 
 
+def test_the_rate_falls_late_where_a_text_is_read_three_times_or_more():
+    falls = {
+        epochs: resolve(Config(epochs=epochs, hidden_size=64), 10**6) for epochs in (2.5, 3.5)
+    }
+    assert (falls[2.5].decay_shape, falls[2.5].decay_share) == ("cosine", 1.0)
+    assert (falls[3.5].decay_shape, falls[3.5].decay_share) == ("linear", 0.7)
+    asked = resolve(Config(epochs=9.0, hidden_size=64, decay_share=0.2), 10**6)
+    assert (asked.decay_shape, asked.decay_share) == ("linear", 0.2)
+    # What continues another model has little to learn at a high rate.
+    fine_tuned = resolve(Config(epochs=9.0, hidden_size=64, init_from="prose"), 10**6)
+    assert fine_tuned.decay_shape == "cosine"
+
+
 def test_the_other_shares_follow_from_the_dropout():
     chosen = resolve(Config(dropout=0.4, steps=100, hidden_size=64), 10_000)
     assert (chosen.input_dropout, chosen.weight_drop, chosen.weight_decay) == (0.13, 0.2, 0.3)
