@@ -410,9 +410,9 @@ def automatic_dropout(config: Config, num_read: float, num_train_chars: int) -> 
 LATE_FALL_EPOCHS = 3
 """Epochs from which on the learning rate falls late, in a straight line; in fewer it makes no
 difference (benchmarks/LOG.md)."""
-LATE_FALL = {"decay_shape": "linear", "decay_share": 0.7}
+LATE_FALL: dict[str, Any] = {"decay_shape": "linear", "decay_share": 0.7}
 """The rate stays at its peak for three tenths of the steps."""
-EARLY_FALL = {"decay_shape": "cosine", "decay_share": 1.0}
+EARLY_FALL: dict[str, Any] = {"decay_shape": "cosine", "decay_share": 1.0}
 """The rate falls right after the warm-up, along half a cosine."""
 
 

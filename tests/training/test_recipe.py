@@ -113,9 +113,7 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
 
 
 def test_the_rate_falls_late_where_a_text_is_read_three_times_or_more():
-    falls = {
-        epochs: resolve(Config(epochs=epochs, hidden_size=64), 10**6) for epochs in (2.5, 3.5)
-    }
+    falls = {epochs: resolve(Config(epochs=epochs, hidden_size=64), 10**6) for epochs in (2.5, 3.5)}
     assert (falls[2.5].decay_shape, falls[2.5].decay_share) == ("cosine", 1.0)
     assert (falls[3.5].decay_shape, falls[3.5].decay_share) == ("linear", 0.7)
     asked = resolve(Config(epochs=9.0, hidden_size=64, decay_share=0.2), 10**6)
