@@ -27,7 +27,9 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=["lstm", "gru", "rnn"])
+@pytest.fixture(
+    params=["lstm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gru", "rnn"))]
+)
 def run(request, kind, train_run):
     settings = {"cell_type": request.param, "steps": 4, **KINDS[kind]}
     return train_run(f"{request.param}-{kind}", **settings).path

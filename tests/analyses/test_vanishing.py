@@ -64,6 +64,7 @@ def test_the_gradients_are_those_of_the_letters_asked_for(command, few_strings):
     )
 
 
+@pytest.mark.slow
 def test_the_untrained_network_is_that_with_which_the_run_began(command, few_strings):
     [plain, *_] = json.loads(command(f"{SHORT} --out three").out)
     begun = charrnn.load(plain["run"], step=0)
@@ -74,6 +75,7 @@ def test_the_untrained_network_is_that_with_which_the_run_began(command, few_str
     ]
 
 
+@pytest.mark.slow
 def test_the_share_recalled_is_that_of_the_most_likely_letters(command, few_strings):
     [plain, *_] = as_json(command(SHORT))
     text = recall_text(20)

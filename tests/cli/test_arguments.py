@@ -89,6 +89,7 @@ def test_every_command_that_takes_a_text_is_tried():
     assert sorted(takes_text) == sorted(READERS)
 
 
+@pytest.mark.slow
 def test_a_document_is_converted_once(command, tmp_path, monkeypatch):
     build_chain_and_quoting(tmp_path)
     paragraphs = "".join(f"<p>{line}</p>" for line in quoting_text(2_000, seed=3).splitlines())

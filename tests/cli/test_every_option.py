@@ -19,7 +19,7 @@ from every_option import BASES, ELSEWHERE, KINDS, REFUSED, command_lines, exampl
 from charrnn.cli.root import commands
 from charrnn.formats.export import FORMATS
 
-USUAL = ("plain", "lines")
+USUAL = ("plain",)
 """Kinds that every run of the tests tries, and `-m slow` the others."""
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""

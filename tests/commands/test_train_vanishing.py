@@ -102,6 +102,7 @@ def test_several_processes_are_refused_by_name(command, monkeypatch):
     assert not Path("three").exists()
 
 
+@pytest.mark.slow
 def test_its_messages_are_quiet_if_asked(command):
     ran = command(f"{SHORT} --out three --quiet")
     assert "rnn-omega" in ran.out

@@ -141,9 +141,17 @@ KINDS = {
     "dilated": {"cell_type": "lstm", "depth": "dilated", "num_layers": 3, "zoneout": 0.3},
     "attention": {"cell_type": "gru", "depth": "attention", "num_layers": 2},
 }
+USUAL = ("lstm", "documents", "ensemble")
+"""Kinds that every run of the tests trains, and `-m slow` the others."""
 
 
-@pytest.mark.parametrize("kind, size", [*zip(KINDS, (3, 2, 2, 3, 2, 2, 3, 2), strict=True)])
+@pytest.mark.parametrize(
+    "kind, size",
+    [
+        pytest.param(kind, size, marks=[] if kind in USUAL else [pytest.mark.slow])
+        for kind, size in zip(KINDS, (3, 2, 2, 3, 2, 2, 3, 2), strict=True)
+    ],
+)
 def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_the_bit(kind, size):
     def train(group):
         trainer = make_trainer(group, **KINDS[kind])

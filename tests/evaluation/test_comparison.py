@@ -153,6 +153,7 @@ def test_a_part_of_a_folder_is_recognized_by_its_passages(tmp_path, monkeypatch,
     assert share_of(recorded, "".join(own[900:])) == 0
 
 
+@pytest.mark.slow
 def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_path):
     text = "abcdé\n" * 1_800 + "é" * 1_250 + "a" * 702
     (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
@@ -208,6 +209,7 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
     assert "model-1 reads characters and model-3 bytes: compare bits/byte." in found.notes
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(UNKNOWN)
 @pytest.mark.parametrize("protocol", ["stateful", "windowed-256"])
 def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alphabet(protocol):

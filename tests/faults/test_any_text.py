@@ -7,6 +7,7 @@ import re
 import unicodedata
 
 import numpy as np
+import pytest
 from hand_built import vocab_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -127,6 +128,7 @@ def check_characters(path, content):
     )
 
 
+@pytest.mark.slow
 @given(content=CONTENT)
 @settings(ANY, max_examples=30)
 def test_any_bytes(tmp_path_factory, content):

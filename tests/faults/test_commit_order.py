@@ -65,6 +65,7 @@ def history(run, keep):
             commit(run, step, best_step=best_step, keep=keep)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [53, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("power", ["stays", "is cut"])
 @pytest.mark.parametrize("keep", [0, 1])

@@ -18,7 +18,7 @@ from built_runs import build_chain_and_quoting
 from elements import Elements, text_of
 from hand_built import mask_of
 from page_in_node import needs_node, sample_in_node, write_in_node
-from page_models import KNOWN, LENGTH, MODELS, WORDED, WRITTEN, made, module_case
+from page_models import CASES_OF_MODELS, KNOWN, LENGTH, MODELS, WORDED, WRITTEN, made, module_case
 
 from charrnn.cells.findings import CellScore
 from charrnn.errors import UsageError
@@ -40,7 +40,7 @@ def described(page):
 
 
 @needs_node
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CASES_OF_MODELS)
 def test_node_generates_the_text_of_the_sampler(name, tmp_path):
     model = MODELS[name]()
     found = write_in_node(to_model_page(model), [*WRITTEN.values()], tmp_path)
@@ -71,7 +71,7 @@ def test_node_writes_known_words_as_the_sampler_does(name, tmp_path):
 
 
 @needs_node
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CASES_OF_MODELS)
 def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     model = MODELS[name]()
     one = WRITTEN["prime"] | {"length": 0}

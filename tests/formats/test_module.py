@@ -12,7 +12,16 @@ from html import unescape
 import pytest
 from browser import dump, needs_browser
 from page_in_node import NODE, needs_node, sample_in_node
-from page_models import MODELS, WORDED, WRITTEN, case, made, module_case, with_words
+from page_models import (
+    CASES_OF_MODELS,
+    MODELS,
+    WORDED,
+    WRITTEN,
+    case,
+    made,
+    module_case,
+    with_words,
+)
 
 from charrnn.errors import UsageError
 from charrnn.formats.model_page.digests import DocumentDigests, digest_of, folds_of
@@ -38,7 +47,7 @@ def sampled(model, one):
 
 
 @needs_node
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CASES_OF_MODELS)
 def test_a_module_generates_the_text_of_the_command_in_node(name, tmp_path):
     model = MODELS[name]()
     cases = [*UNCLAMPED, case(prime="")]
@@ -203,6 +212,7 @@ def test_a_module_chooses_the_texts_that_the_command_chooses(lister, tmp_path):
     assert not {*map(loose_key, found[2])} & {*map(loose_key, LISTED)}
 
 
+@pytest.mark.slow
 @needs_node
 def test_a_module_gives_up_after_as_many_texts_as_the_command(lister, tmp_path):
     model = lister
@@ -242,6 +252,7 @@ def test_a_text_has_the_key_that_the_command_gives_it(tmp_path):
     assert json.loads(ran.stdout) == [loose_key(text) for text in KEYS.values()]
 
 
+@pytest.mark.slow
 def test_the_folds_of_bytes_are_those_of_all_characters():
     folds = folds_of(Vocab.of_bytes())
     for code in range(0x110000):

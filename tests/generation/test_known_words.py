@@ -59,7 +59,15 @@ def texts_up_to(length):
         yield from map("".join, itertools.product("-'.Aab", repeat=size))
 
 
-@pytest.mark.parametrize("words", [WORDS, ["ab"], ["b-b", "b"], []])
+@pytest.mark.parametrize(
+    "words",
+    [
+        WORDS,
+        pytest.param(["ab"], marks=pytest.mark.slow),
+        pytest.param(["b-b", "b"], marks=pytest.mark.slow),
+        [],
+    ],
+)
 def test_a_character_may_follow_where_known_words_can_go_on(words):
     table = table_of(*words) if words else WordTable.of(WordList.of([], VOCAB), VOCAB)
     forms = WordList.of(words, VOCAB).all_forms
@@ -167,7 +175,15 @@ def case_of(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("options", [{}, {"top_k": 2}, {"top_p": 0.5}, {"temperature": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"top_k": 2}, marks=pytest.mark.slow),
+        pytest.param({"top_p": 0.5}, marks=pytest.mark.slow),
+        pytest.param({"temperature": 0}, marks=pytest.mark.slow),
+    ],
+)
 def test_the_compiled_loop_follows_the_rules_as_numpy_does(name, options, monkeypatch):
     pytest.importorskip("numba", reason="numba is not installed")
     rules, prime = case_of(name)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from charrnn.api import Model
 from charrnn.config.settings import Config
@@ -46,6 +47,12 @@ MODELS = {
     "paragraphs": lambda: made(DOCUMENTS, cell_type="lstm", documents="blank-lines"),
     "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell_type="lstm"),
 }
+USUAL = ("lstm", "gru", "documents")
+"""Models of which every run of the tests writes texts in node, and `-m slow` of the others."""
+CASES_OF_MODELS = [
+    pytest.param(name, marks=[] if name in USUAL else [pytest.mark.slow]) for name in MODELS
+]
+"""The names of all models, for a test of each."""
 
 
 def with_words(model, text="Bad cage, a fig fog pod! a-b don c\u00e9; bad'g ELK egg"):

@@ -52,6 +52,7 @@ def site(tmp_path, monkeypatch):
     sys.modules.pop("leaky_cells", None)
 
 
+@pytest.mark.slow
 @pytest.mark.trained
 def test_a_run_needs_the_package_of_its_cell(tmp_path, command, monkeypatch):
     site = offer(tmp_path / "site", {"leaky": "Leaky"})

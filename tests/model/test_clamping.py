@@ -58,6 +58,7 @@ def quoting_model(tmp_path_factory):
     return charrnn.load(build_quoting(folder / "quoting", folder / "quotes.txt"))
 
 
+@pytest.mark.slow
 def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations(quoting_model):
     text, context = quoting_model.held_out_text()
     trace = quoting_model.trace(text, context=context)

@@ -63,7 +63,7 @@ def test_a_run_of_the_same_name_comes_first_but_no_other_folder(alphabet_run, he
         "predict prose a",
         "evaluate prose --text a.txt",
         "visualize prose --text a.txt --find",
-        "visualize prose --cell 0:231",
+        pytest.param("visualize prose --cell 0:231", marks=pytest.mark.slow),
         "export prose b.zip",
         "train a.txt --init-from prose --steps 1 --out run",
         "runs",

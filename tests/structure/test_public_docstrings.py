@@ -201,6 +201,7 @@ def outputs_of(docstring: str, names: dict) -> Iterator[tuple[doctest.Example, s
         yield example, printed.getvalue()
 
 
+@pytest.mark.slow
 @every_callable
 def test_the_example_runs(name, names, folder, monkeypatch):
     monkeypatch.chdir(folder)

@@ -32,7 +32,7 @@ def test_equal_documents_are_counted(monkeypatch, slice_chars, as_bytes):
     assert trained_share(held_out, training=training, config=LINES) == 0.5
 
 
-@pytest.mark.parametrize("block_chars", [1, 150, 1 << 16])
+@pytest.mark.parametrize("block_chars", [pytest.param(1, marks=pytest.mark.slow), 150, 1 << 16])
 def test_characters_of_long_passages_are_counted(monkeypatch, block_chars):
     monkeypatch.setattr(copies, "BLOCK_CHARS", block_chars)
     training, new = random_text(1_500), random_text(600, seed=1)

@@ -295,6 +295,7 @@ def test_a_place_is_a_paragraph_and_a_folder_has_documents_among_texts():
     assert corpus.notes[0] == "skipped in novel: 1 hidden name"
 
 
+@pytest.mark.slow
 def test_of_a_hundred_documents_a_broken_one_is_named_and_all_others_are_read():
     Path("novel").mkdir()
     for number in range(100):

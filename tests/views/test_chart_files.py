@@ -101,6 +101,7 @@ def test_every_run_is_in_the_legend_in_its_order():
     assert [text for text in texts_of(chart_of(*names)) if text in names] == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["W" * 255, "many words " * 20, "語" * 80])
 def test_a_long_name_is_divided_and_stays_inside(name):
     drawing = chart_of(name, "short")
@@ -265,6 +266,7 @@ def test_a_file_has_no_date(format, monkeypatch):
     assert re.search(rb"CreationDate|dc:date|tIME|\b20\d\d-\d\d-\d\d|2001", content) is None
 
 
+@pytest.mark.slow
 @FORMAT
 def test_settings_of_this_process_neither_change_a_chart_nor_are_changed(format):
     usual = draw_chart(CHART, format)
@@ -346,6 +348,7 @@ def test_nothing_is_said_where_no_folder_can_be_written(draw_elsewhere, tmp_path
     assert drawn == [digests(), [], False]
 
 
+@pytest.mark.slow
 def test_a_current_folder_that_was_removed_does_not_matter(process):
     code = """
 import os
