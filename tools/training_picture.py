@@ -19,7 +19,7 @@ from rich.text import Text
 import charrnn
 from charrnn.views.svg import to_svg
 
-STEPS = (10, 100, 300)
+STEPS = (10, 100, 1000)
 """Steps after which the network writes; it also writes at the end."""
 SECONDS = (2.5, 2.5, 2.5, 4.5)
 """How long each text is shown."""
