@@ -57,6 +57,18 @@ FEW_SAMPLES = {
 }
 """Samples of the fixture `few_samples`."""
 
+# What these test, processes that are forked and killed, pseudo-terminals and limits of memory, is
+# not there on Windows, nor are the modules that they import.
+collect_ignore = []
+if sys.platform == "win32":
+    collect_ignore = [
+        f"tests/faults/test_{name}.py"
+        for name in (
+            *("commit_order", "fuzz", "hostile", "interrupts", "io_errors", "kill", "memory"),
+            *("off_terminal", "terminal_safety", "torchrun", "waiting"),
+        )
+    ]
+
 TRAINING = {"train_run", "fork_server"}
 """Fixtures that every fixture of a trained run depends on, directly or indirectly."""
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -477,7 +478,13 @@ def delete_run(path: Path) -> None:
             is_named = is_checkpoint_name(entry.name.removeprefix("damaged-"))
             if is_named and (is_checkpoint(entry) or _is_empty_folder(entry)):
                 remove_checkpoint(entry)
-        _remove_files(path)
+        if sys.platform != "win32":
+            _remove_files(path)
+
+    # Windows removes no file that is open, as the lock is until here.
+    if sys.platform == "win32":
+        with files.convert_os_errors("remove", path=path):
+            _remove_files(path)
 
 
 def _is_empty_folder(path: Path) -> bool:

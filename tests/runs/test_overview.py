@@ -15,11 +15,11 @@ from killed import is_killed_before
 
 from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
-from charrnn.runs import overview
+from charrnn.runs import overview, writer
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import learning_curves, run_summaries
 from charrnn.runs.reader import RunReader
-from charrnn.runs.writer import delete_run
+from charrnn.runs.writer import delete_run, lock_folder
 from charrnn.system.progress import Progress, using
 
 
@@ -162,6 +162,22 @@ def test_a_deletion_that_was_killed_is_ended_by_the_same_command(command, build)
         if not is_killed:
             break
     assert number > 10
+
+
+def test_on_windows_the_lock_of_a_run_is_free_before_it_is_removed(build, monkeypatch):
+    """Windows removes no file that is open."""
+    path = build("mine", validation(1, 1.0, 2.0))
+    remove = writer._remove_files
+
+    def remove_what_is_free(folder):
+        with lock_folder(folder):
+            pass
+        remove(folder)
+
+    monkeypatch.setattr(writer, "_remove_files", remove_what_is_free)
+    monkeypatch.setattr("sys.platform", "win32")
+    delete_run(path)
+    assert not path.exists()
 
 
 def test_a_folder_that_only_resembles_a_run_is_not_deleted(command, tmp_path, monkeypatch):
