@@ -497,7 +497,13 @@ def test_half_of_a_cell_is_no_cell(study, half):
         package.evidence(study, **half)
 
 
-@pytest.mark.parametrize("cell, depth", ARCHITECTURES[::3])
+@pytest.mark.parametrize(
+    "cell, depth",
+    [
+        ARCHITECTURES[0],
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in ARCHITECTURES[3::3]),
+    ],
+)
 @torch.no_grad()
 def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
     """Of every cell type and depth, beside an exchange that changes something."""
@@ -548,6 +554,7 @@ def test_a_count_has_a_low_and_a_high_side():
     assert signs_of(np.arange(11)).tolist() == [-1] * 3 + [0] * 5 + [1] * 3
 
 
+@pytest.mark.slow
 def test_nothing_of_the_scoring_half_chooses(short_study):
     """Neither the followers nor the thresholds change with what the network does there."""
     study = short_study
@@ -567,6 +574,7 @@ def test_nothing_of_the_scoring_half_chooses(short_study):
     assert card_module.choose_followers(plan, spoiled, measured) == followers
 
 
+@pytest.mark.slow
 def test_a_card_says_at_how_many_places_the_cell_carries_most_when_it_is_asked(
     quoting, short_study
 ):

@@ -132,6 +132,7 @@ def test_the_mark_that_opens_a_quotation_is_found_and_its_unit_carries_it(tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_in_an_untrained_network_no_character_is_above_chance(few_characters):
     text = draw_text()
     seeds_above = []

@@ -83,7 +83,17 @@ def kept_cards():
     return {}
 
 
-@pytest.mark.parametrize("place", PLACES)
+USUAL_PLACES = ("pipe", "narrow", "dumb", "truecolor")
+"""Places in which every run of the tests prints, and `-m slow` in the others."""
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(place, marks=[] if place in USUAL_PLACES else [pytest.mark.slow])
+        for place in PLACES
+    ],
+)
 def test_what_it_prints_fits_every_place(laboratory, place, monkeypatch, few_samples, kept_cards):
     monkeypatch.chdir(laboratory)
     measure = visualize.evidence

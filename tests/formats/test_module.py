@@ -261,6 +261,7 @@ def test_the_folds_of_bytes_are_those_of_all_characters():
     assert 100 < len(folds) < 400
 
 
+@pytest.mark.slow
 @needs_node
 def test_a_stop_does_not_cut_a_known_word(tmp_path):
     model = WORDED["letters"]()
@@ -394,6 +395,7 @@ document.body.dataset.answer = JSON.stringify(sample({json.dumps(given)}));</scr
     assert json.loads(unescape(answer[1])) == sampled(model, one)
 
 
+@pytest.mark.slow
 def test_a_module_of_a_list_has_at_most_235_kilobytes(tmp_path):
     vocab = Vocab("char", ("", "\0", *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST "))
     model = made(vocab, hidden_size=128, embedding_size=64, documents="lines")

@@ -152,6 +152,7 @@ def critical_value(num_free):
 NUM_DRAWS = 5_000
 
 
+@pytest.mark.slow
 def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next():
     stepper = forgetful_stepper([0.1, 0.4, 0.05, 0.3, 0.15])
     # Leaves 0.1, 0.05, 0.3 and 0.15, squared.

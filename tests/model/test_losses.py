@@ -138,6 +138,7 @@ def test_a_stop_after_the_last_character_does_not_lose_the_scores():
     assert stop_at(num_asked).means == whole.means
 
 
+@pytest.mark.slow
 def test_lanes_change_the_losses_of_an_included_model_by_less_than_the_page_says(monkeypatch):
     model = charrnn.load("prose")
     ids = model.vocab.encode(Path("docs/use/evaluation.md").read_text(encoding="utf-8"))

@@ -76,6 +76,7 @@ def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, wor
     assert ran.code == 0, ran.err
 
 
+@pytest.mark.slow
 def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, monkeypatch):
     monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=2000))
     ran = command("visualize prose --find")

@@ -354,6 +354,7 @@ def test_json_that_would_fill_the_memory_is_refused(kind, monkeypatch):
     assert messages_of_json(in_a_chat, Counter()) is None
 
 
+@pytest.mark.slow
 def test_of_a_long_list_one_object_is_in_memory():
     """Its texts are kept, the other fields are not."""
     peaks = []

@@ -144,6 +144,7 @@ def test_a_step_differs_in_the_recurrent_weights_alone(depth):
     assert changed == [f"layers.{layer}.weight_hh_l0" for layer in range(2)]
 
 
+@pytest.mark.slow
 def test_it_keeps_the_error_from_vanishing():
     norms = {}
     for factor in (0.0, 5.0):
