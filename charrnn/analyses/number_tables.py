@@ -72,7 +72,7 @@ class WeightNumbers:
         return rows + bias.to_rows(layer=self.layer)
 
 
-class Line(NamedTuple):
+class TableLine(NamedTuple):
     """A line of a table: a cell for each time step, or for each column of a matrix."""
 
     name: str
@@ -98,7 +98,7 @@ class NumberTables:
     decimals: int = 3
     """Decimals of a number."""
 
-    def table(self, lines: Sequence[Line]) -> Iterator[Text]:
+    def table(self, lines: Sequence[TableLine]) -> Iterator[Text]:
         """Yield the lines of a table, folded into parts of as many columns as fit."""
         # A checkpoint of someone else may name its weights as it likes.
         names = [all_visible(line.name) for line in lines]
@@ -119,7 +119,7 @@ class NumberTables:
                 pieces = ((start, line.style or "dim"), (numbers, line.style))
                 yield Text.assemble(*pieces, no_wrap=True, overflow="crop")
 
-    def vectors(self, steps: Sequence[Sequence[NumberRow]]) -> list[Line]:
+    def vectors(self, steps: Sequence[Sequence[NumberRow]]) -> list[TableLine]:
         """Return a line for each entry of the vectors of all steps, whose names are the same."""
         lines = []
         for same in zip(*steps, strict=True):
@@ -132,7 +132,7 @@ class NumberTables:
             name = same[0].name
             for entry in entries:
                 cells = [self._number(row.values[entry]) for row in same]
-                lines.append(Line(name, cells=cells, label=character_cell(labels[entry])))
+                lines.append(TableLine(name, cells=cells, label=character_cell(labels[entry])))
                 name = ""
         return lines
 
@@ -152,11 +152,11 @@ class NumberTables:
             heads = list(map(character_cell, weight.columns))
             if weight.bias:
                 heads.append(all_visible(mark + weight.bias_name))
-            lines = [Line(name, cells=heads, style="bold")]
+            lines = [TableLine(name, cells=heads, style="bold")]
             for row, label in enumerate(weight.labels):
                 values = [*weight.values[row], *weight.bias[row : row + 1]]
                 cells = list(map(self._number, values))
-                lines.append(Line(character_cell(label), cells=cells))
+                lines.append(TableLine(character_cell(label), cells=cells))
             yield from self.table(lines)
 
     def _number(self, value: float) -> str:

@@ -18,9 +18,9 @@ from rich.text import Text
 
 from charrnn.analyses.number_tables import (
     MAX_ROWS,
-    Line,
     NumberRow,
     NumberTables,
+    TableLine,
     WeightNumbers,
     character_cell,
     layer_prefix,
@@ -191,7 +191,7 @@ class NetworkNumbers(Displayable):
             losses.append("" if step.loss is None else number_cell(step.loss, tables.decimals))
         vectors = tables.vectors([self._shown_rows(step) for step in self.steps])
         yield from tables.table(
-            [*heads, *vectors, targets, Line("loss", cells=losses, style="bold")]
+            [*heads, *vectors, targets, TableLine("loss", cells=losses, style="bold")]
         )
 
         if self.mean_loss is not None:
@@ -236,14 +236,14 @@ class NetworkNumbers(Displayable):
         shown = sorted(ranked[:MAX_ROWS].tolist())
         return NumberTables(self.vocabulary, shown=shown, width=width)
 
-    def heads(self) -> list[Line]:
+    def heads(self) -> list[TableLine]:
         """Return the lines around the vectors: the number of the step, its input, its target."""
         numbers = [str(1 + number) for number in range(len(self.steps))]
         inputs = [character_cell(step.character) for step in self.steps]
         # The last character has no target.
         targets = [*inputs[1:], ""]
         lines = {"step": numbers, "input": inputs, "target": targets}
-        return [Line(name, cells=cells, style="bold") for name, cells in lines.items()]
+        return [TableLine(name, cells=cells, style="bold") for name, cells in lines.items()]
 
     def _shown_rows(self, step: StepNumbers) -> list[NumberRow]:
         """Return the vectors of a time step that are shown, named by their layers."""

@@ -44,7 +44,7 @@ MATCHED = 0
 """The place at the end of the expression."""
 NEVER = 1 << 30
 """The number of characters that are missing where no match can be reached."""
-Places = frozenset[int]
+PatternPlaces = frozenset[int]
 """The places that a text may have reached."""
 
 
@@ -66,7 +66,7 @@ class PatternState:
     It is compared and kept as an object: two texts in the same state go on alike.
     """
 
-    places: Places
+    places: PatternPlaces
     missing: int
     """The least number of characters to a match; NEVER if no match can be reached."""
     following: "list[PatternState] | None" = None
@@ -115,14 +115,14 @@ class Pattern:
 
         self._takes: dict[int, BoolArray] = {}
         """The characters (V,) that the item of each place takes."""
-        self._followers: dict[int, Places] = {}
+        self._followers: dict[int, PatternPlaces] = {}
         """The places that follow each place after a character."""
         self._follow_all(begin)
         self._missing_at = self._count_missing()
 
         self.class_of, self._first_of_class = self._classes()
         """The class (V,) of each character: all items take the same of them."""
-        self._made: WeakValueDictionary[Places, PatternState] = WeakValueDictionary()
+        self._made: WeakValueDictionary[PatternPlaces, PatternState] = WeakValueDictionary()
         self.start = self._state(begin)
         """The state of an empty text."""
 
@@ -162,7 +162,7 @@ class Pattern:
             following.append([numbers[after] for after in self.next_states(state)])
         return PatternTable(numbers, np.array(following, np.int32))
 
-    def _state(self, places: Places) -> PatternState:
+    def _state(self, places: PatternPlaces) -> PatternState:
         """Return the state of some places."""
         state = self._made.get(places)
         if state is None:
@@ -171,7 +171,7 @@ class Pattern:
             self._made[places] = state
         return state
 
-    def _after(self, state: PatternState, id: int) -> Places:
+    def _after(self, state: PatternState, id: int) -> PatternPlaces:
         """Return the places that a text in a state may reach by one more character."""
         followers = set[int]()
         for place in state.places:
@@ -186,7 +186,7 @@ class Pattern:
         _, firsts, classes = np.unique(columns, axis=1, return_index=True, return_inverse=True)
         return classes.reshape(-1).astype(np.int64), firsts.tolist()
 
-    def _follow_all(self, begin: Places) -> None:
+    def _follow_all(self, begin: PatternPlaces) -> None:
         """Find the characters that each place takes and the places that follow it, from the first
         ones on."""
         # Python's matcher is asked once for each item: [a-z]{200} has 200 places before an item
@@ -243,7 +243,7 @@ class Pattern:
                 raise OverflowError
         return after
 
-    def _reached(self, place: int, *, is_start: bool = False) -> Places:
+    def _reached(self, place: int, *, is_start: bool = False) -> PatternPlaces:
         """Return the places that can be reached from a place without a character, of which only
         those whose item takes a character, and MATCHED."""
         reached = set[int]()

@@ -33,7 +33,7 @@ HIGHWAY_BIAS = -1.0
 its input through (Srivastava 2015)."""
 
 
-class Read(NamedTuple):
+class WindowReading(NamedTuple):
     """The results of the layers for a window, before the output layer."""
 
     features: Tensor
@@ -259,7 +259,7 @@ class CharRNN(nn.Module):
         ops: LayerOps | None = None,
         keeps_cells: bool = False,
         keeps_joined: bool = False,
-    ) -> tuple[Read, Tensor]:
+    ) -> tuple[WindowReading, Tensor]:
         """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
 
         Call it where less than logits is needed, or more than `trace` returns. Ids may have ENDs,
@@ -326,7 +326,7 @@ class CharRNN(nn.Module):
         # The state of a lane is the state of its last fragment.
         last_of_lanes = indices(fragments.last_of_lanes)
         return (
-            Read(
+            WindowReading(
                 features,
                 cells=cells,
                 outputs=outputs,
@@ -363,7 +363,7 @@ class CharRNN(nn.Module):
         ops: LayerOps | None,
         keeps_cells: bool,
         keeps_joined: bool,
-    ) -> tuple[Read, Tensor]:
+    ) -> tuple[WindowReading, Tensor]:
         """Read ids (T, B), or vectors (T, B, E), from a state without resetting it.
 
         All batch rows continue their own text in it. `read_documents` calls it for each piece of
@@ -425,7 +425,7 @@ class CharRNN(nn.Module):
             features = sum(joined[1:], start=joined[0])
 
         # What studies of cells look at.
-        read = Read(features)
+        read = WindowReading(features)
         if keeps_cells:
             read = read._replace(
                 cells=torch.stack(all_cells, dim=2), outputs=torch.stack(all_outputs, dim=2)

@@ -325,7 +325,7 @@ def check_finite(values: Any, what: str) -> None:
         )
 
 
-def check_memory(config: Config, vocab_size: int) -> None:
+def check_network_fits(config: Config, vocab_size: int) -> None:
     """Raise UsageError if training needs more memory than this process may have, if the system
     reports that.
 

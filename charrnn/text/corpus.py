@@ -239,7 +239,7 @@ def read_corpus(
         if vocab is not None and config.extend_alphabet:
             vocab = vocab.extended(text.counts, min_count=config.min_count)
     else:
-        text.check_memory()
+        text.check_fits()
         if not len(text.counts):
             raise EmptyTextError(f"{text.name} has nothing that somebody wrote: give another file")
     return Corpus.of(text, vocab)

@@ -45,7 +45,7 @@ from charrnn.text.text_files import (
     EmptyTextError,
     FileRecord,
     Line,
-    check_memory,
+    check_text_fits,
     encoding_of,
     is_blank,
     opened,
@@ -166,12 +166,12 @@ class SourceReader:
             with convert_os_errors("write to", path=folder, num_bytes=self.file_bytes):
                 raise
 
-    def check_memory(self) -> None:
+    def check_fits(self) -> None:
         """Raise DataError if the text does not fit into memory as a whole.
 
         Call it for a text whose `content` will be asked for; training reads its text in blocks.
         """
-        check_memory(self.name, self._builder.num_bytes)
+        check_text_fits(self.name, self._builder.num_bytes)
 
     def _read_source(self, origin: Origin, advance: Task) -> None:
         """Read the files or the stream of a source. Raises DataError, TextChangedError if a file
@@ -216,7 +216,7 @@ class SourceReader:
         with opened(Path(name)) if stream is None else nullcontext(stream) as content:
             while block := content.read(_BLOCK):
                 copy.write(block)
-                check_memory(name, copy.tell())
+                check_text_fits(name, copy.tell())
                 # The first Ctrl-D ends what is typed. Another reading would wait for a second one.
                 if is_typed and len(block) < _BLOCK:
                     break

@@ -158,7 +158,7 @@ def without_gz(name: str) -> str:
     return name
 
 
-def check_memory(what: str, num_bytes: int) -> None:
+def check_text_fits(what: str, num_bytes: int) -> None:
     """Raise DataError if a text of that many bytes does not fit into this machine's memory. `what`
     names the corpus.
 

@@ -37,8 +37,8 @@ from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.model.device import chosen_precision, has_fast_bf16, on_threads
 from charrnn.model.shapes import (
-    check_memory,
     check_multiple,
+    check_network_fits,
     check_shapes,
     check_vocab_size,
     fit_parameters,
@@ -98,7 +98,7 @@ def choose_model(config: Config, text: RunText, computing: Computing) -> Config:
 
         # These checks come before anything of that size is allocated.
         check_multiple(sized)
-        check_memory(sized, len(text.vocab))
+        check_network_fits(sized, len(text.vocab))
         group.rows(resolved(sized.batch_size))
 
         # The precision is recorded, so that the run continues, and can be repeated, in the
