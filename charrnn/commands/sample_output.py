@@ -59,13 +59,13 @@ def show(request: SampleRequest) -> None:
                 documents.append(beginning_of(drawing.prime_text) + text.text)
         sink.close()
 
-        ends.tell()
-        if ends.num_shown == 1:
-            _warn_of_loop(sink.end, drawing)
-        if request.options.is_chosen:
-            tell(f"{ends.num_shown:,} of {counted(ends.num_drawn, 'drawn text')}")
-        if request.options.trace and request.options.count is not None:
-            _print_known(request, documents)
+    ends.tell()
+    if ends.num_shown == 1:
+        _warn_of_loop(sink.end, drawing)
+    if request.options.is_chosen:
+        tell(f"{ends.num_shown:,} of {counted(ends.num_drawn, 'drawn text')}")
+    if request.options.trace and request.options.count is not None:
+        _print_known(request, documents)
 
 
 def _name_seed(request: SampleRequest) -> None:

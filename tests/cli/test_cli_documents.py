@@ -80,7 +80,7 @@ def test_documents_of_known_words_stand_in_the_text(command, trained):
 @pytest.mark.parametrize("options", [(), ("--prime", "La"), ("--match", "[^b]*")])
 def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trained, options):
     call = ("sample --seed 4 --temp 1 --length 3", *options, "--count")
-    drawn = command(*call, 400).out.splitlines()
+    drawn = command(*call, 4000).out.splitlines()
     known = {text.casefold() for text in trained}
     kept = {}
     for text in drawn:
