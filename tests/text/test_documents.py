@@ -115,7 +115,7 @@ def test_a_list_has_short_lines_that_are_not_wrapped_and_end_without_punctuation
 
 
 def test_the_order_is_a_fixed_shuffle():
-    # docs/look-up/formats.md states the rule: runs of this version must find their parts again in every
+    # The docstring states the rule: runs of this version must find their parts again in every
     # later one.
     for seed in (0, 7, 2**32 - 1):
         keys = [splitmix64(seed, number) for number in range(8)]
