@@ -5,7 +5,7 @@
     python tools/try_module.py --nodes 18.20.8 24.21.0
 
 npm installs the versions and the bundlers into a temporary folder. A browser is needed for what is
-not node. `docs/use/export.md` has what this prints as a table.
+not node. `docs/use/export.md` says which versions load it, and has the table of speeds.
 """
 
 import argparse
