@@ -132,7 +132,7 @@ def _train(config: Config, *, run: Path, signals: Signals) -> Trained:
     stream = loop.train(
         config,
         out=run,
-        should_stop=lambda: signals.number != 0,
+        should_stop=signals.is_stop_asked,
         should_save=signals.pop_save_request,
     )
     # Closed explicitly, so that a second Ctrl-C at any point unlocks the run.

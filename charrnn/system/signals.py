@@ -46,6 +46,11 @@ class Signals:
         self._num_requests = 0
         self._is_save_asked = False
 
+    def is_stop_asked(self) -> bool:
+        """Return whether the command should end: a signal asked for it, or nobody reads its
+        output."""
+        return self.number != 0
+
     def pop_save_request(self) -> bool:
         """Return whether SIGUSR1 arrived since the last call."""
         is_asked, self._is_save_asked = self._is_save_asked, False

@@ -136,6 +136,21 @@ class ReplannedEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidatingEvent(Event):
+    """A validation begins, during which no step is taken.
+
+    A long validation text takes minutes, and a display says meanwhile what is waited for. The next
+    event is the evaluation, unless a stop is requested before all characters are read.
+    """
+
+    event: ClassVar[Literal["validating"]] = "validating"
+    step: int
+    """The step after which the model is validated."""
+    num_chars: int
+    """Characters of the validation text that are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationEvent(Event):
     """A validation: the stateful loss on the validation part, or on `num_chars` characters of it,
     and the share of them that the first guess gets right.
@@ -236,6 +251,7 @@ TrainEvent = (
     | StartEvent
     | StepEvent
     | ReplannedEvent
+    | ValidatingEvent
     | EvaluationEvent
     | SampleEvent
     | SavedEvent

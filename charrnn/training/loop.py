@@ -69,8 +69,8 @@ def train(
             started, or this process alone.
 
     Yields:
-        The events of the training (`TrainEvent`): plan, start, step, evaluation, sample, saved,
-        warning, done. `event` is the name of each.
+        The events of the training (`TrainEvent`): plan, start, step, replanned, validating,
+        evaluation, sample, saved, warning, done. `event` is the name of each.
 
     Raises:
         UsageError: Settings cannot be used or exclude each other, the folder `out` exists, or

@@ -32,7 +32,6 @@ from charrnn.runs.checkpoint import (
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import JSON
-from charrnn.system.progress import Progress, using
 from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
     DoneEvent,
@@ -43,6 +42,7 @@ from charrnn.training.events import (
     StartEvent,
     StepEvent,
     TrainEvent,
+    ValidatingEvent,
     WarningEvent,
 )
 from charrnn.training.plan import Computing, TimeBudget, is_late, pace_after, plan_again
@@ -417,22 +417,25 @@ class TrainingSession:
         lower = named("learning_rate", f"{rate:.2g}")
         return f"Start a new run with a lower learning rate: charrnn train {settings} {lower}"
 
-    def validate(self) -> Generator[EvaluationEvent | WarningEvent, None, None]:
-        """Measure the stateful loss of the averaged weights on the validation text; yield it, and a
-        warning if it is not finite.
+    def validate(self) -> Generator[ValidatingEvent | EvaluationEvent | WarningEvent, None, None]:
+        """Measure the stateful loss of the averaged weights on the validation text; yield that it
+        begins, the loss, and a warning if it is not finite.
 
-        If `should_stop` interrupts it, nothing is yielded. An interrupted validation stays due, and
+        If `should_stop` interrupts it, no loss is yielded. An interrupted validation stays due, and
         the checkpoint records that.
         """
         step = self.trainer.step
         config = self.trainer.config
         assert config.validation_chars != "auto", "the share of the validation text was not chosen"
+        num_validation = self.text.num_validation
+        segments = Segments.of(num_validation, first=0, max_chars=config.validation_chars)
+        yield ValidatingEvent(step=step, num_chars=segments.num_chars)
 
         # The other processes wait for the result, so their threads are free.
         means = None
         if self.group.is_first:
             num_threads = self._num_threads * self.group.local_size
-            with on_threads(num_threads), using(Progress()):
+            with on_threads(num_threads):
                 scores = stateful_scores(
                     self.trainer.averaged,
                     ids=self.text.ids[: self.text.num_before_test],
@@ -460,8 +463,6 @@ class TrainingSession:
         if is_best:
             self.best_nats = self.val_nats
             self.best_step = step
-        num_validation = self.text.num_validation
-        segments = Segments.of(num_validation, first=0, max_chars=config.validation_chars)
         event = EvaluationEvent(
             step=step,
             seconds=time.perf_counter() - self.start,

@@ -19,15 +19,17 @@ from torch import nn
 
 import charrnn
 from charrnn.cli.progress_bars import tqdm_class
-from charrnn.commands.train import TrainingView
+from charrnn.commands.training_view import TrainingView
 from charrnn.config.plan_record import PlanEntry
 from charrnn.config.settings import FIELD_NAMES
+from charrnn.system.signals import Signals
 from charrnn.training.plan import TimeBudget, TrialSteps, with_plan
 
 TEXT = make_corpus(num_chars=3_000, seed=5).text
 EVENT_KEYS = {
     "start": {"run", "num_parameters", "num_steps", "config"},
     "step": {"step", "seconds", "train_nats", "grad_norm", "learning_rate", "chars_per_second"},
+    "validating": {"step", "num_chars"},
     "evaluation": {"step", "seconds", "val_nats", "val_bpc", "first_guess", "num_chars"},
     "sample": {"step", "text"},
     "saved": {"step", "path"},
@@ -131,7 +133,7 @@ def test_json_events_come_in_order_with_their_documented_keys(command, text_file
 
 def test_suggested_commands_work_anywhere(command, text_file, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(TrainingView, "is_stop_asked", lambda view: True)
+        patched.setattr(Signals, "is_stop_asked", lambda signals: True)
         stopped = command("train text.txt --steps 1 --out else/where", *SMALL_FLAGS)
     (line,) = re.findall(r"(?m)^  charrnn (train --resume.*)$", stopped.err)
     ran = command(line)
@@ -158,8 +160,8 @@ def test_the_bar_follows_another_plan_without_going_back(
     def planned_again(config, **of_run):
         return with_plan(config, PlanEntry(of_run["num_taken"], num_steps, threads=1))
 
-    monkeypatch.setattr("charrnn.commands.train.tqdm_class", lambda: Bar)
-    monkeypatch.setattr("charrnn.commands.train.can_animate", lambda: True)
+    monkeypatch.setattr("charrnn.commands.training_view.tqdm_class", lambda: Bar)
+    monkeypatch.setattr("charrnn.commands.training_view.can_animate", lambda: True)
     monkeypatch.setattr(TimeBudget, "is_due", lambda budget, *_, **__: budget.num_plannings == 0)
     monkeypatch.setattr(
         TimeBudget,
