@@ -35,7 +35,8 @@ from charrnn.config.settings import Config, resolved
 from charrnn.config.settings_file import merge_settings
 from charrnn.model.losses import precision_of, stateful_scores, windowed_scores
 from charrnn.text.sources import catalogued_settings
-from charrnn.training.plan import Computing, choose_model, plan_steps
+from charrnn.training.measuring import Computing
+from charrnn.training.plan import choose_model, plan_steps
 from charrnn.training.run_text import RunText, read_text
 from charrnn.training.trainer import Trainer
 

@@ -1,9 +1,9 @@
 """The record of a plan: the number of steps of a run and its threads, and from which step on.
 
 A budget in minutes becomes steps before the first step, and is planned again while it trains
-(`charrnn.training.plan`). `Config.plan` records every plan, because the learning rate follows the
-first one until the second one was made, and so on: the same configuration trains the same weights,
-whatever the clock says. A run that was planned once has none.
+(`charrnn.training.minutes`). `Config.plan` records every plan, because the learning rate follows
+the first one until the second one was made, and so on: the same configuration trains the same
+weights, whatever the clock says. A run that was planned once has none.
 """
 
 import re

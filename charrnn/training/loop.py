@@ -16,16 +16,18 @@ from charrnn.runs.reader import choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.training import plan
 from charrnn.training.events import PlanEvent, TrainEvent
+from charrnn.training.initial_model import open_initial_model
+from charrnn.training.measuring import Computing
+from charrnn.training.minutes import budget_of
 from charrnn.training.notes import new_run_notes, resumed_notes
-from charrnn.training.plan import (
-    Computing,
+from charrnn.training.recipe import DEFAULT_MINUTES
+from charrnn.training.resuming import (
     continued_config,
     load_resumed,
     parse_changes,
     read_same_text,
     resumed_budget,
 )
-from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.run_text import RunText, read_new_text
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
@@ -106,7 +108,7 @@ def train(
                 config = replace(config, minutes=DEFAULT_MINUTES)
             if group.is_first and folder is not None:
                 clear_unsaved(folder)
-            config, initial = plan.open_initial_model(config, asked=asked)
+            config, initial = open_initial_model(config, asked=asked)
 
         # The text, and every setting that is left open: the configuration now reproduces the run.
         text = group.in_turn(lambda: read_new_text(config, initial=initial))
@@ -139,7 +141,7 @@ def train(
             start=start,
             should_stop=should_stop,
             should_save=should_save,
-            budget=plan.budget_of(sized),
+            budget=budget_of(sized),
         )
         if initial is not None:
             session.base = base_state(initial)

@@ -111,7 +111,7 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises
     DataError.
 
-    `plan.read_same_text` is for a resumed run, whose text must not have changed.
+    `resuming.read_same_text` is for a resumed run, whose text must not have changed.
     """
     # The weights to start with have rows for their own characters.
     vocab = None if initial is None else initial.description.vocab()

@@ -45,7 +45,8 @@ from charrnn.training.events import (
     ValidatingEvent,
     WarningEvent,
 )
-from charrnn.training.plan import Computing, TimeBudget, is_late, pace_after, plan_again
+from charrnn.training.measuring import Computing
+from charrnn.training.minutes import TimeBudget, is_late, pace_after, plan_again
 from charrnn.training.run_text import RunText
 from charrnn.training.trainer import Trainer
 

@@ -23,7 +23,8 @@ from charrnn.commands.training_view import TrainingView
 from charrnn.config.plan_record import PlanEntry
 from charrnn.config.settings import FIELD_NAMES
 from charrnn.system.signals import Signals
-from charrnn.training.plan import TimeBudget, TrialSteps, with_plan
+from charrnn.training.measuring import TrialSteps
+from charrnn.training.minutes import TimeBudget, with_plan
 
 TEXT = make_corpus(num_chars=3_000, seed=5).text
 EVENT_KEYS = {
@@ -170,7 +171,7 @@ def test_the_bar_follows_another_plan_without_going_back(
     )
     monkeypatch.setattr("charrnn.training.session.plan_again", planned_again)
     monkeypatch.setattr(
-        "charrnn.training.plan.time_trial_steps", lambda *_, **__: TrialSteps(0.4, 1)
+        "charrnn.training.measuring.time_trial_steps", lambda *_, **__: TrialSteps(0.4, 1)
     )
 
     ran = command("train text.txt --minutes 0.1 --set threads=1", *SMALL_FLAGS)

@@ -28,7 +28,7 @@ from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.batches import BatchRows
-from charrnn.training import loop, plan
+from charrnn.training import loop, measuring
 from charrnn.training.trainer import Trainer
 
 V = 9
@@ -351,7 +351,9 @@ def test_all_processes_take_the_new_plan_of_the_first_at_the_same_step(text, mon
     monkeypatch.setattr(Trainer, "take_step", take)
     asked = itertools.count()
     monkeypatch.setattr("time.perf_counter", lambda: now + 1e-6 * next(asked))
-    monkeypatch.setattr(plan, "time_trial_steps", lambda *_, **__: plan.TrialSteps(1.0, 1))
+    monkeypatch.setattr(
+        measuring, "time_trial_steps", lambda *_, **__: measuring.TrialSteps(1.0, 1)
+    )
     config = run_config(text, steps=None, minutes=0.6)
 
     first, second = in_processes(

@@ -18,8 +18,8 @@ from charrnn.errors import DataError
 from charrnn.model.network import CharRNN
 from charrnn.model.shapes import LESS_LIKELY, extend_rows, weight_shapes
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, UNKNOWN, Vocab
+from charrnn.training.initial_model import open_initial_model, with_model_of
 from charrnn.training.loop import resume
-from charrnn.training.plan import open_initial_model, with_model_of
 
 WORDS = st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)), min_size=1, max_size=60)
 NEW_TEXT = make_corpus(num_chars=6_000, seed=5).text.replace("a", "я")

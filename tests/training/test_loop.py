@@ -14,7 +14,7 @@ import charrnn
 from charrnn.commands.app import run as run_command
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.reader import RunReader
-from charrnn.training.plan import read_same_text
+from charrnn.training.resuming import read_same_text
 from charrnn.training.trainer import Trainer
 
 pytestmark = pytest.mark.trained

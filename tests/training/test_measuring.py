@@ -1,7 +1,5 @@
 """What is chosen or measured before a run begins: seconds of a step, the number of threads, the
 precision.
-
-Tests `training.plan`, as `test_plan.py` does.
 """
 
 import itertools
@@ -15,13 +13,9 @@ from hand_built import small_config
 
 from charrnn.model import device
 from charrnn.text.batches import BatchRows
-from charrnn.training import plan
-from charrnn.training.plan import (
-    Computing,
-    choose_threads,
-    time_trial_steps,
-    with_precision,
-)
+from charrnn.training import measuring
+from charrnn.training.measuring import Computing, choose_threads, time_trial_steps
+from charrnn.training.plan import with_precision
 from charrnn.training.trainer import Trainer
 
 V, B = 9, 6
@@ -118,7 +112,9 @@ def test_minutes_take_the_fastest_threads(monkeypatch, four_threads, clock):
             4,
         ),  # a step on fewer would take longer than all that is to be measured
     ):
-        monkeypatch.setattr(plan, "num_recurrent_weights", lambda config, weights=weights: weights)
+        monkeypatch.setattr(
+            measuring, "num_recurrent_weights", lambda config, weights=weights: weights
+        )
         clock(
             lambda trainer, milliseconds=milliseconds: milliseconds[torch.get_num_threads()] / 1000
         )
@@ -140,16 +136,18 @@ def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch):
         ("auto", 128, True, "bf16"),
         ("auto", 127, True, "fp32"),
     ):
-        for module in (device, plan):
+        for module in (device, measuring):
             monkeypatch.setattr(
                 module, "has_fast_bf16", lambda device, is_fast=has_instructions: is_fast
             )
         config = make_config(precision=precision, hidden_size=units)
         assert with_precision(config, CPU).precision == expected
         is_slow = precision == "fp32" or not has_instructions
-        rate = plan.assumed_rate(replace(config, threads=4), CPU)
-        assert rate == 2 * plan.CPU_RATE * (plan.FP32_SHARE if is_slow else 1), "of four threads"
-        assert plan.assumed_rate(config, torch.device("cuda"), 4) == 2 * plan.GPU_RATE
+        rate = measuring.assumed_rate(replace(config, threads=4), CPU)
+        assert rate == 2 * measuring.CPU_RATE * (measuring.FP32_SHARE if is_slow else 1), (
+            "of four threads"
+        )
+        assert measuring.assumed_rate(config, torch.device("cuda"), 4) == 2 * measuring.GPU_RATE
         assert with_precision(config, torch.device("cuda")).precision == (
             "bf16" if units == 127 else expected
         )

@@ -23,9 +23,9 @@ from charrnn.config.settings_file import from_yaml, merge_settings, read_yaml, t
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import RunReader
-from charrnn.training import plan
+from charrnn.training import measuring, minutes, recipe, resuming
+from charrnn.training.minutes import TimeBudget, plan_until, with_plan
 from charrnn.training.optim import learning_rate_at
-from charrnn.training.plan import TimeBudget, plan_until, with_plan
 from charrnn.training.trainer import Trainer
 
 SETTINGS = {**SMALL_RUN, "dropout": 0.3, "reset_probability": 0.4, "steps": None, "minutes": 1.0}
@@ -40,8 +40,8 @@ def clock(monkeypatch, tmp_path):
     nothing else takes time."""
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(make_corpus(num_chars=3_000, seed=6).text, encoding="utf-8")
-    monkeypatch.setattr(plan.recipe, "EVALUATION_SHARE", 1e-17)
-    monkeypatch.setattr(plan.recipe, "cost_of_validation", lambda *_, **__: 0.0)
+    monkeypatch.setattr(recipe, "EVALUATION_SHARE", 1e-17)
+    monkeypatch.setattr(recipe, "cost_of_validation", lambda *_, **__: 0.0)
     take_step = Trainer.take_step
     now = 1000.0
 
@@ -53,8 +53,8 @@ def clock(monkeypatch, tmp_path):
 
         monkeypatch.setattr(Trainer, "take_step", take)
         monkeypatch.setattr(time, "perf_counter", lambda: now)
-        trial = plan.TrialSteps(measured, threads)
-        monkeypatch.setattr(plan, "time_trial_steps", lambda *_, **__: trial)
+        trial = measuring.TrialSteps(measured, threads)
+        monkeypatch.setattr(measuring, "time_trial_steps", lambda *_, **__: trial)
 
     install.now = lambda: now
     return install
@@ -143,7 +143,7 @@ def test_a_run_that_becomes_slow_at_its_end_says_that_it_was_late(clock):
 
 
 def test_a_new_plan_trains_no_longer_than_is_useful(clock, monkeypatch):
-    monkeypatch.setattr(plan.recipe, "most_useful_steps", lambda *_, **__: 70)
+    monkeypatch.setattr(recipe, "most_useful_steps", lambda *_, **__: 70)
     clock(faster)
     events = train("run")
     assert events[-1].step == 70
@@ -158,14 +158,14 @@ def test_the_pace_is_that_of_the_later_half_of_the_steps_without_the_longest(tmp
             {"event": "step", "step": step, "seconds": 10.0 * step, "chars_per_second": rate}
         )
     log.append({"event": "evaluation", "step": 8, "seconds": 87.0})
-    assert plan.pace_after(3, log=log, config=config) == (pytest.approx(3), pytest.approx(7))
-    assert plan.pace_after(8, log=log, config=config) is None, "no step was logged"
+    assert minutes.pace_after(3, log=log, config=config) == (pytest.approx(3), pytest.approx(7))
+    assert minutes.pace_after(8, log=log, config=config) is None, "no step was logged"
 
 
 def test_a_log_that_is_missing_or_cannot_be_read_has_no_pace(tmp_path, clock, monkeypatch):
     config = charrnn.Config(batch_size=2, bptt_length=50, steps=9, threads=1)
     for path in (tmp_path / "none.jsonl", tmp_path):
-        assert plan.pace_after(0, log=MetricsLog(path), config=config) is None
+        assert minutes.pace_after(0, log=MetricsLog(path), config=config) is None
     clock(slower)
     monkeypatch.setattr("charrnn.training.session.pace_after", lambda *_, **__: None)
     events = train("run")
@@ -279,8 +279,8 @@ def test_threads_are_chosen_again_with_the_steps(clock, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     clock(seconds_of)
-    trials = iter([plan.TrialSteps(1.0, 2), *[plan.TrialSteps(2.0, 1)] * 9])
-    monkeypatch.setattr(plan, "time_trial_steps", lambda *_, **__: next(trials))
+    trials = iter([measuring.TrialSteps(1.0, 2), *[measuring.TrialSteps(2.0, 1)] * 9])
+    monkeypatch.setattr(measuring, "time_trial_steps", lambda *_, **__: next(trials))
     try:
         train("run", changes={"threads": "auto"})
     finally:
@@ -393,8 +393,8 @@ def test_a_damaged_budget_of_a_checkpoint_is_refused(clock):
             run.load_checkpoint(name, with_training=True),
             state={**state, "budget": {**state["budget"], **damaged}},
         )
-        resumed = plan.Resumed(
+        resumed = resuming.Resumed(
             run=run, checkpoint=checkpoint, before=config, changes={}, config=config
         )
         with pytest.raises(CheckpointError, match="no usable budget"):
-            plan.resumed_budget(resumed, continued=config)
+            resuming.resumed_budget(resumed, continued=config)

@@ -12,9 +12,9 @@ import torch
 
 from charrnn.config.settings import Config
 from charrnn.model.shapes import num_parameters
+from charrnn.training import measuring, plan
 from charrnn.training import notes as describing
-from charrnn.training import plan
-from charrnn.training.plan import Computing
+from charrnn.training.measuring import Computing
 from charrnn.training.recipe import CPU_RATE, choose_embedding_size
 from charrnn.training.run_text import read_text
 
@@ -47,7 +47,7 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypat
         measured.append(seconds)
         return 1.0, 1
 
-    monkeypatch.setattr(plan, "time_trial_steps", measure)
+    monkeypatch.setattr(measuring, "time_trial_steps", measure)
     text, computing = read_text(config), Computing(torch.device("cpu"))
     for minutes in (0.01, 1.0, 5.0, 30.0):
         plan.plan_steps(replace(config, minutes=minutes), text, computing)
@@ -66,7 +66,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
     # Its steps are measured as it can take them, of an irnn without dropped weights.
     irnn = replace(config, cell_type="irnn", hidden_size=4, minutes=0.002)
     assert planned_run(irnn, text, computing).weight_drop == 0
-    monkeypatch.setattr(plan, "time_trial_steps", lambda *_, **__: (0.01, 1))
+    monkeypatch.setattr(measuring, "time_trial_steps", lambda *_, **__: (0.01, 1))
     monkeypatch.setattr(plan, "assumed_rate", lambda *_, **__: CPU_RATE)
     asked = [
         ({}, (4, 1024)),

@@ -1,6 +1,6 @@
 """A run that was interrupted and resumed is the run that was never interrupted, bit for bit.
 
-Tests `training.plan`, too.
+Tests `training.resuming`, too.
 """
 
 import json
@@ -18,7 +18,7 @@ from charrnn.config.settings_file import from_yaml
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
-from charrnn.training import plan
+from charrnn.training import measuring
 
 TEXT = make_corpus(num_chars=3_000, seed=6).text
 # Everything random is on: dropout and resets draw from generators that must be resumed too.
@@ -80,7 +80,7 @@ def test_minutes_are_those_of_the_whole_run(command, text_file, monkeypatch):
     """It has trained for one minute; of the second, five steps of ten seconds and validations."""
     run = train("run", stop=3)
     monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 60.0)
-    monkeypatch.setattr(plan, "time_trial_steps", lambda *_, **__: (10.0, 1))
+    monkeypatch.setattr(measuring, "time_trial_steps", lambda *_, **__: (10.0, 1))
     ran = command("train --resume run --minutes 2")
     assert re.search(r"\nResumed   after 3 steps, 1\.0 minutes; 5 steps left\n", ran.err)
     assert num_steps_told(run) == list(range(1, 9))

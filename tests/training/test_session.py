@@ -13,7 +13,7 @@ import torch
 import charrnn
 from charrnn.runs.writer import RunWriter, lock_folder
 from charrnn.training import plan
-from charrnn.training.plan import Computing
+from charrnn.training.measuring import Computing
 from charrnn.training.run_text import read_text
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
