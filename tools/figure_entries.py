@@ -38,6 +38,7 @@ import yaml
 import charrnn
 from charrnn.config.settings import Config
 from charrnn.training import recipe
+from charrnn.training.plan import choose_sizes, choose_steps, with_members
 
 DOCS = Path(__file__).parents[1] / "docs"
 """The folder of the pages."""
@@ -75,14 +76,15 @@ STEPS_PER_MINUTE = 2_500
 def resolve(config: Config, num_chars: int) -> dict[str, Any]:
     """Return the deciding settings of a training, with what `auto` becomes."""
     num_train = int(0.9 * num_chars)
-    sized = recipe.choose_sizes(config, num_train)
+    sized = choose_sizes(config, num_train)
     num_steps = None
     if config.minutes is not None:
         num_steps = int(STEPS_PER_MINUTE * config.minutes)
-        sized = recipe.choose_members(sized, num_steps=num_steps, num_train_chars=num_train)
+        members = recipe.choose_members(sized, num_steps=num_steps, num_train_chars=num_train)
+        sized = with_members(sized, members)
         most = recipe.most_useful_steps(sized, num_train)
         num_steps = min(max(1, num_steps // sized.num_networks), most)
-    planned = recipe.choose_steps(
+    planned = choose_steps(
         sized,
         num_train_chars=num_train,
         num_val_chars=num_chars - num_train,

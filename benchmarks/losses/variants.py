@@ -90,7 +90,8 @@ def train(training: Training) -> dict[str, Any]:
     config = config_of(training)
     computing = Computing(torch.device("cpu"))
     text = read_text(config)
-    planned = plan_steps(choose_model(config, text, computing), text, computing)
+    plan = plan_steps(choose_model(config, text, computing), text, computing)
+    planned = plan.config
     trainer = Trainer(
         planned,
         batches=text.batch_rows(planned),

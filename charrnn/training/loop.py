@@ -14,19 +14,17 @@ from charrnn.model.shapes import extend_rows
 from charrnn.runs.checkpoint import base_state
 from charrnn.runs.reader import choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
-from charrnn.training import plan
 from charrnn.training.events import PlanEvent, TrainEvent
 from charrnn.training.initial_model import open_initial_model
 from charrnn.training.measuring import Computing
-from charrnn.training.minutes import budget_of
 from charrnn.training.notes import new_run_notes, resumed_notes
+from charrnn.training.plan import choose_model, plan_steps
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.resuming import (
-    continued_config,
+    continued_plan,
     load_resumed,
     parse_changes,
     read_same_text,
-    resumed_budget,
 )
 from charrnn.training.run_text import RunText, read_new_text
 from charrnn.training.session import TrainingSession
@@ -113,15 +111,15 @@ def train(
         # The text, and every setting that is left open: the configuration now reproduces the run.
         text = group.in_turn(lambda: read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
-        sized = plan.choose_model(config, text=text, computing=computing)
-        if sized.minutes is not None:
-            yield PlanEvent(**text.facts(sized))
+        plan = choose_model(config, text=text, computing=computing)
+        if plan.config.minutes is not None:
+            yield PlanEvent(**text.facts(plan.config))
         # Minutes become steps: some are taken, and timed, by a trainer that is thrown away.
-        planned = plan.plan_steps(sized, text=text, computing=computing, may_end_early=True)
+        plan = plan_steps(plan, text=text, computing=computing)
 
         # The numbers that training changes. A larger alphabet than that of the model to start with
         # has new rows of the embedding and of the output.
-        trainer = _new_trainer(planned, text=text, computing=computing)
+        trainer = _new_trainer(plan.config, text=text, computing=computing)
         if initial is not None:
             rows = text.vocab.rows_in(initial.description.vocab())
             trainer.start_with(extend_rows(initial.model, drawn=trainer.model_tensors(), rows=rows))
@@ -141,11 +139,11 @@ def train(
             start=start,
             should_stop=should_stop,
             should_save=should_save,
-            budget=budget_of(sized),
+            budget=plan.budget,
         )
         if initial is not None:
             session.base = base_state(initial)
-        notes = new_run_notes(config, planned=planned, text=text, initial=initial)
+        notes = new_run_notes(config, plan=plan, text=text, initial=initial)
         yield from session.events(notes)
 
 
@@ -217,15 +215,14 @@ def resume(
         with group.together():
             computing = _computing(resumed.config, group=group, start=start)
         text = group.in_turn(lambda: read_same_text(resumed))
-        config = continued_config(resumed, text=text, computing=computing)
-        budget = resumed_budget(resumed, continued=config)
-        if config.minutes is not None:
-            yield PlanEvent(**text.facts(config))
+        plan = continued_plan(resumed, text=text, computing=computing)
+        if plan.config.minutes is not None:
+            yield PlanEvent(**text.facts(plan.config))
         # Minutes become steps: some are taken, and timed, by a trainer that is thrown away.
-        planned = plan.plan_steps(config, text=text, computing=computing, num_taken=checkpoint.step)
+        plan = plan_steps(plan, text=text, computing=computing, num_taken=checkpoint.step)
 
         # The numbers that training changes.
-        trainer = _new_trainer(planned, text=text, computing=computing)
+        trainer = _new_trainer(plan.config, text=text, computing=computing)
         trainer.restore(checkpoint.model, training=checkpoint.training, counters=checkpoint.state)
 
         # Training itself.
@@ -237,9 +234,9 @@ def resume(
             should_stop=should_stop,
             should_save=should_save,
             checkpoint=checkpoint,
-            budget=budget,
+            budget=plan.budget,
         )
-        notes = resumed_notes(planned, text=text)
+        notes = resumed_notes(plan.config, text=text)
         yield from session.events(notes)
 
 

@@ -85,6 +85,15 @@ MAX_MEASURE_SECONDS = 30.0
 """Longest time for which steps are measured, however long the budget."""
 MIN_MEASURE_SECONDS = 0.25
 """Shortest time for which steps are measured, however small the budget."""
+
+
+def seconds_of_measuring(minutes: float) -> float:
+    """Return for how long steps are measured to plan the steps of a budget."""
+    budget = 60 * minutes
+    longest = max(MEASURE_SECONDS, min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * budget))
+    return min(longest, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * budget))
+
+
 MIN_SPEEDUP = 1.1
 """How many times faster fewer threads must be to be chosen, because short measurements are noisy.
 """
@@ -178,11 +187,11 @@ def _trial_config(config: Config, num_train_chars: int, computing: Computing) ->
     rate = assumed_rate(config, computing.device, num_processes=computing.group.size)
     num_read = recipe.chars_of_minutes(config, operations_per_second=rate)
     dropped = dict.fromkeys(DROPPED, 0.1)
-    dropout = recipe.automatic_dropout(config, num_read=num_read, num_train_chars=num_train_chars)
+    dropout = recipe.choose_dropout(config, num_read=num_read, num_train_chars=num_train_chars)
     if dropout == 0 or config.cell_type == "irnn":
         dropped["weight_drop"] = 0.0
 
-    # The settings that `choose_steps` fills in only when the steps are known; any number does.
+    # The settings that `plan.choose_steps` fills in only when the steps are known; any number does.
     return replace(
         recipe.fill_auto(config, **dropped),
         minutes=None,

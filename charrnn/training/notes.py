@@ -14,7 +14,8 @@ from charrnn.text.paragraphs import share_wrapped
 from charrnn.text.sources import catalogued_settings
 from charrnn.text.text_files import FileRecord
 from charrnn.text.vocab import NUL
-from charrnn.training.recipe import ends_early, units_of_network
+from charrnn.training.plan import Plan
+from charrnn.training.recipe import units_of_network
 from charrnn.training.run_text import RunText
 
 LOOKED_AT = 100_000
@@ -28,13 +29,15 @@ MAX_LOCATED = 1 << 26
 
 
 def new_run_notes(
-    asked: Config, planned: Config, text: RunText, initial: Checkpoint | None
+    asked: Config, plan: Plan, text: RunText, initial: Checkpoint | None
 ) -> Iterator[str]:
     """Describe what may surprise the user of a new run: about the model that it starts with, if
     any, about its text, and about what was chosen.
 
     `train` gives them to the start event, before the first step takes time.
     """
+    planned = plan.config
+
     # The model to start with, from which the run has inherited the settings of its text.
     if initial is not None:
         yield from initial.warnings
@@ -88,7 +91,7 @@ def new_run_notes(
 
     # What was chosen.
     yield from _planned_notes(planned, text=text)
-    if ends_early(asked, planned=planned, num_train_chars=text.num_train):
+    if plan.ends_early:
         num_read = (planned.steps or 0) * planned.chars_per_step
         yield (
             f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"

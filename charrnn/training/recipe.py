@@ -1,9 +1,13 @@
-"""Choose settings left at `auto`: sizes by the text and the budget, dropout by the number of
-epochs."""
+"""The rules by which settings left at `auto` are chosen, with their numbers and where these are
+from.
+
+A rule is a function of the settings that are decided before it, and of the text. `plan` applies
+them; they stand here in the order in which it does.
+"""
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from charrnn.config.settings import (
     MAX_HIDDEN_SIZE,
@@ -12,9 +16,8 @@ from charrnn.config.settings import (
     OneHot,
     resolved,
 )
-from charrnn.errors import UsageError
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.ensemble import can_join, check_ensemble
+from charrnn.model.ensemble import can_join
 from charrnn.model.reading import SEGMENT_LENGTH
 from charrnn.training.optim import RATE_FACTORS
 
@@ -36,108 +39,6 @@ DEFAULT_CELL = {"cell_type": "lstm", "num_layers": 1}
 CPU_RATE = 2.4e11
 """Assumed operations per second of training on one processor thread with bf16
 (docs/understand/recipe.md)."""
-WINDOW = 128
-"""Characters per batch row and step."""
-SHORT_READ = 3_000_000
-"""A budget in minutes in which fewer characters are read is short: many small steps reach a lower
-loss than few large steps."""
-SHORT_WINDOW = 48
-"""Characters per batch row and step in a short budget."""
-
-
-def choose_sizes(
-    config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE
-) -> Config:
-    """Choose the model's size, the batch rows and the learning rate for a training text of that
-    many characters.
-
-    It is the first part of the recipe, and needs no measurement; `choose_steps` is the last. More
-    text and more time allow more units; more units need a lower learning rate; a short text gets
-    fewer batch rows and shorter windows. `operations_per_second` is assumed of the machine; it
-    matters only for a budget in minutes.
-
-    Raises UsageError for a model that cannot be trained.
-    """
-    # No size can mend this.
-    if config.cell_type == "irnn" and config.depth == "grid":
-        raise UsageError(
-            "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"
-            " state from growing without bound. Choose another depth, or another cell."
-        )
-
-    # The model.
-    config = fill_auto(config, **DEFAULT_CELL)
-    if config.omega > 0:  # Ω is that of one network with all of its recurrent weights.
-        config = fill_auto(config, num_members=1, weight_drop=0.0)
-    window = WINDOW
-    if config.hidden_size == "auto":
-        hidden_size = choose_hidden_size(
-            choose_batch_shape(config, num_train_chars=num_train_chars, window=window),
-            num_train_chars=num_train_chars,
-            operations_per_second=operations_per_second,
-        )
-        config = replace(config, hidden_size=hidden_size)
-
-    embedding_size = choose_embedding_size(config, resolved(config.hidden_size))
-    config = replace(config, embedding_size=embedding_size)
-    check_ensemble(config)
-
-    # In a short budget, many small steps.
-    if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
-        window = SHORT_WINDOW
-    config = fill_auto(config, learning_rate=choose_peak_rate(config))
-    return choose_batch_shape(config, num_train_chars=num_train_chars, window=window)
-
-
-MAX_RATE = 4.5e-2
-"""Highest peak learning rate, for few units."""
-MAX_IRNN_RATE = 1e-2
-"""Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
-FINE_TUNING_DIVISOR = 4.5
-"""The learning rate of a network that starts with the weights of another run is divided by this: at
-a higher rate it forgets what that run has learned (benchmarks/LOG.md)."""
-CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
-"""Cell types whose peak rate is divided by the number of layers: at a higher rate, deep networks
-diverge or reach a higher loss (benchmarks/LOG.md)."""
-
-
-def choose_peak_rate(config: Config) -> float:
-    """Return the peak learning rate of a model of resolved size.
-
-    It falls as the number of units rises: the more weights an update changes, the further it moves
-    the sum in a unit.
-    """
-    # The rate of the cell type is that of 512 units.
-    max_rate = MAX_IRNN_RATE if config.cell_type == "irnn" else MAX_RATE
-    rate = cell_type(config.cell_type).peak_rate * 512 / units_of_network(config)
-    rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
-
-    # Fine-tuning and deep networks of some cell types need a lower one.
-    if config.init_from is not None:
-        rate /= FINE_TUNING_DIVISOR
-    if config.cell_type in CELLS_WITH_LOW_DEEP_RATES:
-        rate /= resolved(config.num_layers)
-    return rate
-
-
-MAX_BATCH_SIZE = 32
-"""Batch rows of a text that is long enough for them."""
-
-
-def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> Config:
-    """Choose the characters per batch row and step, `window` if they are not given, and the number
-    of batch rows. A short text has fewer than are given."""
-    # A window is at most a quarter of the text, or half of it if it is asked for.
-    share = 4 if config.bptt_length == "auto" else 2
-    config = fill_auto(config, bptt_length=window, batch_size=MAX_BATCH_SIZE)
-    bptt_length = max(1, min(resolved(config.bptt_length), num_train_chars // share))
-
-    # Two windows per batch row at least: a shorter row would be read twice in one step.
-    most_rows = max(1, num_train_chars // (2 * bptt_length))
-    batch_size = min(resolved(config.batch_size), most_rows)
-    return replace(config, bptt_length=bptt_length, batch_size=batch_size)
-
-
 MIN_READ = {128: 0, 256: 2_000_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
 """Units of a layer, and the characters that a model of that size must read within the budget, to be
 better than the next smaller model in the same time (benchmarks/LOG.md)."""
@@ -235,6 +136,108 @@ def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
     return min(64 * config.num_networks, hidden_size)
 
 
+MAX_RATE = 4.5e-2
+"""Highest peak learning rate, for few units."""
+MAX_IRNN_RATE = 1e-2
+"""Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
+FINE_TUNING_DIVISOR = 4.5
+"""The learning rate of a network that starts with the weights of another run is divided by this: at
+a higher rate it forgets what that run has learned (benchmarks/LOG.md)."""
+CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
+"""Cell types whose peak rate is divided by the number of layers: at a higher rate, deep networks
+diverge or reach a higher loss (benchmarks/LOG.md)."""
+
+
+def choose_peak_rate(config: Config) -> float:
+    """Return the peak learning rate of a model of resolved size.
+
+    It falls as the number of units rises: the more weights an update changes, the further it moves
+    the sum in a unit.
+    """
+    # The rate of the cell type is that of 512 units.
+    max_rate = MAX_IRNN_RATE if config.cell_type == "irnn" else MAX_RATE
+    rate = cell_type(config.cell_type).peak_rate * 512 / units_of_network(config)
+    rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
+
+    # Fine-tuning and deep networks of some cell types need a lower one.
+    if config.init_from is not None:
+        rate /= FINE_TUNING_DIVISOR
+    if config.cell_type in CELLS_WITH_LOW_DEEP_RATES:
+        rate /= resolved(config.num_layers)
+    return rate
+
+
+WINDOW = 128
+"""Characters per batch row and step."""
+SHORT_READ = 3_000_000
+"""A budget in minutes in which fewer characters are read is short: many small steps reach a lower
+loss than few large steps."""
+SHORT_WINDOW = 48
+"""Characters per batch row and step in a short budget."""
+
+
+def choose_window(config: Config, operations_per_second: float) -> int:
+    """Return the characters per batch row and step of a model of resolved size."""
+    if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
+        return SHORT_WINDOW
+    return WINDOW
+
+
+MAX_BATCH_SIZE = 32
+"""Batch rows of a text that is long enough for them."""
+
+
+class RowsOfStep(NamedTuple):
+    """What a step reads. The fields are those of the configuration."""
+
+    batch_size: int
+    """The number of batch rows."""
+    bptt_length: int
+    """Characters of a batch row that a step reads."""
+
+
+def choose_batch_rows(config: Config, num_train_chars: int, window: int) -> RowsOfStep:
+    """Return the characters per batch row and step, `window` if they are not given, and the number
+    of batch rows. A short text has fewer than are given."""
+    # A window is at most a quarter of the text, or half of it if it is asked for.
+    share = 4 if config.bptt_length == "auto" else 2
+    config = fill_auto(config, bptt_length=window, batch_size=MAX_BATCH_SIZE)
+    bptt_length = max(1, min(resolved(config.bptt_length), num_train_chars // share))
+
+    # Two windows per batch row at least: a shorter row would be read twice in one step.
+    most_rows = max(1, num_train_chars // (2 * bptt_length))
+    return RowsOfStep(min(resolved(config.batch_size), most_rows), bptt_length=bptt_length)
+
+
+MEMBER_EPOCHS = 8
+"""Times that each of several networks must read the text, to be worth its share of the time
+(benchmarks/LOG.md)."""
+MAX_MEMBERS = 4
+"""Networks at most that a budget in minutes trains side by side."""
+MAX_JOINED_SIZE = 2048
+"""Largest number of units of all of them together: they are saved as one network with M * M times
+the recurrent weights of each, and a larger network would be slow to read and to write with."""
+
+
+def choose_members(config: Config, num_steps: int, num_train_chars: int) -> int:
+    """Return how many networks a budget in minutes trains side by side. In that budget, one network
+    of the sizes of `config` could take `num_steps`.
+
+    Each reads the text MEMBER_EPOCHS times, as much as its size and its window were chosen for, and
+    takes MIN_USEFUL_STEPS, at least.
+    """
+    # The largest number of networks of which each still reads enough and takes enough steps.
+    units = resolved(config.hidden_size)
+    num_read = num_steps * config.chars_per_step
+    least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_USEFUL.get(units, 0))
+    members = min(
+        MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units
+    )
+    if members < 2 or not can_join(config, members=members, size=units):
+        return 1
+    return members
+
+
 def steps_of_budget(config: Config, num_train_chars: int) -> int | None:
     """Return the steps of a budget in steps or epochs; None for minutes, which become steps by
     measuring.
@@ -269,14 +272,66 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
     return max(least, min(MAX_STEPS, round(useful / config.chars_per_step)))
 
 
-def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:
-    """Return whether a budget in minutes was cut to `most_useful_steps`.
+DROPOUT_SCALE = 0.055
+"""Dropout is this times the root of the epochs times the recurrent weights per character, less
+DROPOUT_OFFSET, because more epochs and more weights make a network learn by heart. For M networks
+it is divided by the root of M: they do not learn the same passages by heart (benchmarks/LOG.md)."""
+DROPOUT_OFFSET = 0.09
+"""Dropout costs a network that has read its text a few times more than what it knows by heart, so
+there is none until the other term of DROPOUT_SCALE is larger than this (benchmarks/LOG.md)."""
+MAX_DROPOUT = 0.5
+"""Highest automatic dropout."""
+LEAST_WEIGHT_DECAY = 0.1
+"""Automatic weight decay without dropout; half of the dropout is added (benchmarks/LOG.md)."""
 
-    A user who gave ten minutes and sees three is told why.
+
+def choose_dropout(config: Config, num_read: float, num_train_chars: int) -> float:
+    """Return the dropout of a model of resolved size that reads `num_read` characters of a text in
+    all.
+
+    A text that is read often needs more of it.
     """
-    return asked.minutes is not None and (planned.steps or 0) >= most_useful_steps(
-        planned, num_train_chars
-    )
+    num_epochs = num_read / num_train_chars
+    weights_per_char = num_recurrent_weights(config) / num_train_chars
+    needed = DROPOUT_SCALE * math.sqrt(num_epochs * weights_per_char) - DROPOUT_OFFSET
+    return round(min(MAX_DROPOUT, max(0.0, needed) / math.sqrt(config.num_networks)), 2)
+
+
+def shares_of_dropout(config: Config) -> dict[str, float]:
+    """Return the settings that follow from the dropout: the shares of the inputs and of the weights
+    that are dropped, and how fast weights decay."""
+    dropout = float(config.dropout)
+    input_dropout = round(dropout / 3, 2)
+    if config.embedding_size == "one-hot":  # Such vectors are hidden or kept as a whole.
+        input_dropout = 0.0
+    weight_drop = round(dropout / 2, 2)
+    if config.cell_type == "irnn":  # Its state would grow without bound.
+        weight_drop = 0.0
+    return {
+        "input_dropout": input_dropout,
+        "weight_drop": weight_drop,
+        "weight_decay": round(LEAST_WEIGHT_DECAY + dropout / 2, 3),
+    }
+
+
+LATE_FALL_EPOCHS = 3
+"""Epochs from which on the learning rate falls late, in a straight line; in fewer it makes no
+difference (benchmarks/LOG.md)."""
+LATE_FALL: dict[str, Any] = {"decay_shape": "linear", "decay_share": 0.7}
+"""The rate stays at its peak for three tenths of the steps."""
+EARLY_FALL: dict[str, Any] = {"decay_shape": "cosine", "decay_share": 1.0}
+"""The rate falls right after the warm-up, along half a cosine."""
+
+
+def choose_fall(config: Config, steps: int, num_train_chars: int) -> dict[str, Any]:
+    """Return the settings of when and how the learning rate falls in so many steps.
+
+    A model that continues another one (`Config.init_from`) has its rate fall at once.
+    """
+    num_epochs = steps * config.chars_per_step / num_train_chars
+    if num_epochs >= LATE_FALL_EPOCHS and config.init_from is None:
+        return LATE_FALL
+    return EARLY_FALL
 
 
 NUM_VALIDATIONS = 8
@@ -285,44 +340,6 @@ EVALUATION_SHARE = 0.05
 """Share of a run's time that validation may take."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
-
-
-def choose_steps(
-    config: Config, num_train_chars: int, num_val_chars: int, steps_in_minutes: int | None = None
-) -> Config:
-    """Convert the budget to a number of steps; choose the dropout and how often to validate and
-    save.
-
-    A budget in minutes becomes `steps_in_minutes`, which follow from a measured step.
-    """
-
-    # The steps.
-    budget = steps_of_budget(config, num_train_chars=num_train_chars)
-    if budget is None:
-        budget = steps_in_minutes
-    assert budget is not None, "a budget in minutes needs a measured step"
-    steps = max(1, min(budget, MAX_STEPS))
-
-    config = choose_dropout(config, steps=steps, num_train_chars=num_train_chars)
-    config = choose_fall(config, steps=steps, num_train_chars=num_train_chars)
-
-    # How often to validate, and to save: NUM_VALIDATIONS times, or less often where that would take
-    # more than its share of the time.
-    validation_chars = choose_validation_chars(config, steps=steps, num_val_chars=num_val_chars)
-    config = replace(config, validation_chars=validation_chars)
-    cost_in_steps = cost_of_validation(config, num_val_chars=num_val_chars)
-    auto_every = max(math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
-    config = fill_auto(config, evaluate_every=auto_every)
-    config = fill_auto(config, save_every=config.evaluate_every)
-
-    # The budget is now a number of steps.
-    return replace(
-        config,
-        minutes=None,
-        epochs=None,
-        steps=steps,
-        num_members=config.num_networks,
-    )
 
 
 def cost_of_validation(config: Config, num_val_chars: int) -> float:
@@ -358,109 +375,11 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
     return None if num_val_chars <= largest else largest
 
 
-DROPOUT_SCALE = 0.055
-"""Dropout is this times the root of the epochs times the recurrent weights per character, less
-DROPOUT_OFFSET, because more epochs and more weights make a network learn by heart. For M networks
-it is divided by the root of M: they do not learn the same passages by heart (benchmarks/LOG.md)."""
-DROPOUT_OFFSET = 0.09
-"""Dropout costs a network that has read its text a few times more than what it knows by heart, so
-there is none until the other term of DROPOUT_SCALE is larger than this (benchmarks/LOG.md)."""
-MAX_DROPOUT = 0.5
-"""Highest automatic dropout."""
-LEAST_WEIGHT_DECAY = 0.1
-"""Automatic weight decay without dropout; half of the dropout is added (benchmarks/LOG.md)."""
-
-
-def choose_dropout(config: Config, steps: int, num_train_chars: int) -> Config:
-    """Choose which shares of a network are dropped in so many steps, and how fast weights decay."""
-    num_read = steps * config.chars_per_step
-    config = fill_auto(
-        config,
-        dropout=automatic_dropout(config, num_read=num_read, num_train_chars=num_train_chars),
-    )
-
-    # The remaining shares follow from the dropout, even if the user gave it.
-    dropout = float(config.dropout)
-    auto_input = round(dropout / 3, 2)
-    if config.embedding_size == "one-hot":  # Such vectors are hidden or kept as a whole.
-        auto_input = 0.0
-    auto_weights = round(dropout / 2, 2)
-    if config.cell_type == "irnn":  # Its state would grow without bound.
-        auto_weights = 0.0
-    return fill_auto(
-        config,
-        input_dropout=auto_input,
-        weight_drop=auto_weights,
-        weight_decay=round(LEAST_WEIGHT_DECAY + dropout / 2, 3),
-    )
-
-
-def automatic_dropout(config: Config, num_read: float, num_train_chars: int) -> float:
-    """Return the dropout of a model of resolved size that reads `num_read` characters of a text in
-    all.
-
-    A text that is read often needs more of it.
-    """
-    num_epochs = num_read / num_train_chars
-    weights_per_char = num_recurrent_weights(config) / num_train_chars
-    needed = DROPOUT_SCALE * math.sqrt(num_epochs * weights_per_char) - DROPOUT_OFFSET
-    return round(min(MAX_DROPOUT, max(0.0, needed) / math.sqrt(config.num_networks)), 2)
-
-
-LATE_FALL_EPOCHS = 3
-"""Epochs from which on the learning rate falls late, in a straight line; in fewer it makes no
-difference (benchmarks/LOG.md)."""
-LATE_FALL: dict[str, Any] = {"decay_shape": "linear", "decay_share": 0.7}
-"""The rate stays at its peak for three tenths of the steps."""
-EARLY_FALL: dict[str, Any] = {"decay_shape": "cosine", "decay_share": 1.0}
-"""The rate falls right after the warm-up, along half a cosine."""
-
-
-def choose_fall(config: Config, steps: int, num_train_chars: int) -> Config:
-    """Choose when and how the learning rate falls in so many steps.
-
-    A model that continues another one (`Config.init_from`) has its rate fall at once.
-    """
-    num_epochs = steps * config.chars_per_step / num_train_chars
-    is_late = num_epochs >= LATE_FALL_EPOCHS and config.init_from is None
-    return fill_auto(config, **(LATE_FALL if is_late else EARLY_FALL))
-
-
-MEMBER_EPOCHS = 8
-"""Times that each of several networks must read the text, to be worth its share of the time
-(benchmarks/LOG.md)."""
-MAX_MEMBERS = 4
-"""Networks at most that a budget in minutes trains side by side."""
-MAX_JOINED_SIZE = 2048
-"""Largest number of units of all of them together: they are saved as one network with M * M times
-the recurrent weights of each, and a larger network would be slow to read and to write with."""
-
-
-def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Config:
-    """Choose how many networks a budget in minutes trains side by side. In that budget, one network
-    could take `num_steps`.
-
-    Each reads the text MEMBER_EPOCHS times, as much as its size and its window were chosen for, and
-    takes MIN_USEFUL_STEPS, at least. The sizes of one network become the sizes of all together.
-    """
-    if config.num_members != "auto":
-        return config
-
-    # The largest number of networks of which each still reads enough and takes enough steps.
-    units = resolved(config.hidden_size)
-    num_read = num_steps * config.chars_per_step
-    least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_USEFUL.get(units, 0))
-    members = min(
-        MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units
-    )
-    if members < 2 or not can_join(config, members=members, size=units):
-        return replace(config, num_members=1)
-
-    # The networks are one model: its sizes are the sums of their sizes.
-    joined = replace(config, num_members=members, hidden_size=members * units)
-    if config.embedding_size == "one-hot":
-        return joined
-    return replace(joined, embedding_size=members * resolved(config.embedding_size))
+def choose_evaluate_every(config: Config, steps: int, num_val_chars: int) -> int:
+    """Return after how many steps to validate: NUM_VALIDATIONS times in a run, or less often where
+    that would take more than EVALUATION_SHARE of its time. `validation_chars` are chosen."""
+    cost_in_steps = cost_of_validation(config, num_val_chars=num_val_chars)
+    return max(math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
 
 
 def units_of_network(config: Config) -> int:

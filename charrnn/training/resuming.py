@@ -15,7 +15,7 @@ from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import recipe
 from charrnn.training.measuring import Computing
 from charrnn.training.minutes import TimeBudget, plan_until, with_plan
-from charrnn.training.plan import with_precision
+from charrnn.training.plan import Plan, choose_steps, with_precision
 from charrnn.training.run_text import RunText
 
 
@@ -58,7 +58,7 @@ def load_resumed(run: RunWriter, changes: Mapping[str, Any], num_processes: int)
     """Load the latest checkpoint of a run, and replace settings of the run by `changes`. A new
     budget replaces a budget of any kind.
 
-    `continued_config` then turns what is left of the budget into settings.
+    `continued_plan` then says what is left of the budget.
 
     Raises CheckpointError if it is damaged, UsageError for a value out of range.
     """
@@ -130,8 +130,9 @@ def read_same_text(resumed: Resumed) -> RunText:
     return text
 
 
-def continued_config(resumed: Resumed, text: RunText, computing: Computing) -> Config:
-    """Return the configuration of a resumed run, with the minutes that are left of its budget.
+def continued_plan(resumed: Resumed, text: RunText, computing: Computing) -> Plan:
+    """Return the plan of a resumed run, whose configuration has the minutes that are left of its
+    budget. `plan_steps` turns them into steps.
 
     A budget counts from the start of the run. How often the run validates and saves follows from a
     new budget if it followed from the old budget. Raises UsageError for a budget that is used up.
@@ -148,7 +149,7 @@ def continued_config(resumed: Resumed, text: RunText, computing: Computing) -> C
         # `auto` would have chosen, nobody asked for it.
         [budget] = [name for name in BUDGETS if getattr(config, name) is not None]
         if budget in changes:
-            chosen = recipe.choose_steps(
+            chosen = choose_steps(
                 replace(resumed.before, evaluate_every="auto", save_every="auto"),
                 num_train_chars=text.num_train,
                 num_val_chars=text.num_validation,
@@ -174,10 +175,11 @@ def continued_config(resumed: Resumed, text: RunText, computing: Computing) -> C
             )
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes - minutes)
-    return group.share_config(config)
+    config = group.share_config(config)
+    return Plan(config=config, budget=_budget_of(resumed, continued=config))
 
 
-def resumed_budget(resumed: Resumed, continued: Config) -> TimeBudget | None:
+def _budget_of(resumed: Resumed, continued: Config) -> TimeBudget | None:
     """Return the budget in minutes to which a resumed run keeps: the one that it is given now, else
     the one that its checkpoint recorded, unless it got another budget since.
 

@@ -397,4 +397,4 @@ def test_a_damaged_budget_of_a_checkpoint_is_refused(clock):
             run=run, checkpoint=checkpoint, before=config, changes={}, config=config
         )
         with pytest.raises(CheckpointError, match="no usable budget"):
-            resuming.resumed_budget(resumed, continued=config)
+            resuming._budget_of(resumed, continued=config)

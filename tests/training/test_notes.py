@@ -6,6 +6,7 @@ import pytest
 
 from charrnn.config.settings import Config
 from charrnn.training.notes import new_run_notes
+from charrnn.training.plan import Plan
 from charrnn.training.run_text import read_text
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -15,7 +16,7 @@ def held_out_notes(**settings):
     """The notes on held-out files, and the text that they are of."""
     config = Config(steps=1, **settings)
     text = read_text(config)
-    notes = new_run_notes(config, config, text, initial=None)
+    notes = new_run_notes(config, Plan(config=config), text, initial=None)
     return [note for note in notes if note.startswith("held out as ")], text
 
 

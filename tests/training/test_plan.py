@@ -12,9 +12,11 @@ import torch
 
 from charrnn.config.settings import Config
 from charrnn.model.shapes import num_parameters
-from charrnn.training import measuring, plan
+from charrnn.training import measuring, plan, recipe
 from charrnn.training import notes as describing
 from charrnn.training.measuring import Computing
+from charrnn.training.minutes import TimeBudget
+from charrnn.training.plan import Plan
 from charrnn.training.recipe import CPU_RATE, choose_embedding_size
 from charrnn.training.run_text import read_text
 
@@ -25,8 +27,12 @@ COMMON = (
 
 def planned_run(config, text, computing):
     """The configuration of a new run."""
-    sized = plan.choose_model(config, text, computing)
-    return plan.plan_steps(sized, text, computing, may_end_early=True)
+    return plan.plan_steps(plan.choose_model(config, text, computing), text, computing).config
+
+
+def timed_plan(config):
+    """The plan of a configuration whose sizes are given, with its budget in minutes."""
+    return Plan(config=config, budget=TimeBudget(minutes=config.minutes))
 
 
 SIZES = {
@@ -50,7 +56,7 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypat
     monkeypatch.setattr(measuring, "time_trial_steps", measure)
     text, computing = read_text(config), Computing(torch.device("cpu"))
     for minutes in (0.01, 1.0, 5.0, 30.0):
-        plan.plan_steps(replace(config, minutes=minutes), text, computing)
+        plan.plan_steps(timed_plan(replace(config, minutes=minutes)), text, computing)
     assert measured == pytest.approx([0.25, 1.8, 2.5, 9.0])
 
 
@@ -92,13 +98,34 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         embedding_size=64,
     )
     computing = Computing(computing.device, start=time.perf_counter())
-    timed = plan.plan_steps(again, text, computing)
-    assert timed.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), (
+    timed = plan.plan_steps(timed_plan(again), text, computing)
+    assert timed.config.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), (
         "a step of four takes four times as long"
     )
     beginning = "4 networks of 256 units are trained side by side"
-    notes = describing.new_run_notes(config, chosen, text, initial=None)
+    notes = describing.new_run_notes(config, Plan(config=chosen), text, initial=None)
     assert any(note.startswith(beginning) for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "may_end_early", "ends_early"),
+    [(300.0, True, True), (300.0, False, False), (0.1, True, False)],
+)
+def test_minutes_that_would_make_the_model_worse_are_not_used(
+    tmp_path, monkeypatch, minutes, may_end_early, ends_early
+):
+    (tmp_path / "text.txt").write_text(COMMON, encoding="utf-8")
+    config = Config(corpus=(str(tmp_path / "text.txt"),), minutes=minutes, num_members=1)
+    monkeypatch.setattr(measuring, "time_trial_steps", lambda *_, **__: (0.1, 1))
+    computing = Computing(torch.device("cpu"), start=time.perf_counter())
+    text = read_text(config)
+    sized = plan.choose_model(config, text, computing)
+    assert sized.budget is not None
+    budget = replace(sized.budget, may_end_early=may_end_early)
+    planned = plan.plan_steps(replace(sized, budget=budget), text, computing)
+    most = recipe.most_useful_steps(planned.config, text.num_train)
+    assert planned.ends_early is ends_early
+    assert (planned.config.steps == most) is ends_early
 
 
 def test_a_number_of_weights_chooses_the_width(tmp_path):

@@ -45,7 +45,7 @@ class Session:
         self.text = read_text(config)
         computing = Computing(CPU)
         sized = plan.choose_model(config, self.text, computing)
-        self.config = plan.plan_steps(sized, self.text, computing)
+        self.config = plan.plan_steps(sized, self.text, computing).config
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
