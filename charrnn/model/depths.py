@@ -32,8 +32,16 @@ class Links(Protocol):
 
 
 class Depth:
-    """Stacked layers, where the next layer reads y, the outputs of this one. Base class of the
-    depths."""
+    """Stacked layers, the base class of the depths (Graves, Mohamed & Hinton 2013).
+
+    Each layer reads the outputs of the layer below.
+
+        v_t = y_t
+
+    In the equations of a depth, x_t is what a layer reads, y_t is what its cell puts out, after
+    dropout, and v_t is what it passes on to the next layer, or from the last one to the output
+    layer. Layers are numbered from l = 0.
+    """
 
     adds_outputs = False
     """Whether a layer hands on the sum of its inputs and its outputs, except for the first."""
@@ -66,7 +74,13 @@ class Depth:
 
 
 class Residual(Depth):
-    """x + y (He 2015)."""
+    """A sum of what a layer reads and what it puts out (He et al. 2015).
+
+    A gradient reaches the lowest layer through no weight. The first layer reads a character, and
+    passes on y_t.
+
+        v_t = x_t + y_t
+    """
 
     adds_outputs = True
 
@@ -77,7 +91,16 @@ class Residual(Depth):
 
 
 class Highway(Depth):
-    """t * y + (1 - t) * x, t = sigmoid(W x + b) (Srivastava 2015)."""
+    """A gate between input and output of a layer (Srivastava, Greff & Schmidhuber 2015).
+
+    Each layer but the first has a gate T of its input, which chooses between input and output. The
+    first layer passes on y_t.
+
+        T_t = σ(W_T x_t + b_T)
+        v_t = T_t ⊙ y_t + (1 - T_t) ⊙ x_t
+
+    b_T starts at -1, so that at first a layer mostly passes on what it has read.
+    """
 
     has_gates = True
 
@@ -88,7 +111,13 @@ class Highway(Depth):
 
 
 class Dilated(Depth):
-    """y, where layer l continues from the character 2^l before (Chang 2017)."""
+    """Stacked layers that work at different speeds (Chang et al. 2017).
+
+    Layer l continues from its state 2^l characters before: all equations of its cell have t-2^l in
+    place of t-1.
+
+        v_t = y_t
+    """
 
     @staticmethod
     def dilation(layer: int) -> int:
@@ -96,11 +125,27 @@ class Dilated(Depth):
 
 
 class Grid(Depth):
-    """The output h of an LSTM that reads y, and whose state (h, c) is passed from layer to layer
-    (Kalchbrenner 2016).
+    """An LSTM that runs up the layers at every character (Kalchbrenner, Danihelka & Graves 2016).
 
-    The grid has two dimensions, time before depth, and its layers do not share weights. At every
-    character the state starts as a product of the character's vector.
+    It carries a memory past the layers. Its state (s, m) starts anew at every character, from the
+    vector e_t of the character. Layer l reads s^l, and its output y_t is the input of this LSTM's
+    next step, whose output is passed on.
+
+        s^0_t = W_s e_t + b_s
+        m^0_t = W_m e_t + b_m
+        x_t = s^l_t
+
+        i_t = σ(W_i y_t + U_i s^l_t + b_i)
+        f_t = σ(W_f y_t + U_f s^l_t + b_f)
+        g_t = tanh(W_g y_t + U_g s^l_t + b_g)
+        o_t = σ(W_o y_t + U_o s^l_t + b_o)
+
+        m^(l+1)_t = f_t ⊙ m^l_t + i_t ⊙ g_t
+        s^(l+1)_t = o_t ⊙ tanh(m^(l+1)_t)
+        v_t = s^(l+1)_t
+
+    W_s and W_m are the halves of `bottom.weight`. Every layer has other weights W, U and b in
+    `grids`. The bias b_f starts as the one of every forget gate.
     """
 
     has_lstm = True
@@ -112,12 +157,22 @@ class Grid(Depth):
 
 
 class Attention(Depth):
-    """y + sigmoid(W_g y + b_g) * r, where one attention head reads r from the last outputs of the
-    layer (Merity 2019: SHA-RNN).
+    """Stacked layers that look back, by one attention head each (SHA-RNN of Merity 2019).
 
-    r is the sum of softmax(k q / sqrt(H)) k over these outputs k, with q = W_q y + b_q. As in the
-    paper, only the query is multiplied by a matrix. Before a text the outputs are 0, or learned
-    like the other vectors of the state.
+    Each layer adds what it finds in its own last 64 outputs. The query q says what it looks for.
+    Each earlier output y_j has a weight w_j, the larger the more it resembles the query, and r is
+    their weighted sum. The gate s says how much of it is added.
+
+        q_t = W_q y_t + b_q
+        s_t = σ(W_s y_t + b_s)
+
+        w_j = exp(y_j·q_t / √H) / Σ_k exp(y_k·q_t / √H)      j, k = t-64 … t-1
+        r_t = Σ_j w_j y_j
+        v_t = y_t + s_t ⊙ r_t
+
+    y_j·q_t is the sum of the products of both vectors' numbers. As in the paper, only the query is
+    multiplied by a matrix. A character does not attend to itself. Before a text the outputs are 0,
+    or learned like the other vectors of the state, and have a weight like all others.
     """
 
     span = 64

@@ -1,5 +1,5 @@
 """The equations of the cell types as Python: of docs/understand/equations.md, and of the docstrings of the classes
-that have no section there."""
+that have no section there. The docstrings of the depths have theirs, too."""
 
 import inspect
 import re
@@ -8,11 +8,12 @@ from textwrap import dedent
 from environment import REPOSITORY
 
 from charrnn.model.cell_types import CELLS
+from charrnn.model.depths import DEPTHS
 
-SECTION = re.compile(
-    r"^### [^\n]*`--(?:type |set depth=)(\w+)`\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL
-)
-"""A section: the value of the option, and the text."""
+KINDS = CELLS | DEPTHS
+"""The classes by the values of `--type` and of `depth`."""
+SECTION = re.compile(r"^### [^\n]*`--type (\w+)`\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
+"""A section: the value of `--type`, and the text."""
 BLOCK = re.compile(r"^(?:```|~~~)\n(.*?)^(?:```|~~~)$", re.MULTILINE | re.DOTALL)
 """A block of equations on the page."""
 BLOCK_OF_DOCSTRING = re.compile(r"^(?: {4}.*\n|\n)+", re.MULTILINE)
@@ -32,10 +33,11 @@ SPELLINGS = {
 
 
 def blocks_of(name: str) -> list[str]:
-    """Return the blocks of equations of a cell type: of its section, or else of its docstring."""
+    """Return the blocks of equations of a cell type or a depth: of its section, or else of its
+    docstring."""
     if name in SECTIONS:
         return BLOCK.findall(SECTIONS[name])
-    docstring = inspect.getdoc(CELLS[name]) or ""
+    docstring = inspect.getdoc(KINDS[name]) or ""
     found = map(dedent, BLOCK_OF_DOCSTRING.findall(docstring + "\n"))
     return [block for block in found if block.strip()]
 
