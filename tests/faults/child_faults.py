@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,21 @@ def take_terminal(path: str, pager: str = "") -> None:
     if pager:
         os.environ["PAGER"] = pager
     del os.environ["COLUMNS"]
+
+
+def get_stuck_in_explorer(path: str, pager: str = "") -> None:
+    """Let the explorer wait for ever on the terminal at `path`, which it is not told the end of."""
+    from charrnn.explore import app
+
+    take_terminal(path, pager)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def wait(explorer: app.Explorer) -> None:
+        print("is stuck", flush=True)
+        threading.Event().wait()
+
+    app.GRACE_SECONDS = 0
+    app.Explorer.run = wait
 
 
 def die_in_saves(

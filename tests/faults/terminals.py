@@ -56,14 +56,18 @@ class Terminal:
     LF."""
 
     def __init__(
-        self, fork_server: ForkServer, *arguments: object, width: int = 80, pager: str = ""
+        self,
+        fork_server: ForkServer,
+        *arguments: object,
+        width: int = 80,
+        pager: str = "",
+        prepare: str = "child_faults:take_terminal",
     ) -> None:
+        """Start a command on a terminal, which the function `prepare` of the child takes."""
         self.master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         path = os.ttyname(self.slave)
-        self.child = fork_server.spawn(
-            *arguments, prepare="child_faults:take_terminal", path=path, pager=pager
-        )
+        self.child = fork_server.spawn(*arguments, prepare=prepare, path=path, pager=pager)
         self.seen = b""
 
     def read_until(self, text: bytes) -> None:

@@ -137,6 +137,27 @@ def test_the_explorer_ends_with_its_terminal(explorer):
     assert explorer.close() == 129
 
 
+@pytest.fixture
+def stuck(fork_server, uninterrupted):
+    """A terminal with an explorer that waits for ever, as Textual does for a terminal that has
+    gone."""
+    text = fork_server.folder / "text.txt"
+    line = ("explore", uninterrupted.path, "--text", text, "--chars", 300)
+    terminal = Terminal(fork_server, *line, prepare="child_faults:get_stuck_in_explorer")
+    terminal.read_until(b"is stuck")
+    return terminal
+
+
+def test_a_stuck_explorer_ends_by_a_signal(stuck):
+    os.kill(stuck.child.pid, signal.SIGTERM)
+    assert stuck.read_to_the_end() == 143
+
+
+def test_a_stuck_explorer_ends_with_its_terminal_even_if_nobody_tells_it(stuck):
+    """The system tells only the process that opened the terminal."""
+    assert stuck.close() == 129
+
+
 @pytest.mark.skipif(
     not Path("/proc/self/wchan").exists(), reason="only Linux says what a process waits for"
 )
