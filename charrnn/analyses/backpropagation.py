@@ -90,6 +90,34 @@ class Backpropagation(Displayable):
         del backward["forward"]
         return self.forward.to_json() | {"backward": backward}
 
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each number, as a table for a spreadsheet.
+
+        The rows of `forward` come first, then those of the gradients of each step, and of the
+        weights (`dW_ih`, `db_ih`). So students can compute each gradient from the cells of one
+        sheet; the weights after a step of SGD are left to them.
+
+        Returns:
+            A list of dictionaries, the columns of a row by name.
+
+        Example:
+            >>> rows = charrnn.load("hello").backpropagation("hel").to_rows()
+            >>> {"W_ih", "h", "dh right", "dW_ih"} <= {row["name"] for row in rows}
+            True
+        """
+        rows = self.forward.to_rows()
+        for number, step in enumerate(self.steps, start=1):
+            rows += step.logits.to_rows(step=number, layer=None)
+            for layer, vectors in enumerate(step.layers):
+                for vector in vectors.rows:
+                    rows += vector.to_rows(step=number, layer=layer)
+        for gradient in self.gradients:
+            named_gradient = replace(
+                gradient, name=f"d{gradient.name}", bias_name=f"d{gradient.bias_name}"
+            )
+            rows += named_gradient.to_rows()
+        return rows
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.forward
 

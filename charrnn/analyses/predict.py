@@ -130,7 +130,7 @@ def predict(options: PredictOptions) -> None:
             "predict takes [RUN] TEXT, or [RUN] --text FILE. Put quotes around the text; several"
             " files each have a --text."
         )
-    target = export_target(options, has_rows=not options.backward)
+    target = export_target(options, has_rows=True)
 
     if "" in options.words[:1] and (options.texts or len(options.words) > 1):
         raise UsageError("[RUN] is empty: give a name, or leave it out.")
@@ -245,7 +245,12 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
             gradients = model_backpropagation(
                 model, text=content, learning_rate=SGD_LEARNING_RATE, unknown=options.unknown
             )
-            return Shown(title, pictures=gradients.view(), data=gradients.to_json())
+            return Shown(
+                title,
+                pictures=gradients.view(),
+                data=gradients.to_json(),
+                rows=gradients.to_rows(),
+            )
         numbers = model_numbers(model, text=content, unknown=options.unknown)
         rows = numbers.to_rows()
         return Shown(title, pictures=numbers.view(), data=numbers.to_json(), rows=rows)

@@ -110,6 +110,19 @@ def test_the_update_is_a_step_of_sgd():
         assert_close(updated.bias, np.subtract(weight.bias, 0.5 * np.array(gradient.bias)))
 
 
+def test_a_table_has_the_gradients_of_the_steps_and_of_the_weights():
+    backward = model_of(config_of("gru", embedding_size=6)).backpropagation("hello")
+    rows = backward.to_rows()
+    assert rows[: len(backward.forward.to_rows())] == backward.forward.to_rows()
+    found = {(row.get("step"), row["layer"], row["name"], row["row"]): row["value"] for row in rows}
+    assert found[2, None, "dlogits", "l"] == backward.steps[1].logits.values[VOCAB.encode("l")[0]]
+    assert found[2, 1, "dh right", "3"] == backward.steps[1].layers[1].row("dh right").values[3]
+    [weight] = [weight for weight in backward.gradients if weight.name == "W_hy"]
+    listed = [row["value"] for row in rows if row["name"] == "dW_hy" and row.get("column") == "1"]
+    assert listed == [values[1] for values in weight.values]
+    assert found[None, None, "db_y", "l"] == weight.bias[VOCAB.encode("l")[0]]
+
+
 def test_a_reader_can_compute_every_gradient_from_the_printed_numbers():
     """Numbers of the network have three decimals, gradients five."""
     table = printed(lines(*hello_model().backpropagation("hello").view(), 60))

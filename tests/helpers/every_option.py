@@ -109,7 +109,11 @@ EXAMPLES = {
     "predict": {
         "--why": ("--why next", "--why next --json", "--why next --export made.csv"),
         "--chars": ("--why next --chars 1",),
-        "--backward": ("--numbers --backward", "--numbers --backward --export made.html"),
+        "--backward": (
+            "--numbers --backward",
+            "--numbers --backward --export made.html",
+            "--numbers --backward --export made.csv",
+        ),
         "--export": ("--export made.svg", "--numbers --export made.html"),
         "--numbers": ("--numbers",),
         "--text": ("predict {run} --trace --text strange.txt",),
