@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import (
     CharRNNError,
@@ -42,6 +41,7 @@ from charrnn.generation.writing import Piece
 from charrnn.model.shapes import check_shapes, check_vocab_size, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint
+from charrnn.runs.findings_cache import FindingsCache
 from charrnn.runs.included import card_of
 from charrnn.runs.model_file import WORDS, ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
-from charrnn.cells.findings_cache import FindingsCache, Result
 from charrnn.cells.passages import choose_passage, measure_values
 from charrnn.cells.scores import Measured, score_targets, scores_of_cell, sort_scores
 from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets
@@ -32,6 +31,7 @@ from charrnn.errors import UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
+from charrnn.runs.findings_cache import FindingsCache, Result
 from charrnn.runs.included import card_of
 from charrnn.system.arrays import Float32Array
 from charrnn.system.display import RecordTuple

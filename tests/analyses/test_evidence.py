@@ -32,13 +32,13 @@ from charrnn.analyses.evidence.readings import (
 )
 from charrnn.analyses.evidence.results import carrying
 from charrnn.analyses.ranking import ranking
-from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import states_of_text
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
+from charrnn.runs.findings_cache import FindingsCache
 from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText, Vocab
 

@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cells import findings_cache, study
-from charrnn.cells.findings_cache import (
+from charrnn.cells import study
+from charrnn.cells.scores import Measured, score_targets
+from charrnn.cells.target_labels import choose_targets
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import DETECTORS
+from charrnn.runs import findings_cache
+from charrnn.runs.findings_cache import (
     FindingsCache,
     code_digest,
     decode,
     encode,
     program_digest,
 )
-from charrnn.cells.scores import Measured, score_targets
-from charrnn.cells.target_labels import choose_targets
-from charrnn.detectors.detector import Detector
-from charrnn.detectors.registry import DETECTORS
 from charrnn.system.cache_folders import cache_folder
 
 TEXT = make_corpus(num_chars=2_000, seed=2).text
@@ -174,7 +175,7 @@ def test_an_edited_line_measures_anew(digest_of):
 @pytest.mark.parametrize("part", ["metadata.version", "_processor", "other_packages"])
 def test_another_library_or_processor_measures_anew(monkeypatch, part):
     usual = program_digest()
-    monkeypatch.setattr(f"charrnn.cells.findings_cache.{part}", lambda *_: "another")
+    monkeypatch.setattr(f"charrnn.runs.findings_cache.{part}", lambda *_: "another")
     program_digest.cache_clear()
     changed = program_digest()
     program_digest.cache_clear()
