@@ -4,16 +4,25 @@
 are imported when a method uses them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from charrnn import trained_model
-from charrnn.generation.generated_text import MIN_COPY_LENGTH
+from charrnn.config.settings import Config
+from charrnn.generation.generated_text import MIN_COPY_LENGTH, GeneratedText, Prediction
+from charrnn.generation.keywords import with_options
 from charrnn.generation.sample_options import (
+    DEFAULT_TOP,
     DEFAULT_UNKNOWN,
+    SampleOptions,
+    SearchOptions,
+    SeveralOptions,
 )
+from charrnn.generation.writing import Piece
+from charrnn.system.display import RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.text.given_text import GivenText, read_given, text_to_continue
 from charrnn.trained_model import (
@@ -53,13 +62,243 @@ else:
     learned_texts = LazyModule("charrnn.reports.learned_texts")
     provenance = LazyModule("charrnn.reports.provenance")
 
+Options = TypeVar("Options", bound=SampleOptions)
+"""The options of a text that is drawn, or of one that is searched for."""
+
 
 class Model(TrainedModel):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
-    `load` returns one. `TrainedModel` lists the forms in which a text may be given, and the errors
-    that methods have in common.
+    `load` returns one. It is a `TrainedModel`, whose fields say what it is, with a method for each
+    function of the package that takes one.
+
+    A text, and a prime that is continued, has one of these forms: a string, bytes, the
+    `pathlib.Path` of a file, or a list of these. What is measured several times may be encoded
+    once, by `encode`.
+
+    `sample`, `stream` and `write` take the fields of `SampleOptions`, `samples` those of
+    `SeveralOptions`, and `beam` those of `SearchOptions`, which are in
+    `charrnn.generation.sample_options`. The methods raise UsageError for an unknown option and for
+    one out of range, and DataError for a prime with characters outside the vocabulary. The defaults
+    are those of `charrnn sample`, but that a document has at most 1,000 characters.
+
+    A method that reads or writes a text with the model raises CheckpointError if the weights do not
+    fit the configuration or are not finite: the file was damaged, or the model was built of other
+    tensors.
     """
+
+    # Text that it writes.
+
+    @with_options(SampleOptions)
+    def sample(self, options: SampleOptions) -> GeneratedText:
+        r"""Draw a text.
+
+        `samples` draws many texts faster, `stream` tells the probability of each character as it is
+        drawn, and `write` draws a text of any length. The options are given by name. They are the
+        fields of `SampleOptions` in `charrnn.generation.sample_options`, which describes all of
+        them; the first are these.
+
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            prime: The text that the model reads first, which is not part of the result, in a form
+                that `Model` lists. Without it the text begins like the training text: the
+                model reads a newline, with a full stop before it and newlines after it if it
+                expects them.
+            temperature: The divisor of the logits, by default 0.8: 1 is the model's own
+                distribution, 0 is greedy.
+            seed: The same seed gives the same text. By default a new one is drawn.
+
+        Returns:
+            A `GeneratedText`: the `text`, the log-probability of each of its characters in nats,
+            and the seed. The weights that draw have 8 bits unless `precision` is `fp32`: then a
+            `trace` of the text, with what was read before it as its context, has the same
+            log-probabilities.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a cell that is
+                clamped does not exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> drawn = model.sample(length=60, prime="What is the ", temperature=0.8, seed=1)
+            >>> len(drawn.text), len(drawn.logprobs), drawn.seed
+            (60, 60, 1)
+            >>> model.sample(length=20, top_k=3, ban="e", stops=["\n"]).text
+            >>> exact = model.sample(length=60, precision="fp32", seed=1)
+            >>> before = model.vocab.decode(model.generator.encode_prime(None))
+            >>> trace = model.trace(exact.text, context=before)
+            >>> abs(exact.logprob - float(trace.logprobs.sum())) < 0.01
+            True
+        """
+        return self.generator.begin(_with_read_prime(options, self.config)).whole()
+
+    @with_options(SeveralOptions)
+    def samples(self, options: SeveralOptions) -> list[GeneratedText]:
+        """Draw several texts at once.
+
+        A list of names, molecules or tunes needs this: it is faster than a loop of `sample`, and
+        can leave out what it has drawn or what is known. The options are those of `sample`, too:
+        the fields of `SeveralOptions` in `charrnn.generation.sample_options`.
+
+        Args:
+            count: The number of texts, at least 1. Text i does not depend on it: `sample` draws the
+                same text with its `seed`.
+            unique: Whether a text that was drawn before is rejected.
+            accept: A function of a text with its prime; a text for which it returns False is
+                rejected.
+            length: The number of characters of each text, at least 0; by default 1,000. A document
+                may end earlier.
+
+        Returns:
+            A list of `GeneratedText`, in the order of their seeds.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, a cell that is
+                clamped does not exist, or 1,000 texts in a row were rejected.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> [len(drawn.text) for drawn in model.samples(3, length=40, seed=1)]
+            [40, 40, 40]
+            >>> texts = model.samples(2, length=40, unique=True, accept=lambda text: "t" in text)
+        """
+        drawn = self.generator.iter_samples(_with_read_prime(options, self.config))
+        return RecordList(drawn)
+
+    @with_options(SampleOptions)
+    def stream(self, options: SampleOptions) -> Iterator[Piece]:
+        """Yield a text piece by piece, as it is drawn.
+
+        It is for a program that shows each character at once, with its probability or the value of
+        a cell. `write` is faster where the text alone is wanted. The options are those of `sample`,
+        of which `cell` is for this method.
+
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            cell: The cell (layer, unit) whose value is yielded with each piece.
+
+        Returns:
+            An iterator over `Piece`: a `text`, its log-probability `logprob` in nats, and the
+            `value` of `cell` in [-1, 1]. The text is a character; with the byte alphabet it is ""
+            until the bytes of a character are complete.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a cell does not
+                exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> for piece in model.stream(length=20, seed=1, cell=(0, 17)):
+            ...     print(repr(piece.text), piece.logprob, piece.value)
+        """
+        return self.generator.begin(_with_read_prime(options, self.config)).pieces()
+
+    @with_options(SampleOptions)
+    def write(self, options: SampleOptions) -> Iterator[str]:
+        r"""Yield a text in chunks, as fast as it can be drawn.
+
+        It is for a text that goes to a file or to another program: it may have any length, because
+        nothing of it is kept. The options are those of `sample`.
+
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            stops: Strings that end the text, which is cut before them.
+
+        Returns:
+            An iterator over parts of the text.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a cell that is
+                clamped does not exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> for chunk in model.write(length=10_000, stops=["\n\n"]):
+            ...     print(chunk, end="")
+        """
+        return self.generator.begin(_with_read_prime(options, self.config)).chunks()
+
+    @with_options(SearchOptions)
+    def beam(self, options: SearchOptions) -> list[GeneratedText]:
+        """Return the most likely texts that a beam search finds.
+
+        It answers what the model would write at its surest, such as the likeliest end of a word;
+        for text to read, `sample` is better, because the likeliest text repeats itself. The search
+        is that of Graves (2012), and draws nothing. The options are the fields of
+        `SearchOptions` in `charrnn.generation.sample_options`.
+
+        Args:
+            width: The number of texts that are kept at every step, and returned, from 1 to 4,096;
+                by default 8.
+            length: The number of characters, at least 1, unless a stop string ends the text; by
+                default 200.
+            prime: The text that the model reads first, which is not part of the result, in a form
+                that `Model` lists. Without it the text begins like the training text: the
+                model reads a newline, with a full stop before it and newlines after it if it
+                expects them.
+            no_repeat: The length of the n-grams that must not occur twice. By default every n-gram
+                may recur.
+
+        Returns:
+            A list of `GeneratedText`, most likely first.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a stop string
+                has characters outside the vocabulary.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> best, *others = model.beam(width=4, length=40, prime="What is ")
+            >>> all(best.logprob >= other.logprob for other in others)
+            True
+        """
+        return self.generator.beam(_with_read_prime(options, self.config))
+
+    def predict(
+        self, text: GivenText, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
+    ) -> list[Prediction]:
+        """Return the most likely next characters after a text, most likely first.
+
+        It shows what the model expects at one place; `trace` with `num_guesses` does so after every
+        character. The unknown symbol is left out; the probabilities of all other characters have
+        the sum 1.
+
+        Args:
+            text: The text, in a form that `Model` lists. An empty text stands for a newline;
+                for a model of documents it is the beginning of a document.
+            top: The number of characters, at least 1.
+            unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
+                which reads a similar one, or none if there is none.
+
+        Returns:
+            A list of `Prediction`: a character, and its probability from 0 to 1.
+
+        Raises:
+            UsageError: `top` is under 1, or `unknown` is another word.
+            DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
+                file cannot be read.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> predictions = model.predict("Th", top=3)
+            >>> len(predictions), predictions[0].character
+            (3, 'e')
+        """
+        beginning = text_to_continue(text, config=self.config)
+        return RecordList(self.generator.predict(beginning, top=top, unknown=unknown))
 
     # Why it predicts what it predicts.
 
@@ -80,7 +319,7 @@ class Model(TrainedModel):
         layer reads, which says what carries it.
 
         Args:
-            text: The text, of at least 2 characters, in a form that `TrainedModel` lists. It is
+            text: The text, of at least 2 characters, in a form that `Model` lists. It is
                 read from the beginning of its last document.
             character: The predicted character, "end" for the end of a document, or a byte of a
                 model of bytes. By default the most likely one.
@@ -133,7 +372,7 @@ class Model(TrainedModel):
         an untrained twin. The result is kept in the user's cache folder.
 
         Args:
-            text: The text, in a form that `TrainedModel` lists, or what `encode` returned.
+            text: The text, in a form that `Model` lists, or what `encode` returned.
             character: The predicted character, "end" for the end of a document, or a byte of a
                 model of bytes.
             context: What stands before the text. By default nothing.
@@ -243,7 +482,7 @@ class Model(TrainedModel):
         2015, Figure 3).
 
         Args:
-            text: The text, in a form that `TrainedModel` lists, or what `encode` returned.
+            text: The text, in a form that `Model` lists, or what `encode` returned.
             context: What the model reads before the text; it is not measured. By default nothing.
 
         Returns:
@@ -284,7 +523,7 @@ class Model(TrainedModel):
 
         Args:
             others: The models that are compared with this one; [] for this one alone.
-            text: The text, in a form that `TrainedModel` lists.
+            text: The text, in a form that `Model` lists.
             context: What the models read before the text. By default nothing.
             max_lag: The largest distance between the loss and the state, in characters.
 
@@ -314,7 +553,7 @@ class Model(TrainedModel):
         a document.
 
         Args:
-            text: The text, at most 1,000 characters, in a form that `TrainedModel` lists.
+            text: The text, at most 1,000 characters, in a form that `Model` lists.
             unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
                 which reads a similar one, or none if there is none.
 
@@ -350,7 +589,7 @@ class Model(TrainedModel):
         one's own. The loss is the sum over the characters of the text, in nats.
 
         Args:
-            text: The text, at most 1,000 characters, in a form that `TrainedModel` lists.
+            text: The text, at most 1,000 characters, in a form that `Model` lists.
             learning_rate: The learning rate of the step of SGD after which `updated` has the
                 weights; above 0.
             unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
@@ -463,7 +702,7 @@ class Model(TrainedModel):
         any copying, so a share near it is no sign of copying.
 
         Args:
-            text: The text, at most 20,000,000 characters, in a form that `TrainedModel` lists. It
+            text: The text, at most 20,000,000 characters, in a form that `Model` lists. It
                 may have characters outside the vocabulary.
             min_length: The length of the shortest passage that counts as a copy, in characters, at
                 least 1.
@@ -538,6 +777,13 @@ class Model(TrainedModel):
             0
         """
         return learned_texts.known_passages(self, num_chars)
+
+
+def _with_read_prime(options: Options, config: Config) -> Options:
+    """Return the options with the text of the prime, which may be a file or a list of texts."""
+    if options.prime is None:
+        return options
+    return replace(options, prime=text_to_continue(options.prime, config=config))
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:

@@ -31,6 +31,7 @@ from charrnn.reports.provenance_page import to_page
 from charrnn.system.files import with_home
 from charrnn.system.progress import warn
 from charrnn.text.corpus import Corpus
+from charrnn.text.given_text import text_to_continue
 from charrnn.trained_model import NUM_LEFT_OUT, SGD_LEARNING_RATE
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import predictions_table
@@ -255,7 +256,9 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         rows = numbers.to_rows()
         return Shown(title, pictures=numbers.view(), data=numbers.to_json(), rows=rows)
 
-    predictions = model.predict(content, top=options.top, unknown=options.unknown)
+    predictions = model.generator.predict(
+        text_to_continue(content, config=model.config), top=options.top, unknown=options.unknown
+    )
     data = [asdict(prediction) for prediction in predictions]
     return Shown(
         f"Predictions of {model.name}",

@@ -340,7 +340,7 @@ def evaluate(
 
     Args:
         model: What predicts.
-        text: The text, in a form that `TrainedModel` lists, or a part of a corpus
+        text: The text, in a form that `Model` lists, or a part of a corpus
             (`Model.held_out`), which contains its context and may be larger than memory.
         context: What the model reads before the text; it is not scored. By default nothing: then
             the first character is not scored, because nothing predicts it.
@@ -402,7 +402,7 @@ def evaluate_runs(
 
     Args:
         models: The models of runs, none of them twice.
-        text: The text, in a form that `TrainedModel` lists. By default the held-out `part` of the
+        text: The text, in a form that `Model` lists. By default the held-out `part` of the
             text of the runs, which must be the same for all.
         part: The part of the text of the runs: `validation` or `test`.
         context: What the models read before the text; it is not scored. By default nothing.

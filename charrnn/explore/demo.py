@@ -35,8 +35,8 @@ def demo(options: CommandOptions) -> None:
     # Imported here, so that --help starts sooner.
     from rich.text import Text
 
+    from charrnn.api import load
     from charrnn.cells.findings import CellFindings, ColouredText
-    from charrnn.trained_model import load
     from charrnn.views.heatmap import HeatMap, fold, scale_pictures
     from charrnn.views.theme import is_plain, palette_of, scale_of
 

@@ -103,7 +103,7 @@ def losses_by_line(
     Args:
         models: The models, which read all characters or all bytes. The `excess` of a line is that
             of the first.
-        text: The text, in a form that `TrainedModel` lists. By default the held-out `part` of the
+        text: The text, in a form that `Model` lists. By default the held-out `part` of the
             text of the runs.
         part: The part of the text of the runs: `validation` or `test`.
         context: What the models read before the text. By default nothing.
