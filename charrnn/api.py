@@ -1,16 +1,17 @@
 """The public Python interface: the verbs and the option names of the command line.
 
-`Model` is a `TrainedModel` with the methods that need analyses, reports or formats. Their modules
-are imported when a method uses them.
+`Model` is a `TrainedModel` with a method for each function of the package that takes one. The
+modules of these functions are imported when a method uses them.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from charrnn import trained_model
+from charrnn import model_texts, trained_model
 from charrnn.config.settings import Config
 from charrnn.generation.generated_text import MIN_COPY_LENGTH, GeneratedText, Prediction
 from charrnn.generation.keywords import with_options
@@ -22,19 +23,24 @@ from charrnn.generation.sample_options import (
     SeveralOptions,
 )
 from charrnn.generation.writing import Piece
-from charrnn.system.display import RecordList
+from charrnn.model_texts import HeldOutText, TextOrIds
+from charrnn.system.arrays import Float64Array
+from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
-from charrnn.text.given_text import GivenText, read_given, text_to_continue
+from charrnn.text.corpus import CorpusPart
+from charrnn.text.given_text import GivenText, TextPiece, read_given, text_to_continue, texts_of
+from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import (
     MAX_LAG,
     NUM_LEFT_OUT,
     NUM_PLACES,
     SGD_LEARNING_RATE,
-    TextOrIds,
     TrainedModel,
 )
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from charrnn.analyses import backpropagation, evidence, gates, gradients, numbers, ranking, why
     from charrnn.analyses.backpropagation import Backpropagation
     from charrnn.analyses.evidence.results import EvidenceCard
@@ -42,13 +48,20 @@ if TYPE_CHECKING:
     from charrnn.analyses.numbers import NetworkNumbers
     from charrnn.analyses.why import Why, many_places
     from charrnn.analyses.why.places_record import WhyPlaces
-    from charrnn.cells.findings import CellScore
+    from charrnn.cells import findings as records
+    from charrnn.cells import known_cells
+    from charrnn.cells import study as studies
+    from charrnn.cells import trace as traces
     from charrnn.cells.study import Study
+    from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
+    from charrnn.evaluation import probabilities
     from charrnn.formats import export
     from charrnn.generation.sample_options import Forbid
+    from charrnn.model.network import CharRNN
     from charrnn.reports import learned_texts, provenance
     from charrnn.reports.provenance import Provenance, ReferenceText
+    from charrnn.runs.overview import ModelDescription
 else:
     backpropagation = LazyModule("charrnn.analyses.backpropagation")
     evidence = LazyModule("charrnn.analyses.evidence")
@@ -58,6 +71,10 @@ else:
     numbers = LazyModule("charrnn.analyses.numbers")
     why = LazyModule("charrnn.analyses.why")
     many_places = LazyModule("charrnn.analyses.why.many_places")
+    known_cells = LazyModule("charrnn.cells.known_cells")
+    studies = LazyModule("charrnn.cells.study")
+    traces = LazyModule("charrnn.cells.trace")
+    probabilities = LazyModule("charrnn.evaluation.probabilities")
     export = LazyModule("charrnn.formats.export")
     learned_texts = LazyModule("charrnn.reports.learned_texts")
     provenance = LazyModule("charrnn.reports.provenance")
@@ -66,7 +83,7 @@ Options = TypeVar("Options", bound=SampleOptions)
 """The options of a text that is drawn, or of one that is searched for."""
 
 
-class Model(TrainedModel):
+class Model(TrainedModel, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     `load` returns one. It is a `TrainedModel`, whose fields say what it is, with a method for each
@@ -86,6 +103,41 @@ class Model(TrainedModel):
     fit the configuration or are not finite: the file was damaged, or the model was built of other
     tensors.
     """
+
+    # What it is.
+
+    def __repr__(self) -> str:
+        # A loss that is not known is left out, and not shown as None.
+        found = self.description
+        loss = ""
+        if found.val_nats is not None:
+            loss = f", {found.val_nats:.4f} nats per character"
+        size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
+        return f"<{type(self).__name__} {found.name}: {size}, step {found.step:,}{loss}>"
+
+    def view(self) -> "Sequence[RenderableType]":
+        """Return the table that describes the model: what it is and what it has learned.
+
+        A notebook shows it by itself; `rich.print` needs it. `description` has the same as fields.
+
+        Returns:
+            Renderables, which `rich.print` prints.
+
+        Example:
+            >>> import rich
+            >>> rich.print(*model.view())
+        """
+        return self.description.view()
+
+    @property
+    def description(self) -> "ModelDescription":
+        """The cells, the number of weights, the alphabet, the text, the step and the validation
+        loss if it is known.
+
+        A program reads single facts from it, to log them or to sort models by them; `print(model)`
+        has them in a line, and `view` in a table.
+        """
+        return trained_model.describe(self)
 
     # Text that it writes.
 
@@ -300,6 +352,446 @@ class Model(TrainedModel):
         beginning = text_to_continue(text, config=self.config)
         return RecordList(self.generator.predict(beginning, top=top, unknown=unknown))
 
+    # Texts that it reads.
+
+    def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
+        r"""Encode a text and its context once, for several measurements.
+
+        Every method that measures a text encodes it; a long text that is traced, studied and looked
+        into again is encoded once by this. For a model of documents the text is divided as the run
+        divides its own text, and each document ends in END (U+0000), unless the text has an END
+        already or follows a context. A character outside the alphabet is read as a similar one if
+        there is one, such as a curly quote as a straight one, else as the unknown symbol. A
+        RuntimeWarning tells of a string that is the name of a file, and of many unknown characters.
+
+        Args:
+            text: The text, in a form that `Model` lists, or what `encode` returned, which
+                stays as it is.
+            context: What the model reads before the text; it is not measured. By default nothing.
+
+        Returns:
+            An `EncodedText` of N characters, which every method takes whose argument may be what
+            `encode` returned.
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet, or it contains its context already.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> text = model.encode("What is the king to me?", context="\n")
+            >>> len(text)
+            23
+            >>> model.trace(text).bits.mean()  # bits per character
+        """
+        return model_texts.encode(self, text, context=context)
+
+    def held_out(self, part: str = "validation") -> CorpusPart:
+        """Return a held-out part of the text of the run: text from which the model has not learned.
+
+        What is measured on it holds for new text, too. `evaluate` takes it as it is; where a method
+        asks for a string, `held_out_text` has it with its context. It is read in blocks, however
+        large it is.
+
+        Args:
+            part: `validation` or `test`.
+
+        Returns:
+            A `CorpusPart`. A slice of it is text, and its `context` is the text before it.
+
+        Raises:
+            DataError: The text came from standard input, is missing or has changed, or nobody
+                recorded it.
+            UsageError: The run has no such part.
+            CharRNNError: The ids of a large text cannot be written to a disk.
+
+        Example:
+            >>> part = model.held_out()
+            >>> len(part)
+            3000
+            >>> charrnn.evaluate(model, part).bpc
+        """
+        return model_texts.held_out(self, part)
+
+    def held_out_text(self, part: str = "validation") -> HeldOutText:
+        """Read a held-out part of the text of the run into memory, with the text before it.
+
+        Methods that take a `context` can use both. For a part that does not fit into memory, slice
+        `held_out` instead.
+
+        Args:
+            part: `validation` or `test`.
+
+        Returns:
+            The whole `text` of the part, and its `context`: up to 65,536 characters before it. Give
+            both to a method, because the model has read the one before the other.
+
+        Raises:
+            DataError: The text came from standard input, is missing or has changed, or nobody
+                recorded it.
+            UsageError: The run has no such part.
+            CharRNNError: The ids of a large text cannot be written to a disk.
+
+        Example:
+            >>> text, context = model.held_out_text()
+            >>> trace = model.trace(text[:1000], context=context)
+        """
+        found = self.held_out(part)
+        return HeldOutText(found[:], context=found.context)
+
+    def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
+        """Return the training text of the run, which is read once.
+
+        It is for comparisons with what was learned: of losses, or of counts of n-grams.
+
+        Args:
+            part: A part of the same corpus, if there is one: then nothing is read.
+            instead: What the message names as another way, if the text cannot be read.
+
+        Returns:
+            A `CorpusPart`, of which a slice is text.
+
+        Raises:
+            DataError: The text came from standard input, is missing or has changed, or nobody
+                recorded it.
+            CharRNNError: The ids of a large text cannot be written to a disk.
+
+        Example:
+            >>> training = model.training_text()
+            >>> len(training), len(training[:5])
+            (27000, 5)
+        """
+        return model_texts.training_text(self, part, instead=instead)
+
+    def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
+        """Read the parts of the run's text: training, validation and, if it has one, test.
+
+        Whoever needs several parts reads the text by this; `held_out` and `training_text` return
+        one of them. The parts are read once, and kept with the model.
+
+        Args:
+            instead: What the message names as another way, if the text cannot be read.
+            reason: Why the text is needed: the end of the message.
+
+        Returns:
+            A list of `CorpusPart`, of which a slice is text.
+
+        Raises:
+            DataError: The text came from standard input, is missing or has changed, or nobody
+                recorded it.
+
+        Example:
+            >>> [len(part) for part in model.read_parts()]
+            [27000, 3000]
+        """
+        return trained_model.read_parts(self, instead=instead, reason=reason)
+
+    def written_text(self) -> str:
+        """Return the text that an included model, which has no other, is measured on.
+
+        An included model comes without its training text, so cells are looked for in what it
+        writes: at temperature 0.8 with seed 1, the same everywhere. It is kept with the findings.
+
+        Returns:
+            A text of 20,000 characters.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> model.survey(model.written_text())
+        """
+        return model_texts.written_text(self)
+
+    # How likely a text is.
+
+    @overload
+    def logprob(
+        self,
+        text: str | bytes | os.PathLike[str],
+        *,
+        context: str | bytes = "",
+    ) -> float: ...
+
+    @overload
+    def logprob(
+        self,
+        text: list[Any] | tuple[Any, ...],
+        *,
+        context: str | bytes = "",
+    ) -> Float64Array: ...
+
+    def logprob(
+        self,
+        text: TextPiece | Sequence[TextPiece],
+        *,
+        context: str | bytes = "",
+    ) -> float | Float64Array:
+        """Compute the log-probability ln p(text) of a text or of each of several texts, in nats.
+
+        It compares texts: which spelling, which name or which molecule does the model find
+        likelier? The loss of one long text, with its interval, is `charrnn.evaluate`. For a model
+        of documents a text begins a document, and the END after each of its documents counts, too:
+        the probabilities of all documents have the sum 1. For another model this is ln p(text |
+        context); without a context nothing predicts the first character, which is then not counted.
+        Unknown characters cost as much as in `evaluate`. The weights are in fp32, or in bf16 for a
+        large network that was trained in it where the processor is fast in it; `sample` draws by
+        weights of 8 bits unless its `precision` is `fp32`.
+
+        Args:
+            text: The text: a string, bytes or the `pathlib.Path` of a file, or a list of N such
+                texts.
+            context: What the model reads before each text. By default nothing.
+
+        Returns:
+            A float for a text, an array (N,) for a list of N texts.
+
+        Raises:
+            DataError: A text has no character to predict, or a file cannot be read.
+            UsageError: A text is bytes and the model reads characters.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> likely, unlikely = model.logprob(["What is the king", "the is king What"])
+            >>> bool(likely > unlikely)
+            True
+        """
+        if isinstance(text, str | bytes | os.PathLike):
+            return float(probabilities.log_probabilities(self, [text], context=context)[0])
+        return probabilities.log_probabilities(self, texts_of(text), context=context)
+
+    # What its cells do.
+
+    def trace(
+        self,
+        text: TextOrIds,
+        *,
+        context: str | bytes = "",
+        network: "CharRNN | None" = None,
+        num_guesses: int = 0,
+        keeps_hidden: bool = False,
+    ) -> "Trace":
+        """Compute the value of every cell at every character of a text.
+
+        It is where one's own analysis of cells begins: all values are in one array, in memory. A
+        `study` finds the cells of a longer text without it.
+
+        Args:
+            text: The text, in a form that `Model` lists, or what `encode` returned.
+            context: What the model reads before the text. By default nothing.
+            network: The network that reads the text, in place of the model's own, such as
+                `untrained_baseline()`.
+            num_guesses: The number of most likely next characters that are kept after each
+                character.
+            keeps_hidden: Whether the outputs of the layers are kept, too.
+
+        Returns:
+            A `Trace` of N characters: its `cells` (N, L, H) are in [-1, 1], and its `logprobs` (N,)
+            are the log-probabilities of the characters in nats. They are those of a single pass
+            over the context and the text, up to rounding (1e-5).
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> trace = model.trace("What is the king to me?")
+            >>> trace.cells.shape
+            (23, 1, 384)
+            >>> values = trace.cells[:, 0, 17]  # of cell 0:17, after each character
+        """
+        return traces.trace_of(
+            self,
+            text,
+            context=context,
+            network=network,
+            num_guesses=num_guesses,
+            keeps_hidden=keeps_hidden,
+        )
+
+    def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
+        """Return the most likely next characters after each character of a traced text.
+
+        The rows of guesses below a coloured text are made of them.
+
+        Args:
+            trace: What `trace` returned, with `num_guesses`.
+            part: The characters of the trace; by default all.
+
+        Returns:
+            For each character a list of pairs (character, probability), most likely first. The
+            whole list is empty if the trace was made without `num_guesses`.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> trace = model.trace("What is the king to me?", num_guesses=5)
+            >>> guesses = model.guesses(trace)
+            >>> len(guesses), len(guesses[0])
+            (23, 5)
+        """
+        return traces.guesses_of(trace, vocab=self.vocab, part=part)
+
+    def coloured_text(
+        self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)
+    ) -> "records.ColouredText":
+        """Return a part of a traced text with the value of a cell at each character.
+
+        A notebook shows it in colours, and `rich.print(*coloured.view())` prints it in colours.
+        The sign is turned for a cell that is low inside what it follows by `found_cells`, which
+        only a survey with `cached=True` or a command knows.
+
+        Args:
+            trace: What `trace` returned. The result has its guesses, if it has any.
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+            part: The characters of the trace; by default all.
+
+        Returns:
+            A `ColouredText`: the text, and a value in [-1, 1] for each of its characters.
+
+        Raises:
+            UsageError: There is no such cell.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> trace = model.trace("What is the king to me?")
+            >>> coloured = model.coloured_text(trace, 0, 17, slice(8, 16))
+            >>> coloured.text
+            'the king'
+        """
+        return traces.coloured_text(self, trace, layer=layer, unit=unit, part=part)
+
+    def survey(
+        self,
+        text: TextOrIds,
+        *,
+        context: str | bytes = "",
+        detectors: "Sequence[str | Detector] | None" = None,
+        untrained: bool = True,
+        cached: bool = False,
+    ) -> "records.CellFindings":
+        """Find the best cell for each detector over a text, strongest first.
+
+        It is the first question to a new model: which of its cells follow something that has a
+        name? A cell is chosen on the first half of the text and scored on the second. A text of any
+        length is read once, and the first 262,144 characters of it by an untrained baseline. It is
+        `study(text).findings()` in one call; `charrnn.find_cells` does the same for a trace.
+
+        Args:
+            text: The text, in a form that `Model` lists, or what `encode` returned.
+            context: What the model reads before the text; it is not measured. By default nothing.
+            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`, or
+                one name. By default all of `charrnn.detectors.registry.DETECTORS`.
+            untrained: Whether an untrained network is scored, too, for comparison.
+            cached: Whether measurements are looked up in the user's cache folder and saved there.
+                By default they are kept in memory only.
+
+        Returns:
+            A `CellFindings`: the score of the best cell for each detector, and the reason for each
+            detector that was not scored.
+
+        Raises:
+            UsageError: There is no such detector, or the text is bytes and the model reads
+                characters, or it was encoded for another alphabet.
+            DataError: The text is empty or has fewer than 200 characters, or a file cannot be read.
+
+        Example:
+            >>> findings = model.survey(text, detectors=["quote", "line-position"], untrained=False)
+            >>> for score in findings.scores:
+            ...     print(score.detector, f"{score.layer}:{score.unit}")
+            quote 0:5
+            line-position ...
+        """
+        study = self.study(text, context=context, cached=cached)
+        return study.findings(detectors, untrained=untrained)
+
+    def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Study":
+        """Return a study of the cells over a text: findings, passages, values, pages of cells.
+
+        Several questions about the cells and one text need it: each result is computed once, when
+        it is asked for. For the findings alone, `survey` is enough.
+
+        Args:
+            text: The text, in a form that `Model` lists, or what `encode` returned.
+            context: What the model reads before the text; it is not measured. By default nothing.
+            cached: Whether results are looked up in the user's cache folder and saved there. By
+                default they are kept in memory only.
+
+        Returns:
+            A `Study` of the N characters of the text and the C = L × H cells of the model.
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet.
+
+        Example:
+            >>> study = model.study(text)
+            >>> findings = study.findings(["quote"])
+            >>> [score.detector for score in findings.scores]
+            ['quote']
+            >>> passages = study.passages(findings)
+        """
+        return studies.study_of(self, text, context=context, cached=cached)
+
+    @property
+    def found_cells(self) -> "tuple[records.CellScore, ...]":
+        """The scores of the cells that were found to follow a built-in detector better than an
+        untrained network, best first; of an included model those of its card.
+
+        It says which cells are worth a look before anything is measured again. A command such as
+        `charrnn visualize --find` finds them, and so does `survey` or `study` with `cached=True`.
+        Without `cached` a result is known only to its study.
+        """
+        return known_cells.found_cells(self.findings)
+
+    def polarity(self, layer: int, unit: int) -> int:
+        """Return the sign with which a cell is drawn.
+
+        Pictures of one's own look like those of `charrnn visualize` with it: a cell that is low
+        inside quotation marks has the colour of high values there.
+
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            -1 if the cell is low inside what it follows by `found_cells`, which turns the sign;
+            else 1, also if no survey was cached.
+
+        Example:
+            >>> charrnn.load("prose").polarity(0, 0) in (-1, 1)
+            True
+        """
+        return known_cells.known_polarity(self.findings, layer=layer, unit=unit)
+
+    @property
+    def card_scores(self) -> "tuple[records.CellScore, ...]":
+        """The scores of an included model's cells on held-out text; none of another model.
+
+        They were measured on text that does not come with the model, and stand beside what `survey`
+        finds in its `written_text`. Unlike `found_cells`, they also have cells that were not found
+        to be better than untrained ones.
+        """
+        return known_cells.card_scores(self.card)
+
+    def untrained_baseline(self) -> "CharRNN":
+        """Build the same network, or the same several, with newly drawn weights.
+
+        A cell of a network that has learned nothing may follow a property, too: only what a trained
+        cell does better is learned. `survey` and `study` build it themselves; a comparison of one's
+        own, with `trace`, needs it. Its weights are not those that the run began with.
+
+        Returns:
+            The torch module on the CPU.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> untrained = model.trace("What is the king?", network=model.untrained_baseline())
+        """
+        return trained_model.untrained_baseline(self)
+
     # Why it predicts what it predicts.
 
     def why(
@@ -449,7 +941,7 @@ class Model(TrainedModel):
 
     def ranking(
         self, study: "Study", detectors: "Sequence[str | Detector] | None" = None
-    ) -> "dict[str, tuple[CellScore, ...]]":
+    ) -> "dict[str, tuple[records.CellScore, ...]]":
         """Rank all cells for each detector that can be scored.
 
         `survey` names the best cell of each detector; this says how many others do nearly as well,
@@ -816,5 +1308,5 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
         ('lstm', 5250)
         >>> earlier = charrnn.load("shakespeare@1")
     """
-    # The same model, with the methods that need analyses, reports or formats.
+    # The same model, with a method for each question to it.
     return Model(**trained_model.load(run, step=step).__getstate__())

@@ -24,13 +24,14 @@ from charrnn.errors import CheckpointError, DataError, named
 from charrnn.evaluation.comparison import distinct_names
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
+from charrnn.model_texts import encode
 from charrnn.system.arrays import Int64Array
 from charrnn.system.display import Displayable, RecordTuple
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
-from charrnn.trained_model import TrainedModel, load
+from charrnn.trained_model import TrainedModel, load, untrained_baseline
 from charrnn.views.charts import enclosing_ticks, numbered_line
 from charrnn.views.drawing import DASHES, Drawing, Line, Plot, Point, finite
 
@@ -94,7 +95,7 @@ def gradients_of(
     # The initial weights alone may make gradients reach far.
     reaches = []
     for model, name in zip(models, distinct_names(models), strict=True):
-        encoded = model.encode(text, context=context)
+        encoded = encode(model, text, context=context)
         reaches.append(measure_reach(model.network, encoded, max_lag=max_lag, name=name))
         network, weights = before_training(model)
         untrained = measure_reach(network, encoded, max_lag=max_lag, name=f"{name}, {weights}")
@@ -117,7 +118,7 @@ def before_training(model: TrainedModel) -> BeforeTraining:
     if model.path is not None:
         with suppress(CheckpointError):
             return BeforeTraining(load(model.path, step=0).network, weights=STEP_0)
-    return BeforeTraining(model.untrained_baseline(), weights=NEW_WEIGHTS)
+    return BeforeTraining(untrained_baseline(model), weights=NEW_WEIGHTS)
 
 
 def measure_reach(

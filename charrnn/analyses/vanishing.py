@@ -27,6 +27,7 @@ from charrnn.analyses.sampled_states import read_before
 from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings, read_recipe
 from charrnn.errors import UsageError, named
+from charrnn.model_texts import encode
 from charrnn.system.arrays import Int64Array
 from charrnn.system.lazy import torch
 from charrnn.text.documents import END
@@ -159,7 +160,7 @@ def measure_learner(
     from charrnn.model.network import CharRNN
 
     model = load(run, step=step)
-    text = model.encode(recall_text(max(LAGS)))
+    text = encode(model, recall_text(max(LAGS)))
     reach = partial(
         measure_reach, text=text, max_lag=max(LAGS), name=network, positions=marks_of(text)
     )
@@ -219,7 +220,7 @@ def marks_of(text: EncodedText) -> Int64Array:
 def share_recalled(model: TrainedModel, lag: int) -> float:
     """Compute the share of the letters `lag` characters before that are the most likely ones after
     a question mark."""
-    text = model.encode(recall_text(lag))
+    text = encode(model, recall_text(lag))
     marks = marks_of(text)
     windows, state = read_before(
         model.network, ids=text.ids, positions=marks, length=1, warm_up=lag + 2

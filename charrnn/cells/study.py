@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
+from charrnn.cells.known_cells import FOUND_CELLS, found_cells, known_polarity
 from charrnn.cells.passages import choose_passage, measure_values
 from charrnn.cells.scores import Measured, score_targets, scores_of_cell, sort_scores
 from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets
@@ -25,24 +26,23 @@ from charrnn.cells.trace import (
     states_of_text,
     stream_cells,
 )
+from charrnn.config.settings import resolved
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
+from charrnn.model_texts import TextOrIds, encode
 from charrnn.runs.findings_cache import FindingsCache, Result
-from charrnn.runs.included import card_of
 from charrnn.system.arrays import Float32Array
 from charrnn.system.display import RecordTuple
 from charrnn.system.files import JSON
 from charrnn.text.vocab import EncodedText
+from charrnn.trained_model import TrainedModel, untrained_baseline
 
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
-FOUND_CELLS = "found cells"
-"""The kind of the entry with the found cells of all measured texts, the latest cell for each
-detector."""
 
 Item = TypeVar("Item")
 """An item, such as a target, that is measured together with other items."""
@@ -622,31 +622,27 @@ class Study:
             self.cache.save(FOUND_CELLS, key={}, value=best_first)
 
 
-def found_cells(cache: FindingsCache) -> tuple[records.CellScore, ...]:
-    """Return the scores of the cells that were found to follow a built-in detector better than an
-    untrained network does, best first; of an included model those of its card.
+def study_of(
+    model: TrainedModel, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
+) -> Study:
+    """Return a study of the cells of a model over a text; `Model.study` says what it takes.
 
-    Nothing is measured: it is what commands name cells by without reading a text. `Study.findings`
-    measures.
+    A command takes it with `cached=True`, so that the next command finds what this one measured.
     """
-    card = card_of(cache.identity)
-    if not card:
-        return cache.load(FOUND_CELLS, key={}, result=tuple[records.CellScore, ...]) or ()
-    scores = [records.CellScore(**fields) for fields in card["cells"]]
-    found = [score for score in scores if score.is_found]
-    return tuple(sorted(found, key=lambda score: -score.gain))
+    return Study(
+        text=encode(model, text, context=context),
+        num_layers=resolved(model.config.num_layers),
+        num_units=resolved(model.config.hidden_size),
+        network=partial(_network_of, model),
+        untrained_baseline=partial(untrained_baseline, model),
+        cache=model.findings if cached else FindingsCache(),
+    )
 
 
-def known_polarity(cache: FindingsCache, layer: int, unit: int) -> int:
-    """Return the polarity with which a cell is drawn where no detector is chosen: of the detector
-    that it was found to follow best, 1 if none is known.
-
-    `Model.polarity` returns it to users.
-    """
-    for cell in found_cells(cache):
-        if (cell.layer, cell.unit) == (layer, unit):
-            return cell.polarity
-    return 1
+def _network_of(model: TrainedModel) -> CharRNN:
+    """Return the network of a model: a function with a name, because a study may be copied to
+    another process."""
+    return model.network
 
 
 def _digest(ids: NDArray[np.uint16]) -> str:

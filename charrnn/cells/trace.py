@@ -4,21 +4,25 @@ Shapes: N characters, L layers, H units per layer, K guesses, T and B as in `mod
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells.findings import ColouredText
+from charrnn.cells.known_cells import known_polarity
 from charrnn.detectors.detector import Detector
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.reading import INTERVAL, KnownStates, Segments, find_states, read_segments
 from charrnn.model.shapes import check_finite
+from charrnn.model_texts import TextOrIds, encode
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import torch
 from charrnn.system.progress import task
-from charrnn.text.vocab import EncodedText, IdArray
+from charrnn.text.vocab import EncodedText, IdArray, Vocab
+from charrnn.trained_model import TrainedModel
 
 Read = Callable[[int, int], Iterable[tuple[Int64Array, Float32Array]]]
 """Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs
@@ -123,6 +127,57 @@ def states_of_text(network: CharRNN, text: EncodedText) -> KnownStates:
         return find_states(network, network.initial_state, ids=text.ids, advance=advance)
 
 
+def trace_of(
+    model: TrainedModel,
+    text: TextOrIds,
+    *,
+    context: str | bytes = "",
+    network: CharRNN | None = None,
+    num_guesses: int = 0,
+    keeps_hidden: bool = False,
+) -> Trace:
+    """Compute the value of every cell of a model at every character of a text; `Model.trace` says
+    what it takes."""
+    encoded = encode(model, text, context=context)
+    found = trace_text(
+        network or model.network, text=encoded, num_guesses=num_guesses, keeps_hidden=keeps_hidden
+    )
+    # An unknown character costs as much as in `evaluate`.
+    return replace(found, logprobs=found.logprobs - model.vocab.escapes(found.ids))
+
+
+def guesses_of(
+    trace: Trace, vocab: Vocab, part: slice = slice(None)
+) -> list[list[tuple[str, float]]]:
+    """Return the most likely next characters after each character of a trace, with their
+    probabilities; `Model.guesses` says what it takes."""
+    if trace.guess_ids is None or trace.guess_probs is None:
+        return []
+
+    # Lists at once: reading single elements of an array is many times slower.
+    all_ids = trace.guess_ids[part].tolist()
+    all_probs = trace.guess_probs[part].tolist()
+    guesses = []
+    for ids, probs in zip(all_ids, all_probs, strict=True):
+        characters = map(vocab.character, ids)
+        guesses.append(list(zip(characters, probs, strict=True)))
+    return guesses
+
+
+def coloured_text(
+    model: TrainedModel, trace: Trace, *, layer: int, unit: int, part: slice
+) -> ColouredText:
+    """Return a part of a trace with the value of a cell at each character, in the colours in which
+    pictures of the model show the cell. Raises UsageError if there is no such cell."""
+    model.stepper.check_unit(layer, unit)
+    return ColouredText(
+        text=trace.text[part],
+        values=tuple(trace.cells[part, layer, unit].tolist()),
+        guesses=tuple(map(tuple, guesses_of(trace, model.vocab, part))),
+        polarity=known_polarity(model.findings, layer=layer, unit=unit),
+    )
+
+
 def trace_text(
     network: CharRNN,
     text: EncodedText,
@@ -132,7 +187,7 @@ def trace_text(
 ) -> Trace:
     """Trace a text in float32, as a single pass from the beginning of its context.
 
-    `Model.trace` encodes the text and calls it. It keeps all values; `stream_cells` is for a text
+    `trace_of` encodes the text and calls it. It keeps all values; `stream_cells` is for a text
     whose values do not fit into memory. `num_guesses` is the number of next characters kept after
     each character, at most V; `keeps_hidden` keeps the output of every layer.
     """

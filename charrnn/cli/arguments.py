@@ -155,6 +155,7 @@ def read_measured_text(
     Shows notes on a file as `read_text_corpus` does, and on characters that the model reads as
     similar ones. Raises DataError as `read_text_corpus` and `Model.held_out`.
     """
+    from charrnn.model_texts import encode
     from charrnn.text.corpus import Corpus, CorpusPart
     from charrnn.text.documents import END
     from charrnn.text.given_text import stand_in_notes
@@ -168,7 +169,7 @@ def read_measured_text(
     whole = read_whole_text(model, source, part=part)
     if isinstance(whole, Corpus):
         beginning = whole.text(0, num_chars)
-        encoded = model.encode(beginning, context=context)
+        encoded = encode(model, beginning, context=context)
         tell(*stand_in_notes(model.name, encoded))
     else:
         beginning = whole[:num_chars]
@@ -183,16 +184,19 @@ def read_whole_text(
     model: "TrainedModel", source: str | None, *, part: str = "validation"
 ) -> WholeText:
     """Read the text that `read_measured_text` reads and encodes the beginning of."""
+    from charrnn.model_texts import held_out, written_text
+
     if source is not None:
         return read_text_corpus(source, model.config)
     if model.card and part == "validation":
-        return model.written_text()
-    return model.held_out(part)
+        return written_text(model)
+    return held_out(model, part)
 
 
 def ids_of(model: "TrainedModel", whole: WholeText) -> tuple["IdArray", int]:
     """Return the ids of the context of a text and of the whole text, and the index of its first
     character. The ids of a large text of the run stay on the disk."""
+    from charrnn.model_texts import encode
     from charrnn.text.corpus import Corpus, CorpusPart
 
     if isinstance(whole, CorpusPart):
@@ -200,7 +204,7 @@ def ids_of(model: "TrainedModel", whole: WholeText) -> tuple["IdArray", int]:
     content = whole
     if isinstance(whole, Corpus):
         content = whole.content
-    encoded = model.encode(content)
+    encoded = encode(model, content)
     return encoded.ids, encoded.first
 
 

@@ -15,12 +15,12 @@ from charrnn.evaluation.comparison import ORDERS, distinct_names, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED, Evaluation
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.progress import task, tell
+from charrnn.trained_model import TrainedModel, describe
 from charrnn.views.delivery import Shown
 from charrnn.views.tables import evaluation_view
 
 if TYPE_CHECKING:
     from charrnn.text.corpus import Corpus
-    from charrnn.trained_model import TrainedModel
 
 ROWS, REPORTS = "More rows", "In place of the loss"
 """Groups of options in the help."""
@@ -124,7 +124,7 @@ def evaluate(options: EvaluateOptions) -> None:
     deliver(shown, target, as_json=options.json)
 
 
-def _table_of(evaluation: Evaluation, models: "Sequence[TrainedModel]") -> list[dict[str, Any]]:
+def _table_of(evaluation: Evaluation, models: Sequence[TrainedModel]) -> list[dict[str, Any]]:
     """Return the rows for a spreadsheet: with the number of weights of each run, and the seconds
     that it was trained for until its step, which are None where no log has them."""
     model_of = dict(zip(distinct_names(models), models, strict=True))
@@ -133,13 +133,13 @@ def _table_of(evaluation: Evaluation, models: "Sequence[TrainedModel]") -> list[
         columns = row.to_columns()
         model = model_of.get(row.name)
         if model is not None:
-            columns["weights"] = model.description.num_parameters
+            columns["weights"] = describe(model).num_parameters
             columns["seconds"] = _seconds_of(model)
         table.append(columns)
     return table
 
 
-def _seconds_of(model: "TrainedModel") -> float | None:
+def _seconds_of(model: TrainedModel) -> float | None:
     """Return the seconds of training until the step of a model; None if no log has them."""
     # An exported model and an included one have no log.
     if model.path is None:
@@ -151,7 +151,7 @@ def _seconds_of(model: "TrainedModel") -> float | None:
 
 
 def _list_lines(
-    models: "Sequence[TrainedModel]", text: "Corpus | None", options: EvaluateOptions
+    models: Sequence[TrainedModel], text: "Corpus | None", options: EvaluateOptions
 ) -> None:
     """Print the losses as JSON Lines or, on a terminal, tables of the least and the most likely
     lines; of sentences, where a line is a paragraph. The notes go to stderr."""

@@ -245,7 +245,9 @@ def _polarity(request: SampleRequest) -> int | None:
     """Return the polarity with which the cell is drawn; None for the surprise."""
     if request.drawing.cell is None:
         return None
-    return request.model.polarity(*request.drawing.cell)
+    from charrnn.cells.known_cells import known_polarity
+
+    return known_polarity(request.model.findings, *request.drawing.cell)
 
 
 def _print_known(request: SampleRequest, documents: list[str]) -> None:

@@ -21,7 +21,9 @@ from charrnn.analyses.gradients import TITLE, before_and_after, gradient_chart, 
 from charrnn.analyses.why.many_places import why_places
 from charrnn.analyses.why.places_record import NUM_ROWS, WhyPlaces
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText
-from charrnn.cells.study import NUM_PASSAGES, Study
+from charrnn.cells.known_cells import card_scores, known_polarity
+from charrnn.cells.study import NUM_PASSAGES, Study, study_of
+from charrnn.cells.trace import guesses_of, trace_of
 from charrnn.cli.arguments import (
     MeasuredText,
     WholeText,
@@ -206,7 +208,7 @@ class Subject:
     @cached_property
     def study(self) -> Study:
         """The study of the cells over the text, with the findings saved so far."""
-        return self.model.study(self.text, cached=True)
+        return study_of(self.model, self.text, cached=True)
 
 
 def epilog() -> str:
@@ -362,7 +364,7 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
 def export_arrays(subject: Subject, target: Target) -> None:
     """Write the trace of the text to a file, and the labels of the detectors."""
     # With the outputs h as well, because users of arrays fit models to them.
-    trace = subject.model.trace(subject.text, keeps_hidden=True)
+    trace = trace_of(subject.model, subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
     num_chosen_on = subject.study.half
     if subject.options.cells:  # chosen by the user
@@ -386,7 +388,7 @@ def show_cells(subject: Subject) -> Shown:
     data: dict[str, object] = {}
     guesses: list[list[tuple[str, float]]] = []
     if subject.options.guesses:
-        guesses = model.guesses(model.trace(subject.text, num_guesses=NUM_GUESSES))
+        guesses = guesses_of(trace_of(model, subject.text, num_guesses=NUM_GUESSES), model.vocab)
         data["guesses"] = guesses
     inside: list[bool] = []
     underlined = ""
@@ -396,7 +398,7 @@ def show_cells(subject: Subject) -> Shown:
         data["labels"] = {detector: inside}
 
     # One study, so that all pages share one reading of the text.
-    study = model.study(subject.read.encoded, cached=True)
+    study = study_of(model, subject.read.encoded, cached=True)
     pictures: list[RenderableType] = []
     listed: list[dict[str, object]] = []
     before: Scale | None = None
@@ -414,7 +416,7 @@ def show_cells(subject: Subject) -> Shown:
             values=tuple(map(float, values)),
             guesses=tuple(map(tuple, guesses)),
             inside=tuple(inside),
-            polarity=model.polarity(layer, unit),
+            polarity=known_polarity(model.findings, layer, unit),
         )
         picture = HeatMap(_whole_words(subject, coloured), scale_of_text(coloured))
         if picture.scale != before:
@@ -493,7 +495,7 @@ def show_surprise(subject: Subject) -> Shown:
     lists = [scored.ends_of_list(unit, num=num) for unit in (lines.SENTENCE, lines.WORD)]
 
     # A reader must not take the beginning for the whole text.
-    trace = model.trace(subject.text)
+    trace = trace_of(model, subject.text)
     bits = trace.bits.tolist()
     shown_of = f"{len(bits):,} of {subject.read.num_chars:,}"
     mean = f", {np.nanmean(trace.bits):.2f} bits per character over {shown_of} (--chars)  "
@@ -556,7 +558,7 @@ def show_findings(subject: Subject) -> Shown:
     findings = _find_best_cells(subject)
     title = f"Cells of {subject.model.name}"
     tables = findings_pictures(
-        _title_of(subject, findings), findings=findings, card=subject.model.card_scores
+        _title_of(subject, findings), findings=findings, card=card_scores(subject.model.card)
     )
     pictures = tables
     page = ""

@@ -40,6 +40,7 @@ from charrnn.model.losses import (
     windowed_scores,
 )
 from charrnn.model.shapes import check_finite
+from charrnn.model_texts import encode, held_out, training_text
 from charrnn.ngrams.kneser_ney import (
     MOST_ORDER,
     MOST_TRAINING_CHARS,
@@ -116,7 +117,7 @@ class MeasuredRun:
             # Bytes are counted in UTF-8, whatever the alphabet.
             content = whole_text(text, config=model.config, context=context)
             num_bytes = len(as_bytes(content))
-            encoded = model.encode(content, context=context)
+            encoded = encode(model, content, context=context)
             ids = encoded.ids
             exact_ids = encoded.exact_ids
             first = encoded.first
@@ -231,12 +232,12 @@ class MeasuredRun:
         # The model has seen a held-out part only where the training text repeats it.
         content = self.content
         if isinstance(content, CorpusPart):
-            training = self.model.training_text(content)
+            training = training_text(self.model, content)
             return trained_share(content, training=training, config=self.model.config)
         if self.model.recorded_corpus is None:
             return None
         return self.model.recorded_corpus.trained_share(
-            content, read_training=self.model.training_text
+            content, read_training=partial(training_text, self.model)
         )
 
     def as_read(self) -> MeasuredRun:
@@ -449,9 +450,10 @@ def evaluate_runs(
     orders: Sequence[int] = ()
     if ngrams:
         # A part of a corpus contains the corpus, which then need not be read again.
-        held_out = first.content
-        training = first.model.training_text(
-            held_out if isinstance(held_out, CorpusPart) else None,
+        content = first.content
+        training = training_text(
+            first.model,
+            content if isinstance(content, CorpusPart) else None,
             instead=f"leave {named('ngrams')} out",
         )
         orders = usable_orders(ngrams, training=training)
@@ -664,16 +666,16 @@ def texts_of(
         return ComparedTexts([content] * len(models), common_bytes=None)
 
     # If some models read one text in bytes and others in characters, its passages are compared.
-    parts = [model.held_out(part) for model in models]
-    is_one_text = len({held_out.corpus.digest for held_out in parts}) == 1
+    parts = [held_out(model, part) for model in models]
+    is_one_text = len({found.corpus.digest for found in parts}) == 1
     has_several_kinds = len({model.vocab.kind for model in models}) > 1
     if is_one_text and has_several_kinds and first.config.documents == "none":
         return _common_parts(parts)
 
     # The ids are compared, not the files: two files may differ and have the same last tenth.
     first_ids = parts[0].ids[parts[0].begin :]
-    for model, held_out in zip(models, parts, strict=True):
-        ids = held_out.ids[held_out.begin :]
+    for model, found in zip(models, parts, strict=True):
+        ids = found.ids[found.begin :]
         if model.vocab != first.vocab or not np.array_equal(ids, first_ids):
             raise UsageError(
                 f"The held-out texts of {first.name} and {model.name} differ: they were trained on"

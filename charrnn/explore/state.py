@@ -13,8 +13,9 @@ from charrnn.analyses.ranking import ranking
 from charrnn.analyses.why import Why, explain_place
 from charrnn.analyses.why.leaving_out import NetworkReader
 from charrnn.cells.findings import CellFindings, CellIndex, CellScore
-from charrnn.cells.study import Study
-from charrnn.cells.trace import Trace, trace_text
+from charrnn.cells.known_cells import known_polarity
+from charrnn.cells.study import Study, study_of
+from charrnn.cells.trace import Trace, guesses_of, trace_text
 from charrnn.config.settings import resolved
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
@@ -126,7 +127,7 @@ class Exploration:
         """The polarity of the selected cell for the detector of its row."""
         score = self.rows[self.row].score
         if score is None:
-            return self.model.polarity(*self.cell)
+            return known_polarity(self.model.findings, *self.cell)
         return score.polarity
 
     @property
@@ -136,7 +137,7 @@ class Exploration:
 
     def guesses(self) -> list[tuple[str, float]]:
         """Return the most likely characters after the cursor, with their probabilities."""
-        (guesses,) = self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))
+        (guesses,) = guesses_of(self.trace, self.model.vocab, slice(self.cursor, self.cursor + 1))
         return guesses
 
     def why(self, cursor: int) -> Why:
@@ -211,7 +212,7 @@ def explore_text(
     It is all that takes long before the browser opens.
     """
     # `visualize` scores the same text, so that both commands share the cached scores.
-    study = model.study(text.part(0, num_scored), cached=True)
+    study = study_of(model, text.part(0, num_scored), cached=True)
     findings = CellFindings(scores=())
     ranked: Mapping[str, tuple[CellScore, ...]] = {}
     note = ""

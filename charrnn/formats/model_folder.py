@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.cells.findings import CHARS_SCORED, CellScore
+from charrnn.cells.known_cells import found_cells
+from charrnn.cells.study import study_of
 from charrnn.cli.arguments import read_measured_text
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
@@ -39,7 +41,7 @@ from charrnn.runs.model_file import (
 from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.system.progress import warn
 from charrnn.text.sources import CatalogueEntry, find_entry
-from charrnn.trained_model import TrainedModel, earlier_models
+from charrnn.trained_model import TrainedModel, describe, earlier_models, read_parts
 from charrnn.version import __version__
 from charrnn.views.tables import ends_text, score_text
 from charrnn.views.theme import all_visible
@@ -141,26 +143,27 @@ def _cells_of(model: TrainedModel) -> tuple[CellScore, ...]:
     that were found before, which a warning says.
     """
     if model.card:
-        return model.found_cells
+        return found_cells(model.findings)
     try:
-        model.read_parts(reason=" Its cells are found in its validation text:")
+        read_parts(model, reason=" Its cells are found in its validation text:")
     except DataError as error:
         # What was exported before has no text, as everybody knows.
         if model.path is not None and model.recorded_corpus is not None:
             warn(f"{error} {_kept_cell(model)}.")
-        return model.found_cells
+        return found_cells(model.findings)
     # One whose text is too short has none.
     with suppress(CharRNNError):
         read = read_measured_text(model, source=None, num_chars=CHARS_SCORED)
-        model.survey(read.encoded, cached=True)
-    return model.found_cells
+        study_of(model, read.encoded, cached=True).findings()
+    return found_cells(model.findings)
 
 
 def _kept_cell(model: TrainedModel) -> str:
     """Say which cell colours the page of a run whose text is not here."""
-    if not model.found_cells:
+    found = found_cells(model.findings)
+    if not found:
         return "the page is coloured by cell 0:0, which may follow nothing"
-    best = model.found_cells[0]
+    best = found[0]
     return (
         f"the page is coloured by cell {best.layer}:{best.unit}, which followed"
         f" {best.detector} when cells were found last"
@@ -176,7 +179,7 @@ def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool) -> str:
     which may have a page beside it."""
     # On one line: what follows a line end would be a heading of its own.
     name = _MARKS.sub(r"\\\g<0>", all_visible(model.name))
-    described = model.description
+    described = describe(model)
     lines = [f"# {name}", ""]
     lines.append(
         f"A recurrent network that writes texts, one character after the other:"

@@ -25,7 +25,7 @@ from charrnn.system.progress import warn
 from charrnn.text.copies import SlicedText, are_covered, codes_of, find_matches, find_repeats
 from charrnn.text.corpus import Corpus, CorpusPart, Place
 from charrnn.text.vocab import GIVEN_AS_BYTES, as_bytes
-from charrnn.trained_model import TrainedModel, load_base
+from charrnn.trained_model import TrainedModel, load_base, read_parts
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.tables import Columns, records_table
 from charrnn.views.theme import Scale, all_visible
@@ -371,7 +371,7 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
     A warning names a model that it started from if it is no longer the model of that name, or has a
     text that cannot be read. Raises DataError if the model's own text is missing or has changed.
     """
-    texts = [list(model.read_parts(reason=REASON))]
+    texts = [read_parts(model, reason=REASON)]
     # A run that was trained again from what once began with it would come back without end.
     seen: set[str | None] = set()
     while model.config.init_from is not None:
@@ -384,7 +384,7 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
             if earlier is not None and earlier.card:
                 why = "the model came with charrnn, and its text did not"
             elif earlier is not None:
-                texts.append(list(earlier.read_parts(reason=REASON)))
+                texts.append(read_parts(earlier, reason=REASON))
                 seen.add(earlier.step_digest)
                 model = earlier
                 continue

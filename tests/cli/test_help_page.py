@@ -18,7 +18,7 @@ from synthetic import make_corpus
 
 from charrnn.commands.app import app
 from charrnn.detectors.registry import DETECTORS
-from charrnn.trained_model import WRITTEN
+from charrnn.model_texts import WRITTEN
 
 COMMANDS = ["", *typer.main.get_command(app).list_commands(None)]
 """All command lines that have a page of their own."""
@@ -133,7 +133,7 @@ def test_the_examples_run_where_only_their_texts_are(tmp_path, monkeypatch, name
     # What the network is asked for is none of this test's.
     monkeypatch.setattr("charrnn.commands.corpora.fetch", lambda entry: entry.file)
     # What an included model writes to be looked into is shorter, and so is the wait.
-    monkeypatch.setattr("charrnn.trained_model.WRITTEN", replace(WRITTEN, length=3_000))
+    monkeypatch.setattr("charrnn.model_texts.WRITTEN", replace(WRITTEN, length=3_000))
     monkeypatch.chdir(tmp_path)
 
     lines = examples_of(name)

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 import charrnn
-from charrnn import trained_model
+from charrnn import model_texts
 from charrnn.model.portable_math import Matrix
 from charrnn.runs.checkpoint import MODEL, SCALE
 from charrnn.runs.included import INCLUDED
@@ -70,7 +70,7 @@ def test_a_run_of_the_same_name_comes_first_but_no_other_folder(alphabet_run, he
     ],
 )
 def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, words):
-    monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=2000))
+    monkeypatch.setattr(model_texts, "WRITTEN", replace(model_texts.WRITTEN, length=2000))
     Path("a.txt").write_text(TEXT)
     ran = command(words)
     assert ran.code == 0, ran.err
@@ -78,7 +78,7 @@ def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, wor
 
 @pytest.mark.slow
 def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, monkeypatch):
-    monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=2000))
+    monkeypatch.setattr(model_texts, "WRITTEN", replace(model_texts.WRITTEN, length=2000))
     ran = command("visualize prose --find")
     assert "2,000 characters that it wrote itself" in ran.out
     assert "ρ -0.728 \n" in ran.out, "the scores of the card are the last column"

@@ -89,7 +89,6 @@ ELSEWHERE = {
     "Model",
     "RunSummaries",
     "Study",
-    "TrainedModel",
     "_Records",
 }
 """What the tests of its own module draw."""

@@ -38,7 +38,7 @@ from charrnn.system.arrays import BoolArray, Float64Array, Int64Array
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
-from charrnn.trained_model import NUM_LEFT_OUT, NUM_PLACES, TrainedModel
+from charrnn.trained_model import NUM_LEFT_OUT, NUM_PLACES, TrainedModel, untrained_baseline
 
 VERSION = 2
 """The number of the definition, which is part of the key of saved results."""
@@ -220,7 +220,7 @@ def _measure(
         # Of the twin, only the effects of the characters that have a row are shown.
         untrained = read_places(
             model,
-            NetworkReader(model.untrained_baseline()),
+            NetworkReader(untrained_baseline(model)),
             ids,
             positions=twin,
             target=target,

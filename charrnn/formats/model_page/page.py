@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from charrnn.cells.findings import CellScore
+from charrnn.config.settings import resolved
 from charrnn.formats.model_page.digests import DocumentDigests, folds_of
 from charrnn.formats.model_page.module_options import options_to_json
 from charrnn.formats.model_page.network import (
@@ -22,7 +23,7 @@ from charrnn.formats.model_page.network import (
 from charrnn.generation.generator import MOST_REJECTED, start_ids
 from charrnn.runs.included import read_cards
 from charrnn.runs.reader import RunReader
-from charrnn.trained_model import TrainedModel
+from charrnn.trained_model import TrainedModel, describe
 from charrnn.views.theme import NUM_SHADES, PAPERS, Background, read_palette
 
 DIGESTS = Path(__file__).with_name("model_digests.js")
@@ -67,7 +68,7 @@ def to_model_page(
     # The page numbers cells through all layers.
     cells = []
     for found_cell in found:
-        cell = found_cell.layer * model.description.hidden_size + found_cell.unit
+        cell = found_cell.layer * resolved(model.config.hidden_size) + found_cell.unit
         cells.append({"name": found_cell.detector, "cell": cell, "polarity": found_cell.polarity})
 
     description["found"] = cells
@@ -142,7 +143,7 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
     if model.path and not model.card:
         run = f"{RunReader(model.path).name}@{model.step}"
 
-    description = model.description
+    description = describe(model)
     num_cells = description.num_layers * description.hidden_size
     about = (
         f"A recurrent network of {num_cells:,} {description.cell_type.upper()} cells that has read"
