@@ -427,6 +427,26 @@ def test_nothing_is_said_of_the_shares_of_an_effect_that_may_be_0(measured):
     assert "%" not in card.lines()["sufficient"]
 
 
+def test_the_line_of_exchanges_says_percentage_points(measured):
+    interchange = replace(
+        measured[0].interchange,
+        accuracy=0.965,
+        other_cells=0.001,
+        equal_labels=0.019,
+        above_other_cells=(0.932, 0.991),
+        above_equal_labels=(0.907, 0.981),
+        num_pairs=961,
+        lag=8,
+    )
+    card = replace(measured[0], interchange=interchange)
+    assert card.lines()["interchangeable"] == (
+        "with the memory of the other place, taken 8 characters before, the output is nearer to"
+        " that of the other place than to its own in 96.5% of 961 pairs: 93.2…99.1 percentage"
+        " points more than with the memory of another cell (0.1%), and 90.7…98.1 more than with"
+        " that of a place with the same label (1.9%)"
+    )
+
+
 @pytest.mark.slow
 def test_every_result_names_its_own_detector_where_another_gives_the_same_labels(short_study):
     """Results are kept by what they depend on, and that includes every name that they show."""

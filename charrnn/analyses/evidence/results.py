@@ -10,6 +10,7 @@ from rich.text import Text
 from charrnn.analyses.why.places_record import WhyPlaces
 from charrnn.analyses.why.sentences import NUM_NEAR, a_character
 from charrnn.cells.findings import CellIndex, CellScore
+from charrnn.errors import counted
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
 from charrnn.views.tables import PlainTable, ends_text, score_line
@@ -446,17 +447,18 @@ class EvidenceCard(Displayable):
         if exchanged is None:
             return "not measured: in no pair the output differs as the labels do"
         line = (
-            f"{exchanged.accuracy:.1%} of {exchanged.num_pairs:,} pairs move to the other's side"
-            f" {exchanged.lag} characters later"
+            f"with the memory of the other place, taken {counted(exchanged.lag, 'character')}"
+            f" before, the output is nearer to that of the other place than to its own in"
+            f" {exchanged.accuracy:.1%} of {exchanged.num_pairs:,} pairs"
         )
         above_others = exchanged.above_other_cells
         above_equal = exchanged.above_equal_labels
         if above_others is None or above_equal is None:
             return f"{line}, in too few passages for an interval"
         return (
-            f"{line}, {ends_text(*above_others, '.1%')} more than for other cells"
-            f" ({exchanged.other_cells:.1%}), {ends_text(*above_equal, '.1%')} more than for equal"
-            f" labels ({exchanged.equal_labels:.1%})"
+            f"{line}: {_in_points(above_others)} percentage points more than with the memory of"
+            f" another cell ({exchanged.other_cells:.1%}), and {_in_points(above_equal)} more than"
+            f" with that of a place with the same label ({exchanged.equal_labels:.1%})"
         )
 
 
@@ -491,6 +493,12 @@ def _are_above_0(*intervals: Interval | None) -> bool | None:
     if None in intervals:
         return None
     return min(low for low, _ in filter(None, intervals)) > 0
+
+
+def _in_points(interval: Interval) -> str:
+    """Write the ends of a difference of two shares in percentage points."""
+    low, high = interval
+    return ends_text(100 * low, 100 * high, form=".1f")
 
 
 def _in_brackets(interval: Interval | None, form: str) -> str:
