@@ -236,8 +236,8 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
 
     `vanishing_chart` is the charts alone, for a file.
     """
-    shares = [f"at {lag}" for lag in LAGS]
-    columns = ["network", *shares, "gradient", "largest", "s"]
+    shares = [f"recall {lag}" for lag in LAGS]
+    columns = ["network", *shares, f"gradient {LAGS[-1]}", "largest", "seconds"]
     rows = []
     for learner in learners:
         row = [learner.network]
@@ -250,10 +250,13 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
         plain_table(*columns, rows=rows, right=columns[1:]),
         vanishing_chart(learners),
         Text(
-            f"at {LAGS[0]}: letters {LAGS[0]} characters before that it recalls, one in four by"
-            f" chance; gradient: its norm {LAGS[-1]} characters before, after training; largest:"
-            " the norm of the largest gradient of a step, before it is clipped; s: seconds;"
-            " rnn-omega: with the regulariser Ω against vanishing gradients (Pascanu 2013)"
+            f"recall {LAGS[0]}: the share of the letters {LAGS[0]} characters before the question"
+            " mark that the network recalls; chance is one in four."
+            f" gradient {LAGS[-1]}: how much the loss of the answer changes with the state"
+            f" {LAGS[-1]} characters before (the mean norm of its gradient), after the training."
+            " largest: the norm of the largest gradient that the weights had in a step, before it"
+            " was clipped. rnn-omega: the rnn, trained with the regulariser Ω against vanishing"
+            " gradients (Pascanu 2013)."
         ),
     ]
 
