@@ -14,7 +14,7 @@ from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import in_file_order
 from charrnn.text.id_builder import BLOCK_BYTES
-from charrnn.text.reader import SourceReader
+from charrnn.text.reader import SourceText, read_sources
 from charrnn.text.sources import find_origins
 from charrnn.text.text_files import EmptyTextError, split_lines
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab, as_bytes
@@ -53,7 +53,7 @@ class Corpus:
     They are recorded in `unknown`, so that the text can be decoded exactly.
     """
 
-    reader: SourceReader
+    reader: SourceText
     """What was read of its sources, which can be read again."""
     vocab: Vocab
     """The alphabet of the ids."""
@@ -63,12 +63,12 @@ class Corpus:
     """(U,): the characters outside the alphabet, in order of their position (`UNKNOWN_TYPE`)."""
 
     @classmethod
-    def of(cls, text: SourceReader, vocab: Vocab | None) -> "Corpus":
+    def of(cls, text: SourceText, vocab: Vocab | None) -> "Corpus":
         """Encode a text that was read in an alphabet, by default in its own. Raises DataError for
         characters outside an alphabet without an unknown symbol, CharRNNError if ids cannot be
         written.
 
-        It is for a `SourceReader` whose text was looked at first, such as one whose digest was
+        It is for a `SourceText` whose text was looked at first, such as one whose digest was
         compared with that of a run; `read_corpus` does both steps.
         """
         config = text.config
@@ -233,7 +233,7 @@ def read_corpus(
 
     # The text is counted as it is read, and encoded afterwards: its alphabet is known only at its
     # end.
-    text = SourceReader(origins, config)
+    text = read_sources(origins, config)
     if is_for_training:
         _check_can_be_learned(text)
         if vocab is not None and config.extend_alphabet:
@@ -245,7 +245,7 @@ def read_corpus(
     return Corpus.of(text, vocab)
 
 
-def _check_can_be_learned(text: SourceReader) -> None:
+def _check_can_be_learned(text: SourceText) -> None:
     text.check_parting()
     unit = "byte" if text.config.alphabet == "byte" else "character"
     num_chars = int(text.counts.sum())

@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -116,10 +116,10 @@ def _moved(positions: Int64Array, sizes: Int64Array, *, order: Int64Array) -> In
     return new_starts[numbers] + positions - starts[numbers]
 
 
-def without_repeated(lines: Iterable[Line], *, seen: Set[str], file: FileRecord) -> Iterator[Line]:
-    """Yield the lines of documents without those of documents that were `seen` in earlier files, or
-    before in this one. The documents themselves are kept, in `file`, and compared character by
-    character.
+def without_repeated(lines: Iterable[Line], file: FileRecord) -> Iterator[Line]:
+    """Yield the lines of documents without those of documents that earlier files have (`seen` of
+    the `file`), or this one before. The documents themselves are kept, in `file`, and compared
+    character by character.
 
     A list that was joined of several lists has names twice, and one of the two may be held out:
     then what is measured was learned.
@@ -132,7 +132,7 @@ def without_repeated(lines: Iterable[Line], *, seen: Set[str], file: FileRecord)
         # The document is whole.
         text = "".join(part.content for part in document)
         # An unusable file is left out as a whole, and what it has is not seen.
-        if text in seen or text in file.documents:
+        if text in file.seen or text in file.documents:
             file.changes[_REPEATED] += 1
         else:
             file.documents.add(text)

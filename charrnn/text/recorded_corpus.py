@@ -18,7 +18,7 @@ from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import digest_in_order
 from charrnn.text.kept_texts import KeptTexts, read_kept_texts
-from charrnn.text.reader import SourceReader, file_bytes
+from charrnn.text.reader import SourceText, file_bytes, read_sources
 from charrnn.text.sources import Origin, entry_of, find_origins
 from charrnn.text.vocab import Vocab, as_bytes
 
@@ -136,7 +136,7 @@ class RecordedCorpus:
 
     def _text_at(
         self, locations: tuple[str | None, ...], files_read: list[list[str]]
-    ) -> SourceReader | None:
+    ) -> SourceText | None:
         """Return what is read at some locations, by default by the names of the sources, if it is
         the text of the run; None if it is another one, or if `files_read`, to which the files are
         added, has them. Raises DataError if it cannot be read."""
@@ -167,7 +167,7 @@ class RecordedCorpus:
         names = starmap(self._name_of, sources)
         return find_origins(names, self.config, is_named_by_run=True)
 
-    def _read_from(self, origins: list[Origin]) -> SourceReader | None:
+    def _read_from(self, origins: list[Origin]) -> SourceText | None:
         """Read the sources; None if their size shows that they are another text. Raises
         DataError."""
         # The size is compared before anything is read: a run of somebody else could name the whole
@@ -175,7 +175,7 @@ class RecordedCorpus:
         size = file_bytes(origins)
         if size > MAX_COMPARED and size != self.file_bytes:
             return None
-        return SourceReader(origins, self.config, kept_texts=self._kept_texts)
+        return read_sources(origins, self.config, kept_texts=self._kept_texts)
 
     @cached_property
     def _kept_texts(self) -> KeptTexts:

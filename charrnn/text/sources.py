@@ -284,6 +284,7 @@ class Origin:
     paths: tuple[Path, ...] = ()
     """The files in the order in which they are joined."""
     stream: BinaryIO | None = None
+    """What is read in the place of files, such as standard input; None for files."""
     location: str | None = None
     """Absolute path of the file or the folder, or absolute pattern; None for a stream."""
     skips_unusable: bool = False

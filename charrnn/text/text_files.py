@@ -11,7 +11,7 @@ import re
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -136,6 +136,8 @@ class FileRecord:
     """Lines that part its documents."""
     documents: set[str] = field(default_factory=set)
     """Its documents that no earlier file has, where none is repeated."""
+    seen: Set[str] = frozenset()
+    """The documents of all earlier files, where none is repeated."""
     document_texts: dict[str, str] = field(default_factory=dict)
     """What pandoc has read in it, by the digest of the file."""
 

@@ -11,7 +11,7 @@ from synthetic import make_corpus
 from charrnn.config.settings import Config
 from charrnn.errors import DataError
 from charrnn.text.corpus import read_corpus
-from charrnn.text.reader import SourceReader
+from charrnn.text.reader import read_sources
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
 
 TEXT = make_corpus(num_chars=3_000).text
@@ -112,12 +112,12 @@ def test_without_a_digest_nothing_is_known_of_a_text(state):
 def test_a_text_that_has_changed_is_read_once(monkeypatch):
     recorded = record("novel.txt")
     Path("novel.txt").write_text(OTHER, encoding="utf-8")
-    read = []
+    num_read = []
 
-    def read_source(*args, **named):
-        read.append(1)
-        return SourceReader(*args, **named)
+    def read(*args, **named):
+        num_read.append(1)
+        return read_sources(*args, **named)
 
-    monkeypatch.setattr("charrnn.text.recorded_corpus.SourceReader", read_source)
+    monkeypatch.setattr("charrnn.text.recorded_corpus.read_sources", read)
     assert "has changed" in refusal_of(recorded)
-    assert read == [1]
+    assert num_read == [1]

@@ -1,0 +1,49 @@
+"""The stages of a text come one after the other, in their order.
+
+What each of them does is tested beside its module.
+"""
+
+from pathlib import Path
+
+import pytest
+from read_texts import read_corpus
+
+from charrnn.config.settings import Config
+from charrnn.text.stages import STAGES
+from charrnn.text.text_files import FileRecord, Line
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def read(content, **settings):
+    Path("a.txt").write_text(content)
+    return read_corpus(["a.txt"], is_for_training=False, order="sorted", **settings).content
+
+
+def test_a_text_that_needs_no_stage_passes_through_each_as_it_is():
+    file = FileRecord(name="a.txt", label="a.txt")
+    lines = [Line(1, "one\ntwo\n")]
+    for stage in STAGES:
+        assert stage(lines, Config(clean=False), file) is lines
+
+
+def test_documents_that_differ_in_what_nobody_sees_are_the_same():
+    """Repeated documents are found after unseen characters are left out."""
+    content = "caf\u00e9\ncafe\u0301\nte\u00ada\ntea\n"
+    assert read(content, documents="lines", unique_documents=True) == "caf\u00e9\0tea\0"
+
+
+def test_documents_between_blank_lines_are_divided_after_their_lines_are_joined():
+    line = "The lamp in the window of the house on the hill was lit"
+    content = f"{line}\nby a hand that nobody in the village below had ever seen.\n\nIt rained.\n"
+    joined = content.replace("lit\nby", "lit by").replace(".\n\n", ".\0")
+    assert read(content, documents="blank-lines", join_lines=True) == f"{joined[:-1]}\0"
+
+
+def test_the_terms_of_a_book_are_known_by_lines_with_characters_that_nobody_sees():
+    """What nobody wrote is left out before unseen characters are, whose number is noted."""
+    terms = "The Project Gutenberg\u00ad eBook\n\n*** START OF THE PROJECT GUTENBERG EBOOK ***\n\n"
+    Path("a.txt").write_text(terms + "It rained.\n" * 40)
+    corpus = read_corpus(["a.txt"], is_for_training=False)
+    assert corpus.content == "It rained.\n" * 40
+    assert not any("nobody sees" in note for note in corpus.notes)
