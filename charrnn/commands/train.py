@@ -360,7 +360,7 @@ def _show_text(config: Config) -> None:
     from charrnn.text.corpus import read_corpus
 
     corpus = read_corpus(config, is_for_training=False)
-    corpus.reader.check_parting()
+    corpus.source_text.check_parting()
     parts = _shown_parts(corpus)
     if sys.stdout.isatty():
         # Without a program that pages, Python does it, and Ctrl-C ends it as any command.
@@ -379,7 +379,7 @@ def _shown_parts(corpus: "Corpus") -> Iterator[str]:
 
     shown = None
     ends_line = True
-    for file, line in corpus.reader.lines():
+    for file, line in corpus.source_text.lines():
         if file is not shown:
             # Where a file does not end its last line, the next one begins with a line end.
             if not ends_line:

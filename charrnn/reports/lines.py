@@ -298,7 +298,7 @@ class ScoredText:
         if self.source is None:
             return LINE
         corpus = self.source.corpus if isinstance(self.source, CorpusPart) else self.source
-        files = corpus.reader.files
+        files = corpus.source_text.files
         if files and all(file.is_document for file in files):
             return PARAGRAPH
         return LINE

@@ -53,7 +53,7 @@ class Corpus:
     They are recorded in `unknown`, so that the text can be decoded exactly.
     """
 
-    reader: SourceText
+    source_text: SourceText
     """What was read of its sources, which can be read again."""
     vocab: Vocab
     """The alphabet of the ids."""
@@ -82,7 +82,7 @@ class Corpus:
     def name(self) -> str:
         """Short name for the run folder, of at most 40 of the characters [a-z0-9._-]: the name of
         its first source, and the number of further ones."""
-        first, *others = self.reader.origins
+        first, *others = self.source_text.origins
         suffix = ""
         if others:
             suffix = f"-and-{len(others)}-more"
@@ -101,7 +101,7 @@ class Corpus:
 
         A run records it, to know later whether the files still have the text that it learned.
         """
-        return self.reader.digest
+        return self.source_text.digest
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class Corpus:
 
         Whoever reads a text for a user shows them: they say what of a file was not learned.
         """
-        return tuple(self.reader.notes)
+        return tuple(self.source_text.notes)
 
     def __len__(self) -> int:
         """Return N."""
@@ -150,14 +150,14 @@ class Corpus:
         Use it for the few characters that are shown to a user, all in one call, because the files
         are read from their beginnings.
         """
-        config = self.reader.config
+        config = self.source_text.config
         if config.end_id is not None:
             indices = in_file_order(indices, ids=self.ids, config=config)
         order = np.argsort(indices, kind="stable").tolist()
         places: list[Place | None] = [None] * len(order)
         begin = 0
         num_found = 0
-        for file, piece in self.reader.lines():
+        for file, piece in self.source_text.lines():
             if num_found == len(order):
                 break
             # A piece may have many lines, of which most have no place.

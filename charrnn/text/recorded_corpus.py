@@ -245,9 +245,9 @@ def state_of_corpus(corpus: Corpus) -> dict[str, str | int | list[str | None]]:
     """
     state: dict[str, str | int | list[str | None]] = {
         "corpus_digest": corpus.digest,
-        "corpus_bytes": corpus.reader.file_bytes,
+        "corpus_bytes": corpus.source_text.file_bytes,
     }
-    locations = [origin.location for origin in corpus.reader.origins]
+    locations = [origin.location for origin in corpus.source_text.origins]
     if any(locations) and len(json.dumps(locations)) <= MAX_LOCATIONS_LENGTH:
         state["corpus_locations"] = locations
     return state

@@ -97,11 +97,11 @@ class RunText:
         return {
             "num_parameters": num_parameters(config, len(self.vocab)),
             "config": asdict(config),
-            "corpus": ", ".join(origin.label for origin in self.corpus.reader.origins),
-            "kinds": shares_of_kinds(self.corpus.reader.files),
+            "corpus": ", ".join(origin.label for origin in self.corpus.source_text.origins),
+            "kinds": shares_of_kinds(self.corpus.source_text.files),
             "num_chars": len(self.ids),
             "num_train_chars": self.num_train,
-            "num_distinct_chars": int(np.count_nonzero(self.corpus.reader.counts)),
+            "num_distinct_chars": int(np.count_nonzero(self.corpus.source_text.counts)),
             "vocab_size": len(self.vocab),
             "trained_share": self.trained_share,
         }

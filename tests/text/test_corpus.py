@@ -28,7 +28,7 @@ def write(path, content=TEXT):
 
 
 def labels(corpus):
-    return tuple(origin.label for origin in corpus.reader.origins)
+    return tuple(origin.label for origin in corpus.source_text.origins)
 
 
 def test_files_are_joined_in_the_order_given_each_on_a_new_line():

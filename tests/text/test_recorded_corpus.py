@@ -63,7 +63,7 @@ def test_it_is_found_moved_with_the_run(project, tmp_path, monkeypatch):
     recorded = record("novel.txt")
     monkeypatch.chdir(project.rename(tmp_path / "renamed"))
     corpus = recorded.read()
-    (origin,) = corpus.reader.origins
+    (origin,) = corpus.source_text.origins
     assert (corpus.content, origin.location) == (TEXT, str(tmp_path / "renamed" / "novel.txt"))
 
 

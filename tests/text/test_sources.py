@@ -34,7 +34,7 @@ def books(here):
 
 
 def locations(corpus):
-    return tuple(origin.location for origin in corpus.reader.origins)
+    return tuple(origin.location for origin in corpus.source_text.origins)
 
 
 def find(source, *, is_named_by_run=False, order="shuffled"):
