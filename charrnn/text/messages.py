@@ -1,13 +1,15 @@
-"""Parse a chat of WhatsApp, or of another program that stamps its lines, into messages, and leave
-out what nobody wrote.
+"""Parse a chat that was exported as plain text into messages, and leave out what nobody wrote.
 
-A stamp is a date and a time at the beginning of a line, as the program of the chat writes it in any
-language. Everything up to the next stamp belongs to its message, which is kept or left out whole.
+A message begins with a stamp: a date and a time, in any language. `EXPORTS` has a function for each
+kind of export, which finds the stamp at the beginning of a line. Everything up to the next stamp
+belongs to the message, which is kept or left out whole.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import NamedTuple
 
 from charrnn.errors import named
 from charrnn.text.text_files import Change, Chat, Line, split_lines
@@ -22,14 +24,16 @@ MOST_NAMES = 0.75
 _MARK = "[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]*"
 _MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _BLANK = "[ \t\u00a0\u202f\u200e\u200f]"
-_STAMP = re.compile(
-    rf"{_MARK}(?:\[(?P<inner>[^\]\[\n]{{8,60}})\]{_BLANK}*"
-    rf"|(?=\d)(?P<outer>[^\n]{{8,50}}?)(?:{_BLANK}[-–—]{_BLANK}|, (?=[^\n:]{{1,40}} : )))"
+_IN_BRACKETS = re.compile(rf"{_MARK}\[(?P<date>[^\]\[\n]{{8,60}})(?P<sign>\]){_BLANK}*")
+_BEFORE_DASH = re.compile(rf"{_MARK}(?=\d)(?P<date>[^\n]{{8,50}}?){_BLANK}(?P<sign>[-–—]){_BLANK}")
+_BEFORE_NAME = re.compile(
+    rf"{_MARK}(?=\d)(?P<date>[^\n]{{8,50}}?)(?P<sign>,) (?=[^\n:]{{1,40}} : )"
 )
 # Numbers, the signs between them, and short words such as AM, um, klo, 년 and 下午.
 _DATE = re.compile(rf"(?:[\d./:,،·()-]|{_BLANK}|[^\W\d_]{{1,12}}\.?)+")
 _DIGITS = re.compile(r"\d+")
 _LETTERS = re.compile(r"[^\W\d_]+\.?")
+_NO_SIGN = re.compile(rf"{_LETTERS.pattern}|\d+|\s+")
 _TIME = re.compile(r"(?<!\d)\d{1,2} ?(?:[:.h시時]|[^\W\d_]) ?\d\d(?!\d)")
 _NAME = re.compile(
     r"(?P<name>(?:[^:\n\"“”„«»]|\"[^:\n\"]*\"|“[^:\n”]*”|„[^:\n“]*“|«[^:\n»]*»){1,60}?)"
@@ -76,47 +80,117 @@ _LIKE_CHAT = (
 )
 
 
-def find_stamps(text: str) -> list[tuple[int, int]]:
-    """Return where the stamps of the most frequent form begin and end in a text; none if there are
-    too few.
+class Stamp(NamedTuple):
+    """What stands before a message: a date and a time, if it is one."""
+
+    begin: int
+    """Where it begins in the text, which is where a line begins."""
+    end: int
+    """Where the name begins."""
+    date: str
+    """The date and the time, as the program wrote them."""
+    sign: str
+    """The sign behind them."""
+    may_be_of_log: bool
+    """Whether a log may have such a stamp: it has seconds."""
+
+
+def stamp_of_iphone(text: str, begin: int) -> Stamp | None:
+    """Find the stamp of WhatsApp on an iPhone: `[05.03.24, 21:07:12] Ana: It rains.`
+
+    It has seconds as that of a log, which may stand in brackets, too, but without a comma.
+    """
+    stamp = _stamp(_IN_BRACKETS.match(text, begin))
+    if stamp is not None and "," in stamp.date:
+        return stamp._replace(may_be_of_log=False)
+    return stamp
+
+
+def stamp_of_android(text: str, begin: int) -> Stamp | None:
+    """Find the stamp of WhatsApp on Android: `12.03.24, 21:07 - Ana: It rains.`"""
+    return _stamp(_BEFORE_DASH.match(text, begin))
+
+
+def stamp_of_kakaotalk(text: str, begin: int) -> Stamp | None:
+    """Find the stamp of KakaoTalk: `2024년 3월 5일 오후 9:07, Ana : It rains.`"""
+    return _stamp(_BEFORE_NAME.match(text, begin))
+
+
+EXPORTS: Mapping[str, Callable[[str, int], Stamp | None]] = {
+    "WhatsApp on an iPhone": stamp_of_iphone,
+    "WhatsApp on Android": stamp_of_android,
+    "KakaoTalk": stamp_of_kakaotalk,
+}
+"""The kinds of exports, each with the function that finds its stamp at the beginning of a line.
+Other programs write like one of them."""
+
+
+def _stamp(found: re.Match[str] | None) -> Stamp | None:
+    if found is None:
+        return None
+    return Stamp(
+        begin=found.start(),
+        end=found.end(),
+        date=found["date"],
+        sign=found["sign"],
+        may_be_of_log=_SECONDS.search(found["date"]) is not None,
+    )
+
+
+def _stamp_at(text: str, begin: int) -> Stamp | None:
+    """Return the stamp at the beginning of a line, in which any text may stand for the date: the
+    shortest one, if several kinds of exports have one."""
+    stamps = [stamp for find in EXPORTS.values() if (stamp := find(text, begin)) is not None]
+    return min(stamps, key=attrgetter("end"), default=None)
+
+
+def find_stamps(text: str) -> list[Stamp]:
+    """Return the stamps of the most frequent form in a text; none if there are too few.
 
     It tells by the beginning of a file whether it may be a chat, before all of it is read by
     `parse_chat`.
     """
-    stamps = []
+    stamps: list[tuple[str, Stamp]] = []
     forms: Counter[str] = Counter()
     begin = 0
     for line in text.split("\n"):
-        stamp = _STAMP.match(line)
-        if stamp and (form := _form(stamp["inner"] or stamp["outer"] or "")):
-            # The sign at the end tells chats of one program from those of another.
-            form += stamp[0].rstrip()[-1]
+        stamp = _stamp_at(text, begin)
+        if stamp is not None and (form := _form(stamp)):
             forms[form] += 1
-            stamps.append((begin, begin + stamp.end(), form))
+            stamps.append((form, stamp))
         begin += len(line) + 1
     if not stamps:
         return []
     ((usual, num),) = forms.most_common(1)
     if num < LEAST_STAMPS:
         return []
-    return [(first, last) for first, last, form in stamps if form == usual]
+    return [stamp for form, stamp in stamps if form == usual]
 
 
-def _form(stamp: str) -> str:
-    """Return the form of a stamp; "" if it is no date with a time."""
+def _form(stamp: Stamp) -> str:
+    """Return the form of a stamp: the number of its numbers, and its signs; "" if it has no date
+    with a time."""
     # The signs of writing directions differ from line to line.
-    plain = _MARKS.sub("", stamp)
-    numbers = _DIGITS.findall(plain)
-    words = _LETTERS.findall(plain)
+    date = _MARKS.sub("", stamp.date)
+    num_numbers = len(_DIGITS.findall(date))
+    num_words = len(_LETTERS.findall(date))
     # The name of a month may stand for a number.
-    if not 4 <= len(numbers) <= 6 or (len(numbers) == 4 and not words) or len(words) > 5:
+    has_month = num_numbers > 4 or num_words > 0
+    if not 4 <= num_numbers <= 6 or not has_month or num_words > 5:
         return ""
-    if not _TIME.search(plain) or not _DATE.fullmatch(plain):
+    if not _TIME.search(date) or not _DATE.fullmatch(date):
         return ""
     # The hour, the names of months and the halves of the day differ.
-    form = _LETTERS.sub("a", plain)
-    form = re.sub(r"(?:(?<=\d)\s*)?a(?:\s*(?=\d))?", "a", form)
-    return f"{len(numbers)}{_DIGITS.sub('', form).replace('a', '').replace(' ', '')}"
+    return f"{num_numbers}{_NO_SIGN.sub('', date)}{stamp.sign}"
+
+
+class StampedMessage(NamedTuple):
+    """What stands between two stamps."""
+
+    begin: int
+    """Where its stamp begins in the text."""
+    said: re.Match[str] | None
+    """Its `name`, and what that person `said`; None for what the program says."""
 
 
 def parse_chat(text: str, changes: Counter[Change]) -> Chat | None:
@@ -129,7 +203,7 @@ def parse_chat(text: str, changes: Counter[Change]) -> Chat | None:
     stamps = find_stamps(text)
     if not stamps:
         return None
-    may_be_log = _may_be_log(text[slice(*stamps[0])]) and "\u200e" not in text
+    may_be_log = stamps[0].may_be_of_log and "\u200e" not in text
     logged = _LOGGED_BY_PROGRAM if may_be_log else _LOGGED
     messages = _messages_at(stamps, text=text, logged=logged)
     names = [said["name"] for _, said in messages if said]
@@ -146,46 +220,46 @@ def parse_chat(text: str, changes: Counter[Change]) -> Chat | None:
             changes[_LIKE_CHAT] += len(messages)
         return None
 
-    # What stands before the first stamp is no message. The numbers of lines are those of the file.
-    position = messages[0][0]
+    lines = _lines_of(messages, text, changes)
+    changes[_STAMPS] += len(messages)
+    speakers = {_LEFT_OUT_OF_NAMES.sub("", name).strip() for name in names}
+    return Chat(lines, frozenset(speakers))
+
+
+def _messages_at(
+    stamps: Sequence[Stamp], text: str, logged: re.Pattern[str]
+) -> list[StampedMessage]:
+    """Return the messages behind stamps. What was `logged` has no name."""
+    # Everything up to the next stamp belongs to a message.
+    ends = [*(stamp.begin for stamp in stamps[1:]), len(text)]
+    messages = []
+    for stamp, end in zip(stamps, ends, strict=True):
+        said = _NAME.match(text, stamp.end, end)
+        if said and (logged.match(said["name"]) or _stamp_at(said["name"], 0)):
+            said = None
+        messages.append(StampedMessage(stamp.begin, said))
+    return messages
+
+
+def _lines_of(
+    messages: Sequence[StampedMessage], text: str, changes: Counter[Change]
+) -> list[Line]:
+    """Return the lines of a chat with the numbers that they have in the file."""
+    # What stands before the first stamp is no message.
+    position = messages[0].begin
     kept = [Line(number=1, content=text[:position])]
     number = 1 + text.count("\n", 0, position)
     for begin, said in messages:
         number += text.count("\n", position, begin)
         position = begin
-        lines = list(_lines_of(said, number))
+        lines = list(_written_lines(said, number))
         if not lines:
             changes[_UNWRITTEN] += 1
         kept += lines
-    changes[_STAMPS] += len(messages)
-    speakers = {_LEFT_OUT_OF_NAMES.sub("", name).strip() for name in names}
-    return Chat(kept, frozenset(speakers))
+    return kept
 
 
-def _may_be_log(stamp: str) -> bool:
-    """Whether a log may have such stamps: with seconds, as chats on an iPhone, which have a comma
-    before the time and marks of the direction of writing."""
-    is_of_iphone = "[" in stamp and "," in stamp
-    return _SECONDS.search(stamp) is not None and not is_of_iphone
-
-
-def _messages_at(
-    stamps: Sequence[tuple[int, int]], text: str, logged: re.Pattern[str]
-) -> list[tuple[int, re.Match[str] | None]]:
-    """Return where each message begins, and its name with what was said; None for a message without
-    a name, or with what was `logged` in its place."""
-    # Everything up to the next stamp belongs to a message.
-    ends = [*(begin for begin, _ in stamps[1:]), len(text)]
-    messages = []
-    for (begin, after), end in zip(stamps, ends, strict=True):
-        said = _NAME.match(text, after, end)
-        if said and (logged.match(said["name"]) or _STAMP.match(said["name"])):
-            said = None
-        messages.append((begin, said))
-    return messages
-
-
-def _lines_of(said: re.Match[str] | None, number: int) -> Iterator[Line]:
+def _written_lines(said: re.Match[str] | None, number: int) -> Iterator[Line]:
     """Yield the lines of a message without what the program wrote. A caption keeps the name."""
     if said is None:
         return

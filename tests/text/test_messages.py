@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from read_texts import read_corpus
 
-from charrnn.text.messages import find_stamps
+from charrnn.text.messages import EXPORTS, find_stamps
 
 pytestmark = pytest.mark.usefixtures("here")
 FORMS = {
@@ -49,6 +49,29 @@ def test_a_chat_is_known_in_any_language(form):
     corpus = read("".join(stamped(form, one, number) for number, one in enumerate(said)))
     assert corpus.content == "".join(f"{name}: {text}\n" for name, text in said)
     assert "the dates and times of a chat (12 messages)" in corpus.notes[-1]
+
+
+@pytest.mark.parametrize(
+    "kind, line",
+    [
+        ("WhatsApp on an iPhone", "[05.03.24, 21:07:12] Ana: It rains."),
+        ("WhatsApp on Android", "12.03.24, 21:07 - Ana: It rains."),
+        ("KakaoTalk", "2024년 3월 5일 오후 9:07, Ana : It rains."),
+    ],
+)
+def test_a_kind_of_export_is_known_by_its_stamp_alone(kind, line):
+    assert [name for name, find in EXPORTS.items() if find(line, 0)] == [kind]
+
+
+def test_a_mark_of_writing_direction_behind_a_stamp_hides_no_message():
+    stamp = "[05.03.24, 21:{:02}:12] "
+    said = "".join(
+        f"{stamp.format(minute)}{mark}Ana: It rains.\n"
+        for minute, mark in enumerate(8 * ["", "\u200e"])
+    )
+    corpus = read(said)
+    assert corpus.content == 16 * "Ana: It rains.\n"
+    assert "16 messages" in corpus.notes[-1]
 
 
 TALK = "".join(f"12/03/24, 21:{n:02} - {'Ana' if n % 2 else 'Ben'}: words {n}\n" for n in range(40))
