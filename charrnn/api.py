@@ -1155,8 +1155,8 @@ class Model(TrainedModel, Displayable):
             True
         """
         read = () if self.path is None else (self.path,)
-        target = export.target_of(path, force=force, read=read)
-        export.write_model(self, target, title=title, known_words=known_words, new=new)
+        destination = export.destination_of(path, force=force, read=read)
+        export.write_model(self, destination, title=title, known_words=known_words, new=new)
         return Path(path)
 
     # What of a text was copied.
@@ -1219,7 +1219,7 @@ class Model(TrainedModel, Displayable):
             1
         """
         given = read_given(text, self.config)
-        return provenance.trace_text(
+        return provenance.find_copies(
             given, reference_text=self.reference_text(), min_length=min_length
         )
 

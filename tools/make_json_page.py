@@ -42,7 +42,7 @@ from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.generation.generated_text import DeadEnd, GeneratedText, Prediction
 from charrnn.generation.writing import Loop
 from charrnn.reports.lines import LineLoss
-from charrnn.reports.provenance import Passage, Provenance
+from charrnn.reports.provenance import CopiedPassage, Provenance
 from charrnn.runs.checking import CheckedRun
 from charrnn.runs.overview import LossCurve, RunSummary
 from charrnn.statistics.intervals import Estimate
@@ -174,7 +174,7 @@ PREDICT_TRACE = Section(
                 "num_copied": "Those of them that are part of a passage.",
             },
         ),
-        Part(title="An entry of `passages`", record=Passage),
+        Part(title="An entry of `passages`", record=CopiedPassage),
         Part(title="A `place`, and `at`", record=Place),
     ),
 )

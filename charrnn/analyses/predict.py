@@ -21,7 +21,7 @@ from charrnn.cli.arguments import (
     to_content,
 )
 from charrnn.cli.command_options import ExportingOptions
-from charrnn.cli.streams import deliver, export_target
+from charrnn.cli.streams import deliver, export_destination
 from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError, shortened
@@ -131,7 +131,7 @@ def predict(options: PredictOptions) -> None:
             "predict takes [RUN] TEXT, or [RUN] --text FILE. Put quotes around the text; several"
             " files each have a --text."
         )
-    target = export_target(options, has_rows=True)
+    destination = export_destination(options, has_rows=True)
 
     if "" in options.words[:1] and (options.texts or len(options.words) > 1):
         raise UsageError("[RUN] is empty: give a name, or leave it out.")
@@ -145,7 +145,7 @@ def predict(options: PredictOptions) -> None:
         *named, typed = options.words
         run = next(map(with_home, named), None)
         shown = _shown_of_text(run, typed=typed, options=options)
-    deliver(shown, target, as_json=options.json)
+    deliver(shown, destination, as_json=options.json)
 
 
 def _check_is_run(word: str | None) -> None:
@@ -238,7 +238,7 @@ def _shown_of_text(run: str | None, typed: str, options: PredictOptions) -> Show
         )
     if options.trace:
         reference_text = provenance.read_reference_text(model)
-        found = provenance.trace_text(content, reference_text=reference_text)
+        found = provenance.find_copies(content, reference_text=reference_text)
         return _shown(found, pictures=found.view(), title=f"Provenance of a text, by {model.name}")
     if options.numbers:
         title = f"Numbers of {model.name}"

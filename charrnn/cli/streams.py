@@ -19,7 +19,7 @@ import typer.main
 
 from charrnn.cli.root import app, commands
 from charrnn.errors import CharRNNError, UsageError, shortened
-from charrnn.runs.targets import Target
+from charrnn.runs.destinations import Destination
 from charrnn.system.words import prints_words
 from charrnn.views.delivery import Shown, find_format, to_json
 
@@ -180,13 +180,13 @@ def print_path(path: str) -> None:
     sys.stdout.flush()
 
 
-def export_target(
+def export_destination(
     options: "ExportingOptions",
     *,
     has_arrays: bool = False,
     has_rows: bool = False,
     has_chart: bool = False,
-) -> Target | None:
+) -> Destination | None:
     """Return where --export writes, None without it.
 
     `has_arrays` allows a .npz, `has_rows` a .csv and `has_chart` a .pdf. Raises UsageError, before
@@ -197,8 +197,8 @@ def export_target(
         return None
     try:
         mark = find_format(export).mark
-        target = Target(export, mark=mark, force=options.force, read=options.read)
-        target.check()
+        destination = Destination(export, mark=mark, force=options.force, read=options.read)
+        destination.check()
     except UsageError as error:
         raise UsageError(f"--export {error}") from None
     suffix = export.suffix.lower()
@@ -208,10 +208,10 @@ def export_target(
         raise UsageError(f"--export {export}: this result is no table; use .json.")
     if suffix == ".pdf" and not has_chart:
         raise UsageError(f"--export {export}: this result is no chart; use .svg.")
-    return target
+    return destination
 
 
-def deliver(shown: Shown, target: Target | None = None, *, as_json: bool = False) -> None:
+def deliver(shown: Shown, destination: Destination | None = None, *, as_json: bool = False) -> None:
     """Print the pictures or, `as_json`, the value; or write them in the format of the suffix and
     print the path of the file.
 
@@ -220,19 +220,19 @@ def deliver(shown: Shown, target: Target | None = None, *, as_json: bool = False
     if as_json:
         print_json(shown.data)
         return
-    if target is None:
+    if destination is None:
         console = result_console()
         for picture in shown.pictures:
             console.print(picture)
         return
 
     # The whole file is made before an old file is replaced.
-    data = find_format(target.path).write(shown)
+    data = find_format(destination.path).write(shown)
     try:
-        target.write(data)
+        destination.write(data)
     except CharRNNError as error:
-        raise CharRNNError(f"--export {target.path}: {error}. Give another name.") from None
-    print_path(str(target.path))
+        raise CharRNNError(f"--export {destination.path}: {error}. Give another name.") from None
+    print_path(str(destination.path))
 
 
 def print_error(message: str) -> None:

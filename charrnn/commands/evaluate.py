@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.arguments import load_model, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, PART_HELP, TEXT_HELP, ExportingOptions
-from charrnn.cli.streams import deliver, export_target, print_json, result_console, with_flags
+from charrnn.cli.streams import deliver, export_destination, print_json, result_console, with_flags
 from charrnn.config.options import argument, at_least, option
 from charrnn.errors import CheckpointError
 from charrnn.evaluation.comparison import ORDERS, distinct_names, evaluate_runs
@@ -87,7 +87,7 @@ def evaluate(options: EvaluateOptions) -> None:
     Where a line is a paragraph, sentences are listed.
     """
     # Errors of the command line appear before a model is loaded.
-    target = export_target(options, has_rows=True)
+    destination = export_destination(options, has_rows=True)
     models = [load_model(run) for run in options.runs or (None,)]
 
     # The text is read once for all models: as characters, if any model reads characters.
@@ -121,7 +121,7 @@ def evaluate(options: EvaluateOptions) -> None:
         data=evaluation.to_json(),
         rows=_table_of(evaluation, models),
     )
-    deliver(shown, target, as_json=options.json)
+    deliver(shown, destination, as_json=options.json)
 
 
 def _table_of(evaluation: Evaluation, models: Sequence[TrainedModel]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import ExportingOptions
-from charrnn.cli.streams import deliver, export_target, print_json, result_console, write_aside
+from charrnn.cli.streams import deliver, export_destination, print_json, result_console, write_aside
 from charrnn.config.options import argument, option
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.system.files import bytes_of_folder
@@ -84,7 +84,7 @@ def _list(options: RunsOptions) -> None:
     from charrnn.runs.reader import NO_RUNS
     from charrnn.views.tables import runs_view
 
-    target = export_target(options, has_rows=True)
+    destination = export_destination(options, has_rows=True)
     summaries = run_summaries(options.runs, sort=options.sort)
 
     # Warnings go first: a long table would push them out of sight.
@@ -93,8 +93,8 @@ def _list(options: RunsOptions) -> None:
     rows = [summary.to_json() for summary in summaries]
     if options.json:
         print_json(rows)
-    elif target is not None:
-        deliver(Shown("Runs", pictures=[runs_view(summaries)], data=rows, rows=rows), target)
+    elif destination is not None:
+        deliver(Shown("Runs", pictures=[runs_view(summaries)], data=rows, rows=rows), destination)
         return
 
     # Without runs, a note names the next step, on stderr: stdout stays empty for programs.
@@ -172,8 +172,8 @@ def _plot(options: RunsOptions) -> None:
     from charrnn.runs.overview import learning_curves
     from charrnn.views.charts import learning_chart
 
-    # The target is checked before the runs are read, which may take seconds.
-    target = export_target(options, has_chart=True)
+    # The destination is checked before the runs are read, which may take seconds.
+    destination = export_destination(options, has_chart=True)
     curves = learning_curves(options.runs, sort=options.sort)
 
     # Warn about the runs that are left out and the curves that are not drawn.
@@ -199,4 +199,4 @@ def _plot(options: RunsOptions) -> None:
     title = f"Learning curves of {', '.join(curve.name for curve in curves)}"
     chart = learning_chart(curves)
     shown = Shown(title, pictures=[chart], data=curves.to_json(), chart=chart)
-    deliver(shown, target, as_json=options.json)
+    deliver(shown, destination, as_json=options.json)

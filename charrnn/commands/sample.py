@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charrnn.cli import arguments
-from charrnn.cli.streams import export_target
+from charrnn.cli.streams import export_destination
 from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import (
@@ -46,7 +46,7 @@ def sample(options: SampleCommandOptions) -> None:
     typed = ""  # The content of a file is not printed.
     if not is_file:  # @@ stands for a text that begins with @.
         typed = arguments.parse_text("--prime", prime.removeprefix("@"))
-    target = export_target(options, has_rows=not (options.trace or options.cell))
+    destination = export_destination(options, has_rows=not (options.trace or options.cell))
 
     # Imported here, because they import NumPy.
     from charrnn.api import load
@@ -75,7 +75,7 @@ def sample(options: SampleCommandOptions) -> None:
         drawing=replace(drawing, temperature=temperatures[0]),
         temperatures=temperatures,
         typed=typed,
-        target=target,
+        destination=destination,
     )
     show(request)
 

@@ -44,7 +44,7 @@ def show(request: SampleRequest) -> None:
 
     # Lines of progress would move a text that is shown on the terminal while it is drawn.
     progress = current()
-    if sys.stdout.isatty() and request.target is None:
+    if sys.stdout.isatty() and request.destination is None:
         progress = Progress(on_warning=progress.warn)
     with using(progress):
         sink = _sink_of(request)
@@ -94,7 +94,7 @@ def _sink_of(request: SampleRequest) -> "Sink":
         return ColouredStream(request)
     if options.json:
         return JsonLines(request)
-    if request.target is not None:
+    if request.destination is not None:
         return Export(request)
     return Stream(request)
 
@@ -124,7 +124,7 @@ class Stream(Sink):
         # A document ends its line, even if it is empty: the next one begins there.
         ends_line = self.request.model.config.end_id is not None
         chunks = chain([shown.heading, self.request.typed], shown.chunks())
-        self.end = write(chunks, ends_line=ends_line)
+        self.end = print_text(chunks, ends_line=ends_line)
         return shown.whole()
 
 
@@ -176,7 +176,7 @@ class Export(Sink):
         ]
         title = f"Texts of {self.request.model.name}"
         shown = Shown(title, pictures=self._pictures, data=self._records, rows=rows)
-        deliver(shown, target=self.request.target)
+        deliver(shown, destination=self.request.destination)
 
 
 class ColouredExport(Sink):
@@ -202,7 +202,7 @@ class ColouredExport(Sink):
         title = f"{name} in a text of {self.request.model.name}"
         deliver(
             Shown(title, pictures=pictures, data=data),
-            target=self.request.target,
+            destination=self.request.destination,
             as_json=self.request.options.json,
         )
         return text
@@ -217,10 +217,10 @@ class Provenance(Sink):
         text = shown.whole()
         # The prime is not looked for, because it is the user's own text.
         reference_text = request.model.reference_text()
-        found = provenance.trace_text(text.text, reference_text=reference_text)
-        if request.target is None and not (request.options.json or sys.stdout.isatty()):
+        found = provenance.find_copies(text.text, reference_text=reference_text)
+        if request.destination is None and not (request.options.json or sys.stdout.isatty()):
             # A pipe gets the text without the marks, which are for a terminal.
-            write([request.typed, text.text])
+            print_text([request.typed, text.text])
             sys.stdout.flush()
             for figure in found.figures():
                 result_console(stderr=True).print(figure)
@@ -229,7 +229,7 @@ class Provenance(Sink):
         title = f"Provenance of a text of {request.model.name}"
         deliver(
             Shown(title, pictures=found.view(), data=data),
-            target=request.target,
+            destination=request.destination,
             as_json=request.options.json,
         )
         return text
@@ -327,7 +327,7 @@ def _loop_at_end(text: str, options: SampleOptions) -> Loop | None:
     return loop
 
 
-def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
+def print_text(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     """Write a text and a final newline to stdout, so that the same seed gives the same bytes
     everywhere.
 
@@ -358,7 +358,7 @@ def write_coloured(prime: str, pieces: Iterable[Piece], *, polarity: int | None)
     """
     console = result_console()
     if not console.is_terminal:
-        write(chain([prime], (piece.text for piece in pieces)))
+        print_text(chain([prime], (piece.text for piece in pieces)))
         where = "a terminal, where FORCE_COLOR=1 is set, or in a file: --export FILE.html"
         warn(f"--color shows colours on {where}")
         return

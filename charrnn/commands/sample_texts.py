@@ -12,7 +12,7 @@ from charrnn.generation.generated_text import DeadEnd, GeneratedText, sorted_by_
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, SeveralOptions
 from charrnn.generation.sampling import place_of
 from charrnn.generation.writing import DrawnText
-from charrnn.runs.targets import Target
+from charrnn.runs.destinations import Destination
 from charrnn.system.progress import tell, warn
 from charrnn.text.documents import separator_of
 
@@ -34,7 +34,7 @@ class SampleRequest:
     """The temperatures of --temp."""
     typed: str
     """The prime that was typed; it is printed before the text."""
-    target: Target | None
+    destination: Destination | None
     """The file of --export."""
 
     @property

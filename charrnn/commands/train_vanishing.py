@@ -25,8 +25,8 @@ from charrnn.cli.streams import deliver
 from charrnn.config.settings import Config
 from charrnn.distributed.group import launched
 from charrnn.errors import UsageError
+from charrnn.runs.destinations import Destination
 from charrnn.runs.reader import CHECKPOINTS
-from charrnn.runs.targets import Target
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import write_atomically
 from charrnn.system.process import load_torch
@@ -110,7 +110,7 @@ def train_vanishing(
     )
     for name in FILES:
         path = out / name
-        Target(path).write(find_format(path).write(shown))
+        Destination(path).write(find_format(path).write(shown))
     deliver(shown, as_json=show_as_json)
     # JSON names the runs.
     if not show_as_json:

@@ -36,13 +36,13 @@ from charrnn.cli.arguments import (
 )
 from charrnn.cli.command_classes import OTHER
 from charrnn.cli.command_options import PART_HELP, TEXT_HELP, ExportingOptions, run_argument
-from charrnn.cli.streams import deliver, export_target
+from charrnn.cli.streams import deliver, export_destination
 from charrnn.config.options import at_least, option
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, custom_detector, get_detectors
 from charrnn.errors import DataError, UsageError, shortened
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.runs.targets import Target
+from charrnn.runs.destinations import Destination
 from charrnn.system.progress import task, tell, warn
 from charrnn.text.cleaning import tidied
 from charrnn.text.corpus import CorpusPart
@@ -241,7 +241,7 @@ def visualize(options: VisualizeOptions) -> None:
     # Errors of the command line appear before a model is loaded.
     shows_network = options.gates or options.gradients
     asks_why = options.character is not None and not options.evidence
-    target = export_target(
+    destination = export_destination(
         options,
         has_arrays=not (options.surprise or options.evidence or shows_network or asks_why),
         has_rows=not (options.cells or shows_network),
@@ -251,19 +251,19 @@ def visualize(options: VisualizeOptions) -> None:
 
     # Why a character comes next is asked at places of the whole text. A card tests one cell there.
     if asks_why:
-        deliver(show_why(options), target, as_json=options.json)
+        deliver(show_why(options), destination, as_json=options.json)
         return
 
     # The arrays belong to the text itself, whatever is shown of it.
     subject = _prepare(options, detectors)
-    if target is not None and options.suffix == ".npz":
-        export_arrays(subject, target)
+    if destination is not None and options.suffix == ".npz":
+        export_arrays(subject, destination)
         return
 
     # This progress appears at once: the first bar of the measurement may come after seconds.
     with task(f"reading {subject.model.name}", unit=""):
         shown = _show(subject)
-    deliver(shown, target, as_json=options.json)
+    deliver(shown, destination, as_json=options.json)
 
 
 def _show(subject: Subject) -> Shown:
@@ -361,7 +361,7 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
     )
 
 
-def export_arrays(subject: Subject, target: Target) -> None:
+def export_arrays(subject: Subject, destination: Destination) -> None:
     """Write the trace of the text to a file, and the labels of the detectors."""
     # With the outputs h as well, because users of arrays fit models to them.
     trace = trace_of(subject.model, subject.text, keeps_hidden=True)
@@ -370,7 +370,7 @@ def export_arrays(subject: Subject, target: Target) -> None:
     if subject.options.cells:  # chosen by the user
         num_chosen_on = len(trace.text)
     arrays = trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on)
-    deliver(Shown("", pictures=(), data=None, arrays=arrays), target)
+    deliver(Shown("", pictures=(), data=None, arrays=arrays), destination)
 
 
 def show_cells(subject: Subject) -> Shown:

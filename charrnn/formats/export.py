@@ -17,7 +17,7 @@ from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.hooks import ModelFormat
 from charrnn.hooks.manager import offered
-from charrnn.runs.targets import FolderTarget, Target
+from charrnn.runs.destinations import Destination, FolderDestination
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import tell, warn
 
@@ -92,56 +92,56 @@ def _formats() -> dict[str, ModelFormat]:
     return formats
 
 
-def target_of(
+def destination_of(
     file: str | Path, *, force: bool, read: Sequence[str | Path]
-) -> Target | FolderTarget:
+) -> Destination | FolderDestination:
     """Return the folder that a name means, which ends in a slash or is there, or the file.
 
-    A method and a command give a model away by the same rules; `target.check` says whether the path
-    will do.
+    A method and a command give a model away by the same rules; `Destination.check` says whether the
+    path will do.
     """
     # A folder with the suffix of a file is there by mistake.
     is_there = os.path.isdir(file) and Path(file).suffix.lower() not in _formats()
     if is_there or str(file).endswith(("/", os.sep)):
-        return FolderTarget(Path(file), force=force, read=read)
-    return Target(Path(file), force=force, read=read)
+        return FolderDestination(Path(file), force=force, read=read)
+    return Destination(Path(file), force=force, read=read)
 
 
-def _declaration_beside(target: Target | FolderTarget) -> Target | None:
+def _declaration_beside(destination: Destination | FolderDestination) -> Destination | None:
     """Return the file beside a module that declares its types; None for another format. One that an
     earlier export wrote is replaced."""
     from charrnn.formats.model_page.module_options import DECLARATION_MARK
 
-    suffix = DECLARATIONS.get(target.path.suffix.lower())
-    if suffix is None or isinstance(target, FolderTarget):
+    suffix = DECLARATIONS.get(destination.path.suffix.lower())
+    if suffix is None or isinstance(destination, FolderDestination):
         return None
-    return Target(
-        target.path.with_suffix(suffix),
-        force=target.force,
+    return Destination(
+        destination.path.with_suffix(suffix),
+        force=destination.force,
         mark=DECLARATION_MARK,
-        read=target.read,
+        read=destination.read,
     )
 
 
-def _check(target: Target | FolderTarget) -> None:
-    """Check that what is exported can be written: the target, and the declaration beside it."""
-    target.check()
-    declaration = _declaration_beside(target)
+def _check(destination: Destination | FolderDestination) -> None:
+    """Check that the destination can be written, and the declaration beside it."""
+    destination.check()
+    declaration = _declaration_beside(destination)
     if declaration is not None:
         declaration.check()
 
 
 def _writer_of(
-    target: Target | FolderTarget, *, title: str | None, new: bool
+    destination: Destination | FolderDestination, *, title: str | None, new: bool
 ) -> Callable[..., Any]:
     """Return the function that writes a folder, or a file by its suffix. Raises UsageError for an
     unknown suffix, for the title of another format than a page, and for the digests of another than
     a module."""
     formats = _formats()
-    suffix = "/" if isinstance(target, FolderTarget) else target.path.suffix.lower()
+    suffix = "/" if isinstance(destination, FolderDestination) else destination.path.suffix.lower()
     if suffix not in formats:
         raise UsageError(
-            f"{target.path}: the name of a file, after the run, must end in"
+            f"{destination.path}: the name of a file, after the run, must end in"
             f" {words_in_text(formats)}: / is a folder."
         )
     write = formats[suffix].write
@@ -149,13 +149,15 @@ def _writer_of(
     # The functions of other formats have no parameters for these.
     if title is not None:
         if not formats[suffix].has_title:
-            raise UsageError(f"{named('title', title)} is for a page: {target.path} has no title.")
+            raise UsageError(
+                f"{named('title', title)} is for a page: {destination.path} has no title."
+            )
         write = partial(write, title=title)
     if new:
         if not formats[suffix].has_new:
             raise UsageError(
-                f"{named('new')} is for a module, {words_in_text(DECLARATIONS)}: {target.path} has"
-                " no use for digests of documents."
+                f"{named('new')} is for a module, {words_in_text(DECLARATIONS)}: {destination.path}"
+                " has no use for digests of documents."
             )
         write = partial(write, new=True)
     return write
@@ -163,7 +165,7 @@ def _writer_of(
 
 def write_model(
     model: TrainedModel,
-    target: Target | FolderTarget,
+    destination: Destination | FolderDestination,
     title: str | None = None,
     *,
     known_words: bool = False,
@@ -176,13 +178,13 @@ def write_model(
     `Model.export` and the command both end here, so that every format is written in one way.
     """
     # Looked for before all else: a name that is wrong is the error that is mended first.
-    write = _writer_of(target, title=title, new=new)
+    write = _writer_of(destination, title=title, new=new)
     if model.instead_of is not None:
         raise CheckpointError(
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
             f" to export that, name it: {model.name}@{model.step}"
         )
-    _check(target)
+    _check(destination)
     # This raises CheckpointError if the predictions are not finite.
     model.generator.model_for("int8", clamps={})
 
@@ -191,12 +193,12 @@ def write_model(
     words = model.word_list.to_bytes() if known_words else None
     if words != model.words:
         model = replace(model, words=words)
-    content = write(model, target.path)
-    target.write(content)
-    declaration = _declaration_beside(target)
+    content = write(model, destination.path)
+    destination.write(content)
+    declaration = _declaration_beside(destination)
     if declaration is not None:
         declaration.write(_to_declaration())
-    if isinstance(target, FolderTarget):
+    if isinstance(destination, FolderDestination):
         return sum(map(len, content.values()))
     return len(content)
 
@@ -247,14 +249,14 @@ def export(options: ExportOptions) -> None:
             " spaces."
         )
     *run, file = options.words
-    # The target is checked before a large run is loaded.
-    target = target_of(file, force=options.force, read=run)
-    _writer_of(target, title=options.title, new=options.new)
-    _check(target)
+    # The destination is checked before a large run is loaded.
+    destination = destination_of(file, force=options.force, read=run)
+    _writer_of(destination, title=options.title, new=options.new)
+    _check(destination)
     model = load_model(run[0] if run else None)
     num_bytes = write_model(
         model,
-        target,
+        destination,
         title=options.title,
         known_words=options.known_words,
         new=options.new,

@@ -47,7 +47,7 @@ REST = "the rest of the text"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passage:
+class CopiedPassage:
     """A passage of a text that also stands in the training text, or again in the same text.
 
     `Provenance.passages` consists of them. `start` and `length` find the passage in the text that
@@ -90,7 +90,7 @@ class Provenance(Displayable):
     """The text as the training text is stored: with LF line ends; bytes, for the byte alphabet."""
     min_length: int
     """The length of the shortest passage that counts."""
-    passages: tuple[Passage, ...] = field(repr=False)
+    passages: tuple[CopiedPassage, ...] = field(repr=False)
     """The passages that stand in the training text."""
     held_out_share: float | None = None
     """The share of held-out text that stands in the training text; None for a text that is compared
@@ -119,7 +119,7 @@ class Provenance(Displayable):
         return float(self.is_copied.sum() / max(1, len(self.text)))
 
     @property
-    def longest(self) -> Passage | None:
+    def longest(self) -> CopiedPassage | None:
         """The longest passage, or the first of several that are equally long; None if nothing is
         copied.
 
@@ -252,7 +252,7 @@ class Provenance(Displayable):
         return records_table(columns, longest, left=("passage",), below=below)
 
 
-def _shown_places(passage: Passage) -> Text:
+def _shown_places(passage: CopiedPassage) -> Text:
     """Return the places of a passage, each on a line: the place in its own text, if that is a file,
     and the place in the other text."""
     places = ["in no file as a whole"]
@@ -312,7 +312,7 @@ class ReferenceText:
 
     def passages(
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
-    ) -> tuple[Passage, ...]:
+    ) -> tuple[CopiedPassage, ...]:
         """Find the passages of a text that stand in the texts learned.
 
         Their places in the files are found, too. It is for a loop over many texts;
@@ -324,7 +324,7 @@ class ReferenceText:
             min_length: The length of the shortest passage that counts as a copy, in characters.
 
         Returns:
-            A tuple of `Passage`, in the order of the text. None of them contains another.
+            A tuple of `CopiedPassage`, in the order of the text. None of them contains another.
 
         Example:
             >>> reference_text = model.reference_text()
@@ -332,14 +332,14 @@ class ReferenceText:
             >>> passage.start, passage.length
             (0, 100)
         """
-        found: list[Passage] = []
+        found: list[CopiedPassage] = []
         for number, training in enumerate(self.trainings):
             matches = find_passages(text, corpus=training, min_length=min_length)
             found += _passages_of(matches, training, number=number)
 
         # In the order of the text, without those that another one contains. Of equal ones, that of
         # the model's own text is the first.
-        kept: list[Passage] = []
+        kept: list[CopiedPassage] = []
         stop = 0
         for passage in sorted(found, key=lambda one: (one.start, -one.length, one.number)):
             if passage.start + passage.length > stop:
@@ -420,13 +420,13 @@ def find_passages(
 
 def _passages_of(
     matches: Int64Array, corpus: Corpus | CorpusPart, *, number: int = 0
-) -> list[Passage]:
+) -> list[CopiedPassage]:
     """Return the passages of matches (M, 4) with the text of this number."""
     passages = []
     # The places are looked up together: the files are read again.
     found = zip(matches.tolist(), _places(corpus, matches[:, 2]), strict=True)
     for (start, length, offset, num_places), place in found:
-        passage = Passage(
+        passage = CopiedPassage(
             start=start,
             length=length,
             number=number,
@@ -449,7 +449,7 @@ def _places(corpus: Corpus | CorpusPart, offsets: Int64Array) -> list[Place | No
     return places
 
 
-def trace_text(
+def find_copies(
     text: str | bytes, *, reference_text: ReferenceText, min_length: int = MIN_COPY_LENGTH
 ) -> Provenance:
     """Find the passages of a text that stand in the texts learned.
@@ -486,9 +486,9 @@ def copies_in(corpus: Corpus, reference_text: ReferenceText) -> Provenance:
     """Find the passages of a file that stand in the texts learned, with both places of each: what a
     manuscript shares with a corpus.
 
-    `trace_text` is for a text that no file has.
+    `find_copies` is for a text that no file has.
     """
-    found = trace_text(corpus.content, reference_text=reference_text)
+    found = find_copies(corpus.content, reference_text=reference_text)
     return _placed(found, corpus)
 
 

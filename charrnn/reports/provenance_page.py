@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from charrnn.errors import counted
-from charrnn.reports.provenance import REST, Passage, Provenance, shown_place
+from charrnn.reports.provenance import REST, CopiedPassage, Provenance, shown_place
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import as_bytes
 from charrnn.views.theme import PAPERS, all_visible, visible
@@ -75,8 +75,8 @@ class _Repeated:
 
     words: str
     starts: tuple[int, ...]
-    """Where it begins in the text (`Passage.start`), in order."""
-    passages: tuple[Passage, ...]
+    """Where it begins in the text (`CopiedPassage.start`), in order."""
+    passages: tuple[CopiedPassage, ...]
     """The passage at each of these places."""
 
 
@@ -114,7 +114,7 @@ def to_page(found: Provenance, corpus: Corpus, *, title: str) -> str:
 
 def _group(found: Provenance) -> list[_Repeated]:
     """Return the passages with the same words together, in the order of the text."""
-    by_words: dict[str | bytes, list[Passage]] = {}
+    by_words: dict[str | bytes, list[CopiedPassage]] = {}
     for passage in found.passages:
         words = found.text[passage.start : passage.start + passage.length]
         by_words.setdefault(words, []).append(passage)
@@ -168,7 +168,7 @@ def _entry(one: _Repeated, found: Provenance, *, has_files: bool) -> str:
     return f'<li id="p{one.starts[0]}"><q>{shown}</q>{" · ".join(links)}</li>\n'
 
 
-def _label(passage: Passage, *, has_files: bool) -> str:
+def _label(passage: CopiedPassage, *, has_files: bool) -> str:
     """Return the place of a passage in its own text in a few words."""
     if passage.at is None:
         return "here"

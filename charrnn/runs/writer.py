@@ -40,6 +40,7 @@ from charrnn.runs.checkpoint import (
     is_checkpoint_name,
     remove_checkpoint,
 )
+from charrnn.runs.destinations import check_outside_runs
 from charrnn.runs.reader import (
     CHECKPOINTS,
     IN_USE_REMEDY,
@@ -51,7 +52,6 @@ from charrnn.runs.reader import (
     is_step_folder,
     paths_of,
 )
-from charrnn.runs.targets import check_outside_runs
 from charrnn.system import files
 from charrnn.system.process import (
     ending_signals_delayed,

@@ -54,7 +54,7 @@ _NO_CODE = np.uint64((1 << 64) - 1)
 
 Codes = NDArray[np.uint64]
 """Code points, bytes, or hashes."""
-Places = NDArray[np.int64]
+Offsets = NDArray[np.int64]
 """Offsets in a text, or lengths of passages."""
 
 
@@ -246,7 +246,7 @@ def are_covered(passages: Iterable[Sequence[int]], num_chars: int) -> BoolArray:
     return is_covered
 
 
-def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
+def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Offsets:
     """Find the longest passages of a text, of at least `length` characters, that occur in a corpus.
 
     It answers what a text has copied, and from where. `find_repeats` looks in the text itself,
@@ -266,7 +266,7 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     return _longest(_equal_runs(codes, known, corpus=corpus, length=length))
 
 
-def find_repeats(text: str | bytes, length: int) -> Places:
+def find_repeats(text: str | bytes, length: int) -> Offsets:
     """Find the passages of a text, of at least `length` characters, that occur in it again.
 
     It finds what an author has written twice in one manuscript, where there is no second text.
@@ -294,7 +294,7 @@ def find_repeats(text: str | bytes, length: int) -> Places:
     return _longest(np.concatenate([pieces, pieces[:, ::-1]]))
 
 
-def _equal_runs(codes: Codes, known: KnownHashes, *, corpus: SlicedText, length: int) -> Places:
+def _equal_runs(codes: Codes, known: KnownHashes, *, corpus: SlicedText, length: int) -> Offsets:
     """Return start, length and place in the corpus (P, 3) of the runs of windows of `length`
     characters with `known` hashes that a text and a corpus share, each as long as it can be."""
     # Equal windows of the text are a group: their places follow each other in `places`.
@@ -338,7 +338,7 @@ def _equal_runs(codes: Codes, known: KnownHashes, *, corpus: SlicedText, length:
     return joined
 
 
-def _joined_runs(runs: Places) -> Places:
+def _joined_runs(runs: Offsets) -> Offsets:
     """Join runs (P, 3) of windows that follow each other in both texts."""
     starts, lengths, sources = runs[np.lexsort((runs[:, 0], runs[:, 2] - runs[:, 0]))].T
     follows = (starts[1:] == starts[:-1] + lengths[:-1]) & (
@@ -351,7 +351,7 @@ def _joined_runs(runs: Places) -> Places:
     return np.stack([starts[firsts], lengths, sources[firsts]], axis=1)
 
 
-def _longest(runs: Places) -> Places:
+def _longest(runs: Offsets) -> Offsets:
     """Return start, length, first place and number of places (M, 4) of the runs (P, 3) that no
     other contains."""
     # The longest from each start first, and of these the first in the corpus.

@@ -98,7 +98,7 @@ class ExportFormat:
     """Return the content of the file. Raises UsageError if it cannot be made here."""
     mark: bytes = b""
     """Bytes near the beginning of a file that charrnn wrote, which may be replaced by a new file
-    (`runs.targets`). b"" for a format without a mark."""
+    (`runs.destinations`). b"" for a format without a mark."""
 
 
 def _to_html(shown: Shown) -> bytes:
@@ -156,7 +156,7 @@ def _to_png(shown: Shown) -> bytes:
 
 
 def _to_pdf(shown: Shown) -> bytes:
-    assert shown.chart is not None, "export_target refuses a .pdf of other results"
+    assert shown.chart is not None, "export_destination refuses a .pdf of other results"
     return chart_files.draw_chart(shown.chart, "pdf", title=shown.title)
 
 

@@ -104,7 +104,7 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
         drawing=SampleOptions(length=2, seed=7),
         temperatures=(0.8,),
         typed="",
-        target=None,
+        destination=None,
     )
     with using(TerminalProgress()):
         sample_output.show(request)

@@ -22,7 +22,7 @@ from killed import is_killed_before
 import charrnn
 from charrnn import trained_model
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.formats.export import target_of
+from charrnn.formats.export import destination_of
 from charrnn.formats.model_folder import files_of
 from charrnn.reports import provenance
 from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, VOCAB
@@ -203,8 +203,8 @@ def test_a_kill_leaves_the_earlier_or_the_new_model(alphabet_run, loop_run, tmp_
             for name, data in others.items():
                 (folder / name).write_bytes(data)
             digests[0] = ModelFile(folder).load_best().digest
-        target = target_of(f"{folder}/", force=True, read=[])
-        is_killed = is_killed_before(number, partial(target.write, files))
+        destination = destination_of(f"{folder}/", force=True, read=[])
+        is_killed = is_killed_before(number, partial(destination.write, files))
 
         digest = None
         if is_model_file(folder):
@@ -212,7 +212,7 @@ def test_a_kill_leaves_the_earlier_or_the_new_model(alphabet_run, loop_run, tmp_
         if digest != digests[-1]:
             digests.append(digest)
         if is_killed:
-            target.write(files)
+            destination.write(files)
 
         # The next export completes what the killed one had begun.
         expected = dict(files)
@@ -300,7 +300,7 @@ def test_a_model_is_written_into_a_clone_and_again_with_force(alphabet_run, tmp_
     assert {path.name for path in folder.iterdir()} == {*NAMES, ".git", "LICENSE"}
     assert (folder / PAGE).read_text() != "old"
     with pytest.raises(UsageError, match="is the model that is read"):
-        target_of(folder, force=True, read=[folder]).check()
+        destination_of(folder, force=True, read=[folder]).check()
 
 
 def test_a_card_that_nobody_edited_is_replaced_whenever_its_file_was_made(alphabet_run, tmp_path):

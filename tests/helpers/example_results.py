@@ -4,7 +4,7 @@ provenance of a text."""
 from dataclasses import replace
 
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
-from charrnn.reports.provenance import Passage, Provenance
+from charrnn.reports.provenance import CopiedPassage, Provenance
 from charrnn.runs.overview import LossCurve, RunSummary
 from charrnn.text.corpus import Place
 
@@ -98,7 +98,7 @@ def provenance(text, *spans):
     """The provenance of a text with passages of (start, length), all in line 31,337."""
     place = Place(file="text.txt", line=31_337, column=1)
     passages = tuple(
-        Passage(start=start, length=length, offset=9, place=place, num_more=2)
+        CopiedPassage(start=start, length=length, offset=9, place=place, num_more=2)
         for start, length in spans
     )
     return Provenance(

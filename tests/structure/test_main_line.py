@@ -22,7 +22,7 @@ ENDS = {
         "runs/writer.py RunWriter.save_checkpoint",
     ),
     "sample": (
-        "commands/sample_output.py write",
+        "commands/sample_output.py print_text",
         "generation/distribution.py char_weights",
         "generation/sampling.py draw",
         "model/cell_types.py Lstm.step",

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.text import Text
 
+from charrnn.runs.destinations import MARK_BYTES
 from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.overview import LearningCurves
-from charrnn.runs.targets import MARK_BYTES
 from charrnn.views import chart_fonts
 from charrnn.views.chart_files import HEX_COLOURS, draw_chart
 from charrnn.views.chart_fonts import ChartFonts

@@ -12,8 +12,8 @@ from known_weights import CYCLE, chain_text
 
 from charrnn.cli.root import commands
 from charrnn.errors import UsageError
+from charrnn.runs.destinations import Destination
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.targets import Target
 from charrnn.views import svg
 from charrnn.views.delivery import FORMATS
 
@@ -32,7 +32,7 @@ MARKED = [suffix for suffix, one in FORMATS.items() if one.mark]
 
 
 @pytest.fixture
-def targets(command):
+def destinations(command):
     """Build a run `chain` of `corpus.txt` and what its commands read; return what runs the command
     line of a name for a file."""
     Path("corpus.txt").write_text(chain_text(3_000))
@@ -48,35 +48,35 @@ def targets(command):
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_file_that_charrnn_did_not_write_is_replaced_only_with_force(targets, name):
+def test_a_file_that_charrnn_did_not_write_is_replaced_only_with_force(destinations, name):
     file = Path(f"mine{SUFFIXES.get(name, '.txt')}")
     file.write_text("mine")
-    targets(name, file).assert_refused(2, f"{file} exists", "--force")
+    destinations(name, file).assert_refused(2, f"{file} exists", "--force")
     assert file.read_text() == "mine"
-    assert targets(name, file, "--force").code == 0
+    assert destinations(name, file, "--force").code == 0
     assert file.read_bytes() != b"mine"
 
 
 @pytest.mark.parametrize("name", [name for name in LINES if name not in SUFFIXES])
-def test_the_text_of_a_run_is_never_replaced(targets, name):
+def test_the_text_of_a_run_is_never_replaced(destinations, name):
     whole = Path("corpus.txt").read_bytes()
     os.link("corpus.txt", "same.txt")
     for file in ("corpus.txt", "same.txt"):
-        targets(name, file, "--force").assert_refused(2, f"{file} is a text of the run chain")
+        destinations(name, file, "--force").assert_refused(2, f"{file} is a text of the run chain")
         assert Path(file).read_bytes() == whole
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_no_file_inside_a_run_is_written_or_replaced(targets, name):
+def test_no_file_inside_a_run_is_written_or_replaced(destinations, name):
     suffix = SUFFIXES.get(name, ".txt")
     new = Path(f"chain/notes{suffix}")
-    targets(name, new).assert_refused(2, "is inside the run")
+    destinations(name, new).assert_refused(2, "is inside the run")
     assert not new.exists()
 
     file = Path(f"chain/step-000001/notes{suffix}")
     file.parent.mkdir(exist_ok=True)
     file.write_text("mine")
-    targets(name, file, "--force").assert_refused(2, "is inside the run")
+    destinations(name, file, "--force").assert_refused(2, "is inside the run")
     assert file.read_text() == "mine"
 
 
@@ -84,7 +84,7 @@ def test_no_file_inside_a_run_is_written_or_replaced(targets, name):
 @pytest.mark.parametrize(
     "line", ["train other.txt --steps 1 --out {}", "train --recipe vanishing --out {}"]
 )
-def test_no_run_is_made_inside_a_run(targets, command, line, out):
+def test_no_run_is_made_inside_a_run(destinations, command, line, out):
     Path("link").symlink_to("chain")
     names = sorted(os.listdir("chain"))
     ran = command(line.format(out))
@@ -92,40 +92,40 @@ def test_no_run_is_made_inside_a_run(targets, command, line, out):
     assert f"{out} is inside the run chain: use another folder" in ran.err
 
 
-def test_a_link_to_a_file_inside_a_run_is_not_followed(targets):
+def test_a_link_to_a_file_inside_a_run_is_not_followed(destinations):
     Path("chain/notes.txt").write_text("mine")
     Path("link.txt").symlink_to("chain/notes.txt")
-    assert "is inside the run" in targets("sample", "link.txt", "--force").err
+    assert "is inside the run" in destinations("sample", "link.txt", "--force").err
     assert Path("chain/notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("suffix", [suffix for suffix in MARKED if suffix != ".pdf"])
 @pytest.mark.parametrize("name", ["sample", "visualize", "evaluate", "runs"])
-def test_a_result_replaces_a_result_of_its_format(targets, name, suffix):
+def test_a_result_replaces_a_result_of_its_format(destinations, name, suffix):
     if suffix == ".png":
         pytest.importorskip("resvg_py", reason="resvg-py is not installed")
         if not svg._has_font():
             pytest.skip("this machine has no font")
     file = Path(f"result{suffix}")
-    assert targets("sample", file).code == 0
-    ran = targets(name, file)
+    assert destinations("sample", file).code == 0
+    ran = destinations(name, file)
     assert (ran.code, ran.out) == (0, f"{file}\n")
 
 
-def test_a_chart_replaces_a_chart(targets):
+def test_a_chart_replaces_a_chart(destinations):
     for _ in range(2):
-        ran = targets("runs", "curves.pdf")
+        ran = destinations("runs", "curves.pdf")
         assert (ran.code, ran.out) == (0, "curves.pdf\n")
 
 
 @pytest.mark.parametrize("name", ["sample", "visualize", "evaluate", "predict"])
-def test_what_is_no_chart_is_refused_as_a_pdf(targets, name):
-    refused = targets(name, "result.pdf")
+def test_what_is_no_chart_is_refused_as_a_pdf(destinations, name):
+    refused = destinations(name, "result.pdf")
     refused.assert_refused(2, "--export result.pdf: this result is no chart; use .svg")
     assert not Path("result.pdf").exists()
 
 
-def test_a_table_of_runs_is_refused_as_a_pdf(targets, command):
+def test_a_table_of_runs_is_refused_as_a_pdf(destinations, command):
     command("runs chain --export runs.pdf").assert_refused(2, "this result is no chart")
 
 
@@ -146,7 +146,7 @@ TYPED = {
 
 
 @pytest.mark.parametrize("name, flag", READING)
-def test_no_option_names_a_file_that_is_replaced(targets, command, name, flag):
+def test_no_option_names_a_file_that_is_replaced(destinations, command, name, flag):
     line = f"{name} chain --force --export other.txt {TYPED.get(flag, f'{flag} other.txt')}"
     ran = command(line)
     ran.assert_refused(2, "other.txt is a file that is read")
@@ -165,7 +165,7 @@ def test_the_options_that_read_files_are_found():
         "export model.zip same.zip",
     ],
 )
-def test_the_model_file_that_is_read_is_not_replaced(targets, command, line):
+def test_the_model_file_that_is_read_is_not_replaced(destinations, command, line):
     assert command("export chain model.zip").code == 0
     os.link("model.zip", "same.zip")
     whole = Path("model.zip").read_bytes()
@@ -173,21 +173,21 @@ def test_the_model_file_that_is_read_is_not_replaced(targets, command, line):
     assert (ran.code, ran.out, Path("model.zip").read_bytes()) == (2, "", whole)
 
 
-def test_a_link_is_followed_and_stays_one(targets):
+def test_a_link_is_followed_and_stays_one(destinations):
     Path("behind.txt").write_text("mine")
     Path("link.txt").symlink_to("behind.txt")
-    assert targets("sample", "link.txt").code == 2
-    assert targets("sample", "link.txt", "--force").code == 0
+    assert destinations("sample", "link.txt").code == 2
+    assert destinations("sample", "link.txt", "--force").code == 0
     assert Path("link.txt").is_symlink()
     assert Path("behind.txt").read_text() != "mine"
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(targets):
-    target = Target(Path("late.txt"))
-    target.check()
+def test_a_file_that_appears_meanwhile_is_not_replaced(destinations):
+    destination = Destination(Path("late.txt"))
+    destination.check()
     Path("late.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"late.txt exists"):
-        target.write(b"result")
+        destination.write(b"result")
     assert Path("late.txt").read_text() == "mine"
 
 
@@ -211,22 +211,22 @@ def test_a_file_of_a_folder_or_a_pattern_is_a_text_that_is_read(here, source):
     Path("texts/one.txt").write_text("one")
     Path("other.txt").write_text("other")
     with pytest.raises(UsageError, match="is a file that is read"):
-        Target(Path("texts/one.txt"), force=True, read=[source]).check()
-    Target(Path("other.txt"), force=True, read=[source]).check()
+        Destination(Path("texts/one.txt"), force=True, read=[source]).check()
+    Destination(Path("other.txt"), force=True, read=[source]).check()
 
 
-def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):
+def test_a_run_in_another_folder_keeps_its_text_too(destinations, tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
     text = folder / "far.txt"
     text.write_text(chain_text(3_000))
     run = build_chain(folder / "far", CYCLE, corpus=text)
     with pytest.raises(UsageError, match="is a text of the run far"):
-        Target(text, force=True, read=[f"{run}@1"]).check()
+        Destination(text, force=True, read=[f"{run}@1"]).check()
 
 
-def test_a_run_that_is_called_like_a_pattern_is_a_name(targets):
+def test_a_run_that_is_called_like_a_pattern_is_a_name(destinations):
     os.rename("chain", "*")
     Path("mine.txt").write_text("mine")
-    Target(Path("mine.txt"), force=True, read=["*"]).check()
+    Destination(Path("mine.txt"), force=True, read=["*"]).check()
     with pytest.raises(UsageError, match="is a text of the run"):
-        Target(Path("corpus.txt"), force=True, read=["*"]).check()
+        Destination(Path("corpus.txt"), force=True, read=["*"]).check()

@@ -43,7 +43,7 @@ MARK_BYTES = 1_000
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """A file that a user names for a result.
 
     Every command with `--export` makes one before it computes, so that a path that cannot be
@@ -120,10 +120,10 @@ class Target:
 
 
 @dataclass(frozen=True)
-class FolderTarget:
+class FolderDestination:
     """A folder that a user names for a model file.
 
-    A file has a `Target`; a folder is several files, which must change together.
+    A file has a `Destination`; a folder is several files, which must change together.
     """
 
     path: Path
