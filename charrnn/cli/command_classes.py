@@ -5,7 +5,6 @@ Typer draws groups of options with rich alone, and importing rich takes longer t
 """
 
 import os
-from types import SimpleNamespace
 from typing import Any
 
 import typer
@@ -25,18 +24,33 @@ QUIET_LETTER = "-q"
 """Its short spelling."""
 
 
+class AsTyped:
+    """What converts no value: it takes the place of typer's own conversion, for two reasons.
+
+    typer converts by pydantic, whose import is a tenth of the processor time in which `sample`
+    loads an included model and writes 100 characters. And typer knows less: `command_options` reads
+    a value as one of a settings file or of Python is read, so that its error has the same range and
+    remedy, and an empty value or a second one is refused.
+
+    typer has no setting for it, so a parameter gets an object of this class instead of the
+    `RuntimeParam` that it would build. In a version of typer without `get_runtime_param` that does
+    nothing, and no harm: every parameter is declared as text, which is not converted.
+    """
+
+    def coerce(self, value: Any, **_: Any) -> Any:
+        """Return a value as it was typed."""
+        return value
+
+
 class Page:
-    """A command or a group that passes values on as they were typed, and shows its options in
-    groups."""
+    """A command or a group that passes values on as they were typed (`AsTyped`), and shows its
+    options in groups."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters with their values unconverted: `command_options` converts them."""
-        # typer would convert them by pydantic, and importing pydantic takes a quarter of the time
-        # until `sample` writes. In a version of typer without `get_runtime_param`, this changes
-        # nothing.
+        """Return the parameters, whose values `command_options` converts."""
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for parameter in parameters:
-            parameter.get_runtime_param = lambda: SimpleNamespace(coerce=lambda value, **_: value)
+            parameter.get_runtime_param = AsTyped
         return parameters
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

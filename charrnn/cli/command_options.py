@@ -223,7 +223,8 @@ def _to_parameter(declared: Option) -> inspect.Parameter:
     if declared.kind is bool:
         return _by_name(declared.name, annotation=Annotated[bool, info], default=False)
 
-    # A text or several texts, whatever the type of the field: `_converted` makes the value from it.
+    # A text or several texts, whatever the type of the field: `_converted` makes the value from it,
+    # and `command_classes.AsTyped` says why typer does not.
     # None where nothing was given, so that a typed value can be told from a default.
     kind: Any = str
     if declared.is_repeatable or _is_collected(declared):
