@@ -80,6 +80,37 @@ def test_a_browser_loads_no_module_from_a_file(towns, tmp_path):
     assert text_of(elements, "town") == ""
 
 
+@needs_browser
+def test_a_game_in_one_file_needs_no_server(towns, tmp_path):
+    (tmp_path / "towns.js").write_text(towns, "utf-8")
+    (tmp_path / "game.html").write_text(block("html", "towns.js"), "utf-8")
+    [command] = [line for line in block("sh", "sed ").splitlines() if line.startswith("sed ")]
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path, timeout=60)
+    elements = dump((tmp_path / "one-file.html").as_uri(), tmp_path)
+    assert "_" in text_of(elements, "town")
+
+
+@needs_node
+def test_a_word_is_kept_out_by_drawing_again(towns, tmp_path):
+    (tmp_path / "towns.mjs").write_text(towns, "utf-8")
+    loop = block("js", "goblin")
+    names = []
+    # Each letter that a name of this model may have, in the place of the words.
+    for letter in "abc":
+        program = f'import {{ sample }} from "./towns.mjs";\n{loop.replace("mud|goblin", letter)}'
+        (tmp_path / "loop.mjs").write_text(f"{program}process.stdout.write(name);", "utf-8")
+        ran = subprocess.run(
+            [NODE, tmp_path / "loop.mjs"],
+            capture_output=True,
+            check=True,
+            encoding="utf-8",
+            timeout=300,
+        )
+        names.append(ran.stdout)
+        assert ran.stdout and letter not in ran.stdout.lower()
+    assert len({*names}) > 1
+
+
 @needs_node
 def test_the_chat_answers_each_line_with_a_line(tmp_path):
     chat = block("js", "readline")

@@ -245,6 +245,18 @@ def test_what_is_hidden_deleted_or_struck_out_in_word_is_not_there():
     assert read(rb"{\rtf1\ansi Seen {\v SECRET }{\deleted OLD }end.\par}") == "Seen end.\n"
 
 
+def test_tracked_changes_of_word_are_read_as_if_all_were_accepted():
+    by = 'w:author="a" w:date="2026-01-01T00:00:00Z"'
+    moved = f'<w:p><w:moveFrom w:id="1" {by}>{run("Moved. ")}</w:moveFrom>{run("Left.")}</w:p>'
+    moved += f'<w:p>{run("Here: ")}<w:moveTo w:id="2" {by}>{run("Moved.")}</w:moveTo></w:p>'
+    deleted_end = f'<w:pPr><w:rPr><w:del w:id="3" {by}/></w:rPr></w:pPr>'
+    joined = f"<w:p>{deleted_end}{run('One, ')}</w:p><w:p>{run('two.')}</w:p>"
+    old = run("Old").replace("w:t", "w:delText")
+    gone = f'<w:p>{deleted_end}<w:del w:id="4" {by}>{old}</w:del></w:p>'
+    text = read(word(f"{moved}{joined}{gone}<w:p>{run('End.')}</w:p>"))
+    assert text == "Left.\n\nHere: Moved.\n\nOne, two.\n\nEnd.\n"
+
+
 def test_what_a_style_of_open_document_hides_is_not_there():
     styles = '<office:automatic-styles><style:style style:name="T1"><style:text-properties text:display="none"/></style:style></office:automatic-styles>'
     body = '<office:body><office:text><text:p>seen <text:span text:style-name="T1">SECRET</text:span>too<text:ruby><text:ruby-base>漢</text:ruby-base><text:ruby-text>no</text:ruby-text></text:ruby></text:p></office:text></office:body>'
