@@ -1,42 +1,33 @@
-"""Leave what nobody sees out of a document before pandoc reads it, and let it see what it skips."""
+"""Leave what nobody sees out of a document before pandoc reads it, and let it see what it skips.
+
+A filter of pandoc cannot do it: what a word processor hides is not in what pandoc makes of a
+document, nor is that an element of a page is hidden.
+"""
 
 import io
 import re
-from array import array
-from html.parser import HTMLParser
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import suppress
+from functools import partial
 from zipfile import ZIP_STORED, ZipFile
 
-_SKIPPED = re.compile(
-    "audio|button|iframe|menu|nav|noscript|rp|rt|script|select|style|template|textarea|video"
+from charrnn.text.visible_page import visible_page
+from charrnn.text.xml_edits import Edits, Element, elements_of
+
+Parts = Mapping[str, bytes]
+"""The files in the archive of a document, by their names."""
+
+_ON = ("1", "true", "on")
+"""Values of a property of Word that is on, as one without a value is."""
+_WRAPPERS_OF_WORD = frozenset({"w:bdo", "w:customXml", "w:dir", "w:fldSimple", "w:ruby"})
+"""Elements around text that pandoc drops: fields, and letters with a reading."""
+_WRAPPERS_OF_OPEN_DOCUMENT = re.compile(
+    "text:(?:author-(?:name|initials)|chapter|date|expression|file-name|placeholder"
+    "|ruby(?:-base)?|sender-.+|subject|text-input|time|title|user-(?:defined|field-get)"
+    "|variable-(?:get|set))"
 )
-"""Matches elements of pages that are no text: controls and menus, and the readings of
-ideographs."""
-_EMPTY = re.compile("area|base|br|col|embed|hr|img|input|link|meta|source|wbr")
-"""Matches elements that have nothing in them."""
-_BLOCKS = (
-    "address|article|aside|blockquote|center|d[dlt]|details|dialog|div|fieldset|figcaption|figure"
-    "|footer|form|h[1-6r]|header|hgroup|li|main|menu|nav|ol|p|pre|search|section|summary|table|ul"
-)
-_ENDED_BY = {
-    "dd": "dd|dt",
-    "dt": "dd|dt",
-    "li": "li",
-    "option": "option|optgroup",
-    "p": _BLOCKS,
-    "rp": "rp|rt",
-    "rt": "rp|rt",
-    "td": "td|th|tr|tbody|tfoot",
-    "th": "td|th|tr|tbody|tfoot",
-    "tr": "tr|tbody|tfoot",
-}
-"""Names of elements, and what matches those before which their end may be left out."""
-_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_VANISHED = re.compile(rb".*<w:vanish(?:\s+w:val=\"(?:1|true|on)\")?\s*/>", re.DOTALL)
-_HIDING_STYLE = re.compile(
-    rb'<style:style [^>]*?style:name="([^"]+)"[^>]*(?<!/)>'
-    rb'(?:<(?!/style:style)[^>]*>)*?<[^>]*text:display="none"'
-)
-"""Matches a style of OpenDocument that hides a passage."""
+_PASSAGES_OF_OPEN_DOCUMENT = ("text:h", "text:p", "text:span")
+"""Elements that a style may hide."""
 _STAND_IN = re.compile(rb"(\\u-?\d+(?!\d) ?)[^\\{}\s]")
 """Matches a character of RTF by its number, and the one that old programs show in its place."""
 _HALVES = re.compile(
@@ -45,17 +36,6 @@ _HALVES = re.compile(
 )
 """Matches the halves of a character beyond U+FFFF (UTF-16), as an emoji, and what stands in for
 them."""
-_LINEAR = re.compile(rb"""(<(?:\w+:)?itemref\b[^>]*?)\slinear\s*=\s*["']no["']""")
-_COLUMNS = re.compile(rb"</?(?i:col|colgroup)(?:\s[^>]*)?/?>")
-_WRAPPERS = re.compile(
-    rb"</?(?:w:(?:bdo|customXml|dir|fldSimple|ruby)|text:(?:author-(?:name|initials)|chapter|date"
-    rb"|expression|file-name|placeholder|ruby(?:-base)?|sender-\w+|subject|text-input|time|title"
-    rb"|user-(?:defined|field-get)|variable-(?:get|set)))(?:\s[^<>]*)?>"
-)
-"""Matches the tags of fields and of letters with a reading, which pandoc drops with what they have
-in them."""
-_ANY = re.compile(b"")
-_TITLE_PAGE = re.compile(rb"""\s(?:epub:type|role)=["'][^"']*titlepage["']""")
 
 
 def without_hidden(data: bytes, format: str) -> bytes:
@@ -66,63 +46,124 @@ def without_hidden(data: bytes, format: str) -> bytes:
     changes would be learned.
     """
     if format == "html":
-        return _visible_page(data)
+        return visible_page(data)
     if format == "rtf":
-        # pandoc skips a footnote that older programs need not know.
-        data = data.replace(rb"{\*\footnote", rb"{\footnote")
-        # It takes the whole word after a number for what stands in for the character.
-        if rb"\uc0" not in data:
-            data = _STAND_IN.sub(rb"\1\\'3f", data)
-        return _HALVES.sub(_whole_character, data)
-    if format not in ("docx", "epub", "odt"):
+        return _rich_text(data)
+    if format not in CLEANERS:
         return data
 
     # A ZIP archive cannot be changed in place.
     written = io.BytesIO()
     with ZipFile(io.BytesIO(data)) as archive, ZipFile(written, "w") as copy:
-        parts = {entry: archive.read(entry) for entry in archive.infolist()}
-        # OpenDocument hides a passage by the name of its style.
-        styles = b"|".join(map(re.escape, _HIDING_STYLE.findall(b"".join(parts.values()))))
-        hiding = re.compile(rb'[^>]*\stext:style-name="(?:%b)"' % styles)
-        for entry, content in parts.items():
-            name = entry.filename
-            shown = content
-            # Of an e-book the pages, of other documents their text.
-            if format == "docx" and re.match(r"word/.*\.xml$", name):
-                shown = _without(content, name=b"w:r", hidden=_VANISHED)
-                shown = _WRAPPERS.sub(b"", _without(shown, name=b"w:rt", hidden=_ANY))
-                # A run in a run would be skipped.
-                shown = shown.replace(b"<w:rubyBase>", b"</w:r>").replace(
-                    b"</w:rubyBase>", b"<w:r>"
-                )
-            elif format == "odt" and name == "content.xml":
-                shown = _without(content, name=b"text:ruby-text", hidden=_ANY)
-                shown = _WRAPPERS.sub(b"", shown)
-                if styles:
-                    shown = _without(shown, name=b"text:span", hidden=hiding)
-                    shown = _without(shown, name=b"text:p", hidden=hiding)
-            elif format == "epub" and name.endswith(".opf"):
-                shown = _LINEAR.sub(rb"\1", content)
-            elif format == "epub" and re.search(r"\.(?:x?html?|xml)$", name, re.IGNORECASE):
-                shown = _visible_page(content)
-            copy.writestr(entry, shown, compress_type=ZIP_STORED)
+        parts = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+        for name, content in CLEANERS[format](parts):
+            copy.writestr(name, content, compress_type=ZIP_STORED)
     return written.getvalue()
 
 
-def _without(content: bytes, *, name: bytes, hidden: re.Pattern[bytes]) -> bytes:
-    """Return a document without the elements of this name that match, of which an inner one is left
-    out alone."""
-    # Split at the ends: a regular expression would look for the end of each beginning anew.
-    end = b"</%b>" % name
-    *parts, rest = content.split(end)
-    kept = []
-    for part in parts:
-        begin = max(part.rfind(b"<%b>" % name), part.rfind(b"<%b " % name))
-        if begin >= 0 and hidden.match(part, begin):
-            kept.append(part[:begin])
-        else:
-            kept.append(part + end)
-    return b"".join([*kept, rest])
+def clean_word(parts: Parts) -> Iterator[tuple[str, bytes]]:
+    """Yield the parts of a Word document without hidden runs and the readings of ideographs."""
+    for name, content in parts.items():
+        if name.startswith("word/") and name.endswith(".xml"):
+            content = _edited(content, _edit_word)
+        yield name, content
+
+
+def _edit_word(element: Element, edits: Edits) -> None:
+    if element.name == "w:vanish" and element.attributes.get("w:val", "on") in _ON:
+        # Elsewhere stand the properties that a run had before it was changed.
+        run = element.ancestor("w:rPr", "w:r")
+        if run is not None:
+            run.is_hidden = True
+    elif element.is_hidden or element.name == "w:rt":
+        edits.leave_out(element)
+    elif element.name in _WRAPPERS_OF_WORD:
+        edits.replace_tags(element)
+    elif element.name == "w:rubyBase":
+        # A run in a run would be skipped.
+        edits.replace_tags(element, first=b"</w:r>", last=b"<w:r>")
+
+
+def clean_open_document(parts: Parts) -> Iterator[tuple[str, bytes]]:
+    """Yield the parts of an OpenDocument file without the readings of ideographs, and without the
+    passages whose styles hide them."""
+    hiding: set[str] = set()
+    for name in ("content.xml", "styles.xml"):
+        with suppress(ValueError):
+            hiding |= _hiding_styles(parts.get(name, b""))
+    for name, content in parts.items():
+        if name == "content.xml":
+            content = _edited(content, partial(_edit_open_document, hiding=hiding))
+        yield name, content
+
+
+def _hiding_styles(content: bytes) -> set[str]:
+    """Return the names of the styles that hide a passage. Raises ValueError if they are damaged."""
+    names = set()
+    for element in elements_of(content):
+        style = element.ancestor("style:style")
+        if style is not None and element.attributes.get("text:display") == "none":
+            names.add(style.attributes.get("style:name", ""))
+    return names
+
+
+def _edit_open_document(element: Element, edits: Edits, hiding: Set[str]) -> None:
+    style = element.attributes.get("text:style-name")
+    is_hidden = element.name in _PASSAGES_OF_OPEN_DOCUMENT and style in hiding
+    if is_hidden or element.name == "text:ruby-text":
+        edits.leave_out(element)
+    elif _WRAPPERS_OF_OPEN_DOCUMENT.fullmatch(element.name):
+        edits.replace_tags(element)
+
+
+def clean_book(parts: Parts) -> Iterator[tuple[str, bytes]]:
+    """Yield the parts of an e-book, in whose pages nothing is hidden, and of whose chapters none
+    stands beside the main text."""
+    for name, content in parts.items():
+        if name.endswith(".opf"):
+            content = _edited(content, _edit_list_of_chapters)
+        elif re.search(r"\.(?:x?html?|xml)$", name, re.IGNORECASE):
+            content = visible_page(content)
+        yield name, content
+
+
+def _edit_list_of_chapters(element: Element, edits: Edits) -> None:
+    is_chapter = element.name.rpartition(":")[2] == "itemref"
+    if is_chapter and element.attributes.get("linear") == "no":
+        edits.set_attributes(element, {**element.attributes, "linear": "yes"})
+
+
+CLEANERS: Mapping[str, Callable[[Parts], Iterator[tuple[str, bytes]]]] = {
+    "docx": clean_word,
+    "epub": clean_book,
+    "odt": clean_open_document,
+}
+"""What leaves hidden parts out of the files of an archive, by pandoc's format of the document."""
+
+
+def _edited(content: bytes, edit: Callable[[Element, Edits], None]) -> bytes:
+    """Return an XML file whose elements were edited, each at its end.
+
+    A file that is damaged or declares entities becomes empty, because nobody knows what is hidden
+    in it: pandoc refuses the document then, or does not need that file.
+    """
+    edits = Edits(content)
+    try:
+        for element in elements_of(content):
+            edit(element, edits)
+    except ValueError:
+        return b""
+    return edits.edited()
+
+
+def _rich_text(data: bytes) -> bytes:
+    """Return an RTF document whose footnotes and characters pandoc reads."""
+    # pandoc skips a footnote that older programs need not know.
+    data = data.replace(rb"{\*\footnote", rb"{\footnote")
+    # It takes the whole word after a number for what stands in for the character.
+    if rb"\uc0" not in data:
+        data = _STAND_IN.sub(rb"\1\\'3f", data)
+    return _HALVES.sub(_whole_character, data)
 
 
 def _whole_character(halves: re.Match[bytes]) -> bytes:
@@ -131,70 +172,3 @@ def _whole_character(halves: re.Match[bytes]) -> bytes:
     low = int(halves[3]) & 0x3FF
     # In braces it is no part of the word before it.
     return f"{{{chr(0x10000 + 0x400 * high + low)}}}".encode()
-
-
-def _visible_page(content: bytes) -> bytes:
-    """Return a page whose hidden elements are empty. A section that is a title page becomes
-    text."""
-    # pandoc takes a title page for metadata, and drops what else stands on it. Of a table it drops
-    # the cells beyond the columns that are declared.
-    content = _COLUMNS.sub(b"", _TITLE_PAGE.sub(b"", content))
-    page = _Page(content.decode("utf-8", "surrogateescape"))
-    return "".join(page.visible).encode("utf-8", "surrogateescape")
-
-
-class _Page(HTMLParser):
-    """A page of which hidden elements are left empty."""
-
-    def __init__(self, page: str):
-        super().__init__(convert_charrefs=False)
-        self.visible: list[str] = []
-        """The parts of the page that are seen."""
-        self._page = page
-        # As numbers of the machine: a page may consist of line ends.
-        self._line_starts = array("L", [0])
-        self._line_starts.extend(match.end() for match in re.finditer("\n", page))
-        self._open: list[str] = []
-        """The names of the elements in which the parser is."""
-        self._hidden_depth = 0
-        """How many elements are open with the hidden one; 0 if none is hidden."""
-        self._begin = 0
-        """Where what is seen begins."""
-        # After the last end of a tag the parser would look for one from each beginning anew.
-        self.feed(page[: page.rfind(">") + 1])
-        self.close()
-        if not self._hidden_depth:
-            self.visible.append(page[self._begin :])
-
-    def _offset(self) -> int:
-        line, column = self.getpos()
-        return self._line_starts[line - 1] + column
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Enter an element, and hide it."""
-        while self._open and re.fullmatch(_ENDED_BY.get(self._open[-1], "-"), tag):
-            self.handle_endtag(self._open[-1])
-        if _EMPTY.fullmatch(tag):
-            return
-        self._open.append(tag)
-        values = dict(attrs)
-        style = values.get("style") or ""
-        is_hidden = "hidden" in values or _SKIPPED.fullmatch(tag) or _HIDDEN_STYLE.search(style)
-        # A program may show a whole page only once it is loaded.
-        if is_hidden and not self._hidden_depth and tag not in ("html", "body"):
-            self._hidden_depth = len(self._open)
-            start = self.get_starttag_text() or ""
-            self.visible.append(self._page[self._begin : self._offset() + len(start)])
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Pass an element over that has nothing in it."""
-
-    def handle_endtag(self, tag: str) -> None:
-        """Leave an element, and all in it whose ends are left out."""
-        if tag not in self._open:
-            return
-        while self._open.pop() != tag:
-            pass
-        if len(self._open) < self._hidden_depth:
-            self._hidden_depth = 0
-            self._begin = self._offset()

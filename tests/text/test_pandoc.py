@@ -1,6 +1,6 @@
 """Documents of a word processor, e-books and pages are read as plain text, each once.
 
-Tests `text.hidden` and `text.document_text`, too.
+Tests `text.document_text`, too.
 """
 
 import io
