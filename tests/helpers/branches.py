@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
+FORMS = (ast.BinOp, ast.AugAssign, ast.Subscript, ast.Expr, ast.Starred, ast.Dict, ast.Assign)
+FORMS += (ast.IfExp, ast.BoolOp, ast.Call, *COMPREHENSIONS)
+"""The nodes that may hide a branch: few of all, so that the others are passed over at once."""
+
 TRUTH_NAME = re.compile(
     r"(is|has|have|are|may|can|shows|wants?|keeps)_\w+|any|all|bool|is[a-z]+|(starts|ends)with|equal|exists"
 )
@@ -31,8 +35,11 @@ def is_number(node: ast.AST) -> bool:
 
 def hidden_branches(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield (line, form) for each expression that hides a branch or does two things at once."""
-    tests = _tests(tree)
-    for node in ast.walk(tree):
+    nodes = [*ast.walk(tree)]
+    tests = _tests(nodes)
+    for node in nodes:
+        if not isinstance(node, FORMS):
+            continue
         form = _hidden_branch(node)
         if form is None and node not in tests and _is_branch_by_and(node):
             form = "x and f(x)"
@@ -40,10 +47,17 @@ def hidden_branches(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield getattr(node, "lineno", 0), form
 
 
-def _tests(tree: ast.AST) -> set[ast.AST]:
+DECIDING = (ast.If, ast.While, ast.IfExp, ast.Assert, ast.UnaryOp, ast.comprehension)
+DECIDING += (ast.match_case, ast.Call, ast.BoolOp, ast.NamedExpr)
+"""The nodes with a part of which only the truth may matter."""
+
+
+def _tests(nodes: list[ast.AST]) -> set[ast.AST]:
     """Return the expressions of which only the truth matters, such as the test of an `if`."""
     tests: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
+        if not isinstance(node, DECIDING):
+            continue
         match node:
             case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
                 tests.add(test)

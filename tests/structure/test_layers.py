@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from environment import REPOSITORY
-from package_imports import imported_modules
+from package_imports import imported_modules, parsed
 
 import charrnn
 import charrnn.training.events
@@ -128,7 +128,7 @@ def test_a_lazy_module_is_the_one_that_mypy_sees():
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.name != "lazy.py":
-            found += lazy_modules(ast.parse(path.read_text(encoding="utf-8")))
+            found += lazy_modules(parsed(path))
     own = [one for one in found if one[2].startswith("charrnn.")]
     assert len(own) > 10
     assert [one for one in own if one[1] != one[2]] == []

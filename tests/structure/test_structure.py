@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 from branches import hidden_branches
-from package_imports import imported_modules
+from package_imports import imported_modules, nodes_of, parsed
 
 import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
-parse = cache(ast.parse)
-"""Parse a source once for all tests."""
 
 
 def read(path):
@@ -65,7 +63,7 @@ def test_no_expression_hides_a_branch(name):
     found = [
         f"{path}:{line}: {form}"
         for path in sorted((PACKAGE.parent / name).rglob("*.py"))
-        for line, form in hidden_branches(parse(read(path)))
+        for line, form in hidden_branches(parsed(path))
     ]
     assert found == []
 
@@ -171,7 +169,7 @@ def test_the_examples_of_plain_code_exist():
     missing = [
         f"{file}: {name}"
         for name, file in examples
-        if name not in defined_names(parse(read(PACKAGE.parent / file)))
+        if name not in defined_names(parsed(PACKAGE.parent / file))
     ]
     assert missing == []
 
@@ -192,7 +190,7 @@ def names_bound(module):
     base = PACKAGE.parent.joinpath(*module.split("."))
     file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
     names = {path.stem for path in base.glob("*")}
-    for node in ast.walk(parse(file.read_text(encoding="utf-8"))) if file.exists() else ():
+    for node in nodes_of(file) if file.exists() else ():
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.alias(name=name):
                 names.add(name)
@@ -209,7 +207,7 @@ def test_programs_outside_the_package_import_names_that_it_has():
         for folder in ("benchmarks", "docs", "tools")
         for path in (PACKAGE.parent / folder).rglob("*.py")
     ):
-        for node in ast.walk(parse(program.read_text(encoding="utf-8"))):
+        for node in nodes_of(program):
             if isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith(
                 "charrnn."
             ):
@@ -225,7 +223,7 @@ def test_a_test_needs_no_other_test():
     assert len(folders) == len(paths), "pytest tells test files by their names"
     wrong = []
     for path in paths:
-        for node in ast.walk(parse(read(path))):
+        for node in nodes_of(path):
             modules = [node.module] if isinstance(node, ast.ImportFrom) else []
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
@@ -256,9 +254,9 @@ ENDS = ("_object", "_object_list", "spec_from_file_location", "SourceFileLoader"
 """How functions end that execute a file, or are of torch.distributed and send any object, pickled."""
 
 
-def executing_places(source):
-    """What unpickles or executes text in a source, in order."""
-    for node in ast.walk(ast.parse(source)):
+def executing_places(nodes):
+    """What unpickles or executes text in the nodes of a source, in order."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in UNPICKLING)
         elif isinstance(node, ast.ImportFrom) and node.module in UNPICKLING:
@@ -284,13 +282,13 @@ def executing_places(source):
     ],
 )
 def test_what_executes_a_text_is_found(line):
-    assert len([*executing_places(line)]) == 1
+    assert len([*executing_places(ast.walk(ast.parse(line)))]) == 1
 
 
 def test_no_module_unpickles_or_executes_a_text_but_a_detector_that_the_user_names():
     found = {}
     for path in PACKAGE.rglob("*.py"):
-        places = [*executing_places(read(path))]
+        places = [*executing_places(nodes_of(path))]
         if places:
             found[path.relative_to(PACKAGE).as_posix()] = sorted(places)
     assert found == {"detectors/registry.py": ["compile", "exec"]}
