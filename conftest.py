@@ -109,18 +109,28 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.TemporaryDirectory(prefix="charrnn-tests-home-")
     config.add_cleanup(home.cleanup)
     sys.path.append(str(environment.IMITATION))
-    import hypothesis
     import imitation
 
-    # The same examples on every machine, however slow it is, and no file of those that failed
-    # elsewhere.
+    # Whatever PYTHONDONTWRITEBYTECODE says: pytest rewrites 300 files, which takes five seconds,
+    # and the other workers and the next run read what one has written.
+    sys.dont_write_bytecode = False
+    # The process that only starts the workers runs no test.
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        settle_hypothesis()
+    variables = imitation.variables(config.getoption("--perturb"), config.getoption("--without"))
+    environment.settle(Path(home.name), variables)
+    imitation.install_from_environment(variables)
+
+
+def settle_hypothesis() -> None:
+    """Let hypothesis try the same examples on every machine, however slow it is, and write no file
+    of those that failed elsewhere."""
+    import hypothesis
+
     hypothesis.settings.register_profile(
         "charrnn", max_examples=50, derandomize=True, deadline=None, database=None
     )
     hypothesis.settings.load_profile("charrnn")
-    variables = imitation.variables(config.getoption("--perturb"), config.getoption("--without"))
-    environment.settle(Path(home.name), variables)
-    imitation.install_from_environment(variables)
 
 
 @pytest.hookimpl(optionalhook=True)
