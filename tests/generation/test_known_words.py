@@ -20,7 +20,7 @@ from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions, SearchOptions
 from charrnn.text.copies import KnownPassages
 from charrnn.text.vocab import Vocab
-from charrnn.text.word_list import WordList, words_in
+from charrnn.text.word_list import KindTable, WordList, words_in
 
 ALPHABET = "\n '-.ABab"
 VOCAB = Vocab("char", ("", *ALPHABET))
@@ -41,9 +41,13 @@ def rules_of(*words, expression=None, forbid=None, banned=()):
     return Rules.of(is_banned, words=words, pattern=pattern, forbid=forbid)
 
 
+KINDS = KindTable()
+"""The kinds of all characters of these tests, which are found once."""
+
+
 def are_known(text, forms):
     """Whether all words of a text are forms of the list."""
-    return {*words_in(text)} <= forms
+    return {*words_in(text, KINDS)} <= forms
 
 
 def may_follow(text, character, forms):
@@ -71,11 +75,13 @@ def texts_up_to(length):
 def test_a_character_may_follow_where_known_words_can_go_on(words):
     table = table_of(*words) if words else WordTable.of(WordList.of([], VOCAB), VOCAB)
     forms = WordList.of(words, VOCAB).all_forms
+    possible = {""}
     for text in texts_up_to(3):
-        following = {character for character in ALPHABET if may_follow(text, character, forms)}
-        if not following:
-            # The text has a word that is not known.
+        if text not in possible:
+            # The text has a word that is not known, or begins with such a text.
             continue
+        following = {character for character in ALPHABET if may_follow(text, character, forms)}
+        possible.update(text + character for character in following)
         allowed = table.allowed(table.state_after(VOCAB.encode(text).tolist()))
         found = {character for character in ALPHABET if allowed[VOCAB.encode(character)[0]]}
         assert found == following, text
