@@ -208,7 +208,9 @@ def test_programs_get_every_row_of_the_text_that_is_named(
     assert found["rows"][0]["character"] == "("
     assert found["num_available"] == corpus_file.read_text("utf-8")[24:].count(")")
     command(f"{line} --export why.csv")
-    rows = list(csv.DictReader(Path("why.csv").read_text("utf-8-sig").splitlines()))
+    # A character may be a newline.
+    with Path("why.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
     assert [row["character"] for row in rows] == [row["character"] for row in found["rows"]]
 
 
