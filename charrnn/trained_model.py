@@ -279,8 +279,8 @@ def read_word_list(model: TrainedModel) -> WordList:
     words = WordList.of([*found.words, *_words_before(model)], model.vocab)
     if words.num_left_out:
         tell(
-            f"{counted(words.num_left_out, 'word')} of the text are left out: the model has not"
-            " all of their characters"
+            f"left out {counted(words.num_left_out, 'word')} of the text, of which the model has"
+            " not all characters"
         )
     return words
 
