@@ -23,6 +23,7 @@ import pytest
 from environment import REPOSITORY
 from synthetic import make_corpus
 
+from charrnn.analyses.why.many_places import why_places
 from charrnn.text import sources
 
 PAGES = [
@@ -33,21 +34,67 @@ PAGES = [
     "docs/learn/teaching.md",
     "docs/use/music.md",
     "docs/use/fine-tuning.md",
+    "docs/learn/lstm-by-hand.md",
+    "docs/understand/cells.md",
+    "docs/understand/equations.md",
+    "docs/understand/recipe.md",
+    "docs/understand/theory.md",
+    "docs/use/evaluation.md",
+    "docs/use/export.md",
+    "docs/use/game.md",
+    "docs/use/generation.md",
+    "docs/use/manuscript.md",
+    "docs/use/molecules.md",
+    "docs/use/scaling.md",
+    "docs/use/visualize.md",
 ]
 """The pages whose commands run."""
+HELLO = "charrnn train --recipe hello --hidden-size 3 --steps 4 --out four"
+BEFORE = {
+    "docs/understand/cells.md": "charrnn train novel.txt",
+    "docs/understand/equations.md": HELLO,
+    "docs/understand/recipe.md": "charrnn train text.txt",
+    "docs/understand/theory.md": HELLO,
+    "docs/use/evaluation.md": """
+charrnn train novel.txt --split 80/10/10 --out small
+charrnn train novel.txt --split 80/10/10 --out large
+""",
+    "docs/use/export.md": "charrnn train shakespeare.txt --out checkpoints/shakespeare",
+    "docs/use/game.md": "touch game.html",
+    "docs/use/generation.md": """
+charrnn train shakespeare.txt --out checkpoints/play
+charrnn train shakespeare.txt --out checkpoints/shakespeare
+charrnn train towns.txt --documents lines --out towns
+""",
+    "docs/use/visualize.md": "charrnn train novel.txt --out paper",
+}
+"""The commands that have made the runs and the files of which a page speaks."""
 STARTS = ("charrnn ", "python3 ", "pip ", "mkdir ")
 """Words at the beginning of a block without a language, or with `sh`, that make it a block of
 commands."""
-SKIPPED = ("pip", "python3", ".venv/bin/pip", ".venv/bin/pytest", ".", "abc2midi", "jq")
-"""Programs that are not run: they install packages, run for long, or may be missing."""
+SKIPPED = ("pip", "python", "python3", ".venv/bin/pip", ".venv/bin/pytest", ".", "abc2midi", "jq")
+SKIPPED += ("hf", ".venv/bin/python")
+"""Programs that are not run: they install packages, run for long, need a network, or may be
+missing."""
+NEEDS_TERMINAL = "explore"
+"""The command that is not run, because it needs a terminal."""
+LISTS_OF_THE_CATALOGUE = ("places", "molecules")
+"""Texts of the catalogue in place of which there is a file here: it is read line by line, as the
+catalogue says of the text."""
+NO_DEPENDENCY = "rdkit"
+"""A package that a program on a page imports, and that may be missing."""
 PYTHON = "the-python-of-the-page"
 """Stands for a command that runs a block of Python."""
 MAX_STEPS, MAX_UNITS = 6, 16
 """Steps and units of every model at most."""
+MAX_PLACES = 12
+"""Places at which a prediction is explained."""
 SMALL = {"CHARRNN_EMBEDDING_SIZE": "8", "CHARRNN_BATCH_SIZE": "4", "CHARRNN_BPTT_LENGTH": "32"}
 SMALL |= {"CHARRNN_THREADS": "1", "CHARRNN_PRECISION": "fp32"}
 """Settings of every model that a page trains, unless a command sets them."""
 BUDGETS = ("--steps", "--minutes", "--epochs")
+INCLUDED = ("prose", "code")
+"""Models that have all units of which a page speaks."""
 LIMITS = {
     "--hidden-size": MAX_UNITS,
     "--length": 200,
@@ -90,6 +137,8 @@ def commands_of(language, block):
     """Return the commands of a block: its lines after `$ `, or all of it, or "" for the output of a
     command."""
     if language == "python":
+        if NO_DEPENDENCY in block:
+            return ""
         return f"charrnn {PYTHON} {shlex.quote(block)}\n"
     typed = re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE)
     if typed:
@@ -106,13 +155,16 @@ def small(arguments):
             found[at : at + 2] = "--steps", str(MAX_STEPS)
         elif name in LIMITS:
             found[at + 1] = str(min(int(value), LIMITS[name]))
-    found = [
-        re.sub(r"^(\d):(\d+)", lambda cell: f"{cell[1]}:{int(cell[2]) % MAX_UNITS}", one)
-        for one in found
-    ]
+    if not {*INCLUDED} & {*arguments}:
+        found = [
+            re.sub(r"^(\d):(\d+)", lambda cell: f"{cell[1]}:{int(cell[2]) % MAX_UNITS}", one)
+            for one in found
+        ]
     found = [re.sub(r"@\d+$", f"@{MAX_STEPS}", one) for one in found]
     if arguments[0] == "train" and not {*BUDGETS, "--resume", "--show-config"} & {*arguments}:
         found += ["--steps", str(MAX_STEPS)]
+    if arguments[0] == "train" and {*arguments[1:2]} & {*LISTS_OF_THE_CATALOGUE}:
+        found += ["--documents", "lines"]
     return found
 
 
@@ -142,13 +194,24 @@ def write_texts(folder):
         f"X:{number}\nT:{LETTERS}\nM:4/4\nK:D\n{words(16, '|', number)}|]" for number in range(300)
     )
     generator = random.Random(0)
-    molecules = "\n".join("C" * generator.randint(1, 9) + "S(=O)(=O)N" for _ in range(300))
+    molecules = "\n".join(
+        "C" * generator.randint(1, 9) + "S(=O)(=O)Nc1ccc2c(c1)cccc2" for _ in range(300)
+    )
     rows = [f"{row},{words(6, ' ', row)}\n" for row in range(300)]
     texts = {
         **dict.fromkeys(("novel.txt", "alice.txt", "chapters/one.txt"), prose),
-        **dict.fromkeys(("many.smi", "few.smi", "sulfonamides.smi"), molecules),
+        **dict.fromkeys(
+            ("shakespeare.txt", "text.txt", "my.txt", "passage.txt", "novel.docx"), prose
+        ),
+        **dict.fromkeys(("many.smi", "few.smi", "sulfonamides.smi", "actives.smi"), molecules),
+        **dict.fromkeys(("molecules.txt", "list.txt", "candidates.smi"), molecules),
+        "table.csv": f"smiles\n{molecules}",
+        "stories/one.txt": prose,
         "_chat.txt": "".join(f"Mara: {line}\n" for line in (LETTERS, words(900, " "))),
-        "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
+        **dict.fromkeys(
+            ("names.txt", "places.txt", "towns.txt"),
+            "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
+        ),
         "poems.txt": "\n\n".join(words(24, " ", seed).replace(" m", "\nm") for seed in range(200)),
         "sayings.txt": "\n%\n".join(words(24, " ", seed) for seed in range(200)),
         "tunes.abc": "\n\n".join(tunes),
@@ -171,10 +234,14 @@ def call(command, monkeypatch):
     # The standard library has 5 million characters: too many for a test.
     paths = sysconfig.get_paths() | {"stdlib": str(REPOSITORY / "charrnn" / "config")}
     monkeypatch.setattr(sysconfig, "get_paths", lambda *_: paths)
+    # The usual 100 places of an included model take a minute.
+    monkeypatch.setitem(why_places.__kwdefaults__, "num_places", MAX_PLACES)
 
     def run(arguments, where, stdin):
         with monkeypatch.context() as patch:
             patch.chdir(where)
+            if arguments[0] == NEEDS_TERMINAL:
+                return command("--version")
             if arguments[0] == PYTHON:
                 exec(compile(arguments[1], "the page", "exec"), {})
                 return command("--version")
@@ -216,7 +283,8 @@ def run_script(script, folder, call):
 def test_the_commands_of_the_page_run(name, call, tmp_path):
     page = (REPOSITORY / name).read_text(encoding="utf-8")
     write_texts(tmp_path / "folder")
-    script = "".join(commands_of(language, block) for language, block in blocks(page))
+    script = BEFORE.get(name, "") + "\n"
+    script += "".join(commands_of(language, block) for language, block in blocks(page))
     shown = re.findall(r"(?m)^ *(?:\$ )?charrnn ", "".join(text for _, text in blocks(page)))
     assert run_script(script, tmp_path / "folder", call) >= len(shown) > 0
 
