@@ -1,23 +1,26 @@
 """Draw texts in the colours of cells, with arrows and words in place of numbers.
 
-The gallery, the picture of a training and the first picture of README are made of these functions;
-`tools/figures.py` calls those that draw a file.
+The gallery, the picture of a training, the picture of strings in the tour and the first picture of
+README are made of these functions; `tools/figures.py` calls those that draw a file.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 import charrnn
 from charrnn.cells.findings import CellIndex, ColouredText
-from charrnn.views.heatmap import HeatMap
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
+from charrnn.views.heatmap import HeatMap, whole_words
 from charrnn.views.svg import COLUMN_WIDTH, INK, LINE_HEIGHT, ON_DARK, RECORDING, to_svg
-from charrnn.views.theme import scale_of
+from charrnn.views.theme import Palette, scale_of
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 """Where the pictures go."""
@@ -122,3 +125,62 @@ def draw_cells(folder: Path = PICTURES) -> None:
     picture = to_svg(lines, "Two cells of a network over the text that it wrote", columns=WIDTH)
     path = folder / "cells.svg"
     path.write_text(with_arrows(picture, arrows), encoding="utf-8", newline="\n")
+
+
+SEEDS = range(1, 21)
+"""Seeds of the texts of which a picture with a label shows one."""
+LEAST_SHARE = 0.2
+"""Share of the characters of this text at which the label is on, and at which it is off, at least."""
+LENGTH = 300
+"""Characters of this text, unless a document ends before."""
+LABELLED_WIDTH = 80
+"""Columns of a line of this text."""
+
+
+def seed_of_change(detector: Detector, text_of: Callable[[int], str]) -> int | None:
+    """Return the first of SEEDS whose text, as `text_of` returns it, has a label of a yes/no detector
+    that changes: it is on for at least LEAST_SHARE of the characters, and off for as many. None if
+    there is no such text."""
+    for seed in SEEDS:
+        labels = detector.labels_of(text_of(seed))
+        if labels is None or len(labels) == 0:
+            continue
+        if LEAST_SHARE <= np.mean(labels) <= 1 - LEAST_SHARE:
+            return seed
+    return None
+
+
+def labelled_picture(coloured: ColouredText, *, detector: Detector, title: str) -> str:
+    """Draw a text in the colours of a cell, with the label of the detector underlined and named in
+    words. Blue is inside the label, because the polarity of the text turns the sign. A text of
+    LENGTH characters or more was cut, and ends with a whole word."""
+    palette = Palette("light")
+    heading = Text.assemble(
+        ("underlined", "underline"),
+        f": {detector.looks_for}    the cell says ",
+        (" yes ", palette.value(1.0)),
+        " ",
+        (" no ", palette.value(-1.0)),
+    )
+    labels = detector.labels_of(coloured.text)
+    labelled = replace(coloured, inside=tuple(labels.tolist()))
+    is_cut = len(coloured.text) >= LENGTH
+    shown = whole_words(labelled, begins_inside_line=False, ends_inside_text=is_cut)
+    lines = lines_of(replace(shown, polarity=coloured.polarity), width=LABELLED_WIDTH)
+    return to_svg([heading, Text(), *lines], title=title, columns=WIDTH)
+
+
+def draw_code(folder: Path = PICTURES) -> None:
+    """Draw a text that the included model `code` writes, in the colours of its cell for strings."""
+    model = charrnn.load("code")
+    [detector] = get_detectors(["string"])
+    cell = (0, 22)
+    options = {"temperature": 0.5, "length": LENGTH}
+
+    def text_of(seed: int) -> str:
+        return "".join(model.write(seed=seed, **options))
+
+    seed = seed_of_change(detector, text_of)
+    coloured = written(model, cell, polarity=model.polarity(*cell), seed=seed, **options)
+    picture = labelled_picture(coloured, detector=detector, title="A cell that follows strings")
+    (folder / "code.svg").write_text(picture, encoding="utf-8", newline="\n")

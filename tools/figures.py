@@ -33,6 +33,7 @@ DRAWN = {
     "peers": "charts.draw_peers",
     "bars": "charts.draw_bars",
     "cells": "coloured_texts.draw_cells",
+    "code": "coloured_texts.draw_code",
     "demo": "record_demo.draw_demo",
     "explore": "screens.draw_explorer",
 }

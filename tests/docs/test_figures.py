@@ -4,6 +4,7 @@ draw."""
 import importlib
 import re
 import shlex
+from html import unescape
 from importlib.metadata import version
 from xml.etree import ElementTree
 
@@ -12,7 +13,10 @@ from environment import REPOSITORY
 
 import charrnn
 from benchmarks.losses import peers
+from charrnn.cells.findings import ColouredText
+from charrnn.detectors.registry import get_detectors
 from charrnn.views.tables import score_text
+from charrnn.views.theme import Palette
 
 DOCS = REPOSITORY / "docs"
 pytestmark = pytest.mark.docs
@@ -117,15 +121,37 @@ def calls(figure):
     return [call.strip() for call in re.findall(r"\bcharrnn ([^|&#\n]*)", figure["command"])]
 
 
-def test_an_included_model_writes_the_picture_of_its_text(entries, command, tmp_path):
-    words = shlex.split(entries.read_figures()["code"]["command"])[1:-1]
-    assert command(*words, tmp_path / "drawn.svg").code == 0
-    assert (tmp_path / "drawn.svg").read_bytes() == (DOCS / "pictures" / "code.svg").read_bytes()
+@pytest.mark.parametrize("name", ["cells", "code"])
+def test_a_picture_is_what_an_included_model_writes(load, tmp_path, name):
+    draw = getattr(load("coloured_texts"), f"draw_{name}")
+    draw(folder=tmp_path)
+    drawn = tmp_path / f"{name}.svg"
+    assert drawn.read_bytes() == (DOCS / "pictures" / drawn.name).read_bytes()
 
 
-def test_the_first_picture_is_what_the_included_model_writes(load, tmp_path):
-    load("coloured_texts").draw_cells(folder=tmp_path)
-    assert (tmp_path / "cells.svg").read_bytes() == (DOCS / "pictures" / "cells.svg").read_bytes()
+def test_a_picture_with_a_label_is_of_the_first_text_in_which_it_changes(load):
+    coloured_texts = load("coloured_texts")
+    [detector] = get_detectors(["digit"])
+    texts = {1: "no number", 2: "0123456789", 3: "19 of 20", 4: "in 1812"}
+    assert coloured_texts.seed_of_change(detector, lambda seed: texts.get(seed, "")) == 3
+    assert coloured_texts.seed_of_change(detector, lambda seed: "") is None
+
+
+def test_a_label_is_named_and_underlined_and_blue_is_inside(load):
+    coloured_texts = load("coloured_texts")
+    [detector] = get_detectors(["digit"])
+    text = "in 1812 and so on"
+    values = tuple(-1.0 if character.isdigit() else 1.0 for character in text)
+    coloured = ColouredText(text=text, values=values, polarity=-1)
+    picture = coloured_texts.labelled_picture(coloured, detector=detector, title="Numbers")
+    assert ": inside a number" in unescape(picture).replace("\N{NO-BREAK SPACE}", " ")
+    underlined = re.findall(r"\.(\S+) { [^}]*underline", picture.partition("@media")[0])
+    shown = re.findall(r'<text class="([^"]*)"[^>]*>([^<]*)', picture)
+    assert {text for style, text in shown if style in underlined} == {"underlined", "1812"}
+    palette = Palette("light")
+    blue = palette.value(1.0).bgcolor.name
+    red = palette.value(-1.0).bgcolor.name
+    assert re.findall('<rect fill="([^"]*)"', picture) == [blue, red, red, blue, red]
 
 
 def test_the_moving_picture_of_a_training_ends_with_the_text_of_the_included_model(load):
