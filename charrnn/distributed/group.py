@@ -13,11 +13,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from charrnn.config.settings import Config, whole_number
+from charrnn.config.settings import whole_number
 from charrnn.errors import (
     CharRNNError,
     DataError,
@@ -38,9 +38,9 @@ Result = TypeVar("Result")
 class ProcessGroup:
     """A process among those that train one model. This class itself is the only process.
 
-    A training is written once, with the methods of a group: a single process has one, too, in which
-    they do nothing. A subclass exchanges values by `sum_in_place`, `of_first` and `together`. These
-    methods, and the methods built on them, must be called in all processes.
+    A single process has one, too, in which its methods do nothing. A subclass exchanges values by
+    `sum_in_place`, `of_first` and `together`. These methods, and the methods built on them, must be
+    called in all processes.
     """
 
     rank: int = 0
@@ -102,29 +102,23 @@ class ProcessGroup:
                 result = work()
         return self.of_first(result)
 
-    def in_turn(self, read: Callable[[], Result]) -> Result:
-        """Return the result of `read`, called by the first process of each host and then by the
-        rest of them.
+    @contextlib.contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Run a block, in which nothing is exchanged, in the first process of each host and then in
+        the rest of them: if it fails in one, none continues.
 
         A file that the first process downloads or caches is then there for the rest.
         """
         # First in each host, because the processes of a host share a disk and hosts do not.
-        result = None
+        is_first_of_host = self.local_rank == 0
+        if not is_first_of_host:
+            with self.together():
+                pass
         with self.together():
-            if self.local_rank == 0:
-                result = read()
-
-        with self.together():
-            if result is None:
-                result = read()
-        return result
-
-    def share_config(self, config: Config) -> Config:
-        """Return the configuration of the first process.
-
-        Each process plans for itself, by its own measurements, and one plan must count.
-        """
-        return Config(**self.of_first(asdict(config)))
+            yield
+        if is_first_of_host:
+            with self.together():
+                pass
 
     def rows(self, batch_size: int) -> slice:
         """Return the batch rows that this process computes. They are contiguous, and any two

@@ -41,12 +41,14 @@ from charrnn.runs.checkpoint import (
     remove_checkpoint,
 )
 from charrnn.runs.destinations import check_outside_runs
+from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.reader import (
     CHECKPOINTS,
     IN_USE_REMEDY,
     MAX_OWNER_BYTES,
     RunReader,
     check_not_in_use,
+    choose_run,
     find,
     find_run,
     is_step_folder,
@@ -187,6 +189,16 @@ class RunWriter(RunReader):
                 files.make_folder(path)
         return cls(path)
 
+    @property
+    def metrics(self) -> MetricsLog:
+        """The log of the steps and the validations."""
+        return MetricsLog(self.path / "metrics.jsonl")
+
+    @property
+    def samples(self) -> SampleLog:
+        """The samples that were written while the run trained."""
+        return SampleLog(self.path / "samples.txt")
+
     def write_description(self, description: RunDescription) -> None:
         """Write `config.yaml` and `vocab.json` into the run's folder. Raises CharRNNError if one of
         them cannot be written."""
@@ -295,6 +307,33 @@ class RunWriter(RunReader):
                     os.rename(self.path / name, aside)
 
         self.write_pointers(checkpoint.name, state=checkpoint.state)
+
+    def rewind(self, checkpoint: Checkpoint, keep: int) -> list[str]:
+        """Remove what a process has left that was killed after it saved a checkpoint, from which
+        training continues: old checkpoints that are no longer kept, and samples and records of
+        later steps, which are taken again. Return messages about damaged lines of the log.
+
+        `continue_from` comes before. Raises the errors of `prune` and of both logs.
+        """
+        self.prune(keep, needed=(checkpoint.name, best_checkpoint(checkpoint.state)))
+        self.samples.rewind(checkpoint.step)
+        return self.metrics.rewind(checkpoint.step)
+
+    def has_checkpoint(self, name: str) -> bool:
+        """Return whether a checkpoint is still there: one that was damaged may have been renamed.
+
+        Raises CheckpointError if the folder cannot be read.
+        """
+        return name in self.checkpoints()
+
+    def log(self, record: Mapping[str, files.JSON]) -> None:
+        """Add a record to the log of metrics. Raises CharRNNError if it cannot be written, with the
+        reason if the run was moved or removed."""
+        try:
+            self.metrics.append(record)
+        except CharRNNError:
+            self.check_still_owned()
+            raise
 
     def write_pointers(self, latest: str, state: Mapping[str, files.JSON]) -> None:
         """Write the name `latest` of the newest checkpoint to the file `latest`, and the name of
@@ -421,6 +460,21 @@ def new_run(path: Path | None, name: str) -> Iterator[RunWriter]:
             stack.push(run.remove_unsaved)
             stack.enter_context(lock_folder(run.path))
         yield run
+
+
+@contextlib.contextmanager
+def reopened_run(run: str | None) -> Iterator[RunWriter]:
+    """Lock an old run, by default the one that saved last, to train it further, and mend what a
+    killed process has left half done.
+
+    `new_run` is for a run that is not there yet. Raises CheckpointError if there is no such run or
+    nothing was saved in it, and the errors of `lock_folder`.
+    """
+    reopened = RunWriter(choose_run(run).path)
+    with lock_folder(reopened.path):
+        reopened.restore_replaced()
+        reopened.saved_checkpoints()
+        yield reopened
 
 
 def find_deletable(run: str) -> Path:

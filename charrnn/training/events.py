@@ -194,7 +194,7 @@ class SampleEvent(Event):
 class SavedEvent(Event):
     """A checkpoint was saved in the folder `path`.
 
-    What was trained so far is safe: if the process is killed, `resume` continues from there.
+    What was trained so far is safe: if the training is killed, `resume` continues from there.
     """
 
     event: ClassVar[Literal["saved"]] = "saved"

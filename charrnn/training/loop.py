@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from charrnn.config.settings import BUDGETS, Config, resolved
-from charrnn.distributed.group import ProcessGroup, connected
+from charrnn.distributed.group import ProcessGroup
 from charrnn.errors import UsageError
-from charrnn.model.device import on_threads, pick_device
+from charrnn.model.device import on_threads
 from charrnn.model.shapes import extend_rows
 from charrnn.runs.checkpoint import base_state
-from charrnn.runs.reader import choose_run
-from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.training.events import PlanEvent, TrainEvent
 from charrnn.training.initial_model import open_initial_model
 from charrnn.training.measuring import Computing
@@ -27,7 +25,7 @@ from charrnn.training.resuming import (
     read_same_text,
 )
 from charrnn.training.run_text import RunText, read_new_text
-from charrnn.training.session import TrainingSession
+from charrnn.training.several_processes import strategy_of
 from charrnn.training.trainer import Trainer
 
 
@@ -65,8 +63,7 @@ def train(
             returns true, the step is saved and training ends.
         should_save: Called after every step: if it returns true, the step is saved and training
             goes on.
-        group: The processes that train the model together. By default those that torchrun has
-            started, or this process alone.
+        group: The processes that train together. By default those of torchrun, or this one.
 
     Yields:
         The events of the training (`TrainEvent`): plan, start, step, replanned, validating,
@@ -77,7 +74,7 @@ def train(
             `config` is no Config.
         DataError: The text is missing, cannot be read or is too short.
         CheckpointError: There is no run of the name `config.init_from`, or it is damaged.
-        RunInUseError: Another process trains in the folder `out`.
+        RunInUseError: Another training uses the folder `out`.
         NonFiniteError: Training diverges. The last checkpoint stays good.
         CharRNNError: The run cannot be written.
 
@@ -95,27 +92,27 @@ def train(
     start = time.perf_counter()
     folder = None if out is None else Path(out)
     with ExitStack() as stack:
-        group = stack.enter_context(connected(group))
+        strategy = stack.enter_context(strategy_of(group))
 
-        # The model to start with, if any. An error in any process is raised in every process: a
-        # process that raised alone would leave the rest waiting for it.
-        with group.together():
-            computing = _computing(config, group=group, start=start)
+        # The model to start with, if any; the text; and every setting that no measured speed
+        # decides: the configuration then reproduces the model.
+        with strategy.preparation():
+            computing = strategy.computing(config, start=start)
             # Minutes by default: how many steps are enough depends on the machine and the text.
             if all(getattr(config, budget) is None for budget in BUDGETS):
                 config = replace(config, minutes=DEFAULT_MINUTES)
-            if group.is_first and folder is not None:
-                clear_unsaved(folder)
+            strategy.clear(folder)
             config, initial = open_initial_model(config, asked=asked)
-
-        # The text, and every setting that is left open: the configuration now reproduces the run.
-        text = group.in_turn(lambda: read_new_text(config, initial=initial))
-        group.check_same_text(text.corpus.digest)
-        plan = choose_model(config, text=text, computing=computing)
+            text = read_new_text(config, initial=initial)
+            plan = choose_model(config, text=text, computing=computing)
+        plan = strategy.agree(plan, text)
         if plan.config.minutes is not None:
             yield PlanEvent(**text.facts(plan.config))
-        # Minutes become steps: some are taken, and timed, by a trainer that is thrown away.
+
+        # Every setting that is left open. Minutes become steps: some are taken, and timed, by a
+        # trainer that is thrown away.
         plan = plan_steps(plan, text=text, computing=computing)
+        plan = strategy.agree(plan, text)
 
         # The numbers that training changes. A larger alphabet than that of the model to start with
         # has new rows of the embedding and of the output.
@@ -124,19 +121,15 @@ def train(
             rows = text.vocab.rows_in(initial.description.vocab())
             trainer.start_with(extend_rows(initial.model, drawn=trainer.model_tensors(), rows=rows))
 
-        # The run's folder, which only the first process writes. Not earlier: a command that fails
-        # leaves none.
-        path = group.first(
-            lambda: stack.enter_context(new_run(folder, name=text.corpus.name)).path.as_posix()
-        )
-        run = RunWriter(Path(str(path)))
+        # The run's folder. Not earlier: a command that fails leaves none.
+        run = stack.enter_context(strategy.new_run(folder, name=text.corpus.name))
 
         # Training itself.
-        session = TrainingSession(
+        session = strategy.session(
             run,
             trainer=trainer,
             text=text,
-            start=start,
+            computing=computing,
             should_stop=should_stop,
             should_save=should_save,
             budget=plan.budget,
@@ -171,8 +164,7 @@ def resume(
             returns true, the step is saved and training ends.
         should_save: Called after every step: if it returns true, the step is saved and training
             goes on.
-        group: The processes that train the model together. By default those that torchrun has
-            started, or this process alone.
+        group: The processes that train together. By default those of torchrun, or this one.
 
     Yields:
         The events of the training (`TrainEvent`), as `train` does.
@@ -181,7 +173,7 @@ def resume(
         CheckpointError: The run is missing or damaged.
         DataError: The text of the run is missing or has changed.
         UsageError: The budget is used up, or a change is none of these, or out of range.
-        RunInUseError: Another process trains the run.
+        RunInUseError: Another training continues the run.
         NonFiniteError: Training diverges. The last checkpoint stays good.
         CharRNNError: The run cannot be written.
 
@@ -193,44 +185,36 @@ def resume(
     start = time.perf_counter()
     parsed = parse_changes(changes or {})
     with ExitStack() as stack:
-        group = stack.enter_context(connected(group))
+        strategy = stack.enter_context(strategy_of(group))
+        name = None if run is None else str(run)
+        folder = stack.enter_context(strategy.reopened_run(name))
 
-        # The run. The first process locks and mends it before any other process reads it, because a
-        # reader could meet a checkpoint that is being renamed.
-        def open_run() -> str:
-            folder = RunWriter(choose_run(None if run is None else str(run)).path)
-            stack.enter_context(lock_folder(folder.path))
-            folder.restore_replaced()
-            folder.saved_checkpoints()
-            return str(folder.path)
-
-        folder = RunWriter(Path(str(group.first(open_run))))
-        num_processes = group.size
-        resumed = group.in_turn(
-            lambda: load_resumed(folder, changes=parsed, num_processes=num_processes)
-        )
-        checkpoint = resumed.checkpoint
-
-        # The text, which must not have changed since the run began, and the steps that are left.
-        with group.together():
-            computing = _computing(resumed.config, group=group, start=start)
-        text = group.in_turn(lambda: read_same_text(resumed))
-        plan = continued_plan(resumed, text=text, computing=computing)
+        # The latest checkpoint; the text, which must not have changed since the run began; and what
+        # is left of the budget.
+        with strategy.preparation():
+            resumed = load_resumed(folder, changes=parsed, num_processes=strategy.num_processes)
+            checkpoint = resumed.checkpoint
+            computing = strategy.computing(resumed.config, start=start)
+            text = read_same_text(resumed)
+            plan = continued_plan(resumed, text=text, computing=computing)
+        plan = strategy.agree(plan, text)
         if plan.config.minutes is not None:
             yield PlanEvent(**text.facts(plan.config))
+
         # Minutes become steps: some are taken, and timed, by a trainer that is thrown away.
         plan = plan_steps(plan, text=text, computing=computing, num_taken=checkpoint.step)
+        plan = strategy.agree(plan, text)
 
         # The numbers that training changes.
         trainer = _new_trainer(plan.config, text=text, computing=computing)
         trainer.restore(checkpoint.model, training=checkpoint.training, counters=checkpoint.state)
 
         # Training itself.
-        session = TrainingSession(
+        session = strategy.session(
             folder,
             trainer=trainer,
             text=text,
-            start=start,
+            computing=computing,
             should_stop=should_stop,
             should_save=should_save,
             checkpoint=checkpoint,
@@ -240,24 +224,15 @@ def resume(
         yield from session.events(notes)
 
 
-def _computing(config: Config, group: ProcessGroup, start: float) -> Computing:
-    """Choose the device of this process. Raises UsageError for a device that is missing, and for a
-    text that only one process can read."""
-    group.check_corpus(config.corpus)
-    return Computing(group.device(pick_device(config.device)), group=group, start=start)
-
-
 def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer:
     """Return a trainer with the new weights of a planned configuration.
 
     Raises the errors of `RunText.learned_after`.
     """
     with on_threads(resolved(config.threads)):
-        return Trainer(
+        return computing.new_trainer(
             config,
             batches=text.batch_rows(config),
             vocab_size=len(text.vocab),
-            device=computing.device,
-            group=computing.group,
             learned_after=text.learned_after(config),
         )

@@ -7,33 +7,61 @@ on how many they were.
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from charrnn.config.settings import DROPPED, Config, resolved
-from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.system.progress import task
 from charrnn.text.batches import BatchRows
+from charrnn.text.vocab import IdArray
 from charrnn.training import recipe
 from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
 from charrnn.training.trainer import Trainer
 
 
-class Computing(NamedTuple):
+@dataclass(frozen=True)
+class Computing:
     """What a training computes with.
 
     Functions of the plan take it as one thing, because a trial step needs all of it.
+    `several_processes.SharedComputing` is what several processes compute with together.
     """
 
     device: torch.device
-    group: ProcessGroup = SINGLE
-    """The processes that train the model together."""
     start: float = 0.0
     """When a budget in minutes began, as `time.perf_counter` counts."""
+    num_processes: int = 1
+    """How many processes take the steps together."""
+
+    @property
+    def can_choose_threads(self) -> bool:
+        """Whether the number of threads may be chosen by measuring, as in `time_trial_steps`."""
+        return self.device.type == "cpu" and self.num_processes == 1
+
+    def new_trainer(
+        self,
+        config: Config,
+        *,
+        batches: BatchRows,
+        vocab_size: int,
+        learned_after: IdArray | None = None,
+    ) -> Trainer:
+        """Return a trainer with new weights, on the device."""
+        return Trainer(
+            config,
+            batches=batches,
+            vocab_size=vocab_size,
+            device=self.device,
+            learned_after=learned_after,
+        )
+
+    def any(self, flag: bool) -> bool:
+        """Return whether `flag` is true, wherever the steps are taken."""
+        return flag
 
 
 UNITS_PER_THREAD = 32
@@ -45,7 +73,7 @@ FP32_SHARE = 0.3
 """Assumed rate of fp32 as a share of the rate of bf16 on the CPU."""
 
 
-def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -> float:
+def assumed_rate(config: Config, computing: Computing) -> float:
     """Return the operations per second that are assumed of all processes together, to choose the
     model's size.
 
@@ -53,10 +81,11 @@ def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -
     is.
     """
     # Roots, because threads and processes wait for each other.
-    if device.type != "cpu":
+    num_processes = computing.num_processes
+    if computing.device.type != "cpu":
         return GPU_RATE * math.sqrt(num_processes)
     rate = CPU_RATE * math.sqrt(_most_threads(config) * num_processes)
-    if config.precision == "fp32" or not has_fast_bf16(device):
+    if config.precision == "fp32" or not has_fast_bf16(computing.device):
         rate *= FP32_SHARE
     return rate
 
@@ -119,24 +148,22 @@ def time_trial_steps(
     it.
 
     If the threads are `auto`, three numbers are tried: all threads, all but one, and a single
-    thread. While another process keeps a core busy, all threads wait at every operation for the
+    thread. While another program keeps a core busy, all threads wait at every operation for the
     thread on that core. Several processes measure together, so that the exchange of gradients
     counts, and each uses all of its threads.
 
     The seconds are the lower quartile of the measured steps on the chosen threads, not the median.
-    With the median, a process that is busy during the measurement would cost the whole run its
+    With the median, a program that is busy during the measurement would cost the whole run its
     steps.
     """
     # A network of its own: the weights of the run must not depend on how many steps were measured.
     # Drawing them is no faster on several threads, and much slower while other programs use the
     # cores.
     with on_threads(1):
-        trainer = Trainer(
+        trainer = computing.new_trainer(
             _trial_config(config, num_train_chars=len(batches.ids), computing=computing),
             batches=batches,
             vocab_size=vocab_size,
-            device=computing.device,
-            group=computing.group,
         )
     most = _most_threads(config)
     times: dict[int, list[float]] = {most: []}
@@ -166,9 +193,9 @@ def time_trial_steps(
             longest = max(longest, time.perf_counter() - round_begin)
 
             # Measure for `seconds`, or for up to twice that time until there are three rounds. The
-            # longest round does not count, because the process may have been stopped in it.
+            # longest round does not count, because charrnn may have been stopped in it.
             least = seconds if len(times[most]) >= 3 else 2 * seconds
-            is_over = computing.group.any(time.perf_counter() - begin - longest >= least)
+            is_over = computing.any(time.perf_counter() - begin - longest >= least)
 
     # The fastest number of threads; all of them unless another is clearly faster.
     medians = {count: np.quantile(taken, 0.5, method="lower") for count, taken in times.items()}
@@ -184,7 +211,7 @@ def _trial_config(config: Config, num_train_chars: int, computing: Computing) ->
     # A step takes the same time with any dropout, weight decay and learning rate, and 8 % longer if
     # weights are dropped (1x512). They are not dropped in an irnn, nor in a model that, at the
     # assumed rate, does not read the text often.
-    rate = assumed_rate(config, computing.device, num_processes=computing.group.size)
+    rate = assumed_rate(config, computing)
     num_read = recipe.chars_of_minutes(config, operations_per_second=rate)
     dropped = dict.fromkeys(DROPPED, 0.1)
     dropout = recipe.choose_dropout(config, num_read=num_read, num_train_chars=num_train_chars)
@@ -206,13 +233,13 @@ def _fewer_threads(
     config: Config, computing: Computing, *, batch_size: int, seconds: float
 ) -> list[int]:
     """Return the numbers of threads to try beside all of them."""
-    if config.threads != "auto" or computing.device.type != "cpu" or computing.group.size > 1:
+    if config.threads != "auto" or not computing.can_choose_threads:
         return []
 
     # Fewer threads are not tried for a model that is too large for them.
     operations = OPERATIONS_PER_WEIGHT * num_recurrent_weights(config)
     operations *= batch_size * resolved(config.bptt_length)
-    seconds_of_one = operations / assumed_rate(replace(config, threads=1), computing.device)
+    seconds_of_one = operations / assumed_rate(replace(config, threads=1), computing)
     most = torch.get_num_threads()
     fewer = []
     for count in (most - 1, 1):

@@ -62,7 +62,7 @@ class TimeBudget:
     def is_due(self, seconds: float, step: int) -> bool:
         """Return whether to plan again, `seconds` after the start of the run, after `step` steps.
 
-        The first steps of a process are slow, so there must be a few to plan by.
+        The first steps of a training are slow, so there must be a few to plan by.
         """
         has_pace = step - self.planned_step >= LEAST_STEPS
         return has_pace and self._num_passed(seconds) > self.num_plannings
@@ -109,7 +109,7 @@ def pace_after(step: int, log: MetricsLog, config: Config) -> Pace | None:
     """Return how fast the steps after `step` were, by the log of a run; None if it has none of them
     or cannot be read.
 
-    The log knows it, and not the process, so that a run that was killed plans as one that was not.
+    The log knows it, so that a run that was killed plans as one that was not.
     """
     # A training does not end because a file is missing that it can do without.
     try:
@@ -131,7 +131,7 @@ def pace_after(step: int, log: MetricsLog, config: Config) -> Pace | None:
         return None
 
     # The later half of the steps, because another program may have begun or ended in the earlier
-    # half; without the longest, in which the process may have been stopped.
+    # half; without the longest, in which charrnn may have been stopped.
     lately = sorted(step_seconds[len(step_seconds) // 2 :])
     return Pace(statistics.mean(lately[:-1] or lately), seconds_per_validation)
 
@@ -150,7 +150,7 @@ def plan_again(
     training would not end at about `end`, as `time.perf_counter` counts.
 
     The change is recorded as the last entry of `Config.plan`. Everything else stays as it was
-    planned first. One process plans for all.
+    planned first.
     """
     seconds_left = end - time.perf_counter()
     num_steps = _steps_until(seconds_left, config=config, text=text, pace=pace, num_taken=num_taken)
@@ -162,7 +162,8 @@ def plan_again(
     trial_seconds = REMEASURE_SHARE * 60 * budget.minutes
     if (
         may_be_others
-        and _chooses_threads(budget, computing)
+        and budget.chooses_threads
+        and computing.can_choose_threads
         and trial_seconds >= MIN_MEASURE_SECONDS
     ):
         auto = replace(config, plan=None, threads="auto")
@@ -188,11 +189,6 @@ def plan_again(
     if _ends_elsewhere(config, num_steps) or threads != threads_at(num_taken, config):
         return with_plan(config, PlanEntry(num_taken, num_steps=num_steps, threads=threads))
     return config
-
-
-def _chooses_threads(budget: TimeBudget, computing: Computing) -> bool:
-    """Return whether the number of threads may be chosen by measuring, as in `time_trial_steps`."""
-    return budget.chooses_threads and computing.device.type == "cpu" and computing.group.size == 1
 
 
 def _ends_elsewhere(config: Config, num_steps: int) -> bool:

@@ -51,34 +51,29 @@ def choose_model(config: Config, text: RunText, computing: Computing) -> Plan:
     It comes first, and the plan event shows it. `plan_steps` measures, and chooses what depends on
     the speed.
 
-    Several processes get the choices of the first process. Raises UsageError for a model that
-    cannot be trained on this machine.
+    Raises UsageError for a model that cannot be trained on this machine.
     """
-    device, group, _ = computing
-    with group.together():
-        # The size, by the text and an assumed speed: by a measured speed, the same command would
-        # train another model on a busy day.
-        sized = choose_sizes(
-            with_fitting_size(config, text),
-            num_train_chars=text.num_train,
-            operations_per_second=assumed_rate(config, device, num_processes=group.size),
-        )
+    # The size, by the text and an assumed speed: by a measured speed, the same command would train
+    # another model on a busy day.
+    sized = choose_sizes(
+        with_fitting_size(config, text),
+        num_train_chars=text.num_train,
+        operations_per_second=assumed_rate(config, computing),
+    )
 
-        # Who asks for a size gets one network of it, not several networks that share it.
-        asked = (config.hidden_size, config.embedding_size, config.parameters)
-        is_asked = any(size not in ("auto", "one-hot", None) for size in asked)
-        if is_asked or config.init_from is not None:
-            sized = fill_auto(sized, num_members=1)
+    # Who asks for a size gets one network of it, not several networks that share it.
+    asked = (config.hidden_size, config.embedding_size, config.parameters)
+    is_asked = any(size not in ("auto", "one-hot", None) for size in asked)
+    if is_asked or config.init_from is not None:
+        sized = fill_auto(sized, num_members=1)
 
-        # These checks come before anything of that size is allocated.
-        check_multiple(sized)
-        check_network_fits(sized, len(text.vocab))
-        group.rows(resolved(sized.batch_size))
+    # These checks come before anything of that size is allocated.
+    check_multiple(sized)
+    check_network_fits(sized, len(text.vocab))
 
-        # The precision is recorded, so that the run continues, and can be repeated, in the
-        # precision that it started with.
-        sized = with_precision(sized, device)
-    sized = group.share_config(sized)
+    # The precision is recorded, so that the run continues, and can be repeated, in the precision
+    # that it started with.
+    sized = with_precision(sized, computing.device)
     return Plan(config=sized, budget=budget_of(sized))
 
 
@@ -165,13 +160,12 @@ def plan_steps(plan: Plan, text: RunText, computing: Computing, *, num_taken: in
     New and resumed runs call it, after `choose_model` or `resuming.continued_plan`. The steps of a
     resumed run follow the `num_taken` steps that it has taken before. Sums on another number of
     threads differ in their last digits, so the configuration of the plan, not the command,
-    reproduces a run. Several processes measure together, and get the choices of the first process.
+    reproduces a run.
     """
     if plan.config.minutes is None:
         planned = _steps_as_given(plan.config, text=text, num_taken=num_taken)
     else:
         planned = _steps_in_minutes(plan, text=text, computing=computing, num_taken=num_taken)
-    planned = computing.group.share_config(planned)
 
     # A user who gave ten minutes and sees three is told why.
     ends_early = False
@@ -188,7 +182,7 @@ def _steps_as_given(config: Config, text: RunText, num_taken: int) -> Config:
     )
     threads = choose_threads(planned)
     if planned.plan is not None and planned.threads == "auto":
-        # The run that is resumed has other processes from here on.
+        # The run that is resumed has other threads from here on.
         last = planned.plan_entries[-1]
         planned = with_plan(planned, PlanEntry(num_taken, last.num_steps, threads=threads))
     return replace(planned, threads=threads)

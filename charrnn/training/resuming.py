@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from charrnn.config.plan_record import PlanEntry
-from charrnn.config.settings import BUDGETS, CHANGEABLE, Config, parse_value, resolved
+from charrnn.config.settings import BUDGETS, CHANGEABLE, Config, parse_value
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import recipe
@@ -139,43 +138,39 @@ def continued_plan(resumed: Resumed, text: RunText, computing: Computing) -> Pla
     """
     config = resumed.config
     changes = resumed.changes
-    group = computing.group
-    with group.together():
-        group.rows(resolved(config.batch_size))
-        if "precision" in changes:
-            config = with_precision(config, computing.device)
+    if "precision" in changes:
+        config = with_precision(config, computing.device)
 
-        # With a new budget, what followed from the old one is chosen again: where the value is what
-        # `auto` would have chosen, nobody asked for it.
-        [budget] = [name for name in BUDGETS if getattr(config, name) is not None]
-        if budget in changes:
-            chosen = choose_steps(
-                replace(resumed.before, evaluate_every="auto", save_every="auto"),
-                num_train_chars=text.num_train,
-                num_val_chars=text.num_validation,
-            )
-            followers: dict[str, Any] = {}
-            for name in ("evaluate_every", "save_every"):
-                if name not in changes and getattr(config, name) == getattr(chosen, name):
-                    followers[name] = "auto"
-            config = replace(config, **followers)
+    # With a new budget, what followed from the old one is chosen again: where the value is what
+    # `auto` would have chosen, nobody asked for it.
+    [budget] = [name for name in BUDGETS if getattr(config, name) is not None]
+    if budget in changes:
+        chosen = choose_steps(
+            replace(resumed.before, evaluate_every="auto", save_every="auto"),
+            num_train_chars=text.num_train,
+            num_val_chars=text.num_validation,
+        )
+        followers: dict[str, Any] = {}
+        for name in ("evaluate_every", "save_every"):
+            if name not in changes and getattr(config, name) == getattr(chosen, name):
+                followers[name] = "auto"
+        config = replace(config, **followers)
 
-        # A budget of minutes has no number of steps, so its time is compared.
-        num_taken = resumed.checkpoint.step
-        minutes = MetricsLog(resumed.run.path / "metrics.jsonl").seconds_at(num_taken) / 60
-        num_steps = recipe.steps_of_budget(config, num_train_chars=text.num_train)
-        is_used_up = (config.minutes or 0) <= minutes
-        if num_steps is not None:
-            is_used_up = num_steps < num_taken
-        if is_used_up:
-            raise UsageError(
-                f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has"
-                f" taken {counted(num_taken, 'step')} in {minutes:.2f} minutes already\n"
-                "a budget counts from the start of the run: give more, or leave it out"
-            )
-        if config.minutes is not None:
-            config = replace(config, minutes=config.minutes - minutes)
-    config = group.share_config(config)
+    # A budget of minutes has no number of steps, so its time is compared.
+    num_taken = resumed.checkpoint.step
+    minutes = resumed.run.metrics.seconds_at(num_taken) / 60
+    num_steps = recipe.steps_of_budget(config, num_train_chars=text.num_train)
+    is_used_up = (config.minutes or 0) <= minutes
+    if num_steps is not None:
+        is_used_up = num_steps < num_taken
+    if is_used_up:
+        raise UsageError(
+            f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has"
+            f" taken {counted(num_taken, 'step')} in {minutes:.2f} minutes already\n"
+            "a budget counts from the start of the run: give more, or leave it out"
+        )
+    if config.minutes is not None:
+        config = replace(config, minutes=config.minutes - minutes)
     return Plan(config=config, budget=_budget_of(resumed, continued=config))
 
 

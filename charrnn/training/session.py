@@ -11,15 +11,15 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from charrnn.config.settings import Config, resolved, threads_at
-from charrnn.errors import CharRNNError, CheckpointError, NonFiniteError, named
+from charrnn.errors import CheckpointError, NonFiniteError, named
 from charrnn.generation.generator import Generator as TextGenerator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.device import on_threads
-from charrnn.model.losses import bits, stateful_scores
+from charrnn.model.losses import MeanScores, bits, stateful_scores
 from charrnn.model.reading import Segments
 from charrnn.runs.checkpoint import (
     CONFIG,
@@ -29,7 +29,6 @@ from charrnn.runs.checkpoint import (
     checkpoint_name,
     checkpoint_step,
 )
-from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.files import JSON
 from charrnn.text.recorded_corpus import state_of_corpus
@@ -63,19 +62,15 @@ class TrainingSession:
     `loop.train` and `loop.resume` make one, and pass its events on. `events` is the loop; its verbs
     (`step`, `recover`, `validate`, `write_sample`, `save`) return or yield the events that report
     what they did. An event is yielded only after everything that it reports is on disk, so the run
-    can be killed at any instant. The caller holds the run's lock.
-
-    Several processes have a session each, and go through the same steps. Only the first process
-    validates, writes samples and uses the run's folder. Requests to stop or to save, from any
-    process, reach all at the same step: if one process stopped alone, the rest would wait for its
-    gradients forever.
+    can be killed at any instant. The caller holds the run's lock. A session that is shared is a
+    `several_processes.SharedSession`.
     """
 
     run: RunWriter
     trainer: Trainer
     text: RunText
-    start: float
-    """When the training began, as `time.perf_counter` counts."""
+    computing: Computing
+    """What the training computes with, and when it began."""
     should_stop: Callable[[], bool]
     should_save: Callable[[], bool]
     checkpoint: Checkpoint | None = None
@@ -99,19 +94,18 @@ class TrainingSession:
     """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
     at most once."""
     texts_seal: JSON = None
-    """The seal of the file with the texts of documents, in the first process; None without
-    documents."""
+    """The seal of the file with the texts of documents; None without documents."""
     is_stopped: bool = False
     """Whether `should_stop` ended the session before its last step."""
 
     def __post_init__(self) -> None:
-        self.group = self.trainer.group
-
-        # The files beside the checkpoints.
-        self._metrics = MetricsLog(self.run.path / "metrics.jsonl")
-        self._samples = SampleLog(self.run.path / "samples.txt")
         self._seconds_before = 0.0
-        """Seconds that the log of earlier processes ends with."""
+        """Seconds of training before this session, with which the log ends."""
+
+    @property
+    def _start(self) -> float:
+        """When the training began, as `time.perf_counter` counts."""
+        return self.computing.start
 
     @property
     def num_steps(self) -> int:
@@ -141,7 +135,7 @@ class TrainingSession:
 
         # At step 0 the sample shows what an untrained model writes. A run that was stopped or
         # killed may lack the sample of its last step.
-        if self._is_sample_due() and trainer.step not in self._samples.steps():
+        if self._is_sample_due() and trainer.step not in self.run.samples.steps():
             yield self.write_sample()
 
         # A validation that a stop interrupted: its step was taken and logged before.
@@ -178,7 +172,7 @@ class TrainingSession:
 
             # Save, once in a while, when somebody asks, and when a step is worth keeping. The first
             # steps of a new plan cannot be taken again without it.
-            is_asked = self.group.any(self.should_save())
+            is_asked = self._is_asked(self.should_save)
             is_due = trainer.step % resolved(config.save_every) == 0
             if is_asked or is_due or is_planned or is_last or trainer.step == self.best_step:
                 yield self.save()
@@ -198,7 +192,7 @@ class TrainingSession:
             recipe = str(self.run.path / CONFIG)
         return DoneEvent(
             step=self.trainer.step,
-            seconds=time.perf_counter() - self.start,
+            seconds=time.perf_counter() - self._start,
             val_nats=self.val_nats,
             best_nats=self.best_nats,
             best_step=self.best_step,
@@ -213,18 +207,16 @@ class TrainingSession:
         checkpoint = self.checkpoint
         texts = self.text.corpus.source_text.document_texts
         if checkpoint is None:
-            if self.group.is_first:
-                self.run.write_description(self.description)
-                self.texts_seal = self.run.write_document_texts(texts)
+            self.run.write_description(self.description)
+            self.texts_seal = self.run.write_document_texts(texts)
             return ()
 
         self.base = checkpoint.state.get("base")
         damaged = self._go_back_to(checkpoint)
-        if self.group.is_first:
-            recorded = checkpoint.state.get("document_texts")
-            self.texts_seal = self.run.write_document_texts(texts, recorded)
+        recorded = checkpoint.state.get("document_texts")
+        self.texts_seal = self.run.write_document_texts(texts, recorded)
         # Seconds count on where the log ends, so that curves against time have no jump back.
-        self._seconds_before = self._metrics.seconds_at(self.trainer.step)
+        self._seconds_before = self.run.metrics.seconds_at(self.trainer.step)
         return (*checkpoint.warnings, *damaged)
 
     def _go_back_to(self, checkpoint: Checkpoint) -> list[str]:
@@ -232,19 +224,12 @@ class TrainingSession:
         nothing later counts. Write the configuration; return messages about damaged lines of the
         log.
 
-        Only now, when all processes have read the checkpoint, and a run that cannot be continued
-        has stayed as it was.
+        Only now, when the checkpoint was read, and a run that cannot be continued has stayed as it
+        was.
         """
-        best = best_checkpoint(checkpoint.state)
-        damaged: list[str] = []
-        if self.group.is_first:
-            self.run.continue_from(checkpoint)
-            self.run.write_description(self.description)
-            # A process that was killed after it moved `latest` has not removed old checkpoints, and
-            # may have written samples of later steps than it saved.
-            self.run.prune(self.trainer.config.keep, needed=(checkpoint.name, best))
-            self._samples.rewind(self.trainer.step)
-            damaged = self._metrics.rewind(self.trainer.step)
+        self.run.continue_from(checkpoint)
+        self.run.write_description(self.description)
+        damaged = self.run.rewind(checkpoint, keep=self.trainer.config.keep)
 
         # The session may have saved and validated later steps, which are taken again.
         self.saved_step = checkpoint.step
@@ -253,18 +238,22 @@ class TrainingSession:
         self.best_nats = None
         self.best_step = 0
         # If the best checkpoint was damaged and removed, the next step that is validated becomes
-        # the best. The first process decides: it may have mended the folder meanwhile.
-        if best is not None and best in self.group.of_first(self.run.checkpoints()):
+        # the best.
+        best = best_checkpoint(checkpoint.state)
+        if best is not None and self.run.has_checkpoint(best):
             self.best_nats = cast(float, checkpoint.state["best_nats"])
             self.best_step = checkpoint_step(best)
         return damaged
 
     def _check_stop(self) -> bool:
-        """Ask `should_stop` of all processes, and return whether the session ends before the next
-        step."""
-        if self.group.any(self.should_stop()):
+        """Ask `should_stop`, and return whether the session ends before the next step."""
+        if self._is_asked(self.should_stop):
             self.is_stopped = True
         return self.is_stopped
+
+    def _is_asked(self, ask: Callable[[], bool]) -> bool:
+        """Return the answer of `should_stop` or `should_save`."""
+        return ask()
 
     def _is_sample_due(self) -> bool:
         """Return whether to write a sample after the step that was taken."""
@@ -272,7 +261,7 @@ class TrainingSession:
         first_plan = self.trainer.config.plan_entries[0]
         steps = [math.ceil(first_plan.num_steps * share) for share in SAMPLE_SHARES]
         steps.append(self.num_steps)
-        return self.group.is_first and self.trainer.step in steps
+        return self.trainer.step in steps
 
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
@@ -283,7 +272,7 @@ class TrainingSession:
         end = time.perf_counter()
         event = StepEvent(
             step=self.trainer.step,
-            seconds=end - self.start,
+            seconds=end - self._start,
             train_nats=result.train_nats,
             grad_norm=result.grad_norm,
             learning_rate=result.learning_rate,
@@ -297,19 +286,22 @@ class TrainingSession:
         """The number of threads at the present step."""
         return threads_at(self.trainer.step, self.trainer.config)
 
+    def _seconds_of_run(self) -> float:
+        """Return the seconds since the run began, without those in which it was stopped."""
+        return self._seconds_before + time.perf_counter() - self._start
+
     @property
     def _budget_end(self) -> float:
         """When the budget in minutes ends, as `time.perf_counter` counts."""
         assert self.budget is not None, "only a budget in minutes ends"
-        return self.start - self._seconds_before + 60 * self.budget.minutes
+        return self._start - self._seconds_before + 60 * self.budget.minutes
 
     def _is_planning_due(self) -> bool:
         """Return whether to plan what is left of a budget in minutes, after the step that was
-        taken. The first process decides: the clocks of all differ."""
+        taken."""
         if self.budget is None or self.budget.num_left == 0:
             return False
-        seconds = self._seconds_before + time.perf_counter() - self.start
-        return self.group.of_first(self.budget.is_due(seconds, step=self.trainer.step))
+        return self.budget.is_due(self._seconds_of_run(), step=self.trainer.step)
 
     def plan_again(self) -> Generator[ReplannedEvent, None, None]:
         """Plan what is left of the budget by how long the last steps took, and yield an event if
@@ -318,23 +310,19 @@ class TrainingSession:
         The caller saves the step: a run that is killed before plans again, and one that is killed
         after it follows the plan that was saved.
         """
+        assert self.budget is not None, "only a budget in minutes is planned"
         before = self.trainer.config
-        fields = self.group.first(self._new_plan)
-        assert self.budget is not None and fields is not None, "only a budget in minutes is planned"
-        planned = Config(**fields)
-        seconds = time.perf_counter() - self.start
-        self.budget.note_planning(
-            self.group.of_first(self._seconds_before + seconds), step=self.trainer.step
-        )
+        planned = self._new_plan()
+        seconds = time.perf_counter() - self._start
+        self.budget.note_planning(self._seconds_of_run(), step=self.trainer.step)
         if planned == before:
             return
 
         # The configuration is written before the checkpoint: one that is newer than the latest
         # checkpoint loses its last plan (`plan_until`), one that is older would lose it unnoticed.
         self.trainer.config = planned
-        if self.group.is_first:
-            self.run.check_still_owned()
-            self.run.write_description(self.description)
+        self.run.check_still_owned()
+        self.run.write_description(self.description)
         yield ReplannedEvent(
             step=self.trainer.step,
             seconds=seconds,
@@ -342,23 +330,22 @@ class TrainingSession:
             threads=self._num_threads,
         )
 
-    def _new_plan(self) -> dict[str, Any]:
-        """Return the fields of the configuration with the plan that the first process makes."""
+    def _new_plan(self) -> Config:
+        """Return the configuration with a new plan, or as it is if no other plan is needed."""
         assert self.budget is not None, "only a budget in minutes is planned"
         config = self.trainer.config
-        pace = pace_after(self.budget.planned_step, log=self._metrics, config=config)
+        pace = pace_after(self.budget.planned_step, log=self.run.metrics, config=config)
         if pace is None:
-            return asdict(config)
-        planned = plan_again(
+            return config
+        return plan_again(
             config,
             text=self.text,
-            computing=Computing(self.trainer.device, group=self.group),
+            computing=self.computing,
             budget=self.budget,
             pace=pace,
             num_taken=self.trainer.step,
             end=self._budget_end,
         )
-        return asdict(planned)
 
     def _late_warning(self) -> Generator[WarningEvent, None, None]:
         """Yield a warning about a training that has taken longer than its budget."""
@@ -373,15 +360,8 @@ class TrainingSession:
             )
 
     def _log(self, event: StepEvent | EvaluationEvent) -> None:
-        """Add an event to the log, with the seconds of all processes of the run."""
-        if self.group.is_first:
-            seconds = self._seconds_before + event.seconds
-            try:
-                self._metrics.append(event.to_json() | {"seconds": seconds})
-            except CharRNNError:
-                # The run may have been moved or removed.
-                self.run.check_still_owned()
-                raise
+        """Add an event to the log, with the seconds of the whole run."""
+        self.run.log(event.to_json() | {"seconds": self._seconds_before + event.seconds})
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise
@@ -393,7 +373,7 @@ class TrainingSession:
 
         # The latest checkpoint, not the best one: all that was learned before the loss exploded.
         trainer = self.trainer
-        saved = self.group.in_turn(lambda: self.run.load_checkpoint("latest", with_training=True))
+        saved = self._load_latest()
         for message in saved.warnings:
             yield WarningEvent(message=message)
 
@@ -408,6 +388,10 @@ class TrainingSession:
             message=f"{error} Went back to step {trainer.step}, with a peak learning rate of"
             f" {rate:.2g}."
         )
+
+    def _load_latest(self) -> Checkpoint:
+        """Load the latest checkpoint, with all that training needs to continue."""
+        return self.run.load_checkpoint("latest", with_training=True)
 
     def _remedy(self) -> str:
         """Return a sentence on how to go on after a run that diverges."""
@@ -432,24 +416,7 @@ class TrainingSession:
         segments = Segments.of(num_validation, first=0, max_chars=config.validation_chars)
         yield ValidatingEvent(step=step, num_chars=segments.num_chars)
 
-        # The other processes wait for the result, so their threads are free.
-        means = None
-        if self.group.is_first:
-            num_threads = self._num_threads * self.group.local_size
-            with on_threads(num_threads):
-                scores = stateful_scores(
-                    self.trainer.averaged,
-                    ids=self.text.ids[: self.text.num_before_test],
-                    first=self.text.num_train,
-                    precision=config.precision,
-                    max_chars=config.validation_chars,
-                    escape_nats=self.text.vocab.escape_nats,
-                    learned_after=self.text.learned_after(config),
-                    should_stop=self.should_stop,
-                )
-            if scores is not None:
-                means = scores.means
-        means = self.group.of_first(means)
+        means = self._measure_losses(config.validation_chars, num_threads=self._num_threads)
         was_due = self.is_validation_due
         self.is_validation_due = means is None
         if means is None:
@@ -466,7 +433,7 @@ class TrainingSession:
             self.best_step = step
         event = EvaluationEvent(
             step=step,
-            seconds=time.perf_counter() - self.start,
+            seconds=time.perf_counter() - self._start,
             val_nats=self.val_nats,
             val_bpc=bits(self.val_nats),
             first_guess=first_guess,
@@ -474,9 +441,9 @@ class TrainingSession:
             is_best=is_best,
         )
 
-        # A process that was killed may have logged a validation that was due, before it saved that
-        # it was done.
-        if not was_due or step not in self._metrics.steps("evaluation"):
+        # A run that was killed may have logged a validation that was due, before it saved that it
+        # was done.
+        if not was_due or step not in self.run.metrics.steps("evaluation"):
             self._log(event)
         yield event
         if not math.isfinite(self.val_nats):
@@ -484,6 +451,25 @@ class TrainingSession:
                 message=f"the loss of the validation text is {self.val_nats} at step {step}:"
                 f" a state grew without bound. {self._remedy()}"
             )
+
+    def _measure_losses(self, max_chars: int | None, num_threads: int) -> MeanScores | None:
+        """Measure the loss of the validation text, of which at most `max_chars` characters are
+        read; None if `should_stop` interrupted it."""
+        config = self.trainer.config
+        with on_threads(num_threads):
+            scores = stateful_scores(
+                self.trainer.averaged,
+                ids=self.text.ids[: self.text.num_before_test],
+                first=self.text.num_train,
+                precision=config.precision,
+                max_chars=max_chars,
+                escape_nats=self.text.vocab.escape_nats,
+                learned_after=self.text.learned_after(config),
+                should_stop=self.should_stop,
+            )
+        if scores is None:
+            return None
+        return scores.means
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
@@ -504,43 +490,39 @@ class TrainingSession:
         written = ""
         with contextlib.suppress(CheckpointError):
             written = "".join(model.begin(options).chunks())
-        self._samples.append(self.trainer.step, written)
+        self.run.samples.append(self.trainer.step, written)
         return SampleEvent(step=self.trainer.step, text=written)
 
     def save(self) -> SavedEvent:
         """Commit the present step to disk, and remove checkpoints that are no longer kept. Raises
         CharRNNError."""
-        # Each process adds the recurrent states of its own batch rows.
         step = self.trainer.step
         training, counters = self.trainer.snapshot()
-        if self.group.is_first:
-            self.run.check_still_owned()
-            recorded: dict[str, Any] = {
-                **counters,
-                "best_nats": self.best_nats,
-                "best_step": self.best_step,
-                **state_of_corpus(self.text.corpus),
-            }
-            if self.group.size > 1:
-                recorded["num_processes"] = self.group.size
-            if self.is_validation_due:
-                recorded["is_validation_due"] = True
-            if self.base is not None:
-                recorded["base"] = self.base
-            if self.texts_seal is not None:
-                recorded["document_texts"] = self.texts_seal
-            if self.budget is not None:
-                recorded["budget"] = self.budget.state(self.trainer.config)
+        self.run.check_still_owned()
+        recorded: dict[str, Any] = {
+            **counters,
+            "best_nats": self.best_nats,
+            "best_step": self.best_step,
+            **state_of_corpus(self.text.corpus),
+        }
+        if self.is_validation_due:
+            recorded["is_validation_due"] = True
+        if self.base is not None:
+            recorded["base"] = self.base
+        if self.texts_seal is not None:
+            recorded["document_texts"] = self.texts_seal
+        if self.budget is not None:
+            recorded["budget"] = self.budget.state(self.trainer.config)
 
-            # `RunWriter.commit` makes this step the latest, by writes in a safe order.
-            self.run.commit(
-                step=step,
-                model=self.trainer.model_tensors(),
-                training=training,
-                state=recorded,
-                description=self.description,
-                keep=self.trainer.config.keep,
-            )
+        # `RunWriter.commit` makes this step the latest, by writes in a safe order.
+        self.run.commit(
+            step=step,
+            model=self.trainer.model_tensors(),
+            training=training,
+            state=recorded,
+            description=self.description,
+            keep=self.trainer.config.keep,
+        )
         self.saved_step = step
         return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
 

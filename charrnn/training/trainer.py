@@ -9,7 +9,7 @@ Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from charrnn.config.settings import Config, resolved
-from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import CheckpointError, NonFiniteError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
@@ -75,12 +74,9 @@ class Trainer:
     """Network, optimizers, averaged weights, recurrent state and position in the text.
 
     It knows nothing of files and events, which are those of `TrainingSession`: use it alone to
-    measure how fast a step is, or to train without a run. Each of several processes has such a
-    trainer, with the same weights, for its own rows of the batch: they sum their gradients (data
-    parallelism), and together take the step that a single process takes, up to rounding. (With
-    `learned_after`, the mean of each process counts equally, however many characters it learns, so
-    the step differs a little from a single process's.) `take_step` and `snapshot` must be called in
-    all of them.
+    measure how fast a step is, or to train without a run. A `several_processes.SharedTrainer`
+    computes some of the batch rows, and exchanges what it has computed, in three methods that have
+    nothing to do here.
 
     `model_tensors` and `snapshot` together return all of it, and `restore` takes it back, so a
     restored trainer takes bit-identical steps on a CPU. A snapshot contains no random generator:
@@ -93,17 +89,18 @@ class Trainer:
         batches: BatchRows,
         vocab_size: int,
         device: torch.device,
-        group: ProcessGroup = SINGLE,
         learned_after: IdArray | None = None,
+        *,
+        rows: slice | None = None,
     ):
         """Build a network with the weights of `config.seed`.
 
         It learns to predict every character, or only those that follow an id of `learned_after`.
-        Raises UsageError for more processes than batch rows.
+        `rows` are the batch rows that this trainer computes, by default all of them.
         """
         assert config.steps is not None, "config.steps must be set (by `plan_steps`)"
 
-        # Settings of the whole process, which make every step faster.
+        # Settings of torch, which make every step faster.
         keep_freed_memory()
         limit_loaded_torch()
 
@@ -111,8 +108,7 @@ class Trainer:
         self.config = config
         self.batches = batches
         self.device = device
-        self.group = group
-        self.rows = group.rows(batches.batch_size)
+        self.rows = rows or slice(0, batches.batch_size)
         self._learned_after: Tensor | None = None
         if learned_after is not None:
             self._learned_after = torch.from_numpy(learned_after.astype(np.int64)).to(device)
@@ -201,7 +197,7 @@ class Trainer:
         """Return the window that the next step reads."""
         ids, targets = self.batches.window(self.cursor, length=self._window_length, rows=self.rows)
 
-        # Random numbers are drawn for the whole batch; each process takes its own rows of them.
+        # Random numbers are drawn for the whole batch, whichever of its rows are computed here.
         # torch uses the lower 32 bits of a seed.
         seed = (self.config.seed * STEPS_PER_SEED + self.step) % 2**32
         generator = Generator().manual_seed(seed)
@@ -219,7 +215,7 @@ class Trainer:
 
     def _compute_gradients(self, window: Window, scale: float) -> tuple[Tensor, Tensor]:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`;
-        `scale` is the factor of the loss in fp16. The mean is over all processes.
+        `scale` is the factor of the loss in fp16.
 
         Return the state after the window, and (2,): the mean loss in nats per character, and the
         gradient's norm before clipping, as in `StepResult`.
@@ -249,10 +245,10 @@ class Trainer:
         if self._omega is not None:
             self._omega.add_gradients(len(window.ids) * self.batches.batch_size)
 
-        # Add up the gradients and the losses of all processes.
+        # Add those of the other batch rows, if some are computed elsewhere.
         mean_loss = loss.detach() / len(self._networks)
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        self.group.sum_in_place([*gradients, mean_loss])
+        self._add_other_rows([*gradients, mean_loss])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Each network of an
         # ensemble is clipped on its own, so that none slows the rest.
@@ -264,8 +260,8 @@ class Trainer:
         return state.detach(), loss_and_norm
 
     def _loss(self, logits: Tensor, window: Window) -> Tensor:
-        """Compute this process's part of the mean loss over the learned characters of a window: the
-        parts of all processes add up to it (with `learned_after`, to the mean of their means).
+        """Compute the mean loss over the learned characters of a window, or the part of it of the
+        batch rows that are computed here.
 
         The loss of an ensemble is the sum of the losses of its networks, each of which learns as if
         it were alone.
@@ -276,14 +272,23 @@ class Trainer:
         logits = logits.float().flatten(0, 1)
         targets = window.targets.repeat(1, len(self._networks)).flatten()
         if self._learned_after is not None:
-            # The mean over this process's own learned characters, because how many the others have
-            # is not known here.
             is_learned = torch.isin(window.ids, self._learned_after)
-            num_targets = max(1, int(is_learned.sum())) * self.group.size
+            num_targets = self._num_learned(is_learned)
             is_learned = is_learned.repeat(1, len(self._networks)).flatten()
             logits = logits[is_learned]
             targets = targets[is_learned]
         return cross_entropy(logits, targets, reduction="sum") / num_targets
+
+    def _num_learned(self, is_learned: Tensor) -> int:
+        """Return by how much the summed loss of the learned characters is divided, at least 1."""
+        return max(1, int(is_learned.sum()))
+
+    def _add_other_rows(self, tensors: Sequence[Tensor]) -> None:
+        """Add to each of the tensors what was computed elsewhere from other batch rows."""
+
+    def _state_of_all_rows(self) -> Tensor:
+        """Return the state of all batch rows, also of those that are computed elsewhere."""
+        return self.state
 
     def _initial_state(self) -> Tensor:
         return self.network.initial_state(self.rows.stop - self.rows.start)
@@ -334,8 +339,7 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue, apart from `model_tensors`: (tensors, {"step",
         "cursor"}), with the states of all batch rows."""
-        state = self.group.join_rows(self.state, batch_size=self.batches.batch_size)
-        return numpy_tensors({**self._tensors(), "state": state}), {
+        return numpy_tensors({**self._tensors(), "state": self._state_of_all_rows()}), {
             "step": self.step,
             "cursor": self.cursor,
         }

@@ -143,11 +143,12 @@ def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch):
         config = make_config(precision=precision, hidden_size=units)
         assert with_precision(config, CPU).precision == expected
         is_slow = precision == "fp32" or not has_instructions
-        rate = measuring.assumed_rate(replace(config, threads=4), CPU)
+        rate = measuring.assumed_rate(replace(config, threads=4), Computing(CPU))
         assert rate == 2 * measuring.CPU_RATE * (measuring.FP32_SHARE if is_slow else 1), (
             "of four threads"
         )
-        assert measuring.assumed_rate(config, torch.device("cuda"), 4) == 2 * measuring.GPU_RATE
+        four = Computing(torch.device("cuda"), num_processes=4)
+        assert measuring.assumed_rate(config, four) == 2 * measuring.GPU_RATE
         assert with_precision(config, torch.device("cuda")).precision == (
             "bf16" if units == 127 else expected
         )

@@ -43,9 +43,9 @@ class Session:
         self.is_stop_asked = False
         self.is_save_asked = False
         self.text = read_text(config)
-        computing = Computing(CPU)
-        sized = plan.choose_model(config, self.text, computing)
-        self.config = plan.plan_steps(sized, self.text, computing).config
+        self.computing = Computing(CPU)
+        sized = plan.choose_model(config, self.text, self.computing)
+        self.config = plan.plan_steps(sized, self.text, self.computing).config
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
@@ -55,7 +55,7 @@ class Session:
             run,
             trainer,
             self.text,
-            0,
+            self.computing,
             lambda: self.is_stop_asked,
             lambda: self.is_save_asked,
             checkpoint,
