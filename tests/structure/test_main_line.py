@@ -71,11 +71,12 @@ def called_by(frame):
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not know a code's class")
 @pytest.mark.parametrize("name", ENDS)
-def test_the_main_line_has_the_files_that_the_page_lists(command, lab, corpus_file, name):
+def test_the_main_line_has_the_files_that_the_page_lists(command, lab, corpus, corpus_file, name):
+    Path("short.txt").write_text(corpus.text[:6_000], encoding="utf-8")
     words = {
         "train": ("train --steps 2 --hidden-size 8 --set optimizer=muon", corpus_file),
         "sample": ("sample --length 20 --seed 1", lab),
-        "visualize": ("visualize --recompute --text", corpus_file, lab),
+        "visualize": ("visualize --recompute --text short.txt", lab),
     }
     start = f"commands/{name}.py"
     ways = {end: set() for end in ENDS[name]}
