@@ -294,10 +294,13 @@ def test_a_backslash_before_a_quotation_mark_is_noted_with_a_command():
     assert str(mended.content).startswith('Ann "Cup" 0\0')
 
 
+LETTERS = 'aé語\U0001f642\ud800\0\x7f"\\/\n\r\u2028\ufeff ,:[]{}'
+"""What JSON escapes, and what may part its values or end a line."""
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    st.none() | st.booleans() | st.integers() | st.text(LETTERS, max_size=3),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(LETTERS, max_size=2), inner, max_size=3)
     ),
     max_leaves=8,
 )
