@@ -28,21 +28,24 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Lin
 
 @pytest.fixture(scope="module")
 def laboratory(tmp_path_factory):
-    """Write the texts into a folder, and train a model of every kind in it."""
+    """Write the texts into a folder, in which each test trains the kinds of models that it reads."""
     folder = tmp_path_factory.mktemp("laboratory")
     every_option.write_texts(folder)
-    for kind in KINDS:
-        every_option.train(folder, kind)
     return folder
 
 
-def faults_of_kind(kind, lines):
-    """Run command lines on a model of a kind; return those that break a rule of all command lines,
-    or that fail and should not, and which."""
+def train_missing(laboratory, *kinds):
+    """Train a model of each of these kinds, unless another test has done so."""
+    for kind in kinds:
+        if not (laboratory / "checkpoints" / kind).exists():
+            every_option.train(laboratory, kind)
+
+
+def faults_of_kind(kind, other, lines):
+    """Run command lines on a model of a kind and another one; return those that break a rule of all
+    command lines, or that fail and should not, and which."""
     text, _ = KINDS[kind]
-    names = {"run": kind, "other": "plain", "few": f"few-{text}"}
-    if kind == "plain":
-        names["other"] = "several"
+    names = {"run": kind, "other": other, "few": f"few-{text}"}
 
     said = []
     for flag, line in lines:
@@ -64,8 +67,10 @@ def tried(laboratory, monkeypatch, few_samples):
     monkeypatch.chdir(laboratory)
 
     def call(kind, num_examples):
+        other = "several" if kind == "plain" else "plain"
+        train_missing(laboratory, kind, other)
         lines = command_lines(num_examples=num_examples, is_plain=kind == "plain")
-        return faults_of_kind(kind, lines)
+        return faults_of_kind(kind, other, lines)
 
     return call
 
@@ -109,6 +114,7 @@ def test_every_command_is_tried_here_or_elsewhere():
 @pytest.fixture
 def run_offline(laboratory, process):
     """Run command lines in a process that cannot open a socket, and that has another home folder."""
+    train_missing(laboratory, "plain")
 
     def call(home, lines):
         names = {"run": "plain", "other": "plain", "few": "few-prose.txt"}
