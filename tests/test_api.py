@@ -1,7 +1,7 @@
 """The public Python interface, used as its documentation shows it. N characters, L layers, H
 units.
 
-Tests `charrnn` and `trained_model`, too.
+Tests `charrnn`, `trained_model`, `model_texts` and `evaluation.probabilities`, too.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Findings are kept in the user's cache folder, and measured again where they are missing.
 
-Tests `cells.findings` and `system.cache_folders`, too.
+Tests `cells.findings`, `cells.known_cells` and `system.cache_folders`, too.
 """
 
 import json
