@@ -47,7 +47,8 @@ def written(
 ) -> ColouredText:
     """Let a model write, and return its text with the values of a cell, which is drawn with its sign
     turned if `polarity` is -1. `options` are those of `Model.stream`."""
-    pieces = list(model.stream(cell=cell, **options))
+    # The end of a document is a piece without a text.
+    pieces = [piece for piece in model.stream(cell=cell, **options) if piece.text]
     return ColouredText(
         text="".join(piece.text for piece in pieces),
         values=tuple(piece.value for piece in pieces),

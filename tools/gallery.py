@@ -17,6 +17,7 @@ from pathlib import Path
 from coloured_texts import LENGTH, PICTURES, labelled_picture, seed_of_change, written
 
 import charrnn
+from charrnn.cells.findings import CHARS_SCORED
 from charrnn.detectors.registry import get_detectors
 from charrnn.model.losses import WINDOWED
 
@@ -46,7 +47,7 @@ def draw(name: str, model: charrnn.Model, path: Path) -> str:
     """Draw the picture of a text, if the rule finds one; return the row of the table."""
     loss = charrnn.evaluate(model, model.held_out(), protocol=WINDOWED).nats_per_char
     part = model.held_out_text()
-    findings = model.survey(part.text, context=part.context)
+    findings = model.survey(part.text[:CHARS_SCORED], context=part.context)
     options = {**OPTIONS, "prime": PRIMES.get(name, "")}
 
     @cache

@@ -43,7 +43,8 @@ PAGE = """\
 <!DOCTYPE html>
 <title>Towns</title>
 <style>
-body { font: 17px system-ui, sans-serif; margin: 24px; background: #fcfcfa; color: #1e1e22 }
+body { font: 17px system-ui, sans-serif; margin: 0; padding: 16px 24px; background: #fcfcfa; color: #1e1e22 }
+body { border: 1px solid #8c959f; min-height: 100vh; box-sizing: border-box }
 ul { columns: 4; padding: 0; list-style: none; line-height: 1.7 }
 button { font: inherit; padding: 6px 14px }
 </style>
