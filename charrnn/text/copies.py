@@ -104,8 +104,8 @@ def blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Code
 def loose_key(document: str | bytes) -> str:
     """Return a document without case, blanks at its ends and the forms of Unicode.
 
-    Two names or molecules are the same to a reader if their keys are equal; passages of running
-    text are compared as they stand.
+    Two names are the same to a reader if their keys are equal, but not two molecules: in SMILES,
+    small letters are aromatic. Passages of running text are compared as they stand.
     """
     if isinstance(document, bytes):
         document = document.decode("utf-8", "surrogateescape")
