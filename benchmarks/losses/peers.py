@@ -365,7 +365,7 @@ def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
     )
     seconds = seconds_since_start()
     loss = -np.log(probabilities).mean()
-    yield Measurement("n-grams alone", seconds / 60, 0, seconds, loss, "end")
+    yield Measurement("n-grams", seconds / 60, 0, seconds, loss, "end")
 
 
 def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
@@ -434,7 +434,7 @@ def table_of(rows: list[Measurement]) -> list[dict[str, str]]:
         loss = f"{statistics.mean(losses):.4f}"
         if len(losses) > 1:
             loss = f"{loss} ({min(losses):.4f}…{max(losses):.4f})"
-        name = program if program == "n-grams alone" else f"{program}, {minutes:g} minutes"
+        name = program if program == "n-grams" else f"{program}, {minutes:g} minutes"
         table.append({"program": name, "seconds": f"{seconds:.1f}", "loss": loss})
     return sorted(table, key=lambda row: float(row["seconds"]))
 

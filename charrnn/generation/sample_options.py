@@ -2,7 +2,7 @@
 command line. Does not import NumPy.
 
 An option that has another form on the command line, such as a prime from a file, is declared in
-`commands.sample`.
+`commands.sample_options`.
 """
 
 import math

@@ -37,7 +37,8 @@ class DrawnText:
     returns.
 
     Whoever draws ids (`sampling.Rows`, a beam search) adds them and asks whether the text goes on:
-    bytes, stop strings and ENDs are its business alone.
+    it turns ids into characters, and finds stop strings and ENDs. A beam search also asks, before
+    it adds them, which of its continuations have ended.
 
     A stop string or `end_id`, the END of a document, ends the text; neither is part of it. Text
     that may be the start of a stop string stays pending. What is certain waits until it is taken,
