@@ -161,7 +161,7 @@ def test_places_in_documents_are_paragraphs():
     for units, expected in (((True, True), "paragraph"), ((True, False), "line")):
         files = [FileRecord(name="a", label="a", is_document=unit) for unit in units]
         source = SimpleNamespace(
-            reader=SimpleNamespace(files=files), places=lambda at: [None] * len(at)
+            source_text=SimpleNamespace(files=files), places=lambda at: [None] * len(at)
         )
         ends = replace(found, source=source).ends_of_list("line")
         assert ends.place_unit == expected

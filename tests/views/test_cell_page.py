@@ -68,7 +68,9 @@ def test_any_other_cell_is_scored_for_the_detector_that_it_follows_best(study):
     ranked = next(
         one for one in ranking(study, [score.detector])[score.detector] if one.unit == other[1]
     )
-    assert score.strength == pytest.approx(ranked.strength, abs=1e-6)
+    # The two readings differ by rounding. Two characters whose values are equal but for it may
+    # change their order, and an AUC counts pairs of characters.
+    assert score.strength == pytest.approx(ranked.strength, abs=1e-3)
     assert (score.null_level, score.untrained) == (ranked.null_level, ranked.untrained)
     assert score.ci_low < (score.auc or score.spearman) < score.ci_high
     assert "best cell of no detector" in "".join(drawn(page_pictures(study.page(*other)), 200))
