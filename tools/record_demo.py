@@ -40,7 +40,7 @@ COMMANDS = (
     ("charrnn demo", 8.0, ()),
     ("charrnn sample prose --known-words --temp 0.6 --seed 7 --length 417", 2.0, ()),
     ("charrnn visualize prose --detector quote --top 1", 2.0, ()),
-    ("charrnn explore prose", 1.5, ("\x1b[B", "\x1b[6~", "\x1b[6~")),
+    ("charrnn explore prose", 1.5, ("\x1b[B", "\x1b[B", "\x1b[6~", "\x1b[6~")),
 )
 """What is typed, the seconds that its run is played in at most, and the keys that are pressed while
 it runs. A command with keys is the last one, and the picture ends while it runs."""
