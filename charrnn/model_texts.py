@@ -34,6 +34,13 @@ def encode(model: TrainedModel, text: TextOrIds, *, context: str | bytes = "") -
     Whatever measures a text begins with it. `Model.encode` says how a text is read, and what it
     raises.
     """
+    # A path is no context: nothing says which part of the file stands before the text.
+    if not isinstance(context, str | bytes):
+        raise UsageError(
+            f"{named('context')} is {context!r}: give the characters themselves, a string or bytes."
+            " Path(…).read_text() returns those of a file."
+        )
+
     # Documents begin after an END, which nobody types.
     if not isinstance(text, EncodedText):
         content = whole_text(text, config=model.config, context=context)

@@ -42,6 +42,8 @@ PASSAGES = "Copied and repeated passages"
 """Group of the options that compare a text with another one, or with itself."""
 LEARNED_SHARE = 0.5
 """A text of which more stands in the text of a run is a part of that text."""
+WHOLE_SHARE = 0.995
+"""A text of which this share stands in the text of a run is shown as 100 % of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +178,10 @@ def _passages_of_files(run: str | None, options: PredictOptions) -> Shown:
         # The text of the run itself is one passage, which tells nobody anything.
         found = provenance.copies_in(corpus, provenance.read_reference_text(model))
         if found.share_copied > LEARNED_SHARE:
-            warn(f"{model.name} has learned this text: --within compares it with itself")
+            learned = "this text"
+            if found.share_copied < WHOLE_SHARE:
+                learned = f"{100 * found.share_copied:.0f} % of this text"
+            warn(f"{model.name} has learned {learned}: --within compares it with itself")
 
     title = f"Passages of {' and '.join(Path(text).name for text in options.texts[:3])}"
     if len(options.texts) > 3:

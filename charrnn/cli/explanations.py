@@ -32,7 +32,8 @@ def explain(error: Exception, arguments: Sequence[str]) -> Explanation:
     """
     # An OSError without a number does not come from the system: a library could not be loaded.
     if isinstance(error, OSError) and error.errno not in (None, errno.ENOMEM):
-        return Explanation(_refused_by_system(error), exit_code=1)
+        message = _refused_by_system(error, _command_name(arguments))
+        return Explanation(message, exit_code=1)
 
     if isinstance(error, CharRNNError):
         message = with_flags(error.message, _command_name(arguments))
@@ -64,10 +65,16 @@ _ACTIONS = {
 """What a command could not do with a file, and what to do about it, by the number of the error."""
 
 
-def _refused_by_system(error: OSError) -> str:
+_ROOM_FOR_TRAINING = "make room on that disk, and continue what was saved: charrnn train --resume"
+"""What to do about a full disk when a training was stopped by it."""
+
+
+def _refused_by_system(error: OSError, command: str) -> str:
     """Return the message about a file, or about the output, for an error of the system that nothing
     below the command line has explained."""
     action, remedy = _ACTIONS.get(error.errno or 0, ("read or write", ""))
+    if command == "train" and error.errno == errno.ENOSPC:
+        remedy = _ROOM_FOR_TRAINING
     what = f"{action} {error.filename}"
     # Without a name, it is standard output.
     if not error.filename:

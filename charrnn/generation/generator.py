@@ -353,12 +353,7 @@ class Generator:
             if num_found == count:
                 return
             if num_rejected == MOST_REJECTED:
-                raise UsageError(
-                    f"{named('count')} is {count:,}, and after {counted(num_found, 'text')} the"
-                    f" next {MOST_REJECTED:,} were left out. Ask for fewer, or change"
-                    f" {named('temperature')}: a lower one writes more that is valid, a higher one"
-                    " more that is new."
-                )
+                raise _all_rejected(count, num_found)
 
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
         """Return the best texts that a beam search finds, most likely first.
@@ -592,6 +587,20 @@ class Generator:
         if self._last_primed is None or self._last_primed[0] != key:
             self._last_primed = key, sampling.prime_model(stepper, prime)
         return self._last_primed[1]
+
+
+def _all_rejected(count: int, num_found: int) -> UsageError:
+    """Return the error for too many texts in a row that were left out, after some were found."""
+    change = f"{named('temperature')}: a lower one writes more that is valid, a higher one more"
+    # Where no text was found, fewer would not be found either.
+    if num_found == 0:
+        return UsageError(
+            f"the first {MOST_REJECTED:,} texts were left out. Change {change} that is new."
+        )
+    return UsageError(
+        f"{named('count')} is {count:,}, and after {counted(num_found, 'text')} the next"
+        f" {MOST_REJECTED:,} were left out. Ask for fewer, or change {change} that is new."
+    )
 
 
 def _seed_of(options: SampleOptions) -> int:

@@ -164,7 +164,8 @@ class RunReader:
             raise CheckpointError(
                 f"{self.path / name} does not exist\ncheckpoints of this run: {steps}"
             )
-        return read_checkpoint(self.path / name, with_training=False)
+        checkpoint = read_checkpoint(self.path / name, with_training=False)
+        return self._with_warnings(checkpoint, reasons=[])
 
     def load_checkpoint(self, which: str, *, with_training: bool) -> Checkpoint:
         """Load the checkpoint that `latest`, `best` or a name means.
@@ -212,12 +213,15 @@ class RunReader:
             )
         # The state of a damaged checkpoint and the checkpoint itself have the same problem.
         reasons = list(dict.fromkeys(problem.splitlines()[0] for problem in problems))
+        checkpoint = self._with_warnings(checkpoint, reasons)
+        return replace(checkpoint, instead_of=reasons[0] if reasons else None)
+
+    def _with_warnings(self, checkpoint: Checkpoint, reasons: Sequence[str]) -> Checkpoint:
+        """Return a checkpoint with a warning for each of the reasons why another one is not used,
+        and for each problem of the files beside it."""
         beside = [problem.splitlines()[0] for problem in self.problems_beside(checkpoint)]
-        return replace(
-            checkpoint,
-            warnings=tuple(f"{reason}; using {checkpoint.name}" for reason in reasons + beside),
-            instead_of=reasons[0] if reasons else None,
-        )
+        warnings = [f"{problem}; using {checkpoint.name}" for problem in (*reasons, *beside)]
+        return replace(checkpoint, warnings=tuple(warnings))
 
     def read_config(self) -> Config:
         """Read the configuration in the run's folder.

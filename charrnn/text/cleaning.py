@@ -47,7 +47,7 @@ _SETTING_LINES = "line", f"left out of {{label}}: a head of settings {_KEPT}"
 _UNSURE = "file", "{label} has marks of Project Gutenberg where little else is: all of it stays"
 _UNSEEN_CHANGE = (
     "character",
-    f"left out {{num}} of {{label}} that nobody sees; {named('clean', 'false')} keeps them",
+    f"left out {{num}} of {{label}} that nobody sees; {named('clean', 'false')} keeps {{them}}",
 )
 _PARTED = (
     "line end",
@@ -56,13 +56,13 @@ _PARTED = (
 )
 _RETURNS = (
     "carriage return",
-    "{num} within the lines of {label} have no picture, and stay: tr '\\r' '\\n' < FILE > text.txt"
-    " makes them line ends",
+    "{num} within the lines of {label} {have} no picture, and {stay}:"
+    " tr '\\r' '\\n' < FILE > text.txt makes {them} line ends",
 )
 _COMPOSED = (
     "letter",
-    "joined {num} of {label} with their accents (NFC);"
-    f" {named('clean', 'false')} keeps them as they are",
+    "joined {num} of {label} with {their} accents (NFC);"
+    f" {named('clean', 'false')} keeps {{them}} as {{they_are}}",
 )
 
 

@@ -29,7 +29,7 @@ EMPTY = "empty value", "left out {num} of {label}"
 """A change of a text: a row without a text."""
 ESCAPED = (
     "value",
-    "{num} of {label} have a backslash before a quotation mark, which stays:"
+    "{num} of {label} {have} a backslash before a quotation mark, which stays:"
     " sed 's/\\\\\"/\"/g' FILE > mended.csv leaves it out",
 )
 """A note on quotation marks as some databases write them."""

@@ -72,7 +72,7 @@ _KEPT = f"({{num}}); {named('clean', 'false')} keeps them"
 _STAMPS = "message", f"left out of {{label}}: the dates and times of a chat {_KEPT}"
 _UNWRITTEN = (
     "message",
-    "left out {num} of {label} that stand for pictures, deleted ones, or what the program says",
+    "left out {num} of {label} that {stand_for_pictures}, or what the program says",
 )
 _LIKE_CHAT = (
     "message",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, TextChangedError, UsageError, counted, listed, named
+from charrnn.errors import DataError, TextChangedError, UsageError, listed, named
 from charrnn.system.arrays import Int64Array
 from charrnn.system.files import convert_os_errors
 from charrnn.system.progress import Task, task, tell
@@ -25,12 +25,13 @@ from charrnn.text.parting_lines import name_repeated, repeated_lines
 from charrnn.text.reading_notes import (
     describe_file,
     describe_skipped,
+    notes_on_changes,
     notes_on_source,
     notes_on_speakers,
 )
 from charrnn.text.sources import Origin
 from charrnn.text.stages import FindText, staged_lines
-from charrnn.text.text_files import Change, FileRecord, Line, check_text_fits, opened
+from charrnn.text.text_files import FileRecord, Line, check_text_fits, opened
 from charrnn.text.vocab import Vocab
 
 _BLOCK = 1 << 20
@@ -148,7 +149,7 @@ def read_sources(
         digest = digest_in_order(reading.builder.digest(), config)
 
     # What is noted of all files together is known at their end.
-    notes = [*reading.notes, *_notes_on_changes(reading.files), *notes_on_speakers(reading.files)]
+    notes = [*reading.notes, *notes_on_changes(reading.files), *notes_on_speakers(reading.files)]
     if problem := _problem_of_parting(config, files=reading.files, name=_name_of(origins)):
         notes.append(problem)
     return SourceText(
@@ -299,32 +300,6 @@ def _problem_of_parting(config: Config, files: Sequence[FileRecord], name: str) 
     if not mark:
         return f"{named('documents')} is {config.documents!r}, without a text"
     return f"{name} has no line {mark!r}, which parts documents"
-
-
-def _notes_on_changes(files: Sequence[FileRecord]) -> Iterator[str]:
-    """Describe each change once: the shell may have named many chapters."""
-    totals: Counter[Change] = Counter()
-    for file in files:
-        totals += file.changes
-    kinds: dict[str, Counter[str]] = {}
-    for (noun, note), num in totals.items():
-        if "{kinds}" in note:
-            kinds.setdefault(note, Counter())[noun] += num
-        else:
-            label = _labels(files, {(noun, note)})
-            yield note.format(num=counted(num, noun), label=label)
-
-    # The kinds of one change stand in one note, the most frequent first.
-    for note, nums in kinds.items():
-        listed_kinds = ", ".join(f"{num:,} {kind}" for kind, num in nums.most_common())
-        label = _labels(files, {(kind, note) for kind in nums})
-        yield note.format(kinds=listed_kinds, label=label)
-
-
-def _labels(files: Sequence[FileRecord], changes: set[Change]) -> str:
-    """Return the names of the sources whose files have one of these changes."""
-    changed = [file for file in files if any(file.changes[change] for change in changes)]
-    return listed(dict.fromkeys(file.label for file in changed))
 
 
 def file_bytes(origins: Iterable[Origin]) -> int:

@@ -15,7 +15,7 @@ from charrnn.text.documents import looks_like_list
 from charrnn.text.file_kinds import TAGGED_LINES, data_kind
 from charrnn.text.parting_lines import describe_parting
 from charrnn.text.sources import STANDARD_INPUT, Origin, is_smiles_file
-from charrnn.text.text_files import FileRecord, without_gz
+from charrnn.text.text_files import Change, FileRecord, without_gz
 
 MOST_REASONS = 3
 """Number of reasons for skipped files that are given at most."""
@@ -219,6 +219,54 @@ def _decoding(shape: str, encoding: str) -> str:
         f" python3 -X utf8 -c \"print(open('FILE', encoding='{encoding}').read(), end='')\""
         " > utf-8.txt makes of FILE"
     )
+
+
+def notes_on_changes(files: Sequence[FileRecord]) -> Iterator[str]:
+    """Yield a note on each change of the text of some files: the shell may have named many
+    chapters, and one note is for all of them."""
+    totals: Counter[Change] = Counter()
+    for file in files:
+        totals += file.changes
+    kinds: dict[str, Counter[str]] = {}
+    for (noun, note), num in totals.items():
+        if "{kinds}" in note:
+            kinds.setdefault(note, Counter())[noun] += num
+        else:
+            label = _labels(files, {(noun, note)})
+            yield note.format(num=counted(num, noun), label=label, **_agreeing_with(num))
+
+    # The kinds of one change stand in one note, the most frequent first.
+    for note, nums in kinds.items():
+        listed_kinds = ", ".join(f"{num:,} {kind}" for kind, num in nums.most_common())
+        label = _labels(files, {(kind, note) for kind in nums})
+        yield note.format(kinds=listed_kinds, label=label)
+
+
+def _labels(files: Sequence[FileRecord], changes: set[Change]) -> str:
+    """Return the names of the sources whose files have one of these changes."""
+    changed = [file for file in files if any(file.changes[change] for change in changes)]
+    return listed(dict.fromkeys(file.label for file in changed))
+
+
+def _agreeing_with(num: int) -> Mapping[str, str]:
+    """Return the words of notes that agree with the number of what was changed."""
+    if num == 1:
+        return {
+            "them": "it",
+            "they_are": "it is",
+            "their": "its",
+            "have": "has",
+            "stay": "stays",
+            "stand_for_pictures": "stands for a picture, a deleted one",
+        }
+    return {
+        "them": "them",
+        "they_are": "they are",
+        "their": "their",
+        "have": "have",
+        "stay": "stay",
+        "stand_for_pictures": "stand for pictures, deleted ones",
+    }
 
 
 def notes_on_speakers(files: Sequence[FileRecord]) -> Iterator[str]:

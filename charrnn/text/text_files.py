@@ -95,7 +95,8 @@ class Chat(NamedTuple):
 
 Change = tuple[str, str]
 """What is counted, in the singular, and a note with {num} and the {label} of the text. A note with
-{kinds} in the place of {num} lists all that is counted for it: 3 of the program, 2 with photos."""
+{kinds} in the place of {num} lists all that is counted for it: 3 of the program, 2 with photos.
+Words in other braces agree with the number (`reading_notes.notes_on_changes`)."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ import pytest
 from built_runs import build_chain_and_quoting
 from command_lines import run_line
 
+import charrnn.commands.app  # noqa: F401 - registers the commands
 from charrnn.cli.explanations import explain
 from charrnn.text.sources import RUN_FILES
 
@@ -192,3 +193,9 @@ def test_an_error_of_the_system_says_what_was_tried_and_what_to_do(number, file,
     assert explained.exit_code == 1
     assert "reason" in explained.message
     assert [word for word in words if word not in explained.message] == []
+
+
+def test_a_training_that_a_full_disk_has_stopped_is_resumed():
+    full = OSError(errno.ENOSPC, "reason", None)
+    assert "charrnn train --resume" in explain(full, ["train", "book.txt"]).message
+    assert "--resume" not in explain(full, ["sample", "prose"]).message

@@ -223,6 +223,23 @@ def test_a_module_gives_up_after_as_many_texts_as_the_command(lister, tmp_path):
     assert error == {"name": "Error", "message": str(raised.value).replace("`", "")}
 
 
+@needs_node
+def test_a_module_that_writes_nothing_new_does_not_say_to_ask_for_fewer(
+    lister, monkeypatch, tmp_path
+):
+    """Every text of one character has been read."""
+    model = lister
+    text = "".join(f"{character}{END}" for character in model.vocab.characters[2:])
+    monkeypatch.setattr(
+        "charrnn.reports.learned_texts.read_reference_text", lambda _: ReferenceText([[text]])
+    )
+    given = {"seed": 1, "length": 1, "isNew": True}
+    [error] = sample_in_node(to_module(model, DocumentDigests.of(model)), [given], tmp_path)
+    with pytest.raises(UsageError, match=r"the first 1,000 texts were left out\. Change") as raised:
+        chosen_by_the_command(model, given)
+    assert error == {"name": "Error", "message": str(raised.value).replace("`", "")}
+
+
 KEYS = {
     "sharp s": "Stra\u00dfe STRASSE",
     "capital sharp s": "\u1e9e",

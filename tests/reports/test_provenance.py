@@ -199,6 +199,17 @@ def test_the_passages_of_a_file_have_both_places(command, tmp_path):
     assert "has learned this text: --within compares" in ran.err and "line 1, column 1" in ran.out
 
 
+def test_a_text_of_which_a_part_is_learned_is_not_called_learned(command, tmp_path):
+    """The last tenth of a text is held out, and a text may have more that is new."""
+    training = "".join(f"Lamp {number} was lit by nobody.\n" for number in range(100, 180))
+    Path("novel.txt").write_text(training, encoding="utf-8")
+    run = build_chain(tmp_path / "run", CYCLE, corpus=Path("novel.txt").absolute())
+    Path("begun.txt").write_text(training[:1_000], encoding="utf-8")
+    Path("half.txt").write_text(training[:1_000] + "x" * 500, encoding="utf-8")
+    assert "has learned this text:" in command("predict --trace --text begun.txt", run).err
+    assert "has learned 67 % of this text:" in command("predict --trace --text half.txt", run).err
+
+
 @pytest.mark.trained
 @pytest.mark.parametrize("kind", ["lines", "blank-lines", "files", "column"])
 def test_the_place_of_a_passage_lies_in_a_document_that_was_learned(kind, tmp_path):

@@ -72,6 +72,16 @@ def test_damage_beside_the_checkpoints_leaves_all_steps(name, lab, steps, comman
     assert check_runs([str(lab)])[0].steps == tuple(steps)
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "vocab.json"])
+def test_damage_beside_a_step_that_is_named_is_said(name, lab, steps, command):
+    (lab / name).write_bytes(b"{damaged\n" + (lab / name).read_bytes())
+    step = f"{lab.name}@{steps[0]}"
+    ran = command("runs check", step)
+    assert ran.code == 4 and name in ran.err
+    ran = command("sample --length 5", step)
+    assert ran.code == 0 and name in ran.err and f"using step-{steps[0]:08d}" in ran.err
+
+
 def test_kept_documents_that_are_not_those_of_the_run_are_named(lab, command):
     (lab / "documents.gz").write_bytes(gzip.compress(b"[]"))
     ran = command("runs check", lab)

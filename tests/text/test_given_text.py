@@ -13,7 +13,7 @@ from built_runs import build_chain
 import charrnn
 from charrnn.cli.arguments import read_prime, read_text_corpus
 from charrnn.config.settings import Config
-from charrnn.errors import DataError
+from charrnn.errors import DataError, UsageError
 from charrnn.text.given_text import stand_in_notes, whole_text
 from charrnn.text.vocab import Vocab, encode_given
 
@@ -160,6 +160,11 @@ def test_the_log_probability_of_running_text_follows_its_context(alphabet_run):
     assert model.logprob(["xbca", "bc"])[0] == pytest.approx(expected, abs=1e-4)
     with pytest.raises(DataError, match="has 1 character; its probability needs at least 2"):
         model.logprob("a")
+
+
+def test_a_context_that_is_a_path_is_refused_by_its_name(alphabet_run, tmp_path):
+    with pytest.raises(UsageError, match=r"context.* give the characters themselves"):
+        charrnn.load(alphabet_run).logprob("bca", context=tmp_path)
 
 
 def test_bytes_of_documents_are_divided_as_their_characters_are():

@@ -47,3 +47,18 @@ def test_the_terms_of_a_book_are_known_by_lines_with_characters_that_nobody_sees
     corpus = read_corpus(["a.txt"], is_for_training=False)
     assert corpus.content == "It rained.\n" * 40
     assert not any("nobody sees" in note for note in corpus.notes)
+
+
+@pytest.mark.parametrize(
+    "unseen, noted",
+    {
+        "\u200b": "left out 1 character of a.txt that nobody sees; `clean=false` keeps it",
+        "\u200b\u200b": "left out 2 characters of a.txt that nobody sees; `clean=false` keeps them",
+        "e\u0301": "joined 1 letter of a.txt with its accents (NFC); `clean=false` keeps it as it is",
+        "e\u0301e\u0301": "joined 2 letters of a.txt with their accents (NFC);"
+        " `clean=false` keeps them as they are",
+    }.items(),
+)
+def test_the_words_of_a_note_agree_with_the_number(unseen, noted):
+    Path("a.txt").write_text(f"It rained {unseen} all day.\n")
+    assert read_corpus(["a.txt"], is_for_training=False).notes == (noted,)

@@ -115,9 +115,11 @@ function choose(draw, beginning, {count, unique, isNew}) {
     seen.add(key);
     if (numRejected === model.most_rejected) {
       const found = texts.length === 1 ? "1 text" : `${texts.length.toLocaleString("en")} texts`;
-      throw new Error(`count is ${count.toLocaleString("en")}, and after ${found} the next`
-        + ` ${numRejected.toLocaleString("en")} were left out. Ask for fewer, or change temperature: a lower one writes more`
-        + " that is valid, a higher one more that is new.");
+      const rejected = numRejected.toLocaleString("en");
+      // Where no text was found, fewer would not be found either.
+      const problem = texts.length === 0 ? `the first ${rejected} texts were left out. Change`
+        : `count is ${count.toLocaleString("en")}, and after ${found} the next ${rejected} were left out. Ask for fewer, or change`;
+      throw new Error(`${problem} temperature: a lower one writes more that is valid, a higher one more that is new.`);
     }
   }
   return texts;
