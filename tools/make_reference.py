@@ -82,7 +82,8 @@ value, as in `--set learning_rate=4e-3`. The usual settings also have an option 
   `CHARRNN_HIDDEN_SIZE`), then `--recipe`, and then the default. `charrnn train --show-config` prints every value with its
   source.
 - What is `auto` is chosen by [the recipe](../understand/recipe.md).
-- If you give neither minutes nor epochs nor steps, a run takes three minutes.
+- If you give neither minutes nor epochs nor steps, a run takes three minutes, or less if the text is so short that
+  the model would learn it by heart.
 """
 """The introduction of the settings."""
 
