@@ -5,6 +5,7 @@ order. A stage begins with the condition on which it changes nothing.
 """
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, chain
@@ -35,6 +36,15 @@ from charrnn.text.text_files import (
 
 BEGINNING = 65_536
 """Characters by which the kind of a text is recognised."""
+
+_HALVES = (
+    "half character",
+    "read {num} of {label} as ?: JSON has {them} where a text was cut inside of a sign",
+)
+"""A change of a text: half of a surrogate pair."""
+_HALF = re.compile("[\ud800-\udfff]")
+_HALF_BUT_BYTES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Matches halves, without those that stand for a byte in a text of bytes."""
 
 FindText = Callable[[str], str | None]
 """Return the text of a document by its digest; None if pandoc has to read it."""
@@ -185,6 +195,23 @@ def take_column(lines: Iterator[Line], config: Config, file: FileRecord) -> Iter
     return read_documents(lines, config=config, file=file)
 
 
+def replace_halves(lines: Iterator[Line], config: Config, file: FileRecord) -> Iterator[Line]:
+    """Put ? in the place of halves of surrogate pairs: JSON can have them, and they are no
+    characters."""
+    if config.documents != "column" and not JSON_CHAT.match(file.start):
+        return lines
+    halves = _HALF
+    if config.alphabet == "byte":
+        halves = _HALF_BUT_BYTES
+    return map(partial(_with_whole_characters, halves=halves, file=file), lines)
+
+
+def _with_whole_characters(line: Line, halves: re.Pattern[str], file: FileRecord) -> Line:
+    content, num_halves = halves.subn("?", line.content)
+    file.changes[_HALVES] += num_halves
+    return Line(line.number, content)
+
+
 def leave_out_unseen(lines: Iterator[Line], config: Config, file: FileRecord) -> Iterator[Line]:
     """Leave out the characters that nobody sees, and join letters with their accents."""
     if not config.composes:
@@ -228,6 +255,7 @@ STAGES: Sequence[Callable[[Iterator[Line], Config, FileRecord], Iterator[Line]]]
     number_paragraphs,
     # The values of a column have no characters to leave out before they are taken out of a table.
     take_column,
+    replace_halves,
     leave_out_unseen,
     # Blank lines end paragraphs and documents: lines are joined while they are still there.
     join_wrapped,

@@ -3,6 +3,7 @@
 What each of them does is tested beside its module.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,25 @@ def test_the_terms_of_a_book_are_known_by_lines_with_characters_that_nobody_sees
 def test_the_words_of_a_note_agree_with_the_number(unseen, noted):
     Path("a.txt").write_text(f"It rained {unseen} all day.\n")
     assert read_corpus(["a.txt"], is_for_training=False).notes == (noted,)
+
+
+@pytest.mark.parametrize("alphabet", ["char", "exact", "byte"])
+def test_half_of_a_character_in_json_is_noted(alphabet):
+    """JSON can have half of a surrogate pair, where a program has cut a text inside of an emoji."""
+    half = chr(0xD83D)
+    Path("a.jsonl").write_text(
+        json.dumps({"text": f"cut {half}"}) + "\n" + json.dumps({"text": "b"})
+    )
+    config = {"documents": "column", "column": "text", "order": "sorted", "alphabet": alphabet}
+    corpus = read_corpus(["a.jsonl"], is_for_training=False, **config)
+    assert corpus.content in ("cut ?\0b\0", b"cut ?\0b\0")
+    assert any("read 1 half character of a.jsonl as ?" in note for note in corpus.notes)
+
+
+def test_half_of_a_character_in_a_chat_is_noted():
+    message = {"name": "Ann", "timestamp_ms": 1}
+    messages = [message | {"sender_name": "Ann", "content": f"Hi {chr(0xD83D)}"}] * 30
+    Path("a.json").write_text(json.dumps({"messages": messages}))
+    corpus = read_corpus(["a.json"], is_for_training=False)
+    assert corpus.content == "Ann: Hi ?\n" * 30
+    assert any("read 30 half characters of a.json as ?" in note for note in corpus.notes)
