@@ -145,6 +145,12 @@ def _index_of(column: str, names: Sequence[str], delimiter: str, label: str) -> 
         return 0
     if column.isdecimal() and 1 <= int(column) <= len(names):
         return int(column) - 1
+    if column in names:
+        places = [str(place) for place, name in enumerate(names, start=1) if name == column]
+        raise DataError(
+            f"{label} has {len(places)} columns {column!r} (between {DELIMITERS[delimiter]}): give"
+            f" the number of one of them ({_listed(places)}) as {named('column')}"
+        )
     raise DataError(
         f"{label} has no column {column!r}; its first line has {_listed(names)} (between"
         f" {DELIMITERS[delimiter]}): give one of them, or a number from 1 to {len(names)}, as"

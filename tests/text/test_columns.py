@@ -44,7 +44,7 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
             "id,body\n1,a\n",
             "a.csv has no column 'text'; its first line has id, body .between commas.: give one of them",
         ),
-        ("text,id,text\n1,2,3\n", "a.csv has no column 'text'; its first line has text, id, text"),
+        ("text,id,text\n1,2,3\n", "a.csv has 2 columns 'text' .* the number of one of them .1, 3."),
         ('id,text\n1,"open\n2,b\n', "a.csv, line 2, is not CSV"),
         ('id,text\n1,a\n2,"Stop!" he said\n3,b\n', "a.csv, line 3, is not CSV .*double the marks"),
         ('id,text\n1,"open\n2,"b"\n', "a.csv, line 2, is not CSV"),
