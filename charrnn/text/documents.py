@@ -41,6 +41,9 @@ _BLOCK_IDS = 1 << 20
 _BLOCK_DOCUMENTS = 100
 """Documents that are moved at a time."""
 _REPEATED = "repeated document", "left out {num} of {label}"
+_WITHOUT_NUL = "tr -d '\\000' < FILE > NEW"
+_WITHOUT_ESCAPED_NUL = "sed 's/\\\\u0000//g' FILE > NEW"
+"""What removes a NUL that JSON writes as an escape."""
 
 
 def read_documents(lines: Iterable[Line], config: Config, file: FileRecord) -> Iterator[Line]:
@@ -191,7 +194,7 @@ def end_documents(
     if kind == "column":
         assert column is not None, "the configuration checks that a column is named"
         for value in column_values(checked, column=column, file=file):
-            yield from _whole(_without_nul(value, file.name))
+            yield from _whole(_without_nul(value, file.name, remedy=_WITHOUT_ESCAPED_NUL))
     elif kind.startswith(PARTED_BY):
         mark = kind.removeprefix(PARTED_BY).strip()
         for record in records_between(_counted(split_lines(checked), mark=mark, file=file), mark):
@@ -311,14 +314,14 @@ def _counted(lines: Iterable[Line], mark: str, file: FileRecord) -> Iterator[Lin
         yield line
 
 
-def _without_nul(lines: Iterable[Line], label: str) -> Iterator[Line]:
+def _without_nul(lines: Iterable[Line], label: str, remedy: str = _WITHOUT_NUL) -> Iterator[Line]:
     for line in lines:
         if END in line.content:
             # The content may be many lines.
             number = line.number + line.content.partition(END)[0].count("\n")
             raise DataError(
                 f"{label}, line {number}: there is a NUL (U+0000), by which charrnn marks the end"
-                " of a document\nremove it, such as by: tr -d '\\000' < FILE > NEW"
+                f" of a document\nremove it, such as by: {remedy}"
             )
         yield line
 

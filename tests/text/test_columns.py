@@ -63,6 +63,17 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
             documents(content, "text")
 
 
+def test_the_command_for_an_escaped_nul_takes_it_out_of_json(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps({"text": "one\0two"}), "utf-8")
+    with pytest.raises(DataError, match="there is a NUL") as raised:
+        documents(file.read_text("utf-8"), "text", "a.jsonl")
+    _, _, command = str(raised.value).partition("such as by: ")
+    command = command.replace("FILE", "a.jsonl").replace("NEW", "new.jsonl")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert documents((tmp_path / "new.jsonl").read_text("utf-8"), "text", "a.jsonl") == ["onetwo"]
+
+
 @pytest.mark.parametrize(
     "label, content, column",
     [
