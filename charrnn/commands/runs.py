@@ -158,12 +158,18 @@ def _check(options: RunsOptions) -> None:
 
     # A text that is gone is no damage: the model still writes.
     for run in checked:
-        warn(*run.problems, *run.notes)
-    num_damaged = sum(not run.is_whole for run in checked)
+        warn(*run.problems, *run.not_read, *run.notes)
+    num_damaged = sum(run.problems != () for run in checked)
     if num_damaged:
         raise CheckpointError(
             f"damaged: {num_damaged:,} of {counted(len(checked), 'run')}\n"
             "restore the files from a copy, or use the steps that are whole"
+        )
+    num_not_read = sum(run.not_read != () for run in checked)
+    if num_not_read:
+        raise CheckpointError(
+            f"not read: {num_not_read:,} of {counted(len(checked), 'run')}\n"
+            "upgrade charrnn, or install the package that the run needs"
         )
 
 

@@ -4,6 +4,7 @@ All that they have is read as the other commands read it, and nothing is written
 needed: weights are compared with the shapes that the configuration gives.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Any
 
 from charrnn.errors import CharRNNError, CheckpointError, counted
 from charrnn.model.shapes import check_shapes, check_vocab_size
-from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, read_checkpoint
+from charrnn.runs.checkpoint import (
+    Checkpoint,
+    OtherVersionError,
+    checkpoint_name,
+    checkpoint_step,
+    is_checkpoint_name,
+    read_checkpoint,
+)
 from charrnn.runs.logs import MetricsLog, last_step
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import (
@@ -23,6 +31,7 @@ from charrnn.runs.reader import (
     paths_of,
     split_step,
 )
+from charrnn.system.files import convert_os_errors
 from charrnn.text.kept_texts import kept_texts_problems
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.text.word_list import WordList
@@ -44,19 +53,24 @@ class CheckedRun:
     """Those of them whose files are whole, ascending."""
     problems: tuple[str, ...] = ()
     """What is damaged, a sentence for each file."""
+    not_read: tuple[str, ...] = ()
+    """What another version of charrnn saved, or one with another package, a sentence for each step:
+    it may be whole."""
     notes: tuple[str, ...] = ()
     """What became of its text, if that is gone or has changed: this is no damage."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is damaged."""
-        return not self.problems
+        """Whether all was read, and nothing is damaged."""
+        return not self.problems and not self.not_read
 
     @property
     def summary(self) -> str:
         """The result in words, such as `whole, 3 steps` or `damaged; whole: mine@400`."""
         if self.is_whole:
             return f"whole, {counted(self.num_saved, 'step')}"
+        if not self.problems:
+            return "saved by another version of charrnn or of a package, and not read"
         if not self.steps:
             return "damaged; no step can be used"
         if len(self.steps) == self.num_saved:
@@ -89,7 +103,7 @@ def check_runs(names: Sequence[str]) -> list[CheckedRun]:
         True
     """
     if not names:
-        return [_check_run(run, run.checkpoints()) for run in list_folders_like_runs()]
+        return [_check_run(run, _named_like_steps(run)) for run in list_folders_like_runs()]
     return [_check_named(name) for name in names]
 
 
@@ -101,7 +115,7 @@ def _check_named(name: str) -> CheckedRun:
         if step is not None:
             found.load_step(step)
         return _check_model_file(found)
-    saved_names = found.checkpoints()
+    saved_names = _named_like_steps(found)
     if step is not None:
         # It is named in the message, with the steps that there are.
         if checkpoint_name(step) not in saved_names:
@@ -118,20 +132,31 @@ def _damaged_run(name: str) -> RunReader | None:
     return None
 
 
+def _named_like_steps(run: RunReader) -> list[str]:
+    """List all that has the name of a checkpoint, ascending: also a link, in whose place a
+    checkpoint may have been."""
+    with convert_os_errors("read", path=run.path, kind=CheckpointError):
+        names = filter(is_checkpoint_name, os.listdir(run.path))
+    return sorted(names, key=checkpoint_step)
+
+
 def _check_run(run: RunReader, saved_names: Sequence[str]) -> CheckedRun:
     """Check some checkpoints of a run and what is beside them."""
     # The weights of one checkpoint are in memory at a time.
     newest: Checkpoint | None = None
     steps: list[int] = []
     problems: list[str] = []
+    not_read: list[str] = []
     for saved_name in saved_names:
         try:
             newest = read_checkpoint(run.path / saved_name, with_training=True)
             _check_weights(newest, run.path / saved_name)
             steps.append(newest.step)
+        except OtherVersionError as error:
+            not_read.append(str(error))
         except CheckpointError as error:
             # A training process may have saved a newer one, and removed this one.
-            if saved_name in run.checkpoints():
+            if os.path.lexists(run.path / saved_name):
                 problems.append(str(error))
     if not saved_names:
         problems.append(f"{run.path} has nothing saved")
@@ -156,6 +181,7 @@ def _check_run(run: RunReader, saved_names: Sequence[str]) -> CheckedRun:
         num_saved=len(saved_names),
         steps=tuple(steps),
         problems=_sentences(problems),
+        not_read=_sentences(not_read),
         notes=_sentences(notes),
     )
 
@@ -167,6 +193,8 @@ def _check_model_file(file: ModelFile) -> CheckedRun:
         _check_weights(checkpoint, file.path)
         if checkpoint.words is not None:
             WordList.from_bytes(checkpoint.words, checkpoint.description.vocab(), file.path)
+    except OtherVersionError as error:
+        return CheckedRun(name=file.name, num_saved=1, steps=(), not_read=_sentences([str(error)]))
     except CheckpointError as error:
         return CheckedRun(name=file.name, num_saved=1, steps=(), problems=_sentences([str(error)]))
     return CheckedRun(name=file.name, num_saved=1, steps=(checkpoint.step,))

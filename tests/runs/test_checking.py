@@ -5,9 +5,12 @@ import json
 import os
 
 import pytest
+from saved_runs import rewrite_manifest
 
 from charrnn.runs.checking import check_runs
+from charrnn.runs.checkpoint import FORMAT_VERSION
 from charrnn.runs.reader import RunReader
+from charrnn.runs.writer import RunWriter
 
 
 def flip_byte(path):
@@ -116,6 +119,30 @@ def test_no_link_is_followed(lab, steps, command, tmp_path):
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
     assert command("runs check", lab).code == 4
+
+
+def test_a_step_in_whose_place_is_something_else_is_named(lab, steps, command, tmp_path):
+    linked = lab / f"step-{steps[0]:08d}"
+    replaced = lab / f"step-{steps[1]:08d}"
+    for step in (linked, replaced):
+        step.rename(tmp_path / step.name)
+    linked.symlink_to(tmp_path / linked.name)
+    replaced.write_bytes(b"")
+    ran = command("runs check", lab)
+    assert ran.code == 4
+    assert f"{linked.name} is a link" in ran.err and f"{replaced.name}/manifest.json" in ran.err
+    assert check_runs([str(lab)])[0].steps == tuple(steps[2:])
+
+
+def test_what_a_newer_charrnn_has_saved_is_not_called_damaged(lab, steps, command):
+    for name in RunReader(lab).checkpoints():
+        rewrite_manifest(RunWriter(lab), name, format=FORMAT_VERSION + 1)
+    ran = command("runs check", lab)
+    assert ran.code == 4 and "newer charrnn" in ran.err and "upgrade charrnn" in ran.err
+    assert "damaged" not in ran.out + ran.err
+    [found] = check_runs([str(lab)])
+    assert (found.steps, found.problems, found.is_whole) == ((), (), False)
+    assert len(found.not_read) == len(steps)
 
 
 def test_a_model_file_is_checked_with_its_words(lab, command, tmp_path):
