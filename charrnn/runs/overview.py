@@ -278,7 +278,9 @@ def summarize(folder: RunReader) -> RunSummary:
 
     saved = None
     if nanoseconds := last_change(folder.path):
-        saved = datetime.fromtimestamp(nanoseconds // 10**9).astimezone().isoformat()
+        # A file system can have dates of the year 10,000, which Python has not.
+        with suppress(ValueError, OverflowError, OSError):
+            saved = datetime.fromtimestamp(nanoseconds // 10**9).astimezone().isoformat()
 
     # The number of weights depends on the size of the alphabet.
     vocab_size = num_weights = None

@@ -52,6 +52,15 @@ def build(tmp_path, monkeypatch):
     return make
 
 
+def test_a_run_whose_date_python_does_not_have_is_listed_without_one(build, monkeypatch):
+    """A file system has dates that no clock shows, after a clock was wrong or a disk was."""
+    build("chain", validation(1, 1.5, 1.25))
+    for seconds in (10**12, -(10**12)):
+        monkeypatch.setattr(overview, "last_change", lambda path, ns=seconds * 10**9: ns)
+        [found] = run_summaries()
+        assert found.saved is None
+
+
 def test_a_summary_counts_weights_and_characters(build):
     import charrnn
 
