@@ -20,6 +20,8 @@ from charrnn.analyses.gates import count_gates
 from charrnn.analyses.gradients import TITLE, before_and_after, gradient_chart, gradients_of
 from charrnn.analyses.why.many_places import why_places
 from charrnn.analyses.why.places_record import NUM_ROWS, WhyPlaces
+from charrnn.analyses.why.sentences import a_character
+from charrnn.analyses.why.target import target_id
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText
 from charrnn.cells.known_cells import card_scores, known_polarity
 from charrnn.cells.study import NUM_PASSAGES, Study, study_of
@@ -630,11 +632,19 @@ def _find_places(model: TrainedModel, whole: WholeText, options: VisualizeOption
     """Say why the character of --why comes next, at places of a text."""
     assert options.character is not None, "it was asked for"
     ids, first = ids_of(model, whole)
+    # As the characters of the text are read.
+    typed = parse_character(options.character, model.vocab.kind)
+    target = target_id(model, typed, unknown="nearest")
+    for unknown, known in target.replaced.items():
+        tell(
+            f"{model.name} does not know {a_character(unknown)}: {a_character(known)} stands for it"
+        )
     return why_places(
         model,
         ids,
         first=first,
-        character=parse_character(options.character, model.vocab.kind),
+        character=typed,
+        unknown="nearest",
         part=options.part if options.text is None else "",
     )
 

@@ -197,6 +197,17 @@ def test_the_command_shows_a_table_and_three_places_and_exports_the_chart(
     assert "mean effect" in Path("why.svg").read_text(encoding="utf-8")
 
 
+def test_a_character_that_the_model_lacks_is_read_as_a_similar_one_as_in_the_text(
+    few_characters, lab, corpus_file, command
+):
+    line = f"visualize lstm-001 --text {corpus_file} --json --why"
+    ran = command(line, "é")
+    assert "lstm-001 does not know 'é': 'e' stands for it" in ran.err
+    assert json.loads(ran.out) == as_json(command(line, "e"))
+    ran = command(line, "語")
+    assert ran.code == 3 and "no single character is similar" in ran.err
+
+
 def test_programs_get_every_row_of_the_text_that_is_named(
     few_characters, lab, corpus_file, command
 ):

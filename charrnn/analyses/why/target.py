@@ -45,7 +45,7 @@ def target_id(model: TrainedModel, character: str | bytes, unknown: str) -> Expl
         if end_id is None:
             raise UsageError(
                 f"{named('character', END_WORD)} is the end of a document, and {model.name} was"
-                " not trained on documents: name a character, or `next`."
+                " not trained on documents: name a character."
             )
         return ExplainedCharacter(end_id, replaced={})
     if model.vocab.kind == "byte":
