@@ -1,22 +1,24 @@
 """Train a new run, or resume a run: generators of events, which print nothing."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from charrnn.config.settings import BUDGETS, Config, resolved
-from charrnn.distributed.group import ProcessGroup
+from charrnn.distributed.group import ProcessGroup, connected
 from charrnn.errors import UsageError
-from charrnn.model.device import on_threads
+from charrnn.model.device import on_threads, pick_device
 from charrnn.model.shapes import extend_rows
 from charrnn.runs.checkpoint import base_state
+from charrnn.runs.writer import RunWriter, clear_unsaved, new_run, reopened_run
 from charrnn.training.events import PlanEvent, TrainEvent
 from charrnn.training.initial_model import open_initial_model
 from charrnn.training.measuring import Computing
 from charrnn.training.notes import new_run_notes, resumed_notes
-from charrnn.training.plan import choose_model, plan_steps
+from charrnn.training.plan import Plan, choose_model, plan_steps
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.resuming import (
     continued_plan,
@@ -25,7 +27,8 @@ from charrnn.training.resuming import (
     read_same_text,
 )
 from charrnn.training.run_text import RunText, read_new_text
-from charrnn.training.several_processes import strategy_of
+from charrnn.training.session import TrainingSession
+from charrnn.training.several_processes import SeveralProcesses
 from charrnn.training.trainer import Trainer
 
 
@@ -92,7 +95,7 @@ def train(
     start = time.perf_counter()
     folder = None if out is None else Path(out)
     with ExitStack() as stack:
-        strategy = stack.enter_context(strategy_of(group))
+        strategy = stack.enter_context(_strategy_of(group))
 
         # The model to start with, if any; the text; and every setting that no measured speed
         # decides: the configuration then reproduces the model.
@@ -101,7 +104,8 @@ def train(
             # Minutes by default: how many steps are enough depends on the machine and the text.
             if all(getattr(config, budget) is None for budget in BUDGETS):
                 config = replace(config, minutes=DEFAULT_MINUTES)
-            strategy.clear(folder)
+            if folder is not None:
+                strategy.clear(folder)
             config, initial = open_initial_model(config, asked=asked)
             text = read_new_text(config, initial=initial)
             plan = choose_model(config, text=text, computing=computing)
@@ -125,7 +129,7 @@ def train(
         run = stack.enter_context(strategy.new_run(folder, name=text.corpus.name))
 
         # Training itself.
-        session = strategy.session(
+        session = strategy.session_class(
             run,
             trainer=trainer,
             text=text,
@@ -185,7 +189,7 @@ def resume(
     start = time.perf_counter()
     parsed = parse_changes(changes or {})
     with ExitStack() as stack:
-        strategy = stack.enter_context(strategy_of(group))
+        strategy = stack.enter_context(_strategy_of(group))
         name = None if run is None else str(run)
         folder = stack.enter_context(strategy.reopened_run(name))
 
@@ -210,7 +214,7 @@ def resume(
         trainer.restore(checkpoint.model, training=checkpoint.training, counters=checkpoint.state)
 
         # Training itself.
-        session = strategy.session(
+        session = strategy.session_class(
             folder,
             trainer=trainer,
             text=text,
@@ -230,9 +234,62 @@ def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer
     Raises the errors of `RunText.learned_after`.
     """
     with on_threads(resolved(config.threads)):
-        return computing.new_trainer(
+        return Trainer(
             config,
             batches=text.batch_rows(config),
             vocab_size=len(text.vocab),
+            device=computing.device,
             learned_after=text.learned_after(config),
+            own_rows=computing.own_rows,
         )
+
+
+class OneProcess:
+    """How a training runs in one process, in which nothing has to be agreed on.
+
+    `several_processes.SeveralProcesses` has the same methods.
+    """
+
+    session_class: ClassVar[type[TrainingSession]] = TrainingSession
+    """The class of the session."""
+    num_processes: int = 1
+    """How many processes train the model together."""
+
+    def preparation(self) -> AbstractContextManager[None]:
+        """Prepare a training in a block, which reads files; an error ends it in every process."""
+        return nullcontext()
+
+    def computing(self, config: Config, start: float) -> Computing:
+        """Choose the device; `start` is when the budget began. Raises UsageError for a device that
+        is missing."""
+        return Computing(pick_device(config.device), start=start)
+
+    def clear(self, folder: Path) -> None:
+        """Make room for a new run. Raises the errors of `clear_unsaved`."""
+        clear_unsaved(folder)
+
+    def agree(self, plan: Plan, text: RunText) -> Plan:
+        """Return the plan that counts for the text."""
+        return plan
+
+    def new_run(self, folder: Path | None, name: str) -> AbstractContextManager[RunWriter]:
+        """Create and lock the folder of a new run, as `runs.writer.new_run` does."""
+        return new_run(folder, name=name)
+
+    def reopened_run(self, run: str | None) -> AbstractContextManager[RunWriter]:
+        """Lock and mend the folder of an old run, as `runs.writer.reopened_run` does."""
+        return reopened_run(run)
+
+
+@contextmanager
+def _strategy_of(group: ProcessGroup | None) -> Iterator[OneProcess | SeveralProcesses]:
+    """Choose how a training runs: in the processes of a group, or, by default, in those that
+    torchrun has started with this one. They are connected, and disconnected at the end.
+
+    Raises the errors of `distributed.group.connected`.
+    """
+    with connected(group) as members:
+        if members.size == 1:
+            yield OneProcess()
+        else:
+            yield SeveralProcesses(members)

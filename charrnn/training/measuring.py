@@ -17,10 +17,9 @@ from charrnn.config.settings import DROPPED, Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.system.progress import task
 from charrnn.text.batches import BatchRows
-from charrnn.text.vocab import IdArray
 from charrnn.training import recipe
 from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
-from charrnn.training.trainer import Trainer
+from charrnn.training.trainer import ALL_ROWS, AllRows, Trainer
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,13 @@ class Computing:
     """What a training computes with.
 
     Functions of the plan take it as one thing, because a trial step needs all of it.
-    `several_processes.SharedComputing` is what several processes compute with together.
     """
 
     device: torch.device
     start: float = 0.0
     """When a budget in minutes began, as `time.perf_counter` counts."""
+    own_rows: AllRows = ALL_ROWS
+    """The batch rows that are computed with it."""
     num_processes: int = 1
     """How many processes take the steps together."""
 
@@ -41,23 +41,6 @@ class Computing:
     def can_choose_threads(self) -> bool:
         """Whether the number of threads may be chosen by measuring, as in `time_trial_steps`."""
         return self.device.type == "cpu" and self.num_processes == 1
-
-    def new_trainer(
-        self,
-        config: Config,
-        *,
-        batches: BatchRows,
-        vocab_size: int,
-        learned_after: IdArray | None = None,
-    ) -> Trainer:
-        """Return a trainer with new weights, on the device."""
-        return Trainer(
-            config,
-            batches=batches,
-            vocab_size=vocab_size,
-            device=self.device,
-            learned_after=learned_after,
-        )
 
     def any(self, flag: bool) -> bool:
         """Return whether `flag` is true, wherever the steps are taken."""
@@ -160,10 +143,12 @@ def time_trial_steps(
     # Drawing them is no faster on several threads, and much slower while other programs use the
     # cores.
     with on_threads(1):
-        trainer = computing.new_trainer(
+        trainer = Trainer(
             _trial_config(config, num_train_chars=len(batches.ids), computing=computing),
             batches=batches,
             vocab_size=vocab_size,
+            device=computing.device,
+            own_rows=computing.own_rows,
         )
     most = _most_threads(config)
     times: dict[int, list[float]] = {most: []}

@@ -2,79 +2,70 @@
 
 All processes go through the same lines of `loop` and `session`, and take each step together: each
 computes its own rows of the batch, and all sum their gradients (data parallelism). The first
-process plans, validates, writes samples, and alone writes the run's folder. What differs stands
-here, beside the code for one process:
+process plans, validates, writes samples, and alone writes the run's folder. `loop` chooses between
+`SeveralProcesses` and its own `OneProcess`, and nothing else asks how many processes there are.
+Each class here says what its class for one process does otherwise:
 
-- `SharedTrainer`: a step (of `Trainer`), and `SharedComputing`: what the plan measures it with;
-- `SharedSession`: what is decided between two steps, and `SharedRun`: what is written;
-- `Strategy` and `SharedStrategy`: what `loop` does before the first step.
+- `SomeRows`, of `trainer.AllRows`: what a step exchanges;
+- `SharedComputing`, of `measuring.Computing`: how long steps are measured;
+- `SharedRun`, of `runs.writer.RunWriter`: which process writes;
+- `SharedSession`, of `session.TrainingSession`: what is decided between two steps;
+- `SeveralProcesses`, of `loop.OneProcess`: what is agreed on before the first step.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from charrnn.config.settings import Config, resolved
-from charrnn.distributed.group import ProcessGroup, connected
+from charrnn.distributed.group import ProcessGroup
 from charrnn.model.device import pick_device
 from charrnn.model.losses import MeanScores
 from charrnn.runs.checkpoint import Checkpoint, RunDescription, Tensors
 from charrnn.runs.writer import RunWriter, clear_unsaved, new_run, reopened_run
 from charrnn.system.files import JSON
-from charrnn.text.batches import BatchRows
-from charrnn.text.vocab import IdArray
 from charrnn.training.measuring import Computing
 from charrnn.training.minutes import TimeBudget
 from charrnn.training.plan import Plan
 from charrnn.training.run_text import RunText
 from charrnn.training.session import TrainingSession
-from charrnn.training.trainer import Trainer
+from charrnn.training.trainer import AllRows
 
 
-class SharedTrainer(Trainer):
-    """Takes the steps of a training with other processes, which have the same weights.
+@dataclass(frozen=True)
+class SomeRows(AllRows):
+    """The batch rows that a process computes, of a batch that several processes share.
 
     Together they take the step that a single process takes, up to rounding. (With `learned_after`,
     the mean of each process counts equally, however many characters it learns, so the step differs
-    a little from a single process's.) `take_step` and `snapshot` must be called in all of them.
+    a little from a single process's.) `Trainer.take_step` and `Trainer.snapshot` must be called in
+    all of them.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        batches: BatchRows,
-        vocab_size: int,
-        device: torch.device,
-        learned_after: IdArray | None = None,
-        *,
-        group: ProcessGroup,
-    ):
-        """Build the network. Raises UsageError for more processes than batch rows."""
-        super().__init__(
-            config,
-            batches=batches,
-            vocab_size=vocab_size,
-            device=device,
-            learned_after=learned_after,
-            rows=group.rows(batches.batch_size),
-        )
-        self.group = group
+    group: ProcessGroup
+    """The processes that share the batch, and the weights of whose trainers are the same."""
 
-    def _num_learned(self, is_learned: Tensor) -> int:
-        # The mean over this process's own learned characters, because how many the others have is
-        # not known here.
-        return super()._num_learned(is_learned) * self.group.size
+    @property
+    def num_parts(self) -> int:
+        """How many processes compute a part of the batch each."""
+        return self.group.size
 
-    def _add_other_rows(self, tensors: Sequence[Tensor]) -> None:
+    def slice_of(self, batch_size: int) -> slice:
+        """Return the place of the rows in a batch. Raises UsageError for fewer rows than
+        processes."""
+        return self.group.rows(batch_size)
+
+    def add_others(self, tensors: Sequence[Tensor]) -> None:
+        """Add to each of the tensors what the other processes have computed."""
         self.group.sum_in_place(tensors)
 
-    def _state_of_all_rows(self) -> Tensor:
-        return self.group.join_rows(self.state, batch_size=self.batches.batch_size)
+    def join(self, state: Tensor, batch_size: int) -> Tensor:
+        """Return the state of the rows of all processes."""
+        return self.group.join_rows(state, batch_size=batch_size)
 
 
 @dataclass(frozen=True)
@@ -83,24 +74,6 @@ class SharedComputing(Computing):
 
     group: ProcessGroup = field(kw_only=True)
     """The processes that take the steps together."""
-
-    def new_trainer(
-        self,
-        config: Config,
-        *,
-        batches: BatchRows,
-        vocab_size: int,
-        learned_after: IdArray | None = None,
-    ) -> Trainer:
-        """Return a trainer with new weights, the same in all processes."""
-        return SharedTrainer(
-            config,
-            batches=batches,
-            vocab_size=vocab_size,
-            device=self.device,
-            learned_after=learned_after,
-            group=self.group,
-        )
 
     def any(self, flag: bool) -> bool:
         """Return whether `flag` is true in any process: all measure equally many steps."""
@@ -216,55 +189,23 @@ class SharedSession(TrainingSession):
         return self.group.is_first and super()._is_sample_due()
 
 
-class Strategy:
-    """How a training runs: in one process, in which nothing has to be agreed on."""
+class SeveralProcesses:
+    """How a training runs in several processes: what `loop.OneProcess` does in one.
 
-    session: ClassVar[type[TrainingSession]] = TrainingSession
-    """The class of the session."""
-    num_processes: int = 1
-    """How many processes train the model together."""
-
-    def preparation(self) -> AbstractContextManager[None]:
-        """Prepare a training in a block, which reads files; an error ends it in every process."""
-        return nullcontext()
-
-    def computing(self, config: Config, start: float) -> Computing:
-        """Choose the device; `start` is when the budget began. Raises UsageError for a device that
-        is missing, and for a text that only one process can read."""
-        return Computing(pick_device(config.device), start=start)
-
-    def clear(self, folder: Path | None) -> None:
-        """Make room for a new run in `folder`, if it is given. Raises the errors of
-        `clear_unsaved`."""
-        if folder is not None:
-            clear_unsaved(folder)
-
-    def agree(self, plan: Plan, text: RunText) -> Plan:
-        """Return the plan that counts for the text. Raises UsageError for fewer batch rows than
-        processes, DataError if the processes have read different texts."""
-        return plan
-
-    def new_run(self, folder: Path | None, name: str) -> AbstractContextManager[RunWriter]:
-        """Create and lock the folder of a new run, as `runs.writer.new_run` does."""
-        return new_run(folder, name=name)
-
-    def reopened_run(self, run: str | None) -> AbstractContextManager[RunWriter]:
-        """Lock and mend the folder of an old run, as `runs.writer.reopened_run` does."""
-        return reopened_run(run)
-
-
-class SharedStrategy(Strategy):
-    """How a training runs in several processes.
-
-    `strategy_of` makes it. Its methods, which exchange values, must be called in all processes.
+    Its methods, which exchange values, must be called in all processes.
     """
 
-    session = SharedSession
+    session_class: ClassVar[type[SharedSession]] = SharedSession
+    """The class of the session."""
 
     def __init__(self, group: ProcessGroup):
         """Train in the processes of a group, which are connected."""
         self.group = group
-        self.num_processes = group.size
+
+    @property
+    def num_processes(self) -> int:
+        """How many processes train the model together."""
+        return self.group.size
 
     def preparation(self) -> AbstractContextManager[None]:
         """Prepare a training in a block: the first process of each host before the rest of them.
@@ -273,18 +214,26 @@ class SharedStrategy(Strategy):
         return self.group.in_turn()
 
     def computing(self, config: Config, start: float) -> Computing:
-        """Choose the device of this process."""
+        """Choose the device of this process. Raises UsageError for a device that is missing, and
+        for a text that only one process can read."""
         self.group.check_corpus(config.corpus)
-        device = self.group.device(pick_device(config.device))
-        return SharedComputing(device, start=start, num_processes=self.group.size, group=self.group)
+        return SharedComputing(
+            self.group.device(pick_device(config.device)),
+            start=start,
+            own_rows=SomeRows(self.group),
+            num_processes=self.group.size,
+            group=self.group,
+        )
 
-    def clear(self, folder: Path | None) -> None:
+    def clear(self, folder: Path) -> None:
         """Make room for a new run, in the first process."""
         if self.group.is_first:
-            super().clear(folder)
+            clear_unsaved(folder)
 
     def agree(self, plan: Plan, text: RunText) -> Plan:
-        """Return the plan of the first process: each plans by its own measurements."""
+        """Return the plan of the first process: each plans by its own measurements. Raises
+        UsageError for fewer batch rows than processes, DataError if the processes have read
+        different texts."""
         self.group.check_same_text(text.corpus.digest)
         agreed = self.group.of_first(asdict(plan))
         config = Config(**agreed["config"])
@@ -315,17 +264,3 @@ class SharedStrategy(Strategy):
                 return str(stack.enter_context(reopened_run(run)).path)
 
             yield SharedRun(Path(str(self.group.first(reopen))), group=self.group)
-
-
-@contextmanager
-def strategy_of(group: ProcessGroup | None) -> Iterator[Strategy]:
-    """Connect the processes of a training, and disconnect them at the end: those of a group, or, by
-    default, those that torchrun has started with this one.
-
-    Raises the errors of `distributed.group.connected`.
-    """
-    with connected(group) as members:
-        if members.size == 1:
-            yield Strategy()
-        else:
-            yield SharedStrategy(members)

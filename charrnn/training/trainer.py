@@ -70,13 +70,38 @@ class Window(NamedTuple):
     """The masks of what is dropped."""
 
 
+class AllRows:
+    """The batch rows that a trainer computes: all of them, so that nothing comes from elsewhere.
+
+    `several_processes.SomeRows` are a part of them. It adds what is computed of the other rows.
+    """
+
+    @property
+    def num_parts(self) -> int:
+        """How many trainers compute a part of the batch each."""
+        return 1
+
+    def slice_of(self, batch_size: int) -> slice:
+        """Return the place of the rows in a batch of that size."""
+        return slice(0, batch_size)
+
+    def add_others(self, tensors: Sequence[Tensor]) -> None:
+        """Add to each of the tensors what was computed of the other rows of the batch."""
+
+    def join(self, state: Tensor, batch_size: int) -> Tensor:
+        """Return the state of the whole batch; `state` is that of these rows."""
+        return state
+
+
+ALL_ROWS = AllRows()
+"""What a trainer computes by default."""
+
+
 class Trainer:
     """Network, optimizers, averaged weights, recurrent state and position in the text.
 
     It knows nothing of files and events, which are those of `TrainingSession`: use it alone to
-    measure how fast a step is, or to train without a run. A `several_processes.SharedTrainer`
-    computes some of the batch rows, and exchanges what it has computed, in three methods that have
-    nothing to do here.
+    measure how fast a step is, or to train without a run.
 
     `model_tensors` and `snapshot` together return all of it, and `restore` takes it back, so a
     restored trainer takes bit-identical steps on a CPU. A snapshot contains no random generator:
@@ -91,12 +116,12 @@ class Trainer:
         device: torch.device,
         learned_after: IdArray | None = None,
         *,
-        rows: slice | None = None,
+        own_rows: AllRows = ALL_ROWS,
     ):
         """Build a network with the weights of `config.seed`.
 
         It learns to predict every character, or only those that follow an id of `learned_after`.
-        `rows` are the batch rows that this trainer computes, by default all of them.
+        `own_rows` are the batch rows that this trainer computes.
         """
         assert config.steps is not None, "config.steps must be set (by `plan_steps`)"
 
@@ -108,13 +133,15 @@ class Trainer:
         self.config = config
         self.batches = batches
         self.device = device
-        self.rows = rows or slice(0, batches.batch_size)
+        self.own_rows = own_rows
+        self.rows = own_rows.slice_of(batches.batch_size)
         self._learned_after: Tensor | None = None
         if learned_after is not None:
             self._learned_after = torch.from_numpy(learned_after.astype(np.int64)).to(device)
 
-        # The network that learns, and a network with the average of its weights, which is
-        # validated, saved and sampled from. Without averaging, both are the same object.
+        # The network that learns: a `CharRNN`, or an `Ensemble` of several that learn side by side.
+        # And a network with the average of its weights, which is validated, saved and sampled from.
+        # Without averaging, both are the same object.
         self.network = build_network(config, vocab_size=vocab_size).to(device)
         self.averaged = self.network
         if config.weight_average > 0:
@@ -248,7 +275,7 @@ class Trainer:
         # Add those of the other batch rows, if some are computed elsewhere.
         mean_loss = loss.detach() / len(self._networks)
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        self._add_other_rows([*gradients, mean_loss])
+        self.own_rows.add_others([*gradients, mean_loss])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Each network of an
         # ensemble is clipped on its own, so that none slows the rest.
@@ -273,22 +300,13 @@ class Trainer:
         targets = window.targets.repeat(1, len(self._networks)).flatten()
         if self._learned_after is not None:
             is_learned = torch.isin(window.ids, self._learned_after)
-            num_targets = self._num_learned(is_learned)
+            # How many characters are learned in other rows is not known here, so the mean is taken
+            # over the own rows, and counts as much as that of the others.
+            num_targets = max(1, int(is_learned.sum())) * self.own_rows.num_parts
             is_learned = is_learned.repeat(1, len(self._networks)).flatten()
             logits = logits[is_learned]
             targets = targets[is_learned]
         return cross_entropy(logits, targets, reduction="sum") / num_targets
-
-    def _num_learned(self, is_learned: Tensor) -> int:
-        """Return by how much the summed loss of the learned characters is divided, at least 1."""
-        return max(1, int(is_learned.sum()))
-
-    def _add_other_rows(self, tensors: Sequence[Tensor]) -> None:
-        """Add to each of the tensors what was computed elsewhere from other batch rows."""
-
-    def _state_of_all_rows(self) -> Tensor:
-        """Return the state of all batch rows, also of those that are computed elsewhere."""
-        return self.state
 
     def _initial_state(self) -> Tensor:
         return self.network.initial_state(self.rows.stop - self.rows.start)
@@ -339,10 +357,9 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue, apart from `model_tensors`: (tensors, {"step",
         "cursor"}), with the states of all batch rows."""
-        return numpy_tensors({**self._tensors(), "state": self._state_of_all_rows()}), {
-            "step": self.step,
-            "cursor": self.cursor,
-        }
+        state = self.own_rows.join(self.state, batch_size=self.batches.batch_size)
+        tensors = numpy_tensors({**self._tensors(), "state": state})
+        return tensors, {"step": self.step, "cursor": self.cursor}
 
     def restore(
         self,

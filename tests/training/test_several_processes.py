@@ -24,8 +24,8 @@ from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop, measuring
-from charrnn.training.several_processes import SharedTrainer
-from charrnn.training.trainer import Trainer
+from charrnn.training.several_processes import SomeRows
+from charrnn.training.trainer import ALL_ROWS, Trainer
 
 V = 9
 CPU = torch.device("cpu")
@@ -43,8 +43,8 @@ def one_thread():
 def make_trainer(group=SINGLE, **changes):
     config = small_config(**changes)
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    parts = (config, BatchRows(ids, config.batch_size), V, CPU)
-    return Trainer(*parts) if group is SINGLE else SharedTrainer(*parts, group=group)
+    own_rows = ALL_ROWS if group is SINGLE else SomeRows(group)
+    return Trainer(config, BatchRows(ids, config.batch_size), V, CPU, own_rows=own_rows)
 
 
 def numbers(trainer):
@@ -259,7 +259,7 @@ def test_all_processes_take_the_new_plan_of_the_first_at_the_same_step(text, mon
 
     def take(trainer):
         nonlocal now
-        if trainer.group.is_first:
+        if trainer.own_rows.group.is_first:
             now += 1.0
             if trainer.step >= 8:
                 now += 1.0
