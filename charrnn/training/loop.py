@@ -118,10 +118,12 @@ def train(
         plan = plan_steps(plan, text=text, computing=computing)
         plan = strategy.agree(plan, text)
 
-        # The numbers that training changes. A larger alphabet than that of the model to start with
-        # has new rows of the embedding and of the output.
+        # The numbers that training changes: new weights, or those of the model to start with. A
+        # larger alphabet than that of this model has new rows of the embedding and of the output.
         trainer = _new_trainer(plan.config, text=text, computing=computing)
+        base = None
         if initial is not None:
+            base = base_state(initial)
             rows = text.vocab.rows_in(initial.description.vocab())
             trainer.start_with(extend_rows(initial.model, drawn=trainer.model_tensors(), rows=rows))
 
@@ -137,9 +139,8 @@ def train(
             should_stop=should_stop,
             should_save=should_save,
             budget=plan.budget,
+            base=base,
         )
-        if initial is not None:
-            session.base = base_state(initial)
         notes = new_run_notes(config, plan=plan, text=text, initial=initial)
         yield from session.events(notes)
 
@@ -256,7 +257,7 @@ class OneProcess:
     """How many processes train the model together."""
 
     def preparation(self) -> AbstractContextManager[None]:
-        """Prepare a training in a block, which reads files; an error ends it in every process."""
+        """Return what surrounds the block that reads the text and chooses the model: nothing."""
         return nullcontext()
 
     def computing(self, config: Config, start: float) -> Computing:

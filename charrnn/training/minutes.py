@@ -6,7 +6,7 @@ that were taken, and `Config.plan` records them all.
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from charrnn.config.settings import MAX_STEPS, Config, resolved, threads_at
 from charrnn.errors import CheckpointError
 from charrnn.runs.logs import MetricsLog, finite
 from charrnn.training import measuring, recipe
+from charrnn.training.events import WarningEvent
 from charrnn.training.measuring import MIN_MEASURE_SECONDS, Computing
 from charrnn.training.run_text import RunText
 
@@ -91,9 +92,14 @@ def budget_of(config: Config) -> TimeBudget | None:
     )
 
 
-def is_late(budget: TimeBudget, seconds: float) -> bool:
-    """Return whether `seconds` after the end of a budget are worth a warning."""
-    return seconds > max(LATE_SECONDS, LATE_SHARE * 60 * budget.minutes)
+def late_warnings(budget: TimeBudget, seconds: float) -> Iterator[WarningEvent]:
+    """Yield a warning about a training that ends `seconds` after its budget, if that is late."""
+    if seconds > max(LATE_SECONDS, LATE_SHARE * 60 * budget.minutes):
+        minutes = budget.minutes + seconds / 60
+        yield WarningEvent(
+            message=f"training took {minutes:.1f} minutes instead of {budget.minutes:g}:"
+            " its last steps took longer than the steps before them, by which they were planned"
+        )
 
 
 class Pace(NamedTuple):
@@ -136,22 +142,26 @@ def pace_after(step: int, log: MetricsLog, config: Config) -> Pace | None:
     return Pace(statistics.mean(lately[:-1] or lately), seconds_per_validation)
 
 
-def plan_again(
+def plan_rest(
     config: Config,
     text: RunText,
     computing: Computing,
     *,
     budget: TimeBudget,
-    pace: Pace,
+    log: MetricsLog,
     num_taken: int,
     end: float,
 ) -> Config:
     """Return the configuration with another number of steps, and perhaps of threads, if the
-    training would not end at about `end`, as `time.perf_counter` counts.
+    training would not end at about `end`, as `time.perf_counter` counts, by how long the last steps
+    took.
 
     The change is recorded as the last entry of `Config.plan`. Everything else stays as it was
     planned first.
     """
+    pace = pace_after(budget.planned_step, log=log, config=config)
+    if pace is None:
+        return config
     seconds_left = end - time.perf_counter()
     num_steps = _steps_until(seconds_left, config=config, text=text, pace=pace, num_taken=num_taken)
     threads = threads_at(num_taken, config)

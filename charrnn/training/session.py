@@ -11,7 +11,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from charrnn.config.settings import Config, resolved, threads_at
@@ -45,7 +45,7 @@ from charrnn.training.events import (
     WarningEvent,
 )
 from charrnn.training.measuring import Computing
-from charrnn.training.minutes import TimeBudget, is_late, pace_after, plan_again
+from charrnn.training.minutes import TimeBudget, late_warnings, plan_rest
 from charrnn.training.run_text import RunText
 from charrnn.training.trainer import Trainer
 
@@ -60,12 +60,12 @@ class TrainingSession:
     """Trains one run from its present step to its last.
 
     `loop.train` and `loop.resume` make one, and pass its events on. `events` is the loop; its verbs
-    (`step`, `recover`, `validate`, `write_sample`, `save`) return or yield the events that report
-    what they did. An event is yielded only after everything that it reports is on disk, so the run
-    can be killed at any instant. The caller holds the run's lock. A session that is shared is a
-    `several_processes.SharedSession`.
+    (`step`, `recover`, `plan_again`, `validate`, `write_sample`, `save`) return or yield the events
+    that report what they did. An event is yielded only after everything that it reports is on disk,
+    so the run can be killed at any instant. The caller holds the run's lock.
     """
 
+    # What it trains.
     run: RunWriter
     trainer: Trainer
     text: RunText
@@ -78,34 +78,29 @@ class TrainingSession:
     budget: TimeBudget | None = None
     """The minutes that the training keeps to; None for a number of steps or epochs."""
     base: JSON = None
-    """What tells the model from whose weights training started (`base_state`); None without one."""
-    best_nats: float | None = None
+    """What tells the model from whose weights a new run starts (`base_state`); None without one."""
+
+    # Where it is.
+    best_nats: float | None = field(default=None, init=False)
     """Lowest finite validation loss so far."""
-    best_step: int = 0
+    best_step: int = field(default=0, init=False)
     """The step that was validated with `best_nats`; 0 if no step was validated."""
-    val_nats: float | None = None
+    val_nats: float | None = field(default=None, init=False)
     """The last validation loss of this session."""
-    saved_step: int | None = None
+    saved_step: int | None = field(default=None, init=False)
     """The last step that was saved."""
-    is_validation_due: bool = False
+    is_validation_due: bool = field(default=False, init=False)
     """Whether the present step still has to be validated, because a stop interrupted its
     validation."""
-    has_gone_back: bool = False
+    has_gone_back: bool = field(default=False, init=False)
     """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
     at most once."""
-    texts_seal: JSON = None
-    """The seal of the file with the texts of documents; None without documents."""
-    is_stopped: bool = False
+    is_stopped: bool = field(default=False, init=False)
     """Whether `should_stop` ended the session before its last step."""
-
-    def __post_init__(self) -> None:
-        self._seconds_before = 0.0
-        """Seconds of training before this session, with which the log ends."""
-
-    @property
-    def _start(self) -> float:
-        """When the training began, as `time.perf_counter` counts."""
-        return self.computing.start
+    texts_seal: JSON = field(default=None, init=False)
+    """The seal of the file with the texts of documents; None without documents."""
+    earlier_seconds: float = field(default=0.0, init=False)
+    """Seconds that earlier sessions have trained the run, by its log."""
 
     @property
     def num_steps(self) -> int:
@@ -115,35 +110,11 @@ class TrainingSession:
     def events(self, notes: Iterable[str] = ()) -> Generator[TrainEvent, None, None]:
         """Train until the last step, or until `should_stop`, and yield the events. `notes` go to
         the start event."""
+        yield from self._begin(notes)
+
         trainer = self.trainer
-        config = trainer.config
-
-        # The folder of the run. A resumed run has a checkpoint to come back to; a new one saves its
-        # initial weights before hours are spent: a full disk or a read-only folder shows now.
-        warnings = self._prepare_folder()
-        yield StartEvent(
-            run=str(self.run.path),
-            num_steps=self.num_steps,
-            first_step=trainer.step,
-            notes=tuple(notes),
-            **self.text.facts(config),
-        )
-        for message in warnings:
-            yield WarningEvent(message=message)
-        if self.checkpoint is None:
-            yield self.save()
-
-        # At step 0 the sample shows what an untrained model writes. A run that was stopped or
-        # killed may lack the sample of its last step.
-        if self._is_sample_due() and trainer.step not in self.run.samples.steps():
-            yield self.write_sample()
-
-        # A validation that a stop interrupted: its step was taken and logged before.
-        if self.is_validation_due and not self._check_stop():
-            yield from self.validate()
-            if not self.is_validation_due:
-                yield self.save()
-
+        evaluate_every = resolved(trainer.config.evaluate_every)
+        save_every = resolved(trainer.config.save_every)
         while trainer.step < self.num_steps and not self._check_stop():
             # Take an optimizer step.
             try:
@@ -159,12 +130,14 @@ class TrainingSession:
             if is_planned:
                 yield from self.plan_again()
 
-            # Validate, once in a while and at the end.
+            # Validate, once in a while and at the end. A stop interrupts a long validation.
             is_last = trainer.step == self.num_steps
-            if is_last or trainer.step % resolved(config.evaluate_every) == 0:
+            is_best = False
+            if is_last or trainer.step % evaluate_every == 0:
                 yield from self.validate()
                 if self.is_validation_due:
                     break
+                is_best = self.best_step == trainer.step
 
             # Write a sample, more often at the beginning.
             if self._is_sample_due():
@@ -173,33 +146,45 @@ class TrainingSession:
             # Save, once in a while, when somebody asks, and when a step is worth keeping. The first
             # steps of a new plan cannot be taken again without it.
             is_asked = self._is_asked(self.should_save)
-            is_due = trainer.step % resolved(config.save_every) == 0
-            if is_asked or is_due or is_planned or is_last or trainer.step == self.best_step:
+            is_due = trainer.step % save_every == 0
+            if is_asked or is_due or is_planned or is_last or is_best:
                 yield self.save()
 
         # The present step, if a stop left it unsaved.
         if self.saved_step != trainer.step:
             yield self.save()
-        yield from self._late_warning()
+
+        if self.budget is not None and not self.is_stopped:
+            yield from late_warnings(self.budget, seconds=time.perf_counter() - self._budget_end)
         yield self._done()
 
-    def _done(self) -> DoneEvent:
-        """Return the event of the end."""
-        # The saved settings train the same weights only if the run kept to one schedule, from the
-        # first step to the last.
-        recipe = None
-        if self.checkpoint is None and not self.has_gone_back and not self.is_stopped:
-            recipe = str(self.run.path / CONFIG)
-        return DoneEvent(
-            step=self.trainer.step,
-            seconds=time.perf_counter() - self._start,
-            val_nats=self.val_nats,
-            best_nats=self.best_nats,
-            best_step=self.best_step,
+    def _begin(self, notes: Iterable[str]) -> Generator[TrainEvent, None, None]:
+        """Do what comes before the first step of this session, and yield the events."""
+        # The folder of the run. A resumed run has a checkpoint to come back to; a new one saves its
+        # initial weights before hours are spent: a full disk or a read-only folder shows now.
+        warnings = self._prepare_folder()
+        yield StartEvent(
             run=str(self.run.path),
-            is_complete=not self.is_stopped,
-            recipe=recipe,
+            num_steps=self.num_steps,
+            first_step=self.trainer.step,
+            notes=tuple(notes),
+            **self.text.facts(self.trainer.config),
         )
+        for message in warnings:
+            yield WarningEvent(message=message)
+        if self.checkpoint is None:
+            yield self.save()
+
+        # At step 0 the sample shows what an untrained model writes. A run that was stopped or
+        # killed may lack the sample of its last step.
+        if self._is_sample_due() and self.trainer.step not in self.run.samples.steps():
+            yield self.write_sample()
+
+        # A validation that a stop interrupted: its step was taken and logged before.
+        if self.is_validation_due and not self._check_stop():
+            yield from self.validate()
+            if not self.is_validation_due:
+                yield self.save()
 
     def _prepare_folder(self) -> tuple[str, ...]:
         """Write the description of a new run; let the session and the folder of a resumed run agree
@@ -216,7 +201,7 @@ class TrainingSession:
         recorded = checkpoint.state.get("document_texts")
         self.texts_seal = self.run.write_document_texts(texts, recorded)
         # Seconds count on where the log ends, so that curves against time have no jump back.
-        self._seconds_before = self.run.metrics.seconds_at(self.trainer.step)
+        self.earlier_seconds = self.run.metrics.seconds_at(self.trainer.step)
         return (*checkpoint.warnings, *damaged)
 
     def _go_back_to(self, checkpoint: Checkpoint) -> list[str]:
@@ -255,14 +240,6 @@ class TrainingSession:
         """Return the answer of `should_stop` or `should_save`."""
         return ask()
 
-    def _is_sample_due(self) -> bool:
-        """Return whether to write a sample after the step that was taken."""
-        # By the first plan, so that no sample is left out or written twice, and at the end.
-        first_plan = self.trainer.config.plan_entries[0]
-        steps = [math.ceil(first_plan.num_steps * share) for share in SAMPLE_SHARES]
-        steps.append(self.num_steps)
-        return self.trainer.step in steps
-
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         # Whoever takes the events computes on as many threads as before.
@@ -272,7 +249,7 @@ class TrainingSession:
         end = time.perf_counter()
         event = StepEvent(
             step=self.trainer.step,
-            seconds=end - self._start,
+            seconds=end - self.computing.start,
             train_nats=result.train_nats,
             grad_norm=result.grad_norm,
             learning_rate=result.learning_rate,
@@ -286,82 +263,9 @@ class TrainingSession:
         """The number of threads at the present step."""
         return threads_at(self.trainer.step, self.trainer.config)
 
-    def _seconds_of_run(self) -> float:
-        """Return the seconds since the run began, without those in which it was stopped."""
-        return self._seconds_before + time.perf_counter() - self._start
-
-    @property
-    def _budget_end(self) -> float:
-        """When the budget in minutes ends, as `time.perf_counter` counts."""
-        assert self.budget is not None, "only a budget in minutes ends"
-        return self._start - self._seconds_before + 60 * self.budget.minutes
-
-    def _is_planning_due(self) -> bool:
-        """Return whether to plan what is left of a budget in minutes, after the step that was
-        taken."""
-        if self.budget is None or self.budget.num_left == 0:
-            return False
-        return self.budget.is_due(self._seconds_of_run(), step=self.trainer.step)
-
-    def plan_again(self) -> Generator[ReplannedEvent, None, None]:
-        """Plan what is left of the budget by how long the last steps took, and yield an event if
-        the training gets another number of steps, or of threads.
-
-        The caller saves the step: a run that is killed before plans again, and one that is killed
-        after it follows the plan that was saved.
-        """
-        assert self.budget is not None, "only a budget in minutes is planned"
-        before = self.trainer.config
-        planned = self._new_plan()
-        seconds = time.perf_counter() - self._start
-        self.budget.note_planning(self._seconds_of_run(), step=self.trainer.step)
-        if planned == before:
-            return
-
-        # The configuration is written before the checkpoint: one that is newer than the latest
-        # checkpoint loses its last plan (`plan_until`), one that is older would lose it unnoticed.
-        self.trainer.config = planned
-        self.run.check_still_owned()
-        self.run.write_description(self.description)
-        yield ReplannedEvent(
-            step=self.trainer.step,
-            seconds=seconds,
-            num_steps=self.num_steps,
-            threads=self._num_threads,
-        )
-
-    def _new_plan(self) -> Config:
-        """Return the configuration with a new plan, or as it is if no other plan is needed."""
-        assert self.budget is not None, "only a budget in minutes is planned"
-        config = self.trainer.config
-        pace = pace_after(self.budget.planned_step, log=self.run.metrics, config=config)
-        if pace is None:
-            return config
-        return plan_again(
-            config,
-            text=self.text,
-            computing=self.computing,
-            budget=self.budget,
-            pace=pace,
-            num_taken=self.trainer.step,
-            end=self._budget_end,
-        )
-
-    def _late_warning(self) -> Generator[WarningEvent, None, None]:
-        """Yield a warning about a training that has taken longer than its budget."""
-        if self.budget is None or self.is_stopped:
-            return
-        late = time.perf_counter() - self._budget_end
-        if is_late(self.budget, seconds=late):
-            minutes = self.budget.minutes + late / 60
-            yield WarningEvent(
-                message=f"training took {minutes:.1f} minutes instead of {self.budget.minutes:g}:"
-                " its last steps took longer than the steps before them, by which they were planned"
-            )
-
     def _log(self, event: StepEvent | EvaluationEvent) -> None:
         """Add an event to the log, with the seconds of the whole run."""
-        self.run.log(event.to_json() | {"seconds": self._seconds_before + event.seconds})
+        self.run.log(event.to_json() | {"seconds": self.earlier_seconds + event.seconds})
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise
@@ -402,6 +306,63 @@ class TrainingSession:
         lower = named("learning_rate", f"{rate:.2g}")
         return f"Start a new run with a lower learning rate: charrnn train {settings} {lower}"
 
+    def _is_planning_due(self) -> bool:
+        """Return whether to plan what is left of a budget in minutes, after the step that was
+        taken."""
+        if self.budget is None or self.budget.num_left == 0:
+            return False
+        return self.budget.is_due(self._seconds_of_run(), step=self.trainer.step)
+
+    def plan_again(self) -> Generator[ReplannedEvent, None, None]:
+        """Plan what is left of the budget by how long the last steps took, and yield an event if
+        the training gets another number of steps, or of threads.
+
+        The caller saves the step: a run that is killed before plans again, and one that is killed
+        after it follows the plan that was saved.
+        """
+        assert self.budget is not None, "only a budget in minutes is planned"
+        before = self.trainer.config
+        planned = self._new_plan()
+        seconds = time.perf_counter() - self.computing.start
+        self.budget.note_planning(self._seconds_of_run(), step=self.trainer.step)
+        if planned == before:
+            return
+
+        # The configuration is written before the checkpoint: one that is newer than the latest
+        # checkpoint loses its last plan (`plan_until`), one that is older would lose it unnoticed.
+        self.trainer.config = planned
+        self.run.check_still_owned()
+        self.run.write_description(self.description)
+        yield ReplannedEvent(
+            step=self.trainer.step,
+            seconds=seconds,
+            num_steps=self.num_steps,
+            threads=self._num_threads,
+        )
+
+    def _new_plan(self) -> Config:
+        """Return the configuration with a new plan, or as it is if no other plan is needed."""
+        assert self.budget is not None, "only a budget in minutes is planned"
+        return plan_rest(
+            self.trainer.config,
+            text=self.text,
+            computing=self.computing,
+            budget=self.budget,
+            log=self.run.metrics,
+            num_taken=self.trainer.step,
+            end=self._budget_end,
+        )
+
+    def _seconds_of_run(self) -> float:
+        """Return the seconds since the run began, without those in which it was stopped."""
+        return self.earlier_seconds + time.perf_counter() - self.computing.start
+
+    @property
+    def _budget_end(self) -> float:
+        """When the budget in minutes ends, as `time.perf_counter` counts."""
+        assert self.budget is not None, "only a budget in minutes ends"
+        return self.computing.start - self.earlier_seconds + 60 * self.budget.minutes
+
     def validate(self) -> Generator[ValidatingEvent | EvaluationEvent | WarningEvent, None, None]:
         """Measure the stateful loss of the averaged weights on the validation text; yield that it
         begins, the loss, and a warning if it is not finite.
@@ -433,7 +394,7 @@ class TrainingSession:
             self.best_step = step
         event = EvaluationEvent(
             step=step,
-            seconds=time.perf_counter() - self._start,
+            seconds=time.perf_counter() - self.computing.start,
             val_nats=self.val_nats,
             val_bpc=bits(self.val_nats),
             first_guess=first_guess,
@@ -470,6 +431,14 @@ class TrainingSession:
         if scores is None:
             return None
         return scores.means
+
+    def _is_sample_due(self) -> bool:
+        """Return whether to write a sample after the step that was taken."""
+        # By the first plan, so that no sample is left out or written twice, and at the end.
+        first_plan = self.trainer.config.plan_entries[0]
+        steps = [math.ceil(first_plan.num_steps * share) for share in SAMPLE_SHARES]
+        steps.append(self.num_steps)
+        return self.trainer.step in steps
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
@@ -531,3 +500,21 @@ class TrainingSession:
         """The files of the configuration and of the alphabet."""
         config = self.trainer.config
         return RunDescription.of(self.run.path, config=config, vocab=self.text.vocab)
+
+    def _done(self) -> DoneEvent:
+        """Return the event of the end."""
+        # The saved settings train the same weights only if the run kept to one schedule, from the
+        # first step to the last.
+        recipe = None
+        if self.checkpoint is None and not self.has_gone_back and not self.is_stopped:
+            recipe = str(self.run.path / CONFIG)
+        return DoneEvent(
+            step=self.trainer.step,
+            seconds=time.perf_counter() - self.computing.start,
+            val_nats=self.val_nats,
+            best_nats=self.best_nats,
+            best_step=self.best_step,
+            run=str(self.run.path),
+            is_complete=not self.is_stopped,
+            recipe=recipe,
+        )

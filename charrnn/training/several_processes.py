@@ -154,7 +154,6 @@ class SharedSession(TrainingSession):
     steps. Only the first process validates and writes samples."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         assert isinstance(self.computing, SharedComputing), "the processes are known"
         self.group = self.computing.group
 

@@ -169,7 +169,7 @@ def test_the_bar_follows_another_plan_without_going_back(
         "note_planning",
         lambda budget, *_, **__: budget.__dict__.update(num_plannings=3),
     )
-    monkeypatch.setattr("charrnn.training.session.plan_again", planned_again)
+    monkeypatch.setattr("charrnn.training.session.plan_rest", planned_again)
     monkeypatch.setattr(
         "charrnn.training.measuring.time_trial_steps", lambda *_, **__: TrialSteps(0.4, 1)
     )

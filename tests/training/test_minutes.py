@@ -167,7 +167,7 @@ def test_a_log_that_is_missing_or_cannot_be_read_has_no_pace(tmp_path, clock, mo
     for path in (tmp_path / "none.jsonl", tmp_path):
         assert minutes.pace_after(0, log=MetricsLog(path), config=config) is None
     clock(slower)
-    monkeypatch.setattr("charrnn.training.session.pace_after", lambda *_, **__: None)
+    monkeypatch.setattr("charrnn.training.minutes.pace_after", lambda *_, **__: None)
     events = train("run")
     assert "replanned" not in kinds_of(events) and events[-1].is_complete
 
