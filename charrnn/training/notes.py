@@ -103,7 +103,7 @@ def new_run_notes(
 def _held_out_notes(config: Config, text: RunText) -> Iterator[str]:
     """Name the files that are held out, of a text in several: nobody knows how a shuffle ends. The
     standard library is nobody's own text."""
-    files = text.corpus.source_text.files
+    files = text.files
     if len(files) < 2 or not config.corpus:
         return
     names = _names_apart(files)
@@ -134,7 +134,7 @@ def _names_apart(files: Sequence[FileRecord]) -> list[str]:
 def _files_between(begin: int, end: int, *, text: RunText, names: Sequence[str]) -> list[str]:
     """Return the names of the files to which the characters [begin, end) of a running text belong,
     with the word for what is held out of a file; none of a text that is too large to look."""
-    files = text.corpus.source_text.files
+    files = text.files
     num_bytes = files[-1].first_byte + files[-1].num_bytes
     first, last = begin, end
     # A text of ASCII has a byte for each character.

@@ -1,5 +1,6 @@
 """The text of a run: read, encoded, and divided into its parts."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import split_text
 from charrnn.text.reading_notes import shares_of_kinds
+from charrnn.text.text_files import FileRecord
 from charrnn.text.vocab import IdArray, Vocab
 
 MAX_UNKNOWN_SHARE = 0.1
@@ -63,6 +65,16 @@ class RunText:
         """The whole text (N,), which may be mapped from a file."""
         return self.corpus.ids
 
+    @property
+    def files(self) -> Sequence[FileRecord]:
+        """The files of which the text was read."""
+        return self.corpus.source_text.files
+
+    @property
+    def document_texts(self) -> Mapping[str, str]:
+        """The texts that were read from documents, by the digest of each file."""
+        return self.corpus.source_text.document_texts
+
     def batch_rows(self, config: Config) -> BatchRows:
         """Return the batch rows over the training part."""
         return BatchRows(self.ids[: self.num_train], resolved(config.batch_size))
@@ -98,7 +110,7 @@ class RunText:
             "num_parameters": num_parameters(config, len(self.vocab)),
             "config": asdict(config),
             "corpus": ", ".join(origin.label for origin in self.corpus.source_text.origins),
-            "kinds": shares_of_kinds(self.corpus.source_text.files),
+            "kinds": shares_of_kinds(self.files),
             "num_chars": len(self.ids),
             "num_train_chars": self.num_train,
             "num_distinct_chars": int(np.count_nonzero(self.corpus.source_text.counts)),
