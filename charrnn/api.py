@@ -1308,5 +1308,4 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
         ('lstm', 5250)
         >>> earlier = charrnn.load("shakespeare@1")
     """
-    # The same model, with a method for each question to it.
-    return Model(**trained_model.load(run, step=step).__getstate__())
+    return trained_model.load_as(Model, run, step=step)

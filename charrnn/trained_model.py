@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -172,6 +172,10 @@ class TrainedModel:
         the text.
         """
         return read_word_list(self)
+
+
+AnyModel = TypeVar("AnyModel", bound=TrainedModel)
+"""`TrainedModel`, or a class with more methods."""
 
 
 def describe(model: TrainedModel) -> "overview.ModelDescription":
@@ -346,18 +350,33 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedMo
 
     The modules below `api` call it, which need no method of `Model`.
     """
+    return load_as(TrainedModel, run, step=step)
+
+
+def load_as(
+    kind: type[AnyModel], run: str | Path | None = None, *, step: int | None = None
+) -> AnyModel:
+    """Load a model as an object of the class `kind`; the other arguments and the errors are those
+    of `charrnn.load`.
+
+    `charrnn.load` gives `Model`, which has a method for each question to a model; `load` is for all
+    others.
+    """
     # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
     name = None if run is None else str(run)
     if step is None:
         name, step = split_step(name)
     found, warning = open_run_to_read(name)
-    model = _model_of(found, found.load_best() if step is None else found.load_step(step))
+    loaded = found.load_best() if step is None else found.load_step(step)
+    model = _model_of(kind, found=found, loaded=loaded)
     if warning is not None:
         model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
     return model
 
 
-def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
+def _model_of(kind: type[AnyModel], found: RunReader | ModelFile, loaded: Checkpoint) -> AnyModel:
+    """Return what was loaded as an object of the class `kind`. Raises CheckpointError if the
+    weights do not fit the configuration or the alphabet."""
     config = loaded.description.config()
     # A file has no folder with other steps, to which reports about training could go.
     if isinstance(found, ModelFile):
@@ -374,7 +393,7 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
     if not isinstance(base, Mapping):
         base = {}
 
-    model = TrainedModel(
+    model = kind(
         config,
         vocab=loaded.description.vocab(),
         tensors=dict(loaded.model),
