@@ -131,7 +131,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
             changes, out=options.out, show_as_json=options.json, signals=context.obj
         )
 
-    # Find out what to train: a run that is continued has its settings, a new run gets them here.
+    # A run that is continued has its settings.
     signals: Signals = context.obj
     view = TrainingView(launched(), show_as_json=options.json, quiet=options.quiet)
     signals.is_quiet = view.is_quiet
@@ -139,31 +139,26 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         changes = _changes_of_resumed(changes)
         run = _run_to_resume(options.corpus, changes=changes)
         return _resume(run, changes=changes, view=view, signals=signals)
+
+    # A new run gets them here. Who only wants to see them, or the text, trains nothing.
     config, origins = configure(options.corpus, flags=changes, recipe=options.recipe)
     if options.show_config:
-        settings = asdict(config)
-        if options.json:
-            sources = {
-                name: {"value": value, "from": origins[name]} for name, value in settings.items()
-            }
-            print_json(sources)
-        else:
-            from charrnn.views.tables import settings_table
-
-            result_console().print(settings_table(settings, origins))
+        _show_settings(config, origins=origins, show_as_json=options.json)
         return 0
     if options.show_text:
         _show_text(config)
         return 0
-    from charrnn.runs.writer import clear_unsaved
 
     # Errors appear before torch is imported, which takes seconds.
+    from charrnn.runs.writer import clear_unsaved
+
     if options.out is not None and view.is_first:
         clear_unsaved(options.out)
     view.show_wait("Reading the text and measuring the machine ...")
     load_torch()
     from charrnn.training import loop
 
+    # Train.
     stream = loop.train(
         config,
         asked=[name for name, origin in origins.items() if origin != "default"],
@@ -350,6 +345,19 @@ def _follow(
         raise failure
     # The signal may have reached another process only.
     return 0 if is_complete else 128 + (signals.number or signal.SIGTERM)
+
+
+def _show_settings(config: Config, origins: Mapping[str, str], *, show_as_json: bool) -> None:
+    """Print every setting of a configuration, and where it comes from."""
+    settings = asdict(config)
+    if show_as_json:
+        print_json(
+            {name: {"value": value, "from": origins[name]} for name, value in settings.items()}
+        )
+        return
+    from charrnn.views.tables import settings_table
+
+    result_console().print(settings_table(settings, origins))
 
 
 def _show_text(config: Config) -> None:
