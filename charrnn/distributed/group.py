@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -88,19 +88,6 @@ class ProcessGroup:
         total = torch.tensor(float(flag))
         self.sum_in_place([total])
         return bool(total > 0)
-
-    def first(self, work: Callable[[], Result]) -> Result | None:
-        """Call `work` in the first process only; return its result, after a round trip through
-        JSON, in all processes.
-
-        Use it for work that only one must do, such as writing a folder, and whose result all need.
-        """
-        # An error of the first process ends all processes: they would wait for its answer.
-        result = None
-        with self.together():
-            if self.is_first:
-                result = work()
-        return self.of_first(result)
 
     @contextlib.contextmanager
     def in_turn(self) -> Iterator[None]:

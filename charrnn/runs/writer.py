@@ -319,13 +319,6 @@ class RunWriter(RunReader):
         self.samples.rewind(checkpoint.step)
         return self.metrics.rewind(checkpoint.step)
 
-    def has_checkpoint(self, name: str) -> bool:
-        """Return whether a checkpoint is still there: one that was damaged may have been renamed.
-
-        Raises CheckpointError if the folder cannot be read.
-        """
-        return name in self.checkpoints()
-
     def log(self, record: Mapping[str, files.JSON]) -> None:
         """Add a record to the log of metrics. Raises CharRNNError if it cannot be written, with the
         reason if the run was moved or removed."""

@@ -192,12 +192,12 @@ def resume(
     with ExitStack() as stack:
         strategy = stack.enter_context(_strategy_of(group))
         name = None if run is None else str(run)
-        folder = stack.enter_context(strategy.reopened_run(name))
+        reopened = stack.enter_context(strategy.reopened_run(name))
 
         # The latest checkpoint; the text, which must not have changed since the run began; and what
         # is left of the budget.
         with strategy.preparation():
-            resumed = load_resumed(folder, changes=parsed, num_processes=strategy.num_processes)
+            resumed = load_resumed(reopened, changes=parsed, num_processes=strategy.num_processes)
             checkpoint = resumed.checkpoint
             computing = strategy.computing(resumed.config, start=start)
             text = read_same_text(resumed)
@@ -216,7 +216,7 @@ def resume(
 
         # Training itself.
         session = strategy.session_class(
-            folder,
+            reopened,
             trainer=trainer,
             text=text,
             computing=computing,

@@ -69,8 +69,8 @@ class Omega:
         """Add the gradient of λ Ω to every recurrent weight's `grad`, after the backward pass of
         the loss.
 
-        `num_chars` is the number of characters that all processes read in the step: Ω is a mean
-        over them.
+        `num_chars` is the number of characters of the whole batch, wherever its rows are read: Ω is
+        a mean over them.
         """
         for layer, cell, steps in self._layers:
             # All characters at once: none needs another, as states and errors are constants.

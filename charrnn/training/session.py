@@ -225,10 +225,15 @@ class TrainingSession:
         # If the best checkpoint was damaged and removed, the next step that is validated becomes
         # the best.
         best = best_checkpoint(checkpoint.state)
-        if best is not None and self.run.has_checkpoint(best):
+        if best is not None and self._has_checkpoint(best):
             self.best_nats = cast(float, checkpoint.state["best_nats"])
             self.best_step = checkpoint_step(best)
         return damaged
+
+    def _has_checkpoint(self, name: str) -> bool:
+        """Return whether the run still has a checkpoint: one that was damaged may have been
+        renamed."""
+        return name in self.run.checkpoints()
 
     def _check_stop(self) -> bool:
         """Ask `should_stop`, and return whether the session ends before the next step."""
@@ -468,32 +473,34 @@ class TrainingSession:
         step = self.trainer.step
         training, counters = self.trainer.snapshot()
         self.run.check_still_owned()
-        recorded: dict[str, Any] = {
-            **counters,
-            "best_nats": self.best_nats,
-            "best_step": self.best_step,
-            **state_of_corpus(self.text.corpus),
-        }
-        if self.is_validation_due:
-            recorded["is_validation_due"] = True
-        if self.base is not None:
-            recorded["base"] = self.base
-        if self.texts_seal is not None:
-            recorded["document_texts"] = self.texts_seal
-        if self.budget is not None:
-            recorded["budget"] = self.budget.state(self.trainer.config)
-
-        # `RunWriter.commit` makes this step the latest, by writes in a safe order.
+        # It makes this step the latest, by writes in a safe order.
         self.run.commit(
             step=step,
             model=self.trainer.model_tensors(),
             training=training,
-            state=recorded,
+            state={**counters, **self._state_to_save()},
             description=self.description,
             keep=self.trainer.config.keep,
         )
         self.saved_step = step
         return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
+
+    def _state_to_save(self) -> dict[str, Any]:
+        """Return what a checkpoint records of the session, beside what the trainer counts."""
+        state: dict[str, Any] = {
+            "best_nats": self.best_nats,
+            "best_step": self.best_step,
+            **state_of_corpus(self.text.corpus),
+        }
+        if self.is_validation_due:
+            state["is_validation_due"] = True
+        if self.base is not None:
+            state["base"] = self.base
+        if self.texts_seal is not None:
+            state["document_texts"] = self.texts_seal
+        if self.budget is not None:
+            state["budget"] = self.budget.state(self.trainer.config)
+        return state
 
     @property
     def description(self) -> RunDescription:

@@ -8,7 +8,7 @@ Each class here says what its class for one process does otherwise:
 
 - `SomeRows`, of `trainer.AllRows`: what a step exchanges;
 - `SharedComputing`, of `measuring.Computing`: how long steps are measured;
-- `SharedRun`, of `runs.writer.RunWriter`: which process writes;
+- `UnwrittenRun`, of `runs.writer.RunWriter`: that one process writes;
 - `SharedSession`, of `session.TrainingSession`: what is decided between two steps;
 - `SeveralProcesses`, of `loop.OneProcess`: what is agreed on before the first step.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -80,51 +80,30 @@ class SharedComputing(Computing):
         return self.group.any(flag)
 
 
-@dataclass(frozen=True)
-class SharedRun(RunWriter):
-    """A run that several processes train: only the first of them writes its folder."""
-
-    group: ProcessGroup
-    """The processes that train the run."""
+class UnwrittenRun(RunWriter):
+    """The run in all processes but the first: its folder is read there, and never written."""
 
     def write_description(self, description: RunDescription) -> None:
-        """Write the configuration and the alphabet, in the first process."""
-        if self.group.is_first:
-            super().write_description(description)
+        """Write nothing."""
 
     def write_document_texts(
         self, texts: Mapping[str, str], recorded: object = None
     ) -> dict[str, JSON] | None:
-        """Keep the texts of documents, and return the seal of their file, in the first process."""
-        if self.group.is_first:
-            return super().write_document_texts(texts, recorded)
+        """Write nothing, and return no seal."""
         return None
 
     def continue_from(self, checkpoint: Checkpoint) -> None:
-        """Make a checkpoint the newest one, in the first process."""
-        if self.group.is_first:
-            super().continue_from(checkpoint)
+        """Write nothing."""
 
     def rewind(self, checkpoint: Checkpoint, keep: int) -> list[str]:
-        """Remove what is later than a checkpoint, and return messages, in the first process."""
-        if self.group.is_first:
-            return super().rewind(checkpoint, keep)
+        """Remove nothing, and return no message."""
         return []
 
-    def has_checkpoint(self, name: str) -> bool:
-        """Return whether the first process, which may have mended the folder, finds a
-        checkpoint."""
-        return self.group.of_first(super().has_checkpoint(name))
-
     def check_still_owned(self) -> None:
-        """Check that a checkpoint can be saved, in the first process, which has the lock."""
-        if self.group.is_first:
-            super().check_still_owned()
+        """Check nothing: the first process has the lock."""
 
     def log(self, record: Mapping[str, JSON]) -> None:
-        """Add a record to the log, in the first process."""
-        if self.group.is_first:
-            super().log(record)
+        """Write nothing."""
 
     def commit(
         self,
@@ -136,16 +115,7 @@ class SharedRun(RunWriter):
         description: RunDescription,
         keep: int,
     ) -> None:
-        """Save a checkpoint, which records the number of processes, in the first process."""
-        if self.group.is_first:
-            super().commit(
-                step=step,
-                model=model,
-                training=training,
-                state={**state, "num_processes": self.group.size},
-                description=description,
-                keep=keep,
-            )
+        """Write nothing."""
 
 
 @dataclass(eq=False)
@@ -162,19 +132,24 @@ class SharedSession(TrainingSession):
         # alone would leave the rest waiting for its gradients forever.
         return self.group.any(ask())
 
+    def _has_checkpoint(self, name: str) -> bool:
+        # The first process may have mended the folder.
+        return self.group.of_first(super()._has_checkpoint(name))
+
+    def _load_latest(self) -> Checkpoint:
+        with self.group.in_turn():
+            return super()._load_latest()
+
     def _seconds_of_run(self) -> float:
         # The clocks of all differ.
         return self.group.of_first(super()._seconds_of_run())
 
     def _new_plan(self) -> Config:
-        plan_again = super()._new_plan
-        fields = self.group.first(lambda: asdict(plan_again()))
-        assert fields is not None, "the first process has planned"
-        return Config(**fields)
-
-    def _load_latest(self) -> Checkpoint:
-        with self.group.in_turn():
-            return super()._load_latest()
+        config = self.trainer.config
+        with self.group.together():
+            if self.group.is_first:
+                config = super()._new_plan()
+        return Config(**self.group.of_first(asdict(config)))
 
     def _measure_losses(self, max_chars: int | None, num_threads: int) -> MeanScores | None:
         # The other processes wait for the result, so their threads are free.
@@ -186,6 +161,9 @@ class SharedSession(TrainingSession):
 
     def _is_sample_due(self) -> bool:
         return self.group.is_first and super()._is_sample_due()
+
+    def _state_to_save(self) -> dict[str, Any]:
+        return {**super()._state_to_save(), "num_processes": self.group.size}
 
 
 class SeveralProcesses:
@@ -243,23 +221,27 @@ class SeveralProcesses:
             self.group.rows(resolved(config.batch_size))
         return Plan(config=config, budget=budget, ends_early=agreed["ends_early"])
 
-    @contextmanager
-    def new_run(self, folder: Path | None, name: str) -> Iterator[RunWriter]:
+    def new_run(self, folder: Path | None, name: str) -> AbstractContextManager[RunWriter]:
         """Create and lock the folder of a new run, in the first process."""
-        with ExitStack() as stack:
+        return self._opened_by_first(new_run(folder, name=name))
 
-            def create() -> str:
-                return stack.enter_context(new_run(folder, name=name)).path.as_posix()
-
-            yield SharedRun(Path(str(self.group.first(create))), group=self.group)
-
-    @contextmanager
-    def reopened_run(self, run: str | None) -> Iterator[RunWriter]:
+    def reopened_run(self, run: str | None) -> AbstractContextManager[RunWriter]:
         """Lock and mend the folder of an old run in the first process, before any other process
         reads it: a reader could meet a checkpoint that is being renamed."""
+        return self._opened_by_first(reopened_run(run))
+
+    @contextmanager
+    def _opened_by_first(self, run: AbstractContextManager[RunWriter]) -> Iterator[RunWriter]:
+        """Open a run in the first process, and let all others know its folder."""
         with ExitStack() as stack:
-
-            def reopen() -> str:
-                return str(stack.enter_context(reopened_run(run)).path)
-
-            yield SharedRun(Path(str(self.group.first(reopen))), group=self.group)
+            opened: RunWriter | None = None
+            path = ""
+            # An error of the first process ends all processes: they would wait for the path.
+            with self.group.together():
+                if self.group.is_first:
+                    opened = stack.enter_context(run)
+                    path = opened.path.as_posix()
+            path = self.group.of_first(path)
+            if opened is None:
+                opened = UnwrittenRun(Path(path))
+            yield opened

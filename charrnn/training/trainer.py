@@ -71,9 +71,9 @@ class Window(NamedTuple):
 
 
 class AllRows:
-    """The batch rows that a trainer computes: all of them, so that nothing comes from elsewhere.
+    """The batch rows that a trainer computes: all of them, so there are no others to add.
 
-    `several_processes.SomeRows` are a part of them. It adds what is computed of the other rows.
+    `several_processes.SomeRows` is a part of the rows, and gets what is computed of the others.
     """
 
     @property
@@ -300,8 +300,8 @@ class Trainer:
         targets = window.targets.repeat(1, len(self._networks)).flatten()
         if self._learned_after is not None:
             is_learned = torch.isin(window.ids, self._learned_after)
-            # How many characters are learned in other rows is not known here, so the mean is taken
-            # over the own rows, and counts as much as that of the others.
+            # How many characters are learned in other rows is not known here: the mean over the own
+            # rows counts as much as that over the others.
             num_targets = max(1, int(is_learned.sum())) * self.own_rows.num_parts
             is_learned = is_learned.repeat(1, len(self._networks)).flatten()
             logits = logits[is_learned]

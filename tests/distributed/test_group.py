@@ -22,18 +22,17 @@ def exchange(group):
         group.of_first([] if group.is_first else ["ignored"]),
         group.of_first([group.rank, "ä", None, math.inf]),
         group.any(group.rank == 1),
-        group.first(lambda: group.rank),
         rank,
     ]
 
 
 def test_a_single_process_returns_everything_as_it_is():
-    assert exchange(SINGLE) == [[], [0, "ä", None, math.inf], False, 0, 0]
+    assert exchange(SINGLE) == [[], [0, "ä", None, math.inf], False, 0]
 
 
 def test_several_processes_get_the_values_of_the_first():
     for rank, exchanged in enumerate(in_processes(3, exchange)):
-        assert exchanged == [[], [0, "ä", None, math.inf], True, 0, rank]
+        assert exchanged == [[], [0, "ä", None, math.inf], True, rank]
 
 
 def test_the_first_process_of_a_host_goes_first_and_an_error_in_any_ends_all():
