@@ -25,7 +25,7 @@ from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from charrnn.api import Model, load
-    from charrnn.cells.findings import CellFindings
+    from charrnn.cells.records import CellFindings
     from charrnn.cells.scores import find_cells
     from charrnn.cells.trace import Trace
     from charrnn.config.settings import Config
@@ -71,7 +71,7 @@ __all__ = [
 
 _NAMES = {
     "api": "Model load",
-    "cells.findings": "CellFindings",
+    "cells.records": "CellFindings",
     "cells.scores": "find_cells",
     "cells.trace": "Trace",
     "config.settings": "Config",

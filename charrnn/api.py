@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from charrnn.analyses.numbers import NetworkNumbers
     from charrnn.analyses.why import Why, many_places
     from charrnn.analyses.why.places_record import WhyPlaces
-    from charrnn.cells import findings as records
-    from charrnn.cells import known_cells
+    from charrnn.cells import known_cells, records
     from charrnn.cells import study as studies
     from charrnn.cells import trace as traces
     from charrnn.cells.study import Study
@@ -491,7 +490,7 @@ class Model(TrainedModel, Displayable):
         """Return the text that an included model, which has no other, is measured on.
 
         An included model comes without its training text, so cells are looked for in what it
-        writes: at temperature 0.8 with seed 1, the same everywhere. It is kept with the findings.
+        writes: at temperature 0.8 with seed 1, the same everywhere. It is kept in `cache`.
 
         Returns:
             A text of 20,000 characters.
@@ -744,7 +743,7 @@ class Model(TrainedModel, Displayable):
         `charrnn visualize --find` finds them, and so does `survey` or `study` with `cached=True`.
         Without `cached` a result is known only to its study.
         """
-        return known_cells.found_cells(self.findings)
+        return known_cells.found_cells(self.cache)
 
     def polarity(self, layer: int, unit: int) -> int:
         """Return the sign with which a cell is drawn.
@@ -764,7 +763,7 @@ class Model(TrainedModel, Displayable):
             >>> charrnn.load("prose").polarity(0, 0) in (-1, 1)
             True
         """
-        return known_cells.known_polarity(self.findings, layer=layer, unit=unit)
+        return known_cells.known_polarity(self.cache, layer=layer, unit=unit)
 
     @property
     def card_scores(self) -> "tuple[records.CellScore, ...]":

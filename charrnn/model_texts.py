@@ -98,11 +98,11 @@ def written_text(model: TrainedModel) -> str:
     """Return the text that an included model, which has no other, is measured on.
 
     The cells of an included model are looked for in it, because the model comes without its
-    training text. It is kept with the findings.
+    training text. It is kept in the cache of the model.
     """
     key = {"length": WRITTEN.length}
-    written = model.findings.load("written", key, result=str)
+    written = model.cache.load("written", key, result=str)
     if written is None:
         written = model.generator.begin(WRITTEN).whole().text
-        model.findings.save("written", key, value=written)
+        model.cache.save("written", key, value=written)
     return written

@@ -25,8 +25,8 @@ from charrnn.generation.generator import Generator
 from charrnn.model.shapes import check_shapes, check_vocab_size, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint
-from charrnn.runs.findings_cache import FindingsCache
 from charrnn.runs.included import card_of
+from charrnn.runs.measurement_cache import MeasurementCache
 from charrnn.runs.model_file import WORDS, ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.lazy import LazyModule
@@ -132,14 +132,14 @@ class TrainedModel:
         return self.generator.model_for("fp32", clamps={})
 
     @cached_property
-    def findings(self) -> FindingsCache:
+    def cache(self) -> MeasurementCache:
         """What was measured of these weights; kept in the user's cache folder if the model was
         loaded from a run.
 
         A measurement of one's own that takes long can be kept there, too: `study(text,
         cached=True).look_up` does so. What was found by surveys is read from `found_cells`.
         """
-        return FindingsCache(self.step_digest)
+        return MeasurementCache(self.step_digest)
 
     @cached_property
     def card(self) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 import charrnn
-from charrnn.cells.findings import CellIndex, ColouredText
+from charrnn.cells.records import CellIndex, ColouredText
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.views.heatmap import HeatMap, whole_words

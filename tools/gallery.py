@@ -17,7 +17,7 @@ from pathlib import Path
 from coloured_texts import LENGTH, PICTURES, labelled_picture, seed_of_change, written
 
 import charrnn
-from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.records import CHARS_SCORED
 from charrnn.detectors.registry import get_detectors
 from charrnn.model.losses import WINDOWED
 

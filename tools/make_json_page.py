@@ -36,7 +36,7 @@ from charrnn.analyses.why.places_record import (
     WhyPlaces,
 )
 from charrnn.analyses.why.sentences import Carrier, LeftOut
-from charrnn.cells.findings import CellFindings, CellPage, CellPassage, CellScore, Skipped
+from charrnn.cells.records import CellFindings, CellPage, CellPassage, CellScore, Skipped
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.generation.generated_text import DeadEnd, GeneratedText, Prediction

@@ -20,7 +20,7 @@ from rich.style import Style
 from rich.text import Text
 
 import charrnn
-from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.records import CHARS_SCORED
 from charrnn.explore.app import Explorer, TextView
 from charrnn.explore.state import explore_text
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import charrnn
-from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.records import CHARS_SCORED
 from charrnn.detectors.registry import get_detectors
 
 COLUMNS = (

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.findings import CHARS_SCORED, CellFindings
+from charrnn.cells.records import CHARS_SCORED, CellFindings
 from charrnn.formats.model_folder import public_config, with_card
 from charrnn.model.portable_math import Matrix, from_rows
 from charrnn.runs.checkpoint import (

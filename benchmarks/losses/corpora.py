@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import charrnn
-from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.records import CHARS_SCORED
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, custom_detector
 from charrnn.text.sources import CatalogueEntry, load_catalogue

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from charrnn.cells.choosing_half import polarity_of
-from charrnn.cells.findings import CellScore
+from charrnn.cells.records import CellScore
 from charrnn.cells.scores import Measured
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target, choose_targets

@@ -4,16 +4,16 @@ the scores on the card of an included model."""
 from collections.abc import Mapping
 from typing import Any
 
-from charrnn.cells.findings import CellScore
-from charrnn.runs.findings_cache import FindingsCache
+from charrnn.cells.records import CellScore
 from charrnn.runs.included import card_of
+from charrnn.runs.measurement_cache import MeasurementCache
 
 FOUND_CELLS = "found cells"
 """The kind of the entry with the found cells of all measured texts, the latest cell for each
 detector."""
 
 
-def found_cells(cache: FindingsCache) -> tuple[CellScore, ...]:
+def found_cells(cache: MeasurementCache) -> tuple[CellScore, ...]:
     """Return the scores of the cells that were found to follow a built-in detector better than an
     untrained network does, best first; of an included model those of its card.
 
@@ -36,7 +36,7 @@ def card_scores(card: Mapping[str, Any]) -> tuple[CellScore, ...]:
     return tuple(CellScore(**fields) for fields in card.get("cells", ()))
 
 
-def known_polarity(cache: FindingsCache, layer: int, unit: int) -> int:
+def known_polarity(cache: MeasurementCache, layer: int, unit: int) -> int:
     """Return the polarity with which a cell is drawn where no detector is chosen: of the detector
     that it was found to follow best, 1 if none is known.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from charrnn.cells.findings import NUM_BINS, CellIndex, CellPage, CellPassage
+from charrnn.cells.records import NUM_BINS, CellIndex, CellPage, CellPassage
 from charrnn.detectors.detector import Labels
 from charrnn.statistics.agreement import measure_score
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array

@@ -26,7 +26,7 @@ from charrnn.cells.choosing_half import (
     polarity_of,
     strongest,
 )
-from charrnn.cells.findings import CellFindings, CellScore, Skipped
+from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.cells.target_labels import Target, choose_targets
 from charrnn.cells.trace import Read, Trace, read_columns
 from charrnn.detectors.detector import Detector, Labels, why_not_scored

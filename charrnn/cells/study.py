@@ -15,7 +15,7 @@ from typing import Generic, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import findings as records
+from charrnn.cells import records
 from charrnn.cells.known_cells import FOUND_CELLS, found_cells, known_polarity
 from charrnn.cells.passages import choose_passage, measure_values
 from charrnn.cells.scores import Measured, score_targets, scores_of_cell, sort_scores
@@ -34,7 +34,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
 from charrnn.model_texts import TextOrIds, encode
-from charrnn.runs.findings_cache import FindingsCache, Result
+from charrnn.runs.measurement_cache import MeasurementCache, Result
 from charrnn.system.arrays import Float32Array
 from charrnn.system.display import RecordTuple
 from charrnn.system.files import JSON
@@ -53,7 +53,7 @@ class LookedUp(Generic[Item, Result]):
 
     def __init__(
         self,
-        cache: FindingsCache,
+        cache: MeasurementCache,
         kind: str,
         keys: Sequence[tuple[Item, Mapping[str, JSON]]],
         result: type[Result],
@@ -108,7 +108,7 @@ class Study:
     """Returns the network that reads the text."""
     untrained_baseline: Callable[[], CharRNN]
     """Returns the same network with newly drawn weights."""
-    cache: FindingsCache
+    cache: MeasurementCache
     """Where measurements are looked up and saved."""
 
     def __repr__(self) -> str:
@@ -635,7 +635,7 @@ def study_of(
         num_units=resolved(model.config.hidden_size),
         network=partial(_network_of, model),
         untrained_baseline=partial(untrained_baseline, model),
-        cache=model.findings if cached else FindingsCache(),
+        cache=model.cache if cached else MeasurementCache(),
     )
 
 

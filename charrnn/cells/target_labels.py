@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.cells.findings import Skipped
+from charrnn.cells.records import Skipped
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.errors import check_length
 from charrnn.statistics.agreement import average_ranks

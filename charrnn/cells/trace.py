@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.findings import ColouredText
 from charrnn.cells.known_cells import known_polarity
+from charrnn.cells.records import ColouredText
 from charrnn.detectors.detector import Detector
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
@@ -174,7 +174,7 @@ def coloured_text(
         text=trace.text[part],
         values=tuple(trace.cells[part, layer, unit].tolist()),
         guesses=tuple(map(tuple, guesses_of(trace, model.vocab, part))),
-        polarity=known_polarity(model.findings, layer=layer, unit=unit),
+        polarity=known_polarity(model.cache, layer=layer, unit=unit),
     )
 
 

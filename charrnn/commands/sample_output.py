@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 heatmap, theme = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.theme")
 provenance = LazyModule("charrnn.reports.provenance")
-findings = LazyModule("charrnn.cells.findings")
+records = LazyModule("charrnn.cells.records")
 MAX_SHOWN_CHARS = 60
 """Characters that are shown of a document which is not new."""
 MAX_LINE_ROWS = 50
@@ -247,7 +247,7 @@ def _polarity(request: SampleRequest) -> int | None:
         return None
     from charrnn.cells.known_cells import known_polarity
 
-    return known_polarity(request.model.findings, *request.drawing.cell)
+    return known_polarity(request.model.cache, *request.drawing.cell)
 
 
 def _print_known(request: SampleRequest, documents: list[str]) -> None:
@@ -389,7 +389,7 @@ def _coloured_pictures(
             text += piece.text
             bits = 0.0
 
-    coloured = findings.ColouredText(text=text, values=tuple(values))
+    coloured = records.ColouredText(text=text, values=tuple(values))
     picture = heatmap.surprise_map(coloured)
     if polarity is not None:
         picture = heatmap.HeatMap(coloured, theme.scale_of(values=(), polarity=polarity))

@@ -22,8 +22,8 @@ from charrnn.analyses.why.many_places import why_places
 from charrnn.analyses.why.places_record import NUM_ROWS, WhyPlaces
 from charrnn.analyses.why.sentences import a_character
 from charrnn.analyses.why.target import target_id
-from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText
 from charrnn.cells.known_cells import card_scores, known_polarity
+from charrnn.cells.records import CHARS_SCORED, CellFindings, CellPage, ColouredText
 from charrnn.cells.study import NUM_PASSAGES, Study, study_of
 from charrnn.cells.trace import guesses_of, trace_of
 from charrnn.cli.arguments import (
@@ -353,7 +353,7 @@ def _prepare(options: VisualizeOptions, detectors: list[Detector]) -> Subject:
 
     # The findings of this command are measured anew, and replace the saved findings.
     if options.recompute:
-        model.findings.measures_anew = True
+        model.cache.measures_anew = True
     return Subject(
         model=model,
         read=read,
@@ -418,7 +418,7 @@ def show_cells(subject: Subject) -> Shown:
             values=tuple(map(float, values)),
             guesses=tuple(map(tuple, guesses)),
             inside=tuple(inside),
-            polarity=known_polarity(model.findings, layer, unit),
+            polarity=known_polarity(model.cache, layer, unit),
         )
         picture = HeatMap(_whole_words(subject, coloured), scale_of_text(coloured))
         if picture.scale != before:
@@ -610,7 +610,7 @@ def show_why(options: VisualizeOptions) -> Shown:
     """Measure and draw why a character comes next, over places of the whole text."""
     model = load_model(options.run)
     if options.recompute:
-        model.findings.measures_anew = True
+        model.cache.measures_anew = True
     whole = read_whole_text(model, options.text, part=options.part)
     found = _find_places(model, whole, options)
 

@@ -24,7 +24,7 @@ from textual.worker import get_current_worker
 
 from charrnn.analyses.why import Why
 from charrnn.analyses.why.one_place import EFFECT_ENDS, EFFECT_SCALE
-from charrnn.cells.findings import CellIndex, CellPage
+from charrnn.cells.records import CellIndex, CellPage
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError
 from charrnn.explore.state import ALL, Exploration, columns

@@ -36,7 +36,7 @@ def demo(options: CommandOptions) -> None:
     from rich.text import Text
 
     from charrnn.api import load
-    from charrnn.cells.findings import CellFindings, ColouredText
+    from charrnn.cells.records import CellFindings, ColouredText
     from charrnn.views.heatmap import HeatMap, fold, scale_pictures
     from charrnn.views.theme import is_plain, palette_of, scale_of
 

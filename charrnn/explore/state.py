@@ -12,8 +12,8 @@ import numpy as np
 from charrnn.analyses.ranking import ranking
 from charrnn.analyses.why import Why, explain_place
 from charrnn.analyses.why.leaving_out import NetworkReader
-from charrnn.cells.findings import CellFindings, CellIndex, CellScore
 from charrnn.cells.known_cells import known_polarity
+from charrnn.cells.records import CellFindings, CellIndex, CellScore
 from charrnn.cells.study import Study, study_of
 from charrnn.cells.trace import Trace, guesses_of, trace_text
 from charrnn.config.settings import resolved
@@ -127,7 +127,7 @@ class Exploration:
         """The polarity of the selected cell for the detector of its row."""
         score = self.rows[self.row].score
         if score is None:
-            return known_polarity(self.model.findings, *self.cell)
+            return known_polarity(self.model.cache, *self.cell)
         return score.polarity
 
     @property

@@ -55,7 +55,7 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     The arrow keys move through the cells, best first; the text is coloured by the selected one: red
     where it is low, blue where it is high. Enter shows the page of a cell. ? lists the keys.
     """
-    from charrnn.cells.findings import CHARS_SCORED
+    from charrnn.cells.records import CHARS_SCORED
 
     check_full_screen()
     # The keys are read from standard input, so the text cannot be read from it.

@@ -14,8 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from charrnn.cells.findings import CHARS_SCORED, CellScore
 from charrnn.cells.known_cells import found_cells
+from charrnn.cells.records import CHARS_SCORED, CellScore
 from charrnn.cells.study import study_of
 from charrnn.cli.arguments import read_measured_text
 from charrnn.config.settings import Config
@@ -143,24 +143,24 @@ def _cells_of(model: TrainedModel) -> tuple[CellScore, ...]:
     that were found before, which a warning says.
     """
     if model.card:
-        return found_cells(model.findings)
+        return found_cells(model.cache)
     try:
         read_parts(model, reason=" Its cells are found in its validation text:")
     except DataError as error:
         # What was exported before has no text, as everybody knows.
         if model.path is not None and model.recorded_corpus is not None:
             warn(f"{error} {_kept_cell(model)}.")
-        return found_cells(model.findings)
+        return found_cells(model.cache)
     # One whose text is too short has none.
     with suppress(CharRNNError):
         read = read_measured_text(model, source=None, num_chars=CHARS_SCORED)
         study_of(model, read.encoded, cached=True).findings()
-    return found_cells(model.findings)
+    return found_cells(model.cache)
 
 
 def _kept_cell(model: TrainedModel) -> str:
     """Say which cell colours the page of a run whose text is not here."""
-    found = found_cells(model.findings)
+    found = found_cells(model.cache)
     if not found:
         return "the page is coloured by cell 0:0, which may follow nothing"
     best = found[0]

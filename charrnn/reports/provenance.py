@@ -15,7 +15,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.findings import ColouredText
+from charrnn.cells.records import ColouredText
 from charrnn.config.options import at_least, check
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.generated_text import MIN_COPY_LENGTH

@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.findings import (
+from charrnn.cells.records import (
     CellFindings,
     CellPage,
     CellPassage,

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.cells.findings import ColouredText
+from charrnn.cells.records import ColouredText
 from charrnn.views.theme import (
     END_MARK,
     FULL_SCALE,

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cells.findings import (
+from charrnn.cells.records import (
     CellFindings,
     CellPage,
     CellPassage,

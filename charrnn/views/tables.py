@@ -22,7 +22,7 @@ from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
 
-from charrnn.cells.findings import CellFindings, CellScore, Skipped
+from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.evaluation.loss_reports import (
     NGRAM,
     Evaluation,

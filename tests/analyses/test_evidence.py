@@ -38,7 +38,7 @@ from charrnn.cells.trace import states_of_text
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.runs.findings_cache import FindingsCache
+from charrnn.runs.measurement_cache import MeasurementCache
 from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText, Vocab
 
@@ -148,7 +148,7 @@ def measured():
             num_units=H,
             network=lambda: network,
             untrained_baseline=lambda: make_network("lstm", num_layers=1),
-            cache=FindingsCache(),
+            cache=MeasurementCache(),
         )
         card = package.evidence(study, *CELL, detector="quote")
         return card, Naive(network, text), label_quotes(text.text)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.cells.findings import NUM_BINS
 from charrnn.cells.passages import (
     CHARS_AFTER,
     CHARS_BEFORE,
@@ -22,6 +21,7 @@ from charrnn.cells.passages import (
     measure_values,
     number_sentences,
 )
+from charrnn.cells.records import NUM_BINS
 from charrnn.statistics.agreement import measure_score
 
 WORDS = ("lamp ", "river. ", '"Stone!" ', "tree\n", "house\n\n", "a ")

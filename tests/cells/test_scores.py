@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import label
 
-from charrnn.cells.findings import MAX_P_VALUE, CellScore
+from charrnn.cells.records import MAX_P_VALUE, CellScore
 from charrnn.cells.scores import find_cells, interior, score_targets
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import Trace

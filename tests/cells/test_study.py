@@ -35,7 +35,7 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model):
 
 
 def test_the_passages_shown_come_from_that_half(study, monkeypatch):
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     (passage,) = study.passages(findings, [custom_detector("b")])
     end = passage.begin + len(passage.coloured.text)
@@ -47,12 +47,12 @@ def test_the_passages_shown_come_from_that_half(study, monkeypatch):
     monkeypatch.setattr("charrnn.cells.study.choose_passage", None)  # It is remembered.
     assert study.passages(findings, [custom_detector("b")])[0].begin == passage.begin
     assert study.passages(findings, [custom_detector("b")], 0) == ()
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", False)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", False)
     assert study.passages(findings, [custom_detector("b")]) == ()
 
 
 def test_the_cells_furthest_above_the_baseline_are_shown_first(model, monkeypatch):
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     study = model.study(make_corpus(num_chars=4_000, seed=3).text)
     detectors = [custom_detector(pattern) for pattern in ("[a-f]", "[g-m]", "[n-s]")]
     findings = study.findings(detectors, untrained=False)

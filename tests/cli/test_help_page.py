@@ -131,7 +131,7 @@ def test_the_examples_run_where_only_their_texts_are(tmp_path, monkeypatch, name
         monkeypatch.setattr("charrnn.explore.terminal.check_full_screen", lambda: None)
         monkeypatch.setattr("charrnn.explore.app.Explorer.run_until_signal", lambda *_: None)
         # An included model has hundreds of cells.
-        monkeypatch.setattr("charrnn.cells.findings.CHARS_SCORED", 2_000)
+        monkeypatch.setattr("charrnn.cells.records.CHARS_SCORED", 2_000)
     # What the network is asked for is none of this test's.
     monkeypatch.setattr("charrnn.commands.corpora.fetch", lambda entry: entry.file)
     # What an included model writes to be looked into is shorter, and so is the wait.

@@ -12,7 +12,7 @@ import pytest
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cells.findings import CellScore
+from charrnn.cells.records import CellScore
 from charrnn.detectors.registry import DETECTORS
 
 

@@ -13,7 +13,7 @@ from environment import REPOSITORY
 
 import charrnn
 from benchmarks.losses import peers
-from charrnn.cells.findings import ColouredText
+from charrnn.cells.records import ColouredText
 from charrnn.detectors.registry import get_detectors
 from charrnn.views.tables import score_text
 from charrnn.views.theme import Palette

@@ -20,7 +20,7 @@ from hand_built import mask_of
 from page_in_node import needs_node, sample_in_node, write_in_node
 from page_models import CASES_OF_MODELS, KNOWN, LENGTH, MODELS, WORDED, WRITTEN, made, module_case
 
-from charrnn.cells.findings import CellScore
+from charrnn.cells.records import CellScore
 from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
 from charrnn.formats.model_page.page import to_model_page, to_module

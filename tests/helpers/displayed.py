@@ -19,7 +19,7 @@ from charrnn.analyses.why.places_record import (
     PlaceCarrier,
     WhyPlaces,
 )
-from charrnn.cells.findings import (
+from charrnn.cells.records import (
     CellPage,
     CellPassage,
     ColouredText,

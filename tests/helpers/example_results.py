@@ -3,7 +3,7 @@ provenance of a text."""
 
 from dataclasses import replace
 
-from charrnn.cells.findings import CellFindings, CellScore, Skipped
+from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.reports.provenance import CopiedPassage, Provenance
 from charrnn.runs.overview import LossCurve, RunSummary
 from charrnn.text.corpus import Place

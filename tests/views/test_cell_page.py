@@ -12,7 +12,7 @@ from rich.console import Console
 from synthetic import make_corpus
 
 from charrnn.analyses.ranking import ranking
-from charrnn.cells.findings import CellPassage
+from charrnn.cells.records import CellPassage
 from charrnn.views.findings_tables import (
     clipped,
     page_pictures,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.cells.findings import ColouredText
+from charrnn.cells.records import ColouredText
 from charrnn.views.heatmap import (
     ABOUT_TURNED,
     SURPRISE_LEGEND,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.text import Text
 
-from charrnn.cells.findings import ColouredText
+from charrnn.cells.records import ColouredText
 from charrnn.errors import UsageError
 from charrnn.system.progress import Progress, using
 from charrnn.views import svg

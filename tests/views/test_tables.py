@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Group
 
-from charrnn.cells.findings import CellFindings, ColouredText, Passage
+from charrnn.cells.records import CellFindings, ColouredText, Passage
 from charrnn.generation.generated_text import Prediction
 from charrnn.views import tables
 from charrnn.views.findings_tables import findings_pictures, passage_pictures

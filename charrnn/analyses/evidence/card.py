@@ -30,7 +30,7 @@ from charrnn.analyses.evidence.results import (
     carrying,
 )
 from charrnn.analyses.sampled_states import characters_of
-from charrnn.cells.findings import CellIndex, CellScore
+from charrnn.cells.records import CellIndex, CellScore
 from charrnn.cells.scores import Measured
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target

@@ -17,7 +17,7 @@ import numpy as np
 
 from charrnn.analyses.evidence.property_output import LabelSigns, Output, choose_output, signs_of
 from charrnn.analyses.sampled_states import characters_of
-from charrnn.cells.findings import CellIndex
+from charrnn.cells.records import CellIndex
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target
 from charrnn.detectors.detector import Detector

@@ -15,7 +15,7 @@ from itertools import pairwise, repeat
 import numpy as np
 
 from charrnn.analyses.evidence.property_output import Output
-from charrnn.cells.findings import CellIndex
+from charrnn.cells.records import CellIndex
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from charrnn.analyses.why.places_record import WhyPlaces
 from charrnn.analyses.why.sentences import NUM_NEAR, a_character
-from charrnn.cells.findings import CellIndex, CellScore
+from charrnn.cells.records import CellIndex, CellScore
 from charrnn.errors import counted
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable

@@ -24,8 +24,8 @@ from charrnn.analyses.why.leaving_out import (
 )
 from charrnn.analyses.why.one_place import NUM_OTHERS, Why
 from charrnn.analyses.why.target import NEXT, target_id
-from charrnn.cells.findings import CellIndex
 from charrnn.cells.known_cells import found_cells
+from charrnn.cells.records import CellIndex
 from charrnn.config.options import Range, check
 from charrnn.errors import UsageError, counted
 from charrnn.generation.generator import undrawable_ids
@@ -189,6 +189,6 @@ def followed_by(model: TrainedModel) -> dict[CellIndex, str]:
     It names a unit in an explanation by what it does, where a survey has found that.
     """
     follows: dict[CellIndex, str] = {}
-    for score in found_cells(model.findings):
+    for score in found_cells(model.cache):
         follows.setdefault((score.layer, score.unit), score.detector)
     return follows

@@ -172,13 +172,13 @@ def why_places(
     }
     found = None
     if network is None:
-        found = model.findings.load("why places", key, result=WhyPlaces)
+        found = model.cache.load("why places", key, result=WhyPlaces)
     if found is None:
         found = _measure(
             model, ids, first=first, target=target, num_places=num_places, seed=seed, own=network
         )
         if network is None:
-            model.findings.save("why places", key, value=found)
+            model.cache.save("why places", key, value=found)
     return found.following(followed_by(model))
 
 

@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.analyses.why.sentences import SMALL_EFFECT, Carrier, LeftOut, a_character, explain
-from charrnn.cells.findings import CellIndex, ColouredText
+from charrnn.cells.records import CellIndex, ColouredText
 from charrnn.errors import counted
 from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable

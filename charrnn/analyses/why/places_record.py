@@ -9,7 +9,7 @@ from rich.text import Text
 
 from charrnn.analyses.why.one_place import EFFECT_ENDS, EFFECT_SCALE, as_text
 from charrnn.analyses.why.sentences import NUM_NEAR, SMALL_EFFECT, a_character, percentage
-from charrnn.cells.findings import CellIndex, ColouredText
+from charrnn.cells.records import CellIndex, ColouredText
 from charrnn.errors import counted
 from charrnn.system.display import Displayable
 from charrnn.views.charts import line_plot, numbered_line

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from charrnn.cells.findings import CellScore
+from charrnn.cells.records import CellScore
 from charrnn.config.settings import resolved
 from charrnn.formats.model_page.digests import DocumentDigests, folds_of
 from charrnn.formats.model_page.module_options import options_to_json

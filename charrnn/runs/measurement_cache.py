@@ -33,10 +33,10 @@ MAX_FOLDER_BYTES = 256 * 1024 * 1024
 
 
 @dataclass
-class FindingsCache:
+class MeasurementCache:
     """Saved results of a model.
 
-    `Model.findings` is that of a model. Without an identity nothing is saved, and results live as
+    `Model.cache` is that of a model. Without an identity nothing is saved, and results live as
     long as the object.
     """
 
@@ -63,7 +63,7 @@ class FindingsCache:
         if self.identity is None or self.measures_anew:
             return None
 
-        # Never in the run: a run that somebody sends brings no findings, which would have to be
+        # Never in the run: a run that somebody sends brings no results, which would have to be
         # checked. The first line of a file is the digest of the rest.
         try:
             path = cache_folder("findings") / name

@@ -1,6 +1,6 @@
 """Findings are kept in the user's cache folder, and measured again where they are missing.
 
-Tests `cells.findings`, `cells.known_cells` and `system.cache_folders`, too.
+Tests `cells.records`, `cells.known_cells` and `system.cache_folders`, too.
 """
 
 import json
@@ -20,9 +20,9 @@ from charrnn.cells.scores import Measured, score_targets
 from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
-from charrnn.runs import findings_cache
-from charrnn.runs.findings_cache import (
-    FindingsCache,
+from charrnn.runs import measurement_cache
+from charrnn.runs.measurement_cache import (
+    MeasurementCache,
     code_digest,
     decode,
     encode,
@@ -84,14 +84,14 @@ def measured(monkeypatch):
 def save(value, key=KEY):
     """Save a value as a process of its own would; return its file."""
     before = set(saved_files())
-    FindingsCache("identity").save("score", key, value)
+    MeasurementCache("identity").save("score", key, value)
     (path,) = set(saved_files()) - before
     return path
 
 
 def load(identity="identity"):
     """Load the value of `KEY` as a process of its own would."""
-    return FindingsCache(identity).load("score", KEY, float)
+    return MeasurementCache(identity).load("score", KEY, float)
 
 
 def saved_files():
@@ -145,7 +145,7 @@ def test_a_detector_is_known_by_its_labels(lab, measured):
 
 def test_another_program_measures_anew(lab, measured, monkeypatch):
     survey(lab, "quote")
-    monkeypatch.setattr(findings_cache, "program_digest", lambda: "another")
+    monkeypatch.setattr(measurement_cache, "program_digest", lambda: "another")
     survey(lab, "quote")
     assert measured == ["quote"] * 2
 
@@ -175,7 +175,7 @@ def test_an_edited_line_measures_anew(digest_of):
 @pytest.mark.parametrize("part", ["metadata.version", "_processor", "other_packages"])
 def test_another_library_or_processor_measures_anew(monkeypatch, part):
     usual = program_digest()
-    monkeypatch.setattr(f"charrnn.runs.findings_cache.{part}", lambda *_: "another")
+    monkeypatch.setattr(f"charrnn.runs.measurement_cache.{part}", lambda *_: "another")
     program_digest.cache_clear()
     changed = program_digest()
     program_digest.cache_clear()
@@ -189,8 +189,8 @@ def test_a_value_is_found_by_its_weights_kind_and_key():
     save(0.5)
     assert load() == 0.5
     assert load(identity="other weights") is None
-    assert FindingsCache("identity").load("other kind", KEY, float) is None
-    assert FindingsCache("identity").load("score", {"of": 2}, float) is None
+    assert MeasurementCache("identity").load("other kind", KEY, float) is None
+    assert MeasurementCache("identity").load("score", {"of": 2}, float) is None
 
 
 def half(path):
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_measured_again_with_one_warning(damage):
     damage(path)
     with pytest.warns(RuntimeWarning, match=f"{path.name} is damaged: .* is measured again"):
         assert load() is None
-    FindingsCache("identity").save("score", KEY, 0.5)
+    MeasurementCache("identity").save("score", KEY, 0.5)
     assert load() == 0.5, "without a warning"
 
 
@@ -220,7 +220,7 @@ def test_the_oldest_files_are_deleted(monkeypatch):
     for number in range(10):
         paths.append(save("x" * 1_000, {"of": number}))
         os.utime(paths[-1], (number, number))
-    monkeypatch.setattr(findings_cache, "MAX_FOLDER_BYTES", 5_000)
+    monkeypatch.setattr(measurement_cache, "MAX_FOLDER_BYTES", 5_000)
     newest = save(0.5, {"of": 10})
     assert {*saved_files()} == {*paths[-4:], newest}
 
@@ -242,7 +242,7 @@ def test_findings_of_the_current_folder_are_not_read(tmp_path, monkeypatch, fold
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     monkeypatch.setenv("CHARRNN_CACHE", folder)
     assert load() is None
-    FindingsCache("identity").save("score", {"of": 2}, 0.7)
+    MeasurementCache("identity").save("score", {"of": 2}, 0.7)
     assert [path.name] == os.listdir(Path(folder, "findings"))
 
 
@@ -252,9 +252,9 @@ def test_findings_of_the_current_folder_are_not_read(tmp_path, monkeypatch, fold
 def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the_text(
     command, lab, quote_is_kept, monkeypatch
 ):
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     gain = property(lambda score: 0.25 if score.detector == "quote" else 0.5)
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", gain)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.gain", gain)
     assert command(QUOTE).code == 0
     (first,) = charrnn.load(lab).found_cells
     assert (first.detector, first.gain) == ("quote", 0.25)
@@ -277,10 +277,10 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
 def test_a_detector_without_a_significant_cell_is_not_found_any_more(
     command, lab, quote_is_kept, monkeypatch
 ):
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.5)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.gain", 0.5)
     assert command(f"{QUOTE} --detector word-position").code == 0
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", False)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", False)
     assert command(QUOTE).code == 0
     assert [one.detector for one in charrnn.load(lab).found_cells] == ["word-position"]
 
