@@ -703,7 +703,9 @@ class Model(TrainedModel, Displayable):
             line-position ...
         """
         study = self.study(text, context=context, cached=cached)
-        return study.findings(detectors, untrained=untrained)
+        findings = study.findings(detectors, untrained=untrained)
+        known_cells.record_found_cells(study.cache, findings.scores)
+        return findings
 
     def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Study":
         """Return a study of the cells over a text: findings, passages, values, pages of cells.
@@ -740,8 +742,8 @@ class Model(TrainedModel, Displayable):
         untrained network, best first; of an included model those of its card.
 
         It says which cells are worth a look before anything is measured again. A command such as
-        `charrnn visualize --find` finds them, and so does `survey` or `study` with `cached=True`.
-        Without `cached` a result is known only to its study.
+        `charrnn visualize --find` finds them, and so does `survey` with `cached=True`. What
+        `survey` finds without it, and what a `study` finds, is not recorded.
         """
         return known_cells.found_cells(self.cache)
 

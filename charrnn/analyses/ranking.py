@@ -65,7 +65,7 @@ def _measure_scoring_half(study: Study, targets: Sequence[Target]) -> list[Float
     or Spearman's rho."""
     # The ranks of a cell need all of its values.
     scoring_half = slice(study.half, len(study.text))
-    cells = read_columns(study.reader(), columns=range(study.num_cells), part=scoring_half)
+    cells = read_columns(study.windows, columns=range(study.num_cells), part=scoring_half)
 
     associations = np.empty((len(targets), study.num_cells), np.float32)
     for begin in range(0, study.num_cells, CELLS_AT_ONCE):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.cells.target_labels import Target
-from charrnn.cells.trace import Read
+from charrnn.cells.trace import ReadWindows
 from charrnn.statistics.agreement import association_from_auc, resample_score
 from charrnn.statistics.chance import Chance, best_by_chance
 from charrnn.statistics.histograms import LabelledHistograms
@@ -98,68 +98,50 @@ def polarity_of(association: float) -> int:
     return 1 if association >= 0 else -1
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ChoosingHalf:
-    """Selects a cell for each target by the choosing half of a text.
+    """What `read_choosing_half` has read of the choosing half of a text, by which a cell is chosen
+    for each target.
 
     Whatever is chosen on text must not be measured on the same text: all choices are made here, and
     `scores` measures on the other half.
     """
 
-    def __init__(self, targets: Sequence[Target], read: Read):
-        """Read the half: histograms and sums of all its characters, and the cells at some of
-        them."""
-        self._targets = targets
-        self._num_chars = targets[0].half
-        self._by_histogram = Associations(targets, self._num_chars)
-        self._sums = TargetMoments()
-
-        # Histograms and sums count all characters. Shifted labels need the values themselves, so a
-        # sample of them is kept: every stride-th character, as many as fit.
-        sample = np.empty((0, 0), np.float32)
-        self._stride = 1
-        for indices, cells in read(0, self._num_chars):
-            if not sample.size:
-                self._num_cells = cells.shape[1]
-                self._stride = -(-self._num_chars * self._num_cells // SAMPLE_VALUES)
-                num_sampled = -(-self._num_chars // self._stride)
-                sample = np.empty((num_sampled, self._num_cells), np.float32)
-            self._by_histogram.add(indices, cells)
-            labels = np.stack([target.labels[indices] for target in targets], axis=1)
-            self._sums.add(cells, labels.astype(np.float64))
-
-            is_sampled = indices % self._stride == 0
-            sample[indices[is_sampled] // self._stride] = cells[is_sampled]
-
-        # The histograms of the whole half give the ranks, because sorting the sample of every cell
-        # takes longer.
-        self._associations = self._by_histogram.finish()
-        self._sampled = self._by_histogram.histograms.bin_ranks(sample)
-        """(M, C): centred ranks in the whole half."""
-        self._sampled -= self._sampled.mean(axis=0)
-        self._norms = np.sqrt((self._sampled**2).sum(axis=0))
+    targets: Sequence[Target]
+    num_chars: int
+    """N."""
+    counted: Associations
+    """The histograms of all characters, with the ranks of the labels."""
+    sums: TargetMoments
+    """The sums of all characters, for means and lines."""
+    association_lists: Sequence[Float64Array]
+    """The association (C,) of each cell with each target."""
+    sampled: Float32Array
+    """(M, C): centred ranks in the whole half of the values at every `stride`-th character."""
+    norms: Float32Array
+    """(C,): the norm of each column of `sampled`."""
+    stride: int
 
     def associations(self, index: int) -> Float32Array:
         """Return the association (C,) of each cell with a target."""
-        return self._associations[index].astype(np.float32)
+        return self.association_lists[index].astype(np.float32)
 
     def choose(self, index: int) -> Choice:
         """Select the cell for a target, its polarity, and its threshold or line."""
-        associations = self._associations[index]
+        associations = self.association_lists[index]
         cell = self._visible(index, strongest(associations).cell)
         polarity = polarity_of(associations[cell])
-        if self._targets[index].is_yes_no:
-            threshold = self._by_histogram.histograms.best_threshold(
-                cell, label=index, polarity=polarity
-            )
+        if self.targets[index].is_yes_no:
+            threshold = self.counted.histograms.best_threshold(cell, label=index, polarity=polarity)
             return Choice(cell, polarity=polarity, threshold=threshold)
-        return Choice(cell, polarity=polarity, line=self._sums.line(cell, index))
+        return Choice(cell, polarity=polarity, line=self.sums.line(cell, index))
 
     def _visible(self, index: int, best: int) -> int:
         """Return the strongest cell. If its values hardly change, return a visible cell within its
         95 % interval instead."""
-        target = self._targets[index]
-        strengths = np.abs(self._associations[index])
-        labels = target.labels[: self._num_chars]
+        target = self.targets[index]
+        strengths = np.abs(self.association_lists[index])
+        labels = target.labels[: self.num_chars]
 
         # The difference of a cell's means inside and outside is its covariance with the label over
         # the label's variance. For a count it is the difference of a line two standard deviations
@@ -167,18 +149,16 @@ class ChoosingHalf:
         spread = labels.var()
         if not target.is_yes_no:
             spread = labels.std() / 2
-        contrasts = np.abs(self._sums.covariances(index)) / max(float(spread), TINY)
+        contrasts = np.abs(self.sums.covariances(index)) / max(float(spread), TINY)
         if contrasts[best] >= LEAST_CONTRAST or contrasts.max() < LEAST_CONTRAST:
             return best
 
         # The best cell cannot be seen in colours, and another cell can: take the other cell if it
         # is as good up to chance.
-        resampled = resample_score(
-            self._sampled[:, best], labels=labels[:: self._stride], polarity=1
-        )
+        resampled = resample_score(self.sampled[:, best], labels=labels[:: self.stride], polarity=1)
         if target.is_yes_no:
             resampled = association_from_auc(resampled)
-        lowest, _ = interval_of(np.abs(resampled), len(self._sampled))
+        lowest, _ = interval_of(np.abs(resampled), len(self.sampled))
         is_candidate = (contrasts >= LEAST_CONTRAST) & (strengths >= lowest)
         if not is_candidate.any():
             return best
@@ -190,15 +170,59 @@ class ChoosingHalf:
         It belongs to the strongest cell, even where `choose` takes a visible cell in its place.
         """
         # `scale` turns a product of the sampled ranks and the target into an association.
-        target = self._by_histogram.ranks[:: self._stride, index]
+        target = self.counted.ranks[:: self.stride, index]
         target = target - target.mean()
         variation = (target**2).sum()
-        if self._targets[index].is_yes_no:
+        if self.targets[index].is_yes_no:
             # 2 * AUC - 1 is 2 * (sum of centred ranks inside) / pairs, and the variation is pairs /
             # characters. The ranks are ranks in the whole choosing half.
-            scale = np.full(self._num_cells, 2 / (self._num_chars * max(variation, TINY)))
+            scale = np.full(len(self.norms), 2 / (self.num_chars * max(variation, TINY)))
         else:
-            scale = 1 / np.maximum(self._norms * np.sqrt(variation), TINY)
+            scale = 1 / np.maximum(self.norms * np.sqrt(variation), TINY)
         return best_by_chance(
-            self._sampled, target=target.astype(np.float32), scale=scale.astype(np.float32)
+            self.sampled, target=target.astype(np.float32), scale=scale.astype(np.float32)
         )
+
+
+def read_choosing_half(targets: Sequence[Target], read: ReadWindows) -> ChoosingHalf:
+    """Read the choosing half of a text: histograms and sums of all its characters, and the cells at
+    some of them.
+
+    It is the first of the two readings by which a text is scored. All targets label the same text.
+    """
+    num_chars = targets[0].half
+    counted = Associations(targets, num_chars)
+    sums = TargetMoments()
+
+    # Histograms and sums count all characters. Shifted labels need the values themselves, so a
+    # sample of them is kept: every stride-th character, as many as fit.
+    sample = np.empty((0, 0), np.float32)
+    stride = 1
+    for indices, cells in read(0, num_chars):
+        if not sample.size:
+            num_cells = cells.shape[1]
+            stride = -(-num_chars * num_cells // SAMPLE_VALUES)
+            num_sampled = -(-num_chars // stride)
+            sample = np.empty((num_sampled, num_cells), np.float32)
+        counted.add(indices, cells)
+        labels = np.stack([target.labels[indices] for target in targets], axis=1)
+        sums.add(cells, labels.astype(np.float64))
+
+        is_sampled = indices % stride == 0
+        sample[indices[is_sampled] // stride] = cells[is_sampled]
+
+    # The histograms of the whole half give the ranks, because sorting the sample of every cell
+    # takes longer.
+    association_lists = counted.finish()
+    sampled = counted.histograms.bin_ranks(sample)
+    sampled -= sampled.mean(axis=0)
+    return ChoosingHalf(
+        targets=targets,
+        num_chars=num_chars,
+        counted=counted,
+        sums=sums,
+        association_lists=association_lists,
+        sampled=sampled,
+        norms=np.sqrt((sampled**2).sum(axis=0)),
+        stride=stride,
+    )

@@ -1,10 +1,11 @@
 """What is known of the cells of a model before anything is measured: what surveys have found, and
 the scores on the card of an included model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn.cells.records import CellScore
+from charrnn.detectors.registry import DETECTORS
 from charrnn.runs.included import card_of
 from charrnn.runs.measurement_cache import MeasurementCache
 
@@ -18,13 +19,35 @@ def found_cells(cache: MeasurementCache) -> tuple[CellScore, ...]:
     untrained network does, best first; of an included model those of its card.
 
     Nothing is measured: it is what commands name cells by without reading a text. `Study.findings`
-    measures.
+    measures, and `record_found_cells` records.
     """
     card = card_of(cache.identity)
     if not card:
         return cache.load(FOUND_CELLS, key={}, result=tuple[CellScore, ...]) or ()
     found = [score for score in card_scores(card) if score.is_found]
     return tuple(sorted(found, key=lambda score: -score.gain))
+
+
+def record_found_cells(cache: MeasurementCache, scores: Sequence[CellScore]) -> None:
+    """Record which cells were found, for `found_cells`: those whose scores are significant and
+    exceed the untrained baseline.
+
+    A command or a survey that measures a text for a user calls it with all scores of its
+    `CellFindings`, and so the next command knows these cells. Cells that were found in other texts
+    stay, except for the detectors that were scored now: the latest cell counts.
+    """
+    before = found_cells(cache)
+    found = {score.detector: score for score in before}
+    for score in scores:
+        found.pop(score.detector, None)
+        # Only built-in detectors: the name of a user's detector may quote the text.
+        if score.detector in DETECTORS and score.is_found:
+            found[score.detector] = score
+
+    # Sorted by gain and name, so that the order of the commands that found them does not matter.
+    best_first = tuple(sorted(found.values(), key=lambda score: (-score.gain, score.detector)))
+    if best_first != before:
+        cache.save(FOUND_CELLS, key={}, value=best_first)
 
 
 def card_scores(card: Mapping[str, Any]) -> tuple[CellScore, ...]:

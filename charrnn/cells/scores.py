@@ -3,7 +3,7 @@ values in memory.
 
 1. The first half, the choosing half, selects a cell for each detector, by histograms of every
    cell's values with the labels in each bin. It also gives the score that the best of all cells
-   reaches by chance, for labels that are shifted along it: `ChoosingHalf`.
+   reaches by chance, for labels that are shifted along it: `read_choosing_half`.
 2. The second half, the scoring half, has no part in the choice. Only the values of the selected
    cells are kept, and their statistics are exact: `score_choice`.
 3. An untrained network makes its own choice on its first half and is scored on its second.
@@ -14,21 +14,22 @@ depend on the number of cells. `statistics.agreement` defines association, stren
 Shapes: N characters of a half or of the text (n of them in a window or a half), C = L * H cells.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from charrnn.cells.choosing_half import (
     Associations,
     Choice,
-    ChoosingHalf,
     polarity_of,
+    read_choosing_half,
     strongest,
 )
 from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.cells.target_labels import Target, choose_targets
-from charrnn.cells.trace import Read, Trace, read_columns
+from charrnn.cells.trace import ReadWindows, Trace, Windows, read_columns
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import (
@@ -40,7 +41,7 @@ from charrnn.statistics.agreement import (
     score_from_association,
 )
 from charrnn.statistics.intervals import interval_of
-from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
+from charrnn.system.arrays import BoolArray, Float32Array
 from charrnn.system.progress import task
 
 BASELINE_CHARS = 131_072
@@ -240,13 +241,13 @@ def find_cells(
     # inputs alone.
     read_untrained = None
     if untrained is not None:
-        read_untrained = _read_from(untrained)
+        read_untrained = partial(_windows_of, untrained)
 
     # Detectors that label too little of either half are skipped, each with a reason.
     targets, skipped = choose_targets(trace.text, detectors=get_detectors(detectors))
     _, num_layers, num_units = trace.cells.shape
     measured = score_targets(
-        targets, _read_from(trace), num_units=num_units, read_untrained=read_untrained
+        targets, partial(_windows_of, trace), num_units=num_units, read_untrained=read_untrained
     )
     return sort_scores(
         [result.score for result in measured],
@@ -256,21 +257,22 @@ def find_cells(
     )
 
 
-def _read_from(trace: Trace) -> Read:
+def _windows_of(trace: Trace, begin: int, end: int) -> Windows:
+    """Yield a part of a trace in windows, as `trace.read_windows` reads a part of a text."""
     cells = trace.cells.reshape(len(trace.text), -1)
-
-    def read(begin: int, end: int) -> Iterator[tuple[Int64Array, Float32Array]]:
-        # A window takes every stride-th character, not a segment, so that the first is a fair
-        # sample of the text.
-        stride = -(-(end - begin) // WINDOW)
-        for first in range(stride):
-            yield np.arange(first, end - begin, stride), cells[begin + first : end : stride]
-
-    return read
+    # A window takes every stride-th character, not a segment, so that the first is a fair sample of
+    # the text.
+    stride = -(-(end - begin) // WINDOW)
+    for first in range(stride):
+        yield np.arange(first, end - begin, stride), cells[begin + first : end : stride]
 
 
 def score_targets(
-    targets: Sequence[Target], read: Read, *, num_units: int, read_untrained: Read | None = None
+    targets: Sequence[Target],
+    read: ReadWindows,
+    *,
+    num_units: int,
+    read_untrained: ReadWindows | None = None,
 ) -> list[Measured]:
     """Choose a cell for each target and score it, in order; the result for a target does not depend
     on the other targets.
@@ -282,7 +284,7 @@ def score_targets(
 
     # First half: select a cell for each target. The best of hundreds of cells looks better on this
     # text than it is, so nothing of this half is a score.
-    choosing = ChoosingHalf(targets, read)
+    choosing = read_choosing_half(targets, read)
     choices = [choosing.choose(index) for index in range(len(targets))]
 
     # Second half: the values of the selected cells. All targets label the same text.
@@ -327,7 +329,7 @@ def score_targets(
     return measured
 
 
-def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float]:
+def _score_baseline(read: ReadWindows, targets: Sequence[Target]) -> dict[Target, float]:
     """Score the untrained baseline's own choice for each target, on as much of the text as it
     reads.
 

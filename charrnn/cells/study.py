@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import records
-from charrnn.cells.known_cells import FOUND_CELLS, found_cells, known_polarity
+from charrnn.cells.known_cells import known_polarity
 from charrnn.cells.passages import choose_passage, measure_values
 from charrnn.cells.scores import Measured, score_targets, scores_of_cell, sort_scores
 from charrnn.cells.target_labels import MIN_TEXT, Target, choose_targets
 from charrnn.cells.trace import (
-    Read,
+    Windows,
     read_columns,
+    read_windows,
     states_of_text,
-    stream_cells,
 )
 from charrnn.config.settings import resolved
 from charrnn.detectors.detector import Detector, Labels
-from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates
@@ -48,45 +48,53 @@ Item = TypeVar("Item")
 """An item, such as a target, that is measured together with other items."""
 
 
+@dataclass(kw_only=True)
 class LookedUp(Generic[Item, Result]):
-    """Results of several items that are looked up in a cache: `Study.look_up` returns it."""
+    """Results of several items that were looked up in a cache: `Study.look_up` returns it."""
 
-    def __init__(
-        self,
-        cache: MeasurementCache,
-        kind: str,
-        keys: Sequence[tuple[Item, Mapping[str, JSON]]],
-        result: type[Result],
-    ):
-        self._cache = cache
-        self._kind = kind
-        self._keys = keys
-        self._result = result
-        self._missing: list[tuple[Item, Mapping[str, JSON]]] = []
-        self._results = self._load()
-        for pair, saved in zip(keys, self._results, strict=True):
-            if saved is None:
-                self._missing.append(pair)
+    cache: MeasurementCache
+    """Where they are saved."""
+    kind: str
+    """The name of the measurement."""
+    keys: Sequence[tuple[Item, Mapping[str, JSON]]]
+    """Each item with its key in the cache."""
+    result: type[Result]
+    """The type of a result."""
+    saved: list[Result | None]
+    """The result of each item; None where it is missing."""
 
     @property
     def missing(self) -> list[Item]:
         """The items whose results are to be computed and saved."""
-        return [item for item, _ in self._missing]
+        return [item for item, _ in self._missing_keys()]
 
     def save(self, computed: Iterable[Result]) -> None:
         """Save the results of the missing items, in their order."""
-        for (_, key), measured in zip(self._missing, computed, strict=True):
-            self._cache.save(self._kind, key, value=measured)
+        for (_, key), measured in zip(self._missing_keys(), computed, strict=True):
+            self.cache.save(self.kind, key, value=measured)
         # All are looked up again, because two items may have the same key.
-        self._missing = []
-        self._results = self._load()
+        self.saved = load_saved(self.cache, self.kind, keys=self.keys, result=self.result)
 
     def results(self) -> list[Result]:
         """Return the result of each item, of which none is missing."""
-        return cast(list[Result], self._results)
+        return cast(list[Result], self.saved)
 
-    def _load(self) -> list[Result | None]:
-        return [self._cache.load(self._kind, key, result=self._result) for _, key in self._keys]
+    def _missing_keys(self) -> list[tuple[Item, Mapping[str, JSON]]]:
+        pairs = zip(self.keys, self.saved, strict=True)
+        return [key for key, saved in pairs if saved is None]
+
+
+def load_saved(
+    cache: MeasurementCache,
+    kind: str,
+    keys: Sequence[tuple[Item, Mapping[str, JSON]]],
+    result: type[Result],
+) -> list[Result | None]:
+    """Load what a cache has of several items, each given with its key; None for what it has not.
+
+    `Study.look_up` tells which are missing, and saves them.
+    """
+    return [cache.load(kind, key, result=result) for _, key in keys]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,7 +165,8 @@ class Study:
             >>> counts.results()[0] == text.count("a")
             True
         """
-        return LookedUp(self.cache, kind, keys, result)
+        saved = load_saved(self.cache, kind, keys=keys, result=result)
+        return LookedUp(cache=self.cache, kind=kind, keys=keys, result=result, saved=saved)
 
     def findings(
         self,
@@ -194,7 +203,6 @@ class Study:
         # All detectors share one reading of the text: it takes longer than all the scoring.
         targets, skipped = choose_targets(self.text.text, detectors=get_detectors(detectors))
         scores = [measured.score for measured in self.measure(targets, untrained=untrained)]
-        self._save_found(scores)
         return sort_scores(
             scores, skipped=skipped, num_chars=len(self.text), num_cells=self.num_cells
         )
@@ -437,7 +445,7 @@ class Study:
     def _columns(self, cells: Sequence[records.CellIndex], *, begin: int, end: int) -> Float32Array:
         """Read the values (c, n) of some cells at the characters [begin, end) of the text."""
         columns = [layer * self.num_units + unit for layer, unit in cells]
-        return read_columns(self.reader(), columns=columns, part=slice(begin, end))
+        return read_columns(self.windows, columns=columns, part=slice(begin, end))
 
     @cached_property
     def text_key(self) -> dict[str, JSON]:
@@ -522,14 +530,16 @@ class Study:
         keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
         measured = self.look_up("score", keys, result=Measured)
         if measured.missing:
-            baseline = None
+            # An untrained network reads only the beginnings of the halves, and remembers little of
+            # what is before them: it needs no states of a single pass.
+            read_untrained = None
             if untrained:
-                baseline = self.reader(self.untrained_baseline())
+                read_untrained = partial(read_windows, self.untrained_baseline(), self.text)
             scored = score_targets(
                 measured.missing,
-                self.reader(),
+                self.windows,
                 num_units=self.num_units,
-                read_untrained=baseline,
+                read_untrained=read_untrained,
             )
             measured.save(scored)
 
@@ -539,33 +549,25 @@ class Study:
             for entry, target in zip(measured.results(), targets, strict=True)
         ]
 
-    def reader(self, baseline: CharRNN | None = None) -> Read:
-        """Return a function that reads parts of the text with the values of all cells.
+    def windows(self, begin: int, end: int) -> Windows:
+        """Read a part of the text, and yield the values of all cells window by window.
 
         A statistic of one's own over all cells needs it: the values come window by window, so the
-        text may be longer than what fits into memory. `values` returns the values of a few cells as
-        arrays.
+        text may be longer than what fits into memory. They are those of a single pass over the
+        whole text. `values` returns the values of a few cells as arrays.
 
         Args:
-            baseline: An untrained network, which reads each part after a warm-up. By default the
-                network of the study, which reads as in a single pass over the whole text.
+            begin: The first character of the part.
+            end: The character after its last one.
 
         Returns:
-            A function of the first and the last index of a part. It yields indices (K,) in the part
-            and values (K, C), window by window.
+            An iterator over windows: indices (K,) in the part, in any order, and values (K, C).
 
         Example:
-            >>> for indices, values in study.reader()(0, 300):
+            >>> for indices, values in study.windows(0, 300):
             ...     assert values.shape == (len(indices), study.num_cells)
         """
-        # The baseline reads only a part of a long text, and remembers little of what is before it.
-        if baseline is not None:
-            return lambda begin, end: stream_cells(baseline, self.text.part(begin, end))
-        network = self.network()
-        known = self.known_states
-        return lambda begin, end: stream_cells(
-            network, text=self.text.part(begin, end), known=known
-        )
+        return read_windows(self.network(), self.text, begin, end, known=self.known_states)
 
     def _passage_spans(
         self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]
@@ -602,24 +604,6 @@ class Study:
             )
             chosen.append((passage.start, passage.stop))
         return chosen
-
-    def _save_found(self, scores: Sequence[records.CellScore]) -> None:
-        """Save the significant scores that exceed the untrained baseline, for an exported model."""
-        # Cells that were found in other texts stay, except for the detectors that were scored now:
-        # the latest cell counts.
-        before = found_cells(self.cache)
-        found = {score.detector: score for score in before}
-        for score in scores:
-            found.pop(score.detector, None)
-            # Only built-in detectors: the name of a user's detector may quote the text.
-            if score.detector in DETECTORS and score.is_found:
-                found[score.detector] = score
-
-        # Sorted by gain and name, so that the order of the commands that found them does not
-        # matter.
-        best_first = tuple(sorted(found.values(), key=lambda score: (-score.gain, score.detector)))
-        if best_first != before:
-            self.cache.save(FOUND_CELLS, key={}, value=best_first)
 
 
 def study_of(

@@ -3,7 +3,7 @@
 Shapes: N characters, L layers, H units per layer, K guesses, T and B as in `model.reading`.
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,17 +24,21 @@ from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText, IdArray, Vocab
 from charrnn.trained_model import TrainedModel
 
-Read = Callable[[int, int], Iterable[tuple[Int64Array, Float32Array]]]
-"""Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs
-once, in any order. The first windows must be a fair sample of the text, as windows of lanes are."""
+Windows = Iterator[tuple[Int64Array, Float32Array]]
+"""The values of all cells in a part of a text, window by window: (indices (n,) from 0, values (n,
+C)), so that each character of the part occurs once, in any order. The first windows must be a fair
+sample of the part, as windows of lanes are."""
+
+ReadWindows = Callable[[int, int], Windows]
+"""A function that reads text[begin:end] in windows, such as `Study.windows`."""
 
 
-def read_columns(read: Read, columns: Sequence[int], part: slice) -> Float32Array:
+def read_columns(read: ReadWindows, columns: Sequence[int], part: slice) -> Float32Array:
     """Read the values (c, n) of some cells, by their numbers, at the characters of a part of a
     text.
 
-    It reads the values of a few cells into memory, where `stream_cells` yields those of all cells
-    and keeps none.
+    It keeps the values of a few cells in memory, where `read_windows` yields those of all cells and
+    keeps none.
     """
     values = np.empty((len(columns), part.stop - part.start), np.float32)
     for indices, cells in read(part.start, part.stop):
@@ -187,7 +191,7 @@ def trace_text(
 ) -> Trace:
     """Trace a text in float32, as a single pass from the beginning of its context.
 
-    `trace_of` encodes the text and calls it. It keeps all values; `stream_cells` is for a text
+    `trace_of` encodes the text and calls it. It keeps all values; `read_windows` is for a text
     whose values do not fit into memory. `num_guesses` is the number of next characters kept after
     each character, at most V; `keeps_hidden` keeps the output of every layer.
     """
@@ -256,28 +260,34 @@ def torch_ops() -> Ops:
     return TORCH
 
 
-def stream_cells(
-    network: CharRNN, text: EncodedText, known: KnownStates | None = None
-) -> Generator[tuple[Int64Array, Float32Array], None, None]:
-    """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters of a text, index
-    0 being the first.
+def read_windows(
+    network: CharRNN,
+    text: EncodedText,
+    begin: int,
+    end: int,
+    *,
+    known: KnownStates | None = None,
+) -> Windows:
+    """Read the characters [begin, end) of a text, and yield, window by window, (indices (n,), cells
+    (n, L * H)), index 0 being the character `begin`.
 
     `trace_text` returns all values as one array. A window holds characters of every lane, so
     indices are not sorted; each occurs once. Nothing is kept. With the `known` states of the text
     the values are those of a single pass, without them those after a warm-up. Raises
     CheckpointError for values that are not finite.
     """
-    segments = Segments.of(len(text.ids), first=text.first)
+    part = text.part(begin, end)
+    segments = Segments.of(len(part.ids), first=part.first)
     read = read_segments(
-        network.trace, network.initial_state, ids=text.ids, segments=segments, known=known
+        network.trace, network.initial_state, ids=part.ids, segments=segments, known=known
     )
-    with torch.inference_mode(), task("reading", total=len(text)) as advance:
+    with torch.inference_mode(), task("reading", total=len(part)) as advance:
         for positions, (_, cells, _) in read:
             check_finite(cells, what="cell values")
             columns = cells.float().cpu().numpy().reshape(*positions.shape, -1)
 
             # Without the padding at the end of the last lane.
-            is_text = positions < len(text.ids)
-            indices = positions[is_text] - text.first
+            is_text = positions < len(part.ids)
+            indices = positions[is_text] - part.first
             yield indices, columns[is_text]
             advance(len(indices))

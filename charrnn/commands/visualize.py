@@ -22,7 +22,7 @@ from charrnn.analyses.why.many_places import why_places
 from charrnn.analyses.why.places_record import NUM_ROWS, WhyPlaces
 from charrnn.analyses.why.sentences import a_character
 from charrnn.analyses.why.target import target_id
-from charrnn.cells.known_cells import card_scores, known_polarity
+from charrnn.cells.known_cells import card_scores, known_polarity, record_found_cells
 from charrnn.cells.records import CHARS_SCORED, CellFindings, CellPage, ColouredText
 from charrnn.cells.study import NUM_PASSAGES, Study, study_of
 from charrnn.cells.trace import guesses_of, trace_of
@@ -520,10 +520,11 @@ def show_surprise(subject: Subject) -> Shown:
 
 
 def _find_best_cells(subject: Subject) -> CellFindings:
-    """Find the best cell for each detector. Raises DataError if detectors were chosen and none of
-    them can be scored."""
+    """Find the best cell for each detector, and record those that are found for other commands.
+    Raises DataError if detectors were chosen and none of them can be scored."""
     options = subject.options
     findings = subject.study.findings(subject.detectors)
+    record_found_cells(subject.model.cache, findings.scores)
 
     # Without chosen detectors, no finding is no error: the user asked for no detector by name.
     if (options.detectors or options.detect) and not findings.scores:

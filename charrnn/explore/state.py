@@ -12,7 +12,7 @@ import numpy as np
 from charrnn.analyses.ranking import ranking
 from charrnn.analyses.why import Why, explain_place
 from charrnn.analyses.why.leaving_out import NetworkReader
-from charrnn.cells.known_cells import known_polarity
+from charrnn.cells.known_cells import known_polarity, record_found_cells
 from charrnn.cells.records import CellFindings, CellIndex, CellScore
 from charrnn.cells.study import Study, study_of
 from charrnn.cells.trace import Trace, guesses_of, trace_text
@@ -218,6 +218,7 @@ def explore_text(
     note = ""
     try:
         findings = study.findings()
+        record_found_cells(model.cache, findings.scores)
         if findings.scores:
             ranked = ranking(study, [score.detector for score in findings.scores])
     except DataError as error:

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from charrnn.cells.known_cells import found_cells
+from charrnn.cells.known_cells import found_cells, record_found_cells
 from charrnn.cells.records import CHARS_SCORED, CellScore
 from charrnn.cells.study import study_of
 from charrnn.cli.arguments import read_measured_text
@@ -154,7 +154,8 @@ def _cells_of(model: TrainedModel) -> tuple[CellScore, ...]:
     # One whose text is too short has none.
     with suppress(CharRNNError):
         read = read_measured_text(model, source=None, num_chars=CHARS_SCORED)
-        study_of(model, read.encoded, cached=True).findings()
+        findings = study_of(model, read.encoded, cached=True).findings()
+        record_found_cells(model.cache, findings.scores)
     return found_cells(model.cache)
 
 

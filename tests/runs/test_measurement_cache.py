@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import charrnn
 from charrnn.cells import study
 from charrnn.cells.scores import Measured, score_targets
 from charrnn.cells.target_labels import choose_targets
+from charrnn.cells.trace import read_windows
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
 from charrnn.runs import measurement_cache
@@ -308,8 +310,8 @@ def test_a_measurement_is_read_back_exactly(lstm):
     model = charrnn.load(lstm.path)
     targets = choose_targets(TEXT, [DETECTORS["quote"]]).targets
     study = model.study(TEXT)
-    baseline = study.reader(model.untrained_baseline())
-    (measured,) = score_targets(targets, study.reader(), num_units=32, read_untrained=baseline)
+    read_untrained = partial(read_windows, model.untrained_baseline(), study.text)
+    (measured,) = score_targets(targets, study.windows, num_units=32, read_untrained=read_untrained)
     back = decode(Measured, in_json(measured))
     assert back.score == measured.score
     assert (back.on_choosing_half == measured.on_choosing_half).all()

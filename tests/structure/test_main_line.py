@@ -28,7 +28,7 @@ ENDS = {
         "model/cell_types.py Lstm.step",
     ),
     "visualize": (
-        "cells/trace.py stream_cells",
+        "cells/trace.py read_windows",
         "cells/choosing_half.py ChoosingHalf.choose",
         "cells/scores.py score_choice",
         "cells/passages.py choose_passage",

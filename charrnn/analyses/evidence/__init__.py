@@ -8,6 +8,7 @@ al. 2026), faithfulness over the size of a circuit and interchange interventions
 
 from charrnn.analyses.evidence.card import measure_card
 from charrnn.analyses.evidence.results import EvidenceCard
+from charrnn.cells.known_cells import record_found_cells
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import MIN_TEXT, choose_targets
 from charrnn.detectors.detector import Detector
@@ -45,6 +46,8 @@ def evidence(
         cell = (layer, unit)
     detectors = None if detector is None else [detector]
     scores = study.findings(detectors).scores
+    # They were measured for a user, as those of a survey are.
+    record_found_cells(study.cache, scores)
     if not scores:
         raise DataError(
             "The text has too few labels for a card: take a longer text, or give another"
