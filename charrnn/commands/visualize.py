@@ -51,14 +51,11 @@ from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import unknown_warning
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import MAX_LAG, TrainedModel
+from charrnn.views.cell_pages import cells_to_html, page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown, describe_formats
-from charrnn.views.findings_tables import (
-    cells_to_html,
-    findings_pictures,
-    page_pictures,
-    passage_pictures,
-)
+from charrnn.views.findings_tables import findings_pictures
 from charrnn.views.heatmap import HeatMap, end_legend, scale_of_text, surprise_map, whole_words
+from charrnn.views.passages import passage_pictures
 from charrnn.views.theme import Scale, all_visible
 
 COLOURS = "Coloured text"

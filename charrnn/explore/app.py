@@ -32,9 +32,9 @@ from charrnn.explore.text_view import TextView
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.progress import Cancelled, Progress, Task, using
 from charrnn.system.signals import Signals
-from charrnn.views.findings_tables import page_pictures
+from charrnn.views.cell_pages import page_pictures
 from charrnn.views.heatmap import Legend
-from charrnn.views.tables import MEANINGS
+from charrnn.views.scores import MEANINGS
 from charrnn.views.theme import shown_character
 
 SIGNAL_POLL = 0.1

@@ -81,7 +81,7 @@ def demo(options: CommandOptions) -> None:
             console.print()
 
     # Imported only now, so that the text starts sooner.
-    from charrnn.views.tables import findings_table
+    from charrnn.views.findings_tables import findings_table
 
     console.print("\nScored on text that it never saw:", findings_table(CellFindings(scores=best)))
     console.print(NEXT)

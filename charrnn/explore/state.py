@@ -25,7 +25,7 @@ from charrnn.model.reading import INTERVAL
 from charrnn.system.arrays import Float32Array
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import NUM_LEFT_OUT, TrainedModel
-from charrnn.views.tables import (
+from charrnn.views.scores import (
     ends_text,
     meaning,
     polarity_text,

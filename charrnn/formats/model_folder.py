@@ -43,7 +43,7 @@ from charrnn.system.progress import warn
 from charrnn.text.sources import CatalogueEntry, find_entry
 from charrnn.trained_model import TrainedModel, describe, earlier_models, read_parts
 from charrnn.version import __version__
-from charrnn.views.tables import ends_text, score_text
+from charrnn.views.scores import ends_text, score_text
 from charrnn.views.theme import all_visible
 
 LANGUAGES = {

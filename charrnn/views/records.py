@@ -18,18 +18,15 @@ from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.runs.overview import LearningCurves, ModelDescription, RunSummary
+from charrnn.views.cell_pages import page_pictures, passage_list
 from charrnn.views.charts import learning_chart
-from charrnn.views.findings_tables import (
-    findings_pictures,
-    page_pictures,
-    passage_list,
-    passage_pictures,
-)
+from charrnn.views.findings_tables import findings_pictures
 from charrnn.views.heatmap import (
     HeatMap,
     scale_of_text,
     surprise_map,
 )
+from charrnn.views.passages import passage_pictures
 from charrnn.views.svg import print_all as print_all
 from charrnn.views.tables import (
     evaluation_view,

@@ -1,4 +1,5 @@
-"""Build tables that fit 80 columns: findings, predictions, losses, corpora, settings.
+"""Build tables that fit 80 columns: predictions, losses, runs, corpora, settings. Those of findings
+are in `findings_tables`.
 
 A table of records is declared by its `Columns`, and `records_table` builds it:
 
@@ -22,7 +23,6 @@ from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
 
-from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.evaluation.loss_reports import (
     NGRAM,
     Evaluation,
@@ -32,6 +32,7 @@ from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.generation.generated_text import Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry, path_of
+from charrnn.views.scores import ends_text
 from charrnn.views.theme import (
     END_MARK,
     all_visible,
@@ -200,149 +201,6 @@ def records_table(
         if any(cells_below):
             table.add_row(*cells_below, style="dim")
     return table
-
-
-NOT_SIGNIFICANT_MARK = "?"
-"""Follows a score that is not significant."""
-NO_GAIN_MARK = "~"
-"""Follows a significant score that the untrained baseline reaches, too."""
-MEANINGS = {
-    NOT_SIGNIFICANT_MARK: "not significant, may be due to chance",
-    NO_GAIN_MARK: "no better than the untrained network",
-}
-"""The meanings of the marks of `score_mark`."""
-
-
-def score_text(score: CellScore) -> str:
-    """Return a cell's score with its name: AUC or ρ; "" if it has none.
-
-    Use it for a caption; `score_line` has the interval and the nulls, too.
-    """
-    if score.auc is not None:
-        return f"AUC {score_number(score.auc)}"
-    if score.spearman is None:
-        return ""
-    return f"ρ {score_number(score.spearman, form='+.3f')}"
-
-
-SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
-"""The words for fields of a score."""
-
-
-def score_line(score: CellScore) -> str:
-    """Return a cell's score with its interval, and what it is compared with; "" if it has none.
-
-    It stands above a passage and in a card, where the score is alone; in a table, the columns have
-    what it says.
-    """
-    line = score_text(score)
-    if score.ci_low is not None:
-        line += f" ({ends_text(score.ci_low, score.ci_high)})"
-    for name, words in SHOWN_AS.items():
-        value = getattr(score, name)
-        if value is not None:
-            line += f", {words} {score_number(value)}"
-    return line
-
-
-def score_mark(score: CellScore) -> str:
-    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for a
-    score that neither explains.
-
-    A table has room for the mark only, and `meaning` explains it below.
-
-    A cell further down a ranking has no p-value and no interval: chance explains its score if the
-    score is below the chance level.
-    """
-    exceeds_chance = score.is_significant
-    if score.p_value is None and score.null_level is not None:
-        exceeds_chance = score.exceeds_chance_level
-
-    # Chance first: a score that may be chance is not compared with the untrained network.
-    if not exceeds_chance:
-        return NOT_SIGNIFICANT_MARK
-    if score.is_no_better_than_untrained:
-        return NO_GAIN_MARK
-    return ""
-
-
-def meaning(score: CellScore) -> str:
-    """Return the meaning of the mark of a score; "" for a score without a mark.
-
-    It stands below a table, once for each mark that occurs.
-    """
-    return MEANINGS.get(score_mark(score), "")
-
-
-def score_number(value: float, form: str = ".3f") -> str:
-    """Write an AUC, a ρ or an R² so that it only looks perfect if it is: 0.99998 is 0.999.
-
-    A number in a format of other digits is rounded as ever.
-    """
-    if form.endswith(".3f") and abs(value) < 1:
-        value = max(-0.999, min(0.999, value))
-    return f"{value:{form}}"
-
-
-def polarity_text(score: CellScore) -> str:
-    """Return in words whether the cell is high or low inside, or rises or falls with a count."""
-    if score.auc is not None:
-        return "high inside" if score.polarity > 0 else "low inside"
-    return "rises with it" if score.polarity > 0 else "falls with it"
-
-
-FINDINGS_COLUMNS: Columns = {
-    "detector": "{detector}",
-    "cell": "{layer}:{unit}",
-    "score": lambda score: score_text(score) + score_mark(score),
-    "95 % interval": lambda score: ends_text(score.ci_low, score.ci_high),
-    "chance": lambda score: _number_or_blank(score.null_level),
-    "untrained": lambda score: _number_or_blank(score.untrained),
-    "inner": lambda score: _number_or_blank(score.interior),
-}
-"""The columns of the table of findings: `chance` is the chance level, `inner` the interior score
-of a yes/no detector."""
-
-
-def _number_or_blank(value: float | None) -> str:
-    return "" if value is None else score_number(value)
-
-
-def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Table:
-    """Build the table of findings, one row per detector, strongest cell first; rows with a mark are
-    dim. The scores on the `card` of an included model, if it has one, replace the last column:
-    there is no room for another."""
-    columns = dict(FINDINGS_COLUMNS)
-    if card:
-        card_scores = {score.detector: score_text(score) for score in card}
-        del columns["inner"]
-        columns["held-out"] = lambda score: card_scores.get(score.detector, "")
-    return records_table(
-        columns,
-        findings.scores,
-        left=("detector",),
-        style=lambda score: "dim" if score_mark(score) else None,
-    )
-
-
-def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
-    """Return the ends of an interval of scores, or of others in a format that has other digits; ""
-    if an end is None.
-
-    Every interval is written by it, with the digits of the figure beside it.
-    """
-    if low is None or high is None:
-        return ""
-    return f"{score_number(low, form=form)}…{score_number(high, form=form)}"
-
-
-def skipped_line(skipped: Sequence[Skipped]) -> Text:
-    """Return a line with detectors that were not scored, and the reason if it is the same for
-    all."""
-    line = f"{', '.join(detector.detector for detector in skipped)}: not scored"
-    if len({detector.reason for detector in skipped}) == 1:
-        line += f", {skipped[0].reason}"
-    return Text(all_visible(line), style="dim")
 
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:

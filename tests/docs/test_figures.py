@@ -15,7 +15,7 @@ import charrnn
 from benchmarks.losses import peers
 from charrnn.cells.records import ColouredText
 from charrnn.detectors.registry import get_detectors
-from charrnn.views.tables import score_text
+from charrnn.views.scores import score_text
 from charrnn.views.theme import Palette
 
 DOCS = REPOSITORY / "docs"

@@ -33,6 +33,7 @@ from charrnn.runs.overview import LearningCurves, ModelDescription
 from charrnn.system.display import RecordList, RecordTuple
 from charrnn.text.sources import load_catalogue
 from charrnn.views import tables
+from charrnn.views.findings_tables import findings_table
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
 EMPTY = np.empty(0)
@@ -165,7 +166,7 @@ WINDOWED_LOSS = LossReport(
     protocol="windowed-256", num_chars=10**9, text_length=10**12, precision="bf16", **NATS
 )
 WIDE_TABLES = {
-    "findings": tables.findings_table(FINDINGS),
+    "findings": findings_table(FINDINGS),
     "predictions": tables.predictions_table(
         [Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]
     ),

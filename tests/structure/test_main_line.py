@@ -32,7 +32,7 @@ ENDS = {
         "cells/choosing_half.py ChoosingHalf.choose",
         "cells/scores.py score_choice",
         "cells/passages.py choose_passage",
-        "views/findings_tables.py passage_pictures",
+        "views/passages.py passage_pictures",
         "views/heatmap.py HeatMap.__rich_console__",
     ),
 }

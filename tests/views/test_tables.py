@@ -1,6 +1,6 @@
 """Tables: what stands in them at 80 columns, and that nothing else does.
 
-Tests `views.findings_tables`, too.
+Tests `views.findings_tables`, `views.passages` and `views.scores`, too.
 """
 
 import re
@@ -18,8 +18,9 @@ from rich.console import Group
 
 from charrnn.cells.records import CellFindings, ColouredText, Passage
 from charrnn.generation.generated_text import Prediction
-from charrnn.views import tables
-from charrnn.views.findings_tables import findings_pictures, passage_pictures
+from charrnn.views import scores, tables
+from charrnn.views.findings_tables import findings_pictures, findings_table
+from charrnn.views.passages import passage_pictures
 
 
 def plain(renderable, width=80):
@@ -47,8 +48,8 @@ def rows(renderable):
     ],
 )
 def test_no_score_looks_perfect_that_is_not(value, form, text):
-    assert tables.score_number(value, form) == text
-    assert tables.ends_text(value, value, form) == f"{text}…{text}"
+    assert scores.score_number(value, form) == text
+    assert scores.ends_text(value, value, form) == f"{text}…{text}"
 
 
 BLANK = dict.fromkeys(map(ord, " \n─"))
@@ -101,7 +102,7 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
         (replace(BRACKETS, untrained=-0.9), "?"),
     ):
         findings = CellFindings(scores=(GOOD, score))
-        table = tables.findings_table(findings)
+        table = findings_table(findings)
         shown = rows(table)[1][2]
         assert shown.lstrip("AUCρ -0123456789.") == mark, shown
         assert table.rows[1].style == ("dim" if mark else None)

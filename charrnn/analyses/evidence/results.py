@@ -13,7 +13,8 @@ from charrnn.cells.records import CellIndex, CellScore
 from charrnn.errors import counted
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
-from charrnn.views.tables import PlainTable, ends_text, score_line
+from charrnn.views.scores import ends_text, score_line
+from charrnn.views.tables import PlainTable
 from charrnn.views.theme import all_visible, shown_character
 
 SHARE_CARRIED = 0.9

@@ -15,7 +15,8 @@ from charrnn.system.display import Displayable
 from charrnn.views.charts import line_plot, numbered_line
 from charrnn.views.drawing import GREY, MARKS, Drawing, Line
 from charrnn.views.heatmap import HeatMap, Legend
-from charrnn.views.tables import Columns, ends_text, records_table
+from charrnn.views.scores import ends_text
+from charrnn.views.tables import Columns, records_table
 from charrnn.views.theme import all_visible, shown_character
 
 NUM_ROWS = 10

@@ -13,11 +13,7 @@ from synthetic import make_corpus
 
 from charrnn.analyses.ranking import ranking
 from charrnn.cells.records import CellPassage
-from charrnn.views.findings_tables import (
-    clipped,
-    page_pictures,
-    passage_list,
-)
+from charrnn.views.cell_pages import clipped, page_pictures, passage_list
 
 TEXT = make_corpus(num_chars=4_000, seed=3).text
 HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
