@@ -2,13 +2,15 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.checkpoint import read_checkpoint
+from charrnn.runs import reader
+from charrnn.runs.checkpoint import read_checkpoint, read_state
 from charrnn.runs.reader import (
     RunReader,
     choose_run,
@@ -62,6 +64,22 @@ def test_a_reader_gets_the_newest_run_that_was_validated(checkpoints):
     assert open_run_to_read(None) == (RunReader(validated.path), None)
     assert choose_run(None) == RunReader(abandoned.path), "which is what --resume goes on with"
     assert open_run_to_read("c-001") == (RunReader(abandoned.path), None)
+
+
+def test_a_list_reads_a_checkpoint_that_is_saved_while_the_one_before_it_is_removed(
+    run, monkeypatch
+):
+    save(run, 1)
+
+    def read_while_training(folder):
+        if folder.name == "step-00000001":
+            save(run, 2)
+            shutil.rmtree(folder)
+        return read_state(folder)
+
+    monkeypatch.setattr(reader, "read_state", read_while_training)
+    newest = RunReader(run.path).newest_state()
+    assert (newest.state["step"], newest.damage) == (2, None)
 
 
 @pytest.fixture
