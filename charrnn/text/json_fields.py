@@ -1,7 +1,8 @@
 """Read one field of the objects in JSON or JSON Lines, and name the fields that have texts.
 
 A field of an inner object has the names of both, with a dot between them: `name.english`. Lists are
-passed through, so that `verses.text` is the text of every object in the list `verses`.
+passed through, so that `verses.text` is the text of every object in the list `verses`. So are long
+objects that other programs write for a list, in which each record stands after its key.
 """
 
 import json
@@ -10,6 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TypeGuard
 
 from charrnn.errors import DataError, named
 from charrnn.text.json_size import fills_memory
@@ -30,6 +32,8 @@ OTHER_LISTS = (
 """A change of a text: lists of objects beside the one that is read."""
 MOST_LISTED = 20
 """Number of fields that a message lists, at most."""
+MIN_KEYED = 20
+"""Number of records that an object has instead of a list, each after its key, at least."""
 _SUFFIXES = (".json", ".jsonl", ".ndjson")
 # An archive of Twitter has JSON behind the name of a variable.
 _VARIABLE = r"window\.YTD\.[\w.]+\s*=\s*"
@@ -68,7 +72,7 @@ def json_values(
         for value in _fields_at(record, column):
             if value is _ABSENT:
                 file.changes[MISSING] += 1
-            elif isinstance(value, dict):
+            elif isinstance(value, dict) and not _is_keyed(value, kind=list):
                 file.changes[NO_TEXT] += 1
             elif value == []:
                 file.changes[EMPTY_LIST] += 1
@@ -85,7 +89,7 @@ def json_values(
     if file.changes[NO_TEXT]:
         problem = f"has no text in the field {column!r}"
     if not seen:
-        has = "no object with a text (jq -r '.[]' FILE writes a list of texts as lines)"
+        has = "no object with a text (jq -r '.. | strings' FILE writes the texts as lines)"
     else:
         has = f"{_listed_fields(inner or seen)}: give one of them as {named('column')}"
     raise DataError(f"{file.name} {problem}; it has {has}")
@@ -93,6 +97,8 @@ def json_values(
 
 def _texts_in(value: object, file: FileRecord) -> Iterator[str]:
     """Yield a value, or the values of a list, as texts; null and objects are counted."""
+    if isinstance(value, dict):
+        value = list(value.values())
     for item in _items(value):
         if item is None:
             file.changes[NULL] += 1
@@ -120,16 +126,34 @@ def _items(value: object) -> Iterator[object]:
 def _fields_at(value: object, path: str) -> Iterator[object]:
     """Yield the values of a field, whose name is compared as a whole before it is parted at a dot;
     `_ABSENT` for what does not have it."""
-    for item in _items(value):
-        head = path
+    # Objects may be nested more deeply than functions may call each other.
+    waiting = [(value, path)]
+    while waiting:
+        item, rest = waiting.pop()
+        if isinstance(item, list):
+            waiting += [(inner, rest) for inner in reversed(item)]
+            continue
+        head = rest
         while isinstance(item, dict) and head and head not in item:
             head = head.rpartition(".")[0]
-        if not isinstance(item, dict) or not head:
-            yield _ABSENT
-        elif head == path:
+        if isinstance(item, dict) and head == rest:
             yield item[head]
+        elif isinstance(item, dict) and head:
+            waiting.append((item[head], rest[len(head) + 1 :]))
+        elif _is_keyed(item):
+            waiting.append((list(item.values()), rest))
         else:
-            yield from _fields_at(item[head], path[len(head) + 1 :])
+            yield _ABSENT
+
+
+def _is_keyed(
+    value: object, kind: type | tuple[type, ...] = (dict, list)
+) -> TypeGuard[dict[str, object]]:
+    """Whether a value is an object that stands for a list: many fields, and in each of them a
+    record, or a list of records or texts."""
+    if not isinstance(value, dict) or len(value) < MIN_KEYED:
+        return False
+    return all(isinstance(record, kind) for record in value.values())
 
 
 def _has_field(value: object, path: str) -> bool:
@@ -254,16 +278,13 @@ def describe_fields(start: str, *, source: str) -> str:
     fields: Counter[str] = Counter()
     for record in records:
         fields.update(_text_fields(record))
+    if len(records) == 1 and _has_named_texts(records[0], fields):
+        return (
+            "is read with its braces; it is one object, in which every text has a name:"
+            " jq -r '.. | strings' FILE > text.txt writes the texts as lines"
+        )
     if not fields:
         return ""
-    # Where each text has a name of its own, no field is what one wants.
-    if len(records) == 1 and isinstance(records[0], dict) and len(fields) > MOST_LISTED:
-        own = [name for name, value in records[0].items() if isinstance(value, str)]
-        if 2 * len(own) > len(fields):
-            return (
-                "is read with its braces; it is one object, in which every text has a name:"
-                " jq -r '.[]' FILE > text.txt writes the texts as lines"
-            )
     name = max(fields, key=fields.__getitem__)
     return (
         f"is read with its braces; it has {_listed_fields(fields)}:"
@@ -324,10 +345,31 @@ def _text_fields(record: object) -> Counter[str]:
             fields[path] += len(value)
         elif isinstance(value, list):
             waiting += [(path, item) for item in reversed(value)]
+        elif _is_keyed(value):
+            waiting.append((path, list(value.values())))
         elif isinstance(value, dict):
             before = f"{path}." if path else ""
             waiting += [(f"{before}{name}", item) for name, item in reversed(value.items())]
     return fields
+
+
+def _has_named_texts(record: object, fields: Mapping[str, int]) -> bool:
+    """Whether an object with these fields has a name for each of its texts, so that no field is
+    what one wants."""
+    if _is_keyed(record, kind=list) and not fields:
+        return True
+    if not isinstance(record, dict) or len(fields) <= MOST_LISTED:
+        return False
+    # Texts in a list share the name of the field.
+    num_named = 0
+    waiting: list[object] = [record]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            num_named += 1
+        elif isinstance(value, dict) and not _is_keyed(value):
+            waiting += value.values()
+    return 2 * num_named > len(fields)
 
 
 def _listed_fields(names: Iterable[str]) -> str:

@@ -182,7 +182,40 @@ def test_a_note_names_a_column_by_a_command_that_works(name, content, column, co
 def test_a_note_of_a_long_object_says_that_each_text_has_a_name():
     verses = json.dumps({f"Genesis 1:{number}": "It rains." for number in range(90)})
     described = columns.describe_columns(verses[:999], label="a.json", source="a.json")
-    assert "jq -r '.[]' FILE" in described
+    assert "jq -r '.. | strings' FILE" in described
+    lists = json.dumps({f"word{number}": ["It rains."] for number in range(90)})
+    described = columns.describe_columns(lists[:999], label="a.json", source="a.json")
+    assert "jq -r '.. | strings' FILE" in described
+    rooms = {f"room{number}": {f"sign{number}": "It rains."} for number in range(9)}
+    nested = json.dumps({"house": rooms, **{f"rain{number}": "It does." for number in range(20)}})
+    described = columns.describe_columns(nested, label="a.json", source="a.json")
+    assert "jq -r '.. | strings' FILE" in described
+
+
+@pytest.mark.parametrize(
+    "content, column",
+    [
+        ({f"verse{n}": {"text": {"a": f"It rains {n}."}} for n in range(20)}, "text.a"),
+        ({"about": "b", "data": {f"w{n}": [f"It rains {n}."] for n in range(20)}}, "data"),
+        ({"data": {f"w{n}": [{"a": f"It rains {n}."}] for n in range(20)}}, "data.a"),
+    ],
+)
+def test_an_object_with_a_record_after_each_key_is_read_as_a_list(content, column):
+    expected = [f"It rains {n}." for n in range(20)]
+    assert documents(json.dumps(content), column, "a.json") == expected
+    described = columns.describe_columns(json.dumps(content), label="a.json", source="a.json")
+    assert f" `column={column}` reads" in described
+    with pytest.raises(DataError, match=rf"has {column}|has about, {column}"):
+        documents(json.dumps(content), "story", "a.json")
+
+
+def test_a_key_is_a_name_before_it_stands_for_a_list():
+    texts = {f"verse{n}": {"text": f"It rains {n}."} for n in range(20)}
+    assert documents(json.dumps(texts), "verse3.text", "a.json") == ["It rains 3."]
+    # Of a few inner objects, none is a record.
+    few = {f"verse{n}": {"text": f"It rains {n}."} for n in range(3)}
+    with pytest.raises(DataError, match="has no field 'text'"):
+        documents(json.dumps(few), "text", "a.json")
 
 
 @pytest.mark.parametrize(
