@@ -188,6 +188,14 @@ _WRITTEN: Sequence[tuple[bytes, str, str]] = (
 taken as they stand."""
 TAGGED_LINES = r"\s*(?:<(\w+)>[^\n]*</\1>[ \t]*\n\s*){2}"
 """Matches lines each of which stands between a tag and its end, such as <s> and </s>."""
+# Lines between the marks of sentences are no XML, but have a note of their own. What begins with an
+# element that has no end, such as a picture, is a page of Markdown.
+_XML = (
+    rf"(?!{TAGGED_LINES})"
+    r"\s*(?:(?:<\?xml[^>]*>|<!--(?:(?!-->).)*-->|<!(?!--)[^>\[]*(?:\[[^\]]*\][^>]*)?>)\s*)*"
+    r"(?!<(?i:img|br|hr|input|link|meta|source)\b|<[^<>]*/>)"
+    r"<([A-Za-z][\w:.-]*)[\s/>](?=.*</)(?!.*</\2>\s*[^\s<])"
+)
 _DATA: Sequence[tuple[str, str]] = (
     (r"%!PS", "PostScript"),
     (r'\s*\{(?=.*"mappings"\s*:)(?=.{0,300}"(?:version|file|sources)"\s*:)', "source maps"),
@@ -208,14 +216,7 @@ _DATA: Sequence[tuple[str, str]] = (
         "a chat with its times, which stay in it",
     ),
     (r"BEGIN:V(?:CARD|CALENDAR)\s", "addresses or dates with the names of their fields"),
-    # Lines between the marks of sentences are no XML, but have a note of their own.
-    (
-        rf"(?!{TAGGED_LINES})"
-        r"\s*(?:(?:<\?xml[^>]*>|<!--(?:(?!-->).)*-->|<!(?!--)[^>\[]*(?:\[[^\]]*\][^>]*)?>)\s*)*"
-        r"<([A-Za-z][\w:.-]*)[\s/>](?=.*</)(?!.*</\2>\s*[^\s<])",
-        "drawings or XML with its tags, of which sed 's/<[^>]*>/ /g' FILE > text.txt leaves the"
-        " words",
-    ),
+    (_XML, "drawings or XML with its tags"),
 )
 """Texts that nobody wrote as they stand."""
 SCRIPTS = (
@@ -227,6 +228,9 @@ SCRIPTS = (
 _SCRIPT = re.compile(rb"<(?:script|style)\b[^>]*>\s*[^<\s]", re.IGNORECASE)
 MINIFIED = 1000
 """Characters of a line on average from which on a program or a style is called minified."""
+LEAST_BETWEEN = 0.1
+"""Share of the letters of XML that are its words, at least: of the others, a command would leave
+nothing."""
 _PROGRAM = re.compile(r"\.(?:m?js|css|map)(?:\.gz)?$", re.IGNORECASE)
 
 
@@ -318,7 +322,19 @@ def data_kind(start: str, name: str) -> str:
     # What a program has made is known by its beginning, or by its long lines.
     for pattern, what in _DATA:
         if re.match(pattern, start, re.DOTALL):
+            if pattern == _XML:
+                what += _remedy_for_tags(start)
             return what
     if _PROGRAM.search(name) and len(start) > MINIFIED * (1 + start.count("\n")):
         return "minified code"
     return ""
+
+
+def _remedy_for_tags(start: str) -> str:
+    """Say how the words of XML that begins like this are had without its tags."""
+    letters_between = re.findall(r"[^\W\d_]", re.sub(r"<[^>]*>", "", start))
+    letters = re.findall(r"[^\W\d_]", start)
+    # The words of an outline, or of a drawing, may be values of attributes.
+    if len(letters_between) < LEAST_BETWEEN * len(letters):
+        return ", between which it has hardly a word"
+    return ", of which sed 's/<[^>]*>/ /g' FILE > text.txt leaves the words"

@@ -191,6 +191,22 @@ def test_lines_between_tags_are_no_drawing_but_a_page_of_xml_is():
     assert data_kind("BEGIN:VCARD\nVERSION:3.0\n", "a.vcf")
 
 
+def test_a_page_of_markdown_with_a_picture_at_its_head_is_no_drawing():
+    for head in ('<img src="a.png" align="right">', '<a href="b"/>', "<br />\n<br>"):
+        page = f"{head}\n\n# Lamps\n\n| lamp | sea |\n|---|---|\n| <b>one</b> | <b>two</b> |\n"
+        assert data_kind(page, "README.md") == ""
+
+
+def test_a_command_that_leaves_the_words_of_xml_is_given_where_there_are_words():
+    verses = "<book>\n" + "<verse>It rains.</verse>\n" * 9 + "</book>\n"
+    assert "sed 's/<[^>]*>/ /g' FILE" in data_kind(verses, "a.xml")
+    outline = "<opml><title>Sea</title>" + '<outline text="Lamps by the sea"/>' * 9 + "</opml>\n"
+    icon = '<svg viewBox="0 0 9 9"><path stroke="currentColor" d="M5 12H2"/></svg>'
+    for drawing in (outline, icon):
+        kind = data_kind(drawing, "a.svg")
+        assert kind == "drawings or XML with its tags, between which it has hardly a word"
+
+
 def test_a_song_is_no_list():
     lines = [f"The lamp is lit for the {number}th time" for number in range(60)]
     assert "look like a list" in noted("\n".join(lines) + "\n")[0]
