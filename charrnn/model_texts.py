@@ -5,8 +5,9 @@ from typing import NamedTuple
 from charrnn.errors import DataError, GivenTextWarning, UsageError, did_you_mean, named, warn
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.text.corpus import CorpusPart
-from charrnn.text.documents import END, split_text
+from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, unknown_warning, whole_text
+from charrnn.text.splits import split_text
 from charrnn.text.vocab import EncodedText, encode_given
 from charrnn.trained_model import TrainedModel, read_parts
 

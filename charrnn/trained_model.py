@@ -35,8 +35,8 @@ from charrnn.system.progress import tell
 from charrnn.system.progress import warn as warn_user
 from charrnn.system.spinning import limit_loaded_torch
 from charrnn.text.corpus import CorpusPart
-from charrnn.text.documents import split_text
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
+from charrnn.text.splits import split_text
 from charrnn.text.vocab import Vocab
 from charrnn.text.word_list import WordList, read_words
 

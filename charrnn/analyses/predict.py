@@ -198,7 +198,7 @@ def _read_files(texts: Sequence[str], config: Config) -> Corpus:
     would be one long repetition."""
     corpus = read_text_corpus(texts, config)
     seen: set[str] = set()
-    for file in corpus.source_text.files:
+    for file in corpus.files:
         path = os.path.realpath(file.name)
         if path in seen:
             raise UsageError(f"--text: {shortened(file.name)} is given twice. Give it once.")

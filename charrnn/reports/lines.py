@@ -298,8 +298,8 @@ class ScoredText:
         if self.source is None:
             return LINE
         corpus = self.source.corpus if isinstance(self.source, CorpusPart) else self.source
-        files = corpus.source_text.files
-        if files and all(file.is_document for file in files):
+        files = corpus.files
+        if files and all(file.is_read_by_pandoc for file in files):
             return PARAGRAPH
         return LINE
 

@@ -99,7 +99,7 @@ def to_page(found: Provenance, corpus: Corpus, *, title: str) -> str:
     listed = ""
     if repeated:
         longest = sorted(repeated, key=lambda one: -len(one.words))[:MAX_LISTED]
-        has_files = len(corpus.source_text.files) > 1
+        has_files = len(corpus.files) > 1
         entries = [_entry(one, found=found, has_files=has_files) for one in longest]
         listed = f"<aside><ol>{''.join(entries)}</ol></aside>\n"
     return _TEMPLATE.format(
@@ -232,7 +232,7 @@ def _targets(one: _Repeated, found: Provenance) -> Iterator[str]:
 def _beginnings(corpus: Corpus) -> dict[int, str]:
     """Return the name of each file by the index at which it begins in the text; nothing for a
     single file."""
-    files = corpus.source_text.files
+    files = corpus.files
     if len(files) < 2:
         return {}
     data = as_bytes(corpus.content)

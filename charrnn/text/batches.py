@@ -1,18 +1,14 @@
-"""Cut a corpus into batches and parts, and release the memory of mapped ids.
+"""Cut a corpus into batches, and release the memory of mapped ids.
 
 Shapes: N ids of a corpus, T time (characters of a window), B batch rows.
 """
 
-import math
 import mmap
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import DataError
 from charrnn.text.vocab import IdArray
 
 
@@ -74,26 +70,3 @@ class BatchRows:
         if cursor // length % max(1, RELEASE_IDS // block.size) == 0:
             release_pages(self.ids)
         return block[:-1], block[1:]
-
-
-def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
-    """Split `num` ids into contiguous parts with the given shares, which are positive and are
-    normalised to sum to 1.
-
-    It is for running text; `documents.split_text` also divides a text of documents, none of which
-    is cut. Boundary k is int(share of the first k parts * num), so that (0.9, 0.1) equals nanoGPT's
-    split, train = ids[: int(0.9 * num)]; the last part ends at `num`.
-
-    Raises DataError if a part would be empty.
-    """
-    # Each boundary is computed from its own sum, because running sums would round differently.
-    total = math.fsum(fractions)
-    edges = [0]
-    for k in range(1, len(fractions)):
-        edges.append(int(math.fsum(fractions[:k]) / total * num))
-    edges.append(num)
-    slices = tuple(slice(start, stop) for start, stop in pairwise(edges))
-    if any(ids.start >= ids.stop for ids in slices):
-        shares = ", ".join(f"{fraction / total:g}" for fraction in fractions)
-        raise DataError(f"a text of length {num} is too short to split by {shares}: give more text")
-    return slices

@@ -3,6 +3,7 @@ find the places of characters in their files."""
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,11 @@ from charrnn.config.settings import Config
 from charrnn.errors import DataError, counted
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages
-from charrnn.text.documents import in_file_order
+from charrnn.text.document_order import in_file_order
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.reader import SourceText, read_sources
 from charrnn.text.sources import find_origins
-from charrnn.text.text_files import EmptyTextError, split_lines
+from charrnn.text.text_files import EmptyTextError, FileRecord, split_lines
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab, as_bytes
 
 MIN_LENGTH = 16
@@ -40,7 +41,7 @@ class Place:
     column: int
     """Characters of the line as it was read, or bytes of a text of bytes."""
     unit: str = "line"
-    """`line`, or `paragraph` of a document that pandoc has read."""
+    """`line`, or `paragraph` of a file that pandoc has read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,11 @@ class Corpus:
         # A name in another script may become empty.
         short = slug[: _MAX_NAME_LENGTH - len(suffix)].rstrip(".-")
         return f"{short or 'text'}{suffix}"
+
+    @property
+    def files(self) -> Sequence[FileRecord]:
+        """What was read of each of its files, in their order."""
+        return self.source_text.files
 
     @property
     def digest(self) -> str:
@@ -165,7 +171,7 @@ class Corpus:
             if indices[order[num_found]] >= end:
                 begin = end
                 continue
-            unit = "paragraph" if file.is_document else "line"
+            unit = "paragraph" if file.is_read_by_pandoc else "line"
             for number, content in split_lines([piece]):
                 end = begin + self._length(content)
                 while num_found < len(order) and indices[order[num_found]] < end:

@@ -28,9 +28,9 @@ DAMAGED = (
 
 
 class Kind(NamedTuple):
-    """A kind of documents.
+    """A kind of files that pandoc reads.
 
-    A document that pandoc reads has one, and every other file has none.
+    Every other file has none.
     """
 
     what: str
@@ -44,7 +44,7 @@ _PROLOGUE = rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--(?:(?!-->).)*-->\s*)*"
 # differently.
 _ZIP = b"PK\0"
 _IN_ZIP = _ZIP + rb"(?:.*\n)?"
-_DOCUMENTS: Sequence[tuple[bytes, Kind]] = (
+_BY_PANDOC: Sequence[tuple[bytes, Kind]] = (
     (_IN_ZIP + rb"word/", Kind("a Word document", "docx")),
     (_IN_ZIP + rb"ppt/", Kind("slides", "pptx")),
     # Compressed MusicXML has such a container, too.
@@ -234,15 +234,15 @@ nothing."""
 _PROGRAM = re.compile(r"\.(?:m?js|css|map)(?:\.gz)?$", re.IGNORECASE)
 
 
-def document_kind(data: bytes) -> Kind | None:
-    """Return the kind of a document that begins with these bytes, None for anything else. A ZIP
+def pandoc_kind(data: bytes) -> Kind | None:
+    """Return the kind of a file for pandoc that begins with these bytes, None for others. A ZIP
     archive must be whole.
 
     It is asked first: what it knows is converted, and what it does not know is refused by
     `why_not_text` or read as it stands.
     """
     start = _with_names(data)
-    for pattern, kind in _DOCUMENTS:
+    for pattern, kind in _BY_PANDOC:
         if re.match(pattern, start, re.DOTALL):
             return kind
     return None
@@ -255,7 +255,7 @@ def why_not_text(data: bytes, *, clean: bool) -> str:
     A picture or a spreadsheet that is read as text gives a model of garbage, without any error.
     """
     start = _with_names(data)
-    if not clean and start.startswith(_ZIP) and (kind := document_kind(data)):
+    if not clean and start.startswith(_ZIP) and (kind := pandoc_kind(data)):
         return (
             f"is {kind.what}, not a plain text: get its text by leaving"
             f" {named('clean', 'false')} out, so that pandoc reads it"

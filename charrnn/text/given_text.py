@@ -13,7 +13,8 @@ from charrnn.errors import GivenTextWarning, UsageError, counted, listed, warn
 from charrnn.text.cleaning import tidied
 from charrnn.text.columns import has_column
 from charrnn.text.corpus import Corpus, read_corpus
-from charrnn.text.documents import END, as_catalogued, end_documents
+from charrnn.text.documents import END, end_documents
+from charrnn.text.sources import catalogued_settings, entry_of
 from charrnn.text.text_files import FileRecord, Line, opened, start_in_utf_8
 from charrnn.text.vocab import EncodedText, Typed, as_bytes
 
@@ -39,13 +40,38 @@ def read_text_file(source: str | Sequence[str], config: Config) -> Corpus:
     """
     sources = (source,) if isinstance(source, str) else tuple(source)
     # Texts that the catalogue reads in different ways are all read as the run reads its own.
-    catalogued = [as_catalogued(config, one) for one in sources]
+    catalogued = [_as_catalogued(config, one) for one in sources]
     if all(one == catalogued[0] for one in catalogued):
         config = catalogued[0]
     # The values of a column, listed in a file that is no table, stand on lines of their own.
     if config.documents == "column" and not all(_is_table(one, config) for one in sources):
         config = replace(config, documents="lines", column=None)
     return read_corpus(replace(config, corpus=sources, order="sorted"), is_for_training=False)
+
+
+def _as_catalogued(config: Config, source: str) -> Config:
+    """Return the configuration with which a model reads a text of the catalogue or a .smi file.
+
+    A text of the catalogue is given by its name, and would be read wrongly in the encoding of
+    another run's text.
+
+    It has the encoding of the catalogue and, if the model knows documents, the documents of the
+    source. It is unchanged for any other source, and for the text on which the model was trained.
+    """
+    settings = catalogued_settings([source])
+    entry = entry_of(source)
+
+    # What the run was trained on is read as it was read for training, whatever the catalogue says
+    # now.
+    if source in config.corpus or not (entry or settings):
+        return config
+    source_config = Config(**settings)
+    changed = config
+    if config.alphabet != "byte" and entry is not None:
+        changed = replace(changed, encoding=source_config.encoding)
+    if config.documents != "none" and source_config.documents != "none":
+        changed = replace(changed, documents=source_config.documents, column=source_config.column)
+    return changed
 
 
 def _is_table(source: str, config: Config) -> bool:

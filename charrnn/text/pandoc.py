@@ -1,4 +1,8 @@
-"""Read the text of documents by pandoc, which the extra `files` installs."""
+"""Read .docx, .epub, .html and other files by pandoc, which the extra `files` installs.
+
+`file_kinds` recognises them, `hidden` leaves out what nobody sees in them, and `pandoc_text` writes
+the text of the JSON that pandoc makes of them.
+"""
 
 import hashlib
 import io
@@ -12,9 +16,9 @@ from typing import BinaryIO
 from charrnn.errors import DataError, UsageError, install_command, named
 from charrnn.system.process import memory_bytes
 from charrnn.text.archives import without_media
-from charrnn.text.document_text import text_of_json
 from charrnn.text.file_kinds import DAMAGED, Kind, why_protected
 from charrnn.text.hidden import without_hidden
+from charrnn.text.pandoc_text import text_of_json
 
 MOST_SECONDS, SECONDS_PER_MB = 60, 240
 """Seconds after which pandoc is stopped, and those for each megabyte of the document: other
@@ -41,10 +45,10 @@ REMEDY = "save it as plain text (UTF-8) in the program that made it"
 """What one can do with a document that is not read."""
 
 
-def document_digest(file: BinaryIO, kind: Kind) -> str:
-    """Return what tells a document apart from others: its SHA-256 and its format.
+def pandoc_digest(file: BinaryIO, kind: Kind) -> str:
+    """Return what tells a file for pandoc apart from others: its SHA-256 and its format.
 
-    The text of a document is kept under it, so that pandoc reads it once.
+    The text of the file is kept under it, so that pandoc reads it once.
     """
     digest = hashlib.sha256()
     file.seek(0)
@@ -54,11 +58,12 @@ def document_digest(file: BinaryIO, kind: Kind) -> str:
     return f"{digest.hexdigest()}-{kind.format}"
 
 
-def read_document(label: str, file: BinaryIO, kind: Kind) -> str:
-    """Return the text of a document (text formats in UTF-8), one line for each paragraph.
+def read_by_pandoc(label: str, file: BinaryIO, kind: Kind) -> str:
+    """Return the text of a Word document, an e-book, a page or another file of a kind (a kind of
+    text in UTF-8), one line for each paragraph.
 
-    It takes seconds for a book: look up `document_digest` among the texts that are known before.
-    Raises UsageError if pandoc is missing, DataError if it cannot read the document.
+    It takes seconds for a book: look up `pandoc_digest` among the texts that are known before.
+    Raises UsageError if pandoc is missing, DataError if it cannot read the file.
     """
     try:
         file.seek(0)

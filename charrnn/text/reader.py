@@ -19,7 +19,7 @@ from charrnn.errors import DataError, TextChangedError, UsageError, listed, name
 from charrnn.system.arrays import Int64Array
 from charrnn.system.files import convert_os_errors
 from charrnn.system.progress import Task, task, tell
-from charrnn.text.documents import arrange, digest_in_order
+from charrnn.text.document_order import arrange, digest_in_order
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, stored
 from charrnn.text.parting_lines import name_repeated, repeated_lines
 from charrnn.text.reading_notes import (
@@ -55,7 +55,7 @@ class SourceText:
     """What was read of each file, in order."""
     notes: Sequence[str]
     """The omissions and changes in each source, one sentence each."""
-    document_texts: Mapping[str, str]
+    pandoc_texts: Mapping[str, str]
     """The texts of the files that pandoc has read, by their digests."""
     file_bytes: int
     """The size of all files together, as they are on the disk."""
@@ -115,7 +115,7 @@ class SourceText:
                 yield file, Line(number=1, content="\n")
             again = FileRecord(name=file.name, label=file.label, seen=seen)
             lines = _lines_of(
-                again, self.config, copies=self.copies, find_text=self.document_texts.get
+                again, self.config, copies=self.copies, find_text=self.pandoc_texts.get
             )
             for line in lines:
                 yield file, line
@@ -157,7 +157,7 @@ def read_sources(
         config=config,
         files=reading.files,
         notes=notes,
-        document_texts=reading.document_texts,
+        pandoc_texts=reading.pandoc_texts,
         file_bytes=num_bytes,
         counts=counts,
         digest=digest,
@@ -175,7 +175,7 @@ class _Reading:
         self.kept_texts = kept_texts
         self.files: list[FileRecord] = []
         self.notes: list[str] = []
-        self.document_texts: dict[str, str] = {}
+        self.pandoc_texts: dict[str, str] = {}
         self.builder = IdBuilder(config.alphabet)
         self.copies: dict[str, BinaryIO] = {}
         self.seen: set[str] = set()
@@ -206,7 +206,7 @@ class _Reading:
                 skipped[os.path.basename(name)] = reason
                 continue
             self.seen |= file.take_documents()
-            self.document_texts |= file.document_texts
+            self.pandoc_texts |= file.pandoc_texts
             files.append(file)
 
         self.files += files
@@ -231,7 +231,7 @@ class _Reading:
 
     def _find_text(self, digest: str) -> str | None:
         """Return the text of a document that was read before; None if there is none."""
-        text = self.document_texts.get(digest)
+        text = self.pandoc_texts.get(digest)
         if text is None:
             text = self.kept_texts.get(digest)
         return text

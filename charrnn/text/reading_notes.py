@@ -5,13 +5,12 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from unicodedata import category, normalize
 
 from charrnn.config.settings import Config
 from charrnn.errors import counted, listed, named, shortened
 from charrnn.text.columns import describe_columns
-from charrnn.text.documents import looks_like_list
 from charrnn.text.file_kinds import TAGGED_LINES, data_kind
 from charrnn.text.parting_lines import describe_parting
 from charrnn.text.sources import STANDARD_INPUT, Origin, is_smiles_file
@@ -25,6 +24,14 @@ MOST_KINDS = 3
 """Number of kinds of files whose shares are given at most."""
 LEAST_SHARE = 0.05
 """Share of data in a text from which on a note names the files."""
+MIN_LISTED = 50
+"""Minimum number of lines of a text that is recognised as a list."""
+SHORT_LINE, NARROW = 100, 50
+"""The median line of a list has at most SHORT_LINE characters. Lines of at most NARROW characters
+do not count as wrapped."""
+MOST_IN_REFRAINS = 0.1
+"""Share of the lines of a list that are followed by the same line as elsewhere, at most."""
+_SPEAKER = re.compile(r"(?:\[?[\d:./, -]+\]? )?<?([^:<>]{1,40})[:>] ")
 _TEXTS_OF_LETTERS = (
     'python3 -c "import encodings, mailbox; [print(part.get_payload(decode=True).decode('
     "name if encodings.search_function(name) else 'latin-1', 'replace'))"
@@ -324,3 +331,38 @@ def shares_of_kinds(files: Sequence[FileRecord]) -> str:
     if num_others:
         shown.append(f"{num_others:,} others")
     return ", ".join(shown)
+
+
+def looks_like_list(text: str) -> bool:
+    """Whether the lines of a text are probably separate documents, such as names: short, without
+    blank lines between them, rarely with punctuation at the end, not wrapped, no songs and no chat.
+
+    It decides whether a note proposes `documents: lines`. Nothing is read otherwise because of it.
+    """
+    lines = text.split("\n")[:-1]
+    filled = [line.rstrip() for line in lines if line.strip()]
+    if len(filled) < MIN_LISTED:
+        return False
+    lengths = sorted(map(len, filled))
+    long = lengths[95 * len(lengths) // 100]
+    num_ended = num_long = 0
+    for line in filled:
+        # Brackets end molecules, too.
+        if category(line[-1]) in ("Po", "Pf", "Pi", "Pd"):
+            num_ended += 1
+        if len(line) > 0.85 * long:
+            num_long += 1
+    is_wrapped = long > NARROW and num_long > 0.4 * len(filled)
+    is_apart = len(lines) - len(filled) > 0.02 * len(lines)
+    is_prose = num_ended > 0.2 * len(filled)
+    is_long = lengths[len(lengths) // 2] > SHORT_LINE
+    if is_long or is_wrapped or is_apart or is_prose:
+        return False
+    # The lines of a song follow one another again in its refrain, those of a list do not.
+    pairs = Counter(pairwise(filled))
+    num_in_refrains = sum(num for num in pairs.values() if num > 1)
+    if num_in_refrains > MOST_IN_REFRAINS * len(filled):
+        return False
+    # A chat has few speakers, each of whom says much, and answers what stands before.
+    speakers = [match[1] for match in map(_SPEAKER.match, filled) if match]
+    return len(speakers) <= max(len(filled) / 2, 5 * len(set(speakers)))

@@ -16,7 +16,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, named, shortened
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
-from charrnn.text.documents import digest_in_order
+from charrnn.text.document_order import digest_in_order
 from charrnn.text.kept_texts import KeptTexts, read_kept_texts
 from charrnn.text.reader import SourceText, file_bytes, read_sources
 from charrnn.text.sources import Origin, entry_of, find_origins

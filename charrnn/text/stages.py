@@ -1,7 +1,8 @@
 """The stages through which a file passes on its way from bytes to the text that a model learns.
 
-`decoded` makes lines of the bytes. `STAGES` lists what is done with the lines after that, in its
-order. A stage begins with the condition on which it changes nothing.
+`decoded` makes lines of the bytes, by pandoc (`pandoc.read_by_pandoc`) or by their encoding
+(`text_files.read_pieces`). `STAGES` lists what is done with the lines after that, in its order. A
+stage begins with the condition on which it changes nothing.
 """
 
 import io
@@ -16,11 +17,11 @@ from charrnn.errors import DataError
 from charrnn.text.archives import check_size, check_size_of, names_in, seekable
 from charrnn.text.cleaning import tidied, written_lines
 from charrnn.text.cues import cue_format, parse_cues
-from charrnn.text.documents import END, read_documents, without_repeated
-from charrnn.text.file_kinds import SCRIPTS, Kind, document_kind, num_scripts, why_not_text
+from charrnn.text.documents import END, documents_of_file, without_repeated
+from charrnn.text.file_kinds import SCRIPTS, Kind, num_scripts, pandoc_kind, why_not_text
 from charrnn.text.json_chats import JSON_CHAT, messages_of_json
 from charrnn.text.messages import find_stamps, parse_chat
-from charrnn.text.pandoc import document_digest, read_document
+from charrnn.text.pandoc import pandoc_digest, read_by_pandoc
 from charrnn.text.text_files import (
     START_BYTES,
     Chat,
@@ -47,7 +48,7 @@ _HALF_BUT_BYTES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Matches halves, without those that stand for a byte in a text of bytes."""
 
 FindText = Callable[[str], str | None]
-"""Return the text of a document by its digest; None if pandoc has to read it."""
+"""Return the text that pandoc has read in a file before, by its digest; None if there is none."""
 
 
 def staged_lines(
@@ -74,7 +75,7 @@ def staged_lines(
 def decoded(
     content: BinaryIO, config: Config, *, file: FileRecord, find_text: FindText
 ) -> Iterator[Line]:
-    """Yield a file in pieces of whole lines; of a document, its text, which is one piece.
+    """Yield a file in pieces of whole lines; what pandoc reads, such as a .docx, is one piece.
 
     Raises DataError for a file that is no text.
     """
@@ -92,7 +93,7 @@ def decoded(
             start = names or start
         start = start_in_utf_8(start)
         if config.clean:
-            kind = document_kind(start)
+            kind = pandoc_kind(start)
         if kind is None and (reason := why_not_text(start, clean=config.clean)):
             raise DataError(f"{file.name} {reason}")
         content.seek(0)
@@ -102,20 +103,21 @@ def decoded(
         yield from pieces
         return
 
-    file.is_document = True
+    file.is_read_by_pandoc = True
     file.changes["file", f"read {{num}} of {{label}} by pandoc ({kind.what})"] += 1
-    # A document in characters is decoded first, as any text is, with the same errors.
+    # A page and other files in characters are decoded first, as any text is, with the same errors.
     if not is_archive:
         check_size_of(file.name, content)
         data = _in_utf_8(file.name, pieces)
         if kind.format == "html":
             file.changes[SCRIPTS] += num_scripts(data)
         content = io.BytesIO(data)
-    yield Line(number=1, content=_text_of_document(content, kind, file, find_text))
+    yield Line(number=1, content=_text_by_pandoc(content, kind, file, find_text))
 
 
 def _in_utf_8(name: str, pieces: Iterable[Line]) -> bytes:
-    """Return a document in characters as UTF-8. Raises DataError if it is too large."""
+    """Return a file for pandoc that is in characters as UTF-8. Raises DataError if it is too
+    large."""
     data = bytearray()
     for piece in pieces:
         data += piece.content.encode()
@@ -123,13 +125,13 @@ def _in_utf_8(name: str, pieces: Iterable[Line]) -> bytes:
     return bytes(data)
 
 
-def _text_of_document(content: BinaryIO, kind: Kind, file: FileRecord, find_text: FindText) -> str:
-    """Return the text of a document, which pandoc reads only if nobody has read it before."""
-    digest = document_digest(content, kind)
+def _text_by_pandoc(content: BinaryIO, kind: Kind, file: FileRecord, find_text: FindText) -> str:
+    """Return the text of a file, which pandoc reads only if it has not read it before."""
+    digest = pandoc_digest(content, kind)
     text = find_text(digest)
     if text is None:
-        text = read_document(file.name, file=content, kind=kind)
-    file.document_texts[digest] = text
+        text = read_by_pandoc(file.name, file=content, kind=kind)
+    file.pandoc_texts[digest] = text
     return text
 
 
@@ -173,10 +175,10 @@ def _without_terms(lines: Iterator[Line], file: FileRecord) -> Iterator[Line]:
 
 
 def number_paragraphs(lines: Iterator[Line], config: Config, file: FileRecord) -> Iterator[Line]:
-    """Number the lines of a document by its paragraphs: nobody sees its lines."""
-    if not file.is_document:
+    """Number the lines of a file that pandoc has read by its paragraphs: nobody sees its lines."""
+    if not file.is_read_by_pandoc:
         return lines
-    (text,) = file.document_texts.values()
+    (text,) = file.pandoc_texts.values()
     return _by_paragraph(text, lines)
 
 
@@ -192,7 +194,7 @@ def take_column(lines: Iterator[Line], config: Config, file: FileRecord) -> Iter
     if config.documents != "column":
         return lines
     file.is_parsed = True
-    return read_documents(lines, config=config, file=file)
+    return documents_of_file(lines, config=config, file=file)
 
 
 def replace_halves(lines: Iterator[Line], config: Config, file: FileRecord) -> Iterator[Line]:
@@ -239,7 +241,7 @@ def divide(lines: Iterator[Line], config: Config, file: FileRecord) -> Iterator[
     """Divide a text into documents, and end each with END."""
     if config.end_id is None or config.documents == "column":
         return lines
-    return read_documents(lines, config=config, file=file)
+    return documents_of_file(lines, config=config, file=file)
 
 
 def leave_out_repeated(lines: Iterator[Line], config: Config, file: FileRecord) -> Iterator[Line]:

@@ -121,7 +121,7 @@ class FileRecord:
     """The beginning of its text; "" once the file is read."""
     encoding: str = "utf-8"
     """How its text is encoded; bytes count as UTF-8."""
-    is_document: bool = False
+    is_read_by_pandoc: bool = False
     """Whether pandoc has read it, so that its lines are paragraphs."""
     is_parsed: bool = False
     """Whether its text was taken out of a chat, subtitles or a table, and is no data or list."""
@@ -139,7 +139,7 @@ class FileRecord:
     """Its documents that no earlier file has, where none is repeated."""
     seen: Set[str] = frozenset()
     """The documents of all earlier files, where none is repeated."""
-    document_texts: dict[str, str] = field(default_factory=dict)
+    pandoc_texts: dict[str, str] = field(default_factory=dict)
     """What pandoc has read in it, by the digest of the file."""
 
     def take_documents(self) -> set[str]:

@@ -9,7 +9,7 @@ from charrnn.config.settings import TEXT_FIELDS, Config, parse_value
 from charrnn.errors import counted, listed, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.copies import trained_notes
-from charrnn.text.documents import document_ends, document_order
+from charrnn.text.document_order import document_ends, document_order
 from charrnn.text.paragraphs import share_wrapped
 from charrnn.text.sources import catalogued_settings
 from charrnn.text.text_files import FileRecord

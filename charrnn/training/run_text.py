@@ -13,8 +13,8 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.batches import BatchRows
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
-from charrnn.text.documents import split_text
 from charrnn.text.reading_notes import shares_of_kinds
+from charrnn.text.splits import split_text
 from charrnn.text.text_files import FileRecord
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -68,12 +68,12 @@ class RunText:
     @property
     def files(self) -> Sequence[FileRecord]:
         """The files of which the text was read."""
-        return self.corpus.source_text.files
+        return self.corpus.files
 
     @property
-    def document_texts(self) -> Mapping[str, str]:
-        """The texts that were read from documents, by the digest of each file."""
-        return self.corpus.source_text.document_texts
+    def pandoc_texts(self) -> Mapping[str, str]:
+        """The texts of the files that pandoc has read, by their digests."""
+        return self.corpus.source_text.pandoc_texts
 
     def batch_rows(self, config: Config) -> BatchRows:
         """Return the batch rows over the training part."""

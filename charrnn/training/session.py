@@ -190,7 +190,7 @@ class TrainingSession:
         """Write the description of a new run; let the session and the folder of a resumed run agree
         with its checkpoint. Return the warnings about damaged files."""
         checkpoint = self.checkpoint
-        texts = self.text.document_texts
+        texts = self.text.pandoc_texts
         if checkpoint is None:
             self.run.write_description(self.description)
             self.texts_seal = self.run.write_document_texts(texts)

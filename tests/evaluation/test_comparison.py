@@ -16,8 +16,8 @@ from charrnn.evaluation.loss_reports import block_difference
 from charrnn.model.losses import CharLosses, char_losses
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import CorpusPart, read_corpus
-from charrnn.text.documents import split_text
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
+from charrnn.text.splits import split_text
 from charrnn.text.vocab import Vocab
 from charrnn.views.tables import evaluation_view
 

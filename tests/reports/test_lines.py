@@ -159,10 +159,8 @@ def test_places_in_documents_are_paragraphs():
     found = scored(text, np.arange(1, len(text)))
     assert found.ends_of_list("line").place_unit == "line"
     for units, expected in (((True, True), "paragraph"), ((True, False), "line")):
-        files = [FileRecord(name="a", label="a", is_document=unit) for unit in units]
-        source = SimpleNamespace(
-            source_text=SimpleNamespace(files=files), places=lambda at: [None] * len(at)
-        )
+        files = [FileRecord(name="a", label="a", is_read_by_pandoc=unit) for unit in units]
+        source = SimpleNamespace(files=files, places=lambda at: [None] * len(at))
         ends = replace(found, source=source).ends_of_list("line")
         assert ends.place_unit == expected
         console = Console(width=80, record=True, file=io.StringIO())

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import DataError
-from charrnn.text.batches import BatchRows, split_ids
+from charrnn.text.batches import BatchRows
+from charrnn.text.splits import split_ids
 
 SIZES = st.integers(2, 60).flatmap(
     lambda num_ids: st.tuples(st.just(num_ids), st.integers(1, num_ids))

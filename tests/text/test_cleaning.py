@@ -13,7 +13,7 @@ from read_texts import read_corpus
 
 from charrnn.text import text_files
 from charrnn.text.cleaning import tidied, written_lines
-from charrnn.text.file_kinds import data_kind, document_kind
+from charrnn.text.file_kinds import data_kind, pandoc_kind
 from charrnn.text.messages import parse_chat
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -202,7 +202,7 @@ def test_a_text_in_one_line_is_not_kept_until_its_end(monkeypatch):
 )
 def test_the_kind_of_a_text_is_found_in_little_time(start):
     started = time.process_time()
-    assert document_kind(start) is None and not data_kind(start.decode(), "")
+    assert pandoc_kind(start) is None and not data_kind(start.decode(), "")
     assert parse_chat(start.decode(), Counter()) is None
     written = written_lines(start.decode(), Counter())
     assert "".join(line.content for line in written) == start.decode()

@@ -1,5 +1,8 @@
 """Documents: each ends in END, whatever the blocks of a file are; their order and the parts of a
-split."""
+split.
+
+Tests `text.document_order` and `text.splits`, too.
+"""
 
 import numpy as np
 import pytest
@@ -7,14 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config.settings import Config
-from charrnn.text.documents import (
-    arrange,
-    document_order,
-    end_documents,
-    looks_like_list,
-    split_documents,
-)
+from charrnn.text.document_order import arrange, document_order
+from charrnn.text.documents import end_documents
 from charrnn.text.id_builder import UNKNOWN_TYPE, stored
+from charrnn.text.reading_notes import looks_like_list
+from charrnn.text.splits import split_documents
 from charrnn.text.text_files import FileRecord, Line
 from charrnn.text.vocab import Vocab
 
@@ -144,7 +144,7 @@ def test_arranging_moves_whole_documents(contents, block):
     parts = ["".join(content) + "\0" for content in contents]
     encoded = stored(encoded_in_blocks("".join(parts), vocab), vocab=vocab, num_bytes=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("charrnn.text.documents._BLOCK_DOCUMENTS", block)
+        patch.setattr("charrnn.text.document_order._BLOCK_DOCUMENTS", block)
         arranged = list(arrange(encoded, Config(documents="lines")))
     ids = np.concatenate([ids for ids, _ in arranged])
     expected = "".join(parts[number] for number in document_order(len(parts), Config()))

@@ -12,7 +12,7 @@ import pytest
 from read_texts import read_corpus
 
 from charrnn.errors import DataError
-from charrnn.text.file_kinds import data_kind, document_kind
+from charrnn.text.file_kinds import data_kind, pandoc_kind
 
 pytestmark = pytest.mark.usefixtures("here")
 GREETING = "Grüße aus dem Süden, a = b.\n"
@@ -75,7 +75,7 @@ def test_what_a_program_has_coded_is_refused_with_a_command_that_gets_its_text(d
     done = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
     assert "It räins." in done.stdout or GREETING.strip() in done.stdout
     assert "=C3" not in done.stdout and "Subject" not in done.stdout
-    assert document_kind(done.stdout.encode()) or typed[2] == "text.txt"
+    assert pandoc_kind(done.stdout.encode()) or typed[2] == "text.txt"
 
 
 def test_it_is_read_as_it_stands_if_one_asks_for_it():
@@ -131,8 +131,8 @@ def test_other_kinds_are_refused_with_the_way_to_their_text(data, kind, way):
 
 
 def test_an_archive_with_a_package_is_an_e_book():
-    assert document_kind(in_zip("META-INF/container.xml", "OEBPS/content.opf")).format == "epub"
-    assert document_kind(in_zip("META-INF/container.xml", "song.xml")) is None
+    assert pandoc_kind(in_zip("META-INF/container.xml", "OEBPS/content.opf")).format == "epub"
+    assert pandoc_kind(in_zip("META-INF/container.xml", "song.xml")) is None
 
 
 def noted(content, name="a.txt"):

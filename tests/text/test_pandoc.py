@@ -1,6 +1,6 @@
 """Documents of a word processor, e-books and pages are read as plain text, each once.
 
-Tests `text.document_text`, too.
+Tests `text.pandoc_text`, too.
 """
 
 import io

@@ -22,7 +22,7 @@ from read_texts import read_corpus
 from charrnn.errors import DataError, TextChangedError, named
 from charrnn.text import id_builder
 from charrnn.text import text_files as files
-from charrnn.text.file_kinds import document_kind
+from charrnn.text.file_kinds import pandoc_kind
 from charrnn.text.id_builder import IdBuilder
 from charrnn.text.text_files import opened
 from charrnn.text.vocab import Vocab
@@ -198,7 +198,7 @@ def test_a_table_that_was_saved_on_a_mac_is_read_in_its_encoding():
 
 def test_a_page_in_wide_characters_with_a_mark_is_a_page():
     page = "<!DOCTYPE html><html><body><p>Grüße</p></body></html>".encode("utf-16")
-    assert document_kind(files.start_in_utf_8(page)).format == "html"
+    assert pandoc_kind(files.start_in_utf_8(page)).format == "html"
 
 
 def test_pieces_can_be_left_after_their_file_was_closed(tmp_path):

@@ -1,4 +1,4 @@
-"""Write the text of a document that pandoc has read as JSON: what a reader sees, for a model.
+"""Write the text of the JSON that pandoc makes of a file: what a reader sees, for a model.
 
 A paragraph is a line, with a blank line between two of them, and a row of a table is a line whose
 cells are parted by tabs.
