@@ -16,7 +16,7 @@ from statistics import mean
 from benchmarks.losses.peers import read_rows, table_of
 from charrnn.views.chart_files import draw_chart
 from charrnn.views.charts import enclosing_ticks, numbered_line
-from charrnn.views.drawing import GREY, Drawing, Line, Plot
+from charrnn.views.drawing import GREY, Drawing, Plot, PlotLine
 
 DOCS = Path(__file__).parents[1] / "docs"
 """Where the figures are and the charts go."""
@@ -91,7 +91,7 @@ def draw_peers(folder: Path = DOCS / "pictures") -> None:
     lines = []
     for number, (name, points) in enumerate(read_programs(DOCS / "peers.csv").items()):
         line = numbered_line(number, name=name, points=on_log_scale(points.ends))
-        within = Line(name, points=on_log_scale(points.within), colour=line.colour)
+        within = PlotLine(name, points=on_log_scale(points.within), colour=line.colour)
         lines += [within, line]
     losses = [loss for line in lines for _, loss in line.points]
     plot = Plot(
@@ -119,7 +119,7 @@ def draw_bars(folder: Path = DOCS / "pictures") -> None:
         sorted(losses.items(), key=itemgetter(1), reverse=True), 1
     ):
         colour = "blue" if name == "charrnn" else GREY
-        bars.append(Line(name, points=[(0, place), (loss, place)], colour=colour, bar_width=17))
+        bars.append(PlotLine(name, points=[(0, place), (loss, place)], colour=colour, bar_width=17))
         labels.append((place, f"{name}  {loss:.3f}"))
     plot = Plot(
         lines=bars,

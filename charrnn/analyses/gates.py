@@ -24,7 +24,7 @@ from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-from charrnn.views.drawing import Drawing, Line, Plot
+from charrnn.views.drawing import Drawing, Plot, PlotLine
 
 SHUT = 0.1
 """A gate below this is left-saturated: closed."""
@@ -195,7 +195,7 @@ def _plot(use: GateUse) -> Plot:
     name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
     dots = list(zip(shut, opened, strict=True))
     return Plot(
-        lines=[Line(name, points=dots, colour=GATE_STYLES.get(use.gate, "cyan"))],
+        lines=[PlotLine(name, points=dots, colour=GATE_STYLES.get(use.gate, "cyan"))],
         heading=name,
         y_label=UP,
         x_label=ACROSS,

@@ -33,7 +33,7 @@ from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load, untrained_baseline
 from charrnn.views.charts import enclosing_ticks, numbered_line
-from charrnn.views.drawing import DASHES, Drawing, Line, Plot, Point, finite
+from charrnn.views.drawing import DASHES, Drawing, Plot, PlotLine, Point, finite
 
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
@@ -202,7 +202,7 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Draw
 
     It is for a terminal; `before_and_after` has room for two plots.
     """
-    lines: list[Line] = []
+    lines: list[PlotLine] = []
     for name, points in chain.from_iterable(map(_named_points, reaches)):
         lines.append(numbered_line(len(lines), name, points))
     return Drawing(title, rows=[[_plot(lines)]])
@@ -242,7 +242,7 @@ def before_and_after(
     return Drawing(title, rows=[plots])
 
 
-def _plot(lines: Sequence[Line], beside: Sequence[Line] = ()) -> Plot:
+def _plot(lines: Sequence[PlotLine], beside: Sequence[PlotLine] = ()) -> Plot:
     """Return the plot of mean gradient norms against the lag.
 
     A straight falling line is a gradient that vanishes by the same factor at every character; a
@@ -265,7 +265,7 @@ def _plot(lines: Sequence[Line], beside: Sequence[Line] = ()) -> Plot:
     )
 
 
-def _lines_by_network(reaches: Sequence[GradientReach]) -> list[Line]:
+def _lines_by_network(reaches: Sequence[GradientReach]) -> list[PlotLine]:
     """Return the lines of networks, each with a colour and a mark; the layers of a network differ
     in their style."""
     lines = []

@@ -259,7 +259,9 @@ def visualize(options: VisualizeOptions) -> None:
         export_arrays(subject, destination)
         return
 
-    # This progress appears at once: the first bar of the measurement may come after seconds.
+    # Everything is measured and drawn before anything is printed, so that an error leaves no half
+    # of an output. This progress appears at once: the first bar of the measurement may come after
+    # seconds.
     with task(f"reading {subject.model.name}", unit=""):
         shown = _show(subject)
     deliver(shown, destination, as_json=options.json)

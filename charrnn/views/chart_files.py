@@ -16,7 +16,7 @@ from rich.cells import chop_cells
 
 from charrnn.system.progress import warn
 from charrnn.views.chart_fonts import FAMILY, FONTS_OF_READER, ChartFonts, find_fonts
-from charrnn.views.drawing import GREY, Drawing, Line, Plot
+from charrnn.views.drawing import GREY, Drawing, Plot, PlotLine
 from charrnn.views.matplotlib_settings import matplotlib_with
 from charrnn.views.theme import all_visible
 
@@ -124,9 +124,9 @@ SETTINGS: Mapping[str, Any] = {
 def draw_chart(drawing: Drawing, format: str, title: str = "charrnn") -> bytes:
     """Draw a chart as the content of a file.
 
-    One needs it to write a chart that a terminal draws in dots to a file: lines of `Line.points`,
-    gaps where a value is not finite, with `Plot.x_label` and `Plot.y_label` as the titles of the
-    axes, the headings of the plots, and a legend of all names.
+    One needs it to write a chart that a terminal draws in dots to a file: lines of
+    `PlotLine.points`, gaps where a value is not finite, with `Plot.x_label` and `Plot.y_label` as
+    the titles of the axes, the headings of the plots, and a legend of all names.
 
     The settings of matplotlib in this process, of the user and of the current folder neither change
     the chart nor are they changed. The same chart is the same bytes.
@@ -140,7 +140,7 @@ def draw_chart(drawing: Drawing, format: str, title: str = "charrnn") -> bytes:
         The content of the file. `views.delivery` has the mark that is in its first 1,000 bytes.
 
     Example:
-        >>> line = Line("chance", points=[(1, 0.5), (2, 0.5)], colour=GREY, mark="×")
+        >>> line = PlotLine("chance", points=[(1, 0.5), (2, 0.5)], colour=GREY, mark="×")
         >>> plot = line_plot([line], x_label="distance (characters)", y_label="effect (nats)")
         >>> draw_chart(Drawing("", rows=[[plot]]), "svg")[:5]
         b'<?xml'
@@ -325,7 +325,7 @@ def _draw_plot(axes: "Axes", plot: Plot, fonts: ChartFonts) -> dict[str, Any]:
     return handles
 
 
-def _draw_line(axes: "Axes", line: Line, *, turn: int, num_lines: int) -> Any:
+def _draw_line(axes: "Axes", line: PlotLine, *, turn: int, num_lines: int) -> Any:
     """Draw a line with its marks, which alternate with the marks of the other lines, so that equal
     lines can be told apart."""
     colour = HEX_COLOURS[line.colour]

@@ -10,8 +10,8 @@ from charrnn.views.drawing import (
     MARKS,
     MAX_TICKS,
     Drawing,
-    Line,
     Plot,
+    PlotLine,
     Point,
     Tick,
     finite,
@@ -43,13 +43,13 @@ def learning_chart(curves: LearningCurves) -> Drawing:
     return Drawing("", rows=[[plot]], notes=curves.notes)
 
 
-def numbered_line(number: int, name: str, points: Sequence[Point]) -> Line:
+def numbered_line(number: int, name: str, points: Sequence[Point]) -> PlotLine:
     """Return the line of the run, or of whatever is compared, with this number in its chart.
 
     Up to 42 lines differ in their colours or in their marks, the first six in both. In every chart
     of the same runs, a run has the same colour, mark and style.
     """
-    return Line(
+    return PlotLine(
         name,
         points=points,
         colour=COLOURS[number % len(COLOURS)],
@@ -58,7 +58,7 @@ def numbered_line(number: int, name: str, points: Sequence[Point]) -> Line:
     )
 
 
-def line_plot(lines: Sequence[Line], *, x_label: str, y_label: str, heading: str = "") -> Plot:
+def line_plot(lines: Sequence[PlotLine], *, x_label: str, y_label: str, heading: str = "") -> Plot:
     """Return a plot of lines, whose axes begin and end at round numbers around all of its points.
 
     One needs it for every chart of lines whose axes are linear; a `Drawing` of one or several plots
@@ -76,7 +76,7 @@ def line_plot(lines: Sequence[Line], *, x_label: str, y_label: str, heading: str
         The plot.
 
     Example:
-        >>> chance = Line("chance", points=[(0, 0.1), (9, 0.1)], colour=GREY, mark="×")
+        >>> chance = PlotLine("chance", points=[(0, 0.1), (9, 0.1)], colour=GREY, mark="×")
         >>> plot = line_plot([chance], x_label="distance (characters)", y_label="effect (nats)")
         >>> [label for _, label in plot.x_ticks]
         ['0', '2', '4', '6', '8', '10']

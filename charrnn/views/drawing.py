@@ -94,7 +94,7 @@ class Canvas:
 
 
 @dataclass(frozen=True)
-class Line:
+class PlotLine:
     """A line of a plot or, without a mark, a cloud of dots or a bar.
 
     A chart is described by it once, and drawn in dots (`Drawing`) or in a file (`chart_files`).
@@ -122,7 +122,7 @@ class Plot:
     A `Drawing` has one or several of them, beside and below each other.
     """
 
-    lines: Sequence[Line]
+    lines: Sequence[PlotLine]
     """Its lines, and clouds of dots."""
     x_label: str
     """The title of the horizontal axis, with its unit."""
@@ -228,7 +228,7 @@ class Plot:
             for point in points[min(turn, len(points) - 1) :: step]:
                 canvas.mark(point, mark=line.mark, colour=line.colour)
 
-    def _segments(self, line: Line) -> Iterator[list[Point]]:
+    def _segments(self, line: PlotLine) -> Iterator[list[Point]]:
         """Yield the parts of a line between its gaps; of a cloud each dot."""
         if not line.mark and not line.bar_width:
             for point in finite(line.points):

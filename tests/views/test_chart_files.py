@@ -31,7 +31,7 @@ from charrnn.views.chart_files import HEX_COLOURS, draw_chart
 from charrnn.views.chart_fonts import ChartFonts
 from charrnn.views.charts import learning_chart, line_plot, numbered_line
 from charrnn.views.delivery import FORMATS, Shown
-from charrnn.views.drawing import COLOURS, GREY, Drawing, Line
+from charrnn.views.drawing import COLOURS, GREY, Drawing, PlotLine
 from charrnn.views.matplotlib_settings import matplotlib_with
 
 CHART = learning_chart(LearningCurves([STRAIGHT, curve("beside", (10, 2.9), (30, 2.1))]))
@@ -217,7 +217,7 @@ def test_forty_two_lines_differ_in_colour_mark_or_style():
 
 
 def test_a_grey_line_is_drawn_in_grey():
-    chance = Line("chance", points=[(0, 0.5), (9, 0.5)], colour=GREY, mark="×")
+    chance = PlotLine("chance", points=[(0, 0.5), (9, 0.5)], colour=GREY, mark="×")
     plot = line_plot([chance], x_label="distance (characters)", y_label="effect (nats)")
     assert num_pixels(pixels_of(Drawing("", rows=[[plot]])), GREY) > 500
 

@@ -72,7 +72,7 @@ Kind = tuple[int, str]
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class MeasuredPlace:
     """A place, and the characters before it that were left out, the first of them first."""
 
     position: int
@@ -270,7 +270,7 @@ def read_places(
     positions: Int64Array,
     target: int,
     only: Collection[Kind] | None = None,
-) -> list[Place]:
+) -> list[MeasuredPlace]:
     """Read the text before each of P places, and again without each of its characters, or without
     the last one of these kinds only."""
     windows = _windows(ids, positions, end_id=model.config.end_id)
@@ -306,7 +306,7 @@ def read_places(
     for number, (position, window) in enumerate(zip(positions.tolist(), windows, strict=True)):
         rows = np.flatnonzero(omissions.texts == number)
         indices = omissions.steps[rows] - (len(padded) - len(window))
-        place = Place(
+        place = MeasuredPlace(
             position=position,
             ids=window,
             kinds=all_kinds[number],
@@ -367,7 +367,7 @@ def _roles(
     return roles
 
 
-def kinds_of_rows(places: Sequence[Place]) -> list[tuple[str, Kind, int]]:
+def kinds_of_rows(places: Sequence[MeasuredPlace]) -> list[tuple[str, Kind, int]]:
     """Return the earlier characters that have a row: the role of the predicted character, the kind
     of the earlier one, and the number of places at which it is the strongest."""
     found = []
@@ -385,9 +385,9 @@ def kinds_of_rows(places: Sequence[Place]) -> list[tuple[str, Kind, int]]:
 
 def summarize(
     model: TrainedModel,
-    places: Sequence[Place],
+    places: Sequence[MeasuredPlace],
     *,
-    untrained: Sequence[Place],
+    untrained: Sequence[MeasuredPlace],
     target: int,
     num_available: int,
     generator: np.random.Generator,
@@ -424,9 +424,9 @@ def summarize(
 def _row(
     model: TrainedModel,
     kind: Kind,
-    group: Sequence[Place],
+    group: Sequence[MeasuredPlace],
     *,
-    twins: Sequence[Place],
+    twins: Sequence[MeasuredPlace],
     count: int,
     generator: np.random.Generator,
 ) -> EarlierCharacter:
@@ -470,7 +470,7 @@ def _mean(values: Iterable[float]) -> float | None:
     return fmean(listed)
 
 
-def _others(place: Place, index: int, generator: np.random.Generator) -> list[float]:
+def _others(place: MeasuredPlace, index: int, generator: np.random.Generator) -> list[float]:
     """Return the sizes of the effects of NUM_OTHERS other characters at a like distance."""
     distance = place.distance(index)
     indices = np.arange(len(place.ids) - NUM_NEAR)
@@ -482,7 +482,7 @@ def _others(place: Place, index: int, generator: np.random.Generator) -> list[fl
 
 
 def _carriers(
-    model: TrainedModel, measured: Sequence[tuple[Place, int]]
+    model: TrainedModel, measured: Sequence[tuple[MeasuredPlace, int]]
 ) -> tuple[PlaceCarrier, ...]:
     """Return the entries that carry most of the effect of a character at some place, of those at
     which the effect is not small: the entry that does so at most places first."""
@@ -518,7 +518,7 @@ def _carriers(
 
 
 def _by_distance(
-    measured: Sequence[tuple[Place, int]], others: Sequence[Sequence[float]]
+    measured: Sequence[tuple[MeasuredPlace, int]], others: Sequence[Sequence[float]]
 ) -> tuple[AtDistance, ...]:
     """Return the means in each range of distances that has enough places."""
     points = []
@@ -544,7 +544,7 @@ def _by_distance(
 
 
 def _examples(
-    model: TrainedModel, places: Sequence[Place], rows: Sequence[EarlierCharacter]
+    model: TrainedModel, places: Sequence[MeasuredPlace], rows: Sequence[EarlierCharacter]
 ) -> tuple[ExamplePlace, ...]:
     """Return a place from each third of the distances at which the first row's character is the
     strongest: that of the median effect."""
@@ -577,6 +577,6 @@ def _examples(
     return tuple(examples)
 
 
-def _effect(found: tuple[int, Place, int]) -> float:
+def _effect(found: tuple[int, MeasuredPlace, int]) -> float:
     _, place, index = found
     return float(place.effects[index])

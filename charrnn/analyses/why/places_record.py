@@ -13,7 +13,7 @@ from charrnn.cells.records import CellIndex, ColouredText
 from charrnn.errors import counted
 from charrnn.system.display import Displayable
 from charrnn.views.charts import line_plot, numbered_line
-from charrnn.views.drawing import GREY, MARKS, Drawing, Line
+from charrnn.views.drawing import GREY, MARKS, Drawing, PlotLine
 from charrnn.views.heatmap import HeatMap, Legend
 from charrnn.views.scores import ends_text
 from charrnn.views.tables import Columns, records_table
@@ -308,7 +308,9 @@ class WhyPlaces(Displayable):
             for point in row.by_distance:
                 if point.chance is not None:
                     chances[point.distance] = point.chance
-        lines.append(Line("chance", points=sorted(chances.items()), colour=GREY, mark=MARKS[-1]))
+        lines.append(
+            PlotLine("chance", points=sorted(chances.items()), colour=GREY, mark=MARKS[-1])
+        )
         plot = line_plot(lines, x_label="distance (characters)", y_label="mean effect (nats)")
         title = f"Why {a_character(self.character)} comes next, by {self.name}: earlier characters"
         return Drawing(title, rows=[[plot]])
