@@ -4,12 +4,13 @@ import csv
 import io
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 
 from charrnn.errors import DataError, counted, did_you_mean, named
-from charrnn.text.json_fields import describe_fields, is_json, json_values
+from charrnn.text.json_fields import describe_fields, fields_of, is_json, json_values
 from charrnn.text.sources import is_smiles_file
 from charrnn.text.text_files import FileRecord, Line, is_blank, split_lines, without_gz
 
@@ -25,6 +26,8 @@ MOST_LISTED = 20
 """Number of columns that a message lists, at most."""
 LEAST_ROWS = 20
 """Rows of a table that is recognised without the suffix of one, at least."""
+WITH_COLUMNS = "is read as a text, with all columns"
+"""How a note on a table begins that is read as a text."""
 EMPTY = "empty value", "left out {num} of {label}"
 """A change of a text: a row without a text."""
 ESCAPED = (
@@ -282,7 +285,7 @@ def describe_columns(start: str, *, label: str, source: str) -> str:
         usable = [name for name in names if name and names.count(name) == 1]
         column = names[largest] if names[largest] in usable else str(largest + 1)
         return (
-            f"is read as a text, with all columns. Its first line has {_listed(names)}:"
+            f"{WITH_COLUMNS}. Its first line has {_listed(names)}:"
             f" charrnn train {source} {named('column', shlex.quote(column))} reads one column, and"
             f" {named('documents', 'lines')} whole lines"
         )
@@ -295,3 +298,19 @@ def describe_columns(start: str, *, label: str, source: str) -> str:
         f"is read as a text, but its lines have {len(names)} columns between"
         f" {DELIMITERS[delimiter]}: charrnn train {source} {named('column', 1)} reads the first"
     )
+
+
+def columns_of(start: str, *, label: str) -> Counter[str]:
+    """Return the names of the columns of a table, or of the fields of JSON, with the number of
+    characters in each, by the beginning of a file that is one by its suffix."""
+    if is_json(start, label):
+        return fields_of(start)
+    columns: Counter[str] = Counter()
+    if _has_suffix(label, ".csv", ".tsv"):
+        delimiter = find_delimiter(start, column="", label=label)
+        header, *rows = _first_rows(start, delimiter) or [[]]
+        names = _stripped(header)
+        for row in rows:
+            for name, value in zip(names, row, strict=False):
+                columns[name] += len(value)
+    return columns

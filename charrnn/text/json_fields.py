@@ -34,6 +34,8 @@ MOST_LISTED = 20
 """Number of fields that a message lists, at most."""
 MIN_KEYED = 20
 """Number of records that an object has instead of a list, each after its key, at least."""
+WITH_BRACES = "is read with its braces"
+"""How a note on JSON begins that is read as a text."""
 _SUFFIXES = (".json", ".jsonl", ".ndjson")
 # An archive of Twitter has JSON behind the name of a variable.
 _VARIABLE = r"window\.YTD\.[\w.]+\s*=\s*"
@@ -274,22 +276,29 @@ def describe_fields(start: str, *, source: str) -> str:
     The note shows commands that can be typed as they are: a user need not know how the fields are
     nested.
     """
+    fields = fields_of(start)
     records = _first_records(start)
-    fields: Counter[str] = Counter()
-    for record in records:
-        fields.update(_text_fields(record))
     if len(records) == 1 and _has_named_texts(records[0], fields):
         return (
-            "is read with its braces; it is one object, in which every text has a name:"
+            f"{WITH_BRACES}; it is one object, in which every text has a name:"
             " jq -r '.. | strings' FILE > text.txt writes the texts as lines"
         )
     if not fields:
         return ""
     name = max(fields, key=fields.__getitem__)
     return (
-        f"is read with its braces; it has {_listed_fields(fields)}:"
+        f"{WITH_BRACES}; it has {_listed_fields(fields)}:"
         f" charrnn train {source} {named('column', shlex.quote(name))} reads one"
     )
+
+
+def fields_of(start: str) -> Counter[str]:
+    """Return the names of the fields that have texts, as one types them, with the number of
+    characters in each, by the beginning of JSON."""
+    fields: Counter[str] = Counter()
+    for record in _first_records(start):
+        fields.update(_text_fields(record))
+    return fields
 
 
 def _first_records(start: str) -> list[object]:

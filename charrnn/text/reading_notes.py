@@ -6,12 +6,14 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
+from operator import itemgetter
 from unicodedata import category, normalize
 
 from charrnn.config.settings import Config
 from charrnn.errors import counted, listed, named, shortened
-from charrnn.text.columns import describe_columns
+from charrnn.text.columns import WITH_COLUMNS, columns_of, describe_columns
 from charrnn.text.file_kinds import TAGGED_LINES, data_kind
+from charrnn.text.json_fields import WITH_BRACES
 from charrnn.text.parting_lines import describe_parting
 from charrnn.text.sources import STANDARD_INPUT, Origin, is_smiles_file
 from charrnn.text.text_files import Change, FileRecord, without_gz
@@ -20,6 +22,8 @@ MOST_REASONS = 3
 """Number of reasons for skipped files that are given at most."""
 MAX_REASON = 600
 """Characters of a reason that are given at most."""
+MOST_COLUMNS = 20
+"""Number of columns of a file that are compared with those of the others, at most."""
 MOST_KINDS = 3
 """Number of kinds of files whose shares are given at most."""
 LEAST_SHARE = 0.05
@@ -107,6 +111,9 @@ def describe_file(file: FileRecord) -> None:
         file.data = data_kind(start=file.start, name=file.name)
         if not file.data:
             file.shape = _shape(file)
+            if file.shape.startswith((WITH_BRACES, WITH_COLUMNS)):
+                columns = columns_of(file.start, label=file.name)
+                file.columns = Counter(dict(columns.most_common(MOST_COLUMNS)))
     # A file may have been saved twice, under two names.
     file.likeness = hash((file.num_bytes, file.start))
     file.start = ""
@@ -213,6 +220,40 @@ def notes_on_source(
         if shape and 2 * num > len(files):
             encoding = next(file.encoding for file in files if file.shape == shape)
             yield f"{origin.label} {shape}{_decoding(shape, encoding)}"
+        else:
+            yield from _notes_on_columns(origin, files)
+
+
+def _notes_on_columns(origin: Origin, files: Sequence[FileRecord]) -> Iterator[str]:
+    """Yield a note if most files are tables or JSON, but their columns differ."""
+    all_texts = " and jq -r '.. | strings' FILE > text.txt writes all texts"
+    for way, noun, otherwise in (
+        (WITH_BRACES, "fields", all_texts),
+        (WITH_COLUMNS, "columns", f" and {named('documents', 'lines')} whole lines"),
+    ):
+        alike = [file for file in files if file.columns and file.shape.startswith(way)]
+        if 2 * len(alike) <= len(files):
+            continue
+        nums: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
+        for file in alike:
+            nums.update(file.columns.keys())
+            sizes.update(file.columns)
+        # What most files have may be a remark beside the texts.
+        total = sizes.total()
+        for name in [name for name in sizes if 2 * nums[name] <= len(alike)]:
+            del sizes[name]
+        name, size = max(sizes.items(), key=itemgetter(1), default=("", 0))
+        if size > LEAST_SHARE * total:
+            yield (
+                f"{origin.label} {way}; {nums[name]:,} of {len(files):,} files have {name}: charrnn"
+                f" train {shlex.quote(origin.label)} {named('column', shlex.quote(name))} reads it"
+            )
+        else:
+            yield (
+                f"{origin.label} {way}; its files have different {noun}: charrnn train FILE"
+                f" {named('column', 'NAME')} reads one of a file,{otherwise}"
+            )
 
 
 def _decoding(shape: str, encoding: str) -> str:

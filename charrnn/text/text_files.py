@@ -127,6 +127,9 @@ class FileRecord:
     """Whether its text was taken out of a chat, subtitles or a table, and is no data or list."""
     shape: str = ""
     """How it is read better, for a note."""
+    columns: Counter[str] = field(default_factory=Counter)
+    """The names of its columns, or of its fields in JSON, and how long their texts are: those that
+    have most, if it is read as a text."""
     data: str = ""
     """What data or generated text it is."""
     likeness: int = 0

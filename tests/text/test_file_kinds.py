@@ -1,6 +1,8 @@
 """What a file is, is known by its content, and each kind has a note or an error that helps."""
 
 import io
+import json
+import os
 import re
 import subprocess
 import sys
@@ -195,6 +197,28 @@ def test_a_page_of_markdown_with_a_picture_at_its_head_is_no_drawing():
     for head in ('<img src="a.png" align="right">', '<a href="b"/>', "<br />\n<br>"):
         page = f"{head}\n\n# Lamps\n\n| lamp | sea |\n|---|---|\n| <b>one</b> | <b>two</b> |\n"
         assert data_kind(page, "README.md") == ""
+
+
+def table(row):
+    return f"{','.join(row)}\n" + f"{','.join(row.values())}\n" * 9
+
+
+@pytest.mark.parametrize(
+    "suffix, write", [("json", lambda row: json.dumps([row] * 9)), ("csv", table)]
+)
+def test_a_folder_of_tables_that_differ_has_a_note(suffix, write):
+    os.makedirs("notes")
+    for number in range(4):
+        row = {f"about{number}": "Lamps", "text": "It rains on the sea"}
+        Path(f"notes/{number}.{suffix}").write_text(write(row))
+    [note] = read_corpus(["notes"]).notes
+    assert "4 of 4 files have text: charrnn train notes `column=text` reads it" in note
+    # What all files have is no text.
+    for number in range(4):
+        row = {"id": str(number), f"story{number}": "It rains on the sea"}
+        Path(f"notes/{number}.{suffix}").write_text(write(row))
+    [note] = read_corpus(["notes"]).notes
+    assert "; its files have different" in note and "`column=NAME` reads one of a file" in note
 
 
 def test_a_command_that_leaves_the_words_of_xml_is_given_where_there_are_words():
