@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import label
 
+from charrnn.cells import scores
 from charrnn.cells.records import MAX_P_VALUE, CellScore
 from charrnn.cells.scores import find_cells, interior, score_targets
 from charrnn.cells.target_labels import choose_targets
@@ -330,6 +331,18 @@ def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second():
     # What is reported is no better than what was found.
     assert score.auc == pytest.approx(on_second, abs=EXACT)
     assert score.strength == 0
+
+
+def test_the_windows_in_which_a_long_trace_is_read_do_not_change_a_score(monkeypatch):
+    text = make_text(4000)
+    labels, cells = label("quote", text), noise(4000)
+    cells[:, 0, 1] += 0.5 * labels
+    trace = make_trace(text, cells)
+    monkeypatch.setattr(scores, "WINDOW", 300)
+    score = only(find_cells(trace, ["quote"]))
+    on_second = naive_auc(trace.cells[2000:, 0, 1].tolist(), labels[2000:].tolist())
+    assert (score.layer, score.unit) == (0, 1)
+    assert score.auc == pytest.approx(on_second, abs=BINNED)
 
 
 def test_the_untrained_baseline_makes_its_own_choice():
