@@ -330,6 +330,12 @@ def test_a_plan_ends_with_the_steps_and_the_threads_of_its_configuration():
         charrnn.Config(plan=plan_of["plan"], minutes=1)
 
 
+@pytest.mark.parametrize(("threads", "expected"), [("auto", 1), (3, 3)])
+def test_a_run_without_a_plan_is_trained_on_the_threads_that_it_was_given(threads, expected):
+    config = charrnn.Config(steps=40, threads=threads)
+    assert [threads_at(step, config) for step in (0, 39)] == [expected, expected]
+
+
 @pytest.mark.parametrize(
     "entries",
     [[], ["1:60:1"], ["0:60:1", "0:50:1"], ["0:60:1", "30:29:1"], ["0:60:0"], ["0:60"], ["a:b:c"]],
