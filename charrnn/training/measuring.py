@@ -101,9 +101,9 @@ MIN_MEASURE_SECONDS = 0.25
 
 def seconds_of_measuring(minutes: float) -> float:
     """Return for how long steps are measured to plan the steps of a budget."""
-    budget = 60 * minutes
-    longest = max(MEASURE_SECONDS, min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * budget))
-    return min(longest, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * budget))
+    seconds = 60 * minutes
+    longest = max(MEASURE_SECONDS, min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * seconds))
+    return min(longest, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * seconds))
 
 
 MIN_SPEEDUP = 1.1

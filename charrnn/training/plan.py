@@ -254,11 +254,11 @@ def choose_steps(
     A budget in minutes becomes `steps_in_minutes`, which follow from a measured step.
     """
     # The steps.
-    budget = recipe.steps_of_budget(config, num_train_chars=num_train_chars)
-    if budget is None:
-        budget = steps_in_minutes
-    assert budget is not None, "a budget in minutes needs a measured step"
-    steps = max(1, min(budget, MAX_STEPS))
+    steps = recipe.steps_of_budget(config, num_train_chars=num_train_chars)
+    if steps is None:
+        steps = steps_in_minutes
+    assert steps is not None, "a budget in minutes needs a measured step"
+    steps = max(1, min(steps, MAX_STEPS))
 
     # What is dropped, and how fast weights decay. The shares follow from the dropout, even if the
     # user gave it.

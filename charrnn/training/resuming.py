@@ -143,8 +143,8 @@ def continued_plan(resumed: Resumed, text: RunText, computing: Computing) -> Pla
 
     # With a new budget, what followed from the old one is chosen again: where the value is what
     # `auto` would have chosen, nobody asked for it.
-    [budget] = [name for name in BUDGETS if getattr(config, name) is not None]
-    if budget in changes:
+    [budget_field] = [name for name in BUDGETS if getattr(config, name) is not None]
+    if budget_field in changes:
         chosen = choose_steps(
             replace(resumed.before, evaluate_every="auto", save_every="auto"),
             num_train_chars=text.num_train,
@@ -165,8 +165,9 @@ def continued_plan(resumed: Resumed, text: RunText, computing: Computing) -> Pla
         is_used_up = num_steps < num_taken
     if is_used_up:
         raise UsageError(
-            f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has"
-            f" taken {counted(num_taken, 'step')} in {minutes:.2f} minutes already\n"
+            f"{named(budget_field)} is {getattr(config, budget_field)}, but"
+            f" {resumed.run.path.name} has taken {counted(num_taken, 'step')} in {minutes:.2f}"
+            " minutes already\n"
             "a budget counts from the start of the run: give more, or leave it out"
         )
     if config.minutes is not None:

@@ -60,9 +60,9 @@ class TrainingSession:
     """Trains one run from its present step to its last.
 
     `loop.train` and `loop.resume` make one, and pass its events on. `events` is the loop; its verbs
-    (`step`, `recover`, `plan_again`, `validate`, `write_sample`, `save`) return or yield the events
-    that report what they did. An event is yielded only after everything that it reports is on disk,
-    so the run can be killed at any instant. The caller holds the run's lock.
+    (`take_step`, `recover`, `plan_again`, `validate`, `write_sample`, `save`) return or yield the
+    events that report what they did. An event is yielded only after everything that it reports is
+    on disk, so the run can be killed at any instant. The caller holds the run's lock.
     """
 
     # What it trains.
@@ -118,7 +118,7 @@ class TrainingSession:
         while trainer.step < self.num_steps and not self._check_stop():
             # Take an optimizer step.
             try:
-                taken = self.step()
+                taken = self.take_step()
             except NonFiniteError as error:
                 # Back to the latest checkpoint, once; the second time this raises.
                 yield from self.recover(error)
@@ -126,9 +126,10 @@ class TrainingSession:
             yield taken
 
             # Plan the rest of a budget in minutes again, a few times.
-            is_planned = self._is_planning_due()
-            if is_planned:
-                yield from self.plan_again()
+            is_planned = False
+            if self.budget is not None and self._is_planning_due(self.budget):
+                yield from self.plan_again(self.budget)
+                is_planned = True
 
             # Validate, once in a while and at the end. A stop interrupts a long validation.
             is_last = trainer.step == self.num_steps
@@ -155,7 +156,9 @@ class TrainingSession:
             yield self.save()
 
         if self.budget is not None and not self.is_stopped:
-            yield from late_warnings(self.budget, seconds=time.perf_counter() - self._budget_end)
+            yield from late_warnings(
+                self.budget, seconds=time.perf_counter() - self._end_of(self.budget)
+            )
         yield self._done()
 
     def _begin(self, notes: Iterable[str]) -> Generator[TrainEvent, None, None]:
@@ -245,7 +248,7 @@ class TrainingSession:
         """Return the answer of `should_stop` or `should_save`."""
         return ask()
 
-    def step(self) -> StepEvent:
+    def take_step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         # Whoever takes the events computes on as many threads as before.
         begin = time.perf_counter()
@@ -311,25 +314,23 @@ class TrainingSession:
         lower = named("learning_rate", f"{rate:.2g}")
         return f"Start a new run with a lower learning rate: charrnn train {settings} {lower}"
 
-    def _is_planning_due(self) -> bool:
-        """Return whether to plan what is left of a budget in minutes, after the step that was
-        taken."""
-        if self.budget is None or self.budget.num_left == 0:
+    def _is_planning_due(self, budget: TimeBudget) -> bool:
+        """Return whether to plan what is left of a budget, after the step that was taken."""
+        if budget.num_left == 0:
             return False
-        return self.budget.is_due(self._seconds_of_run(), step=self.trainer.step)
+        return budget.is_due(self._seconds_of_run(), step=self.trainer.step)
 
-    def plan_again(self) -> Generator[ReplannedEvent, None, None]:
-        """Plan what is left of the budget by how long the last steps took, and yield an event if
-        the training gets another number of steps, or of threads.
+    def plan_again(self, budget: TimeBudget) -> Generator[ReplannedEvent, None, None]:
+        """Plan what is left of a budget by how long the last steps took, and yield an event if the
+        training gets another number of steps, or of threads.
 
         The caller saves the step: a run that is killed before plans again, and one that is killed
         after it follows the plan that was saved.
         """
-        assert self.budget is not None, "only a budget in minutes is planned"
         before = self.trainer.config
-        planned = self._new_plan()
+        planned = self._new_plan(budget)
         seconds = time.perf_counter() - self.computing.start
-        self.budget.note_planning(self._seconds_of_run(), step=self.trainer.step)
+        budget.note_planning(self._seconds_of_run(), step=self.trainer.step)
         if planned == before:
             return
 
@@ -345,28 +346,25 @@ class TrainingSession:
             threads=self._num_threads,
         )
 
-    def _new_plan(self) -> Config:
+    def _new_plan(self, budget: TimeBudget) -> Config:
         """Return the configuration with a new plan, or as it is if no other plan is needed."""
-        assert self.budget is not None, "only a budget in minutes is planned"
         return plan_rest(
             self.trainer.config,
             text=self.text,
             computing=self.computing,
-            budget=self.budget,
+            budget=budget,
             log=self.run.metrics,
             num_taken=self.trainer.step,
-            end=self._budget_end,
+            end=self._end_of(budget),
         )
 
     def _seconds_of_run(self) -> float:
         """Return the seconds since the run began, without those in which it was stopped."""
         return self.earlier_seconds + time.perf_counter() - self.computing.start
 
-    @property
-    def _budget_end(self) -> float:
-        """When the budget in minutes ends, as `time.perf_counter` counts."""
-        assert self.budget is not None, "only a budget in minutes ends"
-        return self.computing.start - self.earlier_seconds + 60 * self.budget.minutes
+    def _end_of(self, budget: TimeBudget) -> float:
+        """Return when a budget ends, as `time.perf_counter` counts."""
+        return self.computing.start - self.earlier_seconds + 60 * budget.minutes
 
     def validate(self) -> Generator[ValidatingEvent | EvaluationEvent | WarningEvent, None, None]:
         """Measure the stateful loss of the averaged weights on the validation text; yield that it

@@ -144,11 +144,11 @@ class SharedSession(TrainingSession):
         # The clocks of all differ.
         return self.group.of_first(super()._seconds_of_run())
 
-    def _new_plan(self) -> Config:
+    def _new_plan(self, budget: TimeBudget) -> Config:
         config = self.trainer.config
         with self.group.together():
             if self.group.is_first:
-                config = super()._new_plan()
+                config = super()._new_plan(budget)
         return Config(**self.group.of_first(asdict(config)))
 
     def _measure_losses(self, max_chars: int | None, num_threads: int) -> MeanScores | None:

@@ -83,7 +83,7 @@ def made(tmp_path):
 
 def test_an_interrupted_validation_is_due_and_done_later(made):
     session = made.session
-    session.step()
+    session.take_step()
     made.is_stop_asked = True
     assert [event.event for event in session.validate()] == ["validating"]
     assert session.is_validation_due and session.is_stopped
@@ -100,10 +100,10 @@ def test_an_interrupted_validation_is_due_and_done_later(made):
 
 def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made):
     session = made.session
-    session.step()
+    session.take_step()
     _, evaluation = session.validate()
     session.save()
-    session.step()
+    session.take_step()
     session.save()
     resumed = made.resumed()
     assert (resumed.best_nats, resumed.best_step) == (evaluation.val_nats, 1)
@@ -140,7 +140,7 @@ def test_it_validates_and_saves_when_it_should(made, monkeypatch):
 def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made):
     session = made.session
     for _ in range(7):
-        session.step()
+        session.take_step()
     session.write_sample()
     session.is_validation_due = True
     steps = run_all(made)
