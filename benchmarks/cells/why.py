@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.analyses.why.leaving_out import NetworkReader
-from charrnn.analyses.why.many_places import NUM_AT_ONCE, Place, read_places
+from charrnn.analyses.why.many_places import NUM_AT_ONCE, MeasuredPlace, read_places
 from charrnn.analyses.why.sentences import NUM_NEAR
 from charrnn.api import Model
 from charrnn.trained_model import NUM_LEFT_OUT
@@ -59,7 +59,7 @@ def main() -> None:
 
     # Each place is read without each of its characters. Only places with an opener say something.
     reader = NetworkReader(model.network)
-    places: list[Place] = []
+    places: list[MeasuredPlace] = []
     openers: list[int] = []
     for batch in np.split(chosen, range(NUM_AT_ONCE, len(chosen), NUM_AT_ONCE)):
         for place in read_places(model, reader, ids, positions=batch, target=target):
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def say_effects(
-    places: Sequence[Place], openers: Sequence[int], generator: np.random.Generator
+    places: Sequence[MeasuredPlace], openers: Sequence[int], generator: np.random.Generator
 ) -> str:
     """Say what leaving out the openers changes, and what carries it."""
     others: list[float] = []
@@ -94,7 +94,7 @@ def say_effects(
 
 
 def say_gradients(
-    model: Model, places: Sequence[Place], openers: Sequence[int], *, target: int
+    model: Model, places: Sequence[MeasuredPlace], openers: Sequence[int], *, target: int
 ) -> str:
     """Say how strong the openers are by gradients of the log-probability of the target."""
     network = model.network
