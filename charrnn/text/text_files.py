@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
+from unicodedata import category
 
 from charrnn.errors import DataError, TextChangedError, named
 from charrnn.system.process import memory_bytes
@@ -68,6 +69,8 @@ MOST_NAMED = 4
 """Encodings that an error names, at most."""
 FEW_LETTERS = 10
 """Letters beside ASCII from which on the words of a text are recognised."""
+_IN_WORDS = "\N{RIGHT SINGLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}·\N{EN DASH}\N{EM DASH}"
+"""Signs that stand between two letters of a word, or of two words."""
 _FOREIGN = bytes(range(0x80, 0x100))
 _BLANK = re.compile(r"[\s\u200b\u2060\ufeff]*")
 """Matches what nobody sees: white space of every script, and characters without width."""
@@ -314,15 +317,18 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
     seen = error.object
     if encoding == "utf-8" and b"\0" in seen:
         return _has_nul(label)
-    # How few letters stand beside those of another script, and how many words are of a language.
-    # Several encodings may make the same text: the one that most use is named.
+    # How few letters stand beside those of another script, how many words are of a language, and
+    # how few signs stand in words. Several encodings may make the same text: the one that most use
+    # is named.
+    num_foreign = len(seen) - len(seen.translate(None, _FOREIGN))
     ranks = []
     for match in from_bytes(seen, cp_isolation=list(_CANDIDATES), threshold=0.5):
         commonest = min(map(_CANDIDATES.index, match.could_be_from_charset))
-        ranks.append((match.chaos - match.coherence, commonest))
+        share_of_signs = _num_signs_in_words(str(match)) / max(1, num_foreign)
+        ranks.append((match.chaos - match.coherence + share_of_signs, commonest))
     names = [_CANDIDATES[index] for _, index in sorted(ranks)]
     # In a few letters no words are recognised: the candidates have the order of how many use them.
-    if len(seen) - len(seen.translate(None, _FOREIGN)) < FEW_LETTERS or not names:
+    if num_foreign < FEW_LETTERS or not names:
         names = list(_CANDIDATES)
 
     # The user knows which of these are words.
@@ -336,6 +342,14 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
         f" {', '.join(candidates[:MOST_NAMED])};"
         f" {named('alphabet', 'byte')} trains on raw bytes"
     )
+
+
+def _num_signs_in_words(text: str) -> int:
+    """Return the number of signs between two letters that are not in ASCII and stand in no word,
+    such as that of AbilhÃ£o or Abilh„o: of an encoding that is not that of the text."""
+    signs = re.findall(r"(?<=[^\W\d_])[^\w\s\0-\x7f](?=[^\W\d_])", text)
+    # Marks of accents and vowels are parts of words.
+    return sum(1 for sign in signs if category(sign)[0] in "CPS" and sign not in _IN_WORDS)
 
 
 def unreadable(label: str, error: OSError) -> DataError:

@@ -190,6 +190,16 @@ def test_the_candidates_for_a_text_are_in_the_order_in_which_they_make_words():
         assert any(named("encoding", encoding) in candidate for candidate in named_first)
 
 
+def test_an_encoding_that_makes_signs_in_words_is_none_of_the_first():
+    names = (
+        "Begoña Iñaki Asunción Concepción Mónica Simón Tomás José Ramón Sofía Lucía Martín Rubén"
+        " Nicolás Fermín María Verónica Gastón Hernán Estéfano Dalía "
+    )
+    # Read as cp1257, most of them look like words, but Josˇ and Tom‡s do not.
+    error = read(names.replace(" ", "\n").encode("mac_roman"), "utf-8")
+    assert named("encoding", "mac_roman") in str(error).split("makes")[0]
+
+
 def test_a_table_that_was_saved_on_a_mac_is_read_in_its_encoding():
     text = "id,said\r1,It couldn’t be.\r"
     assert named("encoding", "mac_roman") in str(read(text.encode("mac_roman"), "utf-8"))
