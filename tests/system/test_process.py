@@ -11,6 +11,7 @@ from environment import REPOSITORY
 from charrnn.system.process import (
     ENDING_SIGNALS,
     SAVE_SIGNALS,
+    affinity_cores,
     memory_bytes,
     num_cores,
 )
@@ -54,6 +55,14 @@ def test_cores_are_those_of_the_affinity_and_of_the_quota(
     assert num_cores(tmp_path) == 8  # as where there are no such files
     write_groups(tmp_path, groups, files)
     assert num_cores(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("counted", "expected"), [(6, 6), (1, 1), (None, 1)])
+def test_without_an_affinity_all_cores_are_used(monkeypatch, counted, expected):
+    """As on macOS and Windows."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: counted)
+    assert affinity_cores() == expected
 
 
 @pytest.mark.parametrize(
