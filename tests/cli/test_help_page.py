@@ -85,8 +85,8 @@ def test_an_option_is_one_line_of_few(command, monkeypatch, name):
 def test_names_are_bold_in_a_terminal(command, monkeypatch, variable, value, has_bold):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv(variable, value)
     plain = command("runs --help").out
+    monkeypatch.setenv(variable, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     shown = command("runs --help").out
     assert ("\033[1mOptions\033[0m:" in shown) is has_bold
