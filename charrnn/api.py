@@ -184,7 +184,7 @@ class Model(TrainedModel, Displayable):
             >>> abs(exact.logprob - float(trace.logprobs.sum())) < 0.01
             True
         """
-        return self.generator.begin(_with_read_prime(options, self.config)).whole()
+        return self.generator.begin(_with_prime_text(options, self.config)).whole()
 
     @with_options(SeveralOptions)
     def samples(self, options: SeveralOptions) -> list[GeneratedText]:
@@ -218,7 +218,7 @@ class Model(TrainedModel, Displayable):
             [40, 40, 40]
             >>> texts = model.samples(2, length=40, unique=True, accept=lambda text: "t" in text)
         """
-        drawn = self.generator.iter_samples(_with_read_prime(options, self.config))
+        drawn = self.generator.iter_samples(_with_prime_text(options, self.config))
         return RecordList(drawn)
 
     @with_options(SampleOptions)
@@ -250,7 +250,7 @@ class Model(TrainedModel, Displayable):
             >>> for piece in model.stream(length=20, seed=1, cell=(0, 17)):
             ...     print(repr(piece.text), piece.logprob, piece.value)
         """
-        return self.generator.begin(_with_read_prime(options, self.config)).pieces()
+        return self.generator.begin(_with_prime_text(options, self.config)).pieces()
 
     @with_options(SampleOptions)
     def write(self, options: SampleOptions) -> Iterator[str]:
@@ -278,7 +278,7 @@ class Model(TrainedModel, Displayable):
             >>> for chunk in model.write(length=10_000, stops=["\n\n"]):
             ...     print(chunk, end="")
         """
-        return self.generator.begin(_with_read_prime(options, self.config)).chunks()
+        return self.generator.begin(_with_prime_text(options, self.config)).chunks()
 
     @with_options(SearchOptions)
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
@@ -316,7 +316,7 @@ class Model(TrainedModel, Displayable):
             >>> all(best.logprob >= other.logprob for other in others)
             True
         """
-        return self.generator.beam(_with_read_prime(options, self.config))
+        return self.generator.beam(_with_prime_text(options, self.config))
 
     def predict(
         self, text: GivenText, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
@@ -1272,7 +1272,7 @@ class Model(TrainedModel, Displayable):
         return learned_texts.known_passages(self, num_chars)
 
 
-def _with_read_prime(options: Options, config: Config) -> Options:
+def _with_prime_text(options: Options, config: Config) -> Options:
     """Return the options with the text of the prime, which may be a file or a list of texts."""
     if options.prime is None:
         return options

@@ -21,7 +21,7 @@ from charrnn.errors import (
     counted,
     named,
 )
-from charrnn.generation.generator import Generator
+from charrnn.generation.generator import TextGenerator
 from charrnn.model.shapes import check_shapes, check_vocab_size, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint
@@ -104,7 +104,7 @@ class TrainedModel:
     """The parts of the run's text, once they are read."""
 
     def __post_init__(self) -> None:
-        self.generator = Generator(
+        self.generator = TextGenerator(
             self.config,
             vocab=self.vocab,
             tensors=self.tensors,
@@ -129,7 +129,7 @@ class TrainedModel:
         between two of them: a small step is fast, and torch is not imported. `network` reads many
         characters in one call, and has gradients.
         """
-        return self.generator.model_for("fp32", clamps={})
+        return self.generator.stepper_for("fp32", clamps={})
 
     @cached_property
     def cache(self) -> MeasurementCache:

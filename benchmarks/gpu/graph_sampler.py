@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from charrnn.compiled.sampling import DrawnBlock
 from charrnn.config.settings import Config
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.sampling import Ids, generator_of
+from charrnn.generation.sampling import Ids, random_numbers_of
 from charrnn.model.device import to_device
 from charrnn.model.layer import TORCH
 from charrnn.model.network import load_network
@@ -91,9 +91,9 @@ class GraphSampler:
         """Yield `length` characters of each of B streams after the ids (N,) of a prime, N >= 1,
         block by block.
 
-        Stream b draws one uniform number per character from `generator_of(seeds[b])`.
+        Stream b draws one uniform number per character from `random_numbers_of(seeds[b])`.
         """
-        generators = [generator_of(seed) for seed in seeds]
+        generators = [random_numbers_of(seed) for seed in seeds]
         self._read(prime)
         size, num_streams = self._uniforms.shape
         for begin in range(0, length, size):

@@ -11,8 +11,8 @@ from benchmarks.gpu.checking import DIVERGED_SHARE, TEXT, VOCAB, Results, Setup,
 from benchmarks.gpu.graph_sampler import GraphSampler
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.sampling import Ids, Rows, prime_model, write_texts
-from charrnn.generation.writing import DrawnText
+from charrnn.generation.sampling import Ids, Rows, prime_model
+from charrnn.generation.writing import Ending, WrittenText
 from charrnn.model.stepper import Stepper
 from charrnn.training.trainer import Trainer
 
@@ -100,20 +100,19 @@ def measure_sampling(setup: Setup, results: Results) -> None:
 
 def draw_by_processor(
     stepper: Stepper, prime: Ids, seeds: Sequence[int], length: int
-) -> list[DrawnText]:
+) -> list[WrittenText]:
     """Draw a text for each seed as `charrnn sample` does."""
-    texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in seeds]
     is_banned = np.arange(stepper.vocab_size) == 0
+    ending = Ending(length=length, rules=Rules.of(is_banned))
     rows = Rows(
-        stepper,
         prime_model(stepper, prime),
-        texts=texts,
-        num_rows=len(seeds),
-        num_chars=length * len(seeds),
-        rules=Rules.of(is_banned),
+        texts=[WrittenText(VOCAB, ending, seed=seed) for seed in seeds],
+        ending=ending,
         options=SampleOptions(temperature=0.8),
+        num_chars=length * len(seeds),
+        num_rows=len(seeds),
     )
-    return list(write_texts(rows))
+    return list(rows.written_texts())
 
 
 def median_seconds(draw: Callable[[], Iterable[object]]) -> float:

@@ -3,8 +3,8 @@
     python benchmarks/speed/sample_speed.py              # random weights
     python benchmarks/speed/sample_speed.py --run RUN    # also: the loss in int8, and the time to the first character
 
-Ours is `write_texts`, decoding included, at temperature 0.8, on one thread for
-one text, after compilation. Stock is the common loop: an `nn.LSTM` called with one character,
+Ours is `Rows.written_texts`, decoding included, at temperature 0.8, on one thread for one text,
+after compilation. Stock is the common loop: an `nn.LSTM` called with one character,
 softmax, `torch.multinomial`, `item()`.
 
 ratio: ours divided by stock. share of one text: bytes of weights per second, divided by the rate at
@@ -34,8 +34,8 @@ from charrnn.compiled.sampling import prepare
 from charrnn.config.settings import Config
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.sampling import Rows, prime_model, write_texts
-from charrnn.generation.writing import DrawnText
+from charrnn.generation.sampling import Rows, prime_model
+from charrnn.generation.writing import Ending, WrittenText
 from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.portable_math import Matrix
@@ -56,20 +56,20 @@ def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object
     options = SampleOptions(temperature=0.8)
     is_banned = np.arange(stepper.vocab_size) == 0
     primed = prime_model(stepper, np.array([1]))
-    rules = Rules.of(is_banned)
+    ending = Ending(length=length, rules=Rules.of(is_banned))
 
     def write() -> None:
-        texts = [DrawnText(VOCAB, length=length, seed=seed) for seed in range(num_streams)]
+        texts = [WrittenText(VOCAB, ending, seed=seed) for seed in range(num_streams)]
         rows = Rows(
-            stepper,
             primed,
             texts=texts,
-            num_rows=num_streams,
-            num_chars=num_streams * length,
-            rules=rules,
+            ending=ending,
             options=options,
+            num_chars=num_streams * length,
+            num_rows=num_streams,
         )
-        assert sum(len(text.take_text()) for text in write_texts(rows)) == num_streams * length
+        num_chars = sum(len(text.take_text()) for text in rows.written_texts())
+        assert num_chars == num_streams * length
 
     return write
 

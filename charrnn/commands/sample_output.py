@@ -17,9 +17,10 @@ from charrnn.commands.sample_texts import SampleRequest, TextEnds, TextToShow, t
 from charrnn.errors import counted, shortened
 from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.generator import beginning_of
+from charrnn.generation.loops import Loop, find_loop
 from charrnn.generation.sample_options import SampleOptions, SearchOptions
-from charrnn.generation.sampling import place_of
-from charrnn.generation.writing import DrawnText, Loop, Piece, find_loop, text_of
+from charrnn.generation.sampling import TextToDraw, place_of
+from charrnn.generation.writing import Piece, text_of
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Progress, current, tell, using, warn
 from charrnn.views.delivery import Shown
@@ -75,9 +76,8 @@ def _name_seed(request: SampleRequest) -> None:
     is_random = any(request.temperatures) and options.width is None
     if not is_random or options.drawing.seed is not None:
         return
-    # What is wrong with the options comes before the seed. The prime is read here, and what it
-    # leads to is kept for the text (`Generator.read_prime`).
-    request.model.generator.begin(request.drawing)
+    # What is wrong with the options comes before the seed.
+    request.model.generator.prepare(request.drawing)
     tell(f"seed {request.drawing.seed}")
 
 
@@ -237,7 +237,7 @@ class Provenance(Sink):
 
 def _pieces(shown: TextToShow) -> Iterator[Piece]:
     """Draw a text piece by piece: a text with colours is neither chosen nor searched for."""
-    assert isinstance(shown.text, DrawnText)
+    assert isinstance(shown.text, TextToDraw)
     return shown.text.pieces()
 
 

@@ -10,8 +10,7 @@ from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.errors import counted, named
 from charrnn.generation.generated_text import DeadEnd, GeneratedText, sorted_by_excess
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, SeveralOptions
-from charrnn.generation.sampling import place_of
-from charrnn.generation.writing import DrawnText
+from charrnn.generation.sampling import TextToDraw, place_of
 from charrnn.runs.destinations import Destination
 from charrnn.system.progress import tell, warn
 from charrnn.text.documents import separator_of
@@ -50,20 +49,20 @@ class TextToShow(NamedTuple):
 
     heading: str
     """What separates it from the text before it."""
-    text: DrawnText | GeneratedText
-    """The text: a `DrawnText` is drawn when it is taken."""
+    text: TextToDraw | GeneratedText
+    """The text: a `TextToDraw` is drawn when it is taken."""
     drawing: SampleOptions
     """The options that it is generated with."""
 
     def whole(self) -> GeneratedText:
         """Return the text once all of it is drawn."""
-        if isinstance(self.text, DrawnText):
+        if isinstance(self.text, TextToDraw):
             return self.text.whole()
         return self.text
 
     def chunks(self) -> Iterator[str]:
         """Yield the parts of the text as they are drawn."""
-        if isinstance(self.text, DrawnText):
+        if isinstance(self.text, TextToDraw):
             return self.text.chunks()
         return iter([self.text.text])
 
@@ -106,7 +105,7 @@ def _drawn_texts(request: SampleRequest) -> Iterator[TextToShow]:
         yield TextToShow(_separator(request, index, count), text, request.drawing)
 
 
-def _texts_in_order(request: SampleRequest, count: int) -> Iterable[DrawnText | GeneratedText]:
+def _texts_in_order(request: SampleRequest, count: int) -> Iterable[TextToDraw | GeneratedText]:
     """Return the drawn texts that --unique and --new leave, in the order of --sort."""
     options = request.options
     if not options.is_chosen and options.sort is None:

@@ -186,7 +186,7 @@ def write_model(
         )
     _check(destination)
     # This raises CheckpointError if the predictions are not finite.
-    model.generator.model_for("int8", clamps={})
+    model.generator.stepper_for("int8", clamps={})
 
     # Whoever gives words of a text away has asked for it: those that came with a model are left
     # out, too.

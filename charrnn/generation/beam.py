@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.rules import Rules, TextState
+from charrnn.generation.rules import TextState
 from charrnn.generation.sample_options import SearchOptions
 from charrnn.generation.sampling import Ids
-from charrnn.generation.writing import LONG_TEXT
+from charrnn.generation.writing import LONG_TEXT, Ending
 from charrnn.model.stepper import Stepper
-from charrnn.system.arrays import BoolArray, Float64Array
+from charrnn.system.arrays import Float64Array
 from charrnn.system.progress import task_from
 
 
@@ -39,7 +39,7 @@ class Beam(NamedTuple):
 class BeamSearch:
     """Searches for the most likely texts after `prime`: up to `width` different texts.
 
-    `Generator.beam` makes one, after the options were checked; a text that is drawn comes from
+    `TextGenerator.beam` makes one, after the options were checked; a text that is drawn comes from
     `sampling.Rows`.
 
     The search ends
@@ -54,19 +54,15 @@ class BeamSearch:
     prime: Ids
     """The ids that are read first, at least one."""
     options: SearchOptions
-    rules: Rules
-    """What may follow a text; one that matches a pattern ends when nothing can follow."""
-    stops: Sequence[tuple[int, ...]] = ()
-    """The ids of stop strings: a text ends with the first of them that it contains."""
+    ending: Ending
+    """What may follow a text, and what ends it."""
     never_first: Sequence[int] = ()
     """Ids with which no text begins."""
-    prime_of_text: Sequence[int] = ()
-    """The ids with which the texts begin, for the rules."""
 
     def run(self) -> list[Beam]:
         """Search, and return the texts, best first."""
         # The search begins with one empty text.
-        live = [Beam(state=self.rules.start(self.prime_of_text))]
+        live = [Beam(state=self.ending.rules.start(self.ending.prime))]
         ended: list[Beam] = []
 
         # A search computes each character once for every text that it keeps.
@@ -82,7 +78,7 @@ class BeamSearch:
 
                 live = []
                 for text in grown:
-                    if self._has_ended(text):
+                    if self.ending.has_ended(text.ids, text.state):
                         ended.append(text)
                     else:
                         live.append(text)
@@ -121,7 +117,8 @@ class BeamSearch:
             if self.options.no_repeat is not None:
                 read = np.append(self.prime, text.ids).astype(np.int64)
                 of_text[repeating(read, self.options.no_repeat)] = -np.inf
-            of_text[~self._allowed(text)] = -np.inf
+            num_left = self.options.length - len(text.ids)
+            of_text[~self.ending.rules.allowed(text.state, num_left)] = -np.inf
 
         # Equal totals stay in their order. Those that are not finite come last. Only those that
         # reach the least of the best are sorted.
@@ -140,30 +137,10 @@ class BeamSearch:
                 logprobs=(*text.logprobs, logprob),
                 total=text.total + logprob,
                 parent=parent,
-                state=self.rules.follow(text.state, id),
+                state=self.ending.rules.follow(text.state, id),
             )
             grown.append(beam)
         return grown
-
-    def _has_ended(self, text: Beam) -> bool:
-        """Whether a text ends with a stop string behind a whole word, or matches and nothing can
-        follow."""
-        if self.rules.is_complete(text.state) and not self._allowed(text).any():
-            return True
-        return any(self._ends_with(text, stop) for stop in self.stops)
-
-    def _ends_with(self, text: Beam, stop: tuple[int, ...]) -> bool:
-        """Whether a text ends with a stop string, and a whole word stands before it."""
-        num_before = len(text.ids) - len(stop)
-        if text.ids[-len(stop) :] != stop:
-            return False
-        before = [*self.prime_of_text, *text.ids[:num_before]]
-        return self.rules.ends_word(before)
-
-    def _allowed(self, text: Beam) -> BoolArray:
-        """Return the characters (V,) after which a text of at most `length` characters can follow
-        the rules."""
-        return self.rules.allowed(text.state, self.options.length - len(text.ids))
 
 
 def repeating(ids: Ids, n: int) -> Ids:

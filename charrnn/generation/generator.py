@@ -3,9 +3,8 @@ predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.options import at_least, check
 from charrnn.config.settings import Config
-from charrnn.errors import (
-    DataError,
-    UsageError,
-    counted,
-    named,
-)
+from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.generation import sampling
 from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.distribution import char_weights, log_softmax
@@ -35,8 +29,8 @@ from charrnn.generation.sample_options import (
     SearchOptions,
     SeveralOptions,
 )
-from charrnn.generation.sampling import Ids, Primed, Rows
-from charrnn.generation.writing import DrawnText
+from charrnn.generation.sampling import Ids, PrimedModel, Rows, TextToDraw
+from charrnn.generation.writing import Ending, WrittenText
 from charrnn.model.shapes import check_finite, check_vocab_size
 from charrnn.model.stepper import Stepper
 from charrnn.text.copies import loose_key
@@ -155,7 +149,7 @@ def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
     return tuple(ids)
 
 
-class Generator:
+class TextGenerator:
     """Generates text with a trained model.
 
     `Model.generator` is one, and needs no torch: `Model.sample` and its neighbours read a prime
@@ -185,8 +179,8 @@ class Generator:
         self._steppers: dict[str, Stepper] = {}
         # The options of the rules that were made last, and the rules.
         self._last_rules: tuple[object, Rules] | None = None
-        # The key of the prime that was read last, and the state after it.
-        self._last_primed: tuple[object, Primed] | None = None
+        # The key of the prime that was read last, and the model after it.
+        self._last_primed: tuple[object, PrimedModel] | None = None
 
     def _make_stepper(self, precision: str) -> Stepper:
         stepper = Stepper(self.config, self.tensors, precision=precision)
@@ -199,7 +193,7 @@ class Generator:
             )
         return stepper
 
-    def model_for(self, precision: str, clamps: Clamps) -> Stepper:
+    def stepper_for(self, precision: str, clamps: Clamps) -> Stepper:
         """Return the model that computes one character at a time in NumPy, with weights in a
         precision: `fp32`, or `int8`, whose sums are exact. If cells are clamped, the model is a new
         one. Raises CheckpointError if weights do not fit.
@@ -235,7 +229,7 @@ class Generator:
         end_id = self.config.end_id
         if prime is None:
             # In one precision and without clamps, so that all texts of a model begin alike.
-            stepper = self.model_for("int8", clamps={})
+            stepper = self.stepper_for("int8", clamps={})
             return opening_ids(stepper, vocab=self.vocab, end_id=end_id)
         prime = self._known_text(prime, unknown, what=what)
         if end_id is None:
@@ -276,7 +270,17 @@ class Generator:
             )
         return known
 
-    def begin(self, options: SampleOptions) -> DrawnText:
+    def prepare(self, options: SampleOptions) -> None:
+        """Check the options against the model, and let it read the prime.
+
+        A command names a new seed between this and `begin`. What is wrong with the options is said
+        before the seed then, and the prime is read before it: what it leads to is kept for the
+        text. Raises the errors of `begin`.
+        """
+        self._primed_model(options)
+        self._ending(options)
+
+    def begin(self, options: SampleOptions) -> TextToDraw:
         """Read the prime, and return a text that is drawn when it is taken: piece by piece, in
         chunks, or as a whole.
 
@@ -284,14 +288,15 @@ class Generator:
         side. The options are the fields of `generation.sample_options.SampleOptions`. Raises
         DataError for a prime with characters outside the vocabulary.
         """
-        text = self._text(options, _seed_of(options))
-        rows = self._rows(options, [text], num_rows=1, num_chars=options.length)
-        text.draw_next = rows.draw
-        return text
+        primed = self._primed_model(options)
+        ending = self._ending(options)
+        text = WrittenText(self.vocab, ending, seed=_seed_of(options))
+        rows = Rows(primed, texts=[text], ending=ending, options=options, num_chars=options.length)
+        return TextToDraw(text, rows)
 
     def begin_each(
         self, count: int, options: SampleOptions, *, spares: int = 1
-    ) -> Iterator[DrawnText]:
+    ) -> Iterator[TextToDraw]:
         """Yield `count` texts, of which at most about `GROUP_CHARS` characters are kept in memory.
         Take a text before asking for the next one.
 
@@ -312,11 +317,18 @@ class Generator:
                 yield self.begin(replace(options, seed=seed))
             return
 
-        # So many texts decide whether compiling the loop pays.
-        num_chars = count * options.length
-        texts = (self._text(options, seed) for seed in seeds)
-        rows = self._rows(options, texts, num_rows=num_rows, num_chars=num_chars)
-        yield from sampling.write_texts(rows)
+        primed = self._primed_model(options)
+        ending = self._ending(options)
+        rows = Rows(
+            primed,
+            texts=(WrittenText(self.vocab, ending, seed=seed) for seed in seeds),
+            ending=ending,
+            options=options,
+            num_rows=num_rows,
+            num_chars=count * options.length,
+        )
+        for text in rows.written_texts():
+            yield TextToDraw(text, rows)
 
     def iter_samples(self, options: SeveralOptions) -> Iterator[GeneratedText]:
         """Yield the texts of `begin_each`, each as a whole.
@@ -362,49 +374,39 @@ class Generator:
         for an option out of range, and for a stop string with characters outside the vocabulary;
         DataError for a prime with such characters.
         """
-        # The search compares ids: a stop string with an unknown character could never appear.
-        typed_stops = self._stops(options)
-        for stop in typed_stops:
+        # A stop string with a character that the model does not know could never appear.
+        for typed in options.stops:
+            stop = as_read(typed, self.config)
             if missing := self.vocab.unknown_characters(stop):
                 raise UsageError(
                     f"{named('stops')} has {stop!r}, but {missing[0]!r} is not in the vocabulary of"
                     f" {self.name}. Leave it out."
                 )
 
-        # The search treats END as one more stop string.
-        end_id = self.config.end_id
-        stops = [tuple(self.vocab.encode(stop).tolist()) for stop in typed_stops]
-        if end_id is not None:
-            stops.append((end_id,))
+        stepper = self.stepper_for("fp32", options.clamps)
+        prime = self.encode_prime(options.prime_text, options.unknown)
+        ending = self._ending(options)
         # An empty text is likely where documents are short, and tells nobody anything.
         never_first: list[int] = []
         if not options.prime_text:
-            never_first = [stop[0] for stop in stops if len(stop) == 1]
+            never_first = [stop[0] for stop in ending.stops if len(stop) == 1]
+            if ending.end_id is not None:
+                never_first.append(ending.end_id)
         search = BeamSearch(
-            stepper=self.model_for("fp32", options.clamps),
-            prime=self.encode_prime(options.prime_text, options.unknown),
-            options=options,
-            stops=stops,
-            rules=self._rules(options),
-            never_first=never_first,
-            prime_of_text=self._prime_of_text(options),
+            stepper=stepper, prime=prime, options=options, ending=ending, never_first=never_first
         )
-        return [self._found_text(options, beam) for beam in search.run()]
+        return [self._found_text(options, ending, beam) for beam in search.run()]
 
-    def _found_text(self, options: SearchOptions, beam: Beam) -> GeneratedText:
+    def _found_text(self, options: SearchOptions, ending: Ending, beam: Beam) -> GeneratedText:
         """Decode a result of a search as a text that is drawn: up to its stop string, its END, or
         where no character may follow."""
-        text = self._text(options)
+        text = WrittenText(self.vocab, ending)
         text.add(list(beam.ids), logprobs=list(beam.logprobs), values=[0.0] * len(beam.ids))
-        rules = self._rules(options)
-        names = rules.names
+        blocked_by = ending.rules.blocked_by(beam.state)
         if options.no_repeat is not None:
-            names.append("no_repeat")
-        if names and not rules.is_complete(beam.state):
-            text.end_at(names)
-        else:
-            text.end()
-        return replace(text.whole(), seed=None)
+            blocked_by.append("no_repeat")
+        text.end(blocked_by)
+        return replace(text.result(), seed=None)
 
     def predict(
         self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
@@ -418,7 +420,7 @@ class Generator:
         """
         check("top", top, allowed=at_least(1))
         prime = self.encode_prime(text, unknown, what="text")
-        [logits] = sampling.prime_model(self.model_for("fp32", clamps={}), prime)[0]
+        [logits] = sampling.prime_model(self.stepper_for("fp32", clamps={}), prime).logits
 
         # Ids that stand for no character get the probability 0, and are left out of the list.
         excluded = undrawable_ids(self.vocab, self.config.end_id)
@@ -438,30 +440,35 @@ class Generator:
         """
         return tuple(map(self.vocab.character, range(len(self.vocab))))
 
-    def _stops(self, options: SampleOptions) -> tuple[str, ...]:
-        return tuple(as_read(stop, self.config) for stop in options.stops)
+    def _primed_model(self, options: SampleOptions) -> PrimedModel:
+        """Check the options against the model, and let it read the prime. The last result is kept,
+        so that a long prime is read once."""
+        stepper = self.stepper_for(options.precision, options.clamps)
+        if options.cell is not None:
+            stepper.check_unit(*options.cell)
+        prime = self.encode_prime(options.prime_text, options.unknown)
+        # Another prime and other clamps lead to another state.
+        key = prime.tobytes(), stepper.changes
+        if self._last_primed is None or self._last_primed[0] != key:
+            self._last_primed = key, sampling.prime_model(stepper, prime)
+        return self._last_primed[1]
 
-    def _text(self, options: SampleOptions, seed: int = 0) -> DrawnText:
-        # A stop string must not cut a known word.
-        ends_word = None
-        prime = ""
-        if options.known_words and options.stops:
-            ends_word = partial(self._ends_word, self._rules(options))
-            prime = self.vocab.decode(self._prime_of_text(options))
-
-        return DrawnText(
-            self.vocab,
-            self._stops(options),
+    def _ending(self, options: SampleOptions) -> Ending:
+        """Return what may follow a text, and what ends it. Raises UsageError if no text can follow
+        the rules."""
+        stops = []
+        for typed in options.stops:
+            stop = as_read(typed, self.config)
+            # One with a character that the model does not know never appears.
+            if stop and not self.vocab.unknown_characters(stop):
+                stops.append(tuple(self.vocab.encode(stop).tolist()))
+        return Ending(
             length=options.length,
+            rules=self._rules(options),
             end_id=self.config.end_id,
-            seed=seed,
-            prime=prime,
-            ends_word=ends_word,
+            stops=stops,
+            prime=self._prime_of_text(options),
         )
-
-    def _ends_word(self, rules: Rules, text: str) -> bool:
-        """Return whether a text may end here by its rules: not inside a word."""
-        return rules.ends_word(self.vocab.encode(text).tolist())
 
     def _num_rows(self, options: SampleOptions, count: int) -> int:
         """Return how many of `count` texts are drawn side by side."""
@@ -478,26 +485,6 @@ class Generator:
         # on until the other rows have ended.
         num_rounds = max(1, math.ceil(count / most))
         return max(1, math.ceil(count / num_rounds))
-
-    def _rows(
-        self, options: SampleOptions, texts: Iterable[DrawnText], *, num_rows: int, num_chars: int
-    ) -> Rows:
-        """Check the options against the model, read the prime, and begin the first texts."""
-        stepper = self.model_for(options.precision, options.clamps)
-        if options.cell is not None:
-            stepper.check_unit(*options.cell)
-        prime = self.encode_prime(options.prime_text, options.unknown)
-        return Rows(
-            stepper,
-            self.read_prime(stepper, prime),
-            texts=texts,
-            num_rows=num_rows,
-            num_chars=num_chars,
-            rules=self._rules(options),
-            options=options,
-            prime=self._prime_of_text(options),
-            ends_early=self.config.end_id is not None,
-        )
 
     def _prime_of_text(self, options: SampleOptions) -> list[int]:
         """Return the ids with which a text begins: those of the prime."""
@@ -578,15 +565,6 @@ class Generator:
         if len(banned) >= len(self.vocab):
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned
-
-    def read_prime(self, stepper: Stepper, prime: Ids) -> Primed:
-        """Read the prime as `prime_model` does. The last result is kept, so that a long prime is
-        read once."""
-        # Another prime and other clamps lead to another state.
-        key = prime.tobytes(), stepper.changes
-        if self._last_primed is None or self._last_primed[0] != key:
-            self._last_primed = key, sampling.prime_model(stepper, prime)
-        return self._last_primed[1]
 
 
 def _all_rejected(count: int, num_found: int) -> UsageError:

@@ -201,12 +201,12 @@ class Rules:
             return False
         return self.words is None or bool(self.words.is_whole[state.word])
 
-    def are_complete(self, word: int, *, number: int) -> bool:
-        """Return what `is_complete` does for the state of words and the number of the state of the
-        pattern."""
-        if self.table is None:
-            return False
-        return self.is_complete(TextState(word, list(self.table.numbers)[number]))
+    def blocked_by(self, state: TextState) -> list[str]:
+        """Return the options because of which no character may follow a text; none of them for a
+        text that matches as a whole, which is as long as it can be."""
+        if self.is_complete(state):
+            return []
+        return self.names
 
 
 def rule_tables(rules: Rules) -> RuleTables:
@@ -289,13 +289,19 @@ class FollowedTexts:
         if self._keeps_texts:
             self._texts[row].append(id)
 
-    def is_complete(self, row: int) -> bool:
-        """Return whether the text of a row matches the pattern, and its last word is whole."""
+    def blocked_by(self, row: int) -> list[str]:
+        """Return the options because of which no character may follow the text of a row, as
+        `Rules.blocked_by` does."""
+        return self._rules.blocked_by(self._state_of(row))
+
+    def _state_of(self, row: int) -> TextState:
         if self._streams is None:
-            return self._rules.is_complete(self._states[row])
-        return self._rules.are_complete(
-            int(self._streams.words[row]), number=int(self._streams.patterns[row])
-        )
+            return self._states[row]
+        # The compiled loop has followed the text, and numbers the states of the pattern.
+        pattern = None
+        if self._rules.table is not None:
+            pattern = list(self._rules.table.numbers)[self._streams.patterns[row]]
+        return TextState(int(self._streams.words[row]), pattern)
 
     def streams(self) -> FollowedStreams:
         """Return arrays of all texts for the compiled loop, which follows them from now on."""

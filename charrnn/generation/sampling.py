@@ -1,7 +1,8 @@
 """Draw characters one after another, in one text or in several texts side by side.
 
-`Rows.draw` is a step of the loop: distribution, draw, read. A `DrawnText` decodes what is drawn
-(`writing`). `write_texts` draws a list of texts, and a single text is drawn when it is taken.
+Control goes one way. Whoever takes a `TextToDraw` asks `Rows` for the next characters. `Rows.draw`
+draws them (distribution, draw, read), and adds them to a `WrittenText`, which makes text of them
+and finds its end (`writing`).
 
 Shapes: B rows, one for each text, N characters, V vocabulary; state as in `model.stepper`.
 """
@@ -9,10 +10,11 @@ Shapes: B rows, one for each text, N characters, V vocabulary; state as in `mode
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from itertools import islice
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +24,19 @@ from charrnn.generation.distribution import (
     char_weights,
     log_softmax,
 )
-from charrnn.generation.rules import FollowedTexts, Rules, rule_tables
+from charrnn.generation.generated_text import GeneratedText
+from charrnn.generation.rules import FollowedTexts, rule_tables
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.writing import LONG_TEXT, DrawnText
+from charrnn.generation.writing import LONG_TEXT, Ending, Piece, WrittenText
 from charrnn.model.stepper import Stepper
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.compiling import can_compile
-from charrnn.system.progress import task_from
+from charrnn.system.progress import Task, task_from
 
 if TYPE_CHECKING:
     from charrnn.compiled.sampling import NetworkRows
 
 Ids = NDArray[np.integer]
-Primed = tuple[NDArray[np.floating], Float32Array]
-"""The logits (1, V) of the character after a prime, and the state of one row: all texts with one
-prime begin from them, and the prime is read once."""
-
 COMPILED_FROM = 2_000
 """Number of characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
 UNCACHED_FROM = 20_000
@@ -58,6 +57,16 @@ SLOW_PRIME = 20_000
 BEFORE_LOADING = 16
 """Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at
 once."""
+
+
+class PrimedModel(NamedTuple):
+    """A model that has read a prime, from which all texts with this prime begin."""
+
+    stepper: Stepper
+    logits: NDArray[np.floating]
+    """(1, V), of the next character."""
+    state: Float32Array
+    """The state of one row."""
 
 
 @cache
@@ -86,7 +95,7 @@ def compiled_loop(stepper: Stepper, function: str, num_chars: int) -> ModuleType
     return compiled
 
 
-def prime_model(stepper: Stepper, prime: Ids) -> Primed:
+def prime_model(stepper: Stepper, prime: Ids) -> PrimedModel:
     """Read the ids (N,) of a prime, N >= 1, from the initial state.
 
     A prime of a megabyte takes a while: Ctrl-C and a bar of progress work in between.
@@ -111,7 +120,7 @@ def prime_model(stepper: Stepper, prime: Ids) -> Primed:
                 # The compiled loop changes logits and state in place.
                 compiled.LOOPS["read"](weights, block, state, logits, scratch)
             advance(len(block))
-    return logits, state
+    return PrimedModel(stepper, logits, state)
 
 
 NUM_SEEDS = 1 << 32
@@ -121,7 +130,7 @@ call; JSON keeps them exactly."""
 
 def seed_of_text(seed: int, index: int) -> int:
     """Return the seed that draws text `index` of several texts alone: seed + index * 2^32, which
-    `generator_of` takes apart again.
+    `random_numbers_of` takes apart again.
 
     One text of a list can be drawn again without the others.
     """
@@ -136,8 +145,8 @@ def place_of(seed: int | None) -> int:
     return (seed or 0) // NUM_SEEDS
 
 
-def generator_of(seed: int) -> np.random.Generator:
-    """Return the random generator of a text. `seed` may be a result of `seed_of_text`.
+def random_numbers_of(seed: int) -> np.random.Generator:
+    """Return the random numbers of a text. `seed` may be a result of `seed_of_text`.
 
     The texts of a seed have independent streams of NumPy's SeedSequence, so that text i does not
     depend on the number of texts.
@@ -157,79 +166,126 @@ def draw(weights: CharWeights, uniform: float) -> int:
     return min(id, int(np.flatnonzero(weights.values)[-1]))
 
 
-def write_texts(rows: "Rows") -> Iterator[DrawnText]:
-    """Draw the texts of some rows, and yield each as soon as it and all before it have ended.
+class TextToDraw:
+    """A text of which nothing is drawn before it is taken.
 
-    A list of texts is drawn by it; a single text draws itself when it is taken.
+    `TextGenerator.begin` returns one: `pieces` is what `Model.stream` yields, `chunks` what
+    `Model.write` yields, and `whole` what `Model.sample` returns.
     """
-    with task_from(LONG_TEXT, "writing", total=rows.num_chars) as advance:
-        while rows.begun:
-            text = rows.begun.popleft()
-            while not text.is_done:
-                advance(rows.draw())
-            yield text
+
+    def __init__(self, text: WrittenText, rows: "Rows"):
+        """Take a text, and the rows of which one draws it."""
+        self._text = text
+        self._rows = rows
+
+    def pieces(self) -> Iterator[Piece]:
+        """Draw the text, and yield its pieces as soon as they are certain."""
+        yield from self._text.take_pieces()
+        with self._reported() as advance:
+            while not self._text.is_done:
+                advance(self._rows.draw())
+                yield from self._text.take_pieces()
+
+    def chunks(self) -> Iterator[str]:
+        """Draw the text, and yield it in chunks of the size of the blocks that are drawn."""
+        if self._text.is_done:
+            yield self._text.take_text()
+        with self._reported() as advance:
+            while not self._text.is_done:
+                advance(self._rows.draw())
+                yield self._text.take_text()
+
+    def whole(self) -> GeneratedText:
+        """Draw the text to its end, and return what was not taken yet."""
+        with self._reported() as advance:
+            while not self._text.is_done:
+                advance(self._rows.draw())
+        return self._text.result()
+
+    def _reported(self) -> AbstractContextManager[Task]:
+        return task_from(LONG_TEXT, "writing", total=self._text.num_left)
+
+
+class DrawnCharacters(NamedTuple):
+    """N characters that were drawn in each row."""
+
+    ids: Int64Array
+    """(B, N)."""
+    logprobs: Float64Array
+    """(B, N): in nats, the model's own, before any shaping."""
+    values: Float32Array
+    """(B, N): those of the cell that is shown, or 0."""
+    lengths: Int64Array
+    """(B,): how many characters of each row were drawn before none might follow."""
 
 
 class Rows:
     """B texts that are drawn side by side: what the model predicts for each of them, its state, and
     random numbers. Where a text has ended, the next one begins.
 
-    A text has a uniform random number for each character, from `generator_of(text.seed)`: it is the
-    same in every row, whatever is drawn beside it. In int8 it is the same compiled or not; in fp32
-    too, except for draws within rounding (about 1e-7) of a border between two characters.
+    A text has a uniform random number for each character, from `random_numbers_of(text.seed)`: it
+    is the same in every row, whatever is drawn beside it. In int8 it is the same compiled or not;
+    in fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
     """
 
     def __init__(
         self,
-        stepper: Stepper,
-        primed: Primed,
+        primed: PrimedModel,
         *,
-        texts: Iterable[DrawnText],
-        num_chars: int,
-        rules: Rules,
+        texts: Iterable[WrittenText],
+        ending: Ending,
         options: SampleOptions,
+        num_chars: int,
         num_rows: int = 1,
-        prime: Sequence[int] = (),
-        ends_early: bool = False,
     ):
         """Begin the first texts.
 
         Args:
-            stepper: The model that reads what is drawn.
-            primed: What `prime_model` returns of the prime.
+            primed: The model, which has read the prime.
             texts: The texts, at least as many as rows, each of which has at least one character.
-            num_chars: The largest number of characters of all texts together.
-            rules: What may follow a text.
+            ending: What may follow a text, and what ends it.
             options: How characters are drawn.
+            num_chars: The largest number of characters of all texts together.
             num_rows: The number B of texts that are drawn side by side.
-            prime: The ids with which the texts begin, for the rules.
-            ends_early: Whether most texts end before their length, as documents do.
         """
-        self.num_chars = num_chars
-        self.begun = deque[DrawnText]()
-        """The texts that have begun, in their order; `write_texts` takes them."""
-        self._stepper = stepper
+        self._num_chars = num_chars
+        # The texts that have begun, in their order, until `written_texts` has yielded them.
+        self._begun = deque[WrittenText]()
+        self._stepper = primed.stepper
         self._primed = primed
-        self._rules = rules
+        self._rules = ending.rules
         self._options = options
-        self._ends_early = ends_early
+        # Most documents end before their length.
+        self._ends_early = ending.end_id is not None
 
         self._waiting = iter(texts)
-        self._texts: list[DrawnText | None] = list(islice(self._waiting, num_rows))
-        self.begun.extend(text for text in self._texts if text is not None)
-        self._generators = [generator_of(text.seed) for text in self.begun]
-        logits, state = primed
-        self._logits = np.repeat(logits, len(self._texts), axis=0)
-        self._state = np.repeat(state, len(self._texts), axis=-2)
-        self._followed = FollowedTexts(rules, prime, len(self._texts))
+        self._texts: list[WrittenText | None] = list(islice(self._waiting, num_rows))
+        self._begun.extend(text for text in self._texts if text is not None)
+        self._random_numbers = [random_numbers_of(text.seed) for text in self._begun]
+        self._logits = np.repeat(primed.logits, len(self._texts), axis=0)
+        self._state = np.repeat(primed.state, len(self._texts), axis=-2)
+        self._followed = FollowedTexts(ending.rules, ending.prime, len(self._texts))
 
         self._num_drawn = 0
         self._num_expected = 0
         self._compiled: NetworkRows | None = None
         self._block_size = FIRST_BLOCK
         # Beside other texts, what follows the end of a text is drawn in vain.
-        if len(self._texts) > 1 and (ends_early or options.stops or options.match is not None):
+        may_end_early = self._ends_early or options.stops or options.match is not None
+        if len(self._texts) > 1 and may_end_early:
             self._block_size = EARLY_BLOCK
+
+    def written_texts(self) -> Iterator[WrittenText]:
+        """Draw all texts, and yield each as soon as it and all before it have ended.
+
+        A list of texts is drawn by it; a single text is drawn when it is taken (`TextToDraw`).
+        """
+        with task_from(LONG_TEXT, "writing", total=self._num_chars) as advance:
+            while self._begun:
+                text = self._begun.popleft()
+                while not text.is_done:
+                    advance(self.draw())
+                yield text
 
     def draw(self) -> int:
         """Draw the next characters of every row, add them to the texts, and return how many were
@@ -245,17 +301,18 @@ class Rows:
 
         num_left = [0 if text is None else text.num_left for text in self._texts]
         if self._compiled is None:
-            num_drawn = self._draw_step(num_left)
+            drawn = self._draw_step(num_left)
         else:
-            num_drawn = self._draw_block(self._compiled, num_left)
-        self._num_drawn += num_drawn
-        return num_drawn
+            drawn = self._draw_block(self._compiled, num_left)
+        self._add(drawn)
+        self._num_drawn += drawn.ids.size
+        return drawn.ids.size
 
-    def _draw_step(self, num_left: Sequence[int]) -> int:
+    def _draw_step(self, num_left: Sequence[int]) -> DrawnCharacters:
         """Draw the next character of every row in NumPy. `num_left` has how many may follow in each
         row (B,)."""
         # Draw. The log-probabilities are the model's own, before the options shape them.
-        uniforms = [generator.random() for generator in self._generators]
+        uniforms = [numbers.random() for numbers in self._random_numbers]
         ids = np.zeros(len(uniforms), np.int64)
         lengths = np.zeros(len(uniforms), np.int64)
         for row, uniform in enumerate(uniforms):
@@ -275,58 +332,41 @@ class Rows:
             layer, unit = self._options.cell
             values = self._stepper.values(self._state)[layer, :, unit]
 
-        self._add(ids[:, None], logprobs[:, None], values=values[:, None], lengths=lengths)
-        return ids.size
+        return DrawnCharacters(
+            ids[:, None], logprobs=logprobs[:, None], values=values[:, None], lengths=lengths
+        )
 
-    def _draw_block(self, compiled: "NetworkRows", num_left: Sequence[int]) -> int:
+    def _draw_block(self, compiled: "NetworkRows", num_left: Sequence[int]) -> DrawnCharacters:
         """Draw a block of characters of every row by compiled code, which takes the same steps."""
         size = min(self._block_size, max(num_left))
         if self._block_size > EARLY_BLOCK:
             self._block_size = min(2 * self._block_size, LAST_BLOCK)
-        numbers = np.stack([generator.random(size) for generator in self._generators])
+        uniforms = np.stack([numbers.random(size) for numbers in self._random_numbers])
         self._followed.streams().num_left[:] = num_left
-        drawn = compiled.draw(self._logits, state=self._state, uniforms=numbers)
+        drawn = compiled.draw(self._logits, state=self._state, uniforms=uniforms)
         self._logits = drawn.logits
         self._state = drawn.state
 
         ids, logprobs, lengths = drawn.block
-        self._add(ids, logprobs, values=np.zeros(ids.shape, np.float32), lengths=lengths)
-        return ids.size
+        values = np.zeros(ids.shape, np.float32)
+        return DrawnCharacters(ids, logprobs=logprobs, values=values, lengths=lengths)
 
-    def _add(
-        self,
-        ids: Int64Array,
-        logprobs: Float64Array,
-        *,
-        values: Float32Array,
-        lengths: Int64Array,
-    ) -> None:
-        """Add N drawn characters of each row (B, N) to its text, which decodes them up to its end.
-
-        `logprobs` (B, N) are in nats, `values` (B, N) are those of the cell that is shown, or 0,
-        and `lengths` (B,) is how many characters of each row were drawn before none might follow.
-        """
+    def _add(self, drawn: DrawnCharacters) -> None:
+        """Add the characters of each row to its text, which decodes them up to its end. Where a
+        text has ended, the next one begins."""
         for row, text in enumerate(self._texts):
             if text is None:
                 continue
-            length = int(lengths[row])
+            length = int(drawn.lengths[row])
             text.add(
-                ids[row, :length].tolist(),
-                logprobs=logprobs[row, :length].tolist(),
-                values=values[row, :length].tolist(),
+                drawn.ids[row, :length].tolist(),
+                logprobs=drawn.logprobs[row, :length].tolist(),
+                values=drawn.values[row, :length].tolist(),
             )
-            if length < ids.shape[1]:
-                self._end(row, text)
+            if length < drawn.ids.shape[1]:
+                text.end(self._followed.blocked_by(row))
             if text.is_done:
                 self._begin_next(row)
-
-    def _end(self, row: int, text: DrawnText) -> None:
-        """End the text of a row, which no character may follow."""
-        # A text that matches and whose last word is whole is as long as it can be.
-        if self._followed.is_complete(row):
-            text.end()
-        else:
-            text.end_at(self._rules.names)
 
     def _begin_next(self, row: int) -> None:
         """Begin the next text, after the prime, in the row of a text that has ended."""
@@ -334,12 +374,11 @@ class Rows:
         self._texts[row] = text
         if text is None:
             return
-        self.begun.append(text)
-        self._generators[row] = generator_of(text.seed)
-        logits, state = self._primed
-        self._logits[row] = logits[0]
+        self._begun.append(text)
+        self._random_numbers[row] = random_numbers_of(text.seed)
+        self._logits[row] = self._primed.logits[0]
         self._state = self._state.copy()
-        self._state[..., row, :] = state[..., 0, :]
+        self._state[..., row, :] = self._primed.state[..., 0, :]
         self._followed.begin(row)
 
     def _count_expected(self) -> int:
@@ -355,8 +394,8 @@ class Rows:
 
         # For texts that end early, the loop is compiled only after enough characters to save time.
         if self._ends_early and self._num_drawn < UNCACHED_FROM:
-            return min(self.num_chars, UNCACHED_FROM - 1)
-        return self.num_chars
+            return min(self._num_chars, UNCACHED_FROM - 1)
+        return self._num_chars
 
     def _compile(self, num_chars: int) -> "NetworkRows | None":
         """Return the rows that compiled code draws; None if NumPy draws them."""

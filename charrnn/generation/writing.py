@@ -1,13 +1,13 @@
-"""A text while it is drawn: decode its ids, cut it at stop strings, and find a loop at its end."""
+"""A text while its ids are drawn: where it ends (`Ending`), and the characters of its ids up to
+there (`WrittenText`)."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from charrnn.generation.generated_text import DeadEnd, GeneratedText
-from charrnn.system.progress import Task, task_from
+from charrnn.generation.rules import Rules, TextState
 from charrnn.text.vocab import Decoder, Vocab
 from charrnn.text.word_list import MAX_WORD_LENGTH
 
@@ -29,64 +29,94 @@ class Piece(NamedTuple):
     """The value, after this id, of the cell that is shown."""
 
 
-class DrawnText:
-    """A text while its ids are drawn: it decodes them, and finds the end of the text.
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What ends a text: its length, the END of a document, a stop string, or that no character may
+    follow it.
 
-    `Generator.begin` returns one, of which nothing is drawn before it is taken: `pieces` is what
-    `Model.stream` yields, `chunks` what `Model.write` yields, and `whole` what `Model.sample`
-    returns.
-
-    Whoever draws ids (`sampling.Rows`, a beam search) adds them and asks whether the text goes on:
-    it turns ids into characters, and finds stop strings and ENDs. A beam search also asks, before
-    it adds them, which of its continuations have ended.
-
-    A stop string or `end_id`, the END of a document, ends the text; neither is part of it. Text
-    that may be the start of a stop string stays pending. What is certain waits until it is taken,
-    at about 24 bytes a character.
+    It is the only place that decides so: for a text that is drawn, which `WrittenText` cuts there,
+    and for the texts of a beam search. Neither END nor a stop string belongs to the text.
     """
 
-    def __init__(
-        self,
-        vocab: Vocab,
-        stops: Sequence[str] = (),
-        *,
-        length: int,
-        end_id: int | None = None,
-        seed: int = 0,
-        prime: str = "",
-        ends_word: Callable[[str], bool] | None = None,
-    ):
-        """Cut the text after `length` ids, or before the first of `stops` that appears.
+    length: int
+    """The largest number of ids of a text."""
+    rules: Rules
+    """What may follow a text. A text that matches a pattern ends when nothing can follow."""
+    end_id: int | None = None
+    """The id of END, which ends a document; None without documents."""
+    stops: Sequence[tuple[int, ...]] = ()
+    """The ids of the stop strings. The first that appears ends the text."""
+    prime: Sequence[int] = ()
+    """The ids with which the text begins, for the rules."""
 
-        With `ends_word`, a stop string counts only behind a text, of which the `prime` is the
-        beginning, for which this returns True.
+    def has_ended(self, ids: Sequence[int], state: TextState) -> bool:
+        """Whether a text of some ids and its state of the rules has ended before its length.
+
+        A search asks so of each of its texts; a text that is drawn is cut as it grows.
         """
+        if self.rules.is_complete(state):
+            allowed = self.rules.allowed(state, self.length - len(ids))
+            if not allowed.any():
+                return True
+        return ids[-1] == self.end_id or self.stop_at_end(ids, before=self.prime) != ()
+
+    def stop_at_end(self, ids: Sequence[int], *, before: Sequence[int]) -> tuple[int, ...]:
+        """Return the stop string with which some ids of a text end, the longest of several; empty
+        if there is none.
+
+        With known words, a stop string counts only behind a whole word, which may begin in the ids
+        `before` these.
+        """
+        longest: tuple[int, ...] = ()
+        for stop in self.stops:
+            num_before = len(ids) - len(stop)
+            if len(stop) <= len(longest) or tuple(ids[-len(stop) :]) != stop:
+                continue
+            if self.rules.ends_word([*before, *ids[:num_before]]):
+                longest = stop
+        return longest
+
+    def num_held_back(self, ids: Sequence[int]) -> int:
+        """Return how many of the last ids may be the beginning of a stop string, so that they may
+        not belong to the text."""
+        longest = max(map(len, self.stops), default=0)
+        for length in range(min(len(ids), longest - 1), 0, -1):
+            end = tuple(ids[-length:])
+            if any(stop[:length] == end and stop != end for stop in self.stops):
+                return length
+        return 0
+
+
+class WrittenText:
+    """A text as its ids come: it turns them into characters, up to the end of the text.
+
+    Whoever draws ids (`sampling.Rows`, a beam search) adds them and asks whether the text goes on.
+    It knows nobody: what was added is taken from it, as pieces, as text, or as the `result`.
+
+    Text that may be the start of a stop string stays pending until it is certain. What is certain
+    waits until it is taken, at about 24 bytes a character.
+    """
+
+    def __init__(self, vocab: Vocab, ending: Ending, *, seed: int = 0):
+        """Begin an empty text of the characters of an alphabet. Its random numbers have a seed."""
         self.seed = seed
-        self.num_left = length
+        self.num_left = ending.length
         """The largest number of ids that may still follow."""
-        self.is_done = length == 0
-        self.draw_next: Callable[[], int] | None = None
-        """Draws the next characters, adds them, and returns how many were drawn; None if whoever
-        made the text adds them."""
-        self.stop = ""
-        """The stop string that has ended the text, or ""."""
-        self.has_ended: bool | None = None
-        """Whether the document has reached its END; None without documents."""
-        if end_id is not None:
-            self.has_ended = False
-
-        self.dead_end: DeadEnd | None = None
-        """Where and why no character may follow."""
-
-        self._length = length
+        self.is_done = ending.length == 0
         self._vocab = vocab
-        self._stops = tuple(stops)
-        self._ends_word = ends_word
-        # The end of what is kept, with the word that it is in.
-        self._last_kept = prime[-2 * MAX_WORD_LENGTH :]
-        self._end_id = end_id
+        self._ending = ending
+        self._stop = ""
+        self._dead_end: DeadEnd | None = None
+        # Whether the document has reached its END; None without documents.
+        self._has_ended: bool | None = None
+        if ending.end_id is not None:
+            self._has_ended = False
+
+        # What is pending, and the ids before it, with the word that it is in.
         self._decoder = Decoder(vocab)
         self._pending: list[Piece] = []
+        self._pending_ids: list[int] = []
+        self._ids_before = list(ending.prime)
         self._clear()
 
     def _clear(self) -> None:
@@ -95,45 +125,7 @@ class DrawnText:
         self._logprobs = array("d")
         self._values = array("d")
 
-    # Drawing and taking
-
-    def pieces(self) -> Iterator[Piece]:
-        """Draw the text, and yield its pieces as soon as they are certain."""
-        yield from self.take_pieces()
-        with self._reported() as advance:
-            while not self.is_done:
-                advance(self._draw_next())
-                yield from self.take_pieces()
-
-    def chunks(self) -> Iterator[str]:
-        """Draw the text, and yield it in chunks of the size of the blocks that are drawn."""
-        if self.is_done:
-            yield self.take_text()
-        with self._reported() as advance:
-            while not self.is_done:
-                advance(self._draw_next())
-                yield self.take_text()
-
-    def whole(self) -> GeneratedText:
-        """Draw the text to its end, and return what was not taken yet."""
-        with self._reported() as advance:
-            while not self.is_done:
-                advance(self._draw_next())
-        return GeneratedText(
-            text="".join(self._texts),
-            logprobs=tuple(self._logprobs),
-            seed=self.seed,
-            stop=self.stop,
-            has_ended=self.has_ended,
-            dead_end=self.dead_end,
-        )
-
-    def _reported(self) -> AbstractContextManager[Task]:
-        return task_from(LONG_TEXT, "writing", total=self.num_left)
-
-    def _draw_next(self) -> int:
-        assert self.draw_next is not None, "whoever made this text adds its ids"
-        return self.draw_next()
+    # Taking
 
     def take_pieces(self) -> list[Piece]:
         """Return the certain pieces that were not taken yet. The piece of END has no text."""
@@ -147,13 +139,24 @@ class DrawnText:
         self._clear()
         return text
 
+    def result(self) -> GeneratedText:
+        """Return what was not taken yet, and how the text ended."""
+        return GeneratedText(
+            text="".join(self._texts),
+            logprobs=tuple(self._logprobs),
+            seed=self.seed,
+            stop=self._stop,
+            has_ended=self._has_ended,
+            dead_end=self._dead_end,
+        )
+
     # Adding
 
     def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
         """Decode the next ids, up to the end of the text; what follows was drawn in vain."""
         ids = ids[: self.num_left]
         self.num_left -= len(ids)
-        if self._vocab.kind == "char" and not self._stops:
+        if self._vocab.kind == "char" and not self._ending.stops:
             self._add_block(ids, logprobs=logprobs, values=values)
         else:
             for id, logprob, value in zip(ids, logprobs, values, strict=False):
@@ -163,37 +166,29 @@ class DrawnText:
         if self.num_left == 0:
             self.end()
 
-    def end_at(self, options: Sequence[str]) -> None:
-        """End the text, if it has not ended, where some options allow no next character.
+    def end(self, blocked_by: Sequence[str] = ()) -> None:
+        """End the text here, if it has not ended.
 
-        It is for a text that cannot go on because of its options, which the result then names;
-        `end` is for any other end.
+        Some options that allow no next character are a dead end, which the result names.
         """
-        if not self.is_done:
-            self.dead_end = DeadEnd(self._length - self.num_left, tuple(options))
-        self.end()
-
-    def end(self) -> None:
-        """End the text here, if it has not ended."""
-        if not self.is_done:
-            self._flush()
-            self._finish()
-
-    def _finish(self) -> None:
+        if self.is_done:
+            return
+        if blocked_by:
+            self._dead_end = DeadEnd(self._ending.length - self.num_left, tuple(blocked_by))
+        self._finish_character()
+        self._keep(len(self._pending))
         self.is_done = True
-        # What draws the text also holds it: neither should keep the other in memory.
-        self.draw_next = None
 
     def _add_block(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
         """Add ids that are a character each, of which only END can end the text."""
         # All at once: one by one, this would take as long as drawing the characters.
         num_chars = len(ids)
         num_kept = num_chars
-        if self._end_id in ids:
-            num_chars = ids.index(self._end_id)
+        if self._ending.end_id in ids:
+            num_chars = ids.index(self._ending.end_id)
             num_kept = num_chars + 1
-            self._finish()
-            self.has_ended = True
+            self.is_done = True
+            self._has_ended = True
         self._texts.extend(self._vocab.decode(ids[:num_chars]))
         if num_kept > num_chars:
             self._texts.append("")  # END has a log-probability, and no text
@@ -201,78 +196,51 @@ class DrawnText:
         self._values.extend(values[:num_kept])
 
     def _add_id(self, id: int, logprob: float, value: float) -> None:
-        if id != self._end_id:
-            text = self._decoder.feed(id)
-            self._pending.append(Piece(text, logprob=logprob, value=value))
-            self._release()
+        # END ends the text, and what looked like the start of a stop string belongs to it.
+        if id == self._ending.end_id:
+            self._finish_character()
+            self._pending.append(Piece("", logprob=logprob, value=value))
+            self._keep(len(self._pending))
+            self.is_done = True
+            self._has_ended = True
             return
 
-        # A stop string in the pending text ends the text before END does.
-        self._flush()
-        if not self.is_done:
-            self._finish()
-            self.has_ended = True
-            self._keep([Piece("", logprob=logprob, value=value)])
+        # A stop string ends it, and is no part of it.
+        self._pending.append(Piece(self._decoder.feed(id), logprob=logprob, value=value))
+        self._pending_ids.append(id)
+        stop = self._ending.stop_at_end(self._pending_ids, before=self._ids_before)
+        if stop:
+            self._stop = self._vocab.decode(stop)
+            num_chars = len(text_of(self._pending)) - len(self._stop)
+            self._pending = _cut(self._pending, num_chars)
+            self._keep(len(self._pending))
+            self.is_done = True
+            return
 
-    def _keep(self, pieces: Sequence[Piece]) -> None:
-        for piece in pieces:
-            self._texts.append(piece.text)
-            self._logprobs.append(piece.logprob)
-            self._values.append(piece.value)
-        if self._ends_word is not None:
-            self._last_kept = (self._last_kept + text_of(pieces))[-2 * MAX_WORD_LENGTH :]
+        # Otherwise only what may begin a stop string is not certain, and the last id of an
+        # unfinished character: if the text ends here, the character is added to its piece.
+        num_held_back = self._ending.num_held_back(self._pending_ids)
+        if self._decoder.is_amid_character:
+            num_held_back = max(num_held_back, 1)
+        self._keep(len(self._pending) - num_held_back)
 
-    def _flush(self) -> None:
-        """Keep the pending pieces, which no stop string can end any more."""
-        # Bytes of an unfinished character become U+FFFD.
+    def _finish_character(self) -> None:
+        """Add U+FFFD to the last piece if its character is incomplete."""
         unfinished = self._decoder.finish()
         if unfinished:
             last = self._pending[-1]
             self._pending[-1] = last._replace(text=last.text + unfinished)
 
-        # Text that looked like the start of a stop string belongs to the text.
-        self._release()
-        self._keep(self._pending)
-        self._pending = []
-
-    def _release(self) -> None:
-        """Keep the pending pieces that certainly belong to the text; end it at a stop string."""
-        text = text_of(self._pending)
-        stops = [(self._find(stop, text), stop) for stop in self._stops]
-        stops = [(begin, stop) for begin, stop in stops if begin >= 0]
-        if stops:
-            # If several begin at the same character, the shortest is complete first.
-            begin, self.stop = min(stops, key=lambda item: (item[0], len(item[1])))
-            self._finish()
-            self._keep(_cut(self._pending, begin))
-            self._pending = []
-            return
-
-        # The last id of an unfinished character stays: if the text ends here, `_flush` adds the
-        # character to its piece. Text that may be the start of a stop string stays, too.
-        num_kept = 0
-        if self._decoder.is_amid_character:
-            num_kept = 1
-        overlaps = [_overlap(text, stop) for stop in self._stops]
-        num_certain = len(text) - max(overlaps, default=0)
-
-        # A piece of several characters is certain when all of them are.
-        num_released = 0
-        for piece in self._pending[: len(self._pending) - num_kept]:
-            num_certain -= len(piece.text)
-            if num_certain < 0:
-                break
-            num_released += 1
-        self._keep(self._pending[:num_released])
-        del self._pending[:num_released]
-
-    def _find(self, stop: str, text: str) -> int:
-        """Return where a stop string that counts begins in the pending text; -1 if none does."""
-        begin = text.find(stop)
-        if self._ends_word is not None:
-            while begin >= 0 and not self._ends_word(self._last_kept + text[:begin]):
-                begin = text.find(stop, begin + 1)
-        return begin
+    def _keep(self, num_pieces: int) -> None:
+        """Keep the first of the pending pieces, which certainly belong to the text."""
+        for piece in self._pending[:num_pieces]:
+            self._texts.append(piece.text)
+            self._logprobs.append(piece.logprob)
+            self._values.append(piece.value)
+        self._ids_before += self._pending_ids[:num_pieces]
+        del self._ids_before[: -2 * MAX_WORD_LENGTH]
+        del self._pending[:num_pieces]
+        del self._pending_ids[:num_pieces]
 
 
 def text_of(pieces: Iterable[Piece]) -> str:
@@ -290,65 +258,3 @@ def _cut(pieces: Iterable[Piece], length: int) -> list[Piece]:
         kept.append(piece._replace(text=piece.text[:length]))
         length -= len(piece.text)
     return kept
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
-    # Downwards, to find the longest first.
-    for length in range(min(len(text), len(stop) - 1), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
-    return 0
-
-
-MIN_REPEATS = 3
-"""The smallest number of repeats of a loop. The most likely text of a character model often ends in
-a loop."""
-MIN_CHARS = 30
-"""The smallest number of characters of all repeats together."""
-MAX_AFTER = 10
-"""The largest number of characters after a loop: a text often leaves its loop just before it is cut
-at its length."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """The end of a text that repeats the same `period` characters `repeats` times, before `after`
-    other characters."""
-
-    period: int
-    """Characters of one repeat."""
-    repeats: int
-    """How often they stand one after the other; the last repeat may be cut."""
-    after: int = 0
-    """Characters that follow the loop."""
-
-
-def find_loop(text: Sequence[object]) -> Loop | None:
-    """Return the loop with the smallest period at the end of a text, or of its ids; None if the
-    text does not end in a loop.
-
-    A command tells so a user whose text repeats itself.
-
-    A loop has at least `MIN_REPEATS` repeats and `MIN_CHARS` characters. The last repeat may be cut
-    anywhere. Up to `MAX_AFTER` characters may follow it, as few as possible.
-    """
-    for after in range(min(MAX_AFTER, len(text) - MIN_CHARS) + 1):
-        # Backwards, because the loop is at the end.
-        reverse = text[: len(text) - after][::-1]
-        for period in range(1, len(reverse) // MIN_REPEATS + 1):
-            # This is not quadratic: if a text agrees with itself for m characters at two distances
-            # that differ by less than m / 3, their difference is a period, and the search has ended
-            # there. So N characters take O(N log N).
-            num_equal = 0
-            while (
-                period + num_equal < len(reverse)
-                and reverse[num_equal] == reverse[period + num_equal]
-            ):
-                num_equal += 1
-
-            # The first repeat has no earlier repeat to which it is equal.
-            repeats = (period + num_equal) // period
-            if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
-                return Loop(period=period, repeats=repeats, after=after)
-    return None

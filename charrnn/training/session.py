@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from charrnn.config.settings import Config, resolved, threads_at
 from charrnn.errors import CheckpointError, NonFiniteError, named
-from charrnn.generation.generator import Generator as TextGenerator
+from charrnn.generation.generator import TextGenerator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.device import on_threads
 from charrnn.model.losses import MeanScores, bits, stateful_scores
@@ -445,7 +445,7 @@ class TrainingSession:
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
-        # With the generator of `charrnn sample`, so that the same seed gives the same text there.
+        # As `charrnn sample` does, so that the same seed gives the same text there.
         # All samples of a run have one seed: they differ only by what the model has learned.
         config = self.trainer.config
         model = TextGenerator(

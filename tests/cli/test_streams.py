@@ -89,12 +89,12 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
     terminal = make_terminal()
     text = Stream(is_terminal=True)
     monkeypatch.setattr(sys, "stdout", text)
-    monkeypatch.setattr(sample_texts, "DrawnText", Drawn)
+    monkeypatch.setattr(sample_texts, "TextToDraw", Drawn)
     model = SimpleNamespace(
         config=Config(),
         vocab=vocab_of("ab"),
         generator=SimpleNamespace(
-            begin=lambda options: tell("reading before the text ..."),
+            prepare=lambda options: tell("reading before the text ..."),
             begin_each=lambda count, options: [Drawn()],
         ),
     )

@@ -247,13 +247,15 @@ import numpy as np
 from charrnn.generation import sampling
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.writing import Ending
 from hand_built import DrawnIds, hand_built_stepper
 stepper = hand_built_stepper("lstm")
 rules = Rules.of(np.zeros(stepper.vocab_size, np.bool_))
 text = DrawnIds(1, length=10**6)
 primed = sampling.prime_model(stepper, np.array([1]))
+ending = Ending(length=10**6, rules=rules)
 rows = sampling.Rows(
-    stepper, primed, texts=[text], num_chars=10**6, rules=rules, options=SampleOptions()
+    primed, texts=[text], ending=ending, options=SampleOptions(), num_chars=10**6
 )
 rows.draw()
 print(len(text.ids), "numba" in sys.modules)

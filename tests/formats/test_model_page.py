@@ -25,7 +25,7 @@ from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
 from charrnn.formats.model_page.page import to_model_page, to_module
 from charrnn.generation.distribution import char_weights
-from charrnn.generation.generator import Generator
+from charrnn.generation.generator import TextGenerator
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.text.vocab import Vocab
 from charrnn.text.word_list import words_in
@@ -105,7 +105,7 @@ def test_the_longest_of_twenty_texts_decides_the_length_a_page_offers(
         text = "a" * longest if options.seed == 19 else "a"
         return SimpleNamespace(whole=lambda: SimpleNamespace(text=text))
 
-    monkeypatch.setattr(Generator, "begin", drawn)
+    monkeypatch.setattr(TextGenerator, "begin", drawn)
     assert offered_length(MODELS["documents"]()) == offered
 
 

@@ -15,6 +15,7 @@ from strong_networks import PRIME, T, V, config_of, make_network, make_stepper
 from charrnn.generation.beam import Beam, BeamSearch, repeating
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SearchOptions
+from charrnn.generation.writing import Ending
 from charrnn.model.stepper import Stepper
 
 SEEDS = range(4)
@@ -39,10 +40,15 @@ class CountingStepper:
 
 def find(stepper, prime=PRIME, **options):
     """Return all beams of a search, and check that they are ranked and different."""
-    ids = {name: options.pop(name) for name in ("stops", "never_first") if name in options}
+    stops = options.pop("stops", ())
+    never_first = options.pop("never_first", ())
     rules = Rules.of(mask_of(options.pop("banned", ()), stepper.vocab_size))
     search = BeamSearch(
-        stepper=stepper, prime=prime, options=SearchOptions(**options), rules=rules, **ids
+        stepper=stepper,
+        prime=prime,
+        options=SearchOptions(**options),
+        ending=Ending(length=options["length"], rules=rules, stops=stops),
+        never_first=never_first,
     )
     beams = search.run()
     totals = [beam.total for beam in beams]

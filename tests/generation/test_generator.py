@@ -10,6 +10,7 @@ import pytest
 import charrnn
 from charrnn.generation import generator, sampling
 from charrnn.generation.sample_options import SampleOptions, SeveralOptions
+from charrnn.generation.sampling import DrawnCharacters
 
 MIB = 2**20
 
@@ -66,7 +67,8 @@ def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):
         drawn_together.add(len(rows._texts))
         shape = len(rows._texts), 1024
         lengths = np.full(len(rows._texts), 1024)
-        rows._add(np.full(shape, 2), np.zeros(shape), values=np.zeros(shape), lengths=lengths)
+        zeros = np.zeros(shape)
+        rows._add(DrawnCharacters(np.full(shape, 2), zeros, values=zeros, lengths=lengths))
         return 1024 * len(rows._texts)
 
     monkeypatch.setattr(sampling.Rows, "draw", draw)

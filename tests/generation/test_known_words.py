@@ -18,6 +18,7 @@ from charrnn.generation.known_words import WordTable
 from charrnn.generation.patterns import NEVER, Pattern
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions, SearchOptions
+from charrnn.generation.writing import Ending
 from charrnn.text.copies import KnownPassages
 from charrnn.text.vocab import Vocab
 from charrnn.text.word_list import KindTable, WordList, words_in
@@ -146,16 +147,14 @@ def all_drawn(rules, *, prime="", length=12, num_texts=30, **options):
     texts = [DrawnIds(seed, length) for seed in range(num_texts)]
     options = SampleOptions(length=length, **({"temperature": 2.0} | options))
     rows = sampling.Rows(
-        stepper,
         read,
         texts=texts,
-        num_rows=7,
-        num_chars=length * num_texts,
-        rules=rules,
+        ending=Ending(length=length, rules=rules, prime=ids),
         options=options,
-        prime=ids,
+        num_chars=length * num_texts,
+        num_rows=7,
     )
-    assert list(sampling.write_texts(rows)) == texts
+    assert list(rows.written_texts()) == texts
     return [(VOCAB.decode(text.ids), text.dead_end) for text in texts]
 
 
@@ -251,7 +250,8 @@ def test_beams_have_known_words(word, expression):
     if rules.missing[0, 0] > 4:
         return
     options = SearchOptions(width=64, length=4)
-    search = BeamSearch(stepper=STEPPER, prime=np.array([1]), options=options, rules=rules)
+    ending = Ending(length=4, rules=rules)
+    search = BeamSearch(stepper=STEPPER, prime=np.array([1]), options=options, ending=ending)
     found = [VOCAB.decode(beam.ids) for beam in search.run()]
     forms = WordList.of([word, "a"], VOCAB).all_forms
     assert found and all(re.fullmatch(expression, text) for text in found)
@@ -263,9 +263,8 @@ def test_a_stop_string_ends_a_beam_only_behind_a_whole_word(stop, expected):
     rules = rules_of("ab", "a-b", banned=VOCAB.encode("\n '.").tolist())
     stops = [tuple(VOCAB.encode(stop).tolist())]
     options = SearchOptions(width=64, length=3)
-    search = BeamSearch(
-        stepper=STEPPER, prime=np.array([1]), options=options, rules=rules, stops=stops
-    )
+    ending = Ending(length=3, rules=rules, stops=stops)
+    search = BeamSearch(stepper=STEPPER, prime=np.array([1]), options=options, ending=ending)
     for beam in search.run():
         text = VOCAB.decode(beam.ids)
         if len(text) < 3:

@@ -19,7 +19,8 @@ from charrnn.generation.distribution import log_softmax
 from charrnn.generation.patterns import Pattern
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SearchOptions
-from charrnn.generation.sampling import generator_of
+from charrnn.generation.sampling import random_numbers_of
+from charrnn.generation.writing import Ending
 from charrnn.text.documents import END
 
 ALPHABET, LETTERS, T = ("", "a", "b", "é", "\n"), "abcd", 4
@@ -82,7 +83,7 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression)
     pattern, stepper = Pattern(expression, LETTERS, None), make_stepper("lstm", 0)
     matching = {text for text in all_texts(LETTERS) if re.fullmatch(expression, text)}
     for seed, shaping in enumerate([{}, {"top_k": 2}, {"temperature": 0.01}]):
-        uniforms, text = generator_of(seed), ""
+        uniforms, text = random_numbers_of(seed), ""
         while any(one != text and one.startswith(text) for one in matching):
             own = log_softmax(stepper.read(np.array([*PRIME, *map(LETTERS.index, text)]))[0])[
                 0
@@ -99,7 +100,7 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression)
         stepper=stepper,
         prime=PRIME,
         options=SearchOptions(width=256, length=T),
-        rules=Rules.of(np.zeros(T, np.bool_), pattern=pattern),
+        ending=Ending(length=T, rules=Rules.of(np.zeros(T, np.bool_), pattern=pattern)),
     )
     ended = {
         text

@@ -16,10 +16,10 @@ from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import (
     draw,
-    generator_of,
+    random_numbers_of,
     seed_of_text,
 )
-from charrnn.generation.writing import DrawnText
+from charrnn.generation.writing import Ending, WrittenText
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import REPLACEMENT, Vocab
@@ -78,11 +78,12 @@ def drawn(stepper, prime, *, seed, length, **options):
 def pieces_of(stepper, vocab, *, length, **options):
     """The text of one stream, piece by piece."""
     [text] = draw_texts(stepper, start_ids(vocab), [0], length=length, **options)
-    whole = DrawnText(vocab, length=length)
+    rules = Rules.of(mask_of((), len(vocab)))
+    written = WrittenText(vocab, Ending(length=length, rules=rules))
     pieces = []
     for id in text.ids:
-        whole.add([id], [0.0], [0.0])
-        pieces += whole.take_pieces()
+        written.add([id], [0.0], [0.0])
+        pieces += written.take_pieces()
     return pieces
 
 
@@ -96,7 +97,7 @@ def test_the_seed_decides_the_text():
 
 
 def test_the_texts_of_one_seed_have_independent_random_numbers():
-    numbers = [generator_of(seed_of_text(5, index)).random(4).tolist() for index in range(3)]
+    numbers = [random_numbers_of(seed_of_text(5, index)).random(4).tolist() for index in range(3)]
     assert numbers[0] == np.random.Generator(np.random.PCG64(5)).random(4).tolist()
     assert len({number for row in numbers for number in row}) == 12
     third = np.random.SeedSequence(5, spawn_key=(2,))

@@ -1,28 +1,32 @@
-"""Text from ids: cut where a stop string appears, and never sooner than that is certain; loops at
-its end.
+"""Text from ids: cut where a stop string appears, and never sooner than that is certain.
 
 Tests `generation.generated_text`, too.
 """
 
 import pytest
-from hand_built import vocab_of
+from hand_built import mask_of, vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn.generation import writing
-from charrnn.generation.writing import (
-    MIN_CHARS,
-    DrawnText,
-    Loop,
-    find_loop,
-    text_of,
-)
+from charrnn.generation.rules import Rules
+from charrnn.generation.writing import Ending, WrittenText, text_of
 from charrnn.text.vocab import Vocab
 
 CHARS = vocab_of("abc\n")
 BYTES = Vocab.of_bytes()
 TEXTS = st.text(alphabet="abc\n", max_size=30)
 STOPS = st.lists(st.text(alphabet="abc\n", min_size=1, max_size=4), max_size=3)
+
+
+def empty_text(vocab, *, length, stops=(), end_id=None):
+    """A text of which no id is known yet."""
+    ending = Ending(
+        length=length,
+        rules=Rules.of(mask_of((), len(vocab))),
+        end_id=end_id,
+        stops=[tuple(vocab.encode(stop).tolist()) for stop in stops],
+    )
+    return WrittenText(vocab, ending)
 
 
 def cut(text, stops):
@@ -38,7 +42,7 @@ def cut(text, stops):
 def feed(vocab, text, stops):
     """What is released after each id and at the end, and the log-probabilities, which count the
     ids."""
-    drawn = DrawnText(vocab, stops, length=len(text) + 1)
+    drawn = empty_text(vocab, stops=stops, length=len(text) + 1)
     released, logprobs = [], []
     ids = vocab.encode(text).tolist()
 
@@ -60,8 +64,8 @@ def feed(vocab, text, stops):
 
 
 def test_an_end_is_awaited_only_among_documents():
-    assert DrawnText(CHARS, length=1).has_ended is None
-    assert DrawnText(CHARS, length=1, end_id=3).has_ended is False
+    assert empty_text(CHARS, length=1).result().has_ended is None
+    assert empty_text(CHARS, length=1, end_id=3).result().has_ended is False
 
 
 @given(TEXTS, STOPS, st.sampled_from([CHARS, BYTES]))
@@ -95,7 +99,7 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text, stops):
 @example("é€🙂".encode()[:-1])
 @example(b"\xe2a\xe2\x82")
 def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data):
-    drawn = DrawnText(BYTES, length=len(data))
+    drawn = empty_text(BYTES, length=len(data))
     pieces = []
     for index, byte in enumerate(data):
         drawn.add([byte], [-float(index)], [0.0])
@@ -122,13 +126,13 @@ def grow(text, characters, size, vocab):
 def test_pieces_chunks_and_whole_texts_say_the_same(vocab, size, stops):
     for characters in ("abcabbcac", "cccc\naaaa", "aaaaabbbb"):
         expected = cut(characters, stops)
-        texts = [DrawnText(vocab, stops, length=9) for _ in range(3)]
+        texts = [empty_text(vocab, stops=stops, length=9) for _ in range(3)]
         pieces = []
         for text in grow(texts[0], characters, size, vocab):
             pieces += text.take_pieces()
         chunks = [text.take_text() for text in grow(texts[1], characters, size, vocab)]
         [*_, text] = grow(texts[2], characters, size, vocab)
-        found = text.whole()
+        found = text.result()
 
         assert found.text == text_of(pieces) == "".join(chunks) == expected
         assert found.stop == ("" if expected == characters else stops[0])
@@ -137,46 +141,13 @@ def test_pieces_chunks_and_whole_texts_say_the_same(vocab, size, stops):
 
 
 def test_nothing_more_is_drawn_when_the_text_has_ended():
-    text = DrawnText(CHARS, ("bb",), length=20)
+    text = empty_text(CHARS, stops=["bb"], length=20)
     assert len(list(grow(text, 5 * "cabb", 2, CHARS))) == 2
 
 
 def test_a_document_ends_within_a_block_with_the_log_probability_of_its_end():
-    text = DrawnText(CHARS, length=20, end_id=3)
+    text = empty_text(CHARS, length=20, end_id=3)
     text.add([1, 2, 3, 1], [-1.0, -2.0, -3.0, -4.0], [0.0] * 4)
-    found = text.whole()
+    found = text.result()
     assert (found.text, found.logprobs) == (CHARS.decode([1, 2]), (-1.0, -2.0, -3.0))
     assert (text.is_done, found.has_ended, found.is_cut) == (True, True, False)
-
-
-def naive_loop(text):
-    for after in range(min(writing.MAX_AFTER, len(text) - 1) + 1):
-        end = len(text) - after
-        for period in range(1, end):
-            repeats = 1
-            while (
-                text[end - period : end]
-                == text[end - period * (repeats + 1) : end - period * repeats]
-            ):
-                repeats += 1
-            if repeats >= writing.MIN_REPEATS and period * repeats >= MIN_CHARS:
-                return Loop(period, repeats, after)
-    return None
-
-
-@settings(max_examples=100)
-@given(
-    start=st.text("ab", max_size=20),
-    word=st.text("ab", min_size=1, max_size=14),
-    repeats=st.integers(1, 40),
-    kept=st.integers(0, 14),
-    end=st.text("abc", max_size=12),
-)
-@example(start="", word="a", repeats=29, kept=0, end="")
-@example(start="", word="and the man of the ", repeats=5, kept=10, end="")
-@example(start="", word="ab" * 20 + "c", repeats=3, kept=0, end="")
-@example(start="with that ", word="with that that ", repeats=3, kept=8, end="e ")
-def test_a_loop_is_what_trying_every_period_finds(start, word, repeats, kept, end):
-    text = start + word * repeats + word[:kept] + end
-    assert find_loop(text) == naive_loop(text)
-    assert find_loop([ord(character) for character in text]) == find_loop(text)

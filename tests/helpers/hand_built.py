@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from charrnn.config.settings import Config
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.generation.sampling import Rows, prime_model, seed_of_text, write_texts
+from charrnn.generation.sampling import Rows, prime_model, seed_of_text
+from charrnn.generation.writing import Ending
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab, code_points
@@ -95,13 +96,10 @@ class DrawnIds:
     def is_done(self) -> bool:
         return self.num_left == 0
 
-    def end(self) -> None:
+    def end(self, blocked_by: Sequence[str] = ()) -> None:
         """Nothing is kept back."""
+        self.dead_end = tuple(blocked_by)
         self.num_left = 0
-
-    def end_at(self, options: Sequence[str]) -> None:
-        self.dead_end = tuple(options)
-        self.end()
 
     def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
         self.ids += ids[: self.num_left]
@@ -132,15 +130,14 @@ def draw_texts(
         rules = Rules.of(mask_of(banned, stepper.vocab_size))
     texts: list[Any] = [DrawnIds(seed, length) for seed in seeds]
     rows = Rows(
-        stepper,
         prime_model(stepper, np.array(prime)),
         texts=texts,
-        num_rows=len(seeds),
-        num_chars=length * len(seeds),
-        rules=rules,
+        ending=Ending(length=length, rules=rules),
         options=SampleOptions(length=length, **options),
+        num_chars=length * len(seeds),
+        num_rows=len(seeds),
     )
-    assert list(write_texts(rows)) == texts
+    assert list(rows.written_texts()) == texts
     return texts
 
 

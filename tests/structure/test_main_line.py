@@ -25,6 +25,7 @@ ENDS = {
         "commands/sample_output.py print_text",
         "generation/distribution.py char_weights",
         "generation/sampling.py draw",
+        "generation/writing.py WrittenText.add",
         "model/cell_types.py Lstm.step",
     ),
     "visualize": (

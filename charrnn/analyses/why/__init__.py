@@ -83,7 +83,7 @@ def why(
     begin = len(read) - num_left_out
     state = None
     if begin > 1:
-        _, state = prime_model(stepper, read[: begin - 1])
+        state = prime_model(stepper, read[: begin - 1]).state
         read = read[begin - 1 :]
 
     return explain_place(
