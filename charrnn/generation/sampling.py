@@ -34,7 +34,7 @@ from charrnn.system.compiling import can_compile
 from charrnn.system.progress import Task, task_from
 
 if TYPE_CHECKING:
-    from charrnn.compiled.sampling import NetworkRows
+    from charrnn.compiled.sampling import CompiledRows
 
 Ids = NDArray[np.integer]
 COMPILED_FROM = 2_000
@@ -86,7 +86,7 @@ def compiled_loop(stepper: Stepper, function: str, num_chars: int) -> ModuleType
     if num_chars < COMPILED_FROM:
         return None
     compiled = _compiled_module()
-    if compiled is None or not compiled.can_compile(stepper):
+    if compiled is None or not compiled.network.can_compile(stepper):
         return None
 
     # Loading machine code takes up to a second, compiling it takes ten.
@@ -109,8 +109,8 @@ def prime_model(stepper: Stepper, prime: Ids) -> PrimedModel:
     state = stepper.initial_state(batch_size=1)
     compiled = compiled_loop(stepper, function="read", num_chars=len(prime))
     if compiled is not None:
-        weights = compiled.pack(stepper)
-        scratch = compiled.make_scratch(weights, num_streams=1)
+        weights = compiled.network.pack(stepper)
+        scratch = compiled.network.make_scratch(weights, num_streams=1)
 
     with task_from(SLOW_PRIME, "reading", total=len(prime)) as advance:
         for block in blocks:
@@ -268,7 +268,7 @@ class Rows:
 
         self._num_drawn = 0
         self._num_expected = 0
-        self._compiled: NetworkRows | None = None
+        self._compiled: CompiledRows | None = None
         self._block_size = FIRST_BLOCK
         # Beside other texts, what follows the end of a text is drawn in vain.
         may_end_early = self._ends_early or options.stops or options.match is not None
@@ -336,7 +336,7 @@ class Rows:
             ids[:, None], logprobs=logprobs[:, None], values=values[:, None], lengths=lengths
         )
 
-    def _draw_block(self, compiled: "NetworkRows", num_left: Sequence[int]) -> DrawnCharacters:
+    def _draw_block(self, compiled: "CompiledRows", num_left: Sequence[int]) -> DrawnCharacters:
         """Draw a block of characters of every row by compiled code, which takes the same steps."""
         size = min(self._block_size, max(num_left))
         if self._block_size > EARLY_BLOCK:
@@ -397,12 +397,12 @@ class Rows:
             return min(self._num_chars, UNCACHED_FROM - 1)
         return self._num_chars
 
-    def _compile(self, num_chars: int) -> "NetworkRows | None":
+    def _compile(self, num_chars: int) -> "CompiledRows | None":
         """Return the rows that compiled code draws; None if NumPy draws them."""
         compiled = compiled_loop(self._stepper, function="write", num_chars=num_chars)
         if compiled is None:
             return None
-        rows: NetworkRows = compiled.NetworkRows(
+        rows: CompiledRows = compiled.CompiledRows(
             self._stepper,
             shaping=compiled.shaping_numbers(self._options, self._rules.banned),
             rules=rule_tables(self._rules),

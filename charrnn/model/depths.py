@@ -1,7 +1,7 @@
 """The depths, which join the outputs of each layer with the outputs of the layers below, for torch
 and NumPy.
 
-`compiled/sampling.py` repeats two depths as machine code, because numba compiles neither classes
+`compiled/network.py` repeats two depths as machine code, because numba compiles neither classes
 nor functions that are passed as arguments, and its loops change arrays in place.
 `tests/compiled/test_compiled.py` compares its results with this module.
 

@@ -59,8 +59,8 @@ def draw(stepper) -> None:
 
 def run_networks(rng) -> None:
     """Each cell type and depth; alphabets of one character; no weight, and the largest ones."""
-    for cell in loops.KINDS:
-        for depth in loops.DEPTHS:
+    for cell in loops.network.KINDS:
+        for depth in loops.network.DEPTHS:
             draw(stepper_of(rng, cell_type=cell, depth=depth, num_layers=2))
     for vocab_size in (1, 2, 300):
         draw(stepper_of(rng, vocab_size=vocab_size))

@@ -1,7 +1,7 @@
 """The compiled loop: the bits of the NumPy one, the numbers of the network, and how often it draws
 what.
 
-Tests `compiled` and `compiled.sampling`, too.
+Tests `compiled`, `compiled.network` and `compiled.sampling`, too.
 """
 
 import os
@@ -113,7 +113,7 @@ def test_it_computes_the_bits_of_numpy(changes, choose):
 def test_weights_too_small_for_int8_are_compiled_as_well(choose, factor):
     tensors = {name: factor * weight for name, weight in make_tensors(BASE).items()}
     stepper = Stepper(BASE, tensors, "int8")
-    assert compiled.can_compile(stepper)
+    assert compiled.network.can_compile(stepper)
 
     choose(False)
     expected = draw_all(stepper, length=20)
@@ -142,13 +142,14 @@ def test_documents_are_the_same_in_any_row(stops, choose, monkeypatch):
 def test_every_compiled_function_has_a_name_of_its_own():
     """Code of two processes is linked by names: with the same name, one loop called a function of
     the other."""
-    functions = [found for found in FUNCTIONS if found.__module__ == compiled.__name__]
+    parts = {part.__name__ for part in (compiled, compiled.network, compiled.functions)}
+    functions = [found for found in FUNCTIONS if found.__module__ in parts]
     equations = [found for found in functions if "<lambda>" in found.__qualname__]
     names = {function.__qualname__ for function in functions}
     assert len(equations) == 8 and len(names) == len(functions)
 
 
-@pytest.mark.parametrize("cell", compiled.KINDS)
+@pytest.mark.parametrize("cell", compiled.network.KINDS)
 def test_a_seed_writes_the_same_text_as_ever(cell, choose):
     choose(True)
     assert text_hash(cell) == TEXTS[cell]
