@@ -1,7 +1,6 @@
 """charrnn sample: text on stdout, nothing else."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from charrnn.errors import UsageError
 from charrnn.generation.sample_options import (
     DEFAULT_LENGTH,
     DOCUMENT_LENGTH,
-    SAMPLE_TEMPERATURE,
     SampleOptions,
 )
 
@@ -40,44 +38,55 @@ def sample(options: SampleCommandOptions) -> None:
     backslash.
     """
     # Errors of the command line appear before a model is loaded.
-    temperatures = _parse_temperatures(options)
-    prime = options.prime or ""
-    is_file = prime.startswith("@") and not prime.startswith("@@")
-    typed = ""  # The content of a file is not printed.
-    if not is_file:  # @@ stands for a text that begins with @.
-        typed = arguments.parse_text("--prime", prime.removeprefix("@"))
+    num_texts = options.count or len(options.temperatures)
+    typed = _typed_prime(options)
     destination = export_destination(options, has_rows=not (options.trace or options.cell))
 
     # Imported here, because they import NumPy.
     from charrnn.api import load
-    from charrnn.commands.sample_output import show
-    from charrnn.commands.sample_texts import SampleRequest
+    from charrnn.commands.sample_output import SampleRequest, show
     from charrnn.reports.learned_texts import check_new_words
 
     model = load(options.run)
     arguments.introduce(model, options.run)
     _note_escapes(options, model)
     drawing = _drawing_of(options, model)
-    _check_texts(options, model, length=drawing.length, num_temperatures=len(temperatures))
+    _check_texts(options, model, length=drawing.length, num_texts=num_texts)
     if options.new and drawing.known_words:
         check_new_words(model)
-    if is_file:
-        content = arguments.read_prime(f"--prime {prime}", prime[1:], config=model.config)
-        drawing = replace(drawing, prime=content)
-    elif options.prime is not None:
-        drawing = replace(drawing, prime=arguments.to_content(typed, model.vocab.kind))
+    drawing = replace(drawing, prime=_prime_of(options, typed=typed, model=model))
     if options.trace and options.count is None:
         # A text that is missing is said before anything is drawn.
         model.reference_text()
     request = SampleRequest(
-        model=model,
-        options=options,
-        drawing=replace(drawing, temperature=temperatures[0]),
-        temperatures=temperatures,
-        typed=typed,
-        destination=destination,
+        model=model, options=options, drawing=drawing, typed=typed, destination=destination
     )
     show(request)
+
+
+def _is_prime_file(options: SampleCommandOptions) -> bool:
+    """Whether --prime names a file: @@ stands for a text that begins with @."""
+    prime = options.prime or ""
+    return prime.startswith("@") and not prime.startswith("@@")
+
+
+def _typed_prime(options: SampleCommandOptions) -> str:
+    """Return the text of --prime, which is printed before what continues it. The content of a file
+    is not."""
+    if options.prime is None or _is_prime_file(options):
+        return ""
+    return arguments.parse_text("--prime", options.prime.removeprefix("@"))
+
+
+def _prime_of(options: SampleCommandOptions, *, typed: str, model: "Model") -> str | bytes | None:
+    """Return the prime, as the model reads it: what was typed, or the content of a file. None
+    without --prime."""
+    if options.prime is None:
+        return None
+    if _is_prime_file(options):
+        name = options.prime.removeprefix("@")
+        return arguments.read_prime(f"--prime {options.prime}", name, config=model.config)
+    return arguments.to_content(typed, model.vocab.kind)
 
 
 def _note_escapes(options: SampleCommandOptions, model: "Model") -> None:
@@ -91,29 +100,9 @@ def _note_escapes(options: SampleCommandOptions, model: "Model") -> None:
         arguments.note_escapes(option, typed=text, vocab=model.vocab)
 
 
-def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
-    """Parse --temp, one number or several. Raises UsageError for anything else, and for several
-    beside options that are about a single temperature."""
-    text = str(SAMPLE_TEMPERATURE)
-    if options.temperature is not None:
-        text = options.temperature
-    try:
-        temperatures = tuple(map(float, text.split(",")))
-    except ValueError:
-        wanted = "a number, or several with commas between them, such as 0.2,0.5,1"
-        raise UsageError(f"--temp is {text}; it must be {wanted}.") from None
-
-    is_alone = options.count is None and not (options.is_chosen or options.cell or options.trace)
-    if len(temperatures) > 1 and not is_alone:
-        raise UsageError(
-            f"--temp {text} writes one text for each temperature: give one --temp, or leave out"
-            " --count, --color, --trace, --unique and --new."
-        )
-    return temperatures
-
-
 def _drawing_of(options: SampleCommandOptions, model: "Model") -> SampleOptions:
-    """Return how a text is drawn: the typed texts mean something only once the model is loaded."""
+    """Return how the first text is drawn, but for its prime: the typed texts mean something only
+    once the model is loaded."""
     from charrnn.generation.generator import fresh_seed
 
     drawing = options.drawing
@@ -133,6 +122,7 @@ def _drawing_of(options: SampleCommandOptions, model: "Model") -> SampleOptions:
         forbid = model.known_passages(options.no_copy)
     return replace(
         drawing,
+        temperature=options.temperatures[0],
         length=length,
         seed=fresh_seed() if drawing.seed is None else drawing.seed,
         stops=tuple(arguments.parse_text("--stop", text) for text in drawing.stops),
@@ -157,22 +147,21 @@ def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
 
 
 def _check_texts(
-    options: SampleCommandOptions, model: "Model", *, length: int, num_temperatures: int
+    options: SampleCommandOptions, model: "Model", *, length: int, num_texts: int
 ) -> None:
     """Raise UsageError for more texts, or longer ones, than the search, the picture or the object
     has room for."""
-    count = options.count or num_temperatures
     if options.trace and options.count is not None and model.config.end_id is None:
         raise UsageError("--count goes with --trace for documents only. Leave one of them out.")
-    if options.width is not None and count > options.width:
+    if options.width is not None and num_texts > options.width:
         raise UsageError(
-            f"--count is {count}; it must be at most {options.width}, or widen --beam."
+            f"--count is {num_texts}; it must be at most {options.width}, or widen --beam."
         )
     # What documents have is known once they are drawn.
     chars_of_each = DEFAULT_LENGTH
     if options.length is not None:
         chars_of_each = options.length
-    options.check_exported(count * chars_of_each)
+    options.check_exported(num_texts * chars_of_each)
     if options.json and length > MAX_JSON_CHARS:
         raise UsageError(
             f"--length is {length:,}; with --json it must be at most {MAX_JSON_CHARS:,}. Leave"

@@ -39,6 +39,7 @@ class SampleCommandOptions(ExportingOptions):
         help="How daring: 0 is greedy, 1 as trained.",
         shown_default=str(SAMPLE_TEMPERATURE),
     )
+    """What was typed; `temperatures` has the numbers."""
     prime: str | None = option(
         None,
         flags="--prime TEXT|@FILE",
@@ -106,6 +107,30 @@ class SampleCommandOptions(ExportingOptions):
         help="Show which passages stand in the training text.",
         panel=COPIES,
     )
+
+    @property
+    def temperatures(self) -> Sequence[float]:
+        """The numbers of --temp; of several, each has a text.
+
+        Raises UsageError for anything else, and for several beside options that are about a single
+        temperature.
+        """
+        text = str(SAMPLE_TEMPERATURE)
+        if self.temperature is not None:
+            text = self.temperature
+        try:
+            temperatures = tuple(map(float, text.split(",")))
+        except ValueError:
+            wanted = "a number, or several with commas between them, such as 0.2,0.5,1"
+            raise UsageError(f"--temp is {text}; it must be {wanted}.") from None
+
+        is_alone = self.count is None and not (self.is_chosen or self.cell or self.trace)
+        if len(temperatures) > 1 and not is_alone:
+            raise UsageError(
+                f"--temp {text} writes one text for each temperature: give one --temp, or leave out"
+                " --count, --color, --trace, --unique and --new."
+            )
+        return temperatures
 
     @property
     def is_chosen(self) -> bool:

@@ -1,42 +1,62 @@
-"""Output of `charrnn sample`: text as it is drawn, coloured, with copies marked, numbered, or
-JSON.
+"""The texts of `charrnn sample`: which are drawn, and how they are shown: as they are drawn,
+coloured, with copies marked, numbered, or as JSON.
 
-`show` is a loop over the texts (`sample_texts`), and a sink takes them. A text is drawn while its
-sink takes it.
+`show` is a loop over the texts (`texts_of`), and a sink takes them. A text is drawn while its sink
+takes it.
 """
 
-import math
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console
-from charrnn.commands.sample_texts import SampleRequest, TextEnds, TextToShow, texts_of
-from charrnn.errors import counted, shortened
-from charrnn.generation.generated_text import GeneratedText
+from charrnn.commands.sample_colours import coloured_pictures, write_coloured
+from charrnn.commands.sample_options import SampleCommandOptions
+from charrnn.errors import counted, named, shortened
+from charrnn.generation.generated_text import DeadEnd, GeneratedText, sorted_by_excess
 from charrnn.generation.generator import beginning_of
-from charrnn.generation.loops import Loop, find_loop
-from charrnn.generation.sample_options import SampleOptions, SearchOptions
+from charrnn.generation.loops import LOOP_CHARS, loop_at_end
+from charrnn.generation.sample_options import SampleOptions, SearchOptions, SeveralOptions
 from charrnn.generation.sampling import TextToDraw, place_of
 from charrnn.generation.writing import Piece, text_of
+from charrnn.runs.destinations import Destination
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Progress, current, tell, using, warn
+from charrnn.text.documents import separator_of
 from charrnn.views.delivery import Shown
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from charrnn.api import Model
 
-heatmap, theme = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.theme")
 provenance = LazyModule("charrnn.reports.provenance")
-records = LazyModule("charrnn.cells.records")
 MAX_SHOWN_CHARS = 60
 """Characters that are shown of a document which is not new."""
-MAX_LINE_ROWS = 50
-"""Rows of a terminal after which a coloured line is printed, even if it continues."""
-LOOP_CHARS = 2_000
-"""Characters at the end of a text that are searched for a loop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRequest:
+    """What was asked of `charrnn sample`."""
+
+    model: "Model"
+    """The model that generates."""
+    options: SampleCommandOptions
+    """What was typed."""
+    drawing: SampleOptions
+    """How the first text is drawn, and what it continues."""
+    typed: str
+    """The prime that was typed; it is printed before the text."""
+    destination: Destination | None
+    """The file of --export."""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one text is drawn, and nothing chooses or sorts it."""
+        options = self.options
+        is_one = options.count in (None, 1) and len(options.temperatures) == 1
+        return is_one and not (options.is_chosen or options.sort or options.width)
 
 
 def show(request: SampleRequest) -> None:
@@ -73,12 +93,157 @@ def _name_seed(request: SampleRequest) -> None:
     """Name a new seed before anything is drawn, so that an interrupted text can be drawn again."""
     # At temperature 0 nothing is random, and a search draws nothing.
     options = request.options
-    is_random = any(request.temperatures) and options.width is None
+    is_random = any(options.temperatures) and options.width is None
     if not is_random or options.drawing.seed is not None:
         return
     # What is wrong with the options comes before the seed.
     request.model.generator.prepare(request.drawing)
     tell(f"seed {request.drawing.seed}")
+
+
+class TextToShow(NamedTuple):
+    """A text of `charrnn sample`."""
+
+    heading: str
+    """What separates it from the text before it."""
+    text: TextToDraw | GeneratedText
+    """The text: a `TextToDraw` is drawn when it is taken."""
+    drawing: SampleOptions
+    """The options that it is generated with."""
+
+    def whole(self) -> GeneratedText:
+        """Return the text once all of it is drawn."""
+        if isinstance(self.text, TextToDraw):
+            return self.text.whole()
+        return self.text
+
+    def chunks(self) -> Iterator[str]:
+        """Yield the parts of the text as they are drawn."""
+        if isinstance(self.text, TextToDraw):
+            return self.text.chunks()
+        return iter([self.text.text])
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the pieces of the text as they are drawn: a text with colours is neither chosen nor
+        searched for."""
+        assert isinstance(self.text, TextToDraw)
+        return self.text.pieces()
+
+
+def texts_of(request: SampleRequest) -> Iterator[TextToShow]:
+    """Yield the texts that were asked for, in the order in which they are shown."""
+    if request.options.width is not None:
+        return _searched_texts(request, width=request.options.width)
+    if len(request.options.temperatures) > 1:
+        return _texts_by_temperature(request)
+    return _drawn_texts(request)
+
+
+def _searched_texts(request: SampleRequest, width: int) -> Iterator[TextToShow]:
+    """Yield the best texts of a beam search."""
+    count = request.options.count or 1
+    search = SearchOptions(
+        **vars(request.drawing), width=width, no_repeat=request.options.no_repeat
+    )
+    for index, text in enumerate(request.model.generator.beam(search)[:count]):
+        heading = ""
+        if count > 1:
+            name = f"{index + 1} of {count}: log-probability {text.logprob:.2f} nats"
+            heading = _heading(index, name=name)
+        yield TextToShow(heading, text, search)
+
+
+def _texts_by_temperature(request: SampleRequest) -> Iterator[TextToShow]:
+    """Yield texts of the same seed, which differ by their temperature alone."""
+    for index, temperature in enumerate(request.options.temperatures):
+        drawing = replace(request.drawing, temperature=temperature)
+        heading = _heading(index, name=f"temperature {temperature:g}")
+        yield TextToShow(heading, request.model.generator.begin(drawing), drawing)
+
+
+def _drawn_texts(request: SampleRequest) -> Iterator[TextToShow]:
+    """Yield texts that are drawn one after the other, or chosen and sorted."""
+    count = request.options.count or 1
+    for index, text in enumerate(_texts_in_order(request, count)):
+        yield TextToShow(_separator(request, index, count), text, request.drawing)
+
+
+def _texts_in_order(request: SampleRequest, count: int) -> Iterable[TextToDraw | GeneratedText]:
+    """Return the drawn texts that --unique and --new leave, in the order of --sort."""
+    options = request.options
+    if not options.is_chosen and options.sort is None:
+        return request.model.generator.begin_each(count, request.drawing)
+    accept = None
+    if options.new:
+        accept = request.model.new_documents()
+    chosen = request.model.generator.iter_samples(
+        SeveralOptions(count, **vars(request.drawing), unique=options.unique, accept=accept)
+    )
+    if options.sort == "likely":
+        return sorted(chosen, key=attrgetter("logprob"), reverse=True)
+    if options.sort == "excess":
+        return sorted_by_excess(chosen)
+    return chosen
+
+
+def _heading(index: int, name: str) -> str:
+    heading = f"--- {name} ---\n"
+    if index > 0:
+        heading = "\n" + heading
+    return heading
+
+
+def _separator(request: SampleRequest, index: int, count: int) -> str:
+    """Return what separates text `index` of `count` from the one before it, as such documents are
+    separated in a file.
+
+    Documents without a newline follow each other, one per line, so that the output can be trained
+    on again, and so can those that a line parts. Files and values of a column may contain any line,
+    so they get a heading. All other texts are separated by a blank line.
+    """
+    config = request.model.config
+    if separator_of(config, request.model.vocab) == "\n":
+        return ""
+    if config.parting_line:
+        return f"{config.parting_line}\n" if index > 0 else ""
+    if config.documents in ("files", "column"):
+        return f"--- {index + 1} of {count} ---\n" if count > 1 else ""
+    return "\n" if index > 0 else ""
+
+
+@dataclass
+class TextEnds:
+    """How many texts were shown and drawn, and how they end."""
+
+    first_place: int
+    """The place of the first text that was drawn."""
+    num_shown: int = 0
+    num_drawn: int = 0
+    num_cut: int = 0
+    dead_ends: list[DeadEnd] = field(default_factory=list)
+
+    def add(self, text: GeneratedText) -> None:
+        """Count a text that was shown."""
+        self.num_shown += 1
+        self.num_drawn = max(self.num_drawn, place_of(text.seed) - self.first_place + 1)
+        if text.is_cut:
+            self.num_cut += 1
+        if text.dead_end is not None:
+            self.dead_ends.append(text.dead_end)
+
+    def tell(self) -> None:
+        """Say how many texts were cut, and where no character may follow."""
+        if self.num_cut:
+            warn(f"{counted(self.num_cut, 'document')} cut before the end: give a larger --length")
+        if not self.dead_ends:
+            return
+        first = self.dead_ends[0]
+        what = f"the text ends after {counted(first.num_chars, 'character')}"
+        if self.num_shown > 1:
+            ended = counted(len(self.dead_ends), "text")
+            what = f"{ended} ended early, the first after {first.num_chars:,}"
+        names = " and ".join(map(named, first.options))
+        tell(f"{what}: {names} let no character follow")
 
 
 def _sink_of(request: SampleRequest) -> "Sink":
@@ -133,8 +298,15 @@ class ColouredStream(Sink):
 
     def show(self, shown: TextToShow) -> GeneratedText:
         """Print the typed prime, and the text after it."""
-        polarity = _polarity(self.request)
-        write_coloured(self.request.typed, _pieces(shown), polarity=polarity)
+        console = result_console()
+        if console.is_terminal:
+            write_coloured(
+                console, self.request.typed, shown.pieces(), polarity=_polarity(self.request)
+            )
+        else:
+            print_text(chain([self.request.typed], shown.chunks()))
+            where = "a terminal, where FORCE_COLOR=1 is set, or in a file: --export FILE.html"
+            warn(f"--color shows colours on {where}")
         return shown.whole()
 
 
@@ -186,7 +358,7 @@ class ColouredExport(Sink):
     def show(self, shown: TextToShow) -> GeneratedText:
         """Write the picture or the object of a text."""
         # The whole text, because a file is written at once or not at all.
-        pieces = list(_pieces(shown))
+        pieces = list(shown.pieces())
         text = shown.whole()
 
         logprobs = tuple(piece.logprob for piece in pieces)
@@ -196,7 +368,7 @@ class ColouredExport(Sink):
         if shown.drawing.cell is not None:
             data["values"] = [piece.value for piece in pieces]
             name = "Cell {}:{}".format(*shown.drawing.cell)
-        pictures = _coloured_pictures(
+        pictures = coloured_pictures(
             self.request.typed, pieces=pieces, polarity=_polarity(self.request)
         )
         title = f"{name} in a text of {self.request.model.name}"
@@ -233,12 +405,6 @@ class Provenance(Sink):
             as_json=request.options.json,
         )
         return text
-
-
-def _pieces(shown: TextToShow) -> Iterator[Piece]:
-    """Draw a text piece by piece: a text with colours is neither chosen nor searched for."""
-    assert isinstance(shown.text, TextToDraw)
-    return shown.text.pieces()
 
 
 def _polarity(request: SampleRequest) -> int | None:
@@ -293,38 +459,20 @@ def _as_json(
     data["logprob"] = text.logprob
     data["logprob_per_char"] = text.logprob / max(1, len(text.logprobs))
     data["loop"] = None
-    if loop := _loop_at_end(text.text, options):
+    if loop := loop_at_end(text.text, options):
         data["loop"] = asdict(loop)
     return data
 
 
 def _warn_of_loop(text: str, options: SampleOptions) -> None:
     """Warn if a text ends in a loop."""
-    loop = _loop_at_end(text, options)
+    loop = loop_at_end(text, options)
     if loop is not None:
         repeats = f"{counted(loop.period, 'character')}, {loop.repeats} times in a row"
         warn(
             f"the text ends in a loop: {repeats}. The most likely texts of character models do"
             " that; try --temp 1 --top-p 0.95 or, in a search, --no-repeat 20."
         )
-
-
-def _loop_at_end(text: str, options: SampleOptions) -> Loop | None:
-    """Return the loop in which a text ends, or None. In a text that was drawn at random, blanks and
-    rows of dashes do not count as loops."""
-    # Only the end matters: a loop that a text has left is no reason to worry.
-    end = text[-LOOP_CHARS:]
-    loop = find_loop(end)
-    if loop is None:
-        return None
-
-    # Indentations and rules are usual in code. But the most likely text repeats them for another
-    # reason, and a text of blanks alone shows nothing.
-    repeated = end[: len(end) - loop.after][-loop.period :]
-    is_random = not isinstance(options, SearchOptions) and options.temperature > 0
-    if is_random and end.strip() and not any(map(str.isalnum, repeated)):
-        return None
-    return loop
 
 
 def print_text(chunks: Iterable[str], *, ends_line: bool = False) -> str:
@@ -347,66 +495,3 @@ def print_text(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     if (end or ends_line) and not end.endswith("\n"):
         sys.stdout.write("\n")
     return end
-
-
-def write_coloured(prime: str, pieces: Iterable[Piece], *, polarity: int | None) -> None:
-    """Write the prime, and the text after it line by line, coloured by the values of a cell or,
-    without a polarity, by surprise in bits.
-
-    A line appears as a whole, because it is broken between words and, without colours, has a row of
-    blocks below it. Off a terminal the text is written without colours.
-    """
-    console = result_console()
-    if not console.is_terminal:
-        print_text(chain([prime], (piece.text for piece in pieces)))
-        where = "a terminal, where FORCE_COLOR=1 is set, or in a file: --export FILE.html"
-        warn(f"--color shows colours on {where}")
-        return
-
-    # The usual scale of a cell needs no explanation.
-    if polarity != 1:
-        console.print(*_coloured_pictures("", pieces=(), polarity=polarity)[:-1], sep="\n")
-    for before, line in _lines_of(prime, pieces, max_length=MAX_LINE_ROWS * console.width):
-        console.print(_coloured_pictures(before, pieces=line, polarity=polarity)[-1], end="")
-        sys.stdout.flush()
-
-
-def _coloured_pictures(
-    prime: str, pieces: Iterable[Piece], polarity: int | None
-) -> "list[RenderableType]":
-    """Draw the scale, and a prime and a text coloured by the values of its pieces: of a cell or,
-    without a polarity, of surprise in bits."""
-    # The prime has no value, and therefore no colour.
-    values = [math.nan] * len(prime)
-    text = prime
-    # The bytes of a character are drawn one by one, and have no text until it is whole.
-    bits = 0.0
-    for piece in pieces:
-        bits -= piece.logprob / math.log(2)
-        if piece.text:
-            value = bits if polarity is None else piece.value
-            values += [value] * len(piece.text)
-            text += piece.text
-            bits = 0.0
-
-    coloured = records.ColouredText(text=text, values=tuple(values))
-    picture = heatmap.surprise_map(coloured)
-    if polarity is not None:
-        picture = heatmap.HeatMap(coloured, theme.scale_of(values=(), polarity=polarity))
-    return [*picture.legend(), picture]
-
-
-def _lines_of(
-    prime: str, pieces: Iterable[Piece], max_length: int
-) -> Iterator[tuple[str, list[Piece]]]:
-    """Yield a text line by line, the first with the prime before it."""
-    # A text without newlines would otherwise appear only at its end.
-    line: list[Piece] = []
-    for piece in pieces:
-        line.append(piece)
-        if piece.text.endswith("\n") or len(line) == max_length:
-            yield prime, line
-            prime = ""
-            line = []
-    if line or prime:
-        yield prime, line

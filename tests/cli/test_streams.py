@@ -14,7 +14,7 @@ from streams import Stream
 
 from charrnn.cli import streams
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.commands import sample_output, sample_texts
+from charrnn.commands import sample_output
 from charrnn.commands.sample_options import SampleCommandOptions
 from charrnn.config.settings import Config
 from charrnn.generation.generated_text import GeneratedText
@@ -89,7 +89,7 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
     terminal = make_terminal()
     text = Stream(is_terminal=True)
     monkeypatch.setattr(sys, "stdout", text)
-    monkeypatch.setattr(sample_texts, "TextToDraw", Drawn)
+    monkeypatch.setattr(sample_output, "TextToDraw", Drawn)
     model = SimpleNamespace(
         config=Config(),
         vocab=vocab_of("ab"),
@@ -98,11 +98,10 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
             begin_each=lambda count, options: [Drawn()],
         ),
     )
-    request = sample_texts.SampleRequest(
+    request = sample_output.SampleRequest(
         model=model,
         options=SampleCommandOptions(),
         drawing=SampleOptions(length=2, seed=7),
-        temperatures=(0.8,),
         typed="",
         destination=None,
     )
