@@ -221,6 +221,11 @@ class CheckpointError(CharRNNError):
     exit_code = 4
 
 
+class OtherVersionError(CheckpointError):
+    """Another version of charrnn saved the checkpoint, or one with other packages. It is not
+    damaged: falling back to an older checkpoint would lose intact work."""
+
+
 class NonFiniteError(CharRNNError):
     """Training reached a loss or a gradient that is not finite (exit code 5).
 

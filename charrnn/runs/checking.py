@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn.errors import CharRNNError, CheckpointError, counted
+from charrnn.errors import CharRNNError, CheckpointError, OtherVersionError, counted
 from charrnn.model.shapes import check_shapes, check_vocab_size
 from charrnn.runs.checkpoint import (
     Checkpoint,
-    OtherVersionError,
     checkpoint_name,
     checkpoint_step,
     is_checkpoint_name,

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import AUTO_FIELDS, MAX_STEPS, Config
 from charrnn.config.settings_file import SEAL_START, from_yaml, to_yaml
-from charrnn.errors import CheckpointError, DataError, UsageError, counted
+from charrnn.errors import CheckpointError, DataError, OtherVersionError, UsageError, counted
 from charrnn.model.portable_math import from_rows
 from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes, weight_bytes
 from charrnn.system.files import (
@@ -56,11 +56,6 @@ _SEAL = (
 
 _REMOVED_FIELDS = re.compile(r"^((held_back|capture): \S+|ngram_rows: (0|auto))\n", re.MULTILINE)
 """Settings of older runs that change nothing in what their networks predict."""
-
-
-class OtherVersionError(CheckpointError):
-    """Another version of charrnn saved the checkpoint, or one with other packages. It is not
-    damaged: falling back to an older checkpoint would lose intact work."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config.settings import MAX_STEPS
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, OtherVersionError
 from charrnn.hooks.manager import offered
 from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import (
@@ -28,7 +28,6 @@ from charrnn.runs.checkpoint import (
     MODEL,
     VOCAB,
     Checkpoint,
-    OtherVersionError,
     VerifiedFiles,
     is_checkpoint,
 )

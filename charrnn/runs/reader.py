@@ -16,14 +16,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
-from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, listed, named
+from charrnn.errors import (
+    CharRNNError,
+    CheckpointError,
+    OtherVersionError,
+    RunInUseError,
+    listed,
+    named,
+)
 from charrnn.runs.checkpoint import (
     CONFIG,
     MANIFEST,
     MODEL,
     VOCAB,
     Checkpoint,
-    OtherVersionError,
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from charrnn.detectors.notations import num_molecules
 from charrnn.detectors.source import count_lines
-from charrnn.errors import CheckpointError, UsageError, counted, named
+from charrnn.errors import CheckpointError, OtherVersionError, UsageError, counted, named
 from charrnn.system.files import parse_json
 from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
@@ -233,7 +233,7 @@ def _parsed(content: bytes, path: Path) -> dict[str, str]:
     if type(version) is not int or version < 1:
         raise _damaged(path, "it is no list of words")
     if version > LIST_VERSION:
-        raise CheckpointError(f"{path} was made by a newer charrnn (format {version}); upgrade")
+        raise OtherVersionError(f"{path} was made by a newer charrnn (format {version}); upgrade")
     texts = {name: parsed.get(name) for name in ("letters", "joiners", "capitals", "words")}
     if not all(isinstance(text, str) for text in texts.values()):
         raise _damaged(path, "a part of the list is missing")

@@ -11,6 +11,7 @@ from charrnn.runs.checking import check_runs
 from charrnn.runs.checkpoint import FORMAT_VERSION
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
+from charrnn.text import word_list
 
 
 def flip_byte(path):
@@ -143,6 +144,14 @@ def test_what_a_newer_charrnn_has_saved_is_not_called_damaged(lab, steps, comman
     [found] = check_runs([str(lab)])
     assert (found.steps, found.problems, found.is_whole) == ((), (), False)
     assert len(found.not_read) == len(steps)
+
+
+def test_the_words_of_a_newer_charrnn_are_not_called_damaged(lab, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(word_list, "LIST_VERSION", word_list.LIST_VERSION + 1)
+    assert command("export", lab, f"{tmp_path}/model.zip", "--known-words").code == 0
+    monkeypatch.undo()
+    ran = command("runs check", f"{tmp_path}/model.zip")
+    assert ran.code == 4 and "newer charrnn" in ran.err and "damaged" not in ran.out + ran.err
 
 
 def test_a_model_file_is_checked_with_its_words(lab, command, tmp_path):
