@@ -126,7 +126,19 @@ _REFUSED: Sequence[tuple[bytes, str, str]] = (
         "a program that recognises speech",
     ),
     (
-        rb"SQLite format 3\0|PAR1[^ -~]|ARROW1\0|\x80[\2-\5][^ -~]|\x93NUMPY|\x89HDF\r"
+        rb"SQLite format 3\0",
+        "a database of SQLite",
+        "sqlite3 FILE 'select COLUMN from TABLE' > text.txt (sqlite3 FILE .schema lists the tables"
+        " and their columns)",
+    ),
+    (
+        rb"PAR1[^ -~]",
+        "a table in Parquet",
+        "python3 -c \"import pandas; pandas.read_parquet('FILE').to_csv('table.csv',"
+        ' index=False)", which takes pip install pandas pyarrow',
+    ),
+    (
+        rb"ARROW1\0|\x80[\2-\5][^ -~]|\x93NUMPY|\x89HDF\r"
         rb"|bplist00",
         "data of another program",
         "saving its texts with that program",
