@@ -12,7 +12,12 @@ import charrnn
 from charrnn.api import Model
 from charrnn.config.settings import Config
 from charrnn.evaluation.comparison import MeasuredRun, evaluate_runs
-from charrnn.evaluation.loss_reports import block_difference
+from charrnn.evaluation.loss_reports import (
+    Evaluation,
+    EvaluationRow,
+    LossReport,
+    block_difference,
+)
 from charrnn.model.losses import CharLosses, char_losses
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import CorpusPart, read_corpus
@@ -43,6 +48,37 @@ def small_model(characters, seed=1, **changes):
         for name, value in CharRNN(config, len(vocab)).state_dict().items()
     }
     return Model(config, vocab, tensors, name=f"model-{seed}")
+
+
+def row_of(name, protocol, nats):
+    """A row of a run whose other losses are of no interest."""
+    loss = LossReport(
+        protocol=protocol,
+        nats_per_char=nats,
+        bpc=nats,
+        bits_per_byte=nats,
+        num_chars=999,
+        text_length=1000,
+        precision="fp32",
+    )
+    return EvaluationRow(name=name, step=1, loss=loss)
+
+
+@pytest.mark.parametrize(
+    ("protocols", "expected"),
+    [
+        ([("one", "stateful", 1.0)], None),
+        ([("one", "stateful", 1.0), ("two", "stateful", 2.0)], None),
+        ([("one", "stateful", 1.0), ("one", "windowed-256", 3.0)], 3.0),
+        ([("one", "stateful", 1.0), ("two", "windowed-256", 4.0)], None),
+    ],
+)
+def test_json_has_the_windowed_loss_of_the_first_run_alone(protocols, expected):
+    rows = tuple(row_of(name, protocol, nats) for name, protocol, nats in protocols)
+    data = Evaluation(rows=rows, part=None).to_json()
+    assert (data["protocol"], data["nats_per_char"]) == ("stateful", 1.0)
+    windowed = data.get("windowed_256", {"nats_per_char": None})
+    assert windowed["nats_per_char"] == expected
 
 
 def test_the_rows_are_those_of_each_run_alone_with_paired_differences():
