@@ -40,7 +40,7 @@ from charrnn.cells.records import CellFindings, CellPage, CellPassage, CellScore
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.generation.generated_text import DeadEnd, GeneratedText, Prediction
-from charrnn.generation.writing import Loop
+from charrnn.generation.loops import Loop
 from charrnn.reports.lines import LineLoss
 from charrnn.reports.provenance import CopiedPassage, Provenance
 from charrnn.runs.checking import CheckedRun
