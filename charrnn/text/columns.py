@@ -29,7 +29,7 @@ LEAST_ROWS = 20
 WITH_COLUMNS = "is read as a text, with all columns"
 """How a note on a table begins that is read as a text."""
 EMPTY = "empty value", "left out {num} of {label}"
-"""A change of a text: a row without a text."""
+"""A change of a text: a row, or an object of JSON, without a text."""
 ESCAPED = (
     "value",
     "{num} of {label} {have} a backslash before a quotation mark, which stays:"
@@ -50,6 +50,8 @@ def column_values(lines: Iterable[Line], *, column: str, file: FileRecord) -> It
     is_in_json = is_json(file.start, file.name)
     read = json_values if is_in_json else _table_values
     for number, value in read(split_lines(lines), column=column, file=file):
+        if is_blank(value):
+            file.changes[EMPTY] += 1
         value_lines = []
         for line in io.StringIO(value, newline=""):
             value_lines.append(Line(number, re.sub(r"\r\n?$", "\n", line)))
@@ -98,8 +100,6 @@ def _table_values(
         value = row[index]
         if not is_named:
             file.changes[by_number] += 1
-        if is_blank(value):
-            file.changes[EMPTY] += 1
         if '\\"' in value:
             file.changes[ESCAPED] += 1
         # The values before it may have lines, too.

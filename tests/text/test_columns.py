@@ -246,6 +246,17 @@ def test_what_has_no_text_in_the_field_is_left_out_and_counted():
     assert [file.changes[change] for change in changes] == [3, 2, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_empty_values_are_counted(name):
+    file = FileRecord(name=name, label=name)
+    values = ["one", "", " \u200b", "two"]
+    text = "".join(json.dumps({"a": value}) + "\n" for value in values)
+    if name == "a.csv":
+        text = "id,a\n" + "".join(f"1,{value}\n" for value in values)
+    assert documents(text, "a", file=file) == ["one", "two"]
+    assert file.changes[columns.EMPTY] == 2
+
+
 def test_of_several_lists_with_the_field_the_first_is_read_and_the_others_are_counted():
     file = FileRecord(name="a.json", label="a.json")
     lists = json.dumps({"train": [{"text": "one"}], "test": [{"text": "two"}]})
