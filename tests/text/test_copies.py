@@ -9,9 +9,11 @@ import pytest
 from charrnn.text import copies
 from charrnn.text.copies import (
     LONG_COPY,
+    KnownPassages,
     find_repeats,
     trained_share,
 )
+from charrnn.text.vocab import Vocab
 
 LINES = SimpleNamespace(end_id=0)
 RUNNING = SimpleNamespace(end_id=None)
@@ -76,3 +78,24 @@ def test_a_passage_is_equal_character_by_character(monkeypatch):
     text = "abcdefghij" * 3 + "-" + "jihgfedcba" * 3
     for start, length, place, _ in find_repeats(text, length=10).tolist():
         assert text[start : start + length] == text[place : place + length]
+
+
+@pytest.mark.parametrize(
+    ("before", "end_id", "expected"),
+    [
+        ("ann", 1, "a"),  # a name ends although it is one of the text
+        ("ann", None, "\0a"),  # without documents it is a character like all others
+        ("bob", 1, ""),
+        ("bob", None, "\0"),
+        ("bobann", 1, "a"),
+        ("nan", 1, ""),
+        ("an", 1, ""),
+    ],
+)
+def test_a_passage_is_completed_by_what_follows_in_the_text_but_for_an_end(
+    before, end_id, expected
+):
+    vocab = Vocab("char", ("", "\0", *"abno"))
+    passages = KnownPassages(["anna\0bob\0ann\0"], 3, vocab=vocab, end_id=end_id)
+    completes = passages([vocab.characters.index(character) for character in before])
+    assert "".join(vocab.characters[index] for index in np.flatnonzero(completes)) == expected
