@@ -35,7 +35,8 @@ _READ = (
     "read {num} of {label} out of its JSON, each after its name;"
     f" {named('column')} reads another field",
 )
-_LEFT_OUT = "messages left out of {label}: {kinds}"
+LEFT_OUT = "messages left out of {label}: {kinds}"
+"""The note on messages of a chat that are left out."""
 _MENTIONED = {"@": "of people (<@…>)", "#": "of channels (<#…>)"}
 """Kinds of mentions without a name, by their signs."""
 _CODES = "mentions that stay as codes in {label}, which has no names for them: {kinds}"
@@ -115,7 +116,7 @@ def messages_of_json(text: str, changes: Counter[Change]) -> Chat | None:
     # A message may have several lines.
     changes[_READ] += num_said
     for kind, num in left_out.items():
-        changes[kind, _LEFT_OUT] += num
+        changes[kind, LEFT_OUT] += num
     for kind, num in codes.items():
         changes[kind, _CODES] += num
     lines = [Line(number=1, content="\n".join(parts))]

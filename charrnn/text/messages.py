@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from charrnn.errors import named
+from charrnn.text.json_chats import DELETED, LEFT_OUT, NO_TEXT, OF_PROGRAM
 from charrnn.text.text_files import Change, Chat, Line, split_lines
 
 LEAST_STAMPS = 5
@@ -49,30 +50,63 @@ _LOGGED = re.compile(rf"(?i:\W*{_LEVEL}\b)|.*(?:\W|^){_LEVEL}\W*$|.* - {_LEVEL} 
 _LOGGED_BY_PROGRAM = re.compile(rf"{_LOGGED.pattern}|[a-z][\w-]*\.[\w.-]*$")
 _LIKE_PROGRAM = re.compile(r"[a-z][\w-]*(?:\[\d+\])?$|.*\] ")
 _SECONDS = re.compile(r"\d\d:\d\d:\d\d")
-_EDITED = re.compile("\u200e<[^<>\n]*>")
+_EDITED = re.compile(
+    "[ \u00a0]?(?:\u200e<[^<>:\n]*>|<(?:This message was edited|Diese Nachricht wurde bearbeitet"
+    "|Se editó este mensaje|Ce message a été modifié|Mensagem editada|Esta mensagem foi editada"
+    r"|Questo messaggio è stato modificato|Dit bericht is bewerkt)\.?>(?=\n|\Z))"
+)
+"""Matches what stands behind an edited message: on an iPhone after a mark, in any language."""
+_ATTACHED = re.compile("[ \u00a0]?\u200e<[^<>\n]*>")
+_POLL_BEGINS = re.compile("\u200e?[^\\W\\d_]+[ \u00a0\u202f]?:\n")
+_OPTION = re.compile(
+    "^(?:\u200e[^:\n]{1,20}|OPTION|OPCIÓN|OPÇÃO|OPZIONE|OPTIE)[ \u00a0\u202f]?:"
+    "[^\n]*\\(\u200e?\\d[^()\n]*\\)$",
+    re.MULTILINE,
+)
+"""Matches an answer of a poll, with the number of those who chose it."""
 _FILE = (
     r"\S[^\n]{0,100}\.(?i:jpe?g|heic|png|tiff?|bmp|svg|webp|gif|mp[34]|m4[av]|mpe?g|mov|mkv|avi|webm"
     r"|wmv|3gp|opus|ogg|wav|flac|wma|aac|amr|pdf|epub|docx?|xlsx?|pptx?|od[pst]|rtf|pages|key|numbers"
     r"|csv|json|xml|html?|ics|vcf|zip|rar|7z|apk|txt) \([^()\n]+\)"
     r"|\S[^\n]{0,100}\.\w{2,5}[^\n]{0,40}\u200e<[^<>\n]*>"
 )
-_PROGRAM_LINE = re.compile(
-    rf"\u200e[^\n]*|<[^<>\n]+>|{_FILE}|null"
-    r"|(?:This message was deleted|You deleted this message"
-    r"|(?:Diese Nachricht wurde|Du hast diese Nachricht) gelöscht"
-    r"|(?:Se eliminó|Eliminaste) este mensaje"
-    r"|Ce message a été supprimé|Vous avez supprimé ce message"
-    r"|Esta mensagem foi apagada|Você apagou esta mensagem"
-    r"|Questo messaggio è stato eliminato|Hai eliminato questo messaggio)\.?"
-    r"|(?:Missed (?:group )?(?:voice|video) call|Verpasster (?:Sprach|Video)anruf"
-    r"|Appel (?:vocal|vidéo) manqué|Llamada perdida|Videollamada perdida)\.?"
-)
-"""Matches a line that the program wrote in the place of a message or a picture."""
+_WITH_A_POLL = "with a poll"
+_KINDS = {
+    "with a place": re.compile(
+        r"\u200e?[^\W\d_]+(?: [^\W\d_]+)?[ \u00a0]?: ?https://maps\.google\.com/\?q=-?\d[\d.,-]*"
+    ),
+    DELETED: re.compile(
+        r"\u200e?(?:This message was deleted|You deleted this message"
+        r"|(?:Diese Nachricht wurde|Du hast diese Nachricht) gelöscht"
+        r"|(?:Se eliminó|Eliminaste) este mensaje"
+        r"|Ce message a été supprimé|Vous avez supprimé ce message"
+        r"|Mensagem apagada|Esta mensagem foi apagada|Você apagou esta mensagem"
+        r"|Questo messaggio è stato eliminato|Hai eliminato questo messaggio"
+        r"|(?:Dit bericht is|Je hebt dit bericht) verwijderd)\.?"
+    ),
+    "with a contact": re.compile(
+        r"\u200e?(?:Contact card omitted|\S[^\n]{0,100}\.(?i:vcf) \([^()\n]+\))"
+    ),
+    NO_TEXT: re.compile(rf"\s*|null|{_EDITED.pattern}"),
+    "with photos or files": re.compile(
+        rf"<[^<>\n]+>|{_FILE}|\u200e[^\n]*(?:<[^<>\n]*>|\b(?:omitted|weggelassen|ausgelassen|omitid[oa]"
+        r"|omise?|ocultad[oa]|omess[oa]|weggelaten))"
+    ),
+    OF_PROGRAM: re.compile(
+        r"\u200e[^\n]*"
+        r"|(?:Missed (?:group )?(?:voice|video) call|Verpasster (?:Sprach|Video)anruf"
+        r"|Appel (?:vocal|vidéo) manqué|Llamada perdida|Videollamada perdida)\.?"
+    ),
+}
+"""The kinds of lines that the program wrote in the place of a message or a picture: a line has the
+first kind that matches it. The program writes a mark before a line on an iPhone, in any language.
+"""
 _KEPT = f"({{num}}); {named('clean', 'false')} keeps them"
 _STAMPS = "message", f"left out of {{label}}: the dates and times of a chat {_KEPT}"
-_UNWRITTEN = (
-    "message",
-    "left out {num} of {label} that {stand_for_pictures}, or what the program says",
+_EDITS = (
+    "mark",
+    "left out of {label}: {num} behind edited messages;"
+    f" {named('clean', 'false')} keeps {{them}}",
 )
 _LIKE_CHAT = (
     "message",
@@ -252,16 +286,37 @@ def _lines_of(
     for begin, said in messages:
         number += text.count("\n", position, begin)
         position = begin
-        lines = list(_written_lines(said, number))
+        lines = list(_written_lines(said, number, changes))
         if not lines:
-            changes[_UNWRITTEN] += 1
+            changes[_why_left_out(said), LEFT_OUT] += 1
         kept += lines
     return kept
 
 
-def _written_lines(said: re.Match[str] | None, number: int) -> Iterator[Line]:
-    """Yield the lines of a message without what the program wrote. A caption keeps the name."""
+def _why_left_out(said: re.Match[str] | None) -> str:
+    """Return the kind of a message of which no line is kept."""
     if said is None:
+        return OF_PROGRAM
+    if _is_poll(said["said"]):
+        return _WITH_A_POLL
+    return _kind_of(said["said"].strip().split("\n")[0])
+
+
+def _is_poll(said: str) -> bool:
+    """Whether a message is a poll: a word and its colon, the question, and the answers."""
+    return _POLL_BEGINS.match(said) is not None and _OPTION.search(said) is not None
+
+
+def _kind_of(line: str) -> str:
+    """Return what stands in the place of a line that the program wrote; "" for any other line."""
+    return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(line)), "")
+
+
+def _written_lines(
+    said: re.Match[str] | None, number: int, changes: Counter[Change]
+) -> Iterator[Line]:
+    """Yield the lines of a message without what the program wrote. A caption keeps the name."""
+    if said is None or _is_poll(said["said"]):
         return
     before = _LEFT_OUT_OF_NAMES.sub("", said[0][: said.start("said") - said.start()])
     has_begun = False
@@ -270,9 +325,11 @@ def _written_lines(said: re.Match[str] | None, number: int) -> Iterator[Line]:
         # A person may write such a line, too, but not the mark before it.
         is_of_program = content.startswith("\u200e")
         if not has_begun:
-            is_of_program = not content.strip() or bool(_PROGRAM_LINE.fullmatch(content))
+            is_of_program = _kind_of(content) != ""
         if is_of_program:
             continue
-        yield Line(place, before + _EDITED.sub("", line))
+        written, num_edits = _EDITED.subn("", line)
+        changes[_EDITS] += num_edits
+        yield Line(place, before + _ATTACHED.sub("", written))
         before = ""
         has_begun = True

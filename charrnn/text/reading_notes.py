@@ -305,7 +305,6 @@ def _agreeing_with(num: int) -> Mapping[str, str]:
             "their": "its",
             "have": "has",
             "stay": "stays",
-            "stand_for_pictures": "stands for a picture, a deleted one",
         }
     return {
         "them": "them",
@@ -313,7 +312,6 @@ def _agreeing_with(num: int) -> Mapping[str, str]:
         "their": "their",
         "have": "have",
         "stay": "stay",
-        "stand_for_pictures": "stand for pictures, deleted ones",
     }
 
 

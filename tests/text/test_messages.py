@@ -96,7 +96,15 @@ SAID_IN_TALK = "".join(f"{'Ana' if n % 2 else 'Ben'}: words {n}\n" for n in rang
         ("Ana: Stay.\u200e<This message was edited>\n", "Ana: Stay.\n"),
         ('Ana changed the subject from "Trip" to "Trip: Rome"\n', ""),
         ("You were added\n", ""),
-        ("Ana: \u200ePOLL:\nWhere to?\n\u200eOPTION: Rome (\u200e2 votes)\n", "Ana: Where to?\n"),
+        ("Ana: \u200ePOLL:\nWhere to?\n\u200eOPTION: Rome (\u200e2 votes)\n", ""),
+        ("Ana: UMFRAGE:\nWohin?\nOPTION: Rom (2 Stimmen)\nOPTION: Bonn (0 Stimmen)\n\n", ""),
+        ("Ana: POLL:\nWhere to?\nRome (2 votes)\n", "Ana: POLL:\nWhere to?\nRome (2 votes)\n"),
+        ("Ana: OPTION: Rome (2 votes)\n", "Ana: OPTION: Rome (2 votes)\n"),
+        ("Ana: location: https://maps.google.com/?q=52.5200,-13.4050\n", ""),
+        (
+            "Ana: the harbour is here: https://maps.google.com/?q=52.5,13.4\n",
+            "Ana: the harbour is here: https://maps.google.com/?q=52.5,13.4\n",
+        ),
         ("Ana: one\n\ntwo\nthree: four\n", "Ana: one\n\ntwo\nthree: four\n"),
         ("Ana: try\n<div>\nnull\nend\n", "Ana: try\n<div>\nnull\nend\n"),
     ],
@@ -105,6 +113,59 @@ def test_a_message_is_kept_or_left_out_whole_and_a_caption_keeps_its_name(messag
     content = f"{TALK}12/03/24, 21:41 - {message}"
     assert read(content).content == SAID_IN_TALK + kept
     assert read(content, clean=False).content == content
+
+
+@pytest.mark.parametrize(
+    "message, kind",
+    [
+        ("You were added", "of the program"),
+        ("Ana: Missed voice call", "of the program"),
+        ("Ana: \u200eBen left", "of the program"),
+        ("Ana: This message was deleted", "deleted"),
+        ("Ana: \u200eYou deleted this message.", "deleted"),
+        ("Ana: <Media omitted>", "with photos or files"),
+        ("Ana: Urlaub.pdf (Datei angehängt)", "with photos or files"),
+        ("Ana: \u200eBild weggelassen", "with photos or files"),
+        ("Ana: \u200e<attached: 12-PHOTO.jpg>", "with photos or files"),
+        ("Ana: Hi.vcf (file attached)", "with a contact"),
+        ("Ana: \u200eContact card omitted", "with a contact"),
+        ("Ana: POLL:\nWhere to?\nOPTION: Rome (1 vote)", "with a poll"),
+        ("Ana: \u200eENCUESTA:\n¿Adónde?\n\u200eOPCIÓN: Roma (\u200e1 voto)", "with a poll"),
+        ("Ana: \u200eLocation: https://maps.google.com/?q=52.52,13.40", "with a place"),
+        ("Ana: ubicación: https://maps.google.com/?q=52.52,13.40", "with a place"),
+        ("Ana: null", "without a text"),
+        ("Ana: <Se editó este mensaje.>", "without a text"),
+    ],
+)
+def test_a_message_that_nobody_wrote_is_counted_by_its_kind(message, kind):
+    corpus = read(f"{TALK}12/03/24, 21:41 - {message}\n")
+    assert corpus.content == SAID_IN_TALK
+    assert corpus.notes[-1] == f"messages left out of _chat.txt: 1 {kind}"
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "\u200e<This message was edited>",
+        "\u200e<Viestiä muokattiin>",
+        "<This message was edited>",
+        "<Diese Nachricht wurde bearbeitet.>",
+        "<Se editó este mensaje.>",
+        "<Ce message a été modifié>",
+        "<Mensagem editada>",
+        "<Questo messaggio è stato modificato>",
+        "<Dit bericht is bewerkt>",
+    ],
+)
+def test_the_mark_behind_an_edited_message_is_left_out_and_counted(mark):
+    corpus = read(f"{TALK}12/03/24, 21:41 - Ana: Stay.\nOr go. {mark}\n")
+    assert corpus.content == f"{SAID_IN_TALK}Ana: Stay.\nOr go.\n"
+    assert "left out of _chat.txt: 1 mark behind edited messages" in str(corpus.notes)
+
+
+def test_a_mark_of_edited_messages_within_a_sentence_stays():
+    said = "Ana: It has <This message was edited> behind it.\n"
+    assert read(f"{TALK}12/03/24, 21:41 - {said}").content == SAID_IN_TALK + said
 
 
 @pytest.mark.parametrize(
