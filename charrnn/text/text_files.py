@@ -331,10 +331,11 @@ def _not_in(encoding: str, label: str, error: UnicodeDecodeError) -> DataError:
     if num_foreign < FEW_LETTERS or not names:
         names = list(_CANDIDATES)
 
-    # The user knows which of these are words.
+    # The user knows which of these are words. Lines in ASCII, which are most, have none of them.
+    foreign = b"\n".join(line for line in seen.split(b"\n") if not line.isascii())
     words: dict[str, str] = {}
     for name in names:
-        found = re.findall(r"\w{0,9}[^\0-\x7f]\w{0,9}", seen.decode(name, "replace"))
+        found = re.findall(r"\w{0,9}[^\0-\x7f]\w{0,9}", foreign.decode(name, "replace"))
         words.setdefault(" ".join(found[:5]), name)
     candidates = [f"{named('encoding', name)} makes {word!r}" for word, name in words.items()]
     return DataError(
