@@ -10,7 +10,13 @@ from itertools import chain
 from charrnn.config.options import at_least, check
 from charrnn.errors import UsageError, named
 from charrnn.reports.provenance import read_reference_text
-from charrnn.text.copies import KnownPassages, documents_of, known_documents, loose_key
+from charrnn.text.copies import (
+    KnownPassages,
+    documents_of,
+    known_documents,
+    loose_key,
+    read_known_passages,
+)
 from charrnn.text.word_list import are_single_words
 from charrnn.trained_model import TrainedModel
 
@@ -28,7 +34,7 @@ def known_passages(model: TrainedModel, num_chars: int) -> KnownPassages:
     """
     check("num_chars", num_chars, allowed=at_least(1))
     texts = read_reference_text(model).trainings
-    return KnownPassages(texts, num_chars, vocab=model.vocab, end_id=model.config.end_id)
+    return read_known_passages(texts, num_chars, vocab=model.vocab, end_id=model.config.end_id)
 
 
 def check_new_words(model: TrainedModel) -> None:

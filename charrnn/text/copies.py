@@ -8,6 +8,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -167,6 +168,7 @@ class FoundHashes(NamedTuple):
     """The first index of each in `KnownHashes.sorted`."""
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class KnownPassages:
     """The passages of some texts that a text must not complete: those of one character more than it
     may copy.
@@ -179,37 +181,16 @@ class KnownPassages:
     probability of 1 in 2^64: one character more is then forbidden.
     """
 
-    def __init__(
-        self, texts: Sequence[SlicedText], num_chars: int, *, vocab: Vocab, end_id: int | None
-    ):
-        """Read the texts, of which at most `num_chars` characters in a row may be copied. `end_id`
-        is the END of documents, which never completes a passage."""
-        # A passage longer than every text forbids nothing, as does a passage of the longest text.
-        self.num_chars = min(num_chars, max(map(len, texts)))
-        begun = [np.zeros(0, np.uint64)]
-        last = [np.zeros(0, np.int32)]
-        for text in texts:
-            for _, block in blocks_of_codes(text, length=self.num_chars + 1):
-                hashes = window_hashes(block[:-1], length=self.num_chars)
-                ids = vocab.ids_of(block[self.num_chars :]).astype(np.int32)
-                kept = _first_of_pairs(hashes, ids)
-                begun.append(hashes[kept])
-                last.append(ids[kept])
-        hashes = np.concatenate(begun)
-        ids = np.concatenate(last)
-        kept = _first_of_pairs(hashes, ids)
-        kept = kept[ids[kept] != (-1 if end_id is None else end_id)]
-        self.hashes = hashes[kept]
-        """(M,): the hashes of the beginnings, sorted."""
-        self.last_ids = ids[kept]
-        """(M,): the last character of each passage."""
-
-        # The unknown symbol is never drawn, so it may have any code.
-        points = [ord(character or END) for character in vocab.characters]
-        self.codes = np.array(points, np.uint64)
-        """The code (V,) of each character."""
-        self.powers = powers_of(BASE, num=self.num_chars + 1)
-        """The factors of the characters in a hash."""
+    num_chars: int
+    """Characters in a row that a text may copy."""
+    hashes: Codes
+    """(M,): the hashes of the beginnings, sorted."""
+    last_ids: NDArray[np.int32]
+    """(M,): the last character of each passage."""
+    codes: Codes
+    """The code (V,) of each character."""
+    powers: Codes
+    """The factors of the characters in a hash."""
 
     def __call__(self, ids: Sequence[int]) -> BoolArray:
         """Return which characters (V,) would complete a passage after a text of ids."""
@@ -222,6 +203,41 @@ class KnownPassages:
             end = np.searchsorted(self.hashes, begun, side="right")
             completes[self.last_ids[first:end]] = True
         return completes
+
+
+def read_known_passages(
+    texts: Sequence[SlicedText], num_chars: int, *, vocab: Vocab, end_id: int | None
+) -> KnownPassages:
+    """Read the texts of which at most `num_chars` characters in a row may be copied. `end_id` is
+    the END of documents, which never completes a passage.
+
+    It takes seconds for a large text, once for all texts that are drawn.
+    """
+    # A passage longer than every text forbids nothing, as does a passage of the longest text.
+    num_chars = min(num_chars, max(map(len, texts)))
+    begun = [np.zeros(0, np.uint64)]
+    last = [np.zeros(0, np.int32)]
+    for text in texts:
+        for _, block in blocks_of_codes(text, length=num_chars + 1):
+            hashes = window_hashes(block[:-1], length=num_chars)
+            ids = vocab.ids_of(block[num_chars:]).astype(np.int32)
+            kept = _first_of_pairs(hashes, ids)
+            begun.append(hashes[kept])
+            last.append(ids[kept])
+    hashes = np.concatenate(begun)
+    ids = np.concatenate(last)
+    kept = _first_of_pairs(hashes, ids)
+    kept = kept[ids[kept] != (-1 if end_id is None else end_id)]
+
+    # The unknown symbol is never drawn, so it may have any code.
+    points = [ord(character or END) for character in vocab.characters]
+    return KnownPassages(
+        num_chars=num_chars,
+        hashes=hashes[kept],
+        last_ids=ids[kept],
+        codes=np.array(points, np.uint64),
+        powers=powers_of(BASE, num=num_chars + 1),
+    )
 
 
 def _first_of_pairs(hashes: Codes, ids: NDArray[np.int32]) -> Int64Array:

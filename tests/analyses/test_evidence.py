@@ -26,7 +26,7 @@ from charrnn.analyses.evidence.property_output import (
     signs_of,
 )
 from charrnn.analyses.evidence.readings import (
-    PatchingBatch,
+    read_batch,
     read_clamped,
     read_freely,
 )
@@ -554,7 +554,7 @@ def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
     assert places.tolist() == [*range(162, 180), *range(202, 220)]
     assert odds[0] == pytest.approx(reading.odds[places], abs=1e-9)
     assert np.abs(odds[1] - odds[0]).max() > 1e-6
-    batch = PatchingBatch(reading, begins[None] + 4, lag=4)
+    batch = read_batch(reading, begins[None] + 4, lag=4)
     assert batch.outputs == pytest.approx(reading.odds[begins + 4], abs=1e-9)
     swapped = np.array([1, 0])
     assert batch.patched(np.arange(2), held[1:]) == pytest.approx(batch.outputs, abs=1e-9)

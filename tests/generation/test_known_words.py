@@ -19,7 +19,7 @@ from charrnn.generation.patterns import NEVER, Pattern
 from charrnn.generation.rules import Rules
 from charrnn.generation.sample_options import SampleOptions, SearchOptions
 from charrnn.generation.writing import Ending
-from charrnn.text.copies import KnownPassages
+from charrnn.text.copies import read_known_passages
 from charrnn.text.vocab import Vocab
 from charrnn.text.word_list import KindTable, WordList, words_in
 
@@ -159,7 +159,7 @@ def all_drawn(rules, *, prime="", length=12, num_texts=30, **options):
 
 
 STEPPER = hand_built_stepper("lstm", vocab_size=len(VOCAB))
-PASSAGES = KnownPassages(["abab a ab. ab ab"], 3, vocab=VOCAB, end_id=None)
+PASSAGES = read_known_passages(["abab a ab. ab ab"], 3, vocab=VOCAB, end_id=None)
 CASES = {
     "words": {"words": WORDS},
     "words and a prime": {"words": WORDS, "prime": "a b"},

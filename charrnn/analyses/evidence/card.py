@@ -17,7 +17,7 @@ from charrnn.analyses.evidence.plan import Plan, choose
 from charrnn.analyses.evidence.property_output import resample_differences
 from charrnn.analyses.evidence.readings import (
     FreeReading,
-    PatchingBatch,
+    read_batch,
     read_clamped,
     read_freely,
 )
@@ -125,7 +125,7 @@ def choose_followers(plan: Plan, reading: FreeReading, measured: Measured) -> li
     pairs = plan.choosing_pairs
     moved = np.zeros(plan.num_cells)
     if len(pairs):
-        batch = PatchingBatch(reading, pairs, lag=plan.lag)
+        batch = read_batch(reading, pairs, lag=plan.lag)
         attributions = batch.attributions(batch.partners).reshape(2, len(pairs), -1)
         moved = (attributions[1] - attributions[0]).mean(0)
     order = np.argsort(-moved, kind="stable")
@@ -308,7 +308,7 @@ def _interchange(plan: Plan, reading: FreeReading) -> Interchange | None:
         return None
 
     # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
-    batch = PatchingBatch(reading, pairs, lag=plan.lag)
+    batch = read_batch(reading, pairs, lag=plan.lag)
     partners = batch.partners
     # How far each output is from that of its partner, which is on the other side.
     distances = batch.outputs[partners] - batch.outputs

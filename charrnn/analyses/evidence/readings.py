@@ -213,6 +213,7 @@ def read_clamped(
     return results.reshape(num_conditions, -1), positions.ravel()
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PatchingBatch:
     """R passages that are read side by side with memories exchanged (activation patching): their
     last lag + 1 characters, from the state of the free network before them.
@@ -221,29 +222,17 @@ class PatchingBatch:
     it.
     """
 
-    def __init__(self, reading: FreeReading, pairs: Int64Array, *, lag: int):
-        """Read the passages that end at pairs (P, 2) of positions: R = 2 * P, those at the first
-        positions of all pairs first."""
-        self.partners = np.roll(np.arange(pairs.size), len(pairs))
-        """(R,): the row of the other position of the pair of each row."""
-        begins = pairs.T.ravel() - lag
-        self._reading = reading
-        self._ids = reading.ids_at(begins, length=lag + 1)
-        self._state = reading.states_at(begins)
-        self._memories: list[list[Tensor]] = [[] for _ in reading.network.recurrent_layers()]
-        """By layer the memories that pass `clamp` at the first of these characters."""
-        with torch.no_grad():
-            ops = record_layers(torch_ops(), name="clamp", results=self._memories)
-            self.outputs: Float64Array = self._read(ops).numpy()
-            """(R,): the output after each passage, with nothing exchanged."""
-
-    def _read(self, ops: dict[int, Ops]) -> Tensor:
-        """Compute the output (R,); the layers compute with `ops` at the first character."""
-        reading = self._reading
-        logits, state = reading.network(self._ids[:1], self._state, ops=ops)
-        if len(self._ids) > 1:
-            logits, _ = reading.network(self._ids[1:], state)
-        return reading.output.odds(logits[-1])
+    reading: FreeReading
+    partners: Int64Array
+    """(R,): the row of the other position of the pair of each row."""
+    ids: Tensor
+    """(lag + 1, R): the characters."""
+    state: Tensor
+    """The state before them."""
+    memories: list[list[Tensor]]
+    """By layer the memories that pass `clamp` at the first of these characters."""
+    outputs: Float64Array
+    """(R,): the output after each passage, with nothing exchanged."""
 
     @no_grad
     def patched(self, sources: Int64Array, cells: Tensor) -> Float64Array:
@@ -253,10 +242,10 @@ class PatchingBatch:
         Each set of cells takes a reading of its own; `attributions` estimates all cells from one.
         """
         ops = {}
-        for layer, recorded in enumerate(self._memories):
+        for layer, recorded in enumerate(self.memories):
             taken = [memory[sources] for memory in recorded]
             ops[layer] = exchange(torch_ops(), is_exchanged=cells[:, layer], memories=taken)
-        return self._read(ops).numpy()
+        return read_odds(self.reading, self.ids, state=self.state, ops=ops).numpy()
 
     def attributions(self, sources: Int64Array) -> Float64Array:
         """Compute, to first order, how far the output moves if a memory is taken from the rows
@@ -264,15 +253,45 @@ class PatchingBatch:
 
         It puts hundreds of cells into an order, of which the first are then measured by `patched`.
         """
-        latest = [recorded[-1] for recorded in self._memories]
+        latest = [recorded[-1] for recorded in self.memories]
         shifts = [torch.zeros_like(memory).requires_grad_() for memory in latest]
         ops = {}
         for layer, shift in enumerate(shifts):
             ops[layer] = replace(torch_ops(), clamp=shift.__add__)
         with torch.enable_grad():
-            gradients = torch.autograd.grad(self._read(ops).sum(), shifts)
+            odds = read_odds(self.reading, self.ids, state=self.state, ops=ops)
+            gradients = torch.autograd.grad(odds.sum(), shifts)
         # The derivative by a shift, times the shift of an exchange.
         moved = []
         for gradient, memory in zip(gradients, latest, strict=True):
             moved.append(gradient * (memory[sources] - memory))
         return torch.stack(moved, dim=1).double().numpy()
+
+
+def read_odds(reading: FreeReading, ids: Tensor, *, state: Tensor, ops: dict[int, Ops]) -> Tensor:
+    """Read characters (T, R) from a state, and compute the output (R,) after them; the layers
+    compute with `ops` at the first character."""
+    logits, state = reading.network(ids[:1], state, ops=ops)
+    if len(ids) > 1:
+        logits, _ = reading.network(ids[1:], state)
+    return reading.output.odds(logits[-1])
+
+
+def read_batch(reading: FreeReading, pairs: Int64Array, *, lag: int) -> PatchingBatch:
+    """Read the passages that end at pairs (P, 2) of positions, with nothing exchanged: R = 2 * P,
+    those at the first positions of all pairs first."""
+    begins = pairs.T.ravel() - lag
+    ids = reading.ids_at(begins, length=lag + 1)
+    state = reading.states_at(begins)
+    memories: list[list[Tensor]] = [[] for _ in reading.network.recurrent_layers()]
+    with torch.no_grad():
+        ops = record_layers(torch_ops(), name="clamp", results=memories)
+        outputs = read_odds(reading, ids, state=state, ops=ops).numpy()
+    return PatchingBatch(
+        reading=reading,
+        partners=np.roll(np.arange(pairs.size), len(pairs)),
+        ids=ids,
+        state=state,
+        memories=memories,
+        outputs=outputs,
+    )
