@@ -108,6 +108,15 @@ def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data):
     assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
 
 
+def test_the_bytes_of_a_stop_string_have_no_log_probability_in_the_text():
+    text = empty_text(BYTES, length=20, stops=["€"])
+    for byte in "né€".encode():
+        text.add([byte], [-float(byte)], [0.0])
+    found = text.result()
+    assert (found.text, found.stop) == ("né", "€")
+    assert found.logprobs == tuple(-float(byte) for byte in "né".encode())
+
+
 def grow(text, characters, size, vocab):
     """Give the ids of some characters to a text in blocks, until it has ended; yield it after each
     block."""
