@@ -204,6 +204,18 @@ class NotHereError(DataError):
         self.source = source
 
 
+class NoColumnError(DataError):
+    """A table or JSON has not the one column that is asked for. `problem` says so, with the columns
+    that it has; the message goes on with a remedy.
+
+    Only a training can be given another column: the text that is read by a run has another remedy.
+    """
+
+    def __init__(self, problem: str, remedy: str):
+        super().__init__(f"{problem}: {remedy}")
+        self.problem = problem
+
+
 class TextChangedError(DataError):
     """A text changed while it was read, so what was read is neither the old text nor the new one.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 
-from charrnn.errors import DataError, counted, did_you_mean, named
+from charrnn.errors import DataError, NoColumnError, counted, did_you_mean, named
 from charrnn.text.json_fields import describe_fields, fields_of, is_json, json_values
 from charrnn.text.sources import is_smiles_file
 from charrnn.text.text_files import FileRecord, Line, is_blank, split_lines, without_gz
@@ -150,14 +150,15 @@ def _index_of(column: str, names: Sequence[str], delimiter: str, label: str) -> 
         return int(column) - 1
     if column in names:
         places = [str(place) for place, name in enumerate(names, start=1) if name == column]
-        raise DataError(
-            f"{label} has {len(places)} columns {column!r} (between {DELIMITERS[delimiter]}): give"
-            f" the number of one of them ({_listed(places)}) as {named('column')}"
+        raise NoColumnError(
+            f"{label} has {len(places)} columns {column!r} (between {DELIMITERS[delimiter]})",
+            remedy=f"give the number of one of them ({_listed(places)}) as {named('column')}",
         )
-    raise DataError(
+    raise NoColumnError(
         f"{label} has no column {column!r}; its first line has {_listed(names)} (between"
-        f" {DELIMITERS[delimiter]}): give one of them, or a number from 1 to {len(names)}, as"
-        f" {named('column')}.{did_you_mean(column, names)}"
+        f" {DELIMITERS[delimiter]})",
+        remedy=f"give one of them, or a number from 1 to {len(names)}, as {named('column')}."
+        f"{did_you_mean(column, names)}",
     )
 
 

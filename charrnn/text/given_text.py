@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.config.settings import Config
-from charrnn.errors import GivenTextWarning, UsageError, counted, listed, warn
+from charrnn.errors import (
+    DataError,
+    GivenTextWarning,
+    NoColumnError,
+    UsageError,
+    counted,
+    listed,
+    warn,
+)
 from charrnn.text.cleaning import tidied
 from charrnn.text.columns import has_column
 from charrnn.text.corpus import Corpus, read_corpus
@@ -46,7 +54,15 @@ def read_text_file(source: str | Sequence[str], config: Config) -> Corpus:
     # The values of a column, listed in a file that is no table, stand on lines of their own.
     if config.documents == "column" and not all(_is_table(one, config) for one in sources):
         config = replace(config, documents="lines", column=None)
-    return read_corpus(replace(config, corpus=sources, order="sorted"), is_for_training=False)
+    config = replace(config, corpus=sources, order="sorted")
+    try:
+        return read_corpus(config, is_for_training=False)
+    except NoColumnError as error:
+        # A command that reads by a run has no option for another column.
+        raise DataError(
+            f"{error.problem}: the run reads {config.column!r}; give one column that name, or a"
+            " file with a text on each line"
+        ) from error
 
 
 def _as_catalogued(config: Config, source: str) -> Config:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeGuard
 
-from charrnn.errors import DataError, named
+from charrnn.errors import DataError, NoColumnError, named
 from charrnn.text.json_size import fills_memory
 from charrnn.text.text_files import FileRecord, Line, is_blank, without_gz
 
@@ -92,9 +92,11 @@ def json_values(
         problem = f"has no text in the field {column!r}"
     if not seen:
         has = "no object with a text (jq -r '.. | strings' FILE writes the texts as lines)"
-    else:
-        has = f"{_listed_fields(inner or seen)}: give one of them as {named('column')}"
-    raise DataError(f"{file.name} {problem}; it has {has}")
+        raise DataError(f"{file.name} {problem}; it has {has}")
+    raise NoColumnError(
+        f"{file.name} {problem}; it has {_listed_fields(inner or seen)}",
+        remedy=f"give one of them as {named('column')}",
+    )
 
 
 def _texts_in(value: object, file: FileRecord) -> Iterator[str]:

@@ -13,7 +13,7 @@ from built_runs import build_chain
 import charrnn
 from charrnn.cli.arguments import read_prime, read_text_corpus
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, UsageError, named
 from charrnn.text.given_text import stand_in_notes, whole_text
 from charrnn.text.vocab import Vocab, encode_given
 
@@ -186,6 +186,19 @@ def test_a_column_is_read_out_of_every_kind_of_table_that_training_reads(tmp_pat
     path.write_text(TABLES[suffix])
     config = Config(documents="column", column="poem")
     assert str(read_text_corpus(str(path), config).content) == "bad\0cab\0dab\0"
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [("a.csv", "id,body\n1,a\n"), ("a.csv", "poem,poem\n1,a\n"), ("a.jsonl", '{"body": "a"}')],
+)
+def test_a_table_without_the_column_of_the_run_is_told_what_it_reads(tmp_path, name, content):
+    """Only a training has an option for another column."""
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(DataError, match="the run reads 'poem'; give one column that name") as error:
+        read_text_corpus(str(path), Config(documents="column", column="poem"))
+    assert named("column") not in str(error.value)
 
 
 def test_a_note_names_characters_that_nobody_sees():
