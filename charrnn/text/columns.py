@@ -276,11 +276,11 @@ def describe_columns(start: str, *, label: str, source: str) -> str:
     if not rows:
         return ""
     names = _stripped(rows[0])
-    # The column with most text is probably the one to learn.
+    # The column with most text is probably the one to learn. Numbers and dates are none.
     sizes = [0] * len(names)
     for row in rows[1:]:
         for index, value in enumerate(row[: len(names)]):
-            sizes[index] += len(value)
+            sizes[index] += sum(map(str.isalpha, value))
     largest = sizes.index(max(sizes))
     if _has_suffix(label, ".csv", ".tsv"):
         usable = [name for name in names if name and names.count(name) == 1]
@@ -302,8 +302,9 @@ def describe_columns(start: str, *, label: str, source: str) -> str:
 
 
 def columns_of(start: str, *, label: str) -> Counter[str]:
-    """Return the names of the columns of a table, or of the fields of JSON, with the number of
-    characters in each, by the beginning of a file that is one by its suffix."""
+    """Return the names of the columns of a table with the number of letters in each, or of the
+    fields of JSON with the number of characters, by the beginning of a file that is one by its
+    suffix."""
     if is_json(start, label):
         return fields_of(start)
     columns: Counter[str] = Counter()
@@ -313,5 +314,5 @@ def columns_of(start: str, *, label: str) -> Counter[str]:
         names = _stripped(header)
         for row in rows:
             for name, value in zip(names, row, strict=False):
-                columns[name] += len(value)
+                columns[name] += sum(map(str.isalpha, value))
     return columns

@@ -159,6 +159,7 @@ def test_a_note_names_the_columns():
         ("lists.json", [{"id": "a", "chapters": [["It rains."], ["It does."]]}], "chapters"),
         ("rows.json", {"about": "b", "rows": [{"a text": "It rains."}]}, "'rows.a text'"),
         ("people.csv", "first name,story\nAnn Bee,Born in Rome\n", "story"),
+        ("births.csv", "day,state,num\n2026-12-01,Ohio,91405\n", "state"),
         ("twice.csv", "a;text;text\n1;b;It rains\n", "3"),
         ("pairs.txt", "Go.\tVa donc !\tby Ann\n" * 30, "1"),
         (
