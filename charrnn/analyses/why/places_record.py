@@ -312,7 +312,8 @@ class WhyPlaces(Displayable):
             PlotLine("chance", points=sorted(chances.items()), colour=GREY, mark=MARKS[-1])
         )
         plot = line_plot(lines, x_label="distance (characters)", y_label="mean effect (nats)")
-        title = f"Why {a_character(self.character)} comes next, by {self.name}: earlier characters"
+        name = all_visible(self.name)
+        title = f"Why {a_character(self.character)} comes next, by {name}: earlier characters"
         return Drawing(title, rows=[[plot]])
 
     def to_json(self) -> dict[str, Any]:
