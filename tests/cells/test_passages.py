@@ -102,6 +102,20 @@ def test_the_first_candidate_has_the_largest_contrast():
         assert largest > 1.5 * contrast(0)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_first_candidate_has_the_largest_contrast_of_labels_by_chance(share):
+    text = ("0123456789" * 4 + "\n") * NUM_LINES * 9
+    labels = np.random.default_rng(7).random(len(text)) < share
+    length = NUM_LINES * 41
+    contrasts = []
+    for start in range(0, len(text) - length + 1, 41):
+        part = labels[start : start + length].astype(float)
+        contrasts.append(part.var() * min(6, (np.diff(part) != 0).sum()))
+    candidates = contrasting_passages(text, labels, 0)
+    # Of passages that differ by rounding alone any may be first.
+    assert contrasts[candidates[0].start // 41] == pytest.approx(max(contrasts), rel=1e-9)
+
+
 def quotations():
     """A text with quotations on every eighth line, and its labels."""
     quoting = 'she said "come in" and "sit" or "go"\n'
