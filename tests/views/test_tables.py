@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Group
 
-from charrnn.cells.records import CellFindings, ColouredText, Passage
+from charrnn.cells.records import CellFindings, ColouredText, Passage, Skipped
 from charrnn.generation.generated_text import Prediction
 from charrnn.views import scores, tables
-from charrnn.views.findings_tables import findings_pictures, findings_table
+from charrnn.views.findings_tables import findings_pictures, findings_table, skipped_line
 from charrnn.views.passages import passage_pictures
 
 
@@ -50,6 +50,21 @@ def rows(renderable):
 def test_no_score_looks_perfect_that_is_not(value, form, text):
     assert scores.score_number(value, form) == text
     assert scores.ends_text(value, value, form) == f"{text}…{text}"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        (["too rare"], "a: not scored, too rare"),
+        (["too rare", "too rare"], "a, b: not scored, too rare"),
+        (["too rare", "constant"], "a, b: not scored"),
+    ],
+)
+def test_the_reason_of_skipped_detectors_is_shown_if_it_is_that_of_all(reasons, expected):
+    skipped = []
+    for name, reason in zip("ab", reasons, strict=False):
+        skipped.append(Skipped(detector=name, reason=reason))
+    assert skipped_line(skipped).plain == expected
 
 
 BLANK = dict.fromkeys(map(ord, " \n─"))
