@@ -26,8 +26,8 @@ from charrnn.text.reading_notes import (
     describe_file,
     describe_skipped,
     notes_on_changes,
+    notes_on_chats,
     notes_on_source,
-    notes_on_speakers,
 )
 from charrnn.text.sources import Origin
 from charrnn.text.stages import FindText, staged_lines
@@ -149,7 +149,7 @@ def read_sources(
         digest = digest_in_order(reading.builder.digest(), config)
 
     # What is noted of all files together is known at their end.
-    notes = [*reading.notes, *notes_on_changes(reading.files), *notes_on_speakers(reading.files)]
+    notes = [*reading.notes, *notes_on_changes(reading.files), *notes_on_chats(reading.files)]
     if problem := _problem_of_parting(config, files=reading.files, name=_name_of(origins)):
         notes.append(problem)
     return SourceText(

@@ -15,6 +15,7 @@ from charrnn.text.columns import WITH_COLUMNS, columns_of, describe_columns
 from charrnn.text.file_kinds import TAGGED_LINES, data_kind
 from charrnn.text.json_fields import WITH_BRACES
 from charrnn.text.parting_lines import describe_parting
+from charrnn.text.phone_numbers import NUMBER_BY_SED
 from charrnn.text.sources import STANDARD_INPUT, Origin, is_smiles_file
 from charrnn.text.text_files import Change, FileRecord, without_gz
 
@@ -315,23 +316,57 @@ def _agreeing_with(num: int) -> Mapping[str, str]:
     }
 
 
-def notes_on_speakers(files: Sequence[FileRecord]) -> Iterator[str]:
-    """Yield a note on names in chats that differ by capitals, blanks or pictures alone: those of
-    one person, whom each program calls otherwise."""
+def notes_on_chats(files: Sequence[FileRecord]) -> Iterator[str]:
+    """Yield a note on what chats had better not have, if they have it: one person under several
+    names, and telephone numbers.
+
+    One command mends all of it, because a second one would write over what the first has written.
+    """
+    found = []
+    remedies = []
+    edits = ["/^--- /d"]
+    for first, *others in _names_alike(files):
+        names = " and ".join(map(repr, [first, *others]))
+        found.append(f"{names} look like one person, and are learned as {1 + len(others)}")
+        edits += [f"s/^{_sought(name)}: /{_written(first)}: /" for name in others]
+    if found:
+        remedies.append("makes one of them")
+    if with_number := [file for file in files if file.num_with_number]:
+        num = sum(file.num_with_number for file in with_number)
+        labels = listed(dict.fromkeys(file.label for file in with_number))
+        found.append(
+            f"{counted(num, 'line')} of {labels} {_agreeing_with(num)['have']} a telephone or"
+            " account number"
+        )
+        remedies.append("puts NUMBER in the place of numbers")
+        edits.append(NUMBER_BY_SED)
+    if not found:
+        return
+
+    source, *further = dict.fromkeys(file.label for file in files if file.speakers)
+    if further:
+        source = "FILES"
+    elif source == STANDARD_INPUT:
+        source = "-"
+    sed = " ".join(f"-e {shlex.quote(edit)}" for edit in edits)
+    yield (
+        f"{'; '.join(found)}: charrnn train {shlex.quote(source)} {named('show_text')} | sed -E"
+        f" {sed} > mended.txt {' and '.join(remedies)}"
+    )
+
+
+def _names_alike(files: Sequence[FileRecord]) -> list[list[str]]:
+    """Return the names in chats that differ by capitals, blanks or pictures alone: those of one
+    person, whom each program calls otherwise."""
     spellings: dict[str, set[str]] = {}
     for file in files:
         for name in file.speakers:
             letters = "".join(filter(_tells_apart, normalize("NFC", name))).casefold()
             spellings.setdefault(letters, set()).add(normalize("NFC", name))
     # A name of pictures has no letters.
-    alike = [sorted(names) for letters, names in spellings.items() if letters and len(names) > 1]
-    for first, *others in sorted(alike):
-        edits = ["/^--- /d", *(f"s/^{_in_sed(name)}: /{_in_sed(first)}: /" for name in others)]
-        yield (
-            f"{' and '.join(map(repr, [first, *others]))} look like one person, and are learned as"
-            f" {1 + len(others)}: charrnn train FILE {named('show_text')} | sed"
-            f" {shlex.quote('; '.join(edits))} > chat.txt makes one"
-        )
+    return sorted(
+        sorted(names) for letters, names in spellings.items() if letters and len(names) > 1
+    )
 
 
 def _tells_apart(sign: str) -> bool:
@@ -341,9 +376,14 @@ def _tells_apart(sign: str) -> bool:
     return sign.isalnum() or is_mark
 
 
-def _in_sed(name: str) -> str:
-    """Return a name as it is written in an expression of sed."""
-    return re.sub(r"[.\[\]*^$/\\&]", r"\\\g<0>", name)
+def _sought(name: str) -> str:
+    """Return a name as sed -E looks for it."""
+    return re.sub(r"[.\[\]*^$/\\+?(){}|]", r"\\\g<0>", name)
+
+
+def _written(name: str) -> str:
+    """Return a name as sed writes it."""
+    return re.sub(r"[/\\&]", r"\\\g<0>", name)
 
 
 def shares_of_kinds(files: Sequence[FileRecord]) -> str:

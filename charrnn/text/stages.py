@@ -22,6 +22,7 @@ from charrnn.text.file_kinds import SCRIPTS, Kind, num_scripts, pandoc_kind, why
 from charrnn.text.json_chats import JSON_CHAT, messages_of_json
 from charrnn.text.messages import find_stamps, parse_chat
 from charrnn.text.pandoc import pandoc_digest, read_by_pandoc
+from charrnn.text.phone_numbers import num_lines_with_number
 from charrnn.text.text_files import (
     START_BYTES,
     Chat,
@@ -162,6 +163,7 @@ def _parsed(lines: Iterable[Line], file: FileRecord) -> Iterator[Line]:
     if chat is not None:
         said = chat.lines
         file.speakers = chat.speakers
+        file.num_with_number = num_lines_with_number("".join(line.content for line in said))
     file.is_parsed = said is not None
     if said is None:
         said = [Line(number=1, content=text)]

@@ -139,6 +139,8 @@ class FileRecord:
     """A number that is the same for copies."""
     speakers: frozenset[str] = frozenset()
     """Who speaks in it, if it is a chat."""
+    num_with_number: int = 0
+    """Lines of a chat with a telephone or account number."""
     num_parting: int = 0
     """Lines that part its documents."""
     documents: set[str] = field(default_factory=set)

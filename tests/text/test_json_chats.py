@@ -265,9 +265,24 @@ def test_one_person_under_two_names_is_noted_with_a_command_that_joins_them():
     assert note.startswith("'Mara 🌻' and 'mara' look like one person, and are learned as 2")
 
     shown = "--- phone.txt\nMara 🌻: It rains.\n--- discord.json\nmara: Grüße\n"
-    edit = re.search(r"sed ('.*') >", note)[1]
-    joined = subprocess.run(f"sed {edit}", shell=True, input=shown.encode(), capture_output=True)
+    assert "charrnn train FILES" in note
+    edits = re.search(r"\| sed (.*) > mended.txt", note)[1]
+    joined = subprocess.run(f"sed {edits}", shell=True, input=shown.encode(), capture_output=True)
     assert joined.stdout.decode() == "Mara 🌻: It rains.\nMara 🌻: Grüße\n"
+
+
+def test_one_command_joins_all_people_and_takes_numbers_out():
+    names = ("Ana (work)", "ana WORK", "Be[n]/&", "ben", "ben 🌻")
+    people = [{"author": {"name": name}, "content": "+49 30 5550142"} for name in names]
+    [note] = [note for note in read({"messages": people}, "our chat.json").notes if "one" in note]
+    assert "5 lines of our chat.json have a telephone or account number" in note
+    assert note.count("mended.txt") == 1
+    assert "charrnn train 'our chat.json'" in note
+    edits = re.search(r"\| sed (.*) > mended.txt", note)[1]
+    shown = "".join(f"{name}: 0171 5550199\n" for name in names)
+    mended = subprocess.run(f"sed {edits}", shell=True, input=shown.encode(), capture_output=True)
+    joined = 2 * "Ana (work): NUMBER\n" + 3 * "Be[n]/&: NUMBER\n"
+    assert mended.stdout.decode() == joined
 
 
 def test_names_of_several_people_are_not_noted():

@@ -48,7 +48,7 @@ def test_a_chat_is_known_in_any_language(form):
     said = [(NAMES[number % 5], f"It rains: {number}.") for number in range(12)]
     corpus = read("".join(stamped(form, one, number) for number, one in enumerate(said)))
     assert corpus.content == "".join(f"{name}: {text}\n" for name, text in said)
-    assert "the dates and times of a chat (12 messages)" in corpus.notes[-1]
+    assert "the dates and times of a chat (12 messages)" in corpus.notes[0]
 
 
 @pytest.mark.parametrize(
