@@ -6,6 +6,7 @@
     │   ├── NotHereError      3  a corpus is not on this machine
     │   └── TextChangedError  3  a text changed while it was read
     ├── CheckpointError       4  a run is missing, damaged or of a newer format
+    │   └── FolderOfRunsError 4  a folder with runs in it was named for a run
     ├── NonFiniteError        5  training reached a loss or a gradient that is not finite
     ├── RunInUseError         6  another process is training in the run's folder
     └── OtherProcessError     1  another of the processes that train together failed or ended
@@ -21,7 +22,7 @@ import copyreg
 import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,20 @@ class CheckpointError(CharRNNError):
 class OtherVersionError(CheckpointError):
     """Another version of charrnn saved the checkpoint, or one with other packages. It is not
     damaged: falling back to an older checkpoint would lose intact work."""
+
+
+class FolderOfRunsError(CheckpointError):
+    """A folder has runs in it, and was named where a run is expected. `typed` is its name as the
+    user typed it, and `names` are those of the runs.
+
+    The command line names a command with all of them, where the command takes several runs.
+    """
+
+    def __init__(self, typed: str, *, path: Path, names: Sequence[str]):
+        super().__init__(f"{path} is a folder of runs\nname one of them: {listed(names)}")
+        self.typed = typed
+        self.path = path
+        self.names = names
 
 
 class NonFiniteError(CharRNNError):

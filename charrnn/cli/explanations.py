@@ -3,14 +3,15 @@ its exit code."""
 
 import errno
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import typer
 
-from charrnn.cli.root import commands, owner_of
+from charrnn.cli.root import app, commands, owner_of
 from charrnn.cli.streams import describe_unexpected, with_flags
-from charrnn.errors import CharRNNError, did_you_mean
+from charrnn.errors import CharRNNError, FolderOfRunsError, did_you_mean
 from charrnn.hooks.manager import extension_in
 
 
@@ -35,6 +36,8 @@ def explain(error: Exception, arguments: Sequence[str]) -> Explanation:
         message = _refused_by_system(error, _command_name(arguments))
         return Explanation(message, exit_code=1)
 
+    if isinstance(error, FolderOfRunsError) and _takes_several_runs(_command_name(arguments)):
+        return Explanation(_named_runs(error, arguments), exit_code=error.exit_code)
     if isinstance(error, CharRNNError):
         message = with_flags(error.message, _command_name(arguments))
         return Explanation(message, exit_code=error.exit_code)
@@ -85,6 +88,24 @@ def _refused_by_system(error: OSError, command: str) -> str:
 def _command_name(arguments: Sequence[str]) -> str:
     names = commands()
     return next((argument for argument in arguments if argument in names), "")
+
+
+def _takes_several_runs(name: str) -> bool:
+    """Return whether a command is of any number of runs, as `evaluate` and `runs` are."""
+    command = typer.main.get_command(app).get_command(None, name)  # type: ignore[attr-defined]
+    return any(word.name == "runs" and word.nargs == -1 for word in command.params)
+
+
+def _named_runs(error: FolderOfRunsError, arguments: Sequence[str]) -> str:
+    """Return the message about a folder of runs: the command that was typed, with the runs in the
+    place of their folder."""
+    words = ["charrnn"]
+    for argument in arguments:
+        if argument == error.typed:
+            words += error.names
+        else:
+            words.append(argument)
+    return f"{error.path} is a folder of runs\nname them: {shlex.join(words)}"
 
 
 def _refused_by_typer(error: typer.TyperException, name: str) -> str:

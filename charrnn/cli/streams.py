@@ -37,6 +37,8 @@ IN_TEXT = "\n\t\u200c\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 Persian, Indic scripts and emoji need, and the tones of skin."""
 _PARAMETER = re.compile("`([a-z_]+)(?:=(.*?))?`", re.DOTALL)
 """Matches what `errors.named` returns; the groups are the name and the value, if there is one."""
+_INSTEAD_OF_PDF = "use .svg, or .html, which a browser prints as a PDF"
+"""What to do where a result cannot be written as a PDF."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
 
@@ -195,8 +197,15 @@ def export_destination(
     export = options.export
     if export is None:
         return None
+    lacks = set()
+    if not has_arrays:
+        lacks.add(".npz")
+    if not has_rows:
+        lacks.add(".csv")
+    if not has_chart:
+        lacks.add(".pdf")
     try:
-        mark = find_format(export).mark
+        mark = find_format(export, lacks=lacks).mark
         destination = Destination(export, mark=mark, force=options.force, read=options.read)
         destination.check()
     except UsageError as error:
@@ -207,7 +216,7 @@ def export_destination(
     if suffix == ".csv" and not has_rows:
         raise UsageError(f"--export {export}: this result is no table; use .json.")
     if suffix == ".pdf" and not has_chart:
-        raise UsageError(f"--export {export}: this result is no chart; use .svg.")
+        raise UsageError(f"--export {export}: this result is no chart; {_INSTEAD_OF_PDF}.")
     return destination
 
 

@@ -19,9 +19,9 @@ from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import (
     CharRNNError,
     CheckpointError,
+    FolderOfRunsError,
     OtherVersionError,
     RunInUseError,
-    listed,
     named,
 )
 from charrnn.runs.checkpoint import (
@@ -478,7 +478,7 @@ def find_run(run: str) -> RunReader:
     for path in paths_of(run):
         check_not_in_use(path)
         _check_no_step(path)
-        _check_no_folder_of_runs(path)
+        _check_no_folder_of_runs(run, path)
 
     # There is no such run: the message lists the newest runs and similar names.
     names = [folder.name for folder in reversed(list_all_runs())]
@@ -504,11 +504,12 @@ def _check_no_step(path: Path) -> None:
         )
 
 
-def _check_no_folder_of_runs(path: Path) -> None:
-    """Raise CheckpointError, which names them, for a folder with runs in it."""
+def _check_no_folder_of_runs(run: str, path: Path) -> None:
+    """Raise FolderOfRunsError, which names them, for a folder with runs in it; `run` is its name as
+    it was typed."""
     names = [RunReader(inner).name for inner in sorted(_runs_below([path], _is_run_folder))]
     if names:
-        raise CheckpointError(f"{path} is a folder of runs\nname one of them: {listed(names)}")
+        raise FolderOfRunsError(run, path=path, names=names)
 
 
 def _is_run_folder(path: Path) -> bool:

@@ -8,7 +8,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -227,6 +227,8 @@ FORMATS = {
 
 PICTURE_SUFFIXES = (".svg", ".png")
 """The formats that are a picture."""
+SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
+"""The formats of spreadsheet programs, which read a .csv and which nothing here writes."""
 
 
 def describe_formats() -> str:
@@ -235,12 +237,18 @@ def describe_formats() -> str:
     return words_in_text(suffix for suffix in FORMATS if suffix not in (".npz", ".pdf"))
 
 
-def find_format(path: Path) -> ExportFormat:
-    """Return the format of a file by its suffix. Raises UsageError for an unknown suffix.
+def find_format(path: Path, *, lacks: Container[str] = ()) -> ExportFormat:
+    """Return the format of a file by its suffix. Raises UsageError for an unknown suffix; the
+    message names all others but those that the result lacks.
 
     It is asked before anything is computed.
     """
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise UsageError(f"{path}: the name must end in {words_in_text(FORMATS)}.")
-    return FORMATS[suffix]
+    if suffix in FORMATS:
+        return FORMATS[suffix]
+
+    possible = [each for each in FORMATS if each not in lacks]
+    message = f"{path}: the name must end in {words_in_text(possible)}"
+    if suffix in SPREADSHEET_SUFFIXES and ".csv" in possible:
+        message += "; for a spreadsheet: .csv"
+    raise UsageError(f"{message}.")

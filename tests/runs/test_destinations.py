@@ -121,7 +121,7 @@ def test_a_chart_replaces_a_chart(destinations):
 @pytest.mark.parametrize("name", ["sample", "visualize", "evaluate", "predict"])
 def test_what_is_no_chart_is_refused_as_a_pdf(destinations, name):
     refused = destinations(name, "result.pdf")
-    refused.assert_refused(2, "--export result.pdf: this result is no chart; use .svg")
+    refused.assert_refused(2, "--export result.pdf: this result is no chart; use .svg, or .html")
     assert not Path("result.pdf").exists()
 
 
