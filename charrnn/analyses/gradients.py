@@ -163,7 +163,7 @@ def measure_reach(
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
 
-    with task("gradients", total=len(positions), unit="losses") as advance:
+    with task(f"gradients of {name}", total=len(positions), unit="losses") as advance:
         for batch in np.split(positions, range(NUM_AT_ONCE, len(positions), NUM_AT_ONCE)):
             windows, state = read_before(
                 network, ids=ids, positions=batch + 1, length=max_lag + 1, warm_up=warm_up

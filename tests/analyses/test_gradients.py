@@ -64,7 +64,7 @@ def test_losses_are_averaged_over_the_text():
     with reports() as done:
         together = measure_reach(network, text, max_lag=K, name="lamps")
     assert together.num_losses == 39 > 2 * NUM_AT_ONCE
-    assert done == {"gradients": 39}
+    assert done == {"gradients of lamps": 39}
     apart = [
         measure_reach(network, as_text(text.ids[: t + 2], t), max_lag=K).norms
         for t in range(320, 359)
