@@ -16,6 +16,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.analyses.evidence import evidence
+from charrnn.analyses.evidence.results import EvidenceCard
 from charrnn.analyses.gates import count_gates
 from charrnn.analyses.gradients import TITLE, before_and_after, gradient_chart, gradients_of
 from charrnn.analyses.why.many_places import why_places
@@ -73,7 +74,7 @@ NUM_CELLS = 64
 MAX_PAGE_BYTES = 5_000_000
 """Size of an exported page, at most."""
 BEST = "best"
-"""The word for the cell that follows its detector best, in place of `L:U`."""
+"""The word for the cell that exceeds the untrained network most, in place of `L:U`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -456,8 +457,9 @@ def _underlined(subject: Subject) -> tuple[str, list[bool]]:
     if labels is None:
         raise DataError(f"{names[0]} labels nothing: {detector.absence}.")
     if labels.dtype != bool:
+        flag = "--detector" if subject.options.detectors else "--detect"
         raise UsageError(
-            f"{names[0]} counts, and only a yes/no detector can be underlined: name another one."
+            f"{names[0]} counts, and only a yes/no detector can be underlined: leave {flag} out."
         )
     return names[0], labels.tolist()
 
@@ -663,16 +665,42 @@ def show_evidence(subject: Subject) -> Shown:
     card = evidence(subject.study, *cell, detector=detector)
     if options.character is not None:
         card = card.with_places(_find_places(subject.model, subject.read.whole, options))
+    stronger: list[Text] = []
+    if detector is None:
+        stronger = _followed_more(subject.study, card)
     tests = card.tests()
     return Shown(
         f"Evidence for cell {card.layer}:{card.unit} of {subject.model.name}",
-        pictures=card.view(),
+        pictures=[*card.view(), *stronger],
         data={"run": subject.model.name, **card.to_json()},
         rows=[
             {"part": name, "passed": tests.get(name), "found": line}
             for name, line in card.lines().items()
         ],
     )
+
+
+def _followed_more(study: Study, card: EvidenceCard) -> list[Text]:
+    """Return a line for each detector that the cell of a card follows more strongly than that of
+    the card, with the options that test it.
+
+    The card is of what a cell has learned most, beside the untrained network. That need not be what
+    the model uses the cell for.
+    """
+    cell = f"{card.layer}:{card.unit}"
+    lines = []
+    for score in study.findings().scores:
+        is_of_cell = (score.layer, score.unit) == (card.layer, card.unit)
+        if is_of_cell and score.is_found and score.strength > card.tracks.strength:
+            lines.append(
+                Text(
+                    f"{cell} follows {score.detector} more strongly:"
+                    f" --evidence {cell} --detector {score.detector}"
+                )
+            )
+    if lines:
+        lines.insert(0, Text())
+    return lines
 
 
 def show_gates(subject: Subject) -> Shown:

@@ -32,9 +32,11 @@ from charrnn.analyses.evidence.readings import (
 )
 from charrnn.analyses.evidence.results import carrying
 from charrnn.analyses.ranking import ranking
+from charrnn.cells.records import CellScore
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import states_of_text
+from charrnn.commands import visualize
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
@@ -592,6 +594,29 @@ def test_nothing_of_the_scoring_half_chooses(short_study):
     assert card_module.choose_threshold(plan, values, where) == found
     followers = card_module.choose_followers(plan, reading, measured)
     assert card_module.choose_followers(plan, spoiled, measured) == followers
+
+
+def test_the_command_names_what_the_cell_of_a_card_follows_more(
+    quoting, command, measured, monkeypatch
+):
+    find = ("visualize", quoting.path, "--find", "--detector", "quote", "--json")
+    (found,) = as_json(command(*find))["findings"]
+    score = CellScore(**found)
+    cell = f"{score.layer}:{score.unit}"
+    named = f"{cell} follows quote more strongly: --evidence {cell} --detector quote"
+    card = replace(measured[0], layer=score.layer, unit=score.unit)
+
+    def printed(tracks, *options):
+        of_claim = replace(card, tracks=tracks)
+        monkeypatch.setattr(visualize, "evidence", lambda *_, **__: of_claim)
+        ran = command("visualize", quoting.path, "--evidence", cell, *options)
+        return " ".join(ran.out.split())
+
+    weaker = replace(score, detector="digit", auc=0.6)
+    assert printed(weaker).endswith(named)
+    assert "more strongly" not in printed(score)
+    # Who names a detector has asked about it.
+    assert "more strongly" not in printed(weaker, "--detector", "digit")
 
 
 @pytest.mark.slow
