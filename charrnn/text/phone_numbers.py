@@ -2,7 +2,7 @@
 
 import re
 
-NUMBER_BY_SED = "s/[+(]*[0-9]([^0-9[:alpha:].,:;]{0,3}[0-9]){6,}/NUMBER/g"
+NUMBER_BY_SED = "s/[+(]*([0-9][^0-9[:alpha:].,:;]{0,3}){6,}[0-9]/NUMBER/g"
 """An expression of sed -E that puts NUMBER in the place of seven digits or more, with blanks,
 hyphens and other signs between them. A blank that does not break is no blank for sed."""
 
