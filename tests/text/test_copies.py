@@ -9,8 +9,8 @@ import pytest
 from charrnn.text import copies
 from charrnn.text.copies import (
     LONG_COPY,
-    KnownPassages,
     find_repeats,
+    read_known_passages,
     trained_share,
 )
 from charrnn.text.vocab import Vocab
@@ -96,6 +96,6 @@ def test_a_passage_is_completed_by_what_follows_in_the_text_but_for_an_end(
     before, end_id, expected
 ):
     vocab = Vocab("char", ("", "\0", *"abno"))
-    passages = KnownPassages(["anna\0bob\0ann\0"], 3, vocab=vocab, end_id=end_id)
+    passages = read_known_passages(["anna\0bob\0ann\0"], 3, vocab=vocab, end_id=end_id)
     completes = passages([vocab.characters.index(character) for character in before])
     assert "".join(vocab.characters[index] for index in np.flatnonzero(completes)) == expected
