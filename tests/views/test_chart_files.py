@@ -113,6 +113,16 @@ def test_a_long_name_is_divided_and_stays_inside(name):
         assert (pixels[:, -2:] == 255).all()
 
 
+def test_the_title_stands_above_the_plots_and_the_notes_below():
+    drawing = replace(chart_of("a"), title="lamps", notes=("by day",))
+    pixels = pixels_of(drawing)
+    for changes, begin, end in (({"title": "rivers"}, 0, 0.2), ({"notes": ("by night",)}, 0.8, 1)):
+        differs = (pixels_of(replace(drawing, **changes)) != pixels).any(axis=(1, 2))
+        (rows,) = np.nonzero(differs)
+        assert len(rows) > 0
+        assert begin * len(pixels) <= rows.min() <= rows.max() <= end * len(pixels)
+
+
 def test_the_notes_and_the_title_are_drawn():
     note = "These runs learned different texts: their losses must not be compared."
     drawing = replace(chart_of("lamps"), title="What it shows", about="A dot.", notes=(note,))
