@@ -97,6 +97,7 @@ INCLUDED = ("prose", "code")
 """Models that have all units of which a page speaks."""
 LIMITS = {
     "--hidden-size": MAX_UNITS,
+    "--parameters": 10_000,
     "--length": 200,
     "--count": 5,
     "--beam": 4,
