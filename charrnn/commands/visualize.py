@@ -399,7 +399,8 @@ def show_cells(subject: Subject) -> Shown:
         underlined = f"where {detector} is on"
         data["labels"] = {detector: inside}
 
-    # One study, so that all pages share one reading of the text.
+    # The pages are of the whole text, which one study reads for all of them; what is drawn is its
+    # beginning.
     study = study_of(model, subject.read.encoded, cached=True)
     pictures: list[RenderableType] = []
     listed: list[dict[str, object]] = []

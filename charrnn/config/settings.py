@@ -164,7 +164,7 @@ FACTOR = between(0, 1000)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """All settings of a run: enough to build the model and train it again. `training.recipe`
+    """All settings of a run: enough to build the model and train it again. `training.plan`
     replaces `auto`.
 
     Whoever trains from Python makes one and gives it to `train`. Every field may be left out: what
@@ -615,7 +615,7 @@ def resolved(value: int | Auto | OneHot) -> int:
     Whoever computes with a size of a trained model calls it, for the type checker and for a clear
     failure.
     """
-    # `training.recipe` has replaced all words by numbers.
+    # `training.plan` has replaced all words by numbers.
     assert not isinstance(value, str), f"the configuration contains {value!r}"
     return value
 

@@ -18,7 +18,6 @@ from charrnn.errors import UsageError, did_you_mean
 from charrnn.hooks.foreign import run_foreign
 from charrnn.hooks.manager import Extension, find_extension, leave_out, offered_names
 
-# Prose has brackets and quotation marks, too, but no strings and comments.
 Run = Callable[..., Any]
 """Calls a function with arguments, and turns an exception of the function into a UsageError."""
 

@@ -49,9 +49,9 @@ def char_weights(
 
     A character is drawn from them, after temperature and truncation; `log_softmax` has the
     probabilities of the model without any option. Top-k keeps characters by rank, because a
-    threshold would keep more than k characters with equal logits. The compiled loop and an exported
-    page do the same operations in the same order. If the logits are nan, one character has all
-    probability.
+    threshold would keep more than k characters with equal logits. The compiled loop does the same
+    operations in the same order, and so does an exported page with those that it has: the ban and
+    the temperature. If the logits are nan, one character has all probability.
     """
     size = len(logits)
     scores = logits.astype(np.float64)

@@ -34,8 +34,9 @@ class Ending:
     """What ends a text: its length, the END of a document, a stop string, or that no character may
     follow it.
 
-    It is the only place that decides so: for a text that is drawn, which `WrittenText` cuts there,
-    and for the texts of a beam search. Neither END nor a stop string belongs to the text.
+    A beam search asks `has_ended` of each of its texts. A text that is drawn grows in a
+    `WrittenText`, which ends it by the same fields; whoever draws it ends it where no character may
+    follow. Neither END nor a stop string belongs to the text.
     """
 
     length: int

@@ -190,9 +190,8 @@ class Checkpoint:
 
     There is no state of a random generator: each step seeds its own with the number of the step."""
     state: Mapping[str, JSON]
-    """The content of training.json: `step`, `cursor`, `best_nats`, `best_step`, `corpus_digest`,
-    `corpus_locations`, `num_processes`, `is_validation_due`, `document_texts` and `budget`; the
-    last five may be missing."""
+    """The content of training.json, such as `step`, `cursor` and `best_nats`: what
+    `TrainingSession` needs to go on, which writes it."""
     description: RunDescription
     """Configuration and alphabet at the time of saving."""
     digest: str

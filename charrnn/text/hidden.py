@@ -42,8 +42,8 @@ def without_hidden(data: bytes, format: str) -> bytes:
     """Return a document without what is hidden in it. Chapters of an e-book that stand beside the
     main text become part of it, because pandoc skips them.
 
-    Pandoc does not know what a word processor or a browser hides: deleted passages of tracked
-    changes would be learned.
+    Pandoc does not know what a word processor or a browser hides: it would be learned. Deleted
+    passages of tracked changes are left out by pandoc itself.
     """
     if format == "html":
         return visible_page(data)

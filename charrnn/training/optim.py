@@ -247,7 +247,7 @@ def orthogonal(blocks: Tensor) -> Tensor:
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "muon": AdamW,  # of all weights but the matrices of the layers
+    "muon": AdamW,  # of the weights that are no matrices of layers: those have `Muon`
     "adamw": AdamW,
     "rmsprop": RMSProp,
     "sgd": SGD,

@@ -3,8 +3,8 @@
 All processes go through the same lines of `loop` and `session`, and take each step together: each
 computes its own rows of the batch, and all sum their gradients (data parallelism). The first
 process plans, validates, writes samples, and alone writes the run's folder. `loop` chooses between
-`SeveralProcesses` and its own `OneProcess`, and nothing else asks how many processes there are.
-Each class here says what its class for one process does otherwise:
+`SeveralProcesses` and its own `OneProcess`. Each class here says what its class for one process
+does otherwise:
 
 - `SomeRows`, of `trainer.AllRows`: what a step exchanges;
 - `SharedComputing`, of `measuring.Computing`: how long steps are measured;

@@ -100,7 +100,7 @@ ALL_ROWS = AllRows()
 class Trainer:
     """Network, optimizers, averaged weights, recurrent state and position in the text.
 
-    It knows nothing of files and events, which are those of `TrainingSession`: use it alone to
+    It writes no files and has no events, which are those of `TrainingSession`: use it alone to
     measure how fast a step is, or to train without a run.
 
     `model_tensors` and `snapshot` together return all of it, and `restore` takes it back, so a

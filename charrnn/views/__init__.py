@@ -1,1 +1,1 @@
-"""Results to rich renderables; no Console, no torch, no files."""
+"""Results as rich renderables and pictures: nothing here computes with torch, prints or writes."""
