@@ -513,21 +513,21 @@ class Explorer(App[None]):
         signals.defers = True
         self._signals = signals
         is_over = threading.Event()
-        threading.Thread(target=self._end_anyway, args=(is_over,), daemon=True).start()
+        # In a test there is no terminal that could go. It may go before the thread runs.
+        has_terminal = os.isatty(0)
+        threading.Thread(target=self._end_anyway, args=(is_over, has_terminal), daemon=True).start()
         try:
             with using(Progress(on_warning=self.warn)):
                 self.run()
         finally:
             is_over.set()
 
-    def _end_anyway(self, is_over: threading.Event) -> None:
-        """End the process after a signal, or when the terminal has gone, if Textual does not end
-        it: Textual waits forever to write to a terminal that has gone.
+    def _end_anyway(self, is_over: threading.Event, had_terminal: bool) -> None:
+        """End the process after a signal, or when the terminal that it had has gone, if Textual
+        does not end it: Textual waits forever to write to a terminal that has gone.
 
         This runs in its own thread, because the main thread may be stuck.
         """
-        # In a test there is no terminal that could go.
-        had_terminal = os.isatty(0)
         while not self._signals.number:
             if is_over.wait(SIGNAL_POLL):
                 return
