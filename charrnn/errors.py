@@ -4,8 +4,10 @@
     ├── UsageError            2  a parameter or a field of the configuration is out of range
     ├── DataError             3  a text cannot be read, or not by this model
     │   ├── NotHereError      3  a corpus is not on this machine
+    │   ├── NoColumnError     3  a table has not the one column that is asked for
     │   └── TextChangedError  3  a text changed while it was read
     ├── CheckpointError       4  a run is missing, damaged or of a newer format
+    │   ├── OtherVersionError 4  another version of charrnn saved it
     │   └── FolderOfRunsError 4  a folder with runs in it was named for a run
     ├── NonFiniteError        5  training reached a loss or a gradient that is not finite
     ├── RunInUseError         6  another process is training in the run's folder

@@ -84,7 +84,7 @@ LONG = "first line of it\n" + "more than anybody reads \x1b[2J " * 1_000
 def test_what_nobody_expected_is_short(command, error, monkeypatch):
     rest = ": first line of it more than anybody reads" if error.args else ""
     begin = f"error: unexpected {type(error).__name__}{rest}"
-    monkeypatch.setattr("charrnn.trained_model.load", Mock(side_effect=error))
+    monkeypatch.setattr("charrnn.trained_model.load_as", Mock(side_effect=error))
     ran = command("sample")
     assert (ran.code, ran.out) == (1, "")
     first, second = ran.err.strip().splitlines()
@@ -107,7 +107,7 @@ def test_only_an_interrupt_is_one(command, alphabet_run, monkeypatch):
             raise ImportError("half of a module") from None
 
     for load in (interrupt, Mock(side_effect=KeyboardInterrupt)):
-        monkeypatch.setattr("charrnn.trained_model.load", load)
+        monkeypatch.setattr("charrnn.trained_model.load_as", load)
         assert command("sample", alphabet_run) == Ran(130, "", "")
 
 
