@@ -12,9 +12,6 @@ The file has an entry for each figure, a number or a picture:
 - `machine`, `instructions` (the most that torch uses), `versions`, `date`, `seeds`
 - `version`: the digests of all that it is `of`, when it was measured
 
-`older: REASON` is written by hand where a figure is not of today and is not measured again: its
-version is not compared. Signing the figure takes the line away.
-
 Every section with a picture, a date, a processor, or a number of nats, bits, megabytes or
 characters per second must be named by an entry; `stated` has those whose numbers are not measured.
 """
@@ -181,17 +178,10 @@ def write_figures(figures: dict[str, dict[str, Any]]) -> None:
     ENTRIES.write_text(dumped, encoding="utf-8")
 
 
-def state_of(figure: dict[str, Any]) -> str:
-    """Return `older` for a figure that says so, `stale` if another one shows something that is not
-    that of this commit, else ""."""
-    if "older" in figure:
-        return "older"
-    return "" if version_of(figure) == figure["version"] else "stale"
-
-
 def stale_figures() -> list[str]:
     """Return the names of the figures that show something which is not that of this commit."""
-    return [name for name, figure in read_figures().items() if state_of(figure) == "stale"]
+    figures = read_figures().items()
+    return [name for name, figure in figures if version_of(figure) != figure["version"]]
 
 
 MEASURED = re.compile(

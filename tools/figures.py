@@ -24,7 +24,7 @@ from figure_entries import (
     DOCS,
     facts_of,
     read_figures,
-    state_of,
+    stale_figures,
     unnamed_sections,
     write_figures,
 )
@@ -81,10 +81,8 @@ def main() -> None:
     given = parser.parse_args()
     figures = read_figures()
     if given.list:
-        for name, figure in figures.items():
-            state = state_of(figure)
-            if state:
-                print(f"{name:24} {state:6} {figure['date']:11} {figure['version']}")
+        for name in stale_figures():
+            print(f"{name:24} {figures[name]['date']:11} {figures[name]['version']}")
         for section in unnamed_sections():
             print(f"{section} shows a figure without an entry")
         return
@@ -101,7 +99,6 @@ def main() -> None:
         figure = figures[name]
         if given.sign or not figure.get("by_hand"):
             figure |= facts_of(figure)
-            figure.pop("older", None)
         write_figures(figures)
 
 
