@@ -128,10 +128,13 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
     """Remove the files of these names from a folder, and the folder unless others are in it. Raises
     OSError.
 
-    It is used in place of `shutil.rmtree`: what somebody else has put into the folder stays.
+    It is used in place of `shutil.rmtree`: what somebody else has put into the folder stays, also a
+    folder of such a name.
     """
     for name in names:
-        (folder / name).unlink(missing_ok=True)
+        path = folder / name
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
     if not os.listdir(folder):
         folder.rmdir()
 

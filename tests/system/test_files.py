@@ -86,6 +86,17 @@ def test_a_key_given_twice_is_no_json(tmp_path):
         parse_json(tmp_path / "x.json", b'{"a": [{"step": 1, "step": 2}]}')
 
 
+def test_a_folder_in_the_place_of_a_file_is_not_removed(tmp_path):
+    folder = tmp_path / "step"
+    (folder / "config.yaml").mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}", "utf-8")
+    files.remove_files(folder, names=["manifest.json", "config.yaml", "missing"])
+    assert os.listdir(folder) == ["config.yaml"]
+    (folder / "config.yaml").rmdir()
+    files.remove_files(folder, names=["config.yaml"])
+    assert not folder.exists()
+
+
 def test_a_lock_is_freed_for_every_copy_of_its_descriptor(tmp_path):
     with (tmp_path / "lock").open("wb") as file, (tmp_path / "lock").open("wb") as other:
         copy = os.dup(file.fileno())  # as a worker process has that was forked meanwhile
