@@ -41,7 +41,7 @@ BEGINNING = 65_536
 
 _HALVES = (
     "half character",
-    "read {num} of {label} as ?: JSON has {them} where a text was cut inside of a sign",
+    "read {num} of {label} as ?: JSON has {them} where a text was cut in the middle of a character",
 )
 """A change of a text: half of a surrogate pair."""
 _HALF = re.compile("[\ud800-\udfff]")
